@@ -1,0 +1,68 @@
+# Two commands matter: `make demo` and `make test`. Both set up everything they need from Python 3.11+ alone.
+
+SHELL  := /bin/bash
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+Q      ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format generate bench lock models clean
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/run.ok models  ## Answer a question from real documents with the embedded model (Q="..." asks another)
+	@$(BIN)/python examples/01-quickstart/build.py
+	@$(BIN)/loomd run examples/01-quickstart $(if $(Q),"$(Q)")
+
+models: $(VENV)/run.ok  ## Fetch and verify the embedded models
+	@$(BIN)/loomd models pull --default
+
+test: $(VENV)/dev.ok models  ## Run the tests
+	@$(BIN)/python examples/01-quickstart/build.py
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+check: $(VENV)/dev.ok  ## Formatter, linters, type checkers, floors, freshness of what is generated
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m tests.house.generate --check
+
+format: $(VENV)/dev.ok  ## Format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: $(VENV)/dev.ok  ## Write schemas/ and docs/reference/ from the types
+	$(BIN)/python -m tests.house.generate
+
+bench: $(VENV)/dev.ok  ## Measure what is fast (benchmarks/README.md)
+	$(BIN)/python benchmarks/run.py
+
+lock: $(VENV)/dev.ok  ## Resolve the dependencies anew
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:  ## Remove the environment and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+
+# The environment. uv comes from the package registry like everything else; the locks pin every file by its hash.
+$(VENV)/uv.ok:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"loomd needs Python 3.11 or newer, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ..." if v < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/run.ok: $(VENV)/uv.ok requirements.lock pyproject.toml
+	@echo "Installing loomd into $(VENV) ..."
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@$(BIN)/python -m compileall -q loomd
+	@touch $@
+
+$(VENV)/dev.ok: $(VENV)/run.ok requirements-dev.lock
+	@echo "Installing the development tools ..."
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""Kind Agent: one mind, one loop."""

@@ -1,0 +1,1 @@
+"""The six phases: SENSE, MATCH, SCALE, EXECUTE, EVALUATE, ADAPT."""

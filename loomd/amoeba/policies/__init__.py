@@ -1,0 +1,1 @@
+"""How each phase decides; a policy is one file."""

@@ -1,0 +1,198 @@
+"""A task and what each phase makes of it: `Task -> Sensed -> Matched -> Scaled -> Executed -> Evaluated -> Adapted`.
+
+Frozen and JSON-encodable: every value is a checkpoint in the journal, from which a killed task resumes, and says why.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from loomd.messages import JsonObject, Usage
+
+StopReason = Literal[
+    "completed",
+    "max_steps",
+    "budget_tokens",
+    "budget_cost",
+    "budget_time",
+    "tool_loop",
+    "output_invalid",
+    "refused",
+    "cancelled",
+    "error",
+]
+
+
+class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a task and all its descendants may use together. None is the cluster's default, never unlimited."""
+
+    tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+
+
+class Expect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the answer must satisfy, declared with the task."""
+
+    contains: tuple[str, ...] = ()
+    cites: bool = False
+    output_schema: JsonObject | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The result of a subtask, handed along an edge to the task that depends on it."""
+
+    goal: str
+    output: str
+    agent: str = ""
+    failed: str = ""
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of work.
+
+    Attributes:
+        id: unique, sortable by time; a child's id is its parent's plus `.ordinal`.
+        goal: what is wanted, in words.
+        namespace: where its cluster lives.
+        cluster: name of the cluster that runs it.
+        seed: start of every random draw, so that a run can be repeated.
+        parent: id of the parent task, or empty.
+        depth: 0 for a task from outside, +1 per split.
+        findings: results of the tasks that this one depends on.
+        budget: what it may use.
+        expect: what the answer must satisfy.
+        revision: snapshot that it is pinned to.
+    """
+
+    id: str
+    goal: str
+    namespace: str = "default"
+    cluster: str = "default"
+    seed: int = 0
+    parent: str = ""
+    depth: int = 0
+    findings: tuple[Finding, ...] = ()
+    budget: Budget = Budget()
+    expect: Expect = Expect()
+    revision: str = ""
+
+
+class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What kind of task this is.
+
+    `complexity` runs from 0 (one look-up) to 1 (needs a team); `domains` are weights that sum to 1; `tokens` is an
+    estimate for the whole task; `evidence` says which signals led to the numbers.
+    """
+
+    complexity: float
+    domains: dict[str, float]
+    tools: tuple[str, ...] = ()
+    tokens: int = 0
+    method: str = "heuristic"
+    evidence: tuple[str, ...] = ()
+
+
+class Bid(msgspec.Struct, frozen=True):
+    """What an agent offered: the weighted `total` (0 to 1) and its factors before weighting."""
+
+    agent: str
+    total: float
+    factors: dict[str, float]
+    excluded: str = ""
+
+
+class Matched(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who does it. `winner` is empty when nobody bid above the reserve and the cluster's fallback refused."""
+
+    winner: str
+    bids: tuple[Bid, ...] = ()
+    draw: float = 0.0
+    why: str = ""
+
+
+class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node of a split; `needs` are ordinals of earlier subtasks whose results it gets."""
+
+    goal: str
+    needs: tuple[int, ...] = ()
+    tokens: int = 0
+
+
+class Scaled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Alone or together: no subtasks means that the winner does it alone."""
+
+    subtasks: tuple[Subtask, ...] = ()
+    why: str = ""
+
+
+class Citation(msgspec.Struct, frozen=True):
+    """A passage that the answer names. `number` is the mark `[number]` in the text."""
+
+    number: int
+    source: str
+    title: str = ""
+    knowledge: str = ""
+
+
+class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came out, and what it took. `offered` counts the passages that the agent was shown."""
+
+    output: str
+    stop_reason: StopReason = "completed"
+    usage: Usage = Usage()
+    cost: float = 0.0
+    seconds: float = 0.0
+    steps: int = 0
+    tools: tuple[str, ...] = ()
+    tool_errors: int = 0
+    citations: tuple[Citation, ...] = ()
+    offered: int = 0
+    unknown_citations: tuple[int, ...] = ()
+    children: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Evaluated(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How good it was, each from 0 to 1, and what that rests on."""
+
+    reward: float
+    quality: float
+    efficiency: float
+    reliability: float
+    evidence: tuple[str, ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One change that ADAPT wants: the score of an agent in a domain. The cluster carries it out once per task."""
+
+    agent: str
+    spec: str
+    domain: str
+    before: float
+    after: float
+    variance: float
+    count: int
+    reason: str
+
+
+class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is to be learned."""
+
+    decisions: tuple[Decision, ...] = ()
+    mode: str = "auto"
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A finished task, all phases together."""
+
+    task: Task
+    phase: Literal["Succeeded", "Failed", "Cancelled"]
+    sensed: Sensed | None = None
+    matched: Matched | None = None
+    scaled: Scaled | None = None
+    executed: Executed | None = None
+    evaluated: Evaluated | None = None
+    adapted: Adapted | None = None
+    error: str = ""

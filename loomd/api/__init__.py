@@ -1,0 +1,1 @@
+"""What programs talk to: HTTP over a Unix socket."""

@@ -1,0 +1,1 @@
+"""What people talk to: one file per verb."""

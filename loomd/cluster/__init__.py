@@ -1,0 +1,1 @@
+"""Kind Cluster: who is alive, how good they are, and how tasks reach them."""

@@ -1,0 +1,1 @@
+"""Kind Embedder: text to vectors."""

@@ -1,0 +1,1 @@
+"""Runs tasks durably: what is recorded is never done twice."""

@@ -1,0 +1,87 @@
+"""The errors that a caller may catch. Their class says what to do next, their text what happened.
+
+    LoomdError
+    |-- Permanent                  the same call will fail again: change something first
+    |   |-- NotFound               no such object, task, model or file
+    |   |-- Conflict               the state moved, or somebody else holds it
+    |   |-- Unauthorized           a key is missing, wrong or without permission
+    |   |-- QuotaExceeded          the account has no money or quota left
+    |   |-- BadReply               the other side answered with something unusable
+    |   |-- BudgetExceeded         a limit of the task was reached
+    |   |-- ToolFailed             a tool refused its arguments or raised
+    |   |-- Damaged                stored data does not match its checksum
+    |   `-- Problems               manifests are not valid (`loomd.manifest.problem`)
+    `-- Temporary                  the same call may work later, after `retry_after` seconds when known
+        |-- Unreachable            no connection, no name, reset, time-out
+        `-- Overloaded             rate limit or a busy service
+
+Every message names the object, the field or file, and the next act. Secrets never appear in one.
+"""
+
+
+class LoomdError(Exception):
+    """Base of everything that loomd raises on purpose."""
+
+
+class Permanent(LoomdError):
+    """Repeating the call is pointless until something is changed."""
+
+
+class NotFound(Permanent):
+    """The named thing does not exist."""
+
+
+class Conflict(Permanent):
+    """The state is not what the caller believed, or another process holds it."""
+
+
+class Unauthorized(Permanent):
+    """A credential is missing, wrong, or lacks the permission."""
+
+
+class QuotaExceeded(Permanent):
+    """The account behind a credential is used up; retrying would only repeat the refusal."""
+
+
+class BadReply(Permanent):
+    """A service answered, and the answer cannot be used."""
+
+
+class BudgetExceeded(Permanent):
+    """A limit in tokens, money, time or steps was reached.
+
+    Attributes:
+        stop_reason: the task's `stopReason`, for example `budget_tokens`.
+    """
+
+    def __init__(self, message: str, stop_reason: str) -> None:
+        super().__init__(message)
+        self.stop_reason = stop_reason
+
+
+class ToolFailed(Permanent):
+    """A tool refused its arguments or raised; the text goes back to the model."""
+
+
+class Damaged(Permanent):
+    """Stored data does not match its checksum, or is not ours."""
+
+
+class Temporary(LoomdError):
+    """The same call may work later.
+
+    Attributes:
+        retry_after: seconds to wait, when the other side said so.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unreachable(Temporary):
+    """No connection could be made, or it broke, or it took too long."""
+
+
+class Overloaded(Temporary):
+    """The service is there and asks to come back later."""

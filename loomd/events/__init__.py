@@ -1,0 +1,1 @@
+"""What happened: typed facts, the bus that spreads them, the journal that keeps them."""

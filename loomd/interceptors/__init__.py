@@ -1,0 +1,1 @@
+"""Kind Interceptor: what looks at every model and tool call."""

@@ -1,0 +1,1 @@
+"""Kind KnowledgeBase: documents to cited passages."""

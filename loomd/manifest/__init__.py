@@ -1,0 +1,1 @@
+"""Text to typed objects: reading, schemas, references. Never imports anything that runs."""

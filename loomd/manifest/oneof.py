@@ -1,0 +1,65 @@
+"""A type is a variant inside a spec (`type: http`), and the folder is the registry.
+
+`Annotated[ToolSpec, OneOf("loomd.tools")]` is the base class for the type checker and, at run time, a union of all
+subclasses found in that folder, told apart by their `Literal` field `type`. Adding a type is adding a file.
+"""
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Union, get_args
+
+from pydantic import BaseModel, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a field whose value is one of the types in a folder."""
+
+    folder: str
+
+    def __get_pydantic_core_schema__(self, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Build the discriminated union of the types found in the folder."""
+        variants = tuple(find_types(self.folder, source).values())
+        if len(variants) == 1:
+            return handler.generate_schema(variants[0])
+        union: Any = Union[variants]  # noqa: UP007  # built from a tuple at run time
+        return handler.generate_schema(Annotated[union, Field(discriminator="type")])
+
+
+@cache
+def find_types(folder: str, base: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Return the subclasses of `base` defined in the modules of `folder`, by the value of their field `type`.
+
+    Args:
+        folder: dotted name of a package.
+        base: the abstract class of the family.
+
+    Raises:
+        TypeError: a subclass has no `Literal` field `type`, or two share one.
+    """
+    package = importlib.import_module(folder)
+    found: dict[str, type[BaseModel]] = {}
+    for module in pkgutil.iter_modules(package.__path__, prefix=f"{folder}."):
+        if module.ispkg:
+            continue
+        for value in vars(importlib.import_module(module.name)).values():
+            if _is_variant(value, base, module.name):
+                name = _type_of(value)
+                if found.setdefault(name, value) is not value:
+                    raise TypeError(f"{module.name}: type {name!r} is already defined by {found[name].__module__}")
+    return dict(sorted(found.items()))
+
+
+def _is_variant(value: Any, base: type[BaseModel], module: str) -> bool:
+    return isinstance(value, type) and issubclass(value, base) and value is not base and value.__module__ == module
+
+
+def _type_of(variant: type[BaseModel]) -> str:
+    field = variant.model_fields.get("type")
+    names = get_args(field.annotation) if field else ()
+    if len(names) != 1 or not isinstance(names[0], str):
+        raise TypeError(f"{variant.__module__}.{variant.__name__}: needs a field `type: Literal[...]` with one name")
+    return names[0]

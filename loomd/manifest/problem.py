@@ -1,0 +1,60 @@
+"""A problem is one thing that is wrong with a manifest: where, what was expected, what was found, what to do.
+
+Problems are collected, never raised one by one: whoever edits YAML sees all of them at once, sorted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from loomd.errors import Permanent
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in a file. `line` and `column` count from 1; 0 means the whole file."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        """Return `file:line:column`, as editors and terminals link it."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        position: where it is in the file.
+        code: stable, kebab-case, for example `unknown-field`.
+        message: one sentence that names object, field and both values.
+        pointer: JSON pointer inside the document, `/spec/provider`.
+        hint: the next act, for example `did you mean "openai"?`.
+        related: another place that matters, for example the first of two duplicates.
+    """
+
+    position: Position
+    code: str
+    message: str
+    pointer: str = ""
+    hint: str = ""
+    related: Position | None = None
+
+    def __str__(self) -> str:
+        """Return the problem on one line."""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.position}: {self.message}{hint} [{self.code}]"
+
+
+class Problems(Permanent):
+    """Manifests are not valid.
+
+    Attributes:
+        problems: all that is wrong, sorted by position.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (p.position, p.code, p.message)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))

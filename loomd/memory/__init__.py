@@ -1,0 +1,1 @@
+"""Kind Memory: what an agent remembers."""

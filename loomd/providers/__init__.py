@@ -1,0 +1,1 @@
+"""Kind Provider: the models that answer."""

@@ -1,0 +1,1 @@
+"""From a set of manifests to a running topology: plan, stage, swap, drain."""

@@ -1,0 +1,1 @@
+"""Kind Skill: instructions that an agent takes up when they fit."""

@@ -1,0 +1,1 @@
+"""What is kept: one SQLite database in one state directory."""

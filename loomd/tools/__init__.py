@@ -1,0 +1,1 @@
+"""Kind Tool: what an agent can do."""

@@ -1,0 +1,173 @@
+"""The live objects of one snapshot. Tasks lease it; what left the next snapshot closes after the last lease.
+
+A spec knows how to open itself: `spec.open(parts)` is an async context manager that yields the live thing. Unchanged
+objects (same digest, same opened references) are shared between topologies, so a reload opens only what changed.
+Called by `reconcile`; never reads files or decides what should be.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+from loomd.clock import Clock
+from loomd.errors import NotFound
+from loomd.events.bus import Bus
+from loomd.manifest.object import Object, Ref, Snapshot
+from loomd.store.base import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the daemon lends to every live thing."""
+
+    store: Store
+    bus: Bus
+    clock: Clock
+    models_dir: Path
+    """Folder of the embedded models' files."""
+
+
+class Openable(Protocol):
+    """A spec that can come alive."""
+
+    def open(self, parts: "Parts") -> AbstractAsyncContextManager[object]:
+        """Open the live thing; closing the context releases all that it holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a spec may use while it opens."""
+
+    declared: Object
+    services: Services
+    live: Mapping[Ref, object]
+
+    @property
+    def name(self) -> str:
+        """Return the name of the object that opens."""
+        return self.declared.ref.name
+
+    @property
+    def root(self) -> Path:
+        """Return the folder that relative paths of the manifest start from and may not leave."""
+        return self.declared.root
+
+    @property
+    def state_dir(self) -> Path:
+        """Return the folder for this object's own files; it is created on first use."""
+        ref = self.declared.ref
+        path = self.services.store.directory / ref.kind.lower() / ref.namespace / ref.name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def get(self, kind: str, name: str, shape: type[T]) -> T:
+        """Return the live object that a reference names.
+
+        Args:
+            kind: kind of the target.
+            name: its name, in this object's namespace.
+            shape: what the caller expects, for the type checker.
+
+        Raises:
+            NotFound: it is not in the snapshot (references are checked before, so this is a fault of the caller).
+        """
+        ref = Ref(kind, name, self.declared.ref.namespace)
+        if ref not in self.live:
+            raise NotFound(f"{self.declared.ref}: {ref} is not open")
+        del shape
+        return cast("T", self.live[ref])
+
+
+@dataclass
+class _Live:
+    """An open thing and the number of topologies that hold it."""
+
+    value: object
+    stack: AsyncExitStack
+    key: str
+    holders: int = 0
+
+
+@dataclass
+class Topology:
+    """The live things of one snapshot.
+
+    Attributes:
+        snapshot: what should be.
+        live: what is, by ref.
+    """
+
+    snapshot: Snapshot
+    _things: dict[Ref, _Live] = field(default_factory=dict)
+    _leases: int = 0
+    _retired: bool = False
+
+    @property
+    def live(self) -> Mapping[Ref, object]:
+        """Return the open things by ref."""
+        return {ref: thing.value for ref, thing in self._things.items()}
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncGenerator["Topology", None]:
+        """Hold the topology open for as long as a task runs on it."""
+        self._leases += 1
+        try:
+            yield self
+        finally:
+            self._leases -= 1
+            await self._close_if_unused()
+
+    async def retire(self) -> None:
+        """Give the topology up: it closes now, or after its last lease."""
+        self._retired = True
+        await self._close_if_unused()
+
+    async def _close_if_unused(self) -> None:
+        if not self._retired or self._leases:
+            return
+        things, self._things = list(self._things.values()), {}
+        for thing in reversed(things):
+            await _release(thing)
+
+
+async def open_topology(snapshot: Snapshot, services: Services, previous: Topology | None = None) -> Topology:
+    """Open everything that a snapshot declares, sharing what did not change with the previous topology.
+
+    Raises:
+        LoomdError: a thing could not be opened; all that was opened for this snapshot is closed again, and the
+            previous topology is untouched.
+    """
+    topology = Topology(snapshot)
+    live: dict[Ref, object] = {}
+    try:
+        for ref, item in snapshot.objects.items():
+            key = "/".join([item.digest, str(item.root), *(topology._things[to].key for _, to in item.refs)])  # noqa: SLF001
+            thing = previous._things.get(ref) if previous else None  # noqa: SLF001
+            if thing is None or thing.key != key:
+                thing = await _open(item, services, live, key)
+            thing.holders += 1
+            topology._things[ref] = thing  # noqa: SLF001
+            live[ref] = thing.value
+    except BaseException:
+        await topology.retire()
+        raise
+    return topology
+
+
+async def _open(item: Object, services: Services, live: Mapping[Ref, object], key: str) -> _Live:
+    async with AsyncExitStack() as stack:
+        spec = cast("Openable", item.spec)
+        value = await stack.enter_async_context(spec.open(Parts(item, services, dict(live))))
+        return _Live(value, stack.pop_all(), key)
+    raise AssertionError("unreachable")  # the stack never swallows an error
+
+
+async def _release(thing: _Live) -> None:
+    thing.holders -= 1
+    if thing.holders == 0:
+        await thing.stack.aclose()
