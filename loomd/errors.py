@@ -7,9 +7,9 @@
     |   |-- Unauthorized           a key is missing, wrong or without permission
     |   |-- QuotaExceeded          the account has no money or quota left
     |   |-- BadReply               the other side answered with something unusable
-    |   |-- BudgetExceeded         a limit of the task was reached
     |   |-- ToolFailed             a tool refused its arguments or raised
     |   |-- Damaged                stored data does not match its checksum
+    |   |-- Diverged               a resumed task does something else than was recorded
     |   `-- Problems               manifests are not valid (`loomd.manifest.problem`)
     `-- Temporary                  the same call may work later, after `retry_after` seconds when known
         |-- Unreachable            no connection, no name, reset, time-out
@@ -47,24 +47,16 @@ class BadReply(Permanent):
     """A service answered, and the answer cannot be used."""
 
 
-class BudgetExceeded(Permanent):
-    """A limit in tokens, money, time or steps was reached.
-
-    Attributes:
-        stop_reason: the task's `stopReason`, for example `budget_tokens`.
-    """
-
-    def __init__(self, message: str, stop_reason: str) -> None:
-        super().__init__(message)
-        self.stop_reason = stop_reason
-
-
 class ToolFailed(Permanent):
     """A tool refused its arguments or raised; the text goes back to the model."""
 
 
 class Damaged(Permanent):
     """Stored data does not match its checksum, or is not ours."""
+
+
+class Diverged(Permanent):
+    """A resumed task does something else than what was recorded of it."""
 
 
 class Temporary(LoomdError):

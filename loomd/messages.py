@@ -10,6 +10,9 @@ import msgspec
 JsonObject = dict[str, object]
 """A decoded JSON object."""
 
+UNREADABLE = "_unreadable"
+"""Only key of a tool call's arguments when the model wrote no JSON object; its value is the text as written."""
+
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tokens of one or more model calls. `cached` is part of `input`, `reasoning` part of `output`."""
@@ -87,6 +90,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
         output_schema: JSON Schema that the whole answer must satisfy as JSON text, or None for free text.
         temperature: sampling temperature, None for the provider's default.
         max_tokens: largest answer in tokens.
+        examples: worked examples, as earlier user and assistant turns; shown to the model, no part of the conversation.
     """
 
     messages: tuple[Message, ...]
@@ -94,6 +98,15 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     output_schema: JsonObject | None = None
     temperature: float | None = None
     max_tokens: int = 1024
+    examples: tuple[Message, ...] = ()
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """Return all turns as a model sees them: the system turn, the examples, the conversation."""
+        if not self.examples:
+            return self.messages
+        first = 1 if self.messages and self.messages[0].role == "system" else 0
+        return (*self.messages[:first], *self.examples, *self.messages[first:])
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text"):

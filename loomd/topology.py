@@ -5,7 +5,7 @@ objects (same digest, same opened references) are shared between topologies, so 
 Called by `reconcile`; never reads files or decides what should be.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,13 +65,13 @@ class Parts:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def get(self, kind: str, name: str, shape: type[T]) -> T:
+    def get(self, kind: str, name: str, shape: Callable[..., T]) -> T:
         """Return the live object that a reference names.
 
         Args:
             kind: kind of the target.
             name: its name, in this object's namespace.
-            shape: what the caller expects, for the type checker.
+            shape: the protocol that the caller expects, for the type checker.
 
         Raises:
             NotFound: it is not in the snapshot (references are checked before, so this is a fault of the caller).

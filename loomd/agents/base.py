@@ -126,7 +126,9 @@ class Skill(Protocol):
 class Steps(Protocol):
     """Where side effects are recorded, so that none is done twice. Owned by the loop, kept by the engine."""
 
-    async def step(self, key: str, name: str, do: Callable[[], Awaitable[T]], result: type[T]) -> T:
+    async def step(
+        self, key: str, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False
+    ) -> T:
         """Return the recorded result of a step, or do it and record it.
 
         Args:
@@ -134,5 +136,7 @@ class Steps(Protocol):
             name: what is done, `model` or `tool:add`; another name under a recorded key is a divergence.
             do: the side effect.
             result: type to decode a recorded result to.
+            once: the effect must not happen twice: the intent is recorded first, and a step that was begun but not
+                recorded before a crash raises `ToolFailed` instead of being done again.
         """
         ...

@@ -7,20 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from loomd.messages import JsonObject, Usage
-
-StopReason = Literal[
-    "completed",
-    "max_steps",
-    "budget_tokens",
-    "budget_cost",
-    "budget_time",
-    "tool_loop",
-    "output_invalid",
-    "refused",
-    "cancelled",
-    "error",
-]
+from loomd.agents.work import Citation, Outcome
+from loomd.messages import JsonObject
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +33,7 @@ class Finding(msgspec.Struct, frozen=True):
     goal: str
     output: str
     agent: str = ""
+    citations: tuple[Citation, ...] = ()
     failed: str = ""
 
 
@@ -55,7 +44,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         id: unique, sortable by time; a child's id is its parent's plus `.ordinal`.
         goal: what is wanted, in words.
         namespace: where its cluster lives.
-        cluster: name of the cluster that runs it.
+        cluster: name of the cluster that runs it; empty until it was accepted by the only one of its namespace.
         seed: start of every random draw, so that a run can be repeated.
         parent: id of the parent task, or empty.
         depth: 0 for a task from outside, +1 per split.
@@ -63,12 +52,13 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         budget: what it may use.
         expect: what the answer must satisfy.
         revision: snapshot that it is pinned to.
+        created: wall-clock seconds since 1970-01-01 UTC at which it was accepted.
     """
 
     id: str
     goal: str
     namespace: str = "default"
-    cluster: str = "default"
+    cluster: str = ""
     seed: int = 0
     parent: str = ""
     depth: int = 0
@@ -76,6 +66,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     budget: Budget = Budget()
     expect: Expect = Expect()
     revision: str = ""
+    created: float = 0.0
 
 
 class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -126,29 +117,15 @@ class Scaled(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = ""
 
 
-class Citation(msgspec.Struct, frozen=True):
-    """A passage that the answer names. `number` is the mark `[number]` in the text."""
-
-    number: int
-    source: str
-    title: str = ""
-    knowledge: str = ""
-
-
 class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came out, and what it took. `offered` counts the passages that the agent was shown."""
+    """What came out and what it took, children included.
 
-    output: str
-    stop_reason: StopReason = "completed"
-    usage: Usage = Usage()
-    cost: float = 0.0
-    seconds: float = 0.0
-    steps: int = 0
-    tools: tuple[str, ...] = ()
-    tool_errors: int = 0
-    citations: tuple[Citation, ...] = ()
-    offered: int = 0
-    unknown_citations: tuple[int, ...] = ()
+    `children` are the ids of the subtasks, `missing` the goals of those that brought nothing, `error` says why there
+    is no answer at all.
+    """
+
+    outcome: Outcome
+    agent: str = ""
     children: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     error: str = ""

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 import click
 
 from loomd import __version__
+from loomd.cli.problems import render
 from loomd.errors import LoomdError, NotFound, Temporary
+from loomd.manifest.problem import Problems
 
 VERBS = {
     "init": "Create a folder with a working agent system.",
@@ -83,6 +85,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone: nothing left to say
         return 0
+    except Problems as error:
+        click.echo(render(error.problems), err=True)
+        return 1
     except LoomdError as error:
         click.echo(f"error: {error}", err=True)
         return 2 if isinstance(error, NotFound | Temporary) else 1

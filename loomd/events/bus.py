@@ -1,7 +1,7 @@
 """Spreads events to whoever listens. Emitting never blocks and never fails because of a listener.
 
-A handler is a plain call and must be quick (the journal's is an append to a list). A stream is a bounded queue for a
-slow reader; one that falls behind is ended and told so, the emitter is never slowed.
+A handler is a plain call and must be quick. What is not transient is journaled first, so that it has a number. A
+stream is a bounded queue for a slow reader; one that falls behind is ended and told so, the emitter is never slowed.
 """
 
 import asyncio
@@ -9,11 +9,16 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from loomd.clock import Clock
 from loomd.errors import Overloaded
-from loomd.events.event import AnyFact, Event
+from loomd.events.event import TRANSIENT, AnyFact, Event
 
 Handler = Callable[[Event], None]
+
+Recorder = Callable[[Event, str], int]
+"""Takes an event and its checkpoint key (or "") into the journal and returns its sequence number."""
 
 _log = logging.getLogger("loomd.events")
 
@@ -21,8 +26,9 @@ _log = logging.getLogger("loomd.events")
 class Bus:
     """One bus per process."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, record: Recorder | None = None) -> None:
         self._clock = clock
+        self._record = record
         self._handlers: tuple[Handler, ...] = ()
 
     def subscribe(self, handler: Handler) -> Callable[[], None]:
@@ -34,25 +40,30 @@ class Bus:
 
         return unsubscribe
 
-    def emit(self, fact: AnyFact, scope: "Scope | None" = None, agent: str = "") -> Event:
-        """Wrap a fact in its envelope and spread it."""
-        event = self.wrap(fact, scope, agent)
-        self.publish(event)
-        return event
+    def emit(self, fact: AnyFact, scope: "Scope | None" = None, agent: str = "", key: str = "") -> Event:
+        """Wrap a fact in its envelope, journal it unless it is transient, and hand it to every listener.
 
-    def wrap(self, fact: AnyFact, scope: "Scope | None" = None, agent: str = "") -> Event:
-        """Return the event for a fact without spreading it."""
+        Args:
+            fact: what happened.
+            scope: the task that it belongs to, or None for the system.
+            agent: who did it.
+            key: checkpoint key in the journal, stored at most once per task.
+
+        Returns:
+            the event; its `seq` can be waited for with `Store.durable`.
+        """
         if scope is None:
-            return Event(fact, self._clock.now(), agent=agent)
-        return Event(fact, self._clock.now(), scope.task, agent, scope.parent, scope.namespace, scope.revision)
-
-    def publish(self, event: Event) -> None:
-        """Hand an event to every listener."""
+            event = Event(fact, self._clock.now(), agent=agent)
+        else:
+            event = Event(fact, self._clock.now(), scope.task, agent, scope.parent, scope.namespace, scope.revision)
+        if self._record is not None and not isinstance(fact, TRANSIENT):
+            msgspec.structs.force_setattr(event, "seq", self._record(event, key))
         for handler in self._handlers:
             try:
                 handler(event)
             except Exception:
                 _log.exception("a listener failed on %s", event.type)
+        return event
 
     @asynccontextmanager
     async def stream(self, limit: int = 10_000) -> AsyncGenerator[AsyncIterator[Event], None]:
@@ -98,6 +109,6 @@ class Scope:
         self.namespace = namespace
         self.revision = revision
 
-    def emit(self, fact: AnyFact, agent: str = "") -> Event:
-        """Spread a fact of this task."""
-        return self.bus.emit(fact, self, agent)
+    def emit(self, fact: AnyFact, agent: str = "", key: str = "") -> Event:
+        """Journal and spread a fact of this task."""
+        return self.bus.emit(fact, self, agent, key)

@@ -77,6 +77,12 @@ class AgentSplit(Fact, tag="agent.split", frozen=True):
     goals: tuple[str, ...]
 
 
+class StepStarted(Fact, tag="step.started", frozen=True):
+    """A side effect that must not happen twice is about to be done; found without its end, it is uncertain."""
+
+    name: str
+
+
 class StepCompleted(Fact, tag="step.completed", frozen=True):
     """A side effect was done once; `value` is its result, so that it is never done again."""
 
@@ -154,12 +160,15 @@ class BudgetExceeded(Fact, tag="budget.exceeded", frozen=True):
 
 
 class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
-    """An agent's score in a domain moved."""
+    """An agent's score in a domain moved. `spec` is the digest of the behaviour that was scored."""
 
     owner: str
+    spec: str
     domain: str
     before: float
     after: float
+    variance: float
+    count: int
     reason: str
 
 
@@ -169,6 +178,14 @@ class IndexProgress(Fact, tag="index.progress", frozen=True):
     knowledge: str
     done: int
     total: int
+
+
+class DocumentSkipped(Fact, tag="index.document.skipped", frozen=True):
+    """A document of a knowledge base could not be read; the others are indexed. `reason` says what to do."""
+
+    knowledge: str
+    path: str
+    reason: str
 
 
 class ConfigLoaded(Fact, tag="config.loaded", frozen=True):
@@ -202,6 +219,7 @@ AnyFact = (
     | AuctionBid
     | AuctionAwarded
     | AgentSplit
+    | StepStarted
     | StepCompleted
     | ModelCalled
     | ModelDelta
@@ -214,6 +232,7 @@ AnyFact = (
     | BudgetExceeded
     | CapabilityUpdated
     | IndexProgress
+    | DocumentSkipped
     | ConfigLoaded
     | ConfigRejected
     | Fallback

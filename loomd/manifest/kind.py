@@ -2,14 +2,18 @@
 
 The folder is the registry: every `loomd/<family>/kind.py` holds one constant `KIND`. This module finds them; it
 imports no family by name, so what should be (manifests) never depends on what runs.
+
+A spec that names files or folders overrides `Spec.check`: it is called when manifests are validated, for the spec of
+an object and for every spec nested in it, and what it yields becomes a problem at the position of the value.
 """
 
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +41,21 @@ class Spec(BaseModel):
         protected_namespaces=(),
     )
 
+    def check(self, root: Path) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with the files and folders that this spec names; by default nothing.
+
+        Called by validation after the types are right, so it must be quick and free of SDKs; it never changes a file.
+
+        Args:
+            root: folder that relative paths start from and may not leave.
+
+        Yields:
+            a JSON pointer relative to this spec in the names of the manifest (`/file`, `/sources/0/path`), and one
+            sentence that says what was expected and what was found.
+        """
+        del root
+        yield from ()
+
 
 @dataclass(frozen=True)
 class RefTo:
@@ -58,12 +77,15 @@ class Kind:
         plural: lower-case, as used in URLs and by `loomd get`.
         spec: a `Spec` class, or `Annotated[Base, OneOf(folder)]` for a kind with types.
         summary: one sentence for `loomd explain`.
+        implicit: makes the spec of an object named `default` for a namespace that declares none of this kind, from
+            the names of its objects by kind; returns None when there is nothing to make one from.
     """
 
     name: str
     plural: str
     spec: Any
     summary: str
+    implicit: Callable[[Mapping[str, Sequence[str]]], dict[str, object] | None] | None = None
 
     @property
     def adapter(self) -> TypeAdapter[Any]:

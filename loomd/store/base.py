@@ -73,19 +73,24 @@ class Store(Protocol):
         """Return the state directory."""
         ...
 
-    async def append(self, rows: Sequence[Row]) -> int:
-        """Add rows to the journal in one transaction and return the last sequence number.
+    def note(self, row: Row) -> int:
+        """Queue a row for the next commit and return the sequence number that it has from now on.
 
-        Many callers share one commit. A row whose (task, key) is already stored is skipped.
+        Order is kept: when a row is durable, so is every row noted before it. A row whose (task, key) is already
+        stored is skipped by the writer. When a commit fails (disk full), noted rows stay queued for the next one.
         """
         ...
 
-    def note(self, row: Row) -> None:
-        """Add a row with the next commit, without waiting for it."""
+    async def durable(self, seq: int) -> None:
+        """Wait until the row with this sequence number is on disk; many callers share one commit.
+
+        Raises:
+            Temporary: the commit failed; the text says why (disk full, input/output error).
+        """
         ...
 
-    async def read(self, after: int = 0, task: str = "", limit: int = 1000) -> list[Row]:
-        """Return rows with a sequence number above `after`, in order; of one task (not its children) when given."""
+    async def read(self, after: int = 0, task: str = "", limit: int = 1000, tree: bool = False) -> list[Row]:
+        """Return rows with a sequence number above `after`, in order; of one task when given, or its whole `tree`."""
         ...
 
     async def put_task(self, record: TaskRecord) -> None:

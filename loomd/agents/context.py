@@ -1,0 +1,76 @@
+"""What enters the prompt: the agent's own words, skills that fit, what is remembered, what was found, the goal.
+
+Pure but for the look-ups, which are recorded steps. Untrusted text (passages, findings, memories) stands in the user
+turn under a heading that says what it is; it never becomes part of the system prompt.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from loomd.agents.agent import Agent
+from loomd.agents.base import KnowledgeBase, Steps
+from loomd.agents.work import Citation, Work, cite
+from loomd.events.bus import Scope
+from loomd.events.event import KnowledgeSearched
+from loomd.manifest.template import render
+from loomd.messages import Message, Passage
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The first messages of a conversation, and the passages that an answer may cite, by number."""
+
+    messages: tuple[Message, ...]
+    citable: dict[int, Citation]
+    offered: int
+
+
+async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope) -> Context:
+    """Return the system turn and the user turn for a piece of work."""
+    passages = await _search(agent.knowledge, work, steps, scope, agent.name)
+    remembered = await _recall(agent, work, steps)
+    citable = {c.number: c for finding in work.findings for c in finding.citations}
+    citable |= {p.number: cite(p) for p in passages}
+    system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
+    skills = [skill for skill in agent.skills if skill.fits(work.goal)]
+    system = "\n\n".join([system, *(f"## Skill: {skill.name}\n{skill.instructions}" for skill in skills)])
+    user = _user_text(work, remembered)
+    messages = (Message("system", system), Message("user", user, passages=tuple(passages)))
+    return Context(messages, citable, len(passages))
+
+
+def _user_text(work: Work, remembered: Sequence[str]) -> str:
+    parts: list[str] = []
+    if remembered:
+        parts.append("From memory:\n" + "\n".join(f"- {text}" for text in remembered))
+    if work.findings:
+        found = "\n\n".join(f'Result of "{f.goal}":\n{f.output}' for f in work.findings)
+        parts.append(f"Results so far:\n{found}")
+    return "\n\n".join([*parts, work.goal]) if parts else work.goal
+
+
+async def _search(bases: Sequence[KnowledgeBase], work: Work, steps: Steps, scope: Scope, agent: str) -> list[Passage]:
+    """Search every knowledge base and number the passages through, after those of earlier results."""
+    passages: list[Passage] = []
+    first = 1 + max((c.number for f in work.findings for c in f.citations), default=0)
+    for base in bases:
+        found = await steps.step(
+            f"{work.key}/knowledge/{base.name}",
+            f"knowledge:{base.name}",
+            partial(base.search, work.goal),
+            list[Passage],
+        )
+        scope.emit(KnowledgeSearched(base.name, work.goal, tuple(p.source for p in found)), agent)
+        passages += [
+            msgspec.structs.replace(passage, number=first + len(passages) + offset)
+            for offset, passage in enumerate(found)
+        ]
+    return passages
+
+
+async def _recall(agent: Agent, work: Work, steps: Steps) -> list[str]:
+    memory = agent.memory
+    if memory is None:
+        return []
+    return await steps.step(f"{work.key}/recall", "recall", lambda: memory.recall(agent.name, work.goal), list[str])

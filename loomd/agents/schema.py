@@ -1,0 +1,23 @@
+"""Does a text satisfy a JSON Schema? Used for structured answers."""
+
+import json
+
+import jsonschema_rs
+
+from loomd.messages import JsonObject
+
+
+def violation(text: str, schema: JsonObject) -> str | None:
+    """Return what is wrong with a text that should be JSON of a schema, or None when nothing is.
+
+    The message names the place and the rule, for a model to mend it.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"not JSON ({error.msg} at character {error.pos})"
+    first = next(jsonschema_rs.validator_for(schema).iter_errors(value), None)
+    if first is None:
+        return None
+    place = "/".join(str(part) for part in first.instance_path) or "the top level"
+    return f"at {place}: {first.message}"

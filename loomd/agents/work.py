@@ -1,0 +1,112 @@
+"""What an agent is asked to do, and what it brings back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import msgspec
+
+from loomd.messages import Passage, Usage
+
+StopReason = Literal[
+    "completed",
+    "max_steps",
+    "budget_tokens",
+    "budget_cost",
+    "budget_time",
+    "tool_loop",
+    "output_invalid",
+    "refused",
+    "cancelled",
+    "error",
+]
+"""Why work ended. A limit never throws away what was done: the output is then partial."""
+
+
+class Citation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A passage that an answer names. `number` is the mark `[number]` in the text, `source` a path with lines."""
+
+    number: int
+    source: str
+    title: str = ""
+    knowledge: str = ""
+    text: str = ""
+
+
+class Finding(Protocol):
+    """An earlier result that the work builds on."""
+
+    @property
+    def goal(self) -> str:
+        """Return what was asked."""
+        ...
+
+    @property
+    def output(self) -> str:
+        """Return what came out."""
+        ...
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """Return the passages that the output names; their numbers are unique across all findings."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """One piece of work for an agent.
+
+    Attributes:
+        goal: what is wanted.
+        key: prefix of the keys of its steps, unique within the task (`execute`).
+        findings: results that it builds on.
+        tokens: most tokens, when less than the agent's own limit.
+        cost: most USD, when less than the agent's own limit.
+        seconds: most wall-clock time, when less than the agent's own limit.
+        remember: key under which the answer is remembered, or empty for not at all.
+    """
+
+    goal: str
+    key: str = "execute"
+    findings: Sequence[Finding] = ()
+    tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+    remember: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer and what it took.
+
+    Attributes:
+        output: the answer's text, with marks `[n]` for its citations.
+        stop_reason: why the work ended.
+        usage: tokens of all model calls.
+        cost: USD of all model calls.
+        seconds: wall-clock time.
+        steps: model calls made.
+        tools: names of the tools called, in order.
+        tool_errors: calls that failed.
+        citations: the passages that the answer names.
+        offered: how many passages the model was shown.
+        unknown_citations: marks in the answer that name no passage.
+        grounding: share (0 to 1) of the answer's content words that stand in the cited passages; 0 without citations.
+    """
+
+    output: str
+    stop_reason: StopReason
+    usage: Usage = Usage()
+    cost: float = 0.0
+    seconds: float = 0.0
+    steps: int = 0
+    tools: tuple[str, ...] = ()
+    tool_errors: int = 0
+    citations: tuple[Citation, ...] = ()
+    offered: int = 0
+    unknown_citations: tuple[int, ...] = ()
+    grounding: float = 0.0
+
+
+def cite(passage: Passage) -> Citation:
+    """Return the citation for a passage."""
+    return Citation(passage.number, passage.source, passage.title, passage.knowledge, passage.text)

@@ -1,0 +1,26 @@
+"""ADAPT: what is to be learned? Decisions are made here and carried out by the cluster, once per task."""
+
+from loomd.amoeba.policies.base import AdaptPolicy
+from loomd.amoeba.task import Adapted, Evaluated, Sensed
+from loomd.amoeba.world import World
+from loomd.events.bus import Scope
+
+
+async def adapt(
+    sensed: Sensed, evaluated: Evaluated, world: World, policy: AdaptPolicy, winner: str, scope: Scope
+) -> Adapted:
+    """Return the decisions after they were carried out.
+
+    Between reading the standing and taking the decisions over nothing is awaited, so that siblings that end at the
+    same time do not overwrite each other.
+    """
+    standing = next(s for s in world.standings(list(sensed.domains)) if s.agent == winner)
+    decisions = tuple(policy.decide(sensed, evaluated, standing))
+    await world.learn(decisions, scope)
+    return Adapted(decisions)
+
+
+def explain(adapted: Adapted) -> str:
+    """Return the phase's output in one line."""
+    moves = [f"{d.agent} in {d.domain} {d.before:.3f} -> {d.after:.3f}" for d in adapted.decisions]
+    return "; ".join(moves) or "nothing to learn"

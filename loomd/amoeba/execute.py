@@ -1,0 +1,172 @@
+"""EXECUTE: the winner does it alone, or its subtasks are done as tasks of their own and their results put together.
+
+Siblings run side by side as soon as what they need is there; results flow along the edges. A failed child does not
+lose the others: what there is is put together, and what is missing is named.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from loomd.agents import citation
+from loomd.agents.loop import Loop
+from loomd.agents.work import Citation, Outcome, Work
+from loomd.amoeba.scale import child_id
+from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
+from loomd.amoeba.world import Run, World
+from loomd.clock import Clock
+from loomd.errors import LoomdError
+
+Merge = Literal["model", "join"]
+
+
+async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Run, merge: Merge) -> Executed:
+    """Return the answer and what it took, children included."""
+    if not scaled.subtasks:
+        return await _alone(task, winner, world, run, task.findings, "execute")
+    clock = world.agent(winner).clock
+    started = clock.monotonic()
+    results = await _children(task, scaled, run)
+    findings = combine([_finding(result) for result in results])
+    done = [finding for finding in findings if not finding.failed]
+    missing = tuple(finding.goal for finding in findings if finding.failed)
+    children = tuple(result.task.id for result in results)
+    if not done:
+        error = "; ".join(f"{finding.goal}: {finding.failed}" for finding in findings)
+        executed = Executed(Outcome("", "error"), winner, error=f"no part brought a result: {error}")
+    elif merge == "join":
+        executed = Executed(_join(done), winner)
+    else:
+        merged = msgspec.structs.replace(task, budget=_left(task.budget, results, clock, started))
+        executed = await _alone(merged, winner, world, run, (*task.findings, *done), "execute/merge")
+    outcome = _with_children(executed.outcome, results, clock.monotonic() - started)
+    return msgspec.structs.replace(executed, outcome=outcome, children=children, missing=missing)
+
+
+def explain(executed: Executed) -> str:
+    """Return the phase's output in one line."""
+    outcome = executed.outcome
+    if executed.error:
+        return executed.error
+    parts = [f"{outcome.stop_reason} after {outcome.steps} model call{'s' if outcome.steps != 1 else ''}"]
+    if outcome.tools:
+        parts.append(f"tools {', '.join(outcome.tools)}")
+    if outcome.offered or outcome.citations:
+        parts.append(f"{len(outcome.citations)} of {outcome.offered} passages cited")
+    if executed.children:
+        parts.append(f"{len(executed.children) - len(executed.missing)} of {len(executed.children)} parts done")
+    parts.append(f"{outcome.usage.total} tokens, {outcome.seconds:.1f} s")
+    return "; ".join(parts)
+
+
+async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequence[Finding], key: str) -> Executed:
+    """Let the winner do it; a provider that fails for good ends in an empty outcome with the error."""
+    work = Work(task.goal, key, findings, task.budget.tokens, task.budget.cost, task.budget.seconds, remember=task.id)
+    try:
+        return Executed(await Loop(world.agent(winner), work, run, run.scope).run(), winner)
+    except LoomdError as error:
+        return Executed(Outcome("", "error"), winner, error=str(error))
+
+
+async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
+    """Run the subtasks, each as soon as what it needs is done; return their results in the order of the plan."""
+    count = len(scaled.subtasks)
+    done: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in range(count)]
+    share = _share(task.budget, count + 1)
+
+    async def one(ordinal: int) -> None:
+        subtask = scaled.subtasks[ordinal]
+        needed = [await asyncio.shield(done[need]) for need in subtask.needs]
+        child = Task(
+            id=child_id(task, ordinal),
+            goal=subtask.goal,
+            namespace=task.namespace,
+            cluster=task.cluster,
+            seed=task.seed + ordinal + 1,
+            parent=task.id,
+            depth=task.depth + 1,
+            findings=tuple(f for f in combine([_finding(r) for r in needed]) if not f.failed),
+            budget=share,
+            revision=task.revision,
+            created=task.created,
+        )
+        done[ordinal].set_result(await run.child(child))
+
+    async with asyncio.TaskGroup() as group:
+        for ordinal in range(count):
+            group.create_task(one(ordinal))
+    return [future.result() for future in done]
+
+
+def _finding(result: Result) -> Finding:
+    executed = result.executed
+    if executed is None or executed.error or result.phase != "Succeeded":
+        failed = result.error or (executed.error if executed else "") or result.phase
+        return Finding(result.task.goal, "", failed=failed)
+    return Finding(result.task.goal, executed.outcome.output, executed.agent, executed.outcome.citations)
+
+
+def combine(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings with their citations numbered through, and the marks in their texts rewritten to match.
+
+    Two findings that cite the same place share its number.
+    """
+    numbers: dict[str, int] = {}
+    combined: list[Finding] = []
+    for finding in findings:
+        moved: dict[int, int] = {}
+        citations: list[Citation] = []
+        for cited in finding.citations:
+            moved[cited.number] = numbers.setdefault(f"{cited.knowledge}/{cited.source}", len(numbers) + 1)
+            citations.append(msgspec.structs.replace(cited, number=moved[cited.number]))
+        output = citation.renumber(finding.output, moved)
+        combined.append(msgspec.structs.replace(finding, output=output, citations=tuple(citations)))
+    return combined
+
+
+def _join(findings: Sequence[Finding]) -> Outcome:
+    """Put results under each other as they are."""
+    text = "\n\n".join(f"{finding.goal}\n{finding.output}" for finding in findings)
+    cited = tuple({c.number: c for finding in findings for c in finding.citations}.values())
+    return Outcome(text, "completed", citations=cited, grounding=citation.grounding(text, cited))
+
+
+def _with_children(outcome: Outcome, results: Sequence[Result], seconds: float) -> Outcome:
+    """Return the outcome with what the children used added to it."""
+    parts = [result.executed.outcome for result in results if result.executed]
+    usage, cost, steps, errors = outcome.usage, outcome.cost, outcome.steps, outcome.tool_errors
+    for part in parts:
+        usage, cost = usage + part.usage, cost + part.cost
+        steps, errors = steps + part.steps, errors + part.tool_errors
+    return msgspec.structs.replace(
+        outcome,
+        usage=usage,
+        cost=cost,
+        steps=steps,
+        tool_errors=errors,
+        seconds=seconds,
+        tools=tuple(name for part in parts for name in part.tools) + outcome.tools,
+        offered=outcome.offered + sum(part.offered for part in parts),
+    )
+
+
+def _share(budget: Budget, parts: int) -> Budget:
+    """Return an equal part of a budget; time is shared by all."""
+    return Budget(
+        None if budget.tokens is None else budget.tokens // parts,
+        None if budget.cost is None else budget.cost / parts,
+        budget.seconds,
+    )
+
+
+def _left(budget: Budget, results: Sequence[Result], clock: Clock, started: float) -> Budget:
+    """Return what the children left of a budget."""
+    outcomes = [result.executed.outcome for result in results if result.executed]
+    tokens, cost, seconds = budget.tokens, budget.cost, budget.seconds
+    return Budget(
+        None if tokens is None else max(1, tokens - sum(o.usage.total for o in outcomes)),
+        None if cost is None else max(0.0, cost - sum(o.cost for o in outcomes)),
+        None if seconds is None else max(1.0, seconds - (clock.monotonic() - started)),
+    )

@@ -1,0 +1,60 @@
+"""The AmoebaLoop: SENSE -> MATCH -> SCALE -> EXECUTE -> EVALUATE -> ADAPT.
+
+The types fix the order. Each phase's output is recorded, so that a killed task goes on after the last one.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from loomd.amoeba import adapt, evaluate, execute, match, scale, sense
+from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
+from loomd.amoeba.task import Adapted, Evaluated, Executed, Matched, Result, Scaled, Sensed, Task
+from loomd.amoeba.world import Run, World
+
+
+@dataclass(frozen=True)
+class Policies:
+    """How each phase decides."""
+
+    sense: SensePolicy
+    match: MatchPolicy
+    scale: ScalePolicy
+    merge: Literal["model", "join"]
+    evaluate: EvaluatePolicy
+    adapt: AdaptPolicy
+
+
+async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Result:
+    """Take a task through the six phases and return all of them together.
+
+    Raises:
+        LoomdError: the record itself failed; a failing model, tool or child ends in the result instead.
+    """
+    sensed = await run.phase("sense", Sensed, partial(sense.sense, task, world, policies.sense), sense.explain)
+    matched = await run.phase(
+        "match", Matched, partial(match.match, task, sensed, world, policies.match, run.scope), match.explain
+    )
+    winner = matched.winner
+    if not winner:
+        return Result(task, "Failed", sensed, matched, error=f"no agent takes the task: {matched.why}")
+    scaled = await run.phase(
+        "scale", Scaled, partial(scale.scale, task, sensed, world, policies.scale, run, winner), scale.explain
+    )
+    executed = await run.phase(
+        "execute",
+        Executed,
+        partial(execute.execute, task, winner, scaled, world, run, policies.merge),
+        execute.explain,
+    )
+    evaluated = await run.phase(
+        "evaluate", Evaluated, partial(evaluate.evaluate, task, executed, policies.evaluate), evaluate.explain
+    )
+    adapted = await run.phase(
+        "adapt",
+        Adapted,
+        partial(adapt.adapt, sensed, evaluated, world, policies.adapt, winner, run.scope),
+        adapt.explain,
+    )
+    phase: Literal["Succeeded", "Failed"] = "Failed" if executed.error else "Succeeded"
+    return Result(task, phase, sensed, matched, scaled, executed, evaluated, adapted, executed.error)

@@ -1,0 +1,26 @@
+"""MATCH: who does it? The policy hears every agent's standing; the draw is seeded by the task."""
+
+from random import Random
+
+from loomd.amoeba.policies.base import MatchPolicy
+from loomd.amoeba.task import Matched, Sensed, Task
+from loomd.amoeba.world import World
+from loomd.events.bus import Scope
+from loomd.events.event import AuctionAwarded, AuctionBid
+
+
+async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, scope: Scope) -> Matched:
+    """Return the winner with all bids, and make the bids known."""
+    draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
+    matched = policy.choose(sensed, world.standings(list(sensed.domains)), draw)
+    for bid in matched.bids:
+        scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)
+    if matched.winner:
+        scope.emit(AuctionAwarded(matched.winner, matched.bids[0].total if matched.bids else 1.0), matched.winner)
+    return matched
+
+
+def explain(matched: Matched) -> str:
+    """Return the phase's output in one line."""
+    others = ", ".join(f"{bid.agent} {bid.total:.3f}" for bid in matched.bids if bid.agent != matched.winner)
+    return f"{matched.winner or 'nobody'}: {matched.why}" + (f" (others: {others})" if others else "")

@@ -1,0 +1,65 @@
+"""What a policy of each phase is: a spec with one pure method; no clock, no randomness but the draw."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from random import Random
+
+from loomd.amoeba.task import Decision, Evaluated, Executed, Matched, Scaled, Sensed, Subtask, Task
+from loomd.amoeba.world import Signals, Standing
+from loomd.manifest.kind import Spec
+
+
+class SensePolicy(Spec):
+    """Says what kind of task this is."""
+
+    type: str
+
+    @abstractmethod
+    def sense(self, signals: Signals) -> Sensed:
+        """Return complexity, domains and needs, with the evidence for them."""
+
+
+class MatchPolicy(Spec):
+    """Says who does it."""
+
+    type: str
+
+    @abstractmethod
+    def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Matched:
+        """Return the winner with all bids; an empty winner means that nobody may do it."""
+
+
+class ScalePolicy(Spec):
+    """Says whether one agent does it alone."""
+
+    type: str
+    max_children: int = 5
+    """Most subtasks of one split."""
+
+    @abstractmethod
+    def split(self, sensed: Sensed, task: Task) -> tuple[bool, str]:
+        """Return whether to split, and why."""
+
+    def accept(self, subtasks: Sequence[Subtask]) -> Scaled:
+        """Return the split that a valid plan stands for."""
+        return Scaled(tuple(subtasks), f"split into {len(subtasks)}")
+
+
+class EvaluatePolicy(Spec):
+    """Says how good it was."""
+
+    type: str
+
+    @abstractmethod
+    def evaluate(self, task: Task, executed: Executed) -> Evaluated:
+        """Return reward, quality, efficiency and reliability with the evidence."""
+
+
+class AdaptPolicy(Spec):
+    """Says what is to be learned."""
+
+    type: str
+
+    @abstractmethod
+    def decide(self, sensed: Sensed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
+        """Return the changes of the winner's scores."""

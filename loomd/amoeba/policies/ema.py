@@ -1,0 +1,47 @@
+"""EMA: the winner's score in each domain of the task moves toward the reward.
+
+The exponential moving average and its moving variance follow West, "Updating mean and variance estimates" (CACM 1979),
+in their exponentially weighted form.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from loomd.amoeba.policies.base import AdaptPolicy
+from loomd.amoeba.task import Decision, Evaluated, Sensed
+from loomd.amoeba.world import Standing
+from loomd.manifest.quantity import Share
+
+
+class Ema(AdaptPolicy):
+    """Moves scores toward rewards."""
+
+    type: Literal["ema"] = "ema"
+    alpha: float = Field(default=0.3, gt=0, le=1)
+    """How far one reward moves a score: new = old + alpha x weight of the domain x (reward - old)."""
+    min_weight: Share = 0.1
+    """Weight of a domain in the task below which nothing is learned about it."""
+
+    def decide(self, sensed: Sensed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
+        """Return the new score of the winner in each domain that the task weighs enough."""
+        decisions: list[Decision] = []
+        for domain, weight in sensed.domains.items():
+            if weight < self.min_weight:
+                continue
+            score = winner.scores[domain]
+            step = self.alpha * weight
+            error = evaluated.reward - score.mean
+            decisions.append(
+                Decision(
+                    agent=winner.agent,
+                    spec=winner.spec,
+                    domain=domain,
+                    before=score.mean,
+                    after=score.mean + step * error,
+                    variance=(1 - step) * (score.variance + step * error * error),
+                    count=score.count + 1,
+                    reason=f"reward {evaluated.reward:.3f} in {domain} (weight {weight:.2f})",
+                )
+            )
+        return decisions

@@ -1,0 +1,94 @@
+"""Heuristic sense: the structure of the text and its likeness to the cluster's domains; no model call."""
+
+import re
+from typing import Literal
+
+from pydantic import Field
+
+from loomd.amoeba.policies.base import SensePolicy
+from loomd.amoeba.task import Sensed
+from loomd.amoeba.world import Signals
+from loomd.manifest.kind import Spec
+from loomd.manifest.quantity import Share
+
+_WORD = re.compile(r"\w+")
+_ITEM = re.compile(r"(?m)^\s*(?:[-*]|\d+[.)])\s+\S")
+_JOINT = re.compile(
+    r";|\b(?:then|and then|and also|as well as|afterwards|finally|for each|in addition)\b", re.IGNORECASE
+)
+_CLAUSE = re.compile(
+    r"(?:,|\band\b)\s+(?:[a-z]+\s+){0,2}?(?:what|which|who|how|why|when|where|explain|describe|list|compare|"
+    r"write|summarise|summarize|find|compute|calculate|draft|give|name|say|tell)\b",
+    re.IGNORECASE,
+)
+_DEMANDING = re.compile(
+    r"\b(?:compare|contrast|design|plan|analyse|analyze|evaluate|investigate|research|report|trade-?offs?|"
+    r"step by step|pros and cons|strategy|architecture|in detail)\b",
+    re.IGNORECASE,
+)
+
+
+class Signs(Spec):
+    """How much each sign of a demanding text adds to complexity."""
+
+    part: Share = 0.3
+    """Added for each request beyond the first: questions, list items, joined clauses."""
+    demanding: Share = 0.2
+    """Added for each demanding word (compare, design, analyse, ...), at most twice."""
+    length: Share = 0.2
+    """Added in full for a text of `longWords` words, in proportion for a shorter one."""
+    findings: Share = 0.05
+    """Added when the task builds on results of others."""
+
+
+class Heuristic(SensePolicy):
+    """Reads the structure of the text; needs no model."""
+
+    type: Literal["heuristic"] = "heuristic"
+    signs: Signs = Field(default_factory=Signs)
+    """Weights of the signs."""
+    long_words: int = Field(default=150, ge=1)
+    """Length in words at which a text counts as long."""
+    min_likeness: Share = 0.12
+    """Likeness to a domain (0 to 1) below which the domain plays no part."""
+    max_domains: int = Field(default=3, ge=1)
+    """Most domains of one task."""
+    base_tokens: int = Field(default=1_500, ge=0)
+    """Tokens that the simplest task is expected to take."""
+    tokens_per_complexity: int = Field(default=12_000, ge=0)
+    """Tokens added for a task of complexity 1, in proportion below."""
+
+    def sense(self, signals: Signals) -> Sensed:
+        """Return complexity, domains and needs, with the evidence for them."""
+        complexity, evidence = self._complexity(signals)
+        domains = self._domains(signals)
+        tools = tuple(name for name, fit in signals.tools.items() if fit >= self.min_likeness * 2)
+        evidence.append("domains by likeness: " + ", ".join(f"{n} {w:.2f}" for n, w in domains.items()))
+        tokens = self.base_tokens + round(self.tokens_per_complexity * complexity)
+        return Sensed(complexity, domains, tools, tokens, "heuristic", tuple(evidence))
+
+    def _complexity(self, signals: Signals) -> tuple[float, list[str]]:
+        text = signals.goal
+        words = len(_WORD.findall(text))
+        parts = (
+            max(text.count("?"), 1, len(_ITEM.findall(text))) + len(_JOINT.findall(text)) + len(_CLAUSE.findall(text))
+        )
+        demanding = min(2, len(_DEMANDING.findall(text)))
+        complexity = (
+            0.1
+            + self.signs.part * (parts - 1)
+            + self.signs.demanding * demanding
+            + self.signs.length * min(1.0, words / self.long_words)
+            + self.signs.findings * (signals.findings > 0)
+        )
+        evidence = [f"{words} words", f"{parts} request{'s' if parts > 1 else ''}"]
+        if demanding:
+            evidence.append(f"{demanding} demanding word{'s' if demanding > 1 else ''}")
+        return min(1.0, complexity), evidence
+
+    def _domains(self, signals: Signals) -> dict[str, float]:
+        """Return the weights of the domains that the goal fits, summing to 1."""
+        fits = {name: fit for name, fit in signals.likeness.items() if fit >= self.min_likeness}
+        best = sorted(fits.items(), key=lambda item: (-item[1], item[0]))[: self.max_domains]
+        total = sum(fit for _, fit in best)
+        return {name: fit / total for name, fit in best} if total else {"general": 1.0}

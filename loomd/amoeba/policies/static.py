@@ -1,0 +1,25 @@
+"""Static: a named agent does every task."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Annotated, Literal
+
+from loomd.amoeba.policies.base import MatchPolicy
+from loomd.amoeba.task import Matched, Sensed
+from loomd.amoeba.world import Standing
+from loomd.manifest.kind import RefTo
+
+
+class Static(MatchPolicy):
+    """Always chooses the same agent."""
+
+    type: Literal["static"] = "static"
+    agent: Annotated[str, RefTo("Agent")]
+    """The agent that does every task; it must be a member of the cluster."""
+
+    def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Matched:
+        """Return the named agent, or no winner when it is not a member."""
+        del sensed, draw
+        if any(standing.agent == self.agent for standing in agents):
+            return Matched(self.agent, why="named by the policy")
+        return Matched("", why=f'agent "{self.agent}" is not a member of the cluster')

@@ -1,0 +1,33 @@
+"""Threshold: a task is split when it is complex enough, not too deep, and the budget can pay for children."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from loomd.amoeba.policies.base import ScalePolicy
+from loomd.amoeba.task import Sensed, Task
+from loomd.manifest.quantity import Share
+
+
+class Threshold(ScalePolicy):
+    """Splits complex tasks."""
+
+    type: Literal["threshold"] = "threshold"
+    complexity: Share = 0.6
+    """Complexity above which a task is split."""
+    max_depth: int = Field(default=2, ge=0, le=8)
+    """Splits of splits: a task at this depth is never split."""
+    max_children: int = Field(default=5, ge=2, le=20)
+    """Most subtasks of one split."""
+    child_tokens: int = Field(default=2_000, ge=1)
+    """Fewest tokens that a child must be able to use; a smaller budget is not split."""
+
+    def split(self, sensed: Sensed, task: Task) -> tuple[bool, str]:
+        """Return whether to split, and why."""
+        if sensed.complexity <= self.complexity:
+            return False, f"complexity {sensed.complexity:.2f} is not above {self.complexity:g}"
+        if task.depth >= self.max_depth:
+            return False, f"depth {task.depth} has reached the limit {self.max_depth}"
+        if task.budget.tokens is not None and task.budget.tokens < 2 * self.child_tokens:
+            return False, f"{task.budget.tokens} tokens cannot pay two children of {self.child_tokens}"
+        return True, f"complexity {sensed.complexity:.2f} is above {self.complexity:g}"

@@ -1,0 +1,16 @@
+"""SENSE: what kind of task is this? Gathers the signals, and leaves the judgement to the policy."""
+
+from loomd.amoeba.policies.base import SensePolicy
+from loomd.amoeba.task import Sensed, Task
+from loomd.amoeba.world import World
+
+
+async def sense(task: Task, world: World, policy: SensePolicy) -> Sensed:
+    """Return what kind of task this is."""
+    return policy.sense(await world.signals(task))
+
+
+def explain(sensed: Sensed) -> str:
+    """Return the phase's output in one line."""
+    domains = ", ".join(f"{name} {weight:.0%}" for name, weight in sensed.domains.items())
+    return f"complexity {sensed.complexity:.2f}; {domains}; about {sensed.tokens} tokens"

@@ -1,0 +1,102 @@
+"""What the six phases need to know of the cluster, and of whoever keeps their record. Owned here, made elsewhere."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from loomd.agents.agent import Agent
+from loomd.agents.base import ChatModel, Steps
+from loomd.amoeba.task import Decision, Result, Task
+from loomd.events.bus import Scope
+from loomd.events.event import Phase
+
+T = TypeVar("T")
+
+
+class Score(msgspec.Struct, frozen=True):
+    """What is believed of an agent in a domain: mean reward (0 to 1), its variance, and how many tasks say so."""
+
+    mean: float
+    variance: float = 0.0
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An agent as MATCH sees it, at one moment.
+
+    Attributes:
+        agent: its name.
+        spec: digest of its behaviour.
+        scores: belief per domain of the task; a domain that nothing is known of holds the prior.
+        overall: belief over all domains.
+        running: pieces of work in hand.
+        tools: names of its tools.
+    """
+
+    agent: str
+    spec: str
+    scores: Mapping[str, Score]
+    overall: Score
+    running: int
+    tools: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What SENSE may look at.
+
+    Attributes:
+        goal: the task in words.
+        findings: how many results it builds on.
+        likeness: how well the goal fits each domain, 0 to 1.
+        tools: how well the goal fits each tool of the cluster, 0 to 1.
+    """
+
+    goal: str
+    findings: int
+    likeness: Mapping[str, float]
+    tools: Mapping[str, float]
+
+
+class World(Protocol):
+    """The cluster, as the phases see it."""
+
+    async def signals(self, task: Task) -> Signals:
+        """Return what SENSE may look at."""
+        ...
+
+    def standings(self, domains: Sequence[str]) -> list[Standing]:
+        """Return every agent's standing in the given domains, in the order of the manifest."""
+        ...
+
+    def agent(self, name: str) -> Agent:
+        """Return a live agent."""
+        ...
+
+    def planner(self, winner: str) -> ChatModel:
+        """Return the model that plans splits: the cluster's, or the winner's own."""
+        ...
+
+    async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
+        """Carry out what ADAPT decided, once per task."""
+        ...
+
+
+class Run(Steps, Protocol):
+    """The record of one task: what is in it is not done again."""
+
+    @property
+    def scope(self) -> Scope:
+        """Return the envelope of the task's events."""
+        ...
+
+    async def phase(self, name: Phase, result: type[T], do: Callable[[], Awaitable[T]], why: Callable[[T], str]) -> T:
+        """Return the recorded output of a phase, or run the phase and record its output."""
+        ...
+
+    async def child(self, task: Task) -> Result:
+        """Run a subtask as a task of its own and return what became of it; it never raises for a failed child."""
+        ...

@@ -1,0 +1,154 @@
+"""Shows a task on a terminal as it runs: the six phases on standard error, the answer on standard output.
+
+So that `loomd run ... > answer.txt` keeps the answer alone. Colours only on a terminal, never under NO_COLOR.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import singledispatch
+
+import click
+
+from loomd.amoeba.task import Result
+from loomd.events import event as facts
+from loomd.events.event import Event
+
+_WIDTH = 10
+_SHOWN_GOAL = 70
+
+
+class Show:
+    """Prints events as they come; a handler for the bus."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        self._root = ""
+        self._open_line = False
+        self._piece = ""
+        self._streamed = ""
+
+    def hear(self, event: Event) -> None:
+        """Print an event, if there is something to see in it."""
+        if self._quiet:
+            return
+        fact = event.data
+        if isinstance(fact, facts.ModelDelta):
+            self._stream(event, fact.text)
+        elif isinstance(fact, facts.ModelCalled) and event.task == self._root:
+            self._streamed, self._piece = self._piece, ""
+        elif isinstance(fact, facts.IndexProgress):
+            self._progress(f"indexing {fact.knowledge}: {fact.done} of {fact.total} chunks", fact.done >= fact.total)
+        elif (line := describe(fact)) is not None:
+            if isinstance(fact, facts.TaskStarted):
+                self._root = self._root or event.task
+            self._say(line, event)
+
+    def _stream(self, event: Event, text: str) -> None:
+        """Print a piece of the answer of the task itself; the texts of its parts are not the answer."""
+        if event.task != self._root:
+            return
+        if not self._piece:
+            self._end_line()
+        self._piece += text
+        click.echo(text, nl=False)
+        self._open_line = not text.endswith("\n")
+
+    def _say(self, line: "Line", event: Event) -> None:
+        """Print a line, indented by the depth of its task."""
+        self._end_line()
+        indent = "  " * event.task[len(self._root) :].count(".")
+        head = line.head.upper() if event.task == self._root or line.head != "task" else "PART"
+        text = self._paint(line.text, line.colour) if line.colour else line.text
+        click.echo(f"{indent}{self._paint(f'{head:{_WIDTH}}', 'cyan')}{text}", err=True)
+
+    def _progress(self, text: str, done: bool) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[K{text}", nl=done, err=True)
+        elif done:
+            click.echo(text, err=True)
+
+    def _end_line(self) -> None:
+        if self._open_line:
+            click.echo()
+            self._open_line = False
+
+    def _paint(self, text: str, colour: str) -> str:
+        return click.style(text, fg=colour) if self._colour else text
+
+    def finish(self, result: Result) -> None:
+        """Print the answer with its sources."""
+        self._end_line()
+        if result.executed is None:
+            return
+        outcome = result.executed.outcome
+        if outcome.output.strip() != self._streamed.strip():
+            click.echo(outcome.output)
+        if outcome.citations:
+            click.echo("\nSources")
+            for cited in outcome.citations:
+                title = f"  {cited.title}" if cited.title else ""
+                click.echo(f"  [{cited.number}] {cited.source}{title}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What to say about a fact: a head (a phase, or nothing), a text, and its colour."""
+
+    head: str
+    text: str
+    colour: str = ""
+
+
+@singledispatch
+def describe(fact: facts.AnyFact) -> Line | None:
+    """Return what to say about a fact, or None when there is nothing for people to see in it."""
+    del fact
+    return None
+
+
+@describe.register
+def _(fact: facts.TaskStarted) -> Line:
+    return Line("task", fact.goal)
+
+
+@describe.register
+def _(fact: facts.PhaseCompleted) -> Line:
+    return Line(fact.phase, fact.why)
+
+
+@describe.register
+def _(fact: facts.TaskFailed) -> Line:
+    return Line("failed", fact.error, "red")
+
+
+@describe.register
+def _(fact: facts.KnowledgeSearched) -> Line:
+    return Line("", f"found in {fact.knowledge}: {', '.join(fact.sources) or 'nothing'}", "bright_black")
+
+
+@describe.register
+def _(fact: facts.ToolCompleted) -> Line:
+    return Line("", f"{fact.tool} -> {_short(fact.result)}", "bright_black")
+
+
+@describe.register
+def _(fact: facts.ToolErred) -> Line:
+    return Line("", f"{fact.tool} failed: {_short(fact.error)}", "yellow")
+
+
+@describe.register
+def _(fact: facts.Fallback) -> Line:
+    return Line("", f"{fact.phase}: {fact.reason}; {fact.fallback}", "yellow")
+
+
+@describe.register
+def _(fact: facts.AgentSplit) -> Line:
+    parts = "".join(f"\n{'':{_WIDTH + 2}}{n}. {goal}" for n, goal in enumerate(fact.goals, start=1))
+    return Line("", f"split into {len(fact.goals)} parts{parts}", "bright_black")
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN_GOAL else line[: _SHOWN_GOAL - 3] + "..."

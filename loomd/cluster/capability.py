@@ -1,0 +1,58 @@
+"""What is believed of the agents: learned scores, and the prior where nothing was learned yet.
+
+Scores belong to (agent, digest of its behaviour, domain): an agent whose prompt or model was edited starts from its
+prior again. Every book hears of every update through the bus, so that clusters that share an agent agree.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from loomd.amoeba.world import Score
+from loomd.events.event import CapabilityUpdated, Event
+from loomd.manifest.kind import Spec
+from loomd.manifest.quantity import Share
+from loomd.store.base import Capability
+
+Key = tuple[str, str, str]
+
+
+class Priors(Spec):
+    """What is believed of an agent before anything was learned."""
+
+    unknown: Share = 0.3
+    """Score of an agent in a domain that it does not declare."""
+    described: Share = 0.6
+    """Score of an agent that declares no domains in the domain that its own description stands for."""
+
+
+class Book:
+    """The scores of all agents, in memory; the store keeps them."""
+
+    def __init__(self, learned: Sequence[Capability]) -> None:
+        self._scores: dict[Key, Score] = {}
+        self.load(learned)
+
+    def load(self, learned: Sequence[Capability]) -> None:
+        """Believe what the store holds, and nothing else."""
+        self._scores = {(c.agent, c.spec, c.domain): Score(c.score, c.variance, c.count) for c in learned}
+
+    def hear(self, event: Event) -> None:
+        """Take over an update that was carried out; a handler for the bus."""
+        fact = event.data
+        if isinstance(fact, CapabilityUpdated):
+            self._scores[fact.owner, fact.spec, fact.domain] = Score(fact.after, fact.variance, fact.count)
+
+    def score(self, agent: str, spec: str, domain: str, prior: float) -> Score:
+        """Return what is believed of an agent in a domain."""
+        return self._scores.get((agent, spec, domain)) or Score(prior)
+
+    def overall(self, agent: str, spec: str, prior: float) -> Score:
+        """Return what is believed of an agent over all domains, weighted by the number of tasks."""
+        known = [score for (a, s, _), score in self._scores.items() if a == agent and s == spec]
+        count = sum(score.count for score in known)
+        if not count:
+            return Score(prior)
+        return Score(sum(score.mean * score.count for score in known) / count, count=count)
+
+    def table(self) -> Mapping[Key, Score]:
+        """Return all learned scores."""
+        return dict(self._scores)

@@ -1,0 +1,52 @@
+"""How well a text fits each of some named texts, from 0 to 1: by meaning with an embedder, else by shared words.
+
+Domains and tools are matched this way. Vectors of the named texts are computed once.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_WORD = re.compile(r"[a-z0-9]{3,}")
+_STEM = 5
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors; the live form of kind Embedder."""
+
+    async def embed(self, texts: Sequence[str]) -> "np.ndarray":
+        """Return unit vectors, `(texts, dimension) float32`."""
+        ...
+
+
+class Likeness:
+    """Compares texts with a fixed set of named texts."""
+
+    def __init__(self, texts: Mapping[str, str], embedder: Embedder | None) -> None:
+        self._texts = dict(texts)
+        self._embedder = embedder
+        self._vectors: np.ndarray | None = None
+        self._words = {name: _stems(text) for name, text in self._texts.items()}
+
+    async def of(self, text: str) -> dict[str, float]:
+        """Return how well a text fits each name."""
+        if not self._texts:
+            return {}
+        if self._embedder is None:
+            return self._by_words(text)
+        if self._vectors is None:
+            self._vectors = await self._embedder.embed(list(self._texts.values()))
+        query = (await self._embedder.embed([text]))[0]
+        return {name: max(0.0, float(fit)) for name, fit in zip(self._texts, self._vectors @ query, strict=True)}
+
+    def _by_words(self, text: str) -> dict[str, float]:
+        """Return the share of a text's words that stand in each named text, by their first five letters."""
+        words = _stems(text)
+        return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}
+
+
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(word[:_STEM] for word in _WORD.findall(text.lower()))

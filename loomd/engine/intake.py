@@ -1,0 +1,35 @@
+"""How a wish becomes a task: checked, with a fresh id and a seed."""
+
+import secrets
+
+from loomd.amoeba.task import Budget, Expect, Task
+from loomd.clock import Clock
+from loomd.errors import Permanent
+
+
+def new_task(
+    goal: str,
+    clock: Clock,
+    *,
+    namespace: str = "default",
+    cluster: str = "",
+    seed: int | None = None,
+    budget: Budget | None = None,
+    expect: Expect | None = None,
+) -> Task:
+    """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
+
+    Raises:
+        Permanent: the goal is empty.
+    """
+    if not goal.strip():
+        raise Permanent("goal: expected what is wanted, in words; got nothing")
+    return Task(
+        id=f"t{int(clock.now() * 1000):011x}-{secrets.token_hex(4)}",
+        goal=goal.strip(),
+        namespace=namespace,
+        cluster=cluster,
+        seed=secrets.randbits(32) if seed is None else seed,
+        budget=budget or Budget(),
+        expect=expect or Expect(),
+    )

@@ -1,0 +1,14 @@
+"""Kind Interceptor."""
+
+from typing import Annotated
+
+from loomd.interceptors.base import InterceptorSpec
+from loomd.manifest.kind import Kind
+from loomd.manifest.oneof import OneOf
+
+KIND = Kind(
+    name="Interceptor",
+    plural="interceptors",
+    spec=Annotated[InterceptorSpec, OneOf("loomd.interceptors")],
+    summary="Looks at every model call and tool call of an agent, and may change it.",
+)

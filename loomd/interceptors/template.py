@@ -1,0 +1,65 @@
+"""Template: adds rendered text before and after the system prompt of every model call.
+
+The variables are `goal` (the first user turn), `date` (UTC, `2026-01-31`), `time` (UTC, `14:05`) and `tools` (the
+names of the tools that may be called). Templates are checked when manifests are.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from loomd.clock import Clock
+from loomd.interceptors.base import InterceptorSpec, LiveInterceptor
+from loomd.manifest.template import Template, render
+from loomd.messages import Message, Request
+from loomd.topology import Parts
+
+_Text = Annotated[str, Template("goal", "date", "time", "tools")]
+
+
+class TemplateInterceptor(InterceptorSpec):
+    """Adds text to the system prompt."""
+
+    type: Literal["template"] = "template"
+    prefix: _Text = ""
+    """Jinja2 text before the system prompt; variables: goal, date, time (UTC) and tools (a list of names)."""
+    suffix: _Text = ""
+    """Jinja2 text after the system prompt; variables: goal, date, time (UTC) and tools (a list of names)."""
+
+    @asynccontextmanager
+    async def open(self, parts: Parts) -> AsyncGenerator["PromptTemplate", None]:
+        """Yield the live interceptor."""
+        yield PromptTemplate(self.prefix, self.suffix, parts.services.clock)
+
+
+class PromptTemplate(LiveInterceptor):
+    """Adds a prefix and a suffix to the system turn, which is made when there is none."""
+
+    def __init__(self, prefix: str, suffix: str, clock: Clock) -> None:
+        self._prefix = prefix
+        self._suffix = suffix
+        self._clock = clock
+
+    async def before_model(self, request: Request) -> Request:
+        """Return the request with the extended system turn.
+
+        Raises:
+            Permanent: a text cannot be rendered.
+        """
+        messages = request.messages
+        now = datetime.fromtimestamp(self._clock.now(), UTC)
+        values = {
+            "goal": next((message.text for message in messages if message.role == "user"), ""),
+            "date": f"{now:%Y-%m-%d}",
+            "time": f"{now:%H:%M}",
+            "tools": [tool.name for tool in request.tools],
+        }
+        has_system = bool(messages) and messages[0].role == "system"
+        system = messages[0].text if has_system else ""
+        texts = (render(self._prefix, **values), system, render(self._suffix, **values))
+        turn = Message("system", "\n\n".join(text for text in texts if text))
+        rest = messages[1:] if has_system else messages
+        return msgspec.structs.replace(request, messages=(turn, *rest))

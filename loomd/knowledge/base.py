@@ -1,0 +1,121 @@
+"""What a manifest says about a knowledge base, and what a knowledge base expects of an embedder.
+
+Data only: reading files, cutting, storing and searching are in the modules named for them.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from pydantic import Field, model_validator
+
+from loomd.manifest.kind import Spec
+from loomd.manifest.quantity import Bytes, Tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+
+CHARACTERS_PER_TOKEN = 4
+"""How text is measured without a tokenizer: English prose and code have about four characters in a token."""
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors; the live form of kind Embedder."""
+
+    @property
+    def dimension(self) -> int:
+        """Return the length of every vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a text that changes whenever the vectors of the same texts may change."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> "Vectors":
+        """Return `(texts, dimension)` float32, every row of length 1 or all zeros."""
+        ...
+
+
+class FilesSource(Spec):
+    """Text files in a folder below the manifest's root."""
+
+    type: Literal["files"] = "files"
+    path: str = Field(min_length=1, examples=["docs"])
+    """Folder or file, relative to the folder of the manifests."""
+    include: list[str] = Field(default=["**/*.md", "**/*.txt"], min_length=1)
+    """Patterns of the files to read, relative to `path`; `**` stands for any folders."""
+    exclude: list[str] = Field(default_factory=list)
+    """Patterns of the files to leave out."""
+    max_file: Bytes = Field(default=8 << 20, ge=1)
+    """Largest file that is read; a larger one is reported and left out."""
+
+    def check(self, root: Path) -> Iterator[tuple[str, str]]:
+        """Yield a path that is not there or leaves the root, and patterns that cannot be used."""
+        base = (root / self.path).resolve()
+        if not base.is_relative_to(root.resolve()):
+            yield "/path", f'"{self.path}" leaves the folder of the manifests ({root}): documents must be below it'
+        elif not base.exists():
+            yield "/path", f'expected a folder or file "{self.path}" below {root}, found nothing'
+        for field, patterns in (("include", self.include), ("exclude", self.exclude)):
+            for at, pattern in enumerate(patterns):
+                if reason := _bad_pattern(pattern):
+                    yield f"/{field}/{at}", reason
+
+
+def _bad_pattern(pattern: str) -> str:
+    parts = pattern.split("/")
+    if not pattern or pattern.startswith("/") or ".." in parts:
+        return f'"{pattern}" must be a pattern relative to path, such as "**/*.md"'
+    if any("**" in part and part != "**" for part in parts):
+        return f'"{pattern}": ** must stand alone between slashes, as in "**/*.md"'
+    return ""
+
+
+class Chunking(Spec):
+    """How documents are cut into passages. A token is taken as four characters."""
+
+    type: Literal["markdown", "recursive"] = "markdown"
+    """`markdown` cuts Markdown files at their headings and other files as `recursive` does; `recursive` cuts at
+    paragraphs, then lines, then sentences."""
+    size: Tokens = 240
+    """Largest passage, in tokens. Small models answer best from passages of 120 to 250."""
+    overlap: int = Field(default=40, ge=0)
+    """At most so many tokens at the end of a passage are repeated by the next one, in whole paragraphs."""
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> Self:
+        if self.overlap * 2 > self.size:
+            raise ValueError(f"overlap ({self.overlap}) must be at most half of size ({self.size})")
+        return self
+
+
+class Retrieval(Spec):
+    """How passages are found."""
+
+    mode: Literal["hybrid", "vector", "keyword"] = "hybrid"
+    """By meaning (`vector`), by words (`keyword`), or both, fused by rank (`hybrid`)."""
+    top_k: int = Field(default=4, ge=1, le=100)
+    """Passages that a search returns."""
+    candidates: int = Field(default=50, ge=1, le=1000)
+    """Passages that each half of a hybrid search hands to the fusion."""
+    rrf_k: int = Field(default=10, ge=0)
+    """Constant of reciprocal rank fusion: the smaller, the more the first ranks count."""
+    keyword_weight: float = Field(default=1.0, ge=0)
+    """Share of the keyword ranks in a hybrid search."""
+    vector_weight: float = Field(default=1.0, ge=0)
+    """Share of the vector ranks in a hybrid search."""
+    title_weight: float = Field(default=2.0, ge=0)
+    """How much more a word in the heading path counts than one in the text, in keyword ranks."""
+    min_score: float = 0.0
+    """Passages with a lower score are left out. A score is the cosine from -1 to 1 in `vector`, BM25 from 0 upwards in
+    `keyword`, and in `hybrid` the share of the best possible rank sum, where 1 is first in both halves."""
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if self.keyword_weight + self.vector_weight == 0:
+            raise ValueError("keywordWeight and vectorWeight are both 0: nothing could be found")
+        return self

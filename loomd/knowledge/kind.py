@@ -1,0 +1,38 @@
+"""`kind: KnowledgeBase`: documents that agents look things up in."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from pydantic import Field
+
+from loomd.knowledge.base import Chunking, Embedder, FilesSource, Retrieval
+from loomd.knowledge.index import Recipe
+from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.manifest.kind import Kind, RefTo, Spec
+from loomd.topology import Parts
+
+
+class KnowledgeBaseSpec(Spec):
+    """Documents, how they are cut and embedded, and how passages are found."""
+
+    sources: list[FilesSource] = Field(min_length=1)
+    """Where the documents are."""
+    embedder: Annotated[str, RefTo("Embedder")]
+    """Embedder of passages and questions."""
+    chunk: Chunking = Chunking()
+    """How documents are cut into passages."""
+    retrieval: Retrieval = Retrieval()
+    """How passages are found."""
+
+    @asynccontextmanager
+    async def open(self, parts: Parts) -> AsyncGenerator[KnowledgeBase, None]:
+        """Index what changed since the last time and yield the live knowledge base."""
+        embedder = parts.get("Embedder", self.embedder, Embedder)
+        recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension)
+        live = KnowledgeBase(parts.name, parts.root, embedder, self.retrieval, parts.services.bus)
+        async with live.running(parts.state_dir, recipe):
+            yield live
+
+
+KIND = Kind("KnowledgeBase", "knowledgebases", KnowledgeBaseSpec, "Documents that agents look things up in.")

@@ -1,0 +1,156 @@
+"""Manifest files to a snapshot, or to everything that is wrong with them. Reads no manifest itself and opens nothing.
+
+A `Loader` remembers what became of each file, so that looking again at a thousand unchanged files costs next to
+nothing. Called by the command line and by `reconcile`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loomd.manifest.convert import Converted, convert
+from loomd.manifest.document import Document, read_documents
+from loomd.manifest.graph import Link, find_dangling, find_duplicates, in_order
+from loomd.manifest.kind import API_VERSION, Kind, Spec, find_kinds
+from loomd.manifest.marks import find_marked
+from loomd.manifest.object import Object, Ref, Snapshot
+from loomd.manifest.problem import Position, Problem, Problems
+from loomd.manifest.source import SourceFile
+from loomd.manifest.wording import dotted
+
+IMPLICIT = "(implicit)"
+"""File name in the position of an object that no file declares."""
+
+MAX_PROBLEMS = 100
+"""Most problems told of one file; whoever has more has one."""
+
+
+def load(files: Sequence[SourceFile], kinds: Mapping[str, Kind] | None = None) -> Snapshot:
+    """Return the snapshot of manifest files.
+
+    Args:
+        files: what was read.
+        kinds: the kinds that exist, by name; by default those of loomd.
+
+    Raises:
+        Problems: the files are not valid; all that is wrong with all of them.
+    """
+    return Loader(kinds).load(files)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What became of a file."""
+
+    source: SourceFile
+    documents: tuple[Converted, ...]
+    problems: tuple[Problem, ...]
+
+
+class Loader:
+    """Loads the same files again and again, working only on those that changed."""
+
+    def __init__(self, kinds: Mapping[str, Kind] | None = None) -> None:
+        self._kinds = find_kinds() if kinds is None else kinds
+        self._known: dict[tuple[Path, str], _Read] = {}
+
+    def load(self, files: Sequence[SourceFile]) -> Snapshot:
+        """Return the snapshot of manifest files.
+
+        Raises:
+            Problems: the files are not valid; all that is wrong with all of them.
+        """
+        known, self._known = self._known, {}
+        reads: list[_Read] = []
+        for file in files:
+            key = (file.root, file.path)
+            last = known.get(key)
+            read = last if last is not None and last.source.data == file.data else self._read(file)
+            self._known[key] = read
+            reads.append(read)
+        return _resolve(reads, self._kinds)
+
+    def _read(self, file: SourceFile) -> _Read:
+        documents, problems = read_documents(file.data, file.name)
+        root = file.root.resolve()
+        converted = tuple(convert(document, self._kinds, root) for document in documents)
+        told = {problem.position for problem in problems}
+        for one in converted:
+            problems.extend(problem for problem in one.problems if problem.position not in told)
+        return _Read(file, converted, tuple(_cut(problems)))
+
+
+def _resolve(reads: Iterable[_Read], kinds: Mapping[str, Kind]) -> Snapshot:
+    """Put all documents together.
+
+    Raises:
+        Problems: something is wrong with one of them, or between them.
+    """
+    documents = [one for read in reads for one in read.documents]
+    problems = [problem for read in reads for problem in read.problems]
+    claims = [(one.ref, _name_of(one)) for one in documents if one.ref is not None]
+    problems += find_duplicates(claims)
+    objects: dict[Ref, Object] = {}
+    for one in documents:
+        if one.object is not None:
+            objects.setdefault(one.object.ref, one.object)
+    for implied in _implied(objects, kinds):
+        problems += implied.problems
+        if implied.object is not None:
+            objects[implied.object.ref] = implied.object
+    problems += find_dangling(_links(documents), (ref for ref, _ in claims))
+    ordered, circles = in_order(objects)
+    problems += circles
+    for item in objects.values():
+        problems += _check_files(item)
+    if problems:
+        raise Problems(problems)
+    return Snapshot.of(ordered)
+
+
+def _implied(objects: Mapping[Ref, Object], kinds: Mapping[str, Kind]) -> list[Converted]:
+    """Return the documents that namespaces get because they declare none of their kind."""
+    found: list[Converted] = []
+    for namespace in sorted({ref.namespace for ref in objects}):
+        names: dict[str, list[str]] = {}
+        for ref in sorted(objects):
+            if ref.namespace == namespace:
+                names.setdefault(ref.kind, []).append(ref.name)
+        for kind in kinds.values():
+            spec = kind.implicit(names) if kind.implicit and kind.name not in names else None
+            if spec is not None:
+                metadata = {"name": "default", "namespace": namespace}
+                value = {"apiVersion": API_VERSION, "kind": kind.name, "metadata": metadata, "spec": spec}
+                found.append(convert(Document(value, Position(IMPLICIT), {}, {}), kinds, Path()))
+    return found
+
+
+def _links(documents: Iterable[Converted]) -> Iterator[Link]:
+    for one in documents:
+        for pointer, to in one.refs:
+            if one.ref is not None:
+                yield Link(one.ref, pointer, one.document.where(pointer), to)
+
+
+def _name_of(one: Converted) -> Position:
+    return one.document.where("/metadata/name")
+
+
+def _check_files(item: Object) -> Iterator[Problem]:
+    """Yield what specs say of the files that they name."""
+    for marked in find_marked(item.spec, "/spec"):
+        if marked.marker is not None or type(marked.value).check is Spec.check:
+            continue
+        for place, message in marked.value.check(item.root):
+            pointer = marked.pointer + place
+            text = f"{item.ref} {dotted(pointer)}: {message}"
+            yield Problem(item.where(pointer), "bad-file", text, pointer)
+
+
+def _cut(problems: list[Problem]) -> list[Problem]:
+    if len(problems) <= MAX_PROBLEMS:
+        return problems
+    ordered = sorted(problems, key=lambda one: (one.position, one.code))
+    first, rest = ordered[MAX_PROBLEMS], len(ordered) - MAX_PROBLEMS
+    message = f"and {rest} more problems in this file"
+    return [*ordered[:MAX_PROBLEMS], Problem(first.position, "too-many-problems", message)]

@@ -1,0 +1,92 @@
+"""What a remote service's failure means: one typed error for every status, error object and broken answer.
+
+The text names the provider, what came back and the next act; secrets that a service echoes are masked by the caller.
+Called by `remote` and by the translations; never decides whether to try again.
+"""
+
+import math
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from loomd.errors import BadReply, LoomdError, NotFound, Overloaded, Permanent, QuotaExceeded, Unauthorized
+
+_LONGEST_WAIT = 7 * 86400.0
+_QUOTA = ("insufficient_quota", "billing", "credit balance", "quota exceeded", "exceeded your current quota")
+_OVERLOADED = ("overloaded", "rate_limit", "rate limit", "unavailable", "server_error", "api_error", "timeout")
+_DENIED = ("authentication", "permission", "invalid_api_key")
+
+
+def from_status(owner: str, status: int, headers: Mapping[str, str], body: object, now: float) -> LoomdError:
+    """Return the error for an HTTP status.
+
+    Args:
+        owner: `Provider/name`, for the message.
+        status: HTTP status, 400 or above.
+        headers: of the response; `Retry-After` is honoured.
+        body: decoded body, or its text, for the reason.
+        now: wall-clock seconds, for a `Retry-After` that is a date.
+    """
+    reason = reason_of(body)
+    said = f"{owner}: HTTP {status}{': ' if reason else ''}{reason}"
+    if status == 402 or (status in (400, 403, 429) and _mentions(body, _QUOTA)):
+        return QuotaExceeded(f"{said}: add credit to the account or use another key")
+    if status in (401, 403):
+        return Unauthorized(f"{said}: check spec.apiKey and what the key may do")
+    if status == 404:
+        return NotFound(f"{said}: check spec.model and spec.baseUrl")
+    if status in (408, 409, 425, 429) or status >= 500:
+        return Overloaded(said, retry_after(headers, now))
+    return Permanent(said)
+
+
+def from_error_object(owner: str, error: object, now: float) -> LoomdError:
+    """Return the error for an error object that came with status 200 or inside a stream."""
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int) and 400 <= code < 600:
+        return from_status(owner, code, {}, error, now)
+    said = f"{owner}: the answer is an error: {reason_of(error) or 'no reason given'}"
+    if _mentions(error, _QUOTA):
+        return QuotaExceeded(f"{said}: add credit to the account or use another key")
+    if _mentions(error, _DENIED):
+        return Unauthorized(f"{said}: check spec.apiKey and what the key may do")
+    if _mentions(error, _OVERLOADED):
+        return Overloaded(said)
+    return BadReply(said)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return how many seconds a service asks to wait, from `retry-after-ms` or `Retry-After` (seconds or a date)."""
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return min(milliseconds / 1000, _LONGEST_WAIT)
+    text = headers.get("retry-after", "")
+    seconds = _number(text)
+    if seconds is None and text:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_WAIT)
+
+
+def reason_of(body: object) -> str:
+    """Return the readable reason inside an error body, at most 300 characters on one line."""
+    for _ in range(3):
+        if not isinstance(body, dict):
+            break
+        body = next((body[key] for key in ("error", "message", "detail", "code", "type") if body.get(key)), "")
+    text = " ".join(str(body or "").split())
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def _mentions(body: object, marks: tuple[str, ...]) -> bool:
+    text = str(body)[:10_000].lower()
+    return any(mark in text for mark in marks)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None

@@ -1,0 +1,92 @@
+"""For tests of agent systems: run manifests in one call, and turn the clock by hand. Public, like the rest of the API.
+
+run = await run_manifests(text, "What is 2 + 2?", folder)
+assert run.result.executed.outcome.output == "4"
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from loomd.amoeba.task import Budget, Expect, Result
+from loomd.daemon import Settings, open_system
+from loomd.engine.intake import new_task
+from loomd.events.event import AnyFact, Event
+from loomd.manifest.source import SourceFile
+
+T = TypeVar("T")
+F = TypeVar("F", bound=AnyFact)
+
+
+class VirtualClock:
+    """A clock that stands still until it is turned; fits `loomd.clock.Clock`."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self._now = now
+
+    def now(self) -> float:
+        """Return the wall-clock time in seconds."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Return the same, for durations."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock forward."""
+        self._now += seconds
+
+
+class Unrecorded:
+    """Steps that are done and not recorded; fits `loomd.agents.base.Steps`."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        """Keys of the steps that were done, in order."""
+
+    async def step(
+        self, key: str, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False
+    ) -> T:
+        """Do a step."""
+        del name, result, once
+        self.keys.append(key)
+        return await do()
+
+
+@dataclass
+class Ran:
+    """What a task did: its result and all events, its children's included."""
+
+    result: Result
+    events: list[Event] = field(default_factory=list)
+
+    def facts(self, kind: type[F]) -> list[F]:
+        """Return the facts of one type, in order."""
+        return [event.data for event in self.events if isinstance(event.data, kind)]
+
+
+async def run_manifests(
+    text: str,
+    goal: str,
+    folder: Path,
+    *,
+    cluster: str = "",
+    seed: int = 0,
+    budget: Budget | None = None,
+    expect: Expect | None = None,
+) -> Ran:
+    """Run one task on manifests given as text; state is kept below `folder`, which relative paths start from.
+
+    Raises:
+        Problems: the manifests are not valid.
+        LoomdError: something that they declare could not be opened.
+    """
+    state = folder / ".loomd"
+    events: list[Event] = []
+    async with open_system(Settings(state, folder / "models", state / "loomd.sock")) as system:
+        system.bus.subscribe(events.append)
+        await system.reconciler.apply("test", [SourceFile(folder, "manifests.yaml", text.encode())])
+        task = new_task(goal, system.clock, cluster=cluster, seed=seed, budget=budget, expect=expect)
+        result = await system.engine.result(await system.engine.submit(task))
+    return Ran(result, events)

@@ -1,0 +1,101 @@
+"""From a Python function to what a model must know: parameters with types, defaults and descriptions.
+
+Types come from the annotations, descriptions from the Google-style docstring or from `Annotated[..., Field(...)]`.
+Called by the `python` type; the function itself is never called here.
+"""
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from loomd.errors import Permanent, ToolFailed
+from loomd.messages import JsonObject
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a function takes.
+
+    Attributes:
+        summary: first paragraph of the docstring, on one line.
+        model: validates arguments.
+    """
+
+    summary: str
+    model: type[BaseModel]
+
+    @property
+    def parameters(self) -> JsonObject:
+        """Return the JSON Schema of the arguments."""
+        schema = self.model.model_json_schema()
+        schema.pop("title", None)
+        for field in schema.get("properties", {}).values():
+            field.pop("title", None)
+        return schema
+
+    def bind(self, arguments: JsonObject) -> dict[str, Any]:
+        """Return validated arguments by parameter name.
+
+        Raises:
+            ToolFailed: they do not fit; the text names each one, for the model.
+        """
+        try:
+            valid = self.model.model_validate(arguments)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'arguments'}: {e['msg']}" for e in found)
+            raise ToolFailed(f"the arguments are refused: {wrong}") from None
+        return {name: getattr(valid, name) for name in type(valid).model_fields if name in arguments}
+
+
+def read_signature(function: Callable[..., object]) -> Signature:
+    """Return what a function takes.
+
+    Raises:
+        Permanent: a parameter cannot be described to a model; the text names it.
+    """
+    summary, described = _read_docstring(inspect.getdoc(function) or "")
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise Permanent(f"an annotation cannot be resolved: {error}") from error
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise Permanent(f"parameter {parameter} cannot be described to a model: give it a name of its own")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (hints.get(name, Any), Field(default=default, description=described.get(name)))
+    try:
+        model = create_model("Arguments", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+        signature = Signature(summary, model)
+        signature.parameters  # noqa: B018  # a type without a JSON Schema shows here
+    except Exception as error:
+        raise Permanent(f"the parameters cannot be described to a model: {error}") from error
+    return signature
+
+
+def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """Return the first paragraph and the descriptions under `Args:`."""
+    summary = " ".join(text.partition("\n\n")[0].split())
+    described: dict[str, str] = {}
+    inside, indent, last = False, 0, ""
+    for line in text.splitlines():
+        body = line.strip()
+        depth = len(line) - len(line.lstrip())
+        if body in ("Args:", "Arguments:", "Parameters:"):
+            inside, indent, last = True, 0, ""
+        elif inside and body and depth == 0:
+            inside = False
+        elif inside and body:
+            indent = indent or depth
+            name, colon, rest = body.partition(":")
+            if depth == indent and colon:
+                last = name.split("(")[0].strip().lstrip("*")
+                described[last] = rest.strip()
+            elif last:
+                described[last] = f"{described[last]} {body}".strip()
+    return summary, described

@@ -1,0 +1,260 @@
+"""The agent's loop, with scripted answers and real tools."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from loomd.agents.agent import Agent
+from loomd.agents.budget import Limits
+from loomd.agents.loop import Loop
+from loomd.agents.work import Outcome, Work
+from loomd.clock import SystemClock
+from loomd.errors import Permanent, ToolFailed
+from loomd.events.bus import Bus, Scope
+from loomd.events.event import BudgetExceeded, Event, ModelDelta, ToolErred, ToolStarted
+from loomd.messages import (
+    Chunk,
+    JsonObject,
+    Message,
+    Passage,
+    Reply,
+    Request,
+    TextDelta,
+    ToolCall,
+    ToolSchema,
+    Usage,
+)
+from loomd.providers.scripted import ScriptedModel, ScriptedReply
+from loomd.testing import Unrecorded
+
+
+class Adder:
+    """A tool that adds, refuses what is no number, and counts."""
+
+    effects = "read"
+    idempotent = True
+    schema = ToolSchema("add", "Adds numbers.", {"type": "object"})
+
+    def __init__(self) -> None:
+        self.calls: list[JsonObject] = []
+
+    async def call(self, arguments: JsonObject) -> str:
+        """Add."""
+        self.calls.append(arguments)
+        numbers = [value for value in arguments.values() if isinstance(value, int)]
+        if len(numbers) < len(arguments):
+            raise ToolFailed("a and b must be whole numbers")
+        return str(sum(numbers))
+
+
+class Shelf:
+    """A knowledge base with two passages."""
+
+    name = "shelf"
+
+    async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
+        """Return both, whatever is asked."""
+        del query, top_k
+        return [
+            Passage(1, "Generators yield values lazily.", "gen.md:1-2", "Generators", "shelf"),
+            Passage(2, "Lists hold all values.", "list.md:3-4", "Lists", "shelf"),
+        ]
+
+
+def replies(*items: dict[str, object]) -> ScriptedModel:
+    """Return a model that answers in this order."""
+    return ScriptedModel("script/test", [ScriptedReply.model_validate(item) for item in items])
+
+
+def call(**arguments: object) -> dict[str, object]:
+    """Return a scripted reply that calls add."""
+    return {"toolCalls": [{"name": "add", "arguments": arguments}]}
+
+
+class Bench:
+    """Runs an agent and keeps what happened."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.steps = Unrecorded()
+        self.bus = Bus(SystemClock())
+        self.bus.subscribe(self.events.append)
+
+    async def run(self, agent: Agent, work: Work | None = None) -> Outcome:
+        """Do a piece of work."""
+        return await Loop(agent, work or Work("What is 1 + 2?"), self.steps, Scope(self.bus, "t")).run()
+
+    def facts(self, kind: type) -> list[object]:
+        """Return the facts of a type."""
+        return [event.data for event in self.events if isinstance(event.data, kind)]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Return a place to run agents."""
+    return Bench()
+
+
+def agent(model: object, **changes: object) -> Agent:
+    """Return an agent on a model."""
+    plain = Agent("ada", "default", "d1", "", {}, model, "You are {{ agent }}.", Limits(), SystemClock())  # type: ignore[arg-type]  # fits by shape
+    return replace(plain, **changes)  # type: ignore[arg-type]  # the caller names fields
+
+
+async def test_an_answer_without_tools(bench: Bench) -> None:
+    """The model's text is the output, its pieces are shown as they come, its tokens are booked."""
+    outcome = await bench.run(agent(replies({"text": "Three.", "chunks": 3, "usage": {"input": 10, "output": 2}})))
+    assert (outcome.output, outcome.stop_reason, outcome.steps) == ("Three.", "completed", 1)
+    assert outcome.usage == Usage(10, 2)
+    assert len(bench.facts(ModelDelta)) == 3
+
+
+async def test_tool_results_go_back_to_the_model(bench: Bench) -> None:
+    """A call is made with its arguments, and its result stands in the next request."""
+    tool = Adder()
+    outcome = await bench.run(agent(replies(call(a=1, b=2), {"text": "3"}), tools={"add": tool}))
+    assert tool.calls == [{"a": 1, "b": 2}]
+    assert (outcome.output, outcome.tools, outcome.tool_errors) == ("3", ("add",), 0)
+    assert bench.steps.keys == ["execute/model/0", "execute/tool/0/0", "execute/model/1"]
+
+
+@pytest.mark.parametrize(
+    ("first", "error"),
+    [
+        pytest.param(call(a="x"), "must be whole numbers", id="refused-arguments"),
+        pytest.param(
+            {"toolCalls": [{"name": "sub", "arguments": {}}]}, 'no tool "sub"; available: add', id="unknown-tool"
+        ),
+    ],
+)
+async def test_a_failed_call_is_told_to_the_model(bench: Bench, first: dict[str, object], error: str) -> None:
+    """The run goes on, and the failure is counted and evented."""
+    outcome = await bench.run(agent(replies(first, {"text": "sorry"}), tools={"add": Adder()}))
+    assert (outcome.output, outcome.tool_errors) == ("sorry", 1)
+    (erred,) = bench.facts(ToolErred)
+    assert isinstance(erred, ToolErred)
+    assert error in erred.error
+
+
+async def test_parallel_calls_keep_their_order(bench: Bench) -> None:
+    """Results stand in the order of the calls, whoever finishes first."""
+
+    class Slow(Adder):
+        async def call(self, arguments: JsonObject) -> str:
+            for _ in range(3 - int(str(arguments["n"]))):
+                await asyncio.sleep(0)
+            return f"r{arguments['n']}"
+
+    seen: list[Request] = []
+
+    class Watch(ScriptedModel):
+        async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+            seen.append(request)
+            async for chunk in super().stream(request):
+                yield chunk
+
+    calls = [{"name": "add", "arguments": {"n": n}} for n in range(3)]
+    script = [ScriptedReply.model_validate(item) for item in ({"toolCalls": calls}, {"text": "done"})]
+    await bench.run(agent(Watch("w", script), tools={"add": Slow()}))
+    assert [m.text for m in seen[1].messages if m.role == "tool"] == ["r0", "r1", "r2"]
+
+
+async def test_the_same_call_again_and_again_is_wrapped_up(bench: Bench) -> None:
+    """A loop of one call ends with the best answer so far, not with an error."""
+    script = replies(*[call(a=1)] * 3, {"text": "enough"})
+    outcome = await bench.run(agent(script, tools={"add": Adder()}))
+    assert (outcome.output, outcome.stop_reason) == ("enough", "tool_loop")
+
+
+async def test_the_last_step_is_a_wrap_up_without_tools(bench: Bench) -> None:
+    """At the limit of steps the model is asked for its best answer, without tools to call."""
+    script = replies(call(a=1), call(a=2), {"text": "partial"})
+    outcome = await bench.run(agent(script, tools={"add": Adder()}, limits=Limits(steps=3)))
+    assert (outcome.output, outcome.stop_reason, outcome.steps) == ("partial", "max_steps", 3)
+
+
+async def test_tokens_are_checked_before_a_call(bench: Bench) -> None:
+    """When the tokens are used up the next call is not made, and what there is is returned."""
+    script = replies({**call(a=1), "text": "so far", "usage": {"input": 90, "output": 20}}, {"text": "never"})
+    outcome = await bench.run(agent(script, tools={"add": Adder()}, limits=Limits(tokens=100)))
+    assert (outcome.output, outcome.stop_reason, outcome.steps) == ("so far", "budget_tokens", 1)
+    assert bench.facts(BudgetExceeded)
+
+
+async def test_time_is_a_limit(bench: Bench) -> None:
+    """A model that hangs ends the work at the limit, with an empty answer and the reason."""
+    outcome = await bench.run(agent(replies({"text": "late", "delay": "1m"}), limits=Limits(time=0.05)))
+    assert (outcome.output, outcome.stop_reason) == ("", "budget_time")
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [pytest.param({"n": 3}, "completed", id="mended"), pytest.param({"n": "x"}, "output_invalid", id="not-mended")],
+)
+async def test_structured_output_gets_one_chance_to_be_mended(bench: Bench, second: object, reason: str) -> None:
+    """The model is told what is wrong; a second failure is said, not hidden."""
+    outcome = await bench.run(agent(replies({"json": {"m": 1}}, {"json": second}), output=SCHEMA))
+    assert outcome.stop_reason == reason
+    assert json.loads(outcome.output) == second
+
+
+async def test_citations_are_resolved_and_grounded(bench: Bench) -> None:
+    """Marks name the passages that were offered; the source comes with them."""
+    outcome = await bench.run(agent(replies({"text": "They yield values lazily [1]."}), knowledge=[Shelf()]))
+    assert [c.source for c in outcome.citations] == ["gen.md:1-2"]
+    assert (outcome.offered, outcome.unknown_citations) == (2, ())
+    assert outcome.grounding > 0.5
+
+
+async def test_interceptors_see_everything_and_nothing_is_shown_before_them(bench: Bench) -> None:
+    """A redacting interceptor changes request, reply, call and result; the raw text is never shown."""
+
+    class Redact:
+        async def before_model(self, request: Request) -> Request:
+            turns = tuple(Message(m.role, m.text.replace("secret", "***")) for m in request.messages)
+            return Request(turns, request.tools)
+
+        async def after_model(self, reply: Reply) -> Reply:
+            return Reply(reply.text.replace("secret", "***"), reply.tool_calls, reply.usage, model=reply.model)
+
+        async def before_tool(self, call: ToolCall) -> ToolCall:
+            return ToolCall(call.id, call.name, {"a": 5})
+
+        async def after_tool(self, call: ToolCall, result: str) -> str:
+            return f"<{call.name}:{result}>"
+
+    tool = Adder()
+    script = replies({**call(a=1), "when": "*"}, {"when": "*", "text": "the secret is out"})
+    outcome = await bench.run(agent(script, tools={"add": tool}, interceptors=[Redact()]), Work("my secret"))
+    assert outcome.output == "the *** is out"
+    assert tool.calls == [{"a": 5}]
+    shown = "".join(fact.text for fact in bench.facts(ModelDelta) if isinstance(fact, ModelDelta))
+    assert "secret" not in shown
+    assert [fact.arguments for fact in bench.facts(ToolStarted) if isinstance(fact, ToolStarted)] == [{"a": 5}]
+
+
+async def test_a_provider_that_fails_for_good_is_an_error(bench: Bench) -> None:
+    """The loop hides no failure of the model."""
+    with pytest.raises(Permanent, match="no money"):
+        await bench.run(agent(replies({"error": "permanent", "text": "no money"})))
+
+
+async def test_a_cut_answer_says_so(bench: Bench) -> None:
+    """An answer that ended at maxTokens is partial, and its stop reason tells."""
+
+    class Cut:
+        name = "cut"
+
+        async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+            del request
+            yield TextDelta("half an ans")
+            yield Reply("half an ans", stop="length")
+
+    outcome = await bench.run(agent(Cut()))
+    assert (outcome.output, outcome.stop_reason) == ("half an ans", "budget_tokens")

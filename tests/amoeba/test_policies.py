@@ -1,0 +1,184 @@
+"""Policies are pure: their tests are tables."""
+
+from random import Random
+
+import msgspec
+import pytest
+from pydantic import ValidationError
+
+from loomd.agents.work import Citation, Outcome
+from loomd.amoeba.policies.auction import Auction, BidWeights
+from loomd.amoeba.policies.ema import Ema
+from loomd.amoeba.policies.heuristic import Heuristic
+from loomd.amoeba.policies.never import Never
+from loomd.amoeba.policies.rules import Rules
+from loomd.amoeba.policies.static import Static
+from loomd.amoeba.policies.threshold import Threshold
+from loomd.amoeba.task import Budget, Evaluated, Executed, Expect, Sensed, Task
+from loomd.amoeba.world import Score, Signals, Standing
+from loomd.messages import Usage
+
+TASK = Task("t1", "What is a generator?")
+SENSED = Sensed(0.2, {"python": 1.0})
+
+
+def standing(agent: str, mean: float, count: int = 100, running: int = 0, tools: tuple[str, ...] = ()) -> Standing:
+    """Return an agent's standing in python."""
+    return Standing(agent, f"{agent}-1", {"python": Score(mean, 0.0, count)}, Score(mean), running, frozenset(tools))
+
+
+@pytest.mark.parametrize(
+    ("goal", "low", "high"),
+    [
+        pytest.param("What is a generator?", 0.0, 0.3, id="look-up"),
+        pytest.param("Explain how the with statement calls __enter__ and __exit__.", 0.0, 0.45, id="one-explanation"),
+        pytest.param(
+            "Compare lists and tuples, then explain when to use each, and list three pitfalls.", 0.6, 1.0, id="three"
+        ),
+        pytest.param("1. Find the population\n2. Compute the density\n3. Write a report", 0.6, 1.0, id="list"),
+    ],
+)
+def test_heuristic_complexity_grows_with_the_requests(goal: str, low: float, high: float) -> None:
+    """A look-up is simple, several joined requests are not."""
+    sensed = Heuristic().sense(Signals(goal, 0, {"python": 0.5}, {}))
+    assert low <= sensed.complexity <= high, sensed
+
+
+def test_heuristic_weights_domains_by_likeness() -> None:
+    """Domains that fit share the weight, others play no part; without any the task is general."""
+    sensed = Heuristic().sense(Signals("x", 0, {"python": 0.6, "cooking": 0.01, "docs": 0.2}, {}))
+    assert sensed.domains == pytest.approx({"python": 0.75, "docs": 0.25})
+    assert Heuristic().sense(Signals("x", 0, {}, {})).domains == {"general": 1.0}
+
+
+def test_auction_prefers_the_capable_and_the_idle() -> None:
+    """The same capability loses when it is busy."""
+    matched = Auction(exploration=0).choose(SENSED, [standing("bad", 0.2), standing("good", 0.9)], Random(0))
+    assert matched.winner == "good"
+    assert [bid.agent for bid in matched.bids] == ["good", "bad"]
+    busy = Auction(exploration=0).choose(SENSED, [standing("a", 0.8, running=9), standing("b", 0.7)], Random(0))
+    assert busy.winner == "b"
+
+
+def test_auction_counts_needed_tools() -> None:
+    """Between equals the one with the tools wins."""
+    sensed = Sensed(0.2, {"python": 1.0}, tools=("search",))
+    matched = Auction(exploration=0).choose(
+        sensed, [standing("a", 0.5), standing("b", 0.5, tools=("search",))], Random(0)
+    )
+    assert matched.winner == "b"
+
+
+def test_auction_explores_the_unknown_and_repeats_with_the_seed() -> None:
+    """An unknown agent wins some draws against a slightly better known one; equal seeds draw equally."""
+    field = [standing("known", 0.55, count=1000), standing("new", 0.5, count=0)]
+    winners = [Auction().choose(SENSED, field, Random(seed)).winner for seed in range(50)]
+    assert {"known", "new"} == set(winners)
+    assert winners == [Auction().choose(SENSED, field, Random(seed)).winner for seed in range(50)]
+
+
+@pytest.mark.parametrize(("no_winner", "winner"), [("best_available", "poor"), ("fail", "")])
+def test_auction_below_the_reserve(no_winner: str, winner: str) -> None:
+    """Nobody above the reserve: the policy says whether the best loser takes it."""
+    policy = Auction.model_validate({"noWinner": no_winner, "reserve": 0.99})
+    matched = policy.choose(SENSED, [standing("poor", 0.1, running=50)], Random(0))
+    assert matched.winner == winner
+    assert "below the reserve" in matched.why
+
+
+def test_auction_without_agents() -> None:
+    """An empty cluster has no winner and says so."""
+    assert Auction().choose(SENSED, [], Random(0)).winner == ""
+
+
+def test_weights_must_sum_to_one() -> None:
+    """A typing slip in the weights is refused with the sum."""
+    with pytest.raises(ValidationError, match=r"they sum to 1\.5"):
+        BidWeights(capability=0.9)
+
+
+def test_static_names_its_agent() -> None:
+    """The named agent wins, or nobody."""
+    assert Static(agent="a").choose(SENSED, [standing("a", 0), standing("b", 1)], Random(0)).winner == "a"
+    assert Static(agent="z").choose(SENSED, [standing("a", 0)], Random(0)).winner == ""
+
+
+@pytest.mark.parametrize(
+    ("complexity", "depth", "tokens", "splits"),
+    [
+        pytest.param(0.9, 0, None, True, id="complex"),
+        pytest.param(0.6, 0, None, False, id="not-above"),
+        pytest.param(0.9, 2, None, False, id="too-deep"),
+        pytest.param(0.9, 0, 1_000, False, id="too-poor"),
+    ],
+)
+def test_threshold(complexity: float, depth: int, tokens: int | None, *, splits: bool) -> None:
+    """A task is split when it is complex, shallow and rich enough; the reason is given either way."""
+    task = Task("t", "x", depth=depth, budget=Budget(tokens=tokens))
+    decided, why = Threshold().split(Sensed(complexity, {}), task)
+    assert decided is splits
+    assert why
+
+
+def test_never_splits() -> None:
+    """Never means never."""
+    assert Never().split(Sensed(1.0, {}), TASK)[0] is False
+
+
+GOOD = Outcome(
+    "A generator yields values lazily [1]",
+    "completed",
+    Usage(100, 20),
+    offered=3,
+    citations=(Citation(1, "a.md:1-2", text="A generator yields values lazily"),),
+    grounding=1.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expect", "low", "high"),
+    [
+        pytest.param(GOOD, Expect(), 1.0, 1.0, id="grounded"),
+        pytest.param(Outcome("", "completed"), Expect(), 0.0, 0.0, id="empty"),
+        pytest.param(Outcome("I'm sorry, I cannot help", "completed"), Expect(), 0.5, 0.7, id="refusal"),
+        pytest.param(msgspec.structs.replace(GOOD, citations=(), grounding=0.0), Expect(), 0.7, 0.8, id="uncited"),
+        pytest.param(msgspec.structs.replace(GOOD, unknown_citations=(9,)), Expect(), 0.8, 0.9, id="invented-source"),
+        pytest.param(GOOD, Expect(contains=("lazily", "purple")), 0.8, 0.9, id="half-of-the-expected-words"),
+        pytest.param(msgspec.structs.replace(GOOD, stop_reason="max_steps"), Expect(), 0.8, 0.95, id="cut-short"),
+        pytest.param(GOOD, Expect(output_schema={"type": "object"}), 0.8, 0.9, id="wrong-schema"),
+    ],
+)
+def test_rules_quality(outcome: Outcome, expect: Expect, low: float, high: float) -> None:
+    """Each check moves quality, and none makes it a constant."""
+    task = msgspec.structs.replace(TASK, expect=expect)
+    evaluated = Rules().evaluate(task, Executed(outcome, "a"))
+    assert low <= evaluated.quality <= high, evaluated
+
+
+def test_rules_reward_falls_with_cost_time_and_failures() -> None:
+    """Efficiency and reliability are measured, not assumed."""
+    cheap = Rules().evaluate(TASK, Executed(GOOD, "a"))
+    dear = Rules().evaluate(TASK, Executed(msgspec.structs.replace(GOOD, usage=Usage(16_000, 0), seconds=120), "a"))
+    broken = Rules().evaluate(TASK, Executed(msgspec.structs.replace(GOOD, tools=("x", "y"), tool_errors=1), "a"))
+    assert dear.efficiency == 0.0
+    assert dear.reward < cheap.reward
+    assert broken.reliability == 0.5
+    assert any("1 of 2 calls" in line for line in broken.evidence)
+
+
+def test_rules_count_missing_parts() -> None:
+    """A split task with a failed child is worth less."""
+    evaluated = Rules().evaluate(TASK, Executed(GOOD, "a", ("t1.1", "t1.2"), ("the second",)))
+    assert evaluated.quality < 1.0
+    assert evaluated.reliability == 0.5
+
+
+def test_ema_moves_toward_the_reward() -> None:
+    """The score moves by alpha times weight times error; the count grows; small domains are left alone."""
+    sensed = Sensed(0.2, {"python": 0.95, "docs": 0.05})
+    winner = Standing("a", "a-1", {"python": Score(0.5, 0.0, 3), "docs": Score(0.5)}, Score(0.5), 0, frozenset())
+    decisions = Ema().decide(sensed, Evaluated(1.0, 1.0, 1.0, 1.0), winner)
+    assert [d.domain for d in decisions] == ["python"]
+    assert decisions[0].after == pytest.approx(0.5 + 0.3 * 0.95 * 0.5)
+    assert decisions[0].count == 4
+    assert decisions[0].variance > 0

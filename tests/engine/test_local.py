@@ -1,0 +1,253 @@
+"""The engine on a real store: what is recorded is never done twice."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loomd.amoeba.task import Expect
+from loomd.daemon import Settings, System, open_system
+from loomd.engine.intake import new_task
+from loomd.errors import Conflict, NotFound
+from loomd.events.event import AgentSplit, Event, PhaseCompleted, TaskCompleted, TaskFailed, TaskStarted
+from loomd.manifest.source import SourceFile
+from loomd.testing import run_manifests
+
+PHASES = ["sense", "match", "scale", "execute", "evaluate", "adapt"]
+SYSTEM = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: script}
+spec:
+  type: scripted
+  replies:
+    - {when: mark, toolCalls: [{name: mark, arguments: {}}]}
+    - {when: mark, text: marked}
+    - {when: slow, text: late, delay: 1m}
+    - {when: fail, error: permanent, text: the account is closed}
+    - when: split
+      system: You split a request
+      times: null
+      json: {parts: [{goal: left, needs: []}, {goal: right, needs: []}, {goal: both, needs: [1, 2]}]}
+    - {when: left, text: L}
+    - {when: right, text: R}
+    - {when: "both", text: LR}
+    - {when: "*", text: plain}
+---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: mark}
+spec:
+  type: python
+  file: tool.py
+  function: mark
+  description: Makes a mark.
+  effects: write
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {description: Does things., provider: script, tools: [mark]}
+"""
+TOOL = '''
+from pathlib import Path
+
+def mark() -> str:
+    """Add a line to the file beside this one."""
+    with (Path(__file__).parent / "marks").open("a") as file:
+        file.write("x")
+    return "done"
+'''
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from loomd.daemon import Settings, open_system
+from loomd.engine.intake import new_task
+from loomd.manifest.source import read_path
+
+folder, at, goal = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+
+def hear(event):
+    if f"{event.type} {getattr(event.data, 'phase', '') or getattr(event.data, 'name', '')}".strip() == at:
+        asyncio.get_running_loop().create_task(die(event.seq))
+
+async def die(seq):
+    await store.durable(seq)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    global store
+    async with open_system(Settings(folder / "state", folder / "models", folder / "s")) as system:
+        store = system.store
+        await system.reconciler.apply("test", read_path(folder / "manifests.yaml"))
+        system.bus.subscribe(hear)
+        await system.engine.result(await system.engine.submit(new_task(goal, system.clock)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a working system."""
+    (tmp_path / "tool.py").write_text(TOOL)
+    (tmp_path / "manifests.yaml").write_text(SYSTEM)
+    return tmp_path
+
+
+def settings(folder: Path) -> Settings:
+    """Return the settings for a folder."""
+    return Settings(folder / "state", folder / "models", folder / "s")
+
+
+async def apply(system: System, folder: Path) -> None:
+    """Make the folder's manifests serve."""
+    await system.reconciler.apply("test", [SourceFile(folder, "manifests.yaml", SYSTEM.encode())])
+
+
+async def test_six_phases_are_recorded_in_order(folder: Path) -> None:
+    """Every phase leaves a checkpoint with its explanation, and the task an answer."""
+    ran = await run_manifests(SYSTEM, "anything", folder)
+    assert ran.result.phase == "Succeeded"
+    assert [fact.phase for fact in ran.facts(PhaseCompleted)] == PHASES
+    assert all(fact.why for fact in ran.facts(PhaseCompleted))
+    assert ran.result.executed is not None
+    assert ran.result.executed.outcome.output == "plain"
+    assert len(ran.facts(TaskCompleted)) == 1
+
+
+@pytest.mark.parametrize("at", [*(f"phase.completed {phase}" for phase in PHASES), "step.completed tool:mark"])
+async def test_a_killed_task_goes_on_and_repeats_nothing(folder: Path, at: str) -> None:
+    """Kill -9 after any checkpoint: the restarted engine finishes the task, and the tool ran once."""
+    killed = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", KILLED, str(folder), at, "mark"], capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    async with open_system(settings(folder)) as system:
+        await apply(system, folder)
+        events: list[Event] = []
+        system.bus.subscribe(events.append)
+        (record,) = await system.store.list_tasks()
+        resumed = await system.engine.resume()
+        assert resumed == ([] if record.result else [record.id])
+        result = await system.engine.result(record.id)
+        rerun = [e.data.phase for e in events if isinstance(e.data, PhaseCompleted)]
+    assert result.phase == "Succeeded"
+    assert result.executed is not None
+    assert result.executed.outcome.output == "marked"
+    assert (folder / "marks").read_text() == "x"
+    first = PHASES.index(at.split()[1]) + 1 if at.startswith("phase") else PHASES.index("execute")
+    assert rerun == PHASES[len(PHASES) - len(rerun) :]
+    assert len(rerun) <= len(PHASES) - first
+
+
+async def test_an_effect_that_may_have_happened_is_not_repeated(folder: Path) -> None:
+    """Killed between the intent and the record of a write: the model is told that the outcome is unknown."""
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", KILLED, str(folder), "step.started tool:mark", "mark"], check=False
+    )
+    made = (folder / "marks").read_text() if (folder / "marks").exists() else ""
+    async with open_system(settings(folder)) as system:
+        await apply(system, folder)
+        (task,) = await system.engine.resume()
+        result = await system.engine.result(task)
+    assert result.executed is not None
+    assert result.executed.outcome.tool_errors == 1
+    assert ((folder / "marks").read_text() if (folder / "marks").exists() else "") == made
+
+
+async def test_a_split_runs_children_and_passes_results_along_the_edges(folder: Path) -> None:
+    """Siblings start before either ends; the dependent part sees both results; usage adds up."""
+    goal = "Compare and analyse, then split; then report in detail; and also conclude"
+    ran = await run_manifests(SYSTEM, goal, folder)
+    assert ran.result.executed is not None
+    (split,) = ran.facts(AgentSplit)
+    assert split.goals == ("left", "right", "both")
+    assert ran.result.executed.children == split.children
+    order = [(e.type, e.task.rpartition(".")[2]) for e in ran.events if e.parent and e.type.startswith("task.")]
+    assert order.index(("task.started", "2")) < order.index(("task.completed", "1"))
+    assert order.index(("task.started", "3")) > order.index(("task.completed", "2"))
+    third = next(e for e in ran.events if isinstance(e.data, TaskStarted) and e.task.endswith(".3"))
+    assert third.parent == ran.result.task.id
+    assert ran.result.executed.outcome.steps == 4
+    assert ran.result.phase == "Succeeded"
+
+
+async def test_a_failed_part_does_not_lose_the_others(folder: Path) -> None:
+    """What there is is put together, what is missing is named, and the evaluation knows."""
+    broken = SYSTEM.replace("{when: right, text: R}", "{when: right, error: permanent, text: gone}")
+    ran = await run_manifests(
+        broken, "Compare and analyse, then split; then report in detail; and also conclude", folder
+    )
+    assert ran.result.phase == "Succeeded"
+    assert ran.result.executed is not None
+    assert ran.result.evaluated is not None
+    assert ran.result.executed.missing == ("right",)
+    assert ran.result.evaluated.reliability < 1.0
+    assert [fact.error for fact in ran.facts(TaskFailed)] == ["script/scripted: gone"]
+
+
+async def test_a_failing_provider_fails_the_task_with_its_words(folder: Path) -> None:
+    """The task ends Failed, with the provider's message, and teaches that the agent failed."""
+    ran = await run_manifests(SYSTEM, "fail", folder)
+    assert ran.result.phase == "Failed"
+    assert ran.result.error == "script/scripted: the account is closed"
+    assert ran.result.evaluated is not None
+    assert ran.result.evaluated.reward == 0.0
+    assert ran.result.adapted is not None
+    assert ran.result.adapted.decisions[0].after < ran.result.adapted.decisions[0].before
+
+
+async def test_expectations_count(folder: Path) -> None:
+    """What the task expects becomes evidence."""
+    ran = await run_manifests(SYSTEM, "anything", folder, expect=Expect(contains=("purple",)))
+    assert ran.result.evaluated is not None
+    assert 'it contains "purple": 0.00' in ran.result.evaluated.evidence
+
+
+async def test_what_was_learned_survives_a_restart(folder: Path) -> None:
+    """The second run starts from the score that the first one left."""
+    first = await run_manifests(SYSTEM, "anything", folder)
+    second = await run_manifests(SYSTEM, "anything", folder)
+    assert first.result.adapted is not None
+    assert second.result.adapted is not None
+    assert second.result.adapted.decisions[0].before == first.result.adapted.decisions[0].after
+
+
+async def test_cancel_ends_a_task_at_once(folder: Path) -> None:
+    """A cancelled task is stored as such and not resumed."""
+    async with open_system(settings(folder)) as system:
+        await apply(system, folder)
+        task = await system.engine.submit(new_task("slow", system.clock))
+        await system.engine.cancel(task)
+        assert (await system.engine.result(task)).phase == "Cancelled"
+        assert await system.engine.resume() == []
+
+
+async def test_a_drained_engine_takes_nothing_and_leaves_tasks_resumable(folder: Path) -> None:
+    """Shutting down loses no task: it is unfinished, and goes on later."""
+    async with open_system(settings(folder)) as system:
+        await apply(system, folder)
+        task = await system.engine.submit(new_task("slow", system.clock))
+        await system.engine.drain(0)
+        with pytest.raises(Conflict, match="shutting down"):
+            await system.engine.submit(new_task("more", system.clock))
+        with pytest.raises(Conflict, match="goes on when the daemon starts"):
+            await system.engine.result(task)
+    async with open_system(settings(folder)) as system:
+        await apply(system, folder)
+        assert await system.engine.resume() == [task]
+
+
+async def test_a_task_for_nobody_is_refused(folder: Path) -> None:
+    """An unknown cluster, or a namespace without agents, is said before the task is accepted."""
+    async with open_system(settings(folder)) as system:
+        with pytest.raises(NotFound, match="has no agents"):
+            await system.engine.submit(new_task("x", system.clock))
+        await apply(system, folder)
+        with pytest.raises(NotFound, match="there: default"):
+            await system.engine.submit(new_task("x", system.clock, cluster="team"))
+        assert await system.store.list_tasks() == []

@@ -1,0 +1,113 @@
+"""A web service on this machine that speaks, or misspeaks, the wire formats of the real ones."""
+
+import json
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from loomd.agents.base import ChatModel
+from loomd.clock import Clock, SystemClock
+from loomd.events.bus import Bus
+from loomd.manifest.kind import find_kinds
+from loomd.manifest.object import Metadata, Object, Ref
+from loomd.manifest.problem import Position
+from loomd.store.sqlite import open_store
+from loomd.topology import Openable, Parts, Services
+
+Open = Callable[..., AbstractAsyncContextManager[ChatModel]]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Service:
+    """The service: what it was asked, and what it answers."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.paths: list[str] = []
+        self.handler: Handler | None = None
+
+    def says(
+        self,
+        body: bytes | str | object,
+        *,
+        status: int = 200,
+        content_type: str = "text/event-stream",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Answer every call with a body: bytes, text, or a value to write as JSON."""
+        if not isinstance(body, bytes | str):
+            body, content_type = json.dumps(body), "application/json"
+        data = body if isinstance(body, bytes) else body.encode()
+
+        async def answer(_: web.Request) -> web.StreamResponse:
+            return web.Response(body=data, status=status, content_type=content_type, headers=headers)
+
+        self.handler = answer
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        """Record a call and answer it."""
+        assert self.handler is not None
+        self.bodies.append(await request.json())
+        self.headers.append(request.headers)
+        self.paths.append(request.path)
+        return await self.handler(request)
+
+
+@pytest.fixture
+async def service() -> AsyncGenerator[Service, None]:
+    """Yield the running service."""
+    service = Service()
+    app = web.Application()
+    app.router.add_post("/{path:.*}", service.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield service
+    await runner.cleanup()
+
+
+def open_spec(
+    ref: Ref, spec: Mapping[str, object], folder: Path, clock: Clock, live: Mapping[Ref, object]
+) -> AbstractAsyncContextManager[Any]:
+    """Open one spec, as written in a manifest, on a real store below a folder."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Any, None]:
+        typed = find_kinds()[ref.kind].adapter.validate_python(spec)
+        declared = Object(ref, Metadata(name=ref.name), typed, spec, folder, Position("test.yaml"))
+        async with open_store(folder / "state") as store:
+            services = Services(store, Bus(clock), clock, folder / "models")
+            async with cast("Openable", typed).open(Parts(declared, services, live)) as thing:
+                yield thing
+
+    return opened()
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Open:
+    """Return an opener of Provider specs; `clock` and `live` (open things by ref) may be given."""
+
+    def open_it(
+        spec: Mapping[str, object], *, clock: Clock | None = None, live: Mapping[Ref, object] | None = None
+    ) -> AbstractAsyncContextManager[ChatModel]:
+        return open_spec(Ref("Provider", "it"), spec, tmp_path, clock or SystemClock(), live or {})
+
+    return open_it
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

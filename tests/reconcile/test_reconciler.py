@@ -1,0 +1,168 @@
+"""Applying files: all or nothing, kept on disk, restored at the start."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loomd.errors import Temporary, Unauthorized
+from loomd.events.event import ConfigLoaded, ConfigRejected
+from loomd.manifest.object import Ref
+from loomd.manifest.problem import Problems
+from loomd.manifest.source import SourceFile
+from loomd.providers.scripted import Scripted
+
+Open = Callable[[], AbstractAsyncContextManager[Any]]
+Make = Callable[..., SourceFile]
+
+NO_KEY = b"""
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: keyless}
+spec: {type: openai, model: gpt-x, apiKey: {valueFrom: {env: LOOMD_TEST_NO_SUCH_KEY}}}
+"""
+
+
+async def test_files_become_live_objects(opened: Open, provider: Make) -> None:
+    """What is declared is open, under a new revision, and the change is told."""
+    async with opened() as seen:
+        plan = await seen.reconciler.apply("a", [provider("one")])
+        assert [str(change) for change in plan.changes] == ["Provider/one created"]
+        assert seen.reconciler.revision == plan.after
+        assert Ref("Provider", "one") in seen.reconciler.topology.live
+        assert seen.events[0].data == ConfigLoaded("a", ("Provider/one created",))
+
+
+async def test_the_same_files_change_nothing(opened: Open, provider: Make) -> None:
+    """A second apply of the same files reloads nothing and tells nothing; a comment is only kept."""
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [provider("one")])
+        before = seen.reconciler.topology
+        file = provider("one")
+        commented = SourceFile(file.root, file.path, b"# why\n" + file.data)
+        assert not (await seen.reconciler.apply("a", [file])).effective
+        assert not (await seen.reconciler.apply("a", [commented])).effective
+        assert seen.reconciler.topology is before
+        assert seen.types == ["config.loaded"]
+        assert (await seen.services.store.load_files())[0].data.startswith(b"# why")
+
+
+async def test_only_what_changed_is_opened_anew(opened: Open, provider: Make) -> None:
+    """Unchanged objects are the same live things before and after."""
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [provider("one"), provider("two")])
+        before = dict(seen.reconciler.topology.live)
+        await seen.reconciler.apply("a", [provider("one"), provider("two", "no")])
+        after = seen.reconciler.topology.live
+        assert after[Ref("Provider", "one")] is before[Ref("Provider", "one")]
+        assert after[Ref("Provider", "two")] is not before[Ref("Provider", "two")]
+
+
+async def test_sources_stand_side_by_side(opened: Open, provider: Make) -> None:
+    """Applying one source leaves the objects of others alone."""
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [provider("one")])
+        await seen.reconciler.apply("b", [provider("two")])
+        await seen.reconciler.apply("a", [])
+        assert set(seen.reconciler.topology.live) == {Ref("Provider", "two")}
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "says"),
+    [
+        (b"kind: [", Problems, "broken.yaml"),
+        (b"apiVersion: loomd.dev/v1\nkind: Provider\nmetadata: {name: x}\nspec: {type: nope}\n", Problems, "nope"),
+        (NO_KEY, Unauthorized, "LOOMD_TEST_NO_SUCH_KEY"),
+    ],
+    ids=["syntax", "type", "open-fails"],
+)
+async def test_a_broken_candidate_leaves_no_trace(
+    opened: Open, provider: Make, tmp_path: Path, data: bytes, error: type[Exception], says: str
+) -> None:
+    """What served goes on, nothing is kept of the candidate, and its problems are told until it is mended."""
+    async with opened() as seen:
+        reconciler = seen.reconciler
+        await reconciler.apply("a", [provider("one")])
+        before, live, stored = (
+            reconciler.topology,
+            dict(reconciler.topology.live),
+            await seen.services.store.load_files(),
+        )
+        with pytest.raises(error, match=says):
+            await reconciler.apply("a", [provider("one", "no"), SourceFile(tmp_path, "broken.yaml", data)])
+        assert reconciler.topology is before
+        assert dict(before.live) == live
+        assert await seen.services.store.load_files() == stored
+        assert says in reconciler.last_error
+        assert isinstance(seen.events[-1].data, ConfigRejected)
+        await reconciler.apply("a", [provider("one")])
+        assert reconciler.last_error == ""
+
+
+async def test_a_full_disk_refuses_the_change(opened: Open, provider: Make) -> None:
+    """When the new set cannot be kept it does not serve either, and what was opened for it is closed."""
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [provider("one")])
+        before = seen.reconciler.topology
+        db = seen.services.store._db
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(Temporary, match="full"):
+            await seen.reconciler.apply("a", [provider("one", "no" * 500_000)])
+        db.execute("PRAGMA max_page_count = 1000000")
+        assert seen.reconciler.topology is before
+        await seen.reconciler.apply("a", [provider("one", "no")])
+
+
+async def test_a_dry_run_changes_nothing(opened: Open, provider: Make) -> None:
+    """A dry run says what would change; a broken one is not recorded as a refusal."""
+    async with opened() as seen:
+        plan = await seen.reconciler.apply("a", [provider("one")], dry_run=True)
+        assert [change.action for change in plan.changes] == ["created"]
+        with pytest.raises(Problems):
+            await seen.reconciler.apply("a", [SourceFile(Path("/r"), "x.yaml", b"kind: [")], dry_run=True)
+        assert seen.events == []
+        assert seen.reconciler.last_error == ""
+        assert not seen.reconciler.topology.live
+        assert await seen.services.store.load_files() == []
+
+
+async def test_the_last_good_set_is_restored(opened: Open, provider: Make) -> None:
+    """A new process serves what the old one did, without its sources."""
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [provider("one")])
+        revision = seen.reconciler.revision
+    async with opened() as seen:
+        await seen.reconciler.restore()
+        assert seen.reconciler.revision == revision
+        assert Ref("Provider", "one") in seen.reconciler.topology.live
+        assert not (await seen.reconciler.apply("a", [provider("one")])).effective
+
+
+async def test_what_cannot_be_restored_is_told(
+    opened: Open, provider: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the last good set does not open any more the daemon starts, says so, and takes a mended one."""
+    monkeypatch.setenv("LOOMD_TEST_NO_SUCH_KEY", "k")
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [SourceFile(tmp_path, "k.yaml", NO_KEY)])
+    monkeypatch.delenv("LOOMD_TEST_NO_SUCH_KEY")
+    async with opened() as seen:
+        await seen.reconciler.restore()
+        assert "LOOMD_TEST_NO_SUCH_KEY" in seen.reconciler.last_error
+        await seen.reconciler.apply("a", [provider("one")])
+        assert seen.reconciler.last_error == ""
+
+
+async def test_a_leased_topology_outlives_its_successor(opened: Open, provider: Make) -> None:
+    """A task that runs keeps the things that it started with, until it ends."""
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [provider("one")])
+        old = seen.reconciler.topology
+        async with old.lease():
+            await seen.reconciler.apply("a", [provider("one", "no")])
+            assert Ref("Provider", "one") in old.live
+        assert not old.live
+        assert isinstance(seen.reconciler.topology.snapshot.objects[Ref("Provider", "one")].spec, Scripted)
