@@ -1,6 +1,6 @@
 """What an agent expects of its parts. The consumer owns the protocol: a part fits by shape and knows no agent."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Literal, Protocol, TypeVar
 
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
@@ -19,8 +19,8 @@ class ChatModel(Protocol):
         """Return `provider/model`."""
         ...
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        """Answer a request: deltas as they come, then exactly one `Reply`.
+    def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        """Answer a request: deltas as they come, then exactly one `Reply`. Closing the generator ends the call.
 
         Raises:
             Permanent: repeating will not help (key, quota, unusable answer).

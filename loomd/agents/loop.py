@@ -8,6 +8,7 @@ work.
 import asyncio
 import json
 from collections import Counter
+from contextlib import aclosing
 
 import msgspec
 
@@ -30,7 +31,6 @@ from loomd.events.event import (
     ToolStarted,
 )
 from loomd.messages import Message, Reply, Request, TextDelta, ToolCall
-from loomd.messages import ReasoningDelta as ReasoningChunk
 
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
 
@@ -148,17 +148,17 @@ class Loop:
         started = agent.clock.monotonic()
         reply: Reply | None = None
         text = ""
-        async for chunk in agent.model.stream(request):
-            if isinstance(chunk, TextDelta):
-                self._partial = text = text + chunk.text
-                if not agent.interceptors:
-                    emit(ModelDelta(chunk.text), agent.name)
-            elif isinstance(chunk, ReasoningChunk):
-                if agent.interceptors:
-                    continue
-                emit(ReasoningDelta(chunk.text), agent.name)
-            else:
-                reply = chunk
+        live = not agent.interceptors
+        async with aclosing(agent.model.stream(request)) as chunks:
+            async for chunk in chunks:
+                if isinstance(chunk, TextDelta):
+                    self._partial = text = text + chunk.text
+                    if live:
+                        emit(ModelDelta(chunk.text), agent.name)
+                elif isinstance(chunk, Reply):
+                    reply = chunk
+                elif live:
+                    emit(ReasoningDelta(chunk.text), agent.name)
         if reply is None:
             raise BadReply(f"Provider {agent.model.name} ended its stream without a reply")
         for interceptor in reversed(agent.interceptors):

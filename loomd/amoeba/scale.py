@@ -5,6 +5,7 @@ A model that answers nonsense is asked once more with what was wrong; then the t
 """
 
 import json
+from contextlib import aclosing
 from functools import partial
 
 import msgspec
@@ -92,9 +93,10 @@ async def ask(model: ChatModel, request: Request) -> Reply:
     Raises:
         BadReply: the stream ended without one.
     """
-    async for chunk in model.stream(request):
-        if isinstance(chunk, Reply):
-            return chunk
+    async with aclosing(model.stream(request)) as chunks:
+        async for chunk in chunks:
+            if isinstance(chunk, Reply):
+                return chunk
     raise BadReply(f"Provider {model.name} ended its stream without a reply")
 
 

@@ -25,11 +25,16 @@ Json = dict[str, Any]
 
 
 def default_socket() -> Path:
-    """Return the daemon's socket: `LOOMD_SOCKET`, or `loomd.sock` in the user's runtime directory."""
+    """Return the daemon's socket: `LOOMD_SOCKET`, or `loomd.sock` in the user's runtime or else data directory.
+
+    Never in a folder that others may write to: whoever makes a socket there first would be talked to.
+    """
     given = os.environ.get("LOOMD_SOCKET")
     if given:
         return Path(given).expanduser().absolute()
-    return Path(platformdirs.user_runtime_dir("loomd", appauthor=False)) / "loomd.sock"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(runtime) / "loomd" if runtime else Path(platformdirs.user_data_dir("loomd", appauthor=False))
+    return folder / "loomd.sock"
 
 
 class Client:

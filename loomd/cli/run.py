@@ -19,7 +19,6 @@ from loomd.models.place import models_dir
 from loomd.store.directory import default_directory
 
 
-
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.argument("goal", required=False)

@@ -51,7 +51,7 @@ class Recipe:
 
     def embedded_as(self, chunk: Chunk) -> bytes:
         """Return the digest of what is embedded for a chunk, and by what."""
-        return _digest(self.fingerprint, embedded_text(chunk))
+        return _digest(self.fingerprint, str(self.dimension), embedded_text(chunk))
 
 
 def embedded_text(chunk: Chunk) -> str:

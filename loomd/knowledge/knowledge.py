@@ -76,6 +76,7 @@ class KnowledgeBase:
         """
         how = self._retrieval
         vector = None
+        query = query.encode("utf-8", "replace").decode()  # a lone surrogate is no text for SQLite or a tokenizer
         if not query.strip():
             return []
         if how.mode != "keyword":

@@ -8,18 +8,19 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 from pydantic import TypeAdapter, ValidationError
 
-from loomd.manifest.document import Document, escape
 from loomd.manifest.kind import API_VERSION, Kind, RefTo
 from loomd.manifest.marks import Marked, find_marked, find_marked_text
 from loomd.manifest.object import Metadata, Object, Ref
+from loomd.manifest.places import Document, escape
 from loomd.manifest.problem import Problem
-from loomd.manifest.refusal import Refusal, explain
+from loomd.manifest.refusal import MAX_REFUSALS, Refusal, explain
 from loomd.manifest.schema import JsonSchema, schema_of
 from loomd.manifest.template import Template, check_template
 from loomd.manifest.wording import did_you_mean, dotted, got, is_secret, listed
@@ -155,7 +156,7 @@ def _typed(kind: Kind, value: Any) -> tuple[Metadata | None, Any, list[Refusal]]
 
 
 def _refusals(error: ValidationError, value: Any, base: str) -> Iterator[Refusal]:
-    for detail in error.errors(include_url=False):
+    for detail in islice(error.errors(include_url=False), MAX_REFUSALS):
         code = _CODES.get(detail["type"], "invalid-value")
         pointer = base + _pointer(detail["loc"], value, code == "missing-field")
         message = detail["msg"]
@@ -197,10 +198,9 @@ def _pointer(loc: tuple[int | str, ...], value: Any, missing: bool) -> str:
     """Return a pydantic location as a JSON pointer; the names of union members in it are no places."""
     pointer = ""
     for index, part in enumerate(loc):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
+        known: Any = dict(enumerate(value)) if isinstance(value, list) else value
+        if isinstance(known, dict) and part in known:
+            value = known[part]
         elif not (missing and index == len(loc) - 1):
             continue
         pointer += f"/{escape(str(part))}"

@@ -5,14 +5,13 @@ and crash the interpreter on hostile nesting. Limits hold while the events come:
 are expanded, bytes. Never raises for bad input: everything wrong becomes a `Problem`. Called by `load`.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import yaml
 from yaml import events
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 
+from loomd.manifest.places import Document, Mark, Places, escape
 from loomd.manifest.problem import Position, Problem
 from loomd.manifest.scalar import resolve
 from loomd.manifest.source import MAX_BYTES
@@ -23,60 +22,6 @@ MAX_NODES = 200_000
 """Most values and keys in one file, each alias counted as all that it stands for."""
 MAX_RESTARTS = 20
 """Most documents of one file that are given up before the rest of the file is."""
-
-Mark = tuple[int, int]
-"""Line and column, from 1."""
-
-
-class Places(Mapping[str, Position]):
-    """Positions by JSON pointer, made when asked for."""
-
-    __slots__ = ("_file", "_marks")
-
-    def __init__(self, file: str, marks: dict[str, Mark]) -> None:
-        self._file = file
-        self._marks = marks
-
-    def __getitem__(self, pointer: str) -> Position:
-        return Position(self._file, *self._marks[pointer])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._marks)
-
-    def __len__(self) -> int:
-        return len(self._marks)
-
-
-@dataclass(frozen=True)
-class Document:
-    """One YAML document.
-
-    Attributes:
-        value: decoded JSON values.
-        position: where it begins.
-        places: position of every value by JSON pointer; what stands behind an alias has the alias's position.
-        keys: position of every mapping key by the pointer of its value.
-    """
-
-    value: Any
-    position: Position
-    places: Mapping[str, Position] = field(repr=False)
-    keys: Mapping[str, Position] = field(repr=False)
-
-    def where(self, pointer: str) -> Position:
-        """Return the position of the nearest known value at or above a JSON pointer."""
-        while pointer and pointer not in self.places:
-            pointer = pointer.rpartition("/")[0]
-        return self.places.get(pointer, self.position)
-
-    def where_key(self, pointer: str) -> Position:
-        """Return the position of the key of a value, or of the value when it has no key."""
-        return self.keys[pointer] if pointer in self.keys else self.where(pointer)
-
-
-def escape(key: str) -> str:
-    """Return a key as a segment of a JSON pointer."""
-    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
 
 
 def read_documents(data: bytes, file: str) -> tuple[list[Document], list[Problem]]:
@@ -137,7 +82,7 @@ def _next_document(data: bytes, start: int, line: int, bad_line: int) -> tuple[i
     return (at, line + data.count(b"\n", start, at)) if at > start else (-1, 0)
 
 
-class _GiveUp(Exception):  # noqa: N818  # a jump out of the event loop, not an error of anybody's
+class _GiveUp(Exception):
     """The rest of a document cannot be read."""
 
     def __init__(self, problem: Problem, whole_file: bool = False) -> None:

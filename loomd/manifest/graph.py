@@ -7,6 +7,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from loomd.manifest.object import Object, Ref
 from loomd.manifest.problem import Position, Problem
@@ -31,6 +32,10 @@ def find_duplicates(claims: Iterable[tuple[Ref, Position]]) -> list[Problem]:
     return problems
 
 
+MAX_HINTS = 100
+"""Most dangling references that get a hint; looking for the closest name takes time."""
+
+
 @dataclass(frozen=True)
 class Link:
     """One reference: who refers, where in its document and in the file, to what."""
@@ -53,6 +58,10 @@ def find_dangling(links: Iterable[Link], known: Iterable[Ref]) -> list[Problem]:
     for link in links:
         to = link.to
         if to in names:
+            continue
+        if len(problems) >= MAX_HINTS:
+            message = f"{link.owner} {dotted(link.pointer)}: no {to.kind} {quoted(to.name)}"
+            problems.append(Problem(link.position, "unresolved-reference", message, link.pointer))
             continue
         near = sorted(one.name for one in names if one.kind == to.kind and one.namespace == to.namespace)
         hint = did_you_mean(to.name, near, "there are:") or f"add a {to.kind} of that name"
@@ -128,7 +137,7 @@ def _way_back(start: Ref, stuck: Mapping[Ref, set[Ref]]) -> list[Ref]:
 
 def _circle(chain: Sequence[Ref], objects: Mapping[Ref, Object]) -> Problem:
     steps = [*chain, chain[0]]
-    places = [_where(objects[here], there) for here, there in zip(steps, steps[1:], strict=False)]
+    places = [_where(objects[here], there) for here, there in pairwise(steps)]
     text = " -> ".join(str(ref) for ref in steps)
     pointer, position = places[0]
     message = f"{chain[0]} {dotted(pointer)}: the reference leads back to itself: {text}"

@@ -57,6 +57,18 @@ class Spec(BaseModel):
         yield from ()
 
 
+    def reads(self, root: Path) -> Iterator[Path]:
+        """Yield the files whose contents are part of what this spec does; by default none.
+
+        A change of one of them is a change of the object: it gets a new digest and is opened anew.
+
+        Args:
+            root: folder that relative paths start from.
+        """
+        del root
+        yield from ()
+
+
 @dataclass(frozen=True)
 class RefTo:
     """Marks a string field as the name of an object of another kind in the same namespace."""

@@ -4,16 +4,18 @@ A `Loader` remembers what became of each file, so that looking again at a thousa
 nothing. Called by the command line and by `reconcile`.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loomd.manifest.convert import Converted, convert
-from loomd.manifest.document import Document, read_documents
+from loomd.manifest.document import read_documents
 from loomd.manifest.graph import Link, find_dangling, find_duplicates, in_order
 from loomd.manifest.kind import API_VERSION, Kind, Spec, find_kinds
 from loomd.manifest.marks import find_marked
 from loomd.manifest.object import Object, Ref, Snapshot
+from loomd.manifest.places import Document
 from loomd.manifest.problem import Position, Problem, Problems
 from loomd.manifest.source import SourceFile
 from loomd.manifest.wording import dotted
@@ -105,7 +107,7 @@ def _resolve(reads: Iterable[_Read], kinds: Mapping[str, Kind]) -> Snapshot:
         problems += _check_files(item)
     if problems:
         raise Problems(problems)
-    return Snapshot.of(ordered)
+    return Snapshot.of(_with_files(item) for item in ordered)
 
 
 def _implied(objects: Mapping[Ref, Object], kinds: Mapping[str, Kind]) -> list[Converted]:
@@ -147,10 +149,24 @@ def _check_files(item: Object) -> Iterator[Problem]:
             yield Problem(item.where(pointer), "bad-file", text, pointer)
 
 
+def _with_files(item: Object) -> Object:
+    """Return the object with the contents of the files that it reads in its digest."""
+    digest = hashlib.sha256(item.digest.encode())
+    read = False
+    for marked in find_marked(item.spec, "/spec"):
+        if marked.marker is not None or type(marked.value).reads is Spec.reads:
+            continue
+        for path in marked.value.reads(item.root):
+            read = True
+            digest.update(f"\n{path.relative_to(item.root).as_posix()} ".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return replace(item, digest=digest.hexdigest()) if read else item
+
+
 def _cut(problems: list[Problem]) -> list[Problem]:
     if len(problems) <= MAX_PROBLEMS:
         return problems
     ordered = sorted(problems, key=lambda one: (one.position, one.code))
     first, rest = ordered[MAX_PROBLEMS], len(ordered) - MAX_PROBLEMS
-    message = f"and {rest} more problems in this file"
+    message = f"and at least {rest} more problems in this file"
     return [*ordered[:MAX_PROBLEMS], Problem(first.position, "too-many-problems", message)]

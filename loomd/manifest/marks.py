@@ -13,8 +13,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from loomd.manifest.document import escape
 from loomd.manifest.kind import RefTo, Spec
+from loomd.manifest.places import escape
 from loomd.manifest.schema import JsonSchema
 from loomd.manifest.template import Template
 

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from loomd.manifest.document import escape
+from loomd.manifest.places import escape
 from loomd.manifest.schema import JsonSchema
 from loomd.manifest.wording import did_you_mean, got, listed, quoted
+
+MAX_REFUSALS = 200
+"""Most refusals told of one document, so that a hostile one cannot keep the explanation busy."""
 
 _TYPES = {
     "string": "text",
@@ -50,6 +53,9 @@ def explain(schema: JsonSchema, value: Any) -> Iterator[Refusal]:
             # A union also lists its types as a choice; that no such type exists says it better.
             if refusal.pointer not in found or refusal.code == "unknown-type":
                 found[refusal.pointer] = refusal
+            if len(found) >= MAX_REFUSALS:
+                yield from found.values()
+                return
     yield from found.values()
 
 
@@ -136,13 +142,14 @@ def _range(error: Any, pointer: str) -> Iterator[Refusal]:
     if isinstance(error.instance, int | float):
         found = got(error.instance, pointer)
     else:
-        unit = {str: "character", list: "item", dict: "field"}[type(error.instance)]
+        unit = _UNITS.get(type(error.instance), "part")
         size = len(error.instance)
         found = f"{size} {unit}{'' if size == 1 else 's'}"
     yield Refusal(pointer, "out-of-range", f"expected {wanted}, got {found}")
 
 
 def _unique(error: Any, pointer: str) -> Iterator[Refusal]:
+    del error
     yield Refusal(pointer, "invalid-value", "expected different items, got one more than once")
 
 
@@ -192,6 +199,8 @@ def _tagged(error: Any, pointer: str, tag: str) -> Iterator[Refusal]:
         for inner in _branches(error).get(chosen, []):
             yield from _explain(inner)
 
+
+_UNITS: dict[Any, str] = {str: "character", list: "item", dict: "field"}
 
 _LIMITS = {
     "minimum": "at least {}",

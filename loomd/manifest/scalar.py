@@ -1,4 +1,4 @@
-"""What an unquoted YAML 1.2 word is: `no` and `12:30` are text, `0o17` and `0x1F` are integers. Called by `document`."""
+"""What an unquoted YAML 1.2 word is: `no` and `12:30` are text, `0o17` is an integer. Called by `document`."""
 
 import math
 import re

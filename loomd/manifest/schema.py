@@ -83,7 +83,9 @@ def generate_combined(kinds: Mapping[str, Kind]) -> JsonSchema:
 def _generate(kinds: Mapping[str, Kind]) -> tuple[dict[str, JsonSchema], JsonSchema]:
     """Return the envelope of each kind, and the definitions that they share."""
     mode: JsonSchemaMode = "validation"
-    inputs = [(name, mode, kind.adapter) for name, kind in kinds.items()]
+    inputs: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        (name, mode, kind.adapter) for name, kind in kinds.items()
+    ]
     inputs.append(("Metadata", mode, TypeAdapter(Metadata)))
     found, shared = TypeAdapter.json_schemas(inputs, schema_generator=_Generator)
     metadata = found["Metadata", mode]

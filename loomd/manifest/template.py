@@ -73,12 +73,12 @@ def render(text: str, /, **values: object) -> str:
         for part in template.generate(**values):
             size += len(part)
             if size > MAX_OUTPUT:
-                raise Permanent(f"a template's text grew beyond {MAX_OUTPUT:,} characters: shorten it")
+                break
             parts.append(part)
-    except Permanent:
-        raise
     except Exception as error:
         raise Permanent(f"a template cannot be rendered: {error}") from error
+    if size > MAX_OUTPUT:
+        raise Permanent(f"a template's text grew beyond {MAX_OUTPUT:,} characters: shorten it")
     return "".join(parts)
 
 
@@ -107,8 +107,10 @@ def _check_nodes(tree: Any) -> None:
     """
     from jinja2 import nodes  # noqa: PLC0415  # see `_compile`
 
-    refused = (nodes.Call, nodes.Macro, nodes.CallBlock, nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-    refused += (nodes.Block, nodes.Mul, nodes.Pow, nodes.Mod)
+    refused: tuple[type[Any], ...] = (
+        *(nodes.Call, nodes.Macro, nodes.CallBlock, nodes.Block, nodes.Include, nodes.Import, nodes.FromImport),
+        *(nodes.Extends, nodes.Mul, nodes.Pow, nodes.Mod),
+    )
     pending: list[tuple[Any, int]] = [(tree, 0)]
     while pending:
         node, loops = pending.pop()

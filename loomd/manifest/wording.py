@@ -8,8 +8,10 @@ from typing import Any
 _LONGEST = 60
 _MOST_NAMES = 12
 _SECRET = frozenset(
-    ("auth", "authorization", "bearer", "cookie", "credential", "credentials", "key", "passphrase", "passwd")
-    + ("password", "secret", "token")
+    (
+        *("auth", "authorization", "bearer", "cookie", "credential", "credentials"),
+        *("key", "passphrase", "passwd", "password", "secret", "token"),
+    )
 )
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _NAMES = {bool: "true or false", str: "text", int: "a whole number", float: "a number", list: "a list"}

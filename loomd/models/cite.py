@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from loomd.messages import Passage
 
 _WORD = re.compile(r"\w+")
-_QUESTION_WEIGHT = 0.5
 _CLOSE = 0.8
 
 Grams = set[tuple[str, ...]]
@@ -21,19 +20,19 @@ def source_of(answer: str, question: str, passages: Sequence[Passage], chosen: o
 
     Args:
         answer: what the model answered.
-        question: what it was asked; its words count half, they tell the passages apart when the answer is one word.
+        question: what it was asked; its words tell apart the passages that support the answer about as well.
         passages: what was offered, at least one.
         chosen: the number that the model named; it stands when its passage supports the answer about as well.
     """
     found = [_grams(passage.text) for passage in passages]
     said = _grams(answer)
     asked = _grams(question) - said
-    support = [_shared(grams, said, found) + _QUESTION_WEIGHT * _shared(grams, asked, found) for grams in found]
-    best = max(support)
-    for passage, score in zip(passages, support, strict=True):
-        if passage.number == chosen and score >= _CLOSE * best:
-            return passage.number
-    return passages[support.index(best)].number
+    support = [_shared(grams, said, found) for grams in found]
+    close = [at for at, score in enumerate(support) if score >= _CLOSE * max(support)]
+    for at in close:
+        if passages[at].number == chosen:
+            return passages[at].number
+    return passages[max(close, key=lambda at: support[at] + _shared(found[at], asked, found))].number
 
 
 def _grams(text: str) -> Grams:

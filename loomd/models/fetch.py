@@ -1,7 +1,7 @@
 """Brings a model's files onto this machine, from the first source that has them, and accepts only the right bytes.
 
-Called by `loomd models pull`. It imports no code that it fetched. What is unfinished stays in `<folder>/partial`, so the
-next attempt goes on there; a finished file is renamed into place in one step.
+Called by `loomd models pull`. It imports no code that it fetched. What is unfinished stays in `<folder>/partial`, so
+the next attempt goes on there; a finished file is renamed into place in one step.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import errno
 import shutil
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from loomd.errors import Damaged, LoomdError, NotFound, Permanent, Unreachable
@@ -65,8 +66,9 @@ async def verify(name: str, folder: Path | None, progress: Progress) -> None:
         if not path.is_file():
             raise NotFound(f"model {name!r}: {path} is missing; run: loomd models pull {name}")
         stop = threading.Event()
+        told = partial(_tell, progress, file.size)
         try:
-            found = await asyncio.to_thread(hash_file, path, lambda done, size=file.size: progress(done, size), stop)
+            found = await asyncio.to_thread(hash_file, path, told, stop)
         finally:
             stop.set()
         if found != file.sha256:
@@ -78,13 +80,17 @@ async def verify(name: str, folder: Path | None, progress: Progress) -> None:
         write_marker(path, found)
 
 
+def _tell(progress: Progress, size: int, done: int) -> None:
+    progress(done, size)
+
+
 async def _pull_file(model: Model, file: ModelFile, place: Path, progress: Progress, origin: str | None) -> None:
     path = path_of(place, model, file)
     if has_marker(path, file.size, file.sha256):
         return
-    partial = place / PARTIAL / model.name
-    partial.mkdir(parents=True, exist_ok=True)
-    target = Target(file, path, partial, progress)
+    unfinished = place / PARTIAL / model.name
+    unfinished.mkdir(parents=True, exist_ok=True)
+    target = Target(file, path, unfinished, progress)
     _check_space(target, model)
     if origin is not None:
         await _from_origin(model, target, origin)
@@ -114,14 +120,19 @@ async def _from_origin(model: Model, target: Target, origin: str) -> None:
         if "://" in origin:
             await url.fetch(origin, target)
             return
-        path = Path(origin).expanduser()
-        if path.is_dir():
-            path /= target.file.name
-        if not path.is_file():
-            raise NotFound(f"{path}: no such file")
+        path = _file_at(origin, target.file.name)
         await target.land(copy_of(path), str(path))
     except LoomdError as error:
         raise type(error)(f"model {model.name!r}: {error}\n{_known_sources(target.file)}") from error
+
+
+def _file_at(origin: str, name: str) -> Path:
+    path = Path(origin).expanduser()
+    if path.is_dir():
+        path /= name
+    if not path.is_file():
+        raise NotFound(f"{path}: no such file")
+    return path
 
 
 def _known_sources(file: ModelFile) -> str:
@@ -132,7 +143,7 @@ def _known_sources(file: ModelFile) -> str:
 def _no_source(model: Model, file: ModelFile, failures: Sequence[tuple[Source, LoomdError]]) -> LoomdError:
     """Return one error for all sources, of the class that says most about what to do."""
     lines = [f"model {model.name!r}: {file.name} could not be fetched:"]
-    lines += [f"  from {source}: {_without(str(error), f'{source}: ')}" for source, error in failures]
+    lines += [f"  from {source}: {str(error).removeprefix(f'{source}: ')}" for source, error in failures]
     lines += [
         "Where you have the file, or an address of it, hand it over; it is checked before it is used:",
         f"  loomd models pull {model.name} --from PATH|URL",
@@ -145,10 +156,6 @@ def _no_source(model: Model, file: ModelFile, failures: Sequence[tuple[Source, L
     if any(isinstance(error, Unreachable) for error in errors):
         return Unreachable(text)
     return NotFound(text)
-
-
-def _without(text: str, start: str) -> str:
-    return text.removeprefix(start)
 
 
 def _check_space(target: Target, model: Model) -> None:

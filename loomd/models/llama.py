@@ -26,6 +26,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEM
 _RESTART_WINDOW = 300.0
 _LONGEST_PAUSE = 8.0
 _STOP_SECONDS = 3.0
+_NEWS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class Llama:
                 await self._pause()
                 self._endpoint = await self._start()
             return self._endpoint
+
+    async def settle(self) -> None:
+        """Wait a moment for the news of the child's end: a broken connection comes before it."""
+        if self._child is not None:
+            await self._child.ended(_NEWS_SECONDS)
 
     def last_words(self) -> str:
         """Return the last lines that the child wrote to standard error."""
@@ -205,6 +211,10 @@ class _Child(asyncio.SubprocessProtocol):
         """Return the last lines of standard error."""
         return "\n".join(b"".join(self._words).decode(errors="replace").strip().splitlines()[-6:])
 
+    async def ended(self, patience: float) -> None:
+        """Wait for the end of the process, for so many seconds at most."""
+        await asyncio.wait([self._ended], timeout=patience)
+
     async def end(self) -> None:
         """Close standard input, which ends the child; kill it when it does not go."""
         transport = self._transport
@@ -213,7 +223,7 @@ class _Child(asyncio.SubprocessProtocol):
         if self.alive:
             if stdin := transport.get_pipe_transport(0):
                 stdin.close()
-            await asyncio.wait([self._ended], timeout=_STOP_SECONDS)
+            await self.ended(_STOP_SECONDS)
             if self.alive:
                 transport.kill()
                 await asyncio.wait([self._ended])

@@ -20,7 +20,7 @@ BLOCK = 1 << 22
 """Bytes read, hashed and written at a time."""
 
 
-class Stopped(Exception):  # noqa: N818  # not an error: the caller asked for it
+class Stopped(Exception):
     """Hashing or joining was told to stop."""
 
 

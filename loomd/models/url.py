@@ -35,18 +35,18 @@ async def fetch(address: str, target: Target) -> None:
     import aiohttp  # noqa: PLC0415  # heavy, and only this source needs it
 
     kept = target.partial / f"{target.file.name}.download"
+    have = _size(kept)
     wait = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
-    if not kept.is_file() or kept.stat().st_size < target.file.size:
+    if have < target.file.size:
         try:
             async with aiohttp.ClientSession(timeout=wait, trust_env=True) as session:
-                await _download(session, address, kept, target)
+                await _download(session, address, kept, have, target)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unreachable(f"{address}: {error or type(error).__name__}") from error
+            raise Unreachable(f"{address}: {str(error) or type(error).__name__}") from error
     await target.land_file(kept, address)
 
 
-async def _download(session: "aiohttp.ClientSession", address: str, kept: Path, target: Target) -> None:
-    have = kept.stat().st_size if kept.is_file() else 0
+async def _download(session: "aiohttp.ClientSession", address: str, kept: Path, have: int, target: Target) -> None:
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     check_address(address)
     async with session.get(address, headers=headers) as reply:
@@ -62,6 +62,11 @@ async def _download(session: "aiohttp.ClientSession", address: str, kept: Path, 
                     break  # too long to be right: the check that follows says so
                 await asyncio.to_thread(out.write, chunk)
                 target.progress(have, target.file.size)
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, 0 when there is none."""
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _check_status(status: int, address: str) -> None:

@@ -5,7 +5,7 @@ Structured output is a tool that the model must call: its arguments become the a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -73,7 +73,7 @@ class AnthropicModel:
         self._client = client
         self._sdk = sdk
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answer a request: deltas as they come, then exactly one `Reply`.
 
         Raises:
@@ -104,7 +104,7 @@ class AnthropicModel:
             body["system"] = system
         temperature = self._spec.temperature if request.temperature is None else request.temperature
         if temperature is not None:
-            body["temperature"] = min(temperature, 1.0)
+            body["temperature"] = temperature
         return body | _tools(request) | self._spec.parameters
 
 

@@ -79,7 +79,9 @@ class Local(ProviderSpec):
         )
         limits = Limits(self.answer_length, self.text_length, self.list_length)
         wait = aiohttp.ClientTimeout(total=self.deadline)
-        async with shared(settings) as llama, aiohttp.ClientSession(timeout=wait) as session:
+        # A connection for every call: the runtime closes idle ones, and a request must never meet one that is closing.
+        fresh = aiohttp.TCPConnector(force_close=True)
+        async with shared(settings) as llama, aiohttp.ClientSession(connector=fresh, timeout=wait) as session:
             yield LocalModel(settings.name, llama, session, limits, self.deadline)
 
 
@@ -165,6 +167,7 @@ class LocalModel:
         except TimeoutError as error:
             raise Unreachable(f"{self.name}: no answer within {self._deadline:g} s; raise spec.deadline") from error
         except aiohttp.ClientError as error:
+            await self._llama.settle()
             words = self._llama.last_words()
             raise Unreachable(
                 f"{self.name}: the model's process went away during the answer ({type(error).__name__}); the next call "
@@ -209,7 +212,7 @@ class LocalModel:
         return Reply(prompt.finish(step), (), usage, "stop", self.name)
 
 
-class _FormatFault(Exception):  # noqa: N818  # a known fault of the runtime, repeated once
+class _FormatFault(Exception):
     """The runtime's own parser refused what its grammar let the model write."""
 
 

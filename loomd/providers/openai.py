@@ -5,7 +5,7 @@ agent must not take an empty, foreign or half answer for a good one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,7 +75,7 @@ class OpenAIModel:
         own = "max_tokens" if spec.base_url else "max_completion_tokens"
         self._limit = spec.max_tokens_field or own
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answer a request: deltas as they come, then exactly one `Reply`.
 
         Raises:

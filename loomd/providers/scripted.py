@@ -7,7 +7,7 @@ the one for the n-th assistant turn is taken. It never opens a connection.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -94,7 +94,7 @@ class ScriptedModel:
         self.name = name
         self._lines = [_Line.of(reply) for reply in replies]
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answer with the reply for this turn of the conversation.
 
         Raises:

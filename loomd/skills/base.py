@@ -56,6 +56,11 @@ class SkillSpec(Spec):
             except Permanent as error:
                 yield "/file", str(error)
 
+    def reads(self, root: Path) -> Iterator[Path]:
+        """Yield the skill document."""
+        if self.file is not None:
+            yield inside(root, self.file)
+
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator["LiveSkill", None]:
         """Yield the live skill.

@@ -49,6 +49,10 @@ class PythonTool(ToolSpec):
             known = ", ".join(names) or "none"
             yield "/function", f'"{self.file}" has no function "{self.function}" at its top level (found: {known})'
 
+    def reads(self, root: Path) -> Iterator[Path]:
+        """Yield the function's file."""
+        yield inside(root, self.file)
+
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:
         """Yield the live tool.

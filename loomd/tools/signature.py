@@ -66,7 +66,7 @@ def read_signature(function: Callable[..., object]) -> Signature:
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise Permanent(f"parameter {parameter} cannot be described to a model: give it a name of its own")
+            raise Permanent(f'parameter "{name}" cannot be described to a model: take it by its name, without * or /')
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), Field(default=default, description=described.get(name)))
     try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
@@ -151,7 +151,7 @@ async def test_parallel_calls_keep_their_order(bench: Bench) -> None:
     seen: list[Request] = []
 
     class Watch(ScriptedModel):
-        async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
             seen.append(request)
             async for chunk in super().stream(request):
                 yield chunk
@@ -251,7 +251,7 @@ async def test_a_cut_answer_says_so(bench: Bench) -> None:
     class Cut:
         name = "cut"
 
-        async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
             del request
             yield TextDelta("half an ans")
             yield Reply("half an ans", stop="length")

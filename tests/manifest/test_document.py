@@ -155,7 +155,6 @@ JSON = st.recursive(
 @given(JSON)
 def test_json_is_read_as_itself(value: object) -> None:
     """What a program wrote as JSON comes back unchanged, and every value has a place."""
-
     documents, problems = read_documents(json.dumps(value, ensure_ascii=False).encode(), "f")
     assert problems == []
     assert [one.value for one in documents] == ([] if value is None else [value])

@@ -112,7 +112,7 @@ async def test_a_good_answer(provider: Any, service: Any, spec: dict[str, object
     async with provider(spec | {"pricing": {"input": 1.0, "output": 2.0}}) as model:
         got = await chunks(model)
     assert got[:-1] == [TextDelta("Hel"), TextDelta("lo")]
-    assert got[-1] == Reply("Hello", usage=Usage(9, 7), model="it/m", cost=pytest.approx((9 + 14) / 1e6))
+    assert got[-1] == Reply("Hello", usage=Usage(9, 7), model="it/m", cost=23 / 1e6)
 
 
 async def test_the_request(provider: Any, service: Any, spec: dict[str, object], kind: str) -> None:
@@ -155,7 +155,8 @@ async def test_the_request(provider: Any, service: Any, spec: dict[str, object],
             "parameters": ADD.parameters,
         }
     else:
-        assert headers["x-api-key"] == KEY
+        # Which of the two headers carries the key is the SDK's choice.
+        assert KEY in (headers.get("x-api-key"), headers.get("Authorization", "").removeprefix("Bearer "))
         assert body["system"] == "Be brief."
         assert body["messages"] == [
             {"role": "user", "content": [{"type": "text", "text": asked}]},

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -13,7 +14,7 @@ from loomd.providers.scripted import Scripted, ScriptedModel
 ADD = ToolSchema("add", "Add two numbers.", {"type": "object"})
 
 
-def model(*replies: dict[str, object]) -> ScriptedModel:
+def model(*replies: Mapping[str, object]) -> ScriptedModel:
     """Return a model with these replies, as written in a manifest."""
     spec: Scripted = KIND.adapter.validate_python({"type": "scripted", "replies": list(replies)})
     return ScriptedModel("it/scripted", spec.replies)

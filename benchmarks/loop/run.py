@@ -1,0 +1,135 @@
+"""What a task costs besides the model: all six phases, journal on, with a scripted provider that answers at once.
+
+    python benchmarks/loop/run.py [--quick] [--json FILE] [--profile]
+
+CPU (user + system, all threads) per task at concurrency 1 and 100, the least of several rounds in one runtime; a task
+ends when its result is on disk. `tool` tasks call a Python tool once, so they have two model steps and a tool step.
+`late` is the same as the first after thousands of tasks: nothing may grow with the number of tasks done.
+"""
+
+import argparse
+import asyncio
+import cProfile
+import json
+import pstats
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from loomd.daemon import Settings, System, open_system
+from loomd.engine.intake import new_task
+from loomd.manifest.source import SourceFile
+
+MANIFEST = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: script}
+spec: {type: scripted, replies: [{text: "It is sunny and 21 degrees in Paris today, with a light wind.", times: null}]}
+---
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: calls}
+spec:
+  type: scripted
+  replies:
+    - {when: "", text: "It is sunny and 21 degrees in Paris today, with a light wind.", times: null}
+    - {toolCalls: [{name: weather, arguments: {city: Paris}}], times: null}
+---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: weather}
+spec: {type: python, file: weather.py, function: weather}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {description: Answers questions about the weather., provider: script}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: bob}
+spec: {description: Looks up the weather., provider: calls, tools: [weather]}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: plain}
+spec: {agents: [ada]}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: tool}
+spec: {agents: [bob]}
+"""
+TOOL = '''
+async def weather(city: str) -> str:
+    """Return the weather in a city."""
+    return f"{city}: sunny-21C"
+'''
+
+
+def cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def block(system: System, cluster: str, tasks: int, concurrency: int) -> tuple[float, float]:
+    """Run tasks in lanes and return CPU microseconds and wall microseconds per task."""
+
+    async def lane(count: int) -> None:
+        for _ in range(count):
+            task = new_task("What is the weather in Paris?", system.clock, cluster=cluster, seed=1)
+            result = await system.engine.result(await system.engine.submit(task))
+            if result.executed is None or "21 degrees" not in result.executed.outcome.output:
+                raise RuntimeError(f"not the expected answer: {result}")
+
+    before, start = cpu(), time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(lane(tasks // concurrency))
+    done = tasks // concurrency * concurrency
+    return (cpu() - before) / done * 1e6, (time.perf_counter() - start) / done * 1e6
+
+
+async def measure(rounds: int, tasks: int) -> dict[str, float]:
+    """Return all figures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "weather.py").write_text(TOOL, "utf-8")
+        async with open_system(Settings(folder / "state", folder / "models", folder / "socket")) as system:
+            await system.reconciler.apply("bench", [SourceFile(folder, "bench.yaml", MANIFEST.encode())])
+            await block(system, "plain", 100, 10)
+            await block(system, "tool", 100, 10)
+            found: dict[str, float] = {}
+            shapes = {"plain, 100 at once": ("plain", tasks, 100), "plain, one by one": ("plain", tasks // 10, 1)}
+            shapes["tool, 100 at once"] = ("tool", tasks, 100)
+            for _ in range(rounds):
+                for label, shape in shapes.items():
+                    used, wall = await block(system, *shape)
+                    found[f"{label}, cpu us"] = min(used, found.get(f"{label}, cpu us", used))
+                    found[f"{label}, wall us"] = min(wall, found.get(f"{label}, wall us", wall))
+            late = [(await block(system, "plain", tasks, 100))[0] for _ in range(rounds)]
+            found["late over first"] = min(late) / found["plain, 100 at once, cpu us"]
+            return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--profile", action="store_true", help="show where the time goes instead")
+    given = parser.parse_args()
+    if given.profile:
+        with cProfile.Profile(time.process_time) as profile:
+            asyncio.run(measure(1, 2000))
+        pstats.Stats(profile).sort_stats("tottime").print_stats(40)
+        return
+    found = asyncio.run(measure(3, 500) if given.quick else measure(6, 2000))
+    for key, value in found.items():
+        print(f"{key:32}{value:10.2f}")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Every example loads, and runs offline with scripted answers in the place of its model."""
+
+from pathlib import Path
+
+import pytest
+
+from loomd.amoeba.task import Result
+from loomd.daemon import Settings, open_system
+from loomd.engine.intake import new_task
+from loomd.events.event import AgentSplit, AuctionAwarded, Event, ToolCompleted
+from loomd.manifest.load import load
+from loomd.manifest.source import SourceFile, read_folder
+
+EXAMPLES = sorted(path for path in (Path(__file__).parents[2] / "examples").iterdir() if path.is_dir())
+SCRIPTED = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: embedded}
+spec:
+  type: scripted
+  replies:
+"""
+WORDS = """
+---
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: words}
+spec: {type: wordllama}
+"""
+
+
+async def run(example: str, replies: str, goal: str, tmp_path: Path) -> tuple[Result, list[Event]]:
+    """Run a task on an example whose provider is replaced by scripted replies."""
+    folder = next(path for path in EXAMPLES if path.name.startswith(example))
+    files = [file for file in read_folder(folder) if file.path != "provider.yaml"]
+    embedder = WORDS if "Embedder" in (folder / "provider.yaml").read_text() else ""
+    files.append(SourceFile(folder, "provider.yaml", (SCRIPTED + replies + embedder).encode()))
+    events: list[Event] = []
+    async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "socket")) as system:
+        system.bus.subscribe(events.append)
+        await system.reconciler.apply("example", files)
+        task = new_task(goal, system.clock, seed=1)
+        return await system.engine.result(await system.engine.submit(task)), events
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_valid_and_explained(folder: Path) -> None:
+    """The manifests load, and a README says what to do with them."""
+    assert load(read_folder(folder)).objects
+    assert "loomd run" in (folder / "README.md").read_text()
+
+
+async def test_quickstart_finds_and_cites(tmp_path: Path) -> None:
+    """The passage about generators is found and the citation names its file and lines."""
+    replies = '    - {when: "*", text: "A generator function uses yield [1]."}'
+    result, _ = await run("01", replies, "What is a generator function?", tmp_path)
+    assert result.phase == "Succeeded"
+    assert result.executed is not None
+    (citation,) = result.executed.outcome.citations
+    assert citation.source.startswith("documents/python/")
+    assert "generator" in citation.text
+
+
+async def test_tools_are_called_and_answered(tmp_path: Path) -> None:
+    """The tool really computes, and the e-mail address never reaches the model."""
+    replies = """
+    - when: between*[redacted]
+      toolCalls: [{name: days-between, arguments: {start: "2024-02-01", end: "2024-03-01"}}]
+    - {when: between, text: There are 29 days.}
+"""
+    goal = "How many days are there between 2024-02-01 and 2024-03-01? Write to ann@example.com"
+    result, events = await run("02", replies, goal, tmp_path)
+    assert result.executed is not None
+    assert result.executed.outcome.output == "There are 29 days."
+    assert [event.data.result for event in events if isinstance(event.data, ToolCompleted)] == ["29"]
+
+
+async def test_the_team_bids_and_splits(tmp_path: Path) -> None:
+    """Each part is won by the agent whose domain it is; the answers come together with their sources."""
+    replies = """
+    - when: "*"
+      system: You split
+      times: null
+      json:
+        parts:
+          - {goal: "When are tomatoes planted out into the garden?", needs: []}
+          - {goal: "How long does tomato soup simmer when cooking?", needs: []}
+          - {goal: "What do tomatoes cost at the market?", needs: []}
+    - {when: planted, text: "In the middle of May [1]."}
+    - {when: simmer, text: "Twenty-five minutes [1]."}
+    - {when: cost, text: "Four euros a kilogram [1]."}
+"""
+    goal = "When are tomatoes planted out, how long does tomato soup simmer, and what do tomatoes cost at the market?"
+    result, events = await run("03", replies, goal, tmp_path)
+    assert any(isinstance(event.data, AgentSplit) for event in events)
+    winners = {
+        e.task.rpartition(".")[2]: e.data.winner for e in events if isinstance(e.data, AuctionAwarded) and e.parent
+    }
+    assert winners == {"1": "gardener", "2": "cook", "3": "merchant"}
+    assert result.executed is not None
+    sources = {citation.source.partition(":")[0] for citation in result.executed.outcome.citations}
+    assert sources == {"documents/garden.md", "documents/kitchen.md", "documents/market.md"}
+    assert [mark in result.executed.outcome.output for mark in ("[1]", "[2]", "[3]")] == [True] * 3

@@ -1,0 +1,108 @@
+import time
+from typing import Any
+
+import pytest
+
+from loomd.errors import Unauthorized
+from loomd.interceptors.detector import find
+from loomd.messages import Message, Passage, Reply, Request, ToolCall
+
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("email", "write to ada.l+x@mail.example.org.", "write to #."),
+        ("email", "a@b and @handle", "a@b and @handle"),
+        ("card", "pay 4111 1111 1111 1111 now", "pay # now"),
+        ("card", "4111-1111-1111-1111", "#"),
+        ("card", "order 4111111111111112", "order 4111111111111112"),
+        ("iban", "to DE89 3704 0044 0532 0130 00.", "to #."),
+        ("iban", "to GB82WEST12345698765432", "to #"),
+        ("iban", "to DE00 3704 0044 0532 0130 00", "to DE00 3704 0044 0532 0130 00"),
+        ("phone", "call +49 (30) 901820-0", "call #"),
+        ("phone", "1 + 2 = 3", "1 + 2 = 3"),
+        ("ipv4", "from 10.0.0.1, not 1.2.3.4.5 or 300.1.1.1", "from #, not 1.2.3.4.5 or 300.1.1.1"),
+        ("apiKey", "use sk-proj-abcdefghij0123456789", "use #"),
+        ("apiKey", "AKIAABCDEFGHIJKLMNOP ghp_abcdefghijklmnopqrstuvwxyz", "# #"),
+        ("apiKey", "task-force and risk-management-department", "task-force and risk-management-department"),
+        ("jwt", f"Bearer {JWT}", "Bearer #"),
+        ("privateKey", f"a\n{PEM}\nb", "a\n#\nb"),
+        ("privateKey", "a -----BEGIN PRIVATE KEY-----\nMII", "a #"),
+        ("privateKey", "-----BEGIN CERTIFICATE-----\nMII", "-----BEGIN CERTIFICATE-----\nMII"),
+    ],
+)
+def test_detectors(name: Any, text: str, expected: str) -> None:
+    """Each detector finds its kind of thing and leaves alone what only looks like it."""
+    assert find(name, text, lambda: "#") == expected
+
+
+@pytest.mark.parametrize("name", ["email", "card", "iban", "phone", "ipv4", "apiKey", "jwt", "privateKey"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("a", "1", "1 ", "1-", "a.", "a@", "a@a.", "1.", "A1", "DE89 ", "+1", "+1 ()", "eyJ", "eyJaaaaaaaa."),
+        *("sk-", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "AKIA", "xoxb-", "."),
+    ],
+)
+def test_detectors_are_linear(name: Any, piece: str) -> None:
+    """No text of 200,000 characters keeps a detector busy for long."""
+    text = (piece * 200_000)[:200_000]
+    started = time.process_time()
+    find(name, text, lambda: "#")
+    assert time.process_time() - started < 1
+
+
+async def test_every_text_of_a_request(interceptor: Any) -> None:
+    """Turns, passages and the arguments of earlier calls are redacted."""
+    call = ToolCall("c", "send", {"to": "a@b.org", "deep": [{"x": "a@b.org"}], "n": 1})
+    request = Request(
+        (
+            Message("user", "a@b.org", passages=(Passage(1, "by a@b.org", "s.md:1"),)),
+            Message("assistant", tool_calls=(call,)),
+            Message("tool", "sent to a@b.org", call_id="c"),
+        )
+    )
+    async with interceptor({"type": "redact", "mask": "#"}) as live:
+        sent = await live.before_model(request)
+        assert await live.before_tool(call) == call
+    assert sent.messages == (
+        Message("user", "#", passages=(Passage(1, "by #", "s.md:1"),)),
+        Message("assistant", tool_calls=(ToolCall("c", "send", {"to": "#", "deep": [{"x": "#"}], "n": 1}),)),
+        Message("tool", "sent to #", call_id="c"),
+    )
+
+
+async def test_replies_and_results(interceptor: Any) -> None:
+    """Replies with their reasoning and tool results are redacted; calls when asked for."""
+    spec = {"type": "redact", "mask": "#", "places": ["replies", "toolResults", "toolCalls"]}
+    call = ToolCall("c", "send", {"to": "a@b.org"})
+    request = Request((Message("user", "a@b.org"),))
+    async with interceptor(spec) as live:
+        assert await live.after_model(Reply("to a@b.org", reasoning="a@b.org?")) == Reply("to #", reasoning="#?")
+        assert await live.after_tool(call, "sent to a@b.org") == "sent to #"
+        assert (await live.before_tool(call)).arguments == {"to": "#"}
+        assert await live.before_model(request) == request
+
+
+async def test_words_and_secrets(interceptor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words are literal and match in any case; a secret's value is replaced wherever it stands."""
+    monkeypatch.setenv("CANARY", "s3cr3t+value")
+    spec = {
+        "type": "redact",
+        "detectors": [],
+        "words": ["Project X", "Project X-ray", "a.c"],
+        "secrets": [{"valueFrom": {"env": "CANARY"}}],
+    }
+    async with interceptor(spec) as live:
+        reply = await live.after_model(Reply("project x-ray, PROJECT X, a.c, abc, s3cr3t+value"))
+    assert reply.text == "[redacted], [redacted], [redacted], abc, [redacted]"
+
+
+async def test_a_missing_secret(interceptor: Any) -> None:
+    """A secret that is not there is an error, because it could not be found in a text."""
+    with pytest.raises(Unauthorized, match=r"Interceptor/it spec\.secrets\[0\]"):
+        async with interceptor({"type": "redact", "secrets": [{"valueFrom": {"env": "GONE"}}]}):
+            pass

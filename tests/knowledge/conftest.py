@@ -1,0 +1,95 @@
+"""A knowledge base on a real store, with documents in a folder of the test's own."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from loomd.clock import SystemClock
+from loomd.embedders.kind import KIND as EMBEDDER
+from loomd.events.bus import Bus
+from loomd.events.event import Event
+from loomd.knowledge.kind import KIND, KnowledgeBaseSpec
+from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.manifest.object import Metadata, Object, Ref
+from loomd.manifest.problem import Position
+from loomd.store.sqlite import open_store
+from loomd.topology import Parts, Services
+
+if TYPE_CHECKING:
+    from loomd.knowledge.base import Embedder, Vectors
+
+
+class Counting:
+    """An embedder around a real one that remembers which texts it was given."""
+
+    def __init__(self, inner: "Embedder") -> None:
+        self.dimension = inner.dimension
+        self.fingerprint = inner.fingerprint
+        self.texts: list[str] = []
+        self._inner = inner
+
+    async def embed(self, texts: Sequence[str]) -> "Vectors":
+        """Embed, and remember."""
+        self.texts += texts
+        return await self._inner.embed(texts)
+
+
+class Lab:
+    """A folder of documents and the knowledge base over it, to be opened as often as a test wants.
+
+    Attributes:
+        root: folder of the manifests.
+        state: folder of the knowledge base's own files, after the first opening.
+        events: what was emitted.
+        embedder: the embedder of the latest opening.
+    """
+
+    def __init__(self, tmp: Path, root: Path | None = None) -> None:
+        self.root = root or tmp / "root"
+        self.events: list[Event] = []
+        self.state = tmp / "state" / "knowledgebase" / "default" / "kb"
+        self._store = tmp / "state"
+        self.embedder: Counting
+
+    def write(self, path: str, text: str | bytes) -> Path:
+        """Write a document below `docs`."""
+        file = self.root / "docs" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    def spec(self, **fields: Any) -> KnowledgeBaseSpec:
+        """Return the spec of the knowledge base, as a manifest writes it."""
+        raw = {"sources": [{"path": "docs"}], "embedder": "e", **fields}
+        spec = KIND.adapter.validate_python(raw)
+        assert isinstance(spec, KnowledgeBaseSpec)
+        return spec
+
+    @asynccontextmanager
+    async def open(self, embedder: dict[str, Any] | None = None, **fields: Any) -> AsyncGenerator[KnowledgeBase, None]:
+        """Open an embedder and the knowledge base over it."""
+        async with open_store(self._store) as store:
+            clock = SystemClock()
+            bus = Bus(clock)
+            bus.subscribe(self.events.append)
+            services = Services(store, bus, clock, self.root)
+            made = EMBEDDER.adapter.validate_python(embedder or {"type": "hash"})
+            async with made.open(self._parts("Embedder", "e", made, services, {})) as inner:
+                self.embedder = Counting(inner)
+                spec = self.spec(**fields)
+                live: dict[Ref, object] = {Ref("Embedder", "e"): self.embedder}
+                async with spec.open(self._parts("KnowledgeBase", "kb", spec, services, live)) as base:
+                    yield base
+
+    def _parts(self, kind: str, name: str, spec: Any, services: Services, live: dict[Ref, object]) -> Parts:
+        declared = Object(Ref(kind, name), Metadata(name=name), spec, {}, self.root, Position("kb.yaml"))
+        return Parts(declared, services, live)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """Return an empty lab."""
+    return Lab(tmp_path)

@@ -1,0 +1,295 @@
+"""The live knowledge base: finds, cites, follows its documents, and survives what happens to its files."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from loomd.clock import SystemClock
+from loomd.errors import BadReply, NotFound
+from loomd.events.bus import Bus
+from loomd.events.event import DocumentSkipped, IndexProgress
+from loomd.knowledge.base import Chunking, FilesSource, Retrieval
+from loomd.knowledge.index import Recipe
+from loomd.knowledge.knowledge import BATCH, KnowledgeBase
+
+if TYPE_CHECKING:
+    from loomd.knowledge.base import Vectors
+    from tests.knowledge.conftest import Lab
+
+CATS = "# Animals\n\n## Cats\n\nCats purr and chase mice.\n"
+DOGS = "# Animals\n\n## Dogs\n\nDogs bark at strangers.\n"
+FISH = "Fish swim in water and say nothing.\n"
+
+
+@pytest.fixture
+def animals(lab: "Lab") -> "Lab":
+    """Return a lab with three documents."""
+    lab.write("cats.md", CATS)
+    lab.write("deep/dogs.md", DOGS)
+    lab.write("fish.txt", FISH)
+    return lab
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+async def test_a_passage_says_where_it_stands(animals: "Lab", mode: str) -> None:
+    """Each mode finds the passage, with path, lines, headings and a number."""
+    async with animals.open(retrieval={"mode": mode}) as base:
+        best = (await base.search("who chases mice?"))[0]
+    assert (best.number, best.source, best.title, best.knowledge) == (1, "docs/cats.md:5-5", "Animals > Cats", "kb")
+    assert best.text == "Cats purr and chase mice."
+    assert best.score > 0
+
+
+async def test_top_k_bounds_the_answer(animals: "Lab") -> None:
+    """The manifest's number holds unless the caller gives one."""
+    async with animals.open(retrieval={"topK": 2, "mode": "vector"}) as base:
+        assert [p.number for p in await base.search("animals")] == [1, 2]
+        assert len(await base.search("animals", 1)) == 1
+        assert len(await base.search("animals", 50)) == 3
+
+
+async def test_first_in_both_halves_scores_one(animals: "Lab") -> None:
+    """A hybrid score is the share of the best possible, and `minScore` cuts by it."""
+    async with animals.open() as base:
+        assert (await base.search("dogs bark at strangers"))[0].score == pytest.approx(1.0)
+    async with animals.open(retrieval={"minScore": 0.99}) as base:
+        assert len(await base.search("dogs bark at strangers")) == 1
+
+
+async def test_equal_texts_are_offered_once(animals: "Lab") -> None:
+    """A copy of a document takes no place among the passages."""
+    animals.write("copy.md", CATS)
+    async with animals.open() as base:
+        found = await base.search("cats purr")
+    assert len({p.text for p in found}) == len(found)
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\n", "?!", "\x00", "zzzz qqqq"])
+async def test_a_query_without_words_is_harmless(animals: "Lab", query: str) -> None:
+    """Nothing to search for is no error."""
+    async with animals.open(retrieval={"mode": "keyword"}) as base:
+        assert await base.search(query) == []
+    async with animals.open() as base:
+        assert len(await base.search(query)) <= 4
+
+
+async def test_a_query_that_is_no_unicode_text_is_searched(animals: "Lab") -> None:
+    """A lone surrogate reaches neither SQLite nor the tokenizer."""
+    async with animals.open({"type": "wordllama"}) as base:
+        assert (await base.search("cats \ud800 purr"))[0].title == "Animals > Cats"
+
+
+async def test_only_what_changed_is_embedded(animals: "Lab") -> None:
+    """Opening again embeds nothing; a changed document embeds its changed passages only."""
+    async with animals.open():
+        assert len(animals.embedder.texts) == 3
+    async with animals.open():
+        assert animals.embedder.texts == []
+    animals.write("cats.md", "New first line.\n\n" + CATS + "\n## Lions\n\nLions roar.\n")
+    async with animals.open() as base:
+        assert animals.embedder.texts == ["cats.md\nNew first line.", "Animals > Lions\nLions roar."]
+        assert (await base.search("purr and chase mice"))[0].source == "docs/cats.md:7-7"
+
+
+async def test_refresh_follows_the_documents(animals: "Lab") -> None:
+    """A live base takes up new documents and forgets deleted ones."""
+    async with animals.open() as base:
+        animals.write("birds.md", "# Birds\n\nBirds sing at dawn.\n")
+        (animals.root / "docs/cats.md").unlink()
+        assert await base.refresh() == 1
+        assert (await base.search("who sings at dawn?"))[0].title == "Birds"
+        assert all("cats.md" not in p.source for p in await base.search("cats purr and chase mice", 10))
+        assert len(base) == 3
+
+
+async def test_progress_is_told(lab: "Lab") -> None:
+    """Progress counts up to the number of passages."""
+    for at in range(BATCH + 10):
+        lab.write(f"{at}.md", f"Document {at}.")
+    async with lab.open():
+        pass
+    told = [event.data for event in lab.events if isinstance(event.data, IndexProgress)]
+    assert told[0] == IndexProgress("kb", 0, BATCH + 10)
+    assert told[-1] == IndexProgress("kb", BATCH + 10, BATCH + 10)
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"caf\xe9\n", "not UTF-8 (line 1, byte 3)"),
+        (b"%PDF\0\x01", "not text"),
+        ("\ufeffhello".encode("utf-16-le"), "UTF-16"),
+        (b"x" * 2000, "maxFile is 1024"),
+    ],
+    ids=["latin-1", "binary", "utf-16", "too-large"],
+)
+async def test_an_unreadable_document_loses_no_other(animals: "Lab", data: bytes, reason: str) -> None:
+    """It is reported with its name and a way out, and everything else is found."""
+    animals.write("bad.md", data)
+    async with animals.open(sources=[{"path": "docs", "maxFile": "1Ki"}]) as base:
+        assert [item.path for item in base.unreadable] == ["docs/bad.md"]
+        assert len(base) == 3
+    (told,) = [event.data for event in animals.events if isinstance(event.data, DocumentSkipped)]
+    assert told.path == "docs/bad.md"
+    assert reason in told.reason
+
+
+async def test_a_document_that_became_unreadable_keeps_its_passages(animals: "Lab") -> None:
+    """A half-written file does not take away what was known."""
+    async with animals.open() as base:
+        animals.write("cats.md", b"\0")
+        await base.refresh()
+        assert (await base.search("who chases mice?"))[0].source == "docs/cats.md:5-5"
+
+
+async def test_no_document_at_all_is_refused(animals: "Lab") -> None:
+    """A source without files says so, and what was indexed stays."""
+    async with animals.open() as base:
+        for file in list((animals.root / "docs").rglob("*.*")):
+            file.unlink()
+        with pytest.raises(NotFound, match=r"source docs: no file there fits \*\*/\*\.md"):
+            await base.refresh()
+        assert len(base) == 3
+    with pytest.raises(NotFound):
+        async with animals.open():
+            pass
+
+
+async def test_another_embedder_embeds_everything_and_the_first_comes_back(animals: "Lab") -> None:
+    """A new fingerprint or dimension starts a new index; a rollback finds the old one and embeds nothing."""
+    async with animals.open():
+        pass
+    async with animals.open({"type": "hash", "dimension": 64}) as base:
+        assert len(animals.embedder.texts) == 3
+        assert (await base.search("who chases mice?"))[0].title == "Animals > Cats"
+    async with animals.open():
+        assert animals.embedder.texts == []
+
+
+async def test_another_way_of_cutting_takes_vectors_over(animals: "Lab") -> None:
+    """Passages that stay the same are not embedded again when the chunk size changes."""
+    async with animals.open():
+        pass
+    async with animals.open(chunk={"size": 100, "overlap": 0}):
+        assert animals.embedder.texts == []
+    async with animals.open(chunk={"size": 90, "overlap": 0}):
+        pass
+    assert len(list(animals.state.glob("*.db"))) == 2  # the one before last is gone
+
+
+def _cut_in_half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _flip_a_bit(data: bytes) -> bytes:
+    return data[:-20] + bytes([data[-20] ^ 1]) + data[-19:]
+
+
+def _empty(_: bytes) -> bytes:
+    return b""
+
+
+def _replace(_: bytes) -> bytes:
+    return b"something else"
+
+
+@pytest.mark.parametrize("harm", [_cut_in_half, _flip_a_bit, _empty, _replace])
+async def test_a_damaged_vector_file_is_made_anew(
+    animals: "Lab", harm: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The vectors come back from the chunk store without embedding, and the log says why."""
+    async with animals.open():
+        pass
+    (saved,) = animals.state.glob("*.faiss")
+    good = saved.read_bytes()
+    saved.write_bytes(harm(good))
+    async with animals.open(retrieval={"mode": "vector"}) as base:
+        assert animals.embedder.texts == []
+        assert (await base.search("cats purr and chase mice"))[0].title == "Animals > Cats"
+    assert "SHA-256" in caplog.text
+    assert saved.read_bytes() == good
+
+
+async def test_a_missing_vector_file_is_made_anew(animals: "Lab") -> None:
+    """Without the file, the vectors are read from the chunk store."""
+    async with animals.open():
+        pass
+    (saved,) = animals.state.glob("*.faiss")
+    saved.unlink()
+    async with animals.open(retrieval={"mode": "vector"}) as base:
+        assert animals.embedder.texts == []
+        assert len(await base.search("cats", 10)) == 3
+    assert saved.exists()
+
+
+async def test_a_stale_vector_file_is_not_used(animals: "Lab") -> None:
+    """A file of another state of the store (killed between commit and save) is replaced."""
+    async with animals.open():
+        pass
+    (saved,) = animals.state.glob("*.faiss")
+    old = saved.read_bytes()
+    animals.write("birds.md", "Birds sing at dawn.")
+    async with animals.open():
+        pass
+    saved.write_bytes(old)
+    async with animals.open(retrieval={"mode": "vector"}) as base:
+        assert (await base.search("birds sing at dawn"))[0].source == "docs/birds.md:1-1"
+
+
+@pytest.mark.parametrize("harm", [b"not a database, but long enough to be looked at" * 100, b"SQLite format 3\0" * 300])
+async def test_a_damaged_store_is_indexed_anew(animals: "Lab", harm: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Everything that the store held is in the documents."""
+    async with animals.open():
+        pass
+    (store,) = animals.state.glob("*.db")
+    store.write_bytes(harm)
+    async with animals.open() as base:
+        assert len(animals.embedder.texts) == 3
+        assert (await base.search("who chases mice?"))[0].title == "Animals > Cats"
+    assert "indexing the documents anew" in caplog.text
+
+
+class Broken:
+    """An embedder that makes what it is told to make."""
+
+    dimension = 4
+    fingerprint = "broken"
+
+    def __init__(self, value: float, width: int) -> None:
+        self._value = value
+        self._width = width
+
+    async def embed(self, texts: Sequence[str]) -> "Vectors":
+        """Return one row of the value per text."""
+        return np.full((len(texts), self._width), self._value, np.float32)
+
+
+@pytest.mark.parametrize(("value", "width"), [(float("nan"), 4), (float("inf"), 4), (1.0, 5)])
+async def test_unusable_vectors_are_not_stored(animals: "Lab", tmp_path: Path, value: float, width: int) -> None:
+    """NaN, infinity and another dimension are refused before they reach the disk."""
+    base = KnowledgeBase("kb", animals.root, Broken(value, width), Retrieval(), Bus(SystemClock()))
+    recipe = Recipe([FilesSource(path="docs")], Chunking(), "broken", 4)
+    with pytest.raises(BadReply, match="KnowledgeBase/kb"):
+        async with base.running(tmp_path, recipe):
+            pass
+    db = sqlite3.connect(tmp_path / f"{recipe.name}.db")
+    assert db.execute("SELECT count(*) FROM chunk").fetchone() == (0,)
+    db.close()
+
+
+async def test_links_and_paths_may_not_leave_the_root(animals: "Lab", tmp_path: Path) -> None:
+    """A link to the outside is reported, a path to the outside is refused."""
+    secret = tmp_path / "secret.md"
+    secret.write_text("the secret word is xyzzy")
+    (animals.root / "docs/link.md").symlink_to(secret)
+    async with animals.open() as base:
+        assert [item.path for item in base.unreadable] == ["docs/link.md"]
+        assert all("xyzzy" not in p.text for p in await base.search("secret word", 10))
+    with pytest.raises(NotFound, match="leaves the folder of the manifests"):
+        async with animals.open(sources=[{"path": ".."}]):
+            pass

@@ -1,0 +1,67 @@
+"""What every provider type owes the agent's loop; a new type fails here until it says how it is opened."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from loomd.manifest.oneof import find_types
+from loomd.messages import Message, Reply, Request
+from loomd.providers.base import ProviderSpec
+
+HELLO = Request((Message("user", "hello"),))
+OPENAI = (
+    b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+ANTHROPIC = (
+    b'data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n'
+    b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}\n\n'
+    b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}\n\n'
+)
+
+
+def _remote(kind: str, body: bytes) -> Callable[[Any], dict[str, object]]:
+    def spec(service: Any) -> dict[str, object]:
+        service.says(body)
+        return {"type": kind, "model": "m", "baseUrl": service.url}
+
+    return spec
+
+
+RECIPES: dict[str, Callable[[Any], dict[str, object]]] = {
+    "anthropic": _remote("anthropic", ANTHROPIC),
+    "openai": _remote("openai", OPENAI),
+    "scripted": lambda _: {"type": "scripted", "replies": [{"text": "Hi", "times": None}]},
+}
+ELSEWHERE = {"local"}  # the same is asked of it where the embedded model runs
+
+
+def test_every_type_has_a_recipe() -> None:
+    """No provider type escapes this suite."""
+    assert set(find_types("loomd.providers", ProviderSpec)) - ELSEWHERE == set(RECIPES)
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+async def test_a_stream_ends_with_one_reply(provider: Any, service: Any, kind: str) -> None:
+    """Deltas, then exactly one reply, last, that holds their text, the model's name and some usage."""
+    async with provider(RECIPES[kind](service)) as model:
+        assert model.name.startswith("it/")
+        for _ in range(2):
+            got = [chunk async for chunk in model.stream(HELLO)]
+            assert [isinstance(chunk, Reply) for chunk in got] == [False] * (len(got) - 1) + [True]
+            reply = got[-1]
+            assert (reply.text, reply.model, reply.stop) == ("Hi", model.name, "stop")
+            assert "".join(chunk.text for chunk in got[:-1]) == "Hi"
+            assert reply.usage.input > 0
+            assert reply.usage.output > 0
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+async def test_a_stream_may_be_left(provider: Any, service: Any, kind: str) -> None:
+    """A reader may leave after the first piece, and the provider goes on working."""
+    async with provider(RECIPES[kind](service)) as model:
+        stream = model.stream(HELLO)
+        await anext(stream)
+        await stream.aclose()
+        assert [chunk async for chunk in model.stream(HELLO)]

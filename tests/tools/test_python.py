@@ -1,0 +1,279 @@
+import asyncio
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loomd.errors import Permanent, ToolFailed
+from loomd.manifest.oneof import find_types
+from loomd.messages import UNREADABLE
+from loomd.tools.base import ToolSpec, cut
+from loomd.tools.python import PythonTool
+
+CALC = '''
+"""Sums."""
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Annotated, Literal
+import asyncio, sys, threading
+from pydantic import Field
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+def add(a: int, b: int = 2) -> int:
+    """Add two numbers,
+    whatever their sign.
+
+    Args:
+        a: the first number
+            of the two.
+        b (int): the second number.
+
+    Returns:
+        the sum.
+    """
+    return a + b
+
+async def greet(name: Annotated[str, Field(description="who")], mood: Literal["glad", "sad"] = "glad") -> dict:
+    """Greet."""
+    await asyncio.sleep(0)
+    return {"hello": name, "mood": mood}
+
+def point(at: Point) -> Point:
+    """Move."""
+    return Point(at.x + 1, at.y)
+
+def bad() -> None:
+    """Fail."""
+    raise KeyError("nothing here")
+
+def leave() -> None:
+    """Leave."""
+    sys.exit(3)
+
+async def leave_later() -> None:
+    """Leave."""
+    sys.exit(3)
+
+def stop() -> None:
+    """Stop."""
+    raise StopIteration
+
+gate = threading.Event()
+
+def hang() -> None:
+    """Hang."""
+    gate.wait(5)
+
+async def sleep() -> None:
+    """Sleep."""
+    await asyncio.sleep(3600)
+
+def much() -> str:
+    """Much."""
+    return "é" * 1000
+
+def surrogate() -> str:
+    """Odd."""
+    return "a\\ud800b"
+
+def binary() -> bytes:
+    """Odd."""
+    return b"\\xff"
+
+def many(*names: str) -> str:
+    """Many."""
+    return ""
+
+def silent(a: int) -> int:
+    return a
+
+limit = 3
+'''
+
+
+@pytest.fixture
+def calc(tmp_path: Path) -> Path:
+    """Return a folder with `tools/calc.py`."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "calc.py").write_text(CALC)
+    return tmp_path
+
+
+def spec(function: str, **more: object) -> dict[str, object]:
+    """Return a spec for a function of the file."""
+    return {"type": "python", "file": "tools/calc.py", "function": function, **more}
+
+
+def test_the_types() -> None:
+    """The folder holds these types."""
+    assert set(find_types("loomd.tools", ToolSpec)) == {"http", "python"}
+
+
+@pytest.mark.usefixtures("calc")
+async def test_the_schema(tool: Any) -> None:
+    """A model is told what signature and docstring say."""
+    async with tool(spec("add")) as live:
+        assert live.schema.name == "it"
+        assert live.schema.description == "Add two numbers, whatever their sign."
+        assert live.schema.parameters == {
+            "type": "object",
+            "properties": {
+                "a": {"type": "integer", "description": "the first number of the two."},
+                "b": {"type": "integer", "default": 2, "description": "the second number."},
+            },
+            "required": ["a"],
+            "additionalProperties": False,
+        }
+        assert (live.effects, live.idempotent) == ("external", False)
+
+
+@pytest.mark.usefixtures("calc")
+@pytest.mark.parametrize(
+    ("function", "arguments", "result"),
+    [
+        ("add", {"a": 1}, "3"),
+        ("add", {"a": 1, "b": 5}, "6"),
+        ("greet", {"name": "Ada"}, '{"hello":"Ada","mood":"glad"}'),
+        ("point", {"at": {"x": 1}}, '{"x":2,"y":0}'),
+        ("surrogate", {}, "a?b"),
+    ],
+)
+async def test_results(tool: Any, function: str, arguments: dict[str, object], result: str) -> None:
+    """Functions and coroutines get validated arguments and give text."""
+    async with tool(spec(function)) as live:
+        assert await live.call(arguments) == result
+
+
+@pytest.mark.usefixtures("calc")
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        pytest.param("add", {}, "a: Field required", id="missing"),
+        pytest.param("add", {"a": "one"}, "a: Input should be a valid integer", id="wrong-type"),
+        pytest.param("add", {"a": 1, "c": 2}, "c: Extra inputs are not permitted", id="unknown"),
+        pytest.param("greet", {"name": "x", "mood": "odd"}, "mood: Input should be 'glad' or 'sad'", id="choice"),
+        pytest.param("add", {UNREADABLE: '{"a":'}, "not a JSON object", id="unreadable"),
+        pytest.param("bad", {}, "KeyError: 'nothing here'", id="raises"),
+        pytest.param("leave", {}, r"sys\.exit\(3\)", id="exit"),
+        pytest.param("leave_later", {}, r"sys\.exit\(3\)", id="exit-async"),
+        pytest.param("stop", {}, "StopIteration", id="stop-iteration"),
+        pytest.param("binary", {}, "cannot be written as JSON", id="binary"),
+    ],
+)
+async def test_failures_are_for_the_model(tool: Any, function: str, arguments: dict[str, object], message: str) -> None:
+    """Whatever goes wrong is a text that a model can act on."""
+    async with tool(spec(function)) as live:
+        with pytest.raises(ToolFailed, match=message):
+            await live.call(arguments)
+
+
+@pytest.mark.usefixtures("calc")
+async def test_a_hanging_function(tool: Any) -> None:
+    """A call that hangs ends with its timeout, in a thread and in the event loop."""
+    async with tool(spec("hang", timeout="50ms")) as live:
+        with pytest.raises(ToolFailed, match=r"no result within 0\.05 s"):
+            await live.call({})
+        module = next(module for name, module in sys.modules.items() if name.startswith("loomd_tool_it"))
+        module.gate.set()
+
+
+@pytest.mark.usefixtures("calc")
+async def test_a_sleeping_coroutine(tool: Any) -> None:
+    """A coroutine that sleeps is cancelled by its timeout."""
+    async with tool(spec("sleep", timeout="50ms")) as live:
+        with pytest.raises(ToolFailed, match="no result within"):
+            await live.call({})
+
+
+@pytest.mark.usefixtures("calc")
+async def test_cancelling_is_no_failure(tool: Any) -> None:
+    """A caller that gives up sees its own cancellation, not a failed tool."""
+    async with tool(spec("sleep")) as live:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await live.call({})
+
+
+@pytest.mark.usefixtures("calc")
+async def test_long_output_is_cut(tool: Any) -> None:
+    """A long result is cut at a whole character, and says so."""
+    async with tool(spec("much", maxOutput="101")) as live:
+        assert await live.call({}) == "é" * 50 + "\n[cut: 101 of 2000 bytes]"
+
+
+@pytest.mark.usefixtures("calc")
+async def test_nothing_is_left_behind(tool: Any, tmp_path: Path) -> None:
+    """Closing removes the module and the threads; no byte code is written."""
+    before = threading.active_count()
+    async with tool(spec("add")) as live:
+        await live.call({"a": 1})
+    assert not [name for name in sys.modules if name.startswith("loomd_tool_it")]
+    assert threading.active_count() <= before + 1
+    assert not (tmp_path / "tools" / "__pycache__").exists()  # a look at a local folder
+
+
+@pytest.mark.usefixtures("calc")
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        pytest.param("silent", r"Tool/it spec\.file: describe it in spec\.description", id="no-description"),
+        pytest.param("many", 'parameter "names" cannot be described', id="varargs"),
+        pytest.param("limit", 'has no function "limit"', id="no-function"),
+    ],
+)
+async def test_what_cannot_open(tool: Any, function: str, message: str) -> None:
+    """A function that a model cannot be told of is refused when the tool opens."""
+    with pytest.raises(Permanent, match=message):
+        async with tool(spec(function)):
+            pass
+
+
+async def test_a_file_that_fails_to_load(tool: Any, tmp_path: Path) -> None:
+    """A file that raises names itself and its error."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "calc.py").write_text("1 / 0")
+    with pytest.raises(Permanent, match=r'"calc\.py" cannot be loaded: ZeroDivisionError'):
+        async with tool(spec("add")):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "problem"),
+    [
+        pytest.param("tools/calc.py", "add", None, id="good"),
+        pytest.param("tools/calc.py", "sub", ("/function", 'has no function "sub"'), id="no-function"),
+        pytest.param("tools/gone.py", "add", ("/file", 'there is no file "tools/gone.py"'), id="no-file"),
+        pytest.param("tools", "add", ("/file", "is not a file"), id="folder"),
+        pytest.param("../calc.py", "add", ("/file", "leaves|no file"), id="outside"),
+        pytest.param("/etc/passwd", "add", ("/file", "not a path relative to"), id="absolute"),
+        pytest.param("tools/link.py", "add", ("/file", "leaves"), id="link"),
+        pytest.param("tools/broken.py", "add", ("/file", "line 1: .*"), id="syntax"),
+    ],
+)
+def test_check(
+    calc: Path, tmp_path_factory: pytest.TempPathFactory, file: str, function: str, problem: tuple[str, str] | None
+) -> None:
+    """Validation finds a missing file or function without running anything."""
+    outside = tmp_path_factory.mktemp("outside") / "calc.py"
+    outside.write_text("def add(): ...")
+    (calc / "tools" / "link.py").symlink_to(outside)
+    (calc / "tools" / "broken.py").write_text("def (")
+    found = list(PythonTool(file=file, function=function).check(calc))
+    if problem is None:
+        assert found == []
+    else:
+        assert [pointer for pointer, _ in found] == [problem[0]]
+        assert re.search(problem[1], found[0][1])
+
+
+@pytest.mark.parametrize(("text", "limit", "expected"), [("abc", 3, "abc"), ("abcd", 3, "abc\n[cut: 3 of 4 bytes]")])
+def test_cut(text: str, limit: int, expected: str) -> None:
+    """A text is cut by bytes."""
+    assert cut(text, limit) == expected
