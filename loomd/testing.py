@@ -4,16 +4,24 @@ run = await run_manifests(text, "What is 2 + 2?", folder)
 assert run.result.executed.outcome.output == "4"
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from loomd.amoeba.task import Budget, Expect, Result
+from loomd.clock import Clock, SystemClock
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
+from loomd.events.bus import Bus
 from loomd.events.event import AnyFact, Event
+from loomd.manifest.kind import find_kinds
+from loomd.manifest.object import Metadata, Object, Ref
+from loomd.manifest.problem import Position
 from loomd.manifest.source import SourceFile
+from loomd.store.sqlite import open_store
+from loomd.topology import Openable, Parts, Services
 
 T = TypeVar("T")
 F = TypeVar("F", bound=AnyFact)
@@ -52,6 +60,33 @@ class Unrecorded:
         del name, result, once
         self.keys.append(key)
         return await do()
+
+
+@asynccontextmanager
+async def open_spec(
+    kind: str,
+    spec: Mapping[str, object],
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    live: Mapping[Ref, object] | None = None,
+) -> AsyncGenerator[Any, None]:
+    """Open one spec, as written in a manifest, on a real store below a folder; its object is named `it`.
+
+    Args:
+        kind: the kind of the object.
+        spec: decoded YAML.
+        folder: where relative paths start from, and where state is kept.
+        clock: the time; the machine's by default.
+        live: open things that the spec refers to.
+    """
+    hands = clock or SystemClock()
+    typed = find_kinds()[kind].adapter.validate_python(spec)
+    declared = Object(Ref(kind, "it"), Metadata(name="it"), typed, spec, folder, Position("test.yaml"))
+    async with open_store(folder / "state") as store:
+        services = Services(store, Bus(hands), hands, folder / "models")
+        async with cast("Openable", typed).open(Parts(declared, services, live or {})) as thing:
+            yield thing
 
 
 @dataclass

@@ -146,12 +146,12 @@ async def open_topology(snapshot: Snapshot, services: Services, previous: Topolo
     live: dict[Ref, object] = {}
     try:
         for ref, item in snapshot.objects.items():
-            key = "/".join([item.digest, str(item.root), *(topology._things[to].key for _, to in item.refs)])  # noqa: SLF001
-            thing = previous._things.get(ref) if previous else None  # noqa: SLF001
+            key = "/".join([item.digest, str(item.root), *(topology._things[to].key for _, to in item.refs)])  # noqa: SLF001  # its own class, in this module
+            thing = previous._things.get(ref) if previous else None  # noqa: SLF001  # its own class, in this module
             if thing is None or thing.key != key:
                 thing = await _open(item, services, live, key)
             thing.holders += 1
-            topology._things[ref] = thing  # noqa: SLF001
+            topology._things[ref] = thing  # noqa: SLF001  # its own class, in this module
             live[ref] = thing.value
     except BaseException:
         await topology.retire()

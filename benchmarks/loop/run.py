@@ -33,8 +33,8 @@ metadata: {name: calls}
 spec:
   type: scripted
   replies:
-    - {when: "", text: "It is sunny and 21 degrees in Paris today, with a light wind.", times: null}
-    - {toolCalls: [{name: weather, arguments: {city: Paris}}], times: null}
+    - {toolCalls: [{name: weather, arguments: {city: Paris}}]}
+    - {text: "It is sunny and 21 degrees in Paris today, with a light wind.", times: null}
 ---
 apiVersion: loomd.dev/v1
 kind: Tool
@@ -80,7 +80,8 @@ async def block(system: System, cluster: str, tasks: int, concurrency: int) -> t
         for _ in range(count):
             task = new_task("What is the weather in Paris?", system.clock, cluster=cluster, seed=1)
             result = await system.engine.result(await system.engine.submit(task))
-            if result.executed is None or "21 degrees" not in result.executed.outcome.output:
+            outcome = result.executed.outcome if result.executed else None
+            if outcome is None or "21 degrees" not in outcome.output or len(outcome.tools) != (cluster == "tool"):
                 raise RuntimeError(f"not the expected answer: {result}")
 
     before, start = cpu(), time.perf_counter()

@@ -2,8 +2,6 @@
 
 import json
 
-import jsonschema_rs
-
 from loomd.messages import JsonObject
 
 
@@ -12,6 +10,8 @@ def violation(text: str, schema: JsonObject) -> str | None:
 
     The message names the place and the rule, for a model to mend it.
     """
+    import jsonschema_rs  # noqa: PLC0415  # a compiled library that validation need not load
+
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

@@ -25,7 +25,8 @@ Merge = Literal["model", "join"]
 async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Run, merge: Merge) -> Executed:
     """Return the answer and what it took, children included."""
     if not scaled.subtasks:
-        return await _alone(task, winner, world, run, task.findings, "execute")
+        executed = await _alone(task, winner, world, run, task.findings, "execute")
+        return msgspec.structs.replace(executed, outcome=_planned(executed.outcome, scaled))
     clock = world.agent(winner).clock
     started = clock.monotonic()
     results = await _children(task, scaled, run)
@@ -41,7 +42,7 @@ async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Ru
     else:
         merged = msgspec.structs.replace(task, budget=_left(task.budget, results, clock, started))
         executed = await _alone(merged, winner, world, run, (*task.findings, *done), "execute/merge")
-    outcome = _with_children(executed.outcome, results, clock.monotonic() - started)
+    outcome = _with_children(_planned(executed.outcome, scaled), results, clock.monotonic() - started)
     return msgspec.structs.replace(executed, outcome=outcome, children=children, missing=missing)
 
 
@@ -131,6 +132,13 @@ def _join(findings: Sequence[Finding]) -> Outcome:
     text = "\n\n".join(f"{finding.goal}\n{finding.output}" for finding in findings)
     cited = tuple({c.number: c for finding in findings for c in finding.citations}.values())
     return Outcome(text, "completed", citations=cited, grounding=citation.grounding(text, cited))
+
+
+def _planned(outcome: Outcome, scaled: Scaled) -> Outcome:
+    """Return the outcome with what planning used added to it."""
+    if not scaled.usage.total:
+        return outcome
+    return msgspec.structs.replace(outcome, usage=outcome.usage + scaled.usage, cost=outcome.cost + scaled.cost)
 
 
 def _with_children(outcome: Outcome, results: Sequence[Result], seconds: float) -> Outcome:

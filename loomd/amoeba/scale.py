@@ -6,6 +6,7 @@ A model that answers nonsense is asked once more with what was wrong; then the t
 
 import json
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -16,26 +17,32 @@ from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
 from loomd.amoeba.world import Run, World
 from loomd.errors import BadReply
 from loomd.events.event import AgentSplit, Fallback
-from loomd.messages import JsonObject, Message, Reply, Request
+from loomd.messages import JsonObject, Message, Reply, Request, Usage
 
 _SYSTEM = (
     "You split a request into parts that different workers can do. Each part is one complete, self-contained "
     'instruction. "needs" lists the numbers of earlier parts whose results a part must see; leave it empty when '
     "it needs none."
 )
+
+
+def _example(goal: str, *parts: tuple[str, list[int]]) -> tuple[Message, Message]:
+    plan = {"parts": [{"goal": part, "needs": needs} for part, needs in parts]}
+    return Message("user", goal), Message("assistant", json.dumps(plan))
+
+
 _EXAMPLES = (
-    Message("user", "Find out how tall the Eiffel Tower is and who built it, then write a rhyme about both."),
-    Message(
-        "assistant",
-        json.dumps(
-            {
-                "parts": [
-                    {"goal": "How tall is the Eiffel Tower?", "needs": []},
-                    {"goal": "Who built the Eiffel Tower?", "needs": []},
-                    {"goal": "Write a rhyme about the height and the builder of the Eiffel Tower.", "needs": [1, 2]},
-                ]
-            }
-        ),
+    *_example(
+        "Find out how tall the Eiffel Tower is and who built it, then write a rhyme about both.",
+        ("How tall is the Eiffel Tower?", []),
+        ("Who built the Eiffel Tower?", []),
+        ("Write a rhyme about the height and the builder of the Eiffel Tower.", [1, 2]),
+    ),
+    *_example(
+        "What is the capital of Peru, who wrote Faust, and how deep is Lake Baikal?",
+        ("What is the capital of Peru?", []),
+        ("Who wrote Faust?", []),
+        ("How deep is Lake Baikal?", []),
     ),
 )
 _ATTEMPTS = 2
@@ -55,14 +62,14 @@ async def scale(task: Task, sensed: Sensed, world: World, policy: ScalePolicy, r
     wanted, why = policy.split(sensed, task)
     if not wanted:
         return Scaled((), why)
-    subtasks, wrong = await _plan(task, world.planner(winner), policy.max_children, run)
-    if subtasks is None:
-        run.scope.emit(Fallback("scale", wrong, "done alone"), winner)
-        return Scaled((), f"{why}, but no usable plan came ({wrong}): done alone")
-    scaled = Scaled(subtasks, f"{why}: {len(subtasks)} parts")
-    goals = tuple(part.goal for part in subtasks)
+    plan = await _plan(task, world.planner(winner), policy.max_children, run)
+    if not plan.subtasks:
+        run.scope.emit(Fallback("scale", plan.note, "done alone"), winner)
+        note = f"{why}, but no usable plan came ({plan.note}): done alone"
+        return Scaled((), note, plan.usage, plan.cost)
+    goals = tuple(part.goal for part in plan.subtasks)
     run.scope.emit(AgentSplit(tuple(child_id(task, n) for n in range(len(goals))), goals), winner)
-    return scaled
+    return Scaled(plan.subtasks, f"{why}: {len(goals)} parts{plan.note}", plan.usage, plan.cost)
 
 
 def child_id(task: Task, ordinal: int) -> str:
@@ -70,21 +77,35 @@ def child_id(task: Task, ordinal: int) -> str:
     return f"{task.id}.{ordinal + 1}"
 
 
-async def _plan(task: Task, model: ChatModel, most: int, run: Run) -> tuple[tuple[Subtask, ...] | None, str]:
-    """Ask a model for a plan and check it; return the plan, or None and what was wrong with the last answer."""
+@dataclass(frozen=True)
+class _Planned:
+    """Subtasks, or none; `note` says what was left out or what was wrong with the last answer."""
+
+    subtasks: tuple[Subtask, ...]
+    note: str
+    usage: Usage
+    cost: float
+
+
+async def _plan(task: Task, model: ChatModel, most: int, run: Run) -> _Planned:
+    """Ask a model for a plan and check it; ask once more with what was wrong."""
     messages = [Message("system", _SYSTEM), Message("user", task.goal)]
-    wrong = ""
+    wrong, usage, cost = "", Usage(), 0.0
     for attempt in range(_ATTEMPTS):
         request = Request(
             tuple(messages), output_schema=plan_schema(most), temperature=0.0, max_tokens=600, examples=_EXAMPLES
         )
         reply = await run.step(f"scale/model/{attempt}", "plan", partial(ask, model, request), Reply)
+        usage, cost = usage + reply.usage, cost + reply.cost
         try:
-            return read_plan(reply.text, most), ""
+            subtasks, late = read_plan(reply.text, most, task.goal)
         except ValueError as error:
             wrong = str(error)
             messages += [Message("assistant", reply.text), Message("user", f"That plan cannot be used: {wrong}.")]
-    return None, wrong
+        else:
+            note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
+            return _Planned(subtasks, note, usage, cost)
+    return _Planned((), wrong, usage, cost)
 
 
 async def ask(model: ChatModel, request: Request) -> Reply:
@@ -119,8 +140,16 @@ def plan_schema(most: int) -> JsonObject:
     }
 
 
-def read_plan(text: str, most: int) -> tuple[Subtask, ...]:
-    """Return the subtasks of a plan; needs are ordinals from 0 and point backwards only, so that there is no cycle.
+def read_plan(text: str, most: int, whole: str = "") -> tuple[tuple[Subtask, ...], int]:
+    """Return the subtasks of a plan, and how many of its needs were left out because nothing can fulfil them.
+
+    Needs become ordinals from 0 that point backwards only, so that there is no cycle: a part cannot see its own result
+    or that of a later part.
+
+    Args:
+        text: the model's answer.
+        most: most parts.
+        whole: the request that is split; no part may repeat it.
 
     Raises:
         ValueError: the text is no plan, or a plan that cannot be carried out; the message says why.
@@ -132,16 +161,13 @@ def read_plan(text: str, most: int) -> tuple[Subtask, ...]:
     if not 2 <= len(plan.parts) <= most:
         raise ValueError(f"it has {len(plan.parts)} parts, expected 2 to {most}")
     goals = [part.goal.strip() for part in plan.parts]
-    if "" in goals or len(set(goals)) < len(goals):
+    if "" in goals or len({goal.lower() for goal in goals}) < len(goals):
         raise ValueError("two parts are the same, or one is empty")
-    for number, part in enumerate(plan.parts, start=1):
-        late = [need for need in part.needs if not 1 <= need < number]
-        if late:
-            raise ValueError(f"part {number} needs part {late[0]}, which does not come before it")
-    return tuple(
-        Subtask(goal, tuple(dict.fromkeys(need - 1 for need in part.needs)))
-        for goal, part in zip(goals, plan.parts, strict=True)
-    )
+    if whole.strip().lower() in {goal.lower() for goal in goals}:
+        raise ValueError("a part repeats the whole request")
+    needs = [tuple(dict.fromkeys(n - 1 for n in part.needs if 1 <= n < at)) for at, part in enumerate(plan.parts, 1)]
+    late = sum(not 1 <= need < at for at, part in enumerate(plan.parts, 1) for need in part.needs)
+    return tuple(Subtask(goal, edges) for goal, edges in zip(goals, needs, strict=True)), late
 
 
 def explain(scaled: Scaled) -> str:

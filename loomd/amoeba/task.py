@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from loomd.agents.work import Citation, Outcome
-from loomd.messages import JsonObject
+from loomd.messages import JsonObject, Usage
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,10 +111,12 @@ class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Scaled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Alone or together: no subtasks means that the winner does it alone."""
+    """Alone or together: no subtasks means that the winner does it alone. `usage` and `cost` are those of planning."""
 
     subtasks: tuple[Subtask, ...] = ()
     why: str = ""
+    usage: Usage = Usage()
+    cost: float = 0.0
 
 
 class Executed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,7 +7,7 @@ from typing import cast
 
 from loomd import errors
 from loomd.errors import LoomdError, Permanent, Temporary
-from loomd.manifest.problem import Position, Problem, Problems
+from loomd.manifest.problem import Problem, Problems
 
 _STATUS: dict[type[LoomdError], int] = {
     errors.NotFound: 404,
@@ -32,7 +32,7 @@ def to_json(error: LoomdError) -> dict[str, object]:
     if isinstance(error, Temporary) and error.retry_after is not None:
         body["retryAfter"] = error.retry_after
     if isinstance(error, Problems):
-        body["problems"] = [_problem_to_json(problem) for problem in error.problems]
+        body["problems"] = [problem.to_json() for problem in error.problems]
     return {"error": body}
 
 
@@ -44,47 +44,10 @@ def from_json(body: object, status: int) -> LoomdError:
     said = cast("dict[str, object]", error)
     problems = said.get("problems")
     if isinstance(problems, list):
-        return Problems(_problem_from_json(item) for item in cast("list[dict[str, object]]", problems))
+        return Problems(Problem.from_json(item) for item in cast("list[dict[str, object]]", problems))
     kind = _CLASSES.get(str(said.get("type")), Permanent)
     message = str(said.get("message"))
     if issubclass(kind, Temporary):
         after = said.get("retryAfter")
         return kind(message, float(after) if isinstance(after, int | float) else None)
     return kind(message)
-
-
-def _problem_to_json(problem: Problem) -> dict[str, object]:
-    body: dict[str, object] = {
-        "position": _position_to_json(problem.position),
-        "code": problem.code,
-        "message": problem.message,
-        "pointer": problem.pointer,
-        "hint": problem.hint,
-    }
-    if problem.related is not None:
-        body["related"] = _position_to_json(problem.related)
-    return body
-
-
-def _problem_from_json(body: dict[str, object]) -> Problem:
-    related = body.get("related")
-    return Problem(
-        _position_from_json(body.get("position")),
-        str(body.get("code", "")),
-        str(body.get("message", "")),
-        str(body.get("pointer", "")),
-        str(body.get("hint", "")),
-        _position_from_json(related) if related else None,
-    )
-
-
-def _position_to_json(position: Position) -> dict[str, object]:
-    return {"file": position.file, "line": position.line, "column": position.column}
-
-
-def _position_from_json(body: object) -> Position:
-    said = cast("dict[str, object]", body) if isinstance(body, dict) else {}
-    line, column = said.get("line"), said.get("column")
-    return Position(
-        str(said.get("file", "")), line if isinstance(line, int) else 0, column if isinstance(column, int) else 0
-    )

@@ -67,7 +67,9 @@ def loomd() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process."""
     gc.disable()  # start-up allocates much and frees nothing; verbs that stay alive turn it on again
-    sys.exit(run(argv))
+    code = run(argv)
+    gc.freeze()  # the interpreter's last collection would walk all that start-up made, and free nothing of it early
+    sys.exit(code)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -102,12 +102,26 @@ def rm_(name: str) -> None:
 
 
 def _show(doing: str, name: str, model: Model, work: Work) -> None:
-    """Run the work with a progress bar on a terminal, with one line before and one after elsewhere."""
-    if not sys.stderr.isatty():
-        click.echo(f"{doing} {name} ({model.size / 1e6:,.0f} MB) ...", err=True)
-        asyncio.run(work(name, lambda _done, _total: None))
-    else:
+    """Run the work with a progress bar on a terminal, with a line for every quarter elsewhere."""
+    if sys.stderr.isatty():
         with click.progressbar(length=model.size, label=f"{doing} {name}", file=sys.stderr) as bar:
             asyncio.run(work(name, lambda done, _total: bar.update(max(0, done - bar.pos))))
             bar.update(max(0, model.size - bar.pos))
+    else:
+        click.echo(f"{doing} {name} ({model.size / 1e6:,.0f} MB) ...", err=True)
+        asyncio.run(work(name, _quarters(name)))
     click.echo(f"{name}: here, {model.licence}, SHA-256 verified")
+
+
+def _quarters(name: str) -> Callable[[int, int], None]:
+    """Return a progress callback that prints a line when another quarter is done."""
+    shown = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        quarter = 4 * done // max(1, total)
+        if shown < quarter < 4:
+            click.echo(f"{name}: {25 * quarter} % of {total / 1e6:,.0f} MB", err=True)
+            shown = quarter
+
+    return show

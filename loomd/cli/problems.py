@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from loomd.manifest.problem import Position, Problem
 from loomd.manifest.wording import is_secret
@@ -34,21 +34,6 @@ def render(problems: Iterable[Problem], form: str = "text", texts: Mapping[str, 
     lines = _Lines(texts or {})
     paint = _painter(sys.stdout)
     return "\n\n".join(_frame(one, lines, paint) for one in problems)
-
-
-def as_json(problem: Problem) -> dict[str, Any]:
-    """Return a problem as a JSON object."""
-    related = problem.related
-    return {
-        "code": problem.code,
-        "file": problem.position.file,
-        "line": problem.position.line,
-        "column": problem.position.column,
-        "pointer": problem.pointer,
-        "message": problem.message,
-        "hint": problem.hint,
-        "related": {"file": related.file, "line": related.line, "column": related.column} if related else None,
-    }
 
 
 def dump(value: object) -> str:

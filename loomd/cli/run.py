@@ -14,7 +14,7 @@ from loomd.cli.show import Show
 from loomd.clock import SystemClock
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
-from loomd.manifest.source import read_path
+from loomd.manifest.source import SourceFile, read_path
 from loomd.models.place import models_dir
 from loomd.store.directory import default_directory
 
@@ -63,7 +63,8 @@ def command(
     show = Show(quiet=quiet or output == "json")
     folder = (state or default_directory().parent / "runs" / _name(path)).absolute()
     settings = Settings(folder, models_dir(), folder / "loomd.sock")
-    result = asyncio.run(run_once(path, task, settings, show))
+    path = path.absolute()
+    result = asyncio.run(run_once(str(path), read_path(path), task, settings, show))
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2))
     else:
@@ -73,8 +74,8 @@ def command(
     return 0 if result.phase == "Succeeded" else 1
 
 
-async def run_once(path: Path, task: Task, settings: Settings, show: Show) -> Result:
-    """Open the system of a folder, run one task on it and return what became of it.
+async def run_once(source: str, files: list[SourceFile], task: Task, settings: Settings, show: Show) -> Result:
+    """Open the system that files declare, run one task on it and return what became of it.
 
     Raises:
         Problems: the manifests are not valid.
@@ -82,7 +83,7 @@ async def run_once(path: Path, task: Task, settings: Settings, show: Show) -> Re
     """
     async with open_system(settings) as system:
         system.bus.subscribe(show.hear)
-        await system.reconciler.apply(str(path.absolute()), read_path(path))
+        await system.reconciler.apply(source, files)
         return await system.engine.result(await system.engine.submit(task))
 
 

@@ -58,8 +58,9 @@ class Show:
     def _say(self, line: "Line", event: Event) -> None:
         """Print a line, indented by the depth of its task."""
         self._end_line()
-        indent = "  " * event.task[len(self._root) :].count(".")
-        head = line.head.upper() if event.task == self._root or line.head != "task" else "PART"
+        part = event.task[len(self._root) :].lstrip(".")
+        indent = "  " * (part.count(".") + 1) + f"{part} " if part else ""
+        head = "PART" if part and line.head == "task" else line.head.upper()
         text = self._paint(line.text, line.colour) if line.colour else line.text
         click.echo(f"{indent}{self._paint(f'{head:{_WIDTH}}', 'cyan')}{text}", err=True)
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from loomd.cli.problems import as_json, dump, render
+from loomd.cli.problems import dump, render
 from loomd.errors import NotFound
 from loomd.manifest.load import load
 from loomd.manifest.object import Snapshot
@@ -66,7 +66,7 @@ def _show(files: list[SourceFile], snapshot: Snapshot | None, problems: tuple[Pr
             "files": len(files),
             "objects": len(snapshot.objects) if snapshot else 0,
             "revision": snapshot.revision if snapshot else "",
-            "problems": [as_json(one) for one in problems],
+            "problems": [one.to_json() for one in problems],
         }
         click.echo(dump(report))
         return

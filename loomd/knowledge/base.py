@@ -3,6 +3,7 @@
 Data only: reading files, cutting, storing and searching are in the modules named for them.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
@@ -64,6 +65,21 @@ class FilesSource(Spec):
             for at, pattern in enumerate(patterns):
                 if reason := _bad_pattern(pattern):
                     yield f"/{field}/{at}", reason
+
+    def find(self, top: Path) -> dict[str, Path]:
+        """Return the files that the patterns fit, by their path below `top`, the resolved folder of the manifests."""
+        base = Path(os.path.normpath(top / self.path))
+        if base.is_file():
+            return {base.relative_to(top).as_posix(): base}
+        files = {file for pattern in self.include for file in base.glob(pattern)}
+        files -= {file for pattern in self.exclude for file in base.glob(pattern)}
+        return {file.relative_to(top).as_posix(): file for file in files if not file.is_dir()}
+
+    def reads(self, root: Path) -> Iterator[Path]:
+        """Yield the documents, so that a changed one is indexed when the manifests are loaded again."""
+        for _, file in sorted(self.find(root).items()):
+            if file.is_file() and file.resolve().is_relative_to(root):
+                yield file
 
 
 def _bad_pattern(pattern: str) -> str:

@@ -3,7 +3,6 @@
 Only files below the manifest's root are read, whatever a link says. Blocks: called in the thread of a knowledge base.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,7 @@ def read_all(root: Path, sources: Sequence[FilesSource]) -> Iterator[Document | 
     for source in sources:
         for _, reason in source.check(root):
             raise NotFound(f"source {source.path}: {reason}")
-        files = _find(top, source)
+        files = source.find(top)
         if not files:
             wanted = ", ".join(source.include)
             raise NotFound(f"source {source.path}: no file there fits {wanted}: add documents or change include")
@@ -52,15 +51,6 @@ def read_all(root: Path, sources: Sequence[FilesSource]) -> Iterator[Document | 
             found.setdefault(path, (file, source))
     for path, (file, source) in sorted(found.items()):
         yield _read(top, path, file, source.max_file)
-
-
-def _find(top: Path, source: FilesSource) -> dict[str, Path]:
-    base = Path(os.path.normpath(top / source.path))
-    if base.is_file():
-        return {base.relative_to(top).as_posix(): base}
-    files = {file for pattern in source.include for file in base.glob(pattern)}
-    files -= {file for pattern in source.exclude for file in base.glob(pattern)}
-    return {file.relative_to(top).as_posix(): file for file in files if not file.is_dir()}
 
 
 def _read(top: Path, path: str, file: Path, max_file: int) -> Document | Unreadable:

@@ -20,9 +20,9 @@ class KnowledgeBaseSpec(Spec):
     """Where the documents are."""
     embedder: Annotated[str, RefTo("Embedder")]
     """Embedder of passages and questions."""
-    chunk: Chunking = Chunking()
+    chunk: Chunking = Field(default_factory=Chunking)
     """How documents are cut into passages."""
-    retrieval: Retrieval = Retrieval()
+    retrieval: Retrieval = Field(default_factory=Retrieval)
     """How passages are found."""
 
     @asynccontextmanager

@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
 from pydantic import TypeAdapter, ValidationError
 
 from loomd.manifest.kind import API_VERSION, Kind, RefTo
@@ -132,6 +131,8 @@ def _check_envelope(value: Any, kinds: Mapping[str, Kind]) -> Iterator[Refusal]:
 
 @cache
 def _compiled(name: str, identity: int, kind: Kind) -> tuple[JsonSchema, Any]:
+    import jsonschema_rs  # noqa: PLC0415  # a compiled library that only the check of a document needs
+
     del name, identity
     schema = schema_of(kind)
     return schema, jsonschema_rs.Draft202012Validator(schema)

@@ -56,7 +56,6 @@ class Spec(BaseModel):
         del root
         yield from ()
 
-
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the files whose contents are part of what this spec does; by default none.
 

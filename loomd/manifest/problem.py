@@ -3,8 +3,9 @@
 Problems are collected, never raised one by one: whoever edits YAML sees all of them at once, sorted.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from loomd.errors import Permanent
 
@@ -46,6 +47,32 @@ class Problem:
         """Return the problem on one line."""
         hint = f" ({self.hint})" if self.hint else ""
         return f"{self.position}: {self.message}{hint} [{self.code}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the problem as a JSON object; the position stands flat in it."""
+        return {
+            "code": self.code,
+            "file": self.position.file,
+            "line": self.position.line,
+            "column": self.position.column,
+            "pointer": self.pointer,
+            "message": self.message,
+            "hint": self.hint,
+            "related": asdict(self.related) if self.related else None,
+        }
+
+    @staticmethod
+    def from_json(body: Mapping[str, Any]) -> "Problem":
+        """Return the problem that a JSON object of `to_json` stands for."""
+        related = body["related"]
+        return Problem(
+            Position(body["file"], body["line"], body["column"]),
+            body["code"],
+            body["message"],
+            body["pointer"],
+            body["hint"],
+            Position(**related) if related else None,
+        )
 
 
 class Problems(Permanent):

@@ -44,9 +44,9 @@ class RecallSpec(Spec):
 class MemorySpec(Spec):
     """What an agent remembers within a task and across tasks."""
 
-    window: Window = Window()
+    window: Window = Field(default_factory=Window)
     """How much of a conversation a model sees."""
-    recall: RecallSpec = RecallSpec()
+    recall: RecallSpec = Field(default_factory=RecallSpec)
     """What is remembered of earlier tasks."""
 
     @asynccontextmanager

@@ -14,12 +14,9 @@ from pathlib import Path
 
 from loomd.errors import Damaged, LoomdError, NotFound, Permanent, Unreachable
 from loomd.models import url, wheels
-from loomd.models.place import has_marker, hash_file, locked, models_dir, write_marker
+from loomd.models.place import PARTIAL, has_marker, hash_file, locked, models_dir, write_marker
 from loomd.models.registry import Model, ModelFile, Source, Url, Wheels, find, is_here, path_of
 from loomd.models.target import Progress, Target, copy_of
-
-PARTIAL = "partial"
-"""Folder of what is unfinished, inside the folder of models."""
 
 
 async def pull(name: str, folder: Path | None, progress: Progress, origin: str | None = None) -> bool:

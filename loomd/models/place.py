@@ -20,6 +20,10 @@ BLOCK = 1 << 22
 """Bytes read, hashed and written at a time."""
 
 
+PARTIAL = "partial"
+"""Folder of what is unfinished, inside the folder of models."""
+
+
 class Stopped(Exception):
     """Hashing or joining was told to stop."""
 
@@ -80,12 +84,18 @@ def hash_file(path: Path, progress: Callable[[int], None], stop: threading.Event
 
 
 def remove(folder: Path, name: str) -> int:
-    """Remove a model's folder and return the bytes that became free."""
-    place = folder / name
-    if not place.is_dir():
+    """Remove a model's folder and what is unfinished of it, and return the bytes that became free.
+
+    Raises:
+        Conflict: another process is at work in the folder of models.
+    """
+    places = [place for place in (folder / name, folder / PARTIAL / name) if place.is_dir()]
+    if not places:
         return 0
-    freed = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-    shutil.rmtree(place)
+    with locked(folder):
+        freed = sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+        for place in places:
+            shutil.rmtree(place)
     return freed
 
 

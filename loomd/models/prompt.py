@@ -74,16 +74,22 @@ def build(request: Request, limits: Limits) -> Prompt:
     passages = _passages(request.messages)
     if request.output_schema is not None and not request.tools:
         return Prompt(
-            _conversation(request, "", stepwise=False), capped(request.output_schema, limits.text, limits.items)
+            _conversation(request, "", _given(request), stepwise=False),
+            capped(request.output_schema, limits.text, limits.items),
         )
     if not request.tools and not passages:
-        return Prompt(_conversation(request, "", stepwise=False), None)
+        return Prompt(_conversation(request, "", _given(request), stepwise=False), None)
     cited = passages if request.output_schema is None else ()
     rules = _rules(request.tools, bool(cited))
     turns = _conversation(request, rules, _examples(request.tools, bool(cited)), stepwise=True)
     question = next((message.text for message in reversed(request.messages) if message.role == "user"), "")
     numbers = [passage.number for passage in cited]
     return Prompt(turns, _step_schema(request, numbers, limits), True, cited, question)
+
+
+def _given(request: Request) -> list[Turn]:
+    """Return the worked examples that come with the request; a step has examples of its own."""
+    return [{"role": message.role, "content": message.text} for message in request.examples]
 
 
 def _passages(messages: Sequence[Message]) -> tuple[Passage, ...]:

@@ -7,7 +7,6 @@ module fetches nothing. Called by `loomd models`, `loomd.models.fetch` and by wh
 import difflib
 import tomllib
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -147,7 +146,7 @@ def locate(name: str, folder: Path | None = None) -> Path:
 
 @cache
 def _built_in() -> dict[str, Model]:
-    text = resources.files("loomd.models").joinpath(REGISTRY).read_text(encoding="utf-8")
+    text = Path(__file__).with_name(REGISTRY).read_text(encoding="utf-8")
     return {model.name: model for model in _decode(text, REGISTRY)}
 
 

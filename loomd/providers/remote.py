@@ -45,7 +45,7 @@ class RemoteFields(Spec):
     """Sampling temperature where the agent sets none; the service's own default when not set."""
     parameters: JsonObject = Field(default_factory=dict)
     """Further fields of the request body, sent as written."""
-    pricing: Pricing = Pricing()
+    pricing: Pricing = Field(default_factory=Pricing)
     """What tokens cost, to account for money; nothing by default."""
 
     @field_validator("base_url")

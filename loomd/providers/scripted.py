@@ -56,7 +56,7 @@ class ScriptedReply(Spec):
     """The answer as a JSON value; such a reply is passed over when the request asks for free text."""
     tool_calls: list[ScriptedCall] = Field(default_factory=list)
     """Tool calls to make; such a reply is passed over when the request offers no tools."""
-    usage: ScriptedUsage = ScriptedUsage()
+    usage: ScriptedUsage = Field(default_factory=ScriptedUsage)
     """Tokens to report."""
     delay: Duration = Field(default=0.0, ge=0)
     """How long to wait before the answer begins."""

@@ -37,7 +37,7 @@ class SkillSpec(Spec):
     """Path of a `SKILL.md` (front matter with name and description, then instructions), below the manifest's root."""
     instructions: str | None = None
     """The instructions themselves, instead of a file."""
-    triggers: Triggers = Triggers()
+    triggers: Triggers = Field(default_factory=Triggers)
     """When the skill applies."""
     max_size: Bytes = Field(default=64 << 10, ge=1)
     """Largest skill document; a larger one is refused, because it would fill the prompt."""

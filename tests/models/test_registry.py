@@ -5,7 +5,6 @@ import pytest
 from loomd.errors import NotFound, Permanent
 from loomd.models.place import models_dir
 from loomd.models.registry import REGISTRY, Wheels, find, locate, models
-
 from tests.models.conftest import registry_text
 
 

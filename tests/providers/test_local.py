@@ -13,13 +13,12 @@ import pytest
 from aiohttp import web
 
 from loomd.errors import BadReply, Damaged, LoomdError, NotFound, Permanent, Unreachable
-from loomd.messages import Chunk, Message, Passage, Reply, Request, TextDelta, ToolCall, ToolSchema, Usage
+from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, TextDelta, ToolCall, ToolSchema, Usage
 from loomd.models.llama import Endpoint, Llama, Settings, shared
 from loomd.models.place import models_dir
 from loomd.models.prompt import Limits
 from loomd.models.registry import locate
 from loomd.providers.local import LocalModel
-
 from tests.providers.conftest import Open, Service
 
 ADD = ToolSchema(
@@ -121,7 +120,7 @@ async def test_what_is_cut_off_says_so(model: LocalModel, service: Service) -> N
 async def test_structured_output_is_json_text(model: LocalModel, service: Service) -> None:
     """The caller's schema is sent with limits, and its JSON is the text."""
     service.says(events('{"city": ', '"Oslo"}'))
-    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    schema: JsonObject = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     _, reply = await said(model, Request((Message("user", "Which?"),), output_schema=schema))
     assert json.loads(reply.text) == {"city": "Oslo"}
     sent = service.bodies[0]["response_format"]["json_schema"]["schema"]
@@ -187,7 +186,7 @@ async def test_no_connection_is_temporary(unused_port: int) -> None:
 
 async def test_a_model_without_weights_says_the_command(provider: Open) -> None:
     """Opening names the command that fetches the model."""
-    with pytest.raises(NotFound, match="run: loomd models pull qwen2.5-coder-0.5b"):
+    with pytest.raises(NotFound, match=r"run: loomd models pull qwen2\.5-coder-0\.5b"):
         async with provider({"type": "local"}):
             raise AssertionError
 
@@ -235,7 +234,7 @@ class TestEmbedded:
             assert "42" in reply.text
             assert reply.text.endswith("[2]")
             assert len(texts) > 3
-            schema = {"type": "object", "properties": {"year": {"type": "integer"}}, "required": ["year"]}
+            schema: JsonObject = {"type": "object", "properties": {"year": {"type": "integer"}}, "required": ["year"]}
             when = Message("user", "In which year was it built? It was built in 1871.")
             _, reply = await said(model, Request((when,), output_schema=schema, max_tokens=50))
             assert json.loads(reply.text) == {"year": 1871}
@@ -243,7 +242,7 @@ class TestEmbedded:
     async def test_too_much_is_refused_with_the_field_to_change(self, provider: Open, weights: Path) -> None:
         """A request beyond the context names the field that sets it; a short limit cuts with `length`."""
         async with provider({"type": "local", "model": str(weights), "contextTokens": 512}) as model:
-            with pytest.raises(Permanent, match="raise spec.contextTokens"):
+            with pytest.raises(Permanent, match=r"raise spec\.contextTokens"):
                 await said(model, Request((Message("user", "word " * 2000),)))
             _, reply = await said(model, Request((Message("user", "Count from 1 to 50."),), max_tokens=8))
             assert reply.stop == "length"
@@ -257,9 +256,11 @@ class TestEmbedded:
             await llama.endpoint()
             first = llama.pid
             assert first is not None
+            long = model.stream(Request((Message("user", "Count from 1 to 100."),), max_tokens=400))
+            assert isinstance(await anext(long), TextDelta)
+            os.kill(first, signal.SIGKILL)
             with pytest.raises(Unreachable, match="went away"):
-                async for _ in model.stream(Request((Message("user", "Count from 1 to 100."),), max_tokens=400)):
-                    os.kill(first, signal.SIGKILL)
+                [chunk async for chunk in long]
             _, reply = await said(model, Request((Message("user", "Say ok."),), max_tokens=5))
             assert reply.text
             assert llama.pid not in {None, first}
@@ -279,7 +280,7 @@ async def main():
         await asyncio.sleep(60)
 asyncio.run(main())
 """
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603  # our own program
             assert parent.stdout is not None
             child = int(parent.stdout.readline())
             handle = os.pidfd_open(child)

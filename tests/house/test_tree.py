@@ -1,0 +1,56 @@
+"""Rules of the house that no linter has: sizes, names, docstrings, and a reason beside every exception."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted((ROOT / "loomd").rglob("*.py"))
+SCRIPTS = [path for folder in ("tests", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
+LONGEST = 500
+"""Most lines of a module; 300 is the aim."""
+VAGUE = {"utils", "util", "helpers", "common", "core", "misc", "manager", "types"}
+EXCEPTION = re.compile(r"#\s*(?:noqa|type:\s*ignore|pyright:\s*ignore)")
+REASONED = re.compile(r"#\s*(?:noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|(?:type|pyright):\s*ignore\[[\w\-, ]+\])\s+#\s*\S+")
+QUOTED = re.compile(r"`[^`\n]*`")
+
+
+def name(path: Path) -> str:
+    """Return the path of a module below the project."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_module_is_short_and_says_what_it_is_for(path: Path) -> None:
+    """A module has a docstring and at most 500 lines."""
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST
+    assert ast.get_docstring(ast.parse(text)), "what is it for?"
+
+
+def test_names_are_nouns_of_the_domain() -> None:
+    """No folder or module has a name that could hold anything."""
+    names = {part for path in MODULES for part in path.relative_to(ROOT).with_suffix("").parts}
+    assert not names & VAGUE
+
+
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=name)
+def test_exceptions_have_a_reason(path: Path) -> None:
+    """Every `noqa` and every ignored type error names its code and says why."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    bare = [
+        f"{name(path)}:{number}: {line.strip()}"
+        for number, line in enumerate(lines, start=1)
+        if EXCEPTION.search(QUOTED.sub("", line)) and not REASONED.search(line) and "re.compile" not in line
+    ]
+    assert bare == []
+
+
+def test_tests_mirror_the_package() -> None:
+    """Every folder of tests is named for a package, or for what spans all of them."""
+    packages = {path.name for path in (ROOT / "loomd").iterdir() if path.is_dir()}
+    spanning = {"daemon", "e2e", "examples", "house", "faults", "testing"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders - packages - spanning == set()
