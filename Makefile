@@ -4,17 +4,25 @@ SHELL  := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-Q      ?=
+export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format generate bench lock models clean
+.PHONY: help demo test check format generate bench bench-quick lock models clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/run.ok models  ## Answer a question from real documents with the embedded model (Q="..." asks another)
+demo: $(VENV)/run.ok models  ## Answer questions from real documents with the embedded model (Q="..." asks your own)
 	@$(BIN)/python examples/01-quickstart/build.py
-	@$(BIN)/loomd run examples/01-quickstart $(if $(Q),"$(Q)")
+ifeq ($(strip $(Q)),)
+	@$(BIN)/loomd run examples/01-quickstart "What does the lambda expression create?"
+	@echo
+	@$(BIN)/loomd run examples/01-quickstart "Which statement does nothing when it is executed?"
+	@echo
+	@echo 'Ask your own:  make demo Q="How does nonlocal differ from global?"'
+else
+	@$(BIN)/loomd run examples/01-quickstart "$$Q"
+endif
 
 models: $(VENV)/run.ok  ## Fetch and verify the embedded models
 	@$(BIN)/loomd models pull --default
@@ -38,8 +46,12 @@ format: $(VENV)/dev.ok  ## Format the code and mend what can be mended
 generate: $(VENV)/dev.ok  ## Write schemas/ and docs/reference/ from the types
 	$(BIN)/python -m tests.house.generate
 
-bench: $(VENV)/dev.ok  ## Measure what is fast (benchmarks/README.md)
-	$(BIN)/python benchmarks/run.py
+bench: $(VENV)/dev.ok models  ## Measure what is fast (benchmarks/README.md)
+	@$(BIN)/python examples/01-quickstart/build.py
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-quick: $(VENV)/dev.ok  ## The short form, which fails when something got far too slow
+	$(BIN)/python benchmarks/run.py --quick --check --only startup,loop,manifests,journal
 
 lock: $(VENV)/dev.ok  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock

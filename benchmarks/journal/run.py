@@ -1,9 +1,11 @@
 """Rows per second of the journal at concurrency 1 and 100, beside one INSERT+COMMIT per row.
 
-Run: python benchmarks/journal/run.py
+python benchmarks/journal/run.py [--quick] [--json FILE]
 """
 
+import argparse
 import asyncio
+import json
 import sqlite3
 import tempfile
 import time
@@ -47,12 +49,25 @@ async def grouped(concurrency: int, rows: int) -> tuple[float, float]:
             return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def show(name: str, rows: int, took: tuple[float, float]) -> None:
-    """Print one line."""
-    print(f"{name:32} {rows / took[0]:>9,.0f} rows/s  {took[1] / rows * 1e6:>7.1f} us CPU/row")
+def show(name: str, rows: int, took: tuple[float, float]) -> dict[str, float]:
+    """Print one line and return its figures."""
+    rate, cpu = rows / took[0], took[1] / rows * 1e6
+    print(f"{name:32} {rate:>9,.0f} rows/s  {cpu:>7.1f} us CPU/row")
+    return {f"{name}, rows/s": rate, f"{name}, cpu us": cpu}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    few, many = (300, 10_000) if given.quick else (1000, 40_000)
+    found = show("bare INSERT+COMMIT", few, bare(few))
+    found |= show("journal, concurrency 1", few, asyncio.run(grouped(1, few)))
+    found |= show("journal, concurrency 100", many, asyncio.run(grouped(100, many)))
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
-    show("bare INSERT+COMMIT", 1000, bare(1000))
-    show("journal, concurrency 1", 1000, asyncio.run(grouped(1, 1000)))
-    show("journal, concurrency 100", 40_000, asyncio.run(grouped(100, 40_000)))
+    main()

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
-QUESTION = "What does the continue statement do?"
+QUESTION = "How long do running tasks get when the daemon stops?"
 
 COLUMNS = 104
 CHAR_WIDTH, LINE_HEIGHT, MARGIN, BAR = 8.43, 21, 22, 40
@@ -84,7 +84,7 @@ def wrap(line: list[Piece]) -> list[list[Piece]]:
     before = sum(len(piece.text) for piece in line[:-1])
     last = line[-1]
     indent = len(last.text) - len(last.text.lstrip()) + before
-    parts = textwrap.wrap(" " * before + last.text, COLUMNS, subsequent_indent=" " * indent)
+    parts = textwrap.wrap(" " * before + last.text, COLUMNS, subsequent_indent=" " * indent, break_on_hyphens=False)
     first = [*line[:-1], Piece(parts[0][before:], last.colour)]
     return [first, *([Piece(part, last.colour)] for part in parts[1:])]
 

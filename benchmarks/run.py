@@ -1,0 +1,169 @@
+"""Runs the benchmarks, keeps their figures, compares them with their gates.
+
+    python benchmarks/run.py [--only NAME,...] [--quick] [--check]
+    python benchmarks/run.py --readme
+
+A benchmark is a folder with a `run.py` that takes `--quick` and `--json FILE` and writes its figures there. A full run
+keeps them in `benchmarks/results/<name>.json`, a quick one in `benchmarks/results/local-<name>.json`, which is not
+committed. `--check` ends with 1 when a figure is beyond its gate times `SLACK`. `--readme` puts the stored figures into
+README.md, between its two marks. `peers` has a runner of its own, because it needs an environment per peer.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+README = HERE.parent / "README.md"
+MARKS = ("<!-- figures -->", "<!-- /figures -->")
+NAMES = ("startup", "loop", "manifests", "journal", "retrieval")
+SLACK = 2.0
+"""How far beyond its gate a figure may be before `--check` fails: cores differ by that much. Gates are CPU time."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure worth telling: where it is, what it says, in which unit, and what it must not exceed."""
+
+    bench: str
+    key: str
+    text: str
+    unit: str
+    gate: float | None = None
+
+
+FIGURES = (
+    Figure("startup", "loomd version ms", "`loomd version`", "ms CPU", 250),
+    Figure("startup", "loomd --help ms", "`loomd --help`", "ms CPU", 250),
+    Figure("startup", "loomd validate ms", "`loomd validate examples/01-quickstart`", "ms CPU", 250),
+    Figure("startup", "import for validate ms", "import of everything that validation loads", "ms CPU", 150),
+    Figure("loop", "plain, 100 at once, cpu us", "a task through six phases, journaled, 100 at once", "us CPU", 1000),
+    Figure("loop", "tool, 100 at once, cpu us", "the same with a tool call", "us CPU"),
+    Figure("loop", "plain, one by one, cpu us", "a task alone: every step waits for its own commit", "us CPU"),
+    Figure("loop", "late over first", "CPU of a task after thousands of tasks, over the first ones", "x", 1.2),
+    Figure("manifests", "1,000 objects, cold, cpu ms", "1,000 objects in 100 files: read, checked, resolved", "ms CPU"),
+    Figure("manifests", "no change, cpu ms", "looking at them again", "ms CPU"),
+    Figure("manifests", "one changed, cpu ms", "the same after one file changed", "ms CPU"),
+    Figure("journal", "journal, concurrency 100, cpu us", "a durable row of the journal, 100 writers", "us CPU"),
+    Figure("journal", "journal, concurrency 100, rows/s", "durable rows, 100 writers", "rows/s"),
+    Figure("retrieval", "large.query cpu ms", "a hybrid search in 10,000 passages", "ms CPU"),
+    Figure("retrieval", "large.one changed document ms", "indexing one changed document among 2,500", "ms"),
+    Figure("retrieval", "large.chunks/s", "indexing", "passages/s"),
+)
+
+
+def flat(value: object, prefix: str = "") -> dict[str, float]:
+    """Return nested figures as one level, their names joined by dots."""
+    if isinstance(value, dict):
+        found: dict[str, float] = {}
+        for key, inner in value.items():
+            found.update(flat(inner, f"{prefix}.{key}" if prefix else str(key)))
+        return found
+    return {prefix: float(value)} if isinstance(value, int | float) else {}
+
+
+def measure(name: str, *, quick: bool) -> dict[str, float]:
+    """Run one benchmark, keep its figures, and return them."""
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "figures.json")
+        command = [sys.executable, str(HERE / name / "run.py"), "--json", str(target), *(["--quick"] if quick else [])]
+        load = os.getloadavg()[0]
+        print(f"\n== {name}", flush=True)
+        subprocess.run(command, cwd=HERE.parent, env=env, check=True)
+        found = flat(json.loads(target.read_text("utf-8")))
+    kept = {
+        "when": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "load": round(load, 2),
+        "figures": {key: round(value, 4) for key, value in found.items()},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{'local-' if quick else ''}{name}.json"
+    path.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+    return found
+
+
+def show(value: float) -> str:
+    """Return a figure with three digits that matter."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def report(found: dict[str, dict[str, float]]) -> list[str]:
+    """Print every figure that has a gate; return those beyond the gate times `SLACK`."""
+    failed: list[str] = []
+    print(f"\n{'figure':70}{'measured':>10}{'gate':>8}")
+    for figure in FIGURES:
+        if figure.gate is None or figure.bench not in found:
+            continue
+        value = found[figure.bench].get(figure.key)
+        if value is None:
+            failed.append(f"{figure.bench}: no figure {figure.key!r}")
+            continue
+        verdict = "met" if value <= figure.gate else "missed" if value <= figure.gate * SLACK else "FAILED"
+        print(f"{figure.text + ', ' + figure.unit:70}{show(value):>10}{show(figure.gate):>8}  {verdict}")
+        if verdict == "FAILED":
+            failed.append(f"{figure.text}: {show(value)} {figure.unit}, gate {show(figure.gate)} x {SLACK:g}")
+    return failed
+
+
+def readme() -> None:
+    """Write the stored figures into README.md."""
+    lines = ["| what | measured | gate |", "|---|---:|---:|"]
+    seen: dict[str, dict[str, object]] = {}
+    for figure in FIGURES:
+        path = RESULTS / f"{figure.bench}.json"
+        if not path.is_file():
+            continue
+        stored = json.loads(path.read_text("utf-8"))
+        value = stored["figures"].get(figure.key)
+        if value is not None:
+            seen[figure.bench] = stored
+            gate = f"{show(figure.gate)}" if figure.gate is not None else ""
+            lines.append(f"| {figure.text} | {show(value)} {figure.unit} | {gate} |")
+    if not seen:
+        sys.exit("no stored figures: run make bench first")
+    last = max(seen.values(), key=lambda stored: str(stored["when"]))
+    where = f"{last['cpus']} shared {last['machine']} cores, Python {last['python']}"
+    lines += [
+        "",
+        f"Measured on {where}, {last['when']}: `make bench`. What each means: [benchmarks](benchmarks/README.md).",
+    ]
+    text = README.read_text("utf-8")
+    if any(mark not in text for mark in MARKS):
+        sys.exit(f"README.md: put the lines {MARKS[0]} and {MARKS[1]} where the figures belong")
+    head, rest = text.split(MARKS[0], 1)
+    tail = rest.split(MARKS[1], 1)[1]
+    README.write_text(head + MARKS[0] + "\n" + "\n".join(lines) + "\n" + MARKS[1] + tail, "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(NAMES), help=f"some of {', '.join(NAMES)}")
+    parser.add_argument("--quick", action="store_true", help="shorter, for a glance and for CI")
+    parser.add_argument("--check", action="store_true", help="fail when a figure is far beyond its gate")
+    parser.add_argument("--readme", action="store_true", help="only write the stored figures into README.md")
+    given = parser.parse_args()
+    if given.readme:
+        readme()
+        return
+    names = given.only.split(",")
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
+    failed = report({name: measure(name, quick=given.quick) for name in names})
+    if given.check and failed:
+        sys.exit("\n" + "\n".join(failed))
+
+
+if __name__ == "__main__":
+    main()
