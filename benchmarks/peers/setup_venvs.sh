@@ -17,7 +17,7 @@ declare -A REQ=(
   [perf_autogen]="autogen-agentchat autogen-ext[openai]"
   [perf_agent_framework]="agent-framework-core agent-framework-openai"
   [perf_haystack]="haystack-ai"
-  [perf_rag]="faiss-cpu bm25s tantivy numpy PyStemmer rank-bm25"
+  [perf_rag]="loom-agent==0.6.5 -e $(cd "$(dirname "$0")/../.." && pwd) faiss-cpu bm25s tantivy numpy PyStemmer rank-bm25"
 )
 NAMES=("$@"); [ ${#NAMES[@]} -eq 0 ] && NAMES=("${!REQ[@]}")
 for n in "${NAMES[@]}"; do

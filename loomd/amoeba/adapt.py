@@ -1,13 +1,19 @@
 """ADAPT: what is to be learned? Decisions are made here and carried out by the cluster, once per task."""
 
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.task import Adapted, Evaluated, Sensed
+from loomd.amoeba.task import Adapted, Evaluated, Executed, Sensed
 from loomd.amoeba.world import World
 from loomd.events.bus import Scope
 
 
 async def adapt(
-    sensed: Sensed, evaluated: Evaluated, world: World, policy: AdaptPolicy, winner: str, scope: Scope
+    sensed: Sensed,
+    executed: Executed,
+    evaluated: Evaluated,
+    world: World,
+    policy: AdaptPolicy,
+    winner: str,
+    scope: Scope,
 ) -> Adapted:
     """Return the decisions after they were carried out.
 
@@ -15,7 +21,7 @@ async def adapt(
     same time do not overwrite each other.
     """
     standing = next(s for s in world.standings(list(sensed.domains)) if s.agent == winner)
-    decisions = tuple(policy.decide(sensed, evaluated, standing))
+    decisions = tuple(policy.decide(sensed, executed, evaluated, standing))
     await world.learn(decisions, scope)
     return Adapted(decisions)
 

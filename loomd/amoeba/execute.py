@@ -42,8 +42,10 @@ async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Ru
     else:
         merged = msgspec.structs.replace(task, budget=_left(task.budget, results, clock, started))
         executed = await _alone(merged, winner, world, run, (*task.findings, *done), "execute/merge")
+    own = executed.outcome.usage.total
     outcome = _with_children(_planned(executed.outcome, scaled), results, clock.monotonic() - started)
-    return msgspec.structs.replace(executed, outcome=outcome, children=children, missing=missing)
+    share = own / max(1, outcome.usage.total)
+    return msgspec.structs.replace(executed, outcome=outcome, own=share, children=children, missing=missing)
 
 
 def explain(executed: Executed) -> str:

@@ -122,12 +122,14 @@ class Scaled(msgspec.Struct, frozen=True, omit_defaults=True):
 class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came out and what it took, children included.
 
-    `children` are the ids of the subtasks, `missing` the goals of those that brought nothing, `error` says why there
+    `own` is the share (0 to 1) of the tokens that the agent used itself, the rest is its children's. `children` are the
+    ids of the subtasks, `missing` the goals of those that brought nothing, `error` says why there
     is no answer at all.
     """
 
     outcome: Outcome
     agent: str = ""
+    own: float = 1.0
     children: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     error: str = ""

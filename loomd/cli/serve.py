@@ -29,7 +29,8 @@ def command(watch: tuple[Path, ...], state: Path, socket: Path, grace: float, ve
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
     if not verbose:
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        for chatty in ("watchfiles", "faiss"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
     folders = tuple(path.absolute() for path in watch)
     settings = Settings(state.absolute(), models_dir(), socket.absolute(), folders, grace)
     asyncio.run(serve(settings, open_server))

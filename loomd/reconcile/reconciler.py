@@ -121,7 +121,9 @@ class Reconciler:
             await fresh.retire()
             raise
         old, self.topology = self.topology, fresh
-        self._services.bus.emit(ConfigLoaded(source, tuple(str(change) for change in plan.effective)))
+        changes = tuple(str(change) for change in plan.effective)
+        self._services.bus.emit(ConfigLoaded(source, changes))
+        _log.info("%s: revision %s serves: %s", source, plan.after, ", ".join(changes))
         await self._retire(old)
         return plan
 

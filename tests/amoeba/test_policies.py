@@ -168,7 +168,7 @@ def test_rules_reward_falls_with_cost_time_and_failures() -> None:
 
 def test_rules_count_missing_parts() -> None:
     """A split task with a failed child is worth less."""
-    evaluated = Rules().evaluate(TASK, Executed(GOOD, "a", ("t1.1", "t1.2"), ("the second",)))
+    evaluated = Rules().evaluate(TASK, Executed(GOOD, "a", children=("t1.1", "t1.2"), missing=("the second",)))
     assert evaluated.quality < 1.0
     assert evaluated.reliability == 0.5
 
@@ -177,8 +177,16 @@ def test_ema_moves_toward_the_reward() -> None:
     """The score moves by alpha times weight times error; the count grows; small domains are left alone."""
     sensed = Sensed(0.2, {"python": 0.95, "docs": 0.05})
     winner = Standing("a", "a-1", {"python": Score(0.5, 0.0, 3), "docs": Score(0.5)}, Score(0.5), 0, frozenset())
-    decisions = Ema().decide(sensed, Evaluated(1.0, 1.0, 1.0, 1.0), winner)
+    decisions = Ema().decide(sensed, Executed(GOOD, "a"), Evaluated(1.0, 1.0, 1.0, 1.0), winner)
     assert [d.domain for d in decisions] == ["python"]
     assert decisions[0].after == pytest.approx(0.5 + 0.3 * 0.95 * 0.5)
     assert decisions[0].count == 4
     assert decisions[0].variance > 0
+
+
+def test_the_lead_of_a_split_learns_in_proportion_to_its_own_work() -> None:
+    """What the children did is theirs: with nothing of its own the lead learns nothing."""
+    winner = standing("a", 0.5)
+    half = Ema().decide(SENSED, Executed(GOOD, "a", own=0.5), Evaluated(1.0, 1.0, 1.0, 1.0), winner)
+    assert half[0].after == pytest.approx(0.5 + 0.3 * 0.5 * 0.5)
+    assert Ema().decide(SENSED, Executed(GOOD, "a", own=0.0), Evaluated(1.0, 1.0, 1.0, 1.0), winner) == []

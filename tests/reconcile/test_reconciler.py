@@ -17,6 +17,24 @@ from loomd.providers.scripted import Scripted
 Open = Callable[[], AbstractAsyncContextManager[Any]]
 Make = Callable[..., SourceFile]
 
+READERS = b"""
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: greet}
+spec: {type: python, file: tool.py, function: greet, description: Greets.}
+---
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: hash}
+spec: {type: hash}
+---
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: notes}
+spec:
+  sources: [{type: files, path: notes.md}]
+  embedder: hash
+"""
 NO_KEY = b"""
 apiVersion: loomd.dev/v1
 kind: Provider
@@ -58,6 +76,24 @@ async def test_only_what_changed_is_opened_anew(opened: Open, provider: Make) ->
         after = seen.reconciler.topology.live
         assert after[Ref("Provider", "one")] is before[Ref("Provider", "one")]
         assert after[Ref("Provider", "two")] is not before[Ref("Provider", "two")]
+
+
+async def test_a_changed_file_that_a_spec_reads_opens_it_anew(opened: Open, tmp_path: Path) -> None:
+    """The same manifest with another tool file behind it is another revision; so is a changed document."""
+    (tmp_path / "tool.py").write_text("def greet() -> str:\n    return 'hello'\n")
+    (tmp_path / "notes.md").write_text("# Notes\n\nThe first text.\n")
+    file = SourceFile(tmp_path, "all.yaml", READERS)
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [file])
+        tool = seen.reconciler.topology.live[Ref("Tool", "greet")]
+        assert await tool.call({}) == "hello"
+        (tmp_path / "tool.py").write_text("def greet() -> str:\n    return 'good morning'\n")
+        (tmp_path / "notes.md").write_text("# Notes\n\nThe second text.\n")
+        plan = await seen.reconciler.apply("a", [file])
+        assert [change.ref.kind for change in plan.effective] == ["KnowledgeBase", "Tool"]
+        live = seen.reconciler.topology.live
+        assert await live[Ref("Tool", "greet")].call({}) == "good morning"
+        assert "second" in (await live[Ref("KnowledgeBase", "notes")].search("text"))[0].text
 
 
 async def test_sources_stand_side_by_side(opened: Open, provider: Make) -> None:

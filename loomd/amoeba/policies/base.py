@@ -61,5 +61,5 @@ class AdaptPolicy(Spec):
     type: str
 
     @abstractmethod
-    def decide(self, sensed: Sensed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
-        """Return the changes of the winner's scores."""
+    def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
+        """Return the changes of the winner's scores; what its children did, they have learned from themselves."""

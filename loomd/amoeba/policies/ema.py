@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.task import Decision, Evaluated, Sensed
+from loomd.amoeba.task import Decision, Evaluated, Executed, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.quantity import Share
 
@@ -19,14 +19,19 @@ class Ema(AdaptPolicy):
 
     type: Literal["ema"] = "ema"
     alpha: float = Field(default=0.3, gt=0, le=1)
-    """How far one reward moves a score: new = old + alpha x weight of the domain x (reward - old)."""
+    """How far one reward moves a score: new = old + alpha x weight of the domain x own share x (reward - old)."""
     min_weight: Share = 0.1
     """Weight of a domain in the task below which nothing is learned about it."""
 
-    def decide(self, sensed: Sensed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
-        """Return the new score of the winner in each domain that the task weighs enough."""
+    def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
+        """Return the new score of the winner in each domain that the task weighs enough.
+
+        The weight of a domain counts in proportion to what the winner did itself, so that the lead of a split is not
+        credited with the work of others.
+        """
         decisions: list[Decision] = []
-        for domain, weight in sensed.domains.items():
+        for domain, whole in sensed.domains.items():
+            weight = whole * executed.own
             if weight < self.min_weight:
                 continue
             score = winner.scores[domain]
