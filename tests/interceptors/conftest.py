@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,4 +16,4 @@ Open = Callable[..., AbstractAsyncContextManager[Interceptor]]
 @pytest.fixture
 def interceptor(tmp_path: Path) -> Open:
     """Return an opener of Interceptor specs; `clock` and `live` (open things by ref) may be given."""
-    return lambda spec, **options: open_spec("Interceptor", spec, tmp_path, **options)
+    return partial(open_spec, "Interceptor", folder=tmp_path)

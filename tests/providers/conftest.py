@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ async def service() -> AsyncGenerator[Service, None]:
 @pytest.fixture
 def provider(tmp_path: Path) -> Open:
     """Return an opener of Provider specs; `clock` and `live` (open things by ref) may be given."""
-    return lambda spec, **options: open_spec("Provider", spec, tmp_path, **options)
+    return partial(open_spec, "Provider", folder=tmp_path)
 
 
 @pytest.fixture

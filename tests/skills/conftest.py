@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,4 +16,4 @@ Open = Callable[..., AbstractAsyncContextManager[Skill]]
 @pytest.fixture
 def skill(tmp_path: Path) -> Open:
     """Return an opener of Skill specs; `clock` and `live` (open things by ref) may be given."""
-    return lambda spec, **options: open_spec("Skill", spec, tmp_path, **options)
+    return partial(open_spec, "Skill", folder=tmp_path)

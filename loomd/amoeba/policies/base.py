@@ -12,8 +12,6 @@ from loomd.manifest.kind import Spec
 class SensePolicy(Spec):
     """Says what kind of task this is."""
 
-    type: str
-
     @abstractmethod
     def sense(self, signals: Signals) -> Sensed:
         """Return complexity, domains and needs, with the evidence for them."""
@@ -21,8 +19,6 @@ class SensePolicy(Spec):
 
 class MatchPolicy(Spec):
     """Says who does it."""
-
-    type: str
 
     @abstractmethod
     def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Matched:
@@ -32,7 +28,6 @@ class MatchPolicy(Spec):
 class ScalePolicy(Spec):
     """Says whether one agent does it alone."""
 
-    type: str
     max_children: int = 5
     """Most subtasks of one split."""
 
@@ -48,8 +43,6 @@ class ScalePolicy(Spec):
 class EvaluatePolicy(Spec):
     """Says how good it was."""
 
-    type: str
-
     @abstractmethod
     def evaluate(self, task: Task, executed: Executed) -> Evaluated:
         """Return reward, quality, efficiency and reliability with the evidence."""
@@ -57,8 +50,6 @@ class EvaluatePolicy(Spec):
 
 class AdaptPolicy(Spec):
     """Says what is to be learned."""
-
-    type: str
 
     @abstractmethod
     def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
