@@ -17,7 +17,7 @@ demo: $(VENV)/run.ok models  ## Answer questions from real documents with the em
 ifeq ($(strip $(Q)),)
 	@$(BIN)/loomd run examples/01-quickstart "What does the lambda expression create?"
 	@echo
-	@$(BIN)/loomd run examples/01-quickstart "Which statement does nothing when it is executed?"
+	@$(BIN)/loomd run examples/01-quickstart "Do dictionaries keep the insertion order of their keys?"
 	@echo
 	@echo 'Ask your own:  make demo Q="How does nonlocal differ from global?"'
 else
@@ -28,6 +28,7 @@ models: $(VENV)/run.ok  ## Fetch and verify the embedded models
 	@$(BIN)/loomd models pull --default
 
 test: $(VENV)/dev.ok models  ## Run the tests
+	@$(BIN)/loomd models pull minilm
 	@$(BIN)/python examples/01-quickstart/build.py
 	@$(BIN)/pytest -n 2 $(ARGS)
 

@@ -57,6 +57,11 @@ FIGURES = (
     Figure("retrieval", "large.query cpu ms", "a hybrid search in 10,000 passages", "ms CPU"),
     Figure("retrieval", "large.one changed document ms", "indexing one changed document among 2,500", "ms"),
     Figure("retrieval", "large.chunks/s", "indexing", "passages/s"),
+    Figure("peers", "loomd_loop.single, cpu x raw", "an agent's turn over HTTP, CPU over the plain openai client", "x"),
+    Figure("peers", "loomd_loop.tool10, cpu x raw", "the same with ten tool calls", "x"),
+    Figure("peers", "loomd.single, cpu x raw", "a whole journaled task of one turn", "x"),
+    Figure("peers", "loomd.tool10, cpu x raw", "a whole journaled task with ten tool calls", "x"),
+    Figure("peers", "loomd.tool1 at 100, runs/s x raw", "journaled tasks per second, one tool call, 100 at once", "x"),
 )
 
 
@@ -126,7 +131,7 @@ def readme() -> None:
         if not path.is_file():
             continue
         stored = json.loads(path.read_text("utf-8"))
-        value = stored["figures"].get(figure.key)
+        value = flat(stored["figures"]).get(figure.key)
         if value is not None:
             seen[figure.bench] = stored
             gate = f"{show(figure.gate)}" if figure.gate is not None else ""

@@ -30,7 +30,7 @@ class Exhausted(Exception):  # control flow inside an agent's run, never seen ou
 
     def __init__(self, reason: StopReason, limit: float, used: float) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason: StopReason = reason
         self.limit = limit
         self.used = used
 

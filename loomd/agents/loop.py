@@ -66,8 +66,10 @@ class Loop:
         clock = self._agent.clock
         started = clock.monotonic()
         context = Context((), {}, 0)
+        limit = asyncio.timeout(self._seconds)
+        reason: StopReason
         try:
-            async with asyncio.timeout(self._seconds) as limit:
+            async with limit:
                 context = await assemble(self._agent, self._work, self._steps, self._scope)
                 self._messages = list(context.messages)
                 text, reason = await self._converse()

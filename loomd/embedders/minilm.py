@@ -5,7 +5,6 @@ The weights are the model `minilm` of `loomd models`; the tokenizer lies beside 
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,7 +53,7 @@ def _load(name: str, folder: Path, max_tokens: int, threads: int) -> "tuple[int,
             f"Embedder/{name} (type minilm): the package {error.name} is missing: pip install 'loomd[minilm]'"
         ) from error
     weights = locate(_MODEL, folder)
-    tokenizer = Tokenizer.from_str(resources.files("loomd.embedders").joinpath(_TOKENIZER).read_text(encoding="utf-8"))
+    tokenizer = Tokenizer.from_str(Path(__file__).with_name(_TOKENIZER).read_text(encoding="utf-8"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     options = ort.SessionOptions()

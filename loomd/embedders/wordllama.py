@@ -7,7 +7,6 @@ import importlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +38,8 @@ class WordLlamaSpec(EmbedderSpec):
 
 
 def _load(name: str) -> "tuple[int, str, Encode]":
+    from importlib.metadata import version  # noqa: PLC0415  # 5 ms that validation need not pay
+
     wordllama = _import(name)
     folder = Path(str(wordllama.__file__)).parent
     try:

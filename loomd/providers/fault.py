@@ -6,7 +6,6 @@ Called by `remote` and by the translations; never decides whether to try again.
 
 import math
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from loomd.errors import BadReply, LoomdError, NotFound, Overloaded, Permanent, QuotaExceeded, Unauthorized
 
@@ -62,6 +61,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     text = headers.get("retry-after", "")
     seconds = _number(text)
     if seconds is None and text:
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415  # 5 ms that validation need not pay
+
         try:
             seconds = parsedate_to_datetime(text).timestamp() - now
         except (ValueError, OverflowError):
