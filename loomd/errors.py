@@ -9,6 +9,7 @@
     |   |-- BadReply               the other side answered with something unusable
     |   |-- ToolFailed             a tool refused its arguments or raised
     |   |-- Damaged                stored data does not match its checksum
+    |   |-- RecordFailed           the record of a task could not be written; the task stays unfinished
     |   |-- Diverged               a resumed task does something else than was recorded
     |   `-- Problems               manifests are not valid (`loomd.manifest.problem`)
     `-- Temporary                  the same call may work later, after `retry_after` seconds when known
@@ -53,6 +54,10 @@ class ToolFailed(Permanent):
 
 class Damaged(Permanent):
     """Stored data does not match its checksum, or is not ours."""
+
+
+class RecordFailed(Permanent):
+    """The record of a task could not be written; the task stays unfinished and goes on later."""
 
 
 class Diverged(Permanent):

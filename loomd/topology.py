@@ -5,10 +5,12 @@ objects (same digest, same opened references) are shared between topologies, so 
 Called by `reconcile`; never reads files or decides what should be.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypeVar, cast
 
 from loomd.clock import Clock
@@ -17,6 +19,7 @@ from loomd.events.bus import Bus
 from loomd.manifest.object import Object, Ref, Snapshot
 from loomd.store.base import Store
 
+_log = logging.getLogger("loomd.topology")
 T = TypeVar("T")
 
 
@@ -99,22 +102,18 @@ class Topology:
 
     Attributes:
         snapshot: what should be.
-        live: what is, by ref.
+        live: what is, by ref; empty once it is closed.
     """
 
     snapshot: Snapshot
+    live: Mapping[Ref, object] = field(default_factory=dict[Ref, object])
     _things: dict[Ref, _Live] = field(default_factory=dict)
     _leases: int = 0
     _retired: bool = False
 
-    @property
-    def live(self) -> Mapping[Ref, object]:
-        """Return the open things by ref."""
-        return {ref: thing.value for ref, thing in self._things.items()}
-
     @asynccontextmanager
     async def lease(self) -> AsyncGenerator["Topology", None]:
-        """Hold the topology open for as long as a task runs on it."""
+        """Hold the topology open for as long as a task runs on it; a thing that fails to close is only logged."""
         self._leases += 1
         try:
             yield self
@@ -123,16 +122,18 @@ class Topology:
             await self._close_if_unused()
 
     async def retire(self) -> None:
-        """Give the topology up: it closes now, or after its last lease."""
+        """Give the topology up: it closes now, or after its last lease; a thing that fails to close is only logged."""
         self._retired = True
         await self._close_if_unused()
 
     async def _close_if_unused(self) -> None:
         if not self._retired or self._leases:
             return
-        things, self._things = list(self._things.values()), {}
-        for thing in reversed(things):
-            await _release(thing)
+        things, self._things = self._things, {}
+        self.live = {}
+        async with AsyncExitStack() as stack:  # in reverse order, and to the end whatever happens on the way
+            for ref, thing in things.items():
+                stack.push_async_callback(_release, ref, thing)
 
 
 async def open_topology(snapshot: Snapshot, services: Services, previous: Topology | None = None) -> Topology:
@@ -142,14 +143,14 @@ async def open_topology(snapshot: Snapshot, services: Services, previous: Topolo
         LoomdError: a thing could not be opened; all that was opened for this snapshot is closed again, and the
             previous topology is untouched.
     """
-    topology = Topology(snapshot)
     live: dict[Ref, object] = {}
+    topology = Topology(snapshot, MappingProxyType(live))
     try:
         for ref, item in snapshot.objects.items():
             key = "/".join([item.digest, str(item.root), *(topology._things[to].key for _, to in item.refs)])  # noqa: SLF001  # its own class, in this module
             thing = previous._things.get(ref) if previous else None  # noqa: SLF001  # its own class, in this module
             if thing is None or thing.key != key:
-                thing = await _open(item, services, live, key)
+                thing = await _open(item, services, topology.live, key)
             thing.holders += 1
             topology._things[ref] = thing  # noqa: SLF001  # its own class, in this module
             live[ref] = thing.value
@@ -162,12 +163,17 @@ async def open_topology(snapshot: Snapshot, services: Services, previous: Topolo
 async def _open(item: Object, services: Services, live: Mapping[Ref, object], key: str) -> _Live:
     async with AsyncExitStack() as stack:
         spec = cast("Openable", item.spec)
-        value = await stack.enter_async_context(spec.open(Parts(item, services, dict(live))))
+        value = await stack.enter_async_context(spec.open(Parts(item, services, live)))
         return _Live(value, stack.pop_all(), key)
     raise AssertionError("unreachable")  # the stack never swallows an error
 
 
-async def _release(thing: _Live) -> None:
+async def _release(ref: Ref, thing: _Live) -> None:
+    """Let go of a thing; the last holder closes it."""
     thing.holders -= 1
-    if thing.holders == 0:
+    if thing.holders:
+        return
+    try:
         await thing.stack.aclose()
+    except Exception:  # nobody waits for what is given up: whoever holds the last lease has done its own work
+        _log.exception("%s did not close cleanly", ref)

@@ -4,7 +4,7 @@
 
 Every figure is the least of several runs, in milliseconds. Byte code is compiled first, as an installation does it.
 The imports are those of `loomd validate`: all kinds and all types. None of them may load an SDK. `import pydantic` is
-a yardstick: it is most of what a machine decides, and half of what loomd's own imports take.
+a yardstick beside them: it tells a slow machine from a slow change.
 """
 
 import argparse

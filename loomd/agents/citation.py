@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from loomd.agents.work import Citation
 
-_MARK = re.compile(r"\[(\d{1,4})\]")
+_MARK = re.compile(r"(?<![\w\])])\[(\d{1,4})\]")
+"""`[n]`, but not the index in `xs[1]`, `f()[1]` or `a[0][1]`."""
 _WORD = re.compile(r"[a-z0-9_]{3,}")
 _STEM = 5
 
@@ -22,8 +23,18 @@ def resolve(text: str, citable: Mapping[int, Citation]) -> tuple[tuple[Citation,
 
 
 def renumber(text: str, numbers: Mapping[int, int]) -> str:
-    """Return the text with every mark that has a new number rewritten."""
-    return _MARK.sub(lambda match: f"[{numbers.get(int(match[1]), int(match[1]))}]", text)
+    """Return the text with every mark rewritten to its new number; a mark without one names nothing and is dropped."""
+
+    def rewrite(match: re.Match[str]) -> str:
+        number = numbers.get(int(match[1]))
+        return "" if number is None else f"[{number}]"
+
+    return _MARK.sub(rewrite, text)
+
+
+def unmarked(text: str) -> str:
+    """Return the text without marks, for where their passages are out of sight."""
+    return re.sub(r" +(?=[.,;:!?]|$)", "", _MARK.sub("", text))
 
 
 def grounding(text: str, citations: tuple[Citation, ...]) -> float:

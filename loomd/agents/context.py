@@ -11,7 +11,7 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import KnowledgeBase, Steps
-from loomd.agents.work import Citation, Work, cite
+from loomd.agents.work import Citation, Finding, Work, cite
 from loomd.events.bus import Scope
 from loomd.events.event import KnowledgeSearched
 from loomd.manifest.template import render
@@ -35,33 +35,35 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope) -> Cont
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
     skills = [skill for skill in agent.skills if skill.fits(work.goal)]
     system = "\n\n".join([system, *(f"## Skill: {skill.name}\n{skill.instructions}" for skill in skills)])
-    user = _user_text(work, remembered)
+    user = brief(work.goal, work.findings, remembered)
     messages = (Message("system", system), Message("user", user, passages=tuple(passages)))
     return Context(messages, citable, len(passages))
 
 
-def _user_text(work: Work, remembered: Sequence[str]) -> str:
+def brief(goal: str, findings: Sequence[Finding] = (), remembered: Sequence[str] = ()) -> str:
+    """Return a goal with what is known about it already."""
     parts: list[str] = []
     if remembered:
         parts.append("From memory:\n" + "\n".join(f"- {text}" for text in remembered))
-    if work.findings:
-        found = "\n\n".join(f'Result of "{f.goal}":\n{f.output}' for f in work.findings)
+    if findings:
+        found = "\n\n".join(f'Result of "{f.goal}":\n{f.output}' for f in findings)
         parts.append(f"Results so far:\n{found}")
-    return "\n\n".join([*parts, work.goal]) if parts else work.goal
+    return "\n\n".join([*parts, goal])
 
 
 async def _search(bases: Sequence[KnowledgeBase], work: Work, steps: Steps, scope: Scope, agent: str) -> list[Passage]:
     """Search every knowledge base and number the passages through, after those of earlier results."""
     passages: list[Passage] = []
     first = 1 + max((c.number for f in work.findings for c in f.citations), default=0)
-    for base in bases:
-        found = await steps.step(
-            f"{work.key}/knowledge/{base.name}",
-            f"knowledge:{base.name}",
-            partial(base.search, work.goal),
-            list[Passage],
-        )
+
+    async def search(base: KnowledgeBase) -> list[Passage]:
+        found = await base.search(work.goal)
         scope.emit(KnowledgeSearched(base.name, work.goal, tuple(p.source for p in found)), agent)
+        return found
+
+    for base in bases:
+        key, name = f"{work.key}/knowledge/{base.name}", f"knowledge:{base.name}"
+        found = await steps.step(key, name, partial(search, base), list[Passage])
         passages += [
             msgspec.structs.replace(passage, number=first + len(passages) + offset)
             for offset, passage in enumerate(found)

@@ -8,29 +8,27 @@ work.
 import asyncio
 import json
 from collections import Counter
-from contextlib import aclosing
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from loomd.agents import citation
 from loomd.agents.agent import Agent
-from loomd.agents.base import Steps
+from loomd.agents.ask import ask
+from loomd.agents.base import Steps, Tool
 from loomd.agents.budget import Budget, Exhausted
 from loomd.agents.context import Context, assemble
 from loomd.agents.schema import violation
 from loomd.agents.work import Outcome, StopReason, Work
-from loomd.errors import BadReply, ToolFailed
+from loomd.errors import Diverged, LoomdError, RecordFailed, Temporary, ToolFailed
 from loomd.events.bus import Scope
-from loomd.events.event import (
-    BudgetExceeded,
-    ModelCalled,
-    ModelDelta,
-    ReasoningDelta,
-    ToolCompleted,
-    ToolErred,
-    ToolStarted,
-)
-from loomd.messages import Message, Reply, Request, TextDelta, ToolCall
+from loomd.events.event import BudgetExceeded, Fallback, ToolCompleted, ToolErred, ToolStarted
+from loomd.messages import Message, Reply, Request, ToolCall
+
+_SHOWN = 500
+"""Characters of a tool's result that its event shows; the step keeps all of it."""
 
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
 
@@ -58,16 +56,19 @@ class Loop:
         self._schemas = tuple(tool.schema for tool in agent.tools.values())
 
     async def run(self) -> Outcome:
-        """Return the answer, whole or partial, with what it took.
+        """Return the answer, whole or partial, with what it took; a failure ends in an outcome, too.
 
         Raises:
-            LoomdError: the model or a look-up failed before there was anything to return.
+            RecordFailed: the work could not be recorded.
+            Diverged: the work does something else than was recorded.
         """
         clock = self._agent.clock
         started = clock.monotonic()
         context = Context((), {}, 0)
         limit = asyncio.timeout(self._seconds)
         reason: StopReason
+        failure: LoomdError | None = None
+        self._agent.running += 1
         try:
             async with limit:
                 context = await assemble(self._agent, self._work, self._steps, self._scope)
@@ -78,10 +79,19 @@ class Loop:
                 raise
             text, reason = self._partial, "budget_time"
             self._exceeded(reason, self._seconds, clock.monotonic() - started)
-        except Exhausted as error:
-            text, reason = self._partial, error.reason
-            self._exceeded(reason, error.limit, error.used)
+        except Exhausted as exhausted:
+            text, reason = self._partial, exhausted.reason
+            self._exceeded(reason, exhausted.limit, exhausted.used)
+        except (RecordFailed, Diverged):
+            raise
+        except LoomdError as error:
+            text, reason, failure = self._partial, "error", error
+        finally:
+            self._agent.running -= 1
         outcome = self._outcome(text, reason, context, clock.monotonic() - started)
+        if failure is not None:
+            temporary = isinstance(failure, Temporary)
+            outcome = msgspec.structs.replace(outcome, error=str(failure), temporary=temporary)
         await self._remember(outcome)
         return outcome
 
@@ -137,39 +147,15 @@ class Loop:
         )
         key = f"{self._work.key}/model/{self._calls}"
         self._calls += 1
-        reply = await self._steps.step(key, "model", lambda: self._call_model(request), Reply)
+        reply = await self._steps.step(
+            key, "model", partial(ask, self._agent, request, self._scope, heard=self._hear), Reply
+        )
         self._budget.settle(reply)
         self._partial = reply.text or self._partial
         return reply
 
-    async def _call_model(self, request: Request) -> Reply:
-        """Stream one answer from the provider; interceptors see it whole, and only then is it shown."""
-        agent, emit = self._agent, self._scope.emit
-        for interceptor in agent.interceptors:
-            request = await interceptor.before_model(request)
-        started = agent.clock.monotonic()
-        reply: Reply | None = None
-        text = ""
-        live = not agent.interceptors
-        async with aclosing(agent.model.stream(request)) as chunks:
-            async for chunk in chunks:
-                if isinstance(chunk, TextDelta):
-                    self._partial = text = text + chunk.text
-                    if live:
-                        emit(ModelDelta(chunk.text), agent.name)
-                elif isinstance(chunk, Reply):
-                    reply = chunk
-                elif live:
-                    emit(ReasoningDelta(chunk.text), agent.name)
-        if reply is None:
-            raise BadReply(f"Provider {agent.model.name} ended its stream without a reply")
-        for interceptor in reversed(agent.interceptors):
-            reply = await interceptor.after_model(reply)
-        if agent.interceptors and reply.text:
-            self._partial = reply.text
-            emit(ModelDelta(reply.text), agent.name)
-        emit(ModelCalled(reply.model, reply.usage, reply.cost, agent.clock.monotonic() - started), agent.name)
-        return reply
+    def _hear(self, text: str) -> None:
+        self._partial = text
 
     async def _run_tools(self, calls: tuple[ToolCall, ...]) -> None:
         """Run the calls of one turn side by side and hand their results back in the order of the calls."""
@@ -177,9 +163,7 @@ class Loop:
         if len(calls) == 1:
             results = [await self._run_tool(calls[0], step, 0)]
         else:
-            async with asyncio.TaskGroup() as group:
-                running = [group.create_task(self._run_tool(call, step, n)) for n, call in enumerate(calls)]
-            results = [task.result() for task in running]
+            results = await _together([self._run_tool(call, step, n) for n, call in enumerate(calls)])
         for call, result in zip(calls, results, strict=True):
             self._repeats[json.dumps([call.name, call.arguments], sort_keys=True)] += 1
             self._tools.append(call.name)
@@ -187,41 +171,41 @@ class Loop:
 
     async def _run_tool(self, call: ToolCall, step: int, ordinal: int) -> str:
         """Return the result of one call as text; a failure is a text for the model, and counted."""
-        emit, agent, clock = self._scope.emit, self._agent.name, self._agent.clock
-        key = f"{self._work.key}/tool/{step}/{ordinal}"
         tool = self._agent.tools.get(call.name)
-        started = clock.monotonic()
         try:
             if tool is None:
                 known = ", ".join(self._agent.tools) or "none"
                 raise ToolFailed(f'there is no tool "{call.name}"; available: {known}')  # noqa: TRY301  # one exit
             for interceptor in self._agent.interceptors:
                 call = await interceptor.before_tool(call)
-            emit(ToolStarted(call.name, call.id, call.arguments), agent)
             outcome = await self._steps.step(
-                key,
+                f"{self._work.key}/tool/{step}/{ordinal}",
                 f"tool:{call.name}",
-                lambda: self._call_tool(call),
+                partial(self._call_tool, call, tool),
                 ToolOutcome,
                 once=tool.effects != "read" and not tool.idempotent,
             )
-            if outcome.failed:
-                raise ToolFailed(outcome.text)  # noqa: TRY301  # recorded failures and fresh ones take one path
         except ToolFailed as error:
+            self._scope.emit(ToolErred(call.name, call.id, str(error)), self._agent.name)
+            outcome = ToolOutcome(str(error), failed=True)
+        if outcome.failed:
             self._tool_errors += 1
-            emit(ToolErred(call.name, call.id, str(error)), agent)
-            return f"Error: {error}"
-        emit(ToolCompleted(call.name, call.id, outcome.text[:500], clock.monotonic() - started), agent)
+            return f"Error: {outcome.text}"
         return outcome.text
 
-    async def _call_tool(self, call: ToolCall) -> "ToolOutcome":
+    async def _call_tool(self, call: ToolCall, tool: Tool) -> "ToolOutcome":
         """Make one call; a failure is recorded like a result, because the model will see it."""
+        emit, agent, clock = self._scope.emit, self._agent.name, self._agent.clock
+        emit(ToolStarted(call.name, call.id, call.arguments), agent)
+        started = clock.monotonic()
         try:
-            result = await self._agent.tools[call.name].call(call.arguments)
+            result = await tool.call(call.arguments)
         except ToolFailed as error:
+            emit(ToolErred(call.name, call.id, str(error)), agent)
             return ToolOutcome(str(error), failed=True)
         for interceptor in reversed(self._agent.interceptors):
             result = await interceptor.after_tool(call, result)
+        emit(ToolCompleted(call.name, call.id, result[:_SHOWN], clock.monotonic() - started), agent)
         return ToolOutcome(result)
 
     def _exceeded(self, reason: str, limit: float, used: float) -> None:
@@ -247,8 +231,27 @@ class Loop:
     async def _remember(self, outcome: Outcome) -> None:
         """Keep a whole answer, once, when the agent has a memory."""
         memory, key = self._agent.memory, self._work.remember
-        if memory is not None and key and outcome.stop_reason == "completed":
-            await memory.remember(self._agent.name, key, f"{self._work.goal}\n{outcome.output}")
+        if memory is None or not key or outcome.stop_reason != "completed":
+            return
+        text = citation.unmarked(outcome.output)
+        try:
+            await memory.remember(self._agent.name, key, f"{self._work.goal}\n{text}")
+        except LoomdError as error:
+            self._scope.emit(Fallback("remember", str(error), "the answer is not remembered"), self._agent.name)
+
+
+async def _together(calls: Sequence[Coroutine[Any, Any, str]]) -> list[str]:
+    """Return the results of calls made side by side, in their order.
+
+    Raises:
+        LoomdError: the first failure; the other calls are ended.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in running]
 
 
 class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):

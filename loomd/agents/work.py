@@ -90,6 +90,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         citations: the passages that the answer names.
         offered: how many passages the model was shown.
         unknown_citations: marks in the answer that name no passage.
+        error: what went wrong, when the work ended as `error`.
+        temporary: whether the same work may succeed later; then the error says nothing about the agent.
         grounding: share (0 to 1) of the answer's content words that stand in the cited passages; 0 without citations.
     """
 
@@ -105,6 +107,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     offered: int = 0
     unknown_citations: tuple[int, ...] = ()
     grounding: float = 0.0
+    error: str = ""
+    temporary: bool = False
 
 
 def cite(passage: Passage) -> Citation:

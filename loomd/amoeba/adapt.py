@@ -2,8 +2,7 @@
 
 from loomd.amoeba.policies.base import AdaptPolicy
 from loomd.amoeba.task import Adapted, Evaluated, Executed, Sensed
-from loomd.amoeba.world import World
-from loomd.events.bus import Scope
+from loomd.amoeba.world import Run, World
 
 
 async def adapt(
@@ -13,16 +12,16 @@ async def adapt(
     world: World,
     policy: AdaptPolicy,
     winner: str,
-    scope: Scope,
+    run: Run,
 ) -> Adapted:
     """Return the decisions after they were carried out.
 
     Between reading the standing and taking the decisions over nothing is awaited, so that siblings that end at the
     same time do not overwrite each other.
     """
-    standing = next(s for s in world.standings(list(sensed.domains)) if s.agent == winner)
+    standing = world.standing(winner, list(sensed.domains))
     decisions = tuple(policy.decide(sensed, executed, evaluated, standing))
-    await world.learn(decisions, scope)
+    await world.learn(decisions, run.scope, again=run.resumed)
     return Adapted(decisions)
 
 

@@ -16,36 +16,38 @@ from loomd.agents.work import Citation, Outcome, Work
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
-from loomd.clock import Clock
-from loomd.errors import LoomdError
 
 Merge = Literal["model", "join"]
 
 
 async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Run, merge: Merge) -> Executed:
-    """Return the answer and what it took, children included."""
+    """Return the answer and what it took, planning and children included."""
+    task = msgspec.structs.replace(task, budget=_less(task.budget, scaled.usage.total, scaled.cost))
     if not scaled.subtasks:
         executed = await _alone(task, winner, world, run, task.findings, "execute")
-        return msgspec.structs.replace(executed, outcome=_planned(executed.outcome, scaled))
-    clock = world.agent(winner).clock
-    started = clock.monotonic()
+        return msgspec.structs.replace(executed, outcome=_more(executed.outcome, scaled, ()))
+    started = world.agent(winner).clock.monotonic()
     results = await _children(task, scaled, run)
-    findings = combine([_finding(result) for result in results])
+    findings = [_finding(result) for result in results]
     done = [finding for finding in findings if not finding.failed]
     missing = tuple(finding.goal for finding in findings if finding.failed)
-    children = tuple(result.task.id for result in results)
     if not done:
         error = "; ".join(f"{finding.goal}: {finding.failed}" for finding in findings)
         executed = Executed(Outcome("", "error"), winner, error=f"no part brought a result: {error}")
     elif merge == "join":
-        executed = Executed(_join(done), winner)
+        executed = Executed(_join(combine(done)), winner)
     else:
-        merged = msgspec.structs.replace(task, budget=_left(task.budget, results, clock, started))
-        executed = await _alone(merged, winner, world, run, (*task.findings, *done), "execute/merge")
-    own = executed.outcome.usage.total
-    outcome = _with_children(_planned(executed.outcome, scaled), results, clock.monotonic() - started)
-    share = own / max(1, outcome.usage.total)
-    return msgspec.structs.replace(executed, outcome=outcome, own=share, children=children, missing=missing)
+        left = msgspec.structs.replace(task, budget=_after(task.budget, results))
+        executed = await _alone(left, winner, world, run, combine((*task.findings, *done)), "execute/merge")
+    outcome = _more(executed.outcome, scaled, results)
+    seconds = world.agent(winner).clock.monotonic() - started
+    return msgspec.structs.replace(
+        executed,
+        outcome=msgspec.structs.replace(outcome, seconds=seconds),
+        own=executed.outcome.usage.total / max(1, outcome.usage.total),
+        children=tuple(result.task.id for result in results),
+        missing=missing,
+    )
 
 
 def explain(executed: Executed) -> str:
@@ -65,12 +67,23 @@ def explain(executed: Executed) -> str:
 
 
 async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequence[Finding], key: str) -> Executed:
-    """Let the winner do it; a provider that fails for good ends in an empty outcome with the error."""
-    work = Work(task.goal, key, findings, task.budget.tokens, task.budget.cost, task.budget.seconds, remember=task.id)
-    try:
-        return Executed(await Loop(world.agent(winner), work, run, run.scope).run(), winner)
-    except LoomdError as error:
-        return Executed(Outcome("", "error"), winner, error=str(error))
+    """Let the winner do it; without a usable answer the outcome says why there is none."""
+    agent = world.agent(winner)
+    seconds = task.deadline - agent.clock.now()
+    work = Work(task.goal, key, findings, task.budget.tokens, task.budget.cost, seconds, remember=task.id)
+    outcome = await Loop(agent, work, run, run.scope).run()
+    return Executed(outcome, winner, error=_unusable(outcome))
+
+
+def _unusable(outcome: Outcome) -> str:
+    """Return why an outcome is no answer, or an empty string when it is one, whole or partial."""
+    if outcome.error:
+        return outcome.error
+    if outcome.stop_reason == "refused":
+        return f"the model refused: {outcome.output}" if outcome.output else "the model refused"
+    if outcome.stop_reason == "output_invalid":
+        return "the answer does not fit the agent's output schema"
+    return "" if outcome.output.strip() else f"there is no answer: the work ended as {outcome.stop_reason}"
 
 
 async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
@@ -90,8 +103,9 @@ async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
             seed=task.seed + ordinal + 1,
             parent=task.id,
             depth=task.depth + 1,
-            findings=tuple(f for f in combine([_finding(r) for r in needed]) if not f.failed),
+            findings=tuple(combine((*task.findings, *(f for f in map(_finding, needed) if not f.failed)))),
             budget=share,
+            deadline=task.deadline,
             revision=task.revision,
             created=task.created,
         )
@@ -114,15 +128,16 @@ def _finding(result: Result) -> Finding:
 def combine(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings with their citations numbered through, and the marks in their texts rewritten to match.
 
-    Two findings that cite the same place share its number.
+    Two findings that cite the same passage share its number; a mark that names nothing is dropped, because it would
+    name somebody else's passage.
     """
-    numbers: dict[str, int] = {}
+    numbers: dict[tuple[str, str, str], int] = {}
     combined: list[Finding] = []
     for finding in findings:
         moved: dict[int, int] = {}
         citations: list[Citation] = []
         for cited in finding.citations:
-            moved[cited.number] = numbers.setdefault(f"{cited.knowledge}/{cited.source}", len(numbers) + 1)
+            moved[cited.number] = numbers.setdefault((cited.knowledge, cited.source, cited.text), len(numbers) + 1)
             citations.append(msgspec.structs.replace(cited, number=moved[cited.number]))
         output = citation.renumber(finding.output, moved)
         combined.append(msgspec.structs.replace(finding, output=output, citations=tuple(citations)))
@@ -136,17 +151,11 @@ def _join(findings: Sequence[Finding]) -> Outcome:
     return Outcome(text, "completed", citations=cited, grounding=citation.grounding(text, cited))
 
 
-def _planned(outcome: Outcome, scaled: Scaled) -> Outcome:
-    """Return the outcome with what planning used added to it."""
-    if not scaled.usage.total:
-        return outcome
-    return msgspec.structs.replace(outcome, usage=outcome.usage + scaled.usage, cost=outcome.cost + scaled.cost)
-
-
-def _with_children(outcome: Outcome, results: Sequence[Result], seconds: float) -> Outcome:
-    """Return the outcome with what the children used added to it."""
+def _more(outcome: Outcome, scaled: Scaled, results: Sequence[Result]) -> Outcome:
+    """Return the outcome with what planning and the children used added to it."""
     parts = [result.executed.outcome for result in results if result.executed]
-    usage, cost, steps, errors = outcome.usage, outcome.cost, outcome.steps, outcome.tool_errors
+    usage, cost = outcome.usage + scaled.usage, outcome.cost + scaled.cost
+    steps, errors = outcome.steps, outcome.tool_errors
     for part in parts:
         usage, cost = usage + part.usage, cost + part.cost
         steps, errors = steps + part.steps, errors + part.tool_errors
@@ -156,27 +165,29 @@ def _with_children(outcome: Outcome, results: Sequence[Result], seconds: float) 
         cost=cost,
         steps=steps,
         tool_errors=errors,
-        seconds=seconds,
         tools=tuple(name for part in parts for name in part.tools) + outcome.tools,
         offered=outcome.offered + sum(part.offered for part in parts),
     )
 
 
 def _share(budget: Budget, parts: int) -> Budget:
-    """Return an equal part of a budget; time is shared by all."""
+    """Return an equal part of a budget; the deadline is shared by all."""
     return Budget(
-        None if budget.tokens is None else budget.tokens // parts,
+        None if budget.tokens is None else max(1, budget.tokens // parts),
         None if budget.cost is None else budget.cost / parts,
-        budget.seconds,
     )
 
 
-def _left(budget: Budget, results: Sequence[Result], clock: Clock, started: float) -> Budget:
+def _after(budget: Budget, results: Sequence[Result]) -> Budget:
     """Return what the children left of a budget."""
     outcomes = [result.executed.outcome for result in results if result.executed]
-    tokens, cost, seconds = budget.tokens, budget.cost, budget.seconds
+    return _less(budget, sum(o.usage.total for o in outcomes), sum(o.cost for o in outcomes))
+
+
+def _less(budget: Budget, tokens: int, cost: float) -> Budget:
+    """Return a budget after something was used of it."""
     return Budget(
-        None if tokens is None else max(1, tokens - sum(o.usage.total for o in outcomes)),
-        None if cost is None else max(0.0, cost - sum(o.cost for o in outcomes)),
-        None if seconds is None else max(1.0, seconds - (clock.monotonic() - started)),
+        None if budget.tokens is None else max(1, budget.tokens - tokens),
+        None if budget.cost is None else max(0.0, budget.cost - cost),
+        budget.seconds,
     )

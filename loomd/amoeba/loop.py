@@ -53,7 +53,7 @@ async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Re
     adapted = await run.phase(
         "adapt",
         Adapted,
-        partial(adapt.adapt, sensed, executed, evaluated, world, policies.adapt, winner, run.scope),
+        partial(adapt.adapt, sensed, executed, evaluated, world, policies.adapt, winner, run),
         adapt.explain,
     )
     phase: Literal["Succeeded", "Failed"] = "Failed" if executed.error else "Succeeded"

@@ -4,18 +4,19 @@ A model that answers nonsense is asked once more with what was wrong; then the t
 `fallback.used` event says so.
 """
 
+import asyncio
 import json
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
-from loomd.agents.base import ChatModel
+from loomd.agents.ask import ask
+from loomd.agents.context import brief
 from loomd.amoeba.policies.base import ScalePolicy
 from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
 from loomd.amoeba.world import Run, World
-from loomd.errors import BadReply
+from loomd.errors import Diverged, LoomdError, RecordFailed
 from loomd.events.event import AgentSplit, Fallback
 from loomd.messages import JsonObject, Message, Reply, Request, Usage
 
@@ -45,7 +46,7 @@ _EXAMPLES = (
         ("How deep is Lake Baikal?", []),
     ),
 )
-_ATTEMPTS = 2
+_FEWEST = 2
 
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,10 +60,10 @@ class _Plan(msgspec.Struct, forbid_unknown_fields=True):
 
 async def scale(task: Task, sensed: Sensed, world: World, policy: ScalePolicy, run: Run, winner: str) -> Scaled:
     """Return the subtasks in an order in which each follows what it needs, or none."""
-    wanted, why = policy.split(sensed, task)
-    if not wanted:
+    most, why = policy.parts(sensed, task)
+    if most < _FEWEST:
         return Scaled((), why)
-    plan = await _plan(task, world.planner(winner), policy.max_children, run)
+    plan = await _plan(task, world, policy, run, winner, most)
     if not plan.subtasks:
         run.scope.emit(Fallback("scale", plan.note, "done alone"), winner)
         note = f"{why}, but no usable plan came ({plan.note}): done alone"
@@ -87,15 +88,29 @@ class _Planned:
     cost: float
 
 
-async def _plan(task: Task, model: ChatModel, most: int, run: Run) -> _Planned:
-    """Ask a model for a plan and check it; ask once more with what was wrong."""
-    messages = [Message("system", _SYSTEM), Message("user", task.goal)]
+async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner: str, most: int) -> _Planned:
+    """Ask a model for a plan and check it; ask again with what was wrong."""
+    agent = world.agent(winner)
+    messages = [Message("system", _SYSTEM), Message("user", brief(task.goal, task.findings))]
     wrong, usage, cost = "", Usage(), 0.0
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(policy.plan_attempts):
         request = Request(
-            tuple(messages), output_schema=plan_schema(most), temperature=0.0, max_tokens=600, examples=_EXAMPLES
+            tuple(messages),
+            output_schema=plan_schema(most),
+            temperature=0.0,
+            max_tokens=policy.plan_tokens,
+            examples=_EXAMPLES,
         )
-        reply = await run.step(f"scale/model/{attempt}", "plan", partial(ask, model, request), Reply)
+        call = partial(ask, agent, request, run.scope, model=world.planner(winner))
+        try:
+            async with asyncio.timeout(task.deadline - agent.clock.now()):
+                reply = await run.step(f"scale/model/{attempt}", "plan", call, Reply)
+        except TimeoutError:
+            return _Planned((), "the time is over", usage, cost)
+        except (RecordFailed, Diverged):
+            raise
+        except LoomdError as error:
+            return _Planned((), str(error), usage, cost)
         usage, cost = usage + reply.usage, cost + reply.cost
         try:
             subtasks, late = read_plan(reply.text, most, task.goal)
@@ -106,19 +121,6 @@ async def _plan(task: Task, model: ChatModel, most: int, run: Run) -> _Planned:
             note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
             return _Planned(subtasks, note, usage, cost)
     return _Planned((), wrong, usage, cost)
-
-
-async def ask(model: ChatModel, request: Request) -> Reply:
-    """Return a model's whole reply.
-
-    Raises:
-        BadReply: the stream ended without one.
-    """
-    async with aclosing(model.stream(request)) as chunks:
-        async for chunk in chunks:
-            if isinstance(chunk, Reply):
-                return chunk
-    raise BadReply(f"Provider {model.name} ended its stream without a reply")
 
 
 def plan_schema(most: int) -> JsonObject:

@@ -12,7 +12,7 @@ from loomd.messages import JsonObject, Usage
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a task and all its descendants may use together. None is the cluster's default, never unlimited."""
+    """What a task and all its descendants may use together; None is the cluster's own limit, never unlimited."""
 
     tokens: int | None = None
     cost: float | None = None
@@ -49,7 +49,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         parent: id of the parent task, or empty.
         depth: 0 for a task from outside, +1 per split.
         findings: results of the tasks that this one depends on.
-        budget: what it may use.
+        budget: what it and its descendants may use.
+        deadline: wall-clock seconds since 1970-01-01 UTC at which it and its descendants end; 0 until accepted.
         expect: what the answer must satisfy.
         revision: snapshot that it is pinned to.
         created: wall-clock seconds since 1970-01-01 UTC at which it was accepted.
@@ -64,6 +65,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     depth: int = 0
     findings: tuple[Finding, ...] = ()
     budget: Budget = Budget()
+    deadline: float = 0.0
     expect: Expect = Expect()
     revision: str = ""
     created: float = 0.0
@@ -90,7 +92,6 @@ class Bid(msgspec.Struct, frozen=True):
     agent: str
     total: float
     factors: dict[str, float]
-    excluded: str = ""
 
 
 class Matched(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -98,7 +99,6 @@ class Matched(msgspec.Struct, frozen=True, omit_defaults=True):
 
     winner: str
     bids: tuple[Bid, ...] = ()
-    draw: float = 0.0
     why: str = ""
 
 
@@ -107,7 +107,6 @@ class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):
 
     goal: str
     needs: tuple[int, ...] = ()
-    tokens: int = 0
 
 
 class Scaled(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -162,7 +161,6 @@ class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is to be learned."""
 
     decisions: tuple[Decision, ...] = ()
-    mode: str = "auto"
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

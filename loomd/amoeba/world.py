@@ -72,21 +72,34 @@ class World(Protocol):
         """Return every agent's standing in the given domains, in the order of the manifest."""
         ...
 
+    def standing(self, agent: str, domains: Sequence[str]) -> Standing:
+        """Return one agent's standing in the given domains."""
+        ...
+
     def agent(self, name: str) -> Agent:
-        """Return a live agent."""
+        """Return a live agent.
+
+        Raises:
+            NotFound: it is no member any more.
+        """
         ...
 
     def planner(self, winner: str) -> ChatModel:
         """Return the model that plans splits: the cluster's, or the winner's own."""
         ...
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
-        """Carry out what ADAPT decided, once per task."""
+    async def learn(self, decisions: Sequence[Decision], scope: Scope, *, again: bool) -> None:
+        """Carry out what ADAPT decided, once per task; `again` says that it may have been carried out before."""
         ...
 
 
 class Run(Steps, Protocol):
     """The record of one task: what is in it is not done again."""
+
+    @property
+    def resumed(self) -> bool:
+        """Return whether the task ran before and was interrupted."""
+        ...
 
     @property
     def scope(self) -> Scope:

@@ -23,9 +23,13 @@ class ManifestText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Application(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """All files of one source, and the folder that their relative paths start from."""
+    """Files of one source, and the folder that their relative paths start from.
+
+    With `prune` they are all its files: what it had before and they do not declare is deleted.
+    """
 
     source: str
     root: str
     files: tuple[ManifestText, ...]
     dry_run: bool = False
+    prune: bool = False

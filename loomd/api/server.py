@@ -119,7 +119,7 @@ class Routes:
         if not root.is_absolute():
             raise Permanent(f"root: expected an absolute path, got {body.root!r}")
         files = [SourceFile(root, _below(file.path), file.text.encode()) for file in body.files]
-        plan = await self._system.reconciler.apply(body.source, files, body.dry_run)
+        plan = await self._system.reconciler.apply(body.source, files, body.dry_run, body.prune)
         changes = [
             {"object": str(change.ref), "action": change.action, "fields": change.fields} for change in plan.changes
         ]

@@ -13,11 +13,14 @@ from loomd.manifest.source import STDIN, SourceFile, read_path
 @click.command()
 @click.option("-f", "--file", "paths", multiple=True, required=True, help="File, folder, or - for standard input.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--prune", is_flag=True, help="Delete what this file or folder declared before and no longer does.")
 @socket_option
-def command(paths: tuple[str, ...], dry_run: bool, client: Client) -> None:
-    """Hand manifests to the daemon: all that serves or nothing.
+def command(paths: tuple[str, ...], dry_run: bool, prune: bool, client: Client) -> None:
+    """Hand manifests to the daemon: all of them serve or nothing changes.
 
-    A file or folder is applied as a whole: what it held before and no longer holds is deleted.
+    Objects are added and changed; what is already there stays. With --prune, what was applied from the same file or
+    folder before (or from standard input, whatever came from there) and is not declared any more is deleted. Folders
+    that `loomd serve --watch` follows are always pruned.
     """
     for path in paths:
         place = path if path == STDIN else Path(path).absolute()
@@ -29,6 +32,7 @@ def command(paths: tuple[str, ...], dry_run: bool, client: Client) -> None:
             "root": str(root),
             "files": [{"path": file.path, "text": _text(file)} for file in files],
             "dryRun": dry_run,
+            "prune": prune,
         }
         _show(client.post("apply", body=body)["changes"], dry_run)
 

@@ -29,17 +29,24 @@ class Book:
 
     def __init__(self, learned: Sequence[Capability]) -> None:
         self._scores: dict[Key, Score] = {}
-        self.load(learned)
-
-    def load(self, learned: Sequence[Capability]) -> None:
-        """Believe what the store holds, and nothing else."""
-        self._scores = {(c.agent, c.spec, c.domain): Score(c.score, c.variance, c.count) for c in learned}
+        self._totals: dict[tuple[str, str], tuple[float, int]] = {}
+        for c in learned:
+            self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count))
 
     def hear(self, event: Event) -> None:
         """Take over an update that was carried out; a handler for the bus."""
         fact = event.data
         if isinstance(fact, CapabilityUpdated):
-            self._scores[fact.owner, fact.spec, fact.domain] = Score(fact.after, fact.variance, fact.count)
+            self._put((fact.owner, fact.spec, fact.domain), Score(fact.after, fact.variance, fact.count))
+
+    def _put(self, key: Key, score: Score) -> None:
+        old = self._scores.get(key, Score(0.0))
+        total, count = self._totals.get(key[:2], (0.0, 0))
+        self._totals[key[:2]] = (
+            total + score.mean * score.count - old.mean * old.count,
+            count + score.count - old.count,
+        )
+        self._scores[key] = score
 
     def score(self, agent: str, spec: str, domain: str, prior: float) -> Score:
         """Return what is believed of an agent in a domain."""
@@ -47,11 +54,8 @@ class Book:
 
     def overall(self, agent: str, spec: str, prior: float) -> Score:
         """Return what is believed of an agent over all domains, weighted by the number of tasks."""
-        known = [score for (a, s, _), score in self._scores.items() if a == agent and s == spec]
-        count = sum(score.count for score in known)
-        if not count:
-            return Score(prior)
-        return Score(sum(score.mean * score.count for score in known) / count, count=count)
+        total, count = self._totals.get((agent, spec), (0.0, 0))
+        return Score(total / count, count=count) if count else Score(prior)
 
     def table(self) -> Mapping[Key, Score]:
         """Return all learned scores."""

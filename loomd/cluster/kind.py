@@ -16,8 +16,9 @@ from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.threshold import Threshold
 from loomd.cluster.capability import Priors
-from loomd.cluster.cluster import Cluster
+from loomd.cluster.cluster import Cluster, Terms
 from loomd.cluster.likeness import Embedder
+from loomd.cluster.limits import TreeLimits
 from loomd.manifest.kind import Kind, RefTo, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.topology import Parts
@@ -34,6 +35,8 @@ class ClusterSpec(Spec):
     """The members."""
     priors: Priors = Field(default_factory=Priors)
     """What is believed of the agents before anything was learned."""
+    limits: TreeLimits = Field(default_factory=TreeLimits)
+    """What one task may use together with everything that it is split into."""
     planner: Annotated[str, RefTo("Provider")] | None = None
     """Provider of the model that plans splits; the winner's own when unset."""
     embedder: Annotated[str, RefTo("Embedder")] | None = None
@@ -57,10 +60,13 @@ class ClusterSpec(Spec):
         bus = parts.services.bus
         cluster = Cluster(
             agents=[parts.get("Agent", name, Agent) for name in self.agents],
-            policies=Policies(self.sense, self.match, self.scale, self.merge, self.evaluate, self.adapt),
+            terms=Terms(
+                Policies(self.sense, self.match, self.scale, self.merge, self.evaluate, self.adapt),
+                self.priors,
+                self.limits,
+            ),
             services=parts.services,
             learned=await parts.services.store.capabilities(),
-            priors=self.priors,
             planner=parts.get("Provider", self.planner, ChatModel) if self.planner else None,
             embedder=parts.get("Embedder", self.embedder, Embedder) if self.embedder else None,
         )

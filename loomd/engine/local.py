@@ -7,15 +7,16 @@ is not: the journal keeps order, so whatever is durable stands on durable ground
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 from loomd.amoeba.task import Result, Task
 from loomd.cluster.cluster import Cluster
 from loomd.engine.record import TaskRecorder
-from loomd.errors import Conflict, LoomdError, NotFound
+from loomd.errors import Conflict, LoomdError, NotFound, RecordFailed
 from loomd.events.bus import Scope
 from loomd.events.event import TaskCompleted, TaskFailed, TaskStarted
 from loomd.events.journal import Journal
@@ -50,10 +51,7 @@ class LocalEngine:
         if self._draining:
             raise Conflict("the daemon is shutting down and takes no more tasks")
         topology = self._topology()
-        cluster = _resolve(topology, task)
-        task = msgspec.structs.replace(
-            task, cluster=cluster, revision=topology.snapshot.revision, created=self._services.clock.now()
-        )
+        task = _accept(task, topology, self._services.clock.now())
         if task.id in self._running or await self._services.store.get_task(task.id):
             raise Conflict(f"Task/{task.id} exists already")
         await self._services.store.put_task(_record(task, "Running"))
@@ -91,20 +89,29 @@ class LocalEngine:
         self._cancelled.add(task)
         running.cancel()
         await asyncio.wait([running])
-        record = await self._services.store.get_task(task)
-        if record is not None and not record.result:  # it was cancelled before it took its first step
-            cancelled = Result(_task(record.body), "Cancelled", error="cancelled")
-            await self._services.store.put_task(_record(cancelled.task, "Cancelled", _encode(cancelled)))
+        if running.cancelled():  # before it took its first step, so that nothing was written yet
+            record = await self._services.store.get_task(task)
+            if record is not None:
+                cancelled = Result(_task(record.body), "Cancelled", error="cancelled")
+                await self._services.store.put_task(_record(cancelled.task, "Cancelled", _encode(cancelled)))
 
     async def resume(self) -> list[str]:
-        """Continue every task that was accepted and has no result; return their ids."""
+        """Continue every task that was accepted and has no result; return their ids.
+
+        A task whose cluster does not serve stays as it is: what should serve may come back, and then this is called
+        again.
+        """
         topology = self._topology()
         resumed: list[str] = []
         for record in reversed(await self._services.store.list_tasks(unfinished=True)):
             task = _task(record.body)
-            if not task.parent and task.id not in self._running:
-                self._start(task, topology, resumed=True)
-                resumed.append(task.id)
+            if task.parent or task.id in self._running:
+                continue
+            if Ref("Cluster", task.cluster, task.namespace) not in topology.live:
+                _log.warning("Task/%s waits: Cluster/%s does not serve", task.id, task.cluster)
+                continue
+            self._start(task, topology, resumed=True)
+            resumed.append(task.id)
         return resumed
 
     async def drain(self, grace: float) -> None:
@@ -151,10 +158,12 @@ class LocalEngine:
             if not self._is_cancelled(task):
                 raise  # the process stops: the task stays unfinished and is resumed
             result = Result(task, "Cancelled", error="cancelled")
+        except RecordFailed:
+            raise  # nothing can be written: the task stays unfinished and is resumed
         except Exception as error:
             result = Result(task, "Failed", error=_reason(error))
         _announce(scope, result)
-        await self._services.store.put_task(_record(task, result.phase, _encode(result)))
+        await _surely(self._services.store.put_task(_record(task, result.phase, _encode(result))))
         return result
 
     async def _child(self, task: Task, topology: Topology, *, resumed: bool) -> Result:
@@ -166,6 +175,27 @@ class LocalEngine:
 
     def _is_cancelled(self, task: Task) -> bool:
         return any(task.id == root or task.id.startswith(f"{root}.") for root in self._cancelled)
+
+
+async def _surely(write: Coroutine[Any, Any, None]) -> None:
+    """Finish a write that has begun, also when the task that began it is cancelled meanwhile."""
+    writing = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await writing
+
+
+def _accept(task: Task, topology: Topology, now: float) -> Task:
+    """Return a task with its cluster, its limits and its deadline settled.
+
+    Raises:
+        NotFound: no cluster takes it.
+    """
+    cluster = _resolve(topology, task)
+    task = msgspec.structs.replace(task, cluster=cluster, revision=topology.snapshot.revision, created=now)
+    budget = _cluster(topology, task).limit(task.budget)
+    return msgspec.structs.replace(task, budget=budget, deadline=now + (budget.seconds or 0.0))
 
 
 def _record(task: Task, phase: str, result: bytes = b"") -> TaskRecord:

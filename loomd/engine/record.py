@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from loomd.amoeba.task import Result, Task
-from loomd.errors import Diverged, ToolFailed
+from loomd.errors import Diverged, LoomdError, RecordFailed, ToolFailed
 from loomd.events.bus import Scope
 from loomd.events.event import Event, Phase, PhaseCompleted, PhaseStarted, StepCompleted, StepStarted
 from loomd.topology import Services
@@ -30,6 +30,11 @@ class TaskRecorder:
         self._scope = scope
         self._recorded = recorded
         self._child = child
+
+    @property
+    def resumed(self) -> bool:
+        """Return whether the task ran before."""
+        return bool(self._recorded)
 
     @property
     def scope(self) -> Scope:
@@ -59,6 +64,7 @@ class TaskRecorder:
 
         Raises:
             Diverged: another step is recorded under this key.
+            RecordFailed: the result could not be written.
             ToolFailed: a step that must not happen twice was begun before a crash, and its end is unknown.
         """
         done = f"step/{key}"
@@ -67,8 +73,7 @@ class TaskRecorder:
         if once:
             await self._intend(f"intent/{key}", name)
         value = await do()
-        event = self._scope.emit(StepCompleted(name, msgspec.Raw(_encode(value))), key=done)
-        await self._services.store.durable(event.seq)
+        await self._keep(StepCompleted(name, msgspec.Raw(_encode(value))), done)
         return value
 
     async def child(self, task: Task) -> Result:
@@ -79,8 +84,14 @@ class TaskRecorder:
         """Record that an effect is about to happen."""
         if key in self._recorded:
             raise ToolFailed(f"{name} was begun before an interruption and may have had its effect; it is not repeated")
-        event = self._scope.emit(StepStarted(name), key=key)
-        await self._services.store.durable(event.seq)
+        await self._keep(StepStarted(name), key)
+
+    async def _keep(self, fact: StepStarted | StepCompleted, key: str) -> None:
+        """Record a fact and wait until it is on disk."""
+        try:
+            await self._services.store.durable(self._scope.emit(fact, key=key).seq)
+        except LoomdError as error:
+            raise RecordFailed(f"Task/{self._scope.task}: {key} could not be recorded: {error}") from error
 
     def _value(self, key: str, name: str) -> msgspec.Raw:
         """Return what is recorded under a key, after checking that it is what is asked for."""

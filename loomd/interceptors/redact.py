@@ -1,7 +1,6 @@
 """Redact: replaces what should not travel in requests, replies, tool calls and tool results.
 
-It works on whole texts: an answer is redacted before it is used, recorded or handed on as the result, but pieces that
-a model streams are shown to live readers as they come.
+It works on whole texts: an answer is redacted before it is used, shown, recorded or handed on as the result.
 """
 
 import re
@@ -15,7 +14,7 @@ from pydantic import Field
 from loomd.interceptors.base import InterceptorSpec, LiveInterceptor
 from loomd.interceptors.detector import Detector, find
 from loomd.manifest.secret import Secret
-from loomd.messages import JsonObject, Message, Reply, Request, ToolCall
+from loomd.messages import JsonObject, Message, Passage, Reply, Request, ToolCall
 from loomd.topology import Parts
 
 Place = Literal["requests", "replies", "toolCalls", "toolResults"]
@@ -77,10 +76,12 @@ class Redactor(LiveInterceptor):
         return msgspec.structs.replace(request, messages=tuple(self._message(m) for m in request.messages))
 
     async def after_model(self, reply: Reply) -> Reply:
-        """Return the reply with its text and reasoning redacted."""
-        if "replies" not in self._places:
-            return reply
-        return msgspec.structs.replace(reply, text=self.redact(reply.text), reasoning=self.redact(reply.reasoning))
+        """Return the reply with its text and reasoning redacted, and the arguments of the calls that it makes."""
+        if "replies" in self._places:
+            reply = msgspec.structs.replace(reply, text=self.redact(reply.text), reasoning=self.redact(reply.reasoning))
+        if "toolCalls" in self._places:
+            reply = msgspec.structs.replace(reply, tool_calls=tuple(self._call(call) for call in reply.tool_calls))
+        return reply
 
     async def before_tool(self, call: ToolCall) -> ToolCall:
         """Return the call with its arguments redacted."""
@@ -96,8 +97,11 @@ class Redactor(LiveInterceptor):
             message,
             text=self.redact(message.text),
             tool_calls=tuple(self._call(call) for call in message.tool_calls),
-            passages=tuple(msgspec.structs.replace(p, text=self.redact(p.text)) for p in message.passages),
+            passages=tuple(self._passage(passage) for passage in message.passages),
         )
+
+    def _passage(self, passage: Passage) -> Passage:
+        return msgspec.structs.replace(passage, text=self.redact(passage.text), title=self.redact(passage.title))
 
     def _call(self, call: ToolCall) -> ToolCall:
         arguments: JsonObject = {key: self._value(value) for key, value in call.arguments.items()}

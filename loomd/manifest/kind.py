@@ -41,7 +41,7 @@ class Spec(BaseModel):
         protected_namespaces=(),
     )
 
-    def check(self, root: Path) -> Iterator[tuple[str, str]]:
+    def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield what is wrong with the files and folders that this spec names; by default nothing.
 
         Called by validation after the types are right, so it must be quick and free of SDKs; it never changes a file.
@@ -50,8 +50,8 @@ class Spec(BaseModel):
             root: folder that relative paths start from and may not leave.
 
         Yields:
-            a JSON pointer relative to this spec in the names of the manifest (`/file`, `/sources/0/path`), and one
-            sentence that says what was expected and what was found.
+            a JSON pointer relative to this spec in the names of the manifest (`/file`, `/sources/0/path`), one
+            sentence that says what was expected and what was found, and the problem's code when it is not `bad-file`.
         """
         del root
         yield from ()

@@ -62,17 +62,22 @@ class Loader:
         Raises:
             Problems: the files are not valid; all that is wrong with all of them.
         """
-        known, self._known = self._known, {}
-        reads: list[_Read] = []
-        for file in files:
-            key = (file.root, file.path)
-            last = known.get(key)
-            read = last if last is not None and last.source.data == file.data else self._read(file)
-            self._known[key] = read
-            reads.append(read)
+        reads = [self._read(file) for file in files]
+        self._known = {(read.source.root, read.source.path): read for read in reads}
         return _resolve(reads, self._kinds)
 
+    def documents(self, files: Iterable[SourceFile]) -> list[Converted]:
+        """Return what became of every document of some files, each for itself; what is wrong stands in it."""
+        return [one for file in files for one in self._read(file).documents]
+
     def _read(self, file: SourceFile) -> _Read:
+        key = (file.root, file.path)
+        last = self._known.get(key)
+        if last is None or last.source.data != file.data:
+            last = self._known[key] = self._convert(file)
+        return last
+
+    def _convert(self, file: SourceFile) -> _Read:
         documents, problems = read_documents(file.data, file.name)
         root = file.root.resolve()
         converted = tuple(convert(document, self._kinds, root) for document in documents)
@@ -143,10 +148,10 @@ def _check_files(item: Object) -> Iterator[Problem]:
     for marked in find_marked(item.spec, "/spec"):
         if marked.marker is not None or type(marked.value).check is Spec.check:
             continue
-        for place, message in marked.value.check(item.root):
+        for place, message, *code in marked.value.check(item.root):
             pointer = marked.pointer + place
             text = f"{item.ref} {dotted(pointer)}: {message}"
-            yield Problem(item.where(pointer), "bad-file", text, pointer)
+            yield Problem(item.where(pointer), code[0] if code else "bad-file", text, pointer)
 
 
 def _with_files(item: Object) -> Object:

@@ -12,9 +12,10 @@ from pathlib import Path
 from loomd.errors import LoomdError
 from loomd.events.event import ConfigLoaded, ConfigRejected
 from loomd.manifest.load import Loader
-from loomd.manifest.object import EMPTY
+from loomd.manifest.object import EMPTY, Snapshot
 from loomd.manifest.problem import Problems
 from loomd.manifest.source import SourceFile
+from loomd.reconcile.keep import left_out
 from loomd.reconcile.plan import Plan, diff
 from loomd.store.base import StoredFile
 from loomd.topology import Services, Topology, open_topology
@@ -71,13 +72,17 @@ class Reconciler:
             except Exception as error:
                 self.reject("last known good", error)
 
-    async def apply(self, source: str, files: Sequence[SourceFile], dry_run: bool = False) -> Plan:
+    async def apply(
+        self, source: str, files: Sequence[SourceFile], dry_run: bool = False, prune: bool = True
+    ) -> Plan:
         """Make the files of one source what serves, together with those of all other sources.
 
         Args:
             source: name of the source, its absolute path.
-            files: all its files; what it had before and is not among them is deleted.
+            files: all its files.
             dry_run: load and compare only.
+            prune: delete the objects that the source had before and that its files no longer declare; otherwise they
+                are kept as they are.
 
         Raises:
             Problems: the manifests are not valid.
@@ -85,7 +90,7 @@ class Reconciler:
         """
         async with self._lock:
             try:
-                return await self._apply(source, tuple(files), dry_run)
+                return await self._apply(source, tuple(files), dry_run, prune)
             except Exception as error:
                 if not dry_run:
                     self.reject(source, error)
@@ -105,9 +110,8 @@ class Reconciler:
             old, self.topology = self.topology, Topology(EMPTY)
             await old.retire()
 
-    async def _apply(self, source: str, files: tuple[SourceFile, ...], dry_run: bool) -> Plan:
-        candidate = {**self._files, source: files}
-        snapshot = await asyncio.to_thread(self._loader.load, _all(candidate))
+    async def _apply(self, source: str, files: tuple[SourceFile, ...], dry_run: bool, prune: bool) -> Plan:
+        files, snapshot = await asyncio.to_thread(self._load, source, files, prune)
         plan = diff(self.topology.snapshot, snapshot)
         if dry_run:
             return plan
@@ -124,8 +128,16 @@ class Reconciler:
         changes = tuple(str(change) for change in plan.effective)
         self._services.bus.emit(ConfigLoaded(source, changes))
         _log.info("%s: revision %s serves: %s", source, plan.after, ", ".join(changes))
-        await self._retire(old)
+        await old.retire()
         return plan
+
+    def _load(
+        self, source: str, files: tuple[SourceFile, ...], prune: bool
+    ) -> tuple[tuple[SourceFile, ...], Snapshot]:
+        """Return the files of a source, with those that keep what it had before, and the snapshot with all others."""
+        if not prune:
+            files += left_out(self._loader.documents(self.files(source)), self._loader.documents(files))
+        return files, self._loader.load(_all({**self._files, source: files}))
 
     async def _keep(self, source: str, files: tuple[SourceFile, ...], revision: str) -> None:
         """Remember the files as last known good, on disk and here."""
@@ -135,12 +147,6 @@ class Reconciler:
             self._files = {**self._files, source: files}
         self.rejected.pop(source, None)
         self.rejected.pop("last known good", None)
-
-    async def _retire(self, old: Topology) -> None:
-        try:
-            await old.retire()
-        except Exception:  # the new revision serves already: a fault while closing the old one must not undo that
-            _log.exception("revision %s did not close cleanly", old.snapshot.revision)
 
 
 def _all(files: Files) -> list[SourceFile]:

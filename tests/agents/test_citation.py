@@ -18,6 +18,7 @@ PASSAGES = {
         pytest.param("one [1]", [1], id="one"),
         pytest.param("twice [2] and [1] and [2]", [2, 1], id="each-once-in-order"),
         pytest.param("[x] [] [12345] [-1]", [], id="not-marks"),
+        pytest.param("xs[1] and f()[2] and a[0][3]", [], id="an-index-is-no-mark"),
     ],
 )
 def test_marks(text: str, found: list[int]) -> None:
@@ -34,7 +35,12 @@ def test_resolve_tells_known_from_unknown() -> None:
 
 def test_renumber_moves_every_mark_at_once() -> None:
     """Swapped numbers do not run into each other."""
-    assert citation.renumber("[1] then [2] then [3]", {1: 2, 2: 1}) == "[2] then [1] then [3]"
+    assert citation.renumber("[1] then [2] then [3]", {1: 2, 2: 1}) == "[2] then [1] then "
+
+
+def test_unmarked_text_reads_on() -> None:
+    """Without its marks a text keeps its words and its full stops."""
+    assert citation.unmarked("Lazily [1], says Ann [2].") == "Lazily, says Ann."
 
 
 def test_grounding_is_the_share_of_words_in_the_passages() -> None:

@@ -14,7 +14,7 @@ from loomd.agents.work import Outcome, Work
 from loomd.clock import SystemClock
 from loomd.errors import Permanent, ToolFailed
 from loomd.events.bus import Bus, Scope
-from loomd.events.event import BudgetExceeded, Event, ModelDelta, ToolErred, ToolStarted
+from loomd.events.event import BudgetExceeded, Event, Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
 from loomd.messages import (
     Chunk,
     JsonObject,
@@ -239,10 +239,68 @@ async def test_interceptors_see_everything_and_nothing_is_shown_before_them(benc
     assert [fact.arguments for fact in bench.facts(ToolStarted) if isinstance(fact, ToolStarted)] == [{"a": 5}]
 
 
-async def test_a_provider_that_fails_for_good_is_an_error(bench: Bench) -> None:
-    """The loop hides no failure of the model."""
-    with pytest.raises(Permanent, match="no money"):
-        await bench.run(agent(replies({"error": "permanent", "text": "no money"})))
+@pytest.mark.parametrize(("kind", "temporary"), [("permanent", False), ("temporary", True)])
+async def test_a_provider_that_fails_ends_the_work_with_what_it_took(
+    bench: Bench, kind: str, *, temporary: bool
+) -> None:
+    """The failure is told, the usage of the calls before it is kept."""
+    script = replies({**call(a=1), "usage": {"input": 50, "output": 5}}, {"error": kind, "text": "no money"})
+    outcome = await bench.run(agent(script, tools={"add": Adder()}))
+    assert (outcome.stop_reason, outcome.error, outcome.temporary) == ("error", "script/test: no money", temporary)
+    assert (outcome.usage, outcome.tools) == (Usage(50, 5), ("add",))
+
+
+async def test_an_agent_at_work_is_not_idle(bench: Bench) -> None:
+    """What is in hand is counted while it is in hand, and not after."""
+
+    class Look(Adder):
+        async def call(self, arguments: JsonObject) -> str:
+            del arguments
+            return str(ada.running)
+
+    ada = agent(replies(call(), {"text": "done"}), tools={"add": Look()})
+    await bench.run(ada)
+    assert [fact.result for fact in bench.facts(ToolCompleted) if isinstance(fact, ToolCompleted)] == ["1"]
+    assert ada.running == 0
+
+
+async def test_nothing_uninspected_is_kept_at_a_time_limit(bench: Bench) -> None:
+    """An agent with interceptors that runs out of time returns nothing that they have not seen."""
+
+    class Hang:
+        name = "hang"
+
+        async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
+            del request
+            yield TextDelta("the key is sk-1234")
+            await asyncio.Event().wait()
+
+    class Pass:
+        async def before_model(self, request: Request) -> Request:
+            return request
+
+    outcome = await bench.run(agent(Hang(), interceptors=[Pass()], limits=Limits(time=0.05)))
+    assert (outcome.output, outcome.stop_reason) == ("", "budget_time")
+
+
+async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> None:
+    """The answer is returned, and that it is not remembered is told."""
+
+    class Full:
+        def fit(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+            return messages
+
+        async def recall(self, scope: str, query: str) -> list[str]:
+            del scope, query
+            return []
+
+        async def remember(self, scope: str, key: str, text: str) -> None:
+            del scope, key, text
+            raise Permanent("the disk is full")
+
+    outcome = await bench.run(agent(replies({"text": "Three."}), memory=Full()), Work("sum", remember="t1"))
+    assert outcome.output == "Three."
+    assert bench.facts(Fallback) == [Fallback("remember", "the disk is full", "the answer is not remembered")]
 
 
 async def test_a_cut_answer_says_so(bench: Bench) -> None:

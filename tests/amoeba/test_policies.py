@@ -104,25 +104,26 @@ def test_static_names_its_agent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("complexity", "depth", "tokens", "splits"),
+    ("complexity", "depth", "tokens", "most"),
     [
-        pytest.param(0.9, 0, None, True, id="complex"),
-        pytest.param(0.6, 0, None, False, id="not-above"),
-        pytest.param(0.9, 2, None, False, id="too-deep"),
-        pytest.param(0.9, 0, 1_000, False, id="too-poor"),
+        pytest.param(0.9, 0, None, 5, id="complex"),
+        pytest.param(0.6, 0, None, 0, id="not-above"),
+        pytest.param(0.9, 2, None, 0, id="too-deep"),
+        pytest.param(0.9, 0, 5_999, 0, id="too-poor"),
+        pytest.param(0.9, 0, 8_000, 3, id="as-many-as-it-can-pay"),
     ],
 )
-def test_threshold(complexity: float, depth: int, tokens: int | None, *, splits: bool) -> None:
+def test_threshold(complexity: float, depth: int, tokens: int | None, most: int) -> None:
     """A task is split when it is complex, shallow and rich enough; the reason is given either way."""
     task = Task("t", "x", depth=depth, budget=Budget(tokens=tokens))
-    decided, why = Threshold().split(Sensed(complexity, {}), task)
-    assert decided is splits
+    decided, why = Threshold().parts(Sensed(complexity, {}), task)
+    assert decided == most
     assert why
 
 
 def test_never_splits() -> None:
     """Never means never."""
-    assert Never().split(Sensed(1.0, {}), TASK)[0] is False
+    assert Never().parts(Sensed(1.0, {}), TASK)[0] == 0
 
 
 GOOD = Outcome(
@@ -182,6 +183,15 @@ def test_ema_moves_toward_the_reward() -> None:
     assert decisions[0].after == pytest.approx(0.5 + 0.3 * 0.95 * 0.5)
     assert decisions[0].count == 4
     assert decisions[0].variance > 0
+
+
+def test_a_service_that_was_away_teaches_nothing() -> None:
+    """A temporary failure is no fault of the agent; one for good is."""
+    away = Executed(Outcome("", "error", error="unreachable", temporary=True), "a", error="unreachable")
+    broken = Executed(Outcome("", "error", error="no such model"), "a", error="no such model")
+    failed = Evaluated(0.0, 0.0, 0.0, 0.0)
+    assert Ema().decide(SENSED, away, failed, standing("a", 0.5)) == []
+    assert Ema().decide(SENSED, broken, failed, standing("a", 0.5))[0].after < 0.5
 
 
 def test_the_lead_of_a_split_learns_in_proportion_to_its_own_work() -> None:

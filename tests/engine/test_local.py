@@ -4,15 +4,16 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from loomd.amoeba.task import Expect
+from loomd.amoeba.task import Budget, Expect
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
-from loomd.events.event import AgentSplit, Event, PhaseCompleted, TaskCompleted, TaskFailed, TaskStarted
+from loomd.events.event import AgentSplit, Event, PhaseCompleted, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
 from loomd.manifest.source import SourceFile
 from loomd.testing import run_manifests
 
@@ -28,6 +29,7 @@ spec:
     - {when: mark, text: marked}
     - {when: slow, text: late, delay: 1m}
     - {when: fail, error: permanent, text: the account is closed}
+    - {when: "split*ann@example", system: You split a request, times: null, json: {leaked: true}}
     - when: split
       system: You split a request
       times: null
@@ -88,6 +90,22 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+SPLIT = "Compare and analyse, then split; then report in detail; and also conclude"
+HIDE = """---
+apiVersion: loomd.dev/v1
+kind: Interceptor
+metadata: {name: hide}
+spec: {type: redact, detectors: [email]}
+"""
+
+
+async def until_execute(events: AsyncIterator[Event], task: str) -> None:
+    """Wait until a task executes."""
+    async for event in events:
+        if event.task == task and isinstance(event.data, PhaseStarted) and event.data.phase == "execute":
+            return
 
 
 @pytest.fixture
@@ -161,8 +179,7 @@ async def test_an_effect_that_may_have_happened_is_not_repeated(folder: Path) ->
 
 async def test_a_split_runs_children_and_passes_results_along_the_edges(folder: Path) -> None:
     """Siblings start before either ends; the dependent part sees both results; usage adds up."""
-    goal = "Compare and analyse, then split; then report in detail; and also conclude"
-    ran = await run_manifests(SYSTEM, goal, folder)
+    ran = await run_manifests(SYSTEM, SPLIT, folder)
     assert ran.result.executed is not None
     (split,) = ran.facts(AgentSplit)
     assert split.goals == ("left", "right", "both")
@@ -221,10 +238,75 @@ async def test_cancel_ends_a_task_at_once(folder: Path) -> None:
     """A cancelled task is stored as such and not resumed."""
     async with open_system(settings(folder)) as system:
         await apply(system, folder)
-        task = await system.engine.submit(new_task("slow", system.clock))
-        await system.engine.cancel(task)
-        assert (await system.engine.result(task)).phase == "Cancelled"
+        at_once = await system.engine.submit(new_task("slow", system.clock))
+        await system.engine.cancel(at_once)
+        async with system.bus.stream() as events:
+            task = await system.engine.submit(new_task("slow", system.clock))
+            await until_execute(events, task)
+            await system.engine.cancel(task)
+        for ended in (at_once, task):
+            assert (await system.engine.result(ended)).phase == "Cancelled"
         assert await system.engine.resume() == []
+
+
+async def test_cancel_reaches_the_parts(folder: Path) -> None:
+    """A split task that is cancelled leaves no part running."""
+    slow = SYSTEM.replace("{when: left, text: L}", "{when: left, text: L, delay: 1m}")
+    async with open_system(settings(folder)) as system:
+        await system.reconciler.apply("test", [SourceFile(folder, "manifests.yaml", slow.encode())])
+        async with system.bus.stream() as events:
+            task = await system.engine.submit(new_task(SPLIT, system.clock))
+            await until_execute(events, f"{task}.1")
+            await system.engine.cancel(task)
+        records = {record.id: record.phase for record in await system.store.list_tasks()}
+    assert records[task] == records[f"{task}.1"] == "Cancelled"
+
+
+async def test_a_task_waits_for_a_cluster_that_does_not_serve(folder: Path) -> None:
+    """A restart on broken manifests fails no task: it goes on when they are mended."""
+    async with open_system(settings(folder)) as system:
+        await apply(system, folder)
+        task = await system.engine.submit(new_task("slow", system.clock))
+        await system.engine.drain(0)
+    async with open_system(settings(folder)) as system:
+        assert await system.engine.resume() == []
+        record = await system.store.get_task(task)
+        assert record is not None
+        assert record.result == b""
+        await apply(system, folder)
+        assert await system.engine.resume() == [task]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        pytest.param("{when: empty, text: ''}", "there is no answer", id="empty"),
+        pytest.param("{when: empty, text: late, delay: 1m}", "ended as budget_time", id="out-of-time"),
+    ],
+)
+async def test_no_answer_is_a_failure(folder: Path, reply: str, error: str) -> None:
+    """A task without an answer never counts as done, whatever was not raised."""
+    silent = SYSTEM.replace("    - {when: slow", f"    - {reply}\n    - {{when: slow")
+    ran = await run_manifests(silent, "empty", folder, budget=Budget(seconds=0.2))
+    assert ran.result.phase == "Failed"
+    assert error in ran.result.error
+
+
+async def test_the_deadline_holds_for_the_whole_tree(folder: Path) -> None:
+    """Parts that follow each other share one deadline; a part that missed it is missing."""
+    slow = SYSTEM.replace("text: R}", "text: R, delay: 1m}")
+    ran = await run_manifests(slow, SPLIT, folder, budget=Budget(seconds=0.5))
+    assert ran.result.executed is not None
+    assert "right" in ran.result.executed.missing
+    assert ran.result.executed.outcome.seconds < 5
+
+
+async def test_planning_goes_through_the_interceptors(folder: Path) -> None:
+    """What an interceptor hides never reaches the model or its answers, not even in the plan."""
+    hidden = SYSTEM.replace("tools: [mark]", "tools: [mark], interceptors: [hide]") + HIDE
+    ran = await run_manifests(hidden, f"{SPLIT} to ann@example.com", folder)
+    assert [fact.goals[0] for fact in ran.facts(AgentSplit)] == ["left"]
+    assert ran.result.phase == "Succeeded"
 
 
 async def test_a_drained_engine_takes_nothing_and_leaves_tasks_resumable(folder: Path) -> None:

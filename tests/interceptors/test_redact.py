@@ -106,3 +106,13 @@ async def test_a_missing_secret(interceptor: Any) -> None:
     with pytest.raises(Unauthorized, match=r"Interceptor/it spec\.secrets\[0\]"):
         async with interceptor({"type": "redact", "secrets": [{"valueFrom": {"env": "GONE"}}]}):
             pass
+
+
+async def test_arguments_of_a_call_are_redacted_where_the_reply_is_recorded(interceptor: Open) -> None:
+    """A reply is recorded whole, so the arguments in it are redacted before the tool is."""
+    spec = {"type": "redact", "detectors": ["email"], "places": ["toolCalls"]}
+    async with interceptor(spec) as it:
+        call = ToolCall("c1", "send", {"to": ["ann@example.com"], "n": 1})
+        reply = await it.after_model(Reply("write to ann@example.com", (call,)))
+    assert reply.tool_calls[0].arguments == {"to": ["[redacted]"], "n": 1}
+    assert reply.text == "write to ann@example.com"

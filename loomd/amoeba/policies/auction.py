@@ -50,17 +50,16 @@ class Auction(MatchPolicy):
 
     def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Matched:
         """Return the winner with all bids, highest first."""
-        drawn = draw.random()
         bids = sorted((self._bid(sensed, agent, draw.random()) for agent in agents), key=lambda b: (-b.total, b.agent))
         if not bids:
-            return Matched("", (), drawn, "the cluster has no agents")
+            return Matched("", (), "the cluster has no agents")
         best = bids[0]
         if best.total >= self.reserve:
-            return Matched(best.agent, tuple(bids), drawn, f"highest of {len(bids)} bids: {best.total:.3f}")
+            return Matched(best.agent, tuple(bids), f"highest of {len(bids)} bids: {best.total:.3f}")
         below = f"best bid {best.total:.3f} is below the reserve {self.reserve:g}"
         if self.no_winner == "fail":
-            return Matched("", tuple(bids), drawn, below)
-        return Matched(best.agent, tuple(bids), drawn, f"{below}; taken as best available")
+            return Matched("", tuple(bids), below)
+        return Matched(best.agent, tuple(bids), f"{below}; taken as best available")
 
     def _bid(self, sensed: Sensed, agent: Standing, drawn: float) -> Bid:
         count = sum(agent.scores[d].count * w for d, w in sensed.domains.items())

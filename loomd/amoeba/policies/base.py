@@ -4,9 +4,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from random import Random
 
-from loomd.amoeba.task import Decision, Evaluated, Executed, Matched, Scaled, Sensed, Subtask, Task
+from pydantic import Field
+
+from loomd.amoeba.task import Decision, Evaluated, Executed, Matched, Sensed, Task
 from loomd.amoeba.world import Signals, Standing
 from loomd.manifest.kind import Spec
+from loomd.manifest.quantity import Tokens
 
 
 class SensePolicy(Spec):
@@ -28,16 +31,14 @@ class MatchPolicy(Spec):
 class ScalePolicy(Spec):
     """Says whether one agent does it alone."""
 
-    max_children: int = 5
-    """Most subtasks of one split."""
+    plan_tokens: Tokens = 600
+    """Longest plan that a model may write, in tokens."""
+    plan_attempts: int = Field(default=2, ge=1, le=5)
+    """How often a model is asked for a plan before the task is done alone."""
 
     @abstractmethod
-    def split(self, sensed: Sensed, task: Task) -> tuple[bool, str]:
-        """Return whether to split, and why."""
-
-    def accept(self, subtasks: Sequence[Subtask]) -> Scaled:
-        """Return the split that a valid plan stands for."""
-        return Scaled(tuple(subtasks), f"split into {len(subtasks)}")
+    def parts(self, sensed: Sensed, task: Task) -> tuple[int, str]:
+        """Return how many subtasks there may be at most, below 2 for none at all, and why."""
 
 
 class EvaluatePolicy(Spec):

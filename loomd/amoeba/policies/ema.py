@@ -30,6 +30,8 @@ class Ema(AdaptPolicy):
         credited with the work of others.
         """
         decisions: list[Decision] = []
+        if executed.outcome.temporary:  # a service that was away says nothing about the agent
+            return decisions
         for domain, whole in sensed.domains.items():
             weight = whole * executed.own
             if weight < self.min_weight:

@@ -11,7 +11,7 @@ class Never(ScalePolicy):
 
     type: Literal["never"] = "never"
 
-    def split(self, sensed: Sensed, task: Task) -> tuple[bool, str]:
-        """Return False."""
+    def parts(self, sensed: Sensed, task: Task) -> tuple[int, str]:
+        """Return 0."""
         del sensed, task
-        return False, "the policy never splits"
+        return 0, "the policy never splits"

@@ -22,12 +22,15 @@ class Threshold(ScalePolicy):
     child_tokens: int = Field(default=2_000, ge=1)
     """Fewest tokens that a child must be able to use; a smaller budget is not split."""
 
-    def split(self, sensed: Sensed, task: Task) -> tuple[bool, str]:
-        """Return whether to split, and why."""
+    def parts(self, sensed: Sensed, task: Task) -> tuple[int, str]:
+        """Return how many children the task may have, and why."""
         if sensed.complexity <= self.complexity:
-            return False, f"complexity {sensed.complexity:.2f} is not above {self.complexity:g}"
+            return 0, f"complexity {sensed.complexity:.2f} is not above {self.complexity:g}"
         if task.depth >= self.max_depth:
-            return False, f"depth {task.depth} has reached the limit {self.max_depth}"
-        if task.budget.tokens is not None and task.budget.tokens < 2 * self.child_tokens:
-            return False, f"{task.budget.tokens} tokens cannot pay two children of {self.child_tokens}"
-        return True, f"complexity {sensed.complexity:.2f} is above {self.complexity:g}"
+            return 0, f"depth {task.depth} has reached the limit {self.max_depth}"
+        most = self.max_children
+        if task.budget.tokens is not None:
+            most = min(most, task.budget.tokens // self.child_tokens - 1)  # one share is for putting them together
+        if most < 2:
+            return 0, f"{task.budget.tokens} tokens cannot pay two children of {self.child_tokens} and their merge"
+        return most, f"complexity {sensed.complexity:.2f} is above {self.complexity:g}"

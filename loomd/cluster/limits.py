@@ -1,0 +1,15 @@
+"""What one task of a cluster may use, together with everything that it is split into."""
+
+from loomd.manifest.kind import Spec
+from loomd.manifest.quantity import Duration, Tokens, Usd
+
+
+class TreeLimits(Spec):
+    """Limits of a task and all its descendants, unless the task sets its own."""
+
+    tokens: Tokens = 256_000
+    """Input and output tokens of all model calls, planning included."""
+    cost: Usd = 5.0
+    """US dollars of all model calls."""
+    time: Duration = 1800.0
+    """Wall-clock time from the moment the task is accepted; it goes on while a daemon is down."""
