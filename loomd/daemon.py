@@ -17,6 +17,7 @@ from loomd.clock import Clock, SystemClock
 from loomd.engine.base import Engine
 from loomd.engine.local import LocalEngine
 from loomd.events.bus import Bus
+from loomd.events.event import ConfigLoaded, Event
 from loomd.events.journal import Journal
 from loomd.reconcile.reconciler import Reconciler
 from loomd.sources.directory import DirectorySource
@@ -126,8 +127,27 @@ async def _run(system: System, sources: list[DirectorySource]) -> None:
     system.ready = True
     _log.info("serving %s on %s, %d tasks resumed", system.settings.state_dir, system.settings.socket, len(resumed))
     async with asyncio.TaskGroup() as group:
+        group.create_task(_resume_on_change(system))
         for source in sources:
             group.create_task(source.run())
+
+
+async def _resume_on_change(system: System) -> None:
+    """Continue tasks that waited for a cluster, whenever another revision serves."""
+    changed = asyncio.Event()
+
+    def hear(event: Event) -> None:
+        if isinstance(event.data, ConfigLoaded):
+            changed.set()
+
+    unsubscribe = system.bus.subscribe(hear)
+    try:
+        while True:
+            await changed.wait()
+            changed.clear()
+            await system.engine.resume()
+    finally:
+        unsubscribe()
 
 
 @contextmanager

@@ -49,6 +49,7 @@ class Parts:
     declared: Object
     services: Services
     live: Mapping[Ref, object]
+    objects: Mapping[Ref, Object] = field(default_factory=dict[Ref, Object])
 
     @property
     def name(self) -> str:
@@ -67,6 +68,11 @@ class Parts:
         path = self.services.store.directory / ref.kind.lower() / ref.namespace / ref.name
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def digest(self, kind: str, name: str) -> str:
+        """Return the digest of the object that a reference names, or an empty string when it is not declared."""
+        found = self.objects.get(Ref(kind, name, self.declared.ref.namespace))
+        return found.digest if found else ""
 
     def get(self, kind: str, name: str, shape: Callable[..., T]) -> T:
         """Return the live object that a reference names.
@@ -150,7 +156,7 @@ async def open_topology(snapshot: Snapshot, services: Services, previous: Topolo
             key = "/".join([item.digest, str(item.root), *(topology._things[to].key for _, to in item.refs)])  # noqa: SLF001  # its own class, in this module
             thing = previous._things.get(ref) if previous else None  # noqa: SLF001  # its own class, in this module
             if thing is None or thing.key != key:
-                thing = await _open(item, services, topology.live, key)
+                thing = await _open(item, services, topology, key)
             thing.holders += 1
             topology._things[ref] = thing  # noqa: SLF001  # its own class, in this module
             live[ref] = thing.value
@@ -160,10 +166,12 @@ async def open_topology(snapshot: Snapshot, services: Services, previous: Topolo
     return topology
 
 
-async def _open(item: Object, services: Services, live: Mapping[Ref, object], key: str) -> _Live:
+async def _open(item: Object, services: Services, topology: Topology, key: str) -> _Live:
     async with AsyncExitStack() as stack:
         spec = cast("Openable", item.spec)
-        value = await stack.enter_async_context(spec.open(Parts(item, services, live)))
+        value = await stack.enter_async_context(
+            spec.open(Parts(item, services, topology.live, topology.snapshot.objects))
+        )
         return _Live(value, stack.pop_all(), key)
     raise AssertionError("unreachable")  # the stack never swallows an error
 

@@ -1,5 +1,7 @@
 """`kind: Agent`: what an agent is, as written in YAML."""
 
+import hashlib
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -48,6 +50,19 @@ class AgentSpec(Spec):
     limits: Limits = Field(default_factory=Limits)
     """What one task may use; a limit ends the work with what there is, it never throws it away."""
 
+    def _behaviour(self, parts: Parts) -> str:
+        """Return the digest of what makes the agent behave as it does; learned scores belong to it.
+
+        Its description, its limits and its documents are no part of it: an edit of those keeps the scores.
+        """
+        said = self.model_dump(mode="json", include={"prompt", "output", "temperature", "max_tokens"})
+        used = [("Provider", self.provider)]
+        used += [("Tool", name) for name in self.tools]
+        used += [("Skill", name) for name in self.skills]
+        used += [("Interceptor", name) for name in self.interceptors]
+        text = json.dumps([said, [parts.digest(kind, name) for kind, name in used]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Agent, None]:
         """Wire the agent to the live things that it refers to."""
@@ -55,7 +70,7 @@ class AgentSpec(Spec):
         yield Agent(
             name=parts.name,
             namespace=parts.declared.ref.namespace,
-            digest=parts.declared.digest,
+            digest=self._behaviour(parts),
             description=self.description,
             domains=self.domains,
             model=parts.get("Provider", self.provider, ChatModel),

@@ -2,7 +2,9 @@
 
 import msgspec
 
-from loomd.amoeba.task import Budget, Expect
+from loomd.amoeba.task import Budget, Expect, Task
+from loomd.clock import Clock
+from loomd.engine.intake import new_task
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -13,6 +15,22 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int | None = None
     budget: Budget = Budget()
     expect: Expect = Expect()
+
+    def task(self, namespace: str, clock: Clock) -> Task:
+        """Return the task with a fresh id.
+
+        Raises:
+            Permanent: the goal is empty.
+        """
+        return new_task(
+            self.goal,
+            clock,
+            namespace=namespace,
+            cluster=self.cluster,
+            seed=self.seed,
+            budget=self.budget,
+            expect=self.expect,
+        )
 
 
 class ManifestText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

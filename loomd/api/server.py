@@ -16,16 +16,15 @@ from aiohttp import web
 from loomd import __version__
 from loomd.api import problem
 from loomd.api.body import Application, Submission
+from loomd.api.client import PREFIX
 from loomd.api.socket import bound
 from loomd.api.stream import stream_events
 from loomd.api.view import select, show_object, show_task
 from loomd.daemon import System
-from loomd.engine.intake import new_task
 from loomd.errors import LoomdError, NotFound, Overloaded, Permanent
 from loomd.manifest.kind import find_kinds
 from loomd.manifest.source import SourceFile
 
-PREFIX = "/apis/loomd.dev/v1"
 MAX_BODY = 32 << 20
 """Largest request body in bytes."""
 CLOSING = 1.0
@@ -143,15 +142,7 @@ class Routes:
         """Accept a task; the answer comes when it is on disk."""
         self._require_ready()
         body = await _read(request, Submission)
-        task = new_task(
-            body.goal,
-            self._system.clock,
-            namespace=request.match_info["namespace"],
-            cluster=body.cluster,
-            seed=body.seed,
-            budget=body.budget,
-            expect=body.expect,
-        )
+        task = body.task(request.match_info["namespace"], self._system.clock)
         return _json({"id": await self._system.engine.submit(task)}, status=202)
 
     async def tasks(self, request: web.Request) -> web.Response:

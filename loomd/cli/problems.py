@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from loomd.manifest.problem import Position, Problem
-from loomd.manifest.wording import is_secret
+from loomd.manifest.wording import is_secret, without_secrets
 
 _KEY = re.compile(r"""([-\w."']+)\s*:(?=\s|$)""")
 _RED, _BLUE, _BOLD, _CYAN = "31;1", "34", "1", "36"
@@ -91,7 +91,7 @@ class _Lines:
 
 def _without_secret(lines: list[str], index: int) -> str:
     """Return a line up to the first key that may hold a secret, or up to any value below such a key."""
-    line = lines[index]
+    line = without_secrets(lines[index])
     below = _below_secret(lines, index)
     for key in _KEY.finditer(line):
         if below or is_secret(key[1]):

@@ -1,6 +1,8 @@
 """Shows a task on a terminal as it runs: the six phases on standard error, the answer on standard output.
 
-So that `loomd run ... > answer.txt` keeps the answer alone. Colours only on a terminal, never under NO_COLOR.
+So that `loomd run ... > answer.txt` keeps the answer alone. Pieces of text are shown as they come on a terminal only,
+because a text that tool calls follow is no answer. Colours only on a terminal, never under NO_COLOR. Called by `run`
+and by `submit --wait`.
 """
 
 import os
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 import click
+import msgspec
 
 from loomd.amoeba.task import Result
 from loomd.events import event as facts
@@ -24,6 +27,7 @@ class Show:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        self._live = sys.stdout.isatty()
         self._root = ""
         self._open_line = False
         self._piece = ""
@@ -47,7 +51,7 @@ class Show:
 
     def _stream(self, event: Event, text: str) -> None:
         """Print a piece of the answer of the task itself; the texts of its parts are not the answer."""
-        if event.task != self._root:
+        if event.task != self._root or not self._live:
             return
         if not self._piece:
             self._end_line()
@@ -78,9 +82,19 @@ class Show:
     def _paint(self, text: str, colour: str) -> str:
         return click.style(text, fg=colour) if self._colour else text
 
-    def finish(self, result: Result) -> None:
-        """Print the answer with its sources."""
+    def finish(self, result: Result, output: str = "text") -> int:
+        """Print what became of the task, as text or as JSON, and return the exit code: 0 for an answer, else 1."""
         self._end_line()
+        if output == "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2))
+        else:
+            self._answer(result)
+        if result.error:
+            click.echo(f"error: {result.error}", err=True)
+        return 0 if result.phase == "Succeeded" else 1
+
+    def _answer(self, result: Result) -> None:
+        """Print the answer with its sources, unless it stands there already."""
         if result.executed is None:
             return
         outcome = result.executed.outcome

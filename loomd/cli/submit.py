@@ -1,78 +1,49 @@
 """`loomd submit`: hands a task to the daemon, and waits for the answer when asked."""
 
 import json
-import sys
 
 import click
+import msgspec
 
-from loomd.api.client import Json
+from loomd.amoeba.task import Result
+from loomd.api.body import Submission
+from loomd.cli.show import Show
 from loomd.cli.target import Client, namespace_option, output_option, socket_option
-
-ENDED = {"task.completed", "task.failed"}
+from loomd.cli.task_options import task_options
+from loomd.events.event import Event, TaskCompleted, TaskFailed
 
 
 @click.command()
-@click.argument("goal")
-@click.option("--cluster", default="", help="Cluster that takes it; the only one of the namespace by default.")
-@click.option("--seed", type=int, help="Start of all random draws; drawn when not given.")
-@click.option("--tokens", type=click.IntRange(min=1), help="Most tokens for the task and its children.")
-@click.option("--cost", type=click.FloatRange(min=0), help="Most USD for the task and its children.")
+@task_options
 @click.option("--wait/--no-wait", default=False, help="Show the phases and print the answer.")
+@click.option("-q", "--quiet", is_flag=True, help="With --wait, print the answer only.")
 @namespace_option
 @output_option("text", "json")
 @socket_option
-def command(
-    goal: str,
-    *,
-    cluster: str,
-    seed: int | None,
-    tokens: int | None,
-    cost: float | None,
-    wait: bool,
-    namespace: str,
-    output: str,
-    client: Client,
-) -> int:
-    """Hand a task to the daemon: GOAL in words, or - for standard input."""
-    budget = {key: value for key, value in (("tokens", tokens), ("cost", cost)) if value is not None}
-    body: Json = {"goal": sys.stdin.read() if goal == "-" else goal, "cluster": cluster, "budget": budget}
-    if seed is not None:
-        body["seed"] = seed
-    task = str(client.post("namespaces", namespace, "tasks", body=body)["id"])
+def command(wanted: Submission, wait: bool, quiet: bool, namespace: str, output: str, client: Client) -> int:
+    """Hand a task to the daemon.
+
+    GOAL is what is wanted, in words; without it, or for -, it is read from standard input. The task's id is printed
+    once it is on disk; with --wait it is shown as by `loomd run`, and so is the exit code.
+    """
+    task = str(client.post("namespaces", namespace, "tasks", body=msgspec.to_builtins(wanted))["id"])
     if not wait:
         click.echo(json.dumps({"id": task}) if output == "json" else task)
         return 0
+    show = Show(quiet=quiet or output == "json")
     try:
-        if output == "text":
-            follow(client, task)
+        follow(client, task, show)
         found = client.get("namespaces", namespace, "tasks", task, wait="1")
     except KeyboardInterrupt:
         click.echo(f"task {task} goes on: loomd describe task {task}", err=True)
         raise
-    if output == "json":
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        show_answer(found)
-    return 0 if found["status"]["phase"] == "Succeeded" else 1
+    return show.finish(msgspec.convert(found["status"]["result"], Result), output)
 
 
-def follow(client: Client, task: str) -> None:
-    """Print the phases of a task and its children as they end, until the task ends."""
-    for event in client.events(task=task, follow=True):
-        fact = event["data"]
-        if fact["type"] == "phase.completed":
-            depth = event["task"].count(".") - task.count(".")
-            click.echo(f"{'  ' * depth}{fact['phase'].upper():<9} {fact['why']}", err=True)
-        elif fact["type"] in ENDED and event["task"] == task:
+def follow(client: Client, task: str, show: Show) -> None:
+    """Show what happens in a task and its parts, until it ends."""
+    for said in client.events(task=task, follow=True):
+        event = msgspec.json.decode(json.dumps(said), type=Event)
+        show.hear(event)
+        if event.task == task and isinstance(event.data, TaskCompleted | TaskFailed):
             return
-
-
-def show_answer(found: Json) -> None:
-    """Print the answer with its sources; why there is none goes to standard error."""
-    status = found["status"]
-    if status.get("output"):
-        click.echo(status["output"])
-    for citation in status.get("citations", ()):
-        click.echo(f"  [{citation['number']}] {citation['source']}")
-    if status.get("error"):
-        click.echo(f"error: {status['error']}", err=True)

@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 
 import click
 
-from loomd.api.client import PREFIX, Client, default_socket
+from loomd.api.client import Client, default_socket
 from loomd.errors import NotFound
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["PREFIX", "Client", "namespace_option", "output_option", "resolve", "socket_option"]
+__all__ = ["Client", "namespace_option", "output_option", "resolve", "socket_option"]
 
 
 def socket_option(function: F) -> F:

@@ -1,16 +1,24 @@
 """A secret is never a value in a manifest, only the place that holds it; it is read when it is needed.
 
-The resolved text is never stored, logged, diffed or journaled: `Secret.read` is the only way to it.
+The resolved text is never stored, logged, diffed or journaled: `Secret.read` is the only way to it. What may be a
+secret and stands in plain text is found by `literal_secrets` and `secrets_in_url`, which specs call in `check`.
 """
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import model_validator
 
 from loomd.errors import Unauthorized
 from loomd.manifest.kind import Spec
+from loomd.manifest.places import escape
+from loomd.manifest.wording import is_secret
+
+LITERAL = "literal-secret"
+"""Code of the problem that a secret stands in a manifest."""
 
 
 class SecretSource(Spec):
@@ -58,3 +66,33 @@ class Secret(Spec):
         if not value:
             raise Unauthorized(f"{owner} {field}: {path} is empty")
         return value
+
+
+def literal_secrets(values: Mapping[str, object], pointer: str) -> Iterator[tuple[str, str, str]]:
+    """Yield a problem, as `Spec.check` does, for every text whose name says that it is a secret.
+
+    Args:
+        values: headers or parameters of a request by name; text, or a reference to a secret.
+        pointer: JSON pointer of the mapping.
+    """
+    for name, value in values.items():
+        if isinstance(value, str) and value and is_secret(name):
+            message = "expected the place of a secret, got text (hidden): write {valueFrom: {env: NAME}}, or file: PATH"
+            yield f"{pointer}/{escape(name)}", message, LITERAL
+
+
+def secrets_in_url(url: str, pointer: str, instead: str) -> Iterator[tuple[str, str, str]]:
+    """Yield a problem, as `Spec.check` does, for a user or password and for every secret parameter in an address.
+
+    Args:
+        url: the address; a parameter that holds a placeholder `{name}` is no secret.
+        pointer: JSON pointer of the address.
+        instead: the field that takes secrets, for the message.
+    """
+    parts = urlsplit(url)
+    found = [name for name, value in parse_qsl(parts.query) if is_secret(name) and "{" not in value]
+    if "@" in parts.netloc:
+        found.insert(0, "a user or password")
+    if found:
+        message = f"expected an address without secrets, found {', '.join(found)}: use {instead} with valueFrom"
+        yield pointer, message, LITERAL

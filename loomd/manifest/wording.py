@@ -9,11 +9,13 @@ _LONGEST = 60
 _MOST_NAMES = 12
 _SECRET = frozenset(
     (
-        *("auth", "authorization", "bearer", "cookie", "credential", "credentials"),
+        *("apikey", "auth", "authorization", "bearer", "cookie", "credential", "credentials"),
         *("key", "passphrase", "passwd", "password", "secret", "token"),
     )
 )
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_USER = re.compile(r"(?<=://)[^\s/?#@]*@")
+_PARAMETER = re.compile(r"""(?<=[?&])([^\s=&#]+)=[^\s&#"']+""")
 _NAMES = {bool: "true or false", str: "text", int: "a whole number", float: "a number", list: "a list"}
 
 
@@ -35,8 +37,14 @@ def got(value: Any, pointer: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"text {quoted(value)}"
+        return f"text {quoted(without_secrets(value))}"
     return f"the number {value}"
+
+
+def without_secrets(text: str) -> str:
+    """Return text in which the passwords and secret parameters of addresses are replaced by `***`."""
+    text = _USER.sub("***@", text)
+    return _PARAMETER.sub(lambda found: f"{found[1]}=***" if is_secret(found[1]) else found[0], text)
 
 
 def quoted(text: str) -> str:

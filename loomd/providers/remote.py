@@ -6,9 +6,10 @@ No SDK is imported here and nothing is retried.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from loomd.clock import Clock
 from loomd.errors import BadReply, LoomdError, Unreachable
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Bytes, Duration
-from loomd.manifest.secret import Secret, SecretSource
+from loomd.manifest.secret import Secret, SecretSource, literal_secrets, secrets_in_url
 from loomd.messages import UNREADABLE, JsonObject, Message, Reply, Request, ToolCall, Usage, render_passages
 from loomd.providers.base import Pricing, sane_usage
 from loomd.providers.fault import from_error_object, from_status
@@ -36,7 +37,7 @@ class RemoteFields(Spec):
     api_key: Secret | None = None
     """Where the key is kept; by default the service's usual environment variable. Loopback addresses need none."""
     headers: dict[str, str | Secret] = Field(default_factory=dict)
-    """Further headers of every call."""
+    """Further headers of every call; what may be a secret is named with valueFrom."""
     deadline: Duration = Field(default=120.0, gt=0)
     """Longest time for one whole call, from the connection to the last piece of the answer."""
     max_reply: Bytes = Field(default=16 << 20, ge=1024)
@@ -54,6 +55,12 @@ class RemoteFields(Spec):
         if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
             raise ValueError("expected an address such as https://host/v1")
         return value
+
+    def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
+        """Yield secrets that stand in the manifest."""
+        del root
+        yield from literal_secrets(self.headers, "/headers")
+        yield from secrets_in_url(self.base_url or "", "/baseUrl", "spec.apiKey or spec.headers")
 
 
 class Answer(Protocol):

@@ -5,6 +5,7 @@ Called by the reconciler when it is not to prune.
 """
 
 import json
+import re
 from collections.abc import Iterable
 
 from loomd.manifest.convert import Converted
@@ -15,6 +16,9 @@ from loomd.manifest.source import SourceFile
 
 KEPT = "(kept)"
 """Folder in the name of a file that keeps an object which no file declares any more."""
+
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
+"""What JSON may hold as it is and YAML may not."""
 
 
 def left_out(old: Iterable[Converted], new: Iterable[Converted]) -> tuple[SourceFile, ...]:
@@ -34,5 +38,6 @@ def left_out(old: Iterable[Converted], new: Iterable[Converted]) -> tuple[Source
 def _file(item: Object) -> SourceFile:
     metadata = item.metadata.model_dump(mode="json", by_alias=True)
     body = {"apiVersion": API_VERSION, "kind": item.ref.kind, "metadata": metadata, "spec": dict(item.raw)}
-    data = json.dumps(body, ensure_ascii=False, indent=2).encode()
-    return SourceFile(item.root, f"{KEPT}/{item.ref.kind}/{item.ref.namespace}/{item.ref.name}", data)
+    text = json.dumps(body, ensure_ascii=False, indent=2)
+    text = _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return SourceFile(item.root, f"{KEPT}/{item.ref.kind}/{item.ref.namespace}/{item.ref.name}", text.encode())

@@ -72,9 +72,7 @@ class Reconciler:
             except Exception as error:
                 self.reject("last known good", error)
 
-    async def apply(
-        self, source: str, files: Sequence[SourceFile], dry_run: bool = False, prune: bool = True
-    ) -> Plan:
+    async def apply(self, source: str, files: Sequence[SourceFile], dry_run: bool = False, prune: bool = True) -> Plan:
         """Make the files of one source what serves, together with those of all other sources.
 
         Args:
@@ -131,9 +129,7 @@ class Reconciler:
         await old.retire()
         return plan
 
-    def _load(
-        self, source: str, files: tuple[SourceFile, ...], prune: bool
-    ) -> tuple[tuple[SourceFile, ...], Snapshot]:
+    def _load(self, source: str, files: tuple[SourceFile, ...], prune: bool) -> tuple[tuple[SourceFile, ...], Snapshot]:
         """Return the files of a source, with those that keep what it had before, and the snapshot with all others."""
         if not prune:
             files += left_out(self._loader.documents(self.files(source)), self._loader.documents(files))

@@ -4,7 +4,7 @@ Every name is resolved once and every address checked, on each redirect too; pro
 credentials stay with the host that they were declared for, and no answer is larger than allowed.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.quantity import Bytes
-from loomd.manifest.secret import Secret
+from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.address import PublicResolver
 from loomd.tools.base import LiveTool, ToolSpec
@@ -37,10 +37,12 @@ class HttpTool(ToolSpec):
     """HTTP method."""
     url: str
     """Address; `{name}` in the path is filled with the percent-encoded argument. The host is fixed."""
-    query: dict[str, str] = Field(default_factory=dict)
-    """Query parameters; `{name}` is filled with the argument, and a parameter without its argument is left out."""
+    query: dict[str, str | Secret] = Field(default_factory=dict)
+    """Query parameters; `{name}` is filled with the argument, and a parameter without its argument is left out; what
+    may be a secret is named with valueFrom."""
     headers: dict[str, str | Secret] = Field(default_factory=dict)
-    """Headers; they are sent to the declared host only, never to where it redirects."""
+    """Headers; they are sent to the declared host only, never to where it redirects; what may be a secret is named
+    with valueFrom."""
     body: Any = None
     """JSON body; a string `"{name}"` is replaced by the argument with its type, inside other text by its text."""
     parameters: JsonObject = {"type": "object", "properties": {}}  # noqa: RUF012  # pydantic copies defaults
@@ -62,9 +64,13 @@ class HttpTool(ToolSpec):
             raise ValueError("the host holds no placeholder and no password: use headers with valueFrom")
         return value
 
-    def check(self, root: Path) -> Iterator[tuple[str, str]]:
-        """Yield placeholders that are no parameter."""
+    def check(self, root: Path) -> Iterator[tuple[str, ...]]:
+        """Yield placeholders that are no parameter, and secrets that stand in the manifest."""
         del root
+        fixed = {name: text for name, text in self.query.items() if not any(names_in(text))}
+        yield from literal_secrets(self.headers, "/headers")
+        yield from literal_secrets(fixed, "/query")
+        yield from secrets_in_url(self.url, "/url", "spec.query or spec.headers")
         properties = self.parameters.get("properties")
         if self.parameters.get("type") != "object" or not isinstance(properties, dict):
             yield "/parameters", "expected a JSON Schema of type object with properties"
@@ -87,16 +93,19 @@ class HttpTool(ToolSpec):
 
         owner = str(parts.declared.ref)
         validator = _validator(owner, self.parameters)
-        headers = {
-            name: value if isinstance(value, str) else value.read(owner, f"spec.headers.{name}")
-            for name, value in self.headers.items()
+        secrets = {
+            field: {
+                name: value.read(owner, f"spec.{field}.{name}")
+                for name, value in values.items()
+                if isinstance(value, Secret)
+            }
+            for field, values in (("headers", self.headers), ("query", self.query))
         }
-        secrets = [headers[name] for name, value in self.headers.items() if isinstance(value, Secret)]
         resolver: Any = PublicResolver(owner, self.allow_hosts)
         connector = TCPConnector(resolver=resolver, use_dns_cache=False)
         description = self.description or f"{self.method} {self.url}"
         async with ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=False) as session:
-            request = _Request(self, session, resolver, validator, headers, secrets)
+            request = _Request(self, session, resolver, validator, secrets)
             yield LiveTool(ToolSchema(parts.name, description, self.parameters), self, request)
 
 
@@ -118,15 +127,16 @@ class _Request:
         session: "ClientSession",
         resolver: PublicResolver,
         validator: Any,
-        headers: dict[str, str],
-        secrets: list[str],
+        secrets: dict[str, dict[str, str]],
     ) -> None:
         self._spec = spec
         self._session = session
         self._resolver = resolver
         self._validator = validator
-        self._headers = headers
-        self._secrets = [secret for secret in secrets if len(secret) > 3]
+        self._headers = _texts(spec.headers) | secrets["headers"]
+        self._query = _texts(spec.query)
+        self._secret_query = list(secrets["query"].items())
+        self._secrets = [text for found in secrets.values() for text in found.values() if len(text) > 3]
 
     async def __call__(self, arguments: JsonObject) -> str:
         wrong = [
@@ -144,7 +154,7 @@ class _Request:
 
         spec = self._spec
         url = URL(fill_path(spec.url, arguments), encoded=True)
-        pairs = fill_query(spec.query, arguments)
+        pairs = fill_query(self._query, arguments) + self._secret_query
         url = url.extend_query(pairs) if pairs else url
         method: str = spec.method
         body = None if spec.body is None else msgspec.json.encode(fill_json(spec.body, arguments))
@@ -191,6 +201,10 @@ class _Request:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _texts(values: Mapping[str, str | Secret]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
 def _target(url: "URL", location: str) -> "URL":

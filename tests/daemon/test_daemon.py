@@ -35,6 +35,13 @@ metadata: {name: team}
 spec: {agents: [ada]}
 """
 
+NEEDS_A_FILE = """---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: nothing}
+spec: {type: python, file: tool.py, function: nothing, description: Does nothing.}
+"""
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -167,6 +174,22 @@ def test_a_killed_daemon_resumes_its_tasks(daemon: Daemon) -> None:
     assert [fact["phase"] for fact in started].count("execute") == 2
 
 
+def test_a_task_waits_until_what_it_needs_serves_again(daemon: Daemon) -> None:
+    """Started again without a file that the manifests need, the daemon fails no task; mended, it goes on with it."""
+    tool = daemon.folder / "tool.py"
+    tool.write_text("def nothing() -> str:\n    return ''\n")
+    (daemon.folder / "team.yaml").write_text(TEAM.replace("DELAY", "30s") + NEEDS_A_FILE)
+    daemon.start()
+    task = daemon.loomd("submit", "something slow").stdout.strip()
+    daemon.stop(signal.SIGKILL)
+    tool.unlink()
+    daemon.start()
+    assert daemon.client.get("namespaces", "default", "tasks", task)["status"]["phase"] == "Running"
+    assert "waits: Cluster/team does not serve" in daemon.log
+    (daemon.folder / "team.yaml").write_text(TEAM.replace("DELAY", "1ms"))
+    daemon.until(lambda: daemon.client.get("namespaces", "default", "tasks", task)["status"]["phase"] == "Succeeded")
+
+
 def test_a_stop_waits_for_the_grace_and_keeps_the_rest(daemon: Daemon) -> None:
     """SIGTERM with a running task and an open stream ends with 0; the task is kept for the next start."""
     daemon.start("--grace", "0.2")
@@ -200,6 +223,7 @@ def test_the_verbs_talk_to_people(daemon: Daemon) -> None:
     assert asked.returncode == 0
     assert asked.stdout == "The answer is 42.\n"
     assert [line.split()[0] for line in asked.stderr.splitlines()] == [
+        "TASK",
         "SENSE",
         "MATCH",
         "SCALE",

@@ -234,6 +234,25 @@ async def test_what_was_learned_survives_a_restart(folder: Path) -> None:
     assert second.result.adapted.decisions[0].before == first.result.adapted.decisions[0].after
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "kept"),
+    [
+        pytest.param("Does things.", "Does all sorts of things.", True, id="description"),
+        pytest.param("spec: {description", "spec: {prompt: Be brief., description", False, id="prompt"),
+        pytest.param("type: scripted", "type: scripted\n  model: other", False, id="model"),
+    ],
+)
+async def test_scores_belong_to_what_the_agent_does(folder: Path, old: str, new: str, *, kept: bool) -> None:
+    """Another prompt or model starts from the prior; other words about it keep what was learned."""
+    first = await run_manifests(SYSTEM, "anything", folder)
+    second = await run_manifests(SYSTEM.replace(old, new), "anything", folder)
+    assert first.result.adapted is not None
+    assert second.result.adapted is not None
+    before, after = first.result.adapted.decisions[0], second.result.adapted.decisions[0]
+    assert (after.before == before.after) is kept
+    assert (after.before == before.before) is not kept
+
+
 async def test_cancel_ends_a_task_at_once(folder: Path) -> None:
     """A cancelled task is stored as such and not resumed."""
     async with open_system(settings(folder)) as system:

@@ -38,6 +38,7 @@ EXITS = {
     0: "done; for `run` and `submit --wait`: answered",
     1: "failed: manifests are not valid, a task failed, a request was refused",
     2: "usage, something is not there, or it may work later: no daemon, no file, no model, no connection",
+    70: "a fault of loomd itself; with `LOOMD_DEBUG=1` it shows where",
     130: "interrupted with Ctrl-C, or by a second signal to the daemon",
 }
 """What the exit codes of `loomd` mean."""

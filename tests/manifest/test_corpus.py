@@ -62,7 +62,7 @@ def test_corpus_is_large_enough() -> None:
     assert len(BAD) >= 30
 
 
-BEYOND_SCHEMA = {"two-secret-sources", "integer-as-float", "missing-file", "leaving-file"}
+BEYOND_SCHEMA = {"two-secret-sources", "integer-as-float", "missing-file", "leaving-file", "literal-header"}
 """Rules that a JSON Schema cannot say: the types alone refuse these."""
 
 STRICTER_SCHEMA = {"bad-duration"}

@@ -105,6 +105,53 @@ async def test_sources_stand_side_by_side(opened: Open, provider: Make) -> None:
         assert set(seen.reconciler.topology.live) == {Ref("Provider", "two")}
 
 
+async def test_without_pruning_nothing_is_deleted(opened: Open, provider: Make) -> None:
+    """What a source declared before and its new files leave out is kept as it was, also by the next process."""
+    async with opened() as seen:
+        await seen.reconciler.apply(
+            "-", [provider("one", "caf\u00e9 \u2028 \x85 1e3 \U0001f600", path="-")], prune=False
+        )
+        before = seen.reconciler.topology.live[Ref("Provider", "one")]
+        plan = await seen.reconciler.apply("-", [provider("two", path="-")], prune=False)
+        assert [str(change) for change in plan.effective] == ["Provider/two created"]
+        await seen.reconciler.apply("-", [provider("three", path="-")], prune=False)
+        assert seen.reconciler.topology.live[Ref("Provider", "one")] is before
+        revision = seen.reconciler.revision
+    async with opened() as seen:
+        await seen.reconciler.restore()
+        assert seen.reconciler.revision == revision
+        plan = await seen.reconciler.apply("-", [provider("one", "no", path="-")], prune=False)
+        assert [str(change) for change in plan.effective] == ["Provider/one changed: spec.replies"]
+        assert len(seen.reconciler.topology.live) == 3
+        plan = await seen.reconciler.apply("-", [provider("two", path="-")])
+        assert {str(change) for change in plan.effective} == {"Provider/one deleted", "Provider/three deleted"}
+
+
+async def test_an_object_moves_between_the_files_of_a_source(opened: Open, provider: Make) -> None:
+    """Declared in another file of the source, or again after it was kept, an object is the same and there once."""
+    async with opened() as seen:
+        await seen.reconciler.apply("a", [provider("one", path="x.yaml"), provider("two")], prune=False)
+        before = seen.reconciler.topology
+        for files in ([provider("one", path="y.yaml")], [], [provider("one", path="x.yaml")]):
+            assert not (await seen.reconciler.apply("a", files, prune=False)).effective
+        assert seen.reconciler.topology is before
+        assert len(await seen.services.store.load_files()) == 2
+
+
+async def test_what_is_kept_may_be_referred_to(opened: Open, provider: Make) -> None:
+    """New files may name what was applied before; a document of which a part is declared again loses only that."""
+    agent = b"apiVersion: loomd.dev/v1\nkind: Agent\nmetadata: {name: ada, labels: {a: b}}\nspec: {provider: one}\n"
+    async with opened() as seen:
+        both = SourceFile(provider("one").root, "-", provider("one").data + b"---\n" + provider("two").data)
+        await seen.reconciler.apply("-", [both], prune=False)
+        plan = await seen.reconciler.apply("-", [SourceFile(both.root, "-", agent)], prune=False)
+        assert {change.action for change in plan.effective} == {"created"}
+        plan = await seen.reconciler.apply("-", [provider("two", "no", path="-")], prune=False)
+        assert [str(change) for change in plan.effective] == ["Provider/two changed: spec.replies"]
+        plan = await seen.reconciler.apply("-", [SourceFile(both.root, "-", agent)], dry_run=True, prune=False)
+        assert not plan.effective
+
+
 @pytest.mark.parametrize(
     ("data", "error", "says"),
     [

@@ -1,5 +1,6 @@
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -339,3 +340,37 @@ def test_check(tmp_path: Any) -> None:
     assert [pointer for pointer, _ in tool.check(tmp_path)] == ["/url", "/query", "/body"]
     tool = HttpTool(url="https://x.example/", parameters={"type": "string"})
     assert [pointer for pointer, _ in tool.check(tmp_path)] == ["/parameters"]
+
+
+async def test_a_query_may_hold_a_secret(tool: Any, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parameter named with valueFrom is sent as it is, braces and all, and masked in what comes back."""
+    monkeypatch.setenv("CANARY", "{q} " + TOKEN)
+
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(text=f"{request.query['q']} {request.query['key']}")
+
+    site.handler = echo
+    query = {"q": "{q}", "key": {"valueFrom": {"env": "CANARY"}}}
+    async with tool(spec(f"{site.url}/", "q", query=query)) as live:
+        assert await live.call({"q": "books"}) == "books ***"
+
+
+@pytest.mark.parametrize(
+    ("more", "pointers"),
+    [
+        pytest.param({"headers": {"authorization": "Bearer x"}}, ["/headers/authorization"], id="authorization"),
+        pytest.param(
+            {"headers": {"Cookie": "a=b", "X-Api-Key": "x"}}, ["/headers/Cookie", "/headers/X-Api-Key"], id="two"
+        ),
+        pytest.param({"headers": {"Proxy-Authorization": "x"}}, ["/headers/Proxy-Authorization"], id="proxy"),
+        pytest.param({"headers": {"apikey": {"valueFrom": {"env": "X"}}, "Accept": "text/plain"}}, [], id="fine"),
+        pytest.param({"query": {"apikey": "x", "pageToken": "{q}", "q": "x"}}, ["/query/apikey"], id="query"),
+        pytest.param({"url": "https://x.example/{q}?token=x"}, ["/url"], id="url"),
+        pytest.param({"url": "https://x.example/{q}?token={q}&a=b"}, [], id="url-with-placeholder"),
+    ],
+)
+def test_secrets_in_the_manifest_are_found(more: dict[str, object], pointers: list[str], tmp_path: Path) -> None:
+    """Text where a secret belongs is a problem that says valueFrom and not the text."""
+    found = list(KIND.adapter.validate_python(spec("https://x.example/{q}", "q") | more).check(tmp_path))
+    assert [place for place, *_ in found] == pointers
+    assert all(code == "literal-secret" and "valueFrom" in message for _, message, code in found)

@@ -1,0 +1,67 @@
+"""What a person asks of a task: the same argument and options for `loomd run` and `loomd submit`."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from loomd.amoeba.task import Budget, Expect
+from loomd.api.body import Submission
+from loomd.manifest.quantity import parse_duration
+
+_STDIN = "-"
+
+
+def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """Return the seconds of `30s` or `5m`."""
+    del context, option
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+_OPTIONS = (
+    click.argument("goal", required=False),
+    click.option("--cluster", default="", help="Cluster that takes the task; needed only when there are several."),
+    click.option("--seed", type=int, help="Seed of every random draw of the task; drawn and kept when not given."),
+    click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the task and all its parts."),
+    click.option("--max-cost", type=click.FloatRange(min=0), help="Most US dollars of the task and all its parts."),
+    click.option(
+        "--max-time",
+        metavar="DURATION",
+        callback=_seconds,
+        help="Longest time of the task and all its parts, such as 30s or 5m.",
+    ),
+    click.option("--contains", multiple=True, help="Text that the answer must contain; counts in the evaluation."),
+)
+
+
+def task_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the argument GOAL and the options of a task; the verb gets them as `wanted`, a `Submission`."""
+
+    @functools.wraps(function)
+    def ask(
+        goal: str | None,
+        cluster: str,
+        seed: int | None,
+        max_tokens: int | None,
+        max_cost: float | None,
+        max_time: float | None,
+        contains: tuple[str, ...],
+        **others: Any,
+    ) -> int:
+        text = _read() if goal in {None, _STDIN} else goal
+        budget = Budget(max_tokens, max_cost, max_time)
+        return function(wanted=Submission(text or "", cluster, seed, budget, Expect(contains)), **others)
+
+    for option in reversed(_OPTIONS):
+        ask = option(ask)
+    return ask
+
+
+def _read() -> str:
+    """Read the goal from standard input, with a prompt on a terminal."""
+    return str(click.prompt("What is wanted", err=True)) if sys.stdin.isatty() else sys.stdin.read()

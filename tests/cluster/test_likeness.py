@@ -1,0 +1,53 @@
+"""How well a text fits named texts, with an embedder and without."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loomd.cluster.likeness import Likeness
+from loomd.testing import open_spec
+
+TEXTS = {"maths": "maths. Computes sums and fees", "library": "library. Knows books and opening hours", "none": ""}
+
+
+async def test_words_are_compared_by_their_stems() -> None:
+    """Without an embedder the share of the words that stand in each text counts; endings and case do not."""
+    fits = await Likeness(TEXTS, None).of("Computing OPENING hours: how?")
+    assert fits == {"maths": 1 / 4, "library": 2 / 4, "none": 0.0}
+
+
+@pytest.mark.parametrize("text", ["", "?!", "a b"], ids=["empty", "signs", "short"])
+async def test_a_text_without_words_fits_nothing(text: str) -> None:
+    """Nothing to compare is no likeness, and no division by zero."""
+    assert set((await Likeness(TEXTS, None).of(text)).values()) == {0.0}
+
+
+async def test_nothing_named_is_like_nothing() -> None:
+    """Without named texts there is no likeness, and the embedder is not asked."""
+    assert await Likeness({}, None).of("anything") == {}
+
+
+class Counting:
+    """An embedder around a real one that remembers which texts it was given."""
+
+    def __init__(self, inner: Any) -> None:
+        self.asked: list[list[str]] = []
+        self._inner = inner
+
+    async def embed(self, texts: Any) -> Any:
+        """Embed, and remember."""
+        self.asked.append(list(texts))
+        return await self._inner.embed(texts)
+
+
+async def test_an_embedder_is_asked_once_for_the_named_texts(tmp_path: Path) -> None:
+    """The text that says the same fits best, from 0 to 1, and named texts are embedded only once."""
+    async with open_spec("Embedder", {"type": "hash"}, tmp_path) as inner:
+        embedder = Counting(inner)
+        likeness = Likeness({name: text for name, text in TEXTS.items() if text}, embedder)
+        fits = await likeness.of("Knows books and opening hours")
+        await likeness.of("sums")
+    assert max(fits, key=lambda name: fits[name]) == "library"
+    assert all(0.0 <= fit <= 1.0001 for fit in fits.values())
+    assert [len(texts) for texts in embedder.asked] == [2, 1, 1]
