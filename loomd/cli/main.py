@@ -133,9 +133,10 @@ def _explain(error: BaseException) -> int:
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return _say(f"error: {where}{error.strerror or error}", 2)
-    if os.environ.get("LOOMD_DEBUG"):
-        traceback.print_exception(error)
-    return _say(f"internal error: {type(error).__name__}: {error} (LOOMD_DEBUG=1 shows where)", 70)
+        case _:
+            if os.environ.get("LOOMD_DEBUG"):
+                traceback.print_exception(error)
+            return _say(f"internal error: {type(error).__name__}: {error} (LOOMD_DEBUG=1 shows where)", 70)
 
 
 def _say(text: str, code: int) -> int:

@@ -93,6 +93,7 @@ class LocalEngine:
             record = await self._services.store.get_task(task)
             if record is not None:
                 cancelled = Result(_task(record.body), "Cancelled", error="cancelled")
+                _announce(self._scope(cancelled.task), cancelled)
                 await self._services.store.put_task(_record(cancelled.task, "Cancelled", _encode(cancelled)))
 
     async def resume(self) -> list[str]:
@@ -145,7 +146,7 @@ class LocalEngine:
 
     async def _finish(self, task: Task, topology: Topology, *, resumed: bool) -> Result:
         """Run a task through its cluster and store what became of it, whatever that is."""
-        scope = Scope(self._services.bus, task.id, task.parent, task.namespace, task.revision)
+        scope = self._scope(task)
         recorded = await self._journal.checkpoints(task.id) if resumed else {}
         if not recorded:
             scope.emit(TaskStarted(task.goal, task.cluster), key="started")
@@ -172,6 +173,9 @@ class LocalEngine:
             return _result(record.result)
         await self._services.store.put_task(_record(task, "Running"))
         return await self._finish(task, topology, resumed=resumed)
+
+    def _scope(self, task: Task) -> Scope:
+        return Scope(self._services.bus, task.id, task.parent, task.namespace, task.revision)
 
     def _is_cancelled(self, task: Task) -> bool:
         return any(task.id == root or task.id.startswith(f"{root}.") for root in self._cancelled)

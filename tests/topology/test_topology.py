@@ -1,7 +1,7 @@
 """Topologies share what did not change, close what nobody holds, and survive what does not close."""
 
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -45,10 +45,10 @@ def snapshot(**things: Thing) -> Snapshot:
 
 
 @pytest.fixture(autouse=True)
-def closed() -> Iterator[list[str]]:
-    """Yield the names of what was closed, in order."""
+def closed() -> list[str]:
+    """Return the names of what was closed, in order."""
     CLOSED.clear()
-    yield CLOSED
+    return CLOSED
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""A task on a terminal and in a pipe: standard output holds the answer, once."""
+
+import sys
+
+import pytest
+
+from loomd.agents.work import Citation, Outcome
+from loomd.amoeba.task import Executed, Result, Task
+from loomd.cli.show import Show
+from loomd.events.bus import Bus, Scope
+from loomd.events.event import ModelCalled, ModelDelta, TaskStarted, ToolCompleted
+from loomd.messages import Usage
+from loomd.testing import VirtualClock
+
+CALLED = ModelCalled("m", Usage(), 0.0, 0.0)
+
+
+def ended(text: str) -> Result:
+    """Return the result of a task with this answer."""
+    outcome = Outcome(text, "completed", citations=(Citation(1, "a.md:1-2"),))
+    return Result(Task("t1", "g"), "Succeeded", executed=Executed(outcome))
+
+
+def watch(show: Show) -> None:
+    """Show a task that calls a tool, has a part, and answers."""
+    bus = Bus(VirtualClock())
+    bus.subscribe(show.hear)
+    scope = Scope(bus, "t1")
+    scope.emit(TaskStarted("g", "team"))
+    for fact in (ModelDelta("Let me see"), CALLED, ToolCompleted("look", "c1", "seen", 0.0)):
+        scope.emit(fact)
+    Scope(bus, "t1.1", "t1").emit(ModelDelta("of a part"))
+    for fact in (ModelDelta("It is "), ModelDelta("42 [1]."), CALLED):
+        scope.emit(fact)
+
+
+@pytest.mark.parametrize("quiet", [False, True], ids=["shown", "quiet"])
+def test_a_pipe_gets_the_answer_alone(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither pieces nor what a model said before it called a tool are on standard output."""
+    show = Show(quiet=quiet)
+    watch(show)
+    assert capsys.readouterr().out == ""
+    assert show.finish(ended("It is 42 [1].")) == 0
+    assert capsys.readouterr().out == "It is 42 [1].\n\nSources\n  [1] a.md:1-2\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "again"), [("It is 42 [1].", ""), ("Merged.", "Merged.\n")], ids=["streamed", "another"]
+)
+def test_a_terminal_streams_and_repeats_nothing(
+    answer: str, again: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal the text comes in pieces, interim text on a line of its own; another answer is printed whole."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show = Show()
+    watch(show)
+    show.finish(ended(answer))
+    said = capsys.readouterr()
+    assert said.out == f"Let me see\nIt is 42 [1].\n{again}\nSources\n  [1] a.md:1-2\n"
+    assert "look -> seen" in said.err
+
+
+def test_a_failure_is_said_beside_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without an answer nothing is on standard output, and the exit code is 1."""
+    assert Show().finish(Result(Task("t1", "g"), "Failed", error="no model")) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "error: no model\n")
