@@ -4,6 +4,7 @@ SHELL  := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+override Q := $(value Q)
 export Q
 
 .DEFAULT_GOAL := help

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar, cast
 
 from loomd.clock import Clock
-from loomd.errors import NotFound
+from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Bus
 from loomd.manifest.object import Object, Ref, Snapshot
 from loomd.store.base import Store
@@ -169,11 +169,22 @@ async def open_topology(snapshot: Snapshot, services: Services, previous: Topolo
 async def _open(item: Object, services: Services, topology: Topology, key: str) -> _Live:
     async with AsyncExitStack() as stack:
         spec = cast("Openable", item.spec)
-        value = await stack.enter_async_context(
-            spec.open(Parts(item, services, topology.live, topology.snapshot.objects))
-        )
+        try:
+            value = await stack.enter_async_context(
+                spec.open(Parts(item, services, topology.live, topology.snapshot.objects))
+            )
+        except LoomdError as error:
+            _place(error, item)
+            raise
         return _Live(value, stack.pop_all(), key)
     raise AssertionError("unreachable")  # the stack never swallows an error
+
+
+def _place(error: LoomdError, item: Object) -> None:
+    """Put in front of an error's message where the object stands and which it is."""
+    text = str(error)
+    named = text if text.startswith(str(item.ref)) else f"{item.ref}: {text}"
+    error.args = (f"{item.position}: {named}", *error.args[1:])
 
 
 async def _release(ref: Ref, thing: _Live) -> None:

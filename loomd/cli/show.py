@@ -144,13 +144,18 @@ def _(fact: facts.KnowledgeSearched) -> Line:
 
 
 @describe.register
+def _(fact: facts.DocumentSkipped) -> Line:
+    return Line("skipped", f"{fact.path} of {fact.knowledge} {fact.reason}", "yellow")
+
+
+@describe.register
 def _(fact: facts.ToolCompleted) -> Line:
     return Line("", f"{fact.tool} -> {_short(fact.result)}", "bright_black")
 
 
 @describe.register
 def _(fact: facts.ToolErred) -> Line:
-    return Line("", f"{fact.tool} failed: {_short(fact.error)}", "yellow")
+    return Line("", f"{fact.tool} failed: {fact.error}", "yellow")
 
 
 @describe.register

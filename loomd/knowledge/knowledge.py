@@ -5,6 +5,7 @@ waits for either. Fits what agents expect of a knowledge base by shape.
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 BATCH = 256
 """Chunks that are embedded at once, and at least so many are written in one transaction."""
+
+
+_log = logging.getLogger("loomd.knowledge")
 
 
 class KnowledgeBase:
@@ -116,6 +120,7 @@ class KnowledgeBase:
         self.unreadable = tuple(survey.unreadable)
         for item in survey.unreadable:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
+            _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
     async def _update(self, survey: Survey) -> int:
         keys = [key for document in survey.changed for key, _ in document.chunks]

@@ -39,10 +39,12 @@ def models_dir() -> Path:
 
 
 def has_marker(path: Path, size: int, sha256: str) -> bool:
-    """Return whether a file has the right size and was once found to have the right hash."""
+    """Return whether a file has the right size and was found right after its last change."""
     try:
-        return path.stat().st_size == size and _marker(path).read_text(encoding="ascii").split()[:1] == [sha256]
-    except (FileNotFoundError, NotADirectoryError):
+        seen, marker = path.stat(), _marker(path)
+        known = marker.read_text(encoding="ascii").split()[:1] == [sha256]
+        return seen.st_size == size and known and seen.st_mtime_ns <= marker.stat().st_mtime_ns
+    except (OSError, UnicodeDecodeError):
         return False
 
 

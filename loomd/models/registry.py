@@ -140,7 +140,7 @@ def locate(name: str, folder: Path | None = None) -> Path:
     place = folder or models_dir()
     model = find(name, place)
     if not is_here(place, model):
-        raise NotFound(f"model {name!r} is not in {place}; run: loomd models pull {name}")
+        raise NotFound(f"model {name!r} is not in {place}, or was changed there; run: loomd models pull {name}")
     return path_of(place, model, model.files[0])
 
 

@@ -209,7 +209,8 @@ class LocalModel:
             turn = sum(message.role == "assistant" for message in request.messages)
             call = ToolCall(f"call-{turn}-0", str(step["tool"]), dict(step.get("args") or {}))
             return Reply("", (call,), usage, "tool_calls", self.name)
-        return Reply(prompt.finish(step), (), usage, "stop", self.name)
+        full = isinstance(answer := step.get("answer"), str) and len(answer) >= self._limits.answer
+        return Reply(prompt.finish(step), (), usage, "length" if full else "stop", self.name)
 
 
 class _FormatFault(Exception):

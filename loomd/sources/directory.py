@@ -96,9 +96,11 @@ class DirectorySource:
             await self._target.apply(self.name, files)
         except Temporary as error:  # the target has reported it; the next rescan tries again
             _log.warning("%s: %s", self.name, error)
-        except Exception as error:  # reported by the target; the same bytes would fail again
+        except Problems as error:  # reported by the target; the same bytes would fail again
             self._seen = digest
-            _log.error("%s: refused, the old revision serves on:\n%s", self.name, error)
+            self._log_refusal(error)
+        except Exception as error:  # reported by the target; a key, a model or a file may come, so it is tried again
+            self._log_refusal(error)
         else:
             self._seen = digest
             self._reported = ""
@@ -115,10 +117,17 @@ class DirectorySource:
 
     def _report(self, error: LoomdError) -> None:
         self._seen = ""
-        if str(error) != self._reported:
-            self._reported = str(error)
-            _log.error("%s: refused, the old revision serves on:\n%s", self.name, error)
+        if self._log_refusal(error):
             self._target.reject(self.name, error)
+
+    def _log_refusal(self, error: Exception) -> bool:
+        """Say why the folder is refused, once for each reason; return whether it was said."""
+        if str(error) == self._reported:
+            return False
+        self._reported = str(error)
+        serves = "what it held before serves on" if self._target.files(self.name) else "nothing of it serves yet"
+        _log.error("%s: refused, %s; it is read again every %g s:\n%s", self.name, serves, self._every, error)
+        return True
 
     async def _watch(self) -> None:
         try:

@@ -156,6 +156,17 @@ def test_rules_quality(outcome: Outcome, expect: Expect, low: float, high: float
     assert low <= evaluated.quality <= high, evaluated
 
 
+@pytest.mark.parametrize(
+    ("grounding", "worth"),
+    [pytest.param(0.25, 0.0, id="unfounded"), pytest.param(0.45, 0.5, id="half"), pytest.param(0.7, 1.0, id="founded")],
+)
+def test_rules_grounding(grounding: float, worth: float) -> None:
+    """A citation whose passage does not hold the answer's words is worth nothing."""
+    evaluated = Rules().evaluate(TASK, Executed(msgspec.structs.replace(GOOD, grounding=grounding), "a"))
+    (line,) = [line for line in evaluated.evidence if "words stand in them" in line]
+    assert float(line.rpartition(" ")[2]) == pytest.approx(worth)
+
+
 def test_rules_reward_falls_with_cost_time_and_failures() -> None:
     """Efficiency and reliability are measured, not assumed."""
     cheap = Rules().evaluate(TASK, Executed(GOOD, "a"))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loomd.errors import Permanent
+from loomd.errors import Unauthorized
+from loomd.manifest.problem import Position, Problem, Problems
 from loomd.manifest.source import SourceFile
 from loomd.sources.directory import DirectorySource
 
@@ -32,7 +33,7 @@ class Kept:
         """Serve files, unless one says that it is broken."""
         self.delivered += 1
         if any(b"broken" in file.data for file in files):
-            error = Permanent("broken")
+            error = Problems([Problem(Position("a.yaml"), "broken", "broken")])
             self.reject(source, error)
             await self._tell()
             raise error
@@ -102,6 +103,22 @@ async def test_a_recreated_folder_is_heard_again(folder: Path) -> None:
         await kept.until({"a.yaml": b"a: 6"})
 
 
+async def test_what_cannot_be_opened_is_tried_again(folder: Path) -> None:
+    """A key or a model may come without any change of the manifests; the reason is logged once."""
+
+    class Locked(Kept):
+        async def apply(self, source: str, files: Sequence[SourceFile]) -> None:
+            del source, files
+            self.delivered += 1
+            raise Unauthorized("no key")
+
+    locked = Locked()
+    source = DirectorySource(folder, locked)
+    await source.scan()
+    await source.scan()
+    assert locked.delivered == 2
+
+
 async def test_the_same_content_is_delivered_once(folder: Path) -> None:
     """A scan that finds the same bytes delivers nothing, good or refused."""
     kept = Kept()
@@ -113,7 +130,7 @@ async def test_the_same_content_is_delivered_once(folder: Path) -> None:
     await source.scan()
     await source.scan()
     assert kept.delivered == 2
-    assert kept.rejected == ["broken"]
+    assert kept.rejected == ["a.yaml: broken [broken]"]
     source.poke()
     await source.scan()
     assert kept.delivered == 3

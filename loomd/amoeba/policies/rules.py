@@ -40,8 +40,10 @@ class Rules(EvaluatePolicy):
     type: Literal["rules"] = "rules"
     weights: RewardWeights = Field(default_factory=RewardWeights)
     """Share of each part in the reward."""
-    grounding: Share = 0.5
+    grounding: Share = 0.6
     """Share of the answer's content words that must stand in the cited passages for full marks."""
+    ungrounded: Share = 0.3
+    """Share of them below which the citation is worth nothing; between the two its worth grows evenly."""
     reference_tokens: int = Field(default=16_000, ge=1)
     """Tokens at which the token half of efficiency reaches 0."""
     reference_time: Duration = 120.0
@@ -75,7 +77,8 @@ class Rules(EvaluatePolicy):
         if outcome.offered or expect.cites:
             checks.append((f"it cites {len(outcome.citations)} passages", float(bool(outcome.citations))))
         if outcome.citations:
-            score = min(1.0, outcome.grounding / self.grounding) if self.grounding else 1.0
+            span = max(self.grounding - self.ungrounded, 1e-9)
+            score = min(1.0, max(0.0, (outcome.grounding - self.ungrounded) / span))
             checks.append((f"{outcome.grounding:.0%} of its words stand in them", score))
         if outcome.unknown_citations:
             checks.append((f"it cites {len(outcome.unknown_citations)} passages that do not exist", 0.0))
