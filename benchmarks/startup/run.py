@@ -51,6 +51,7 @@ for folder in "providers", "embedders", "tools", "interceptors", "amoeba.policie
 IMPORTS = {
     "import pydantic": "from pydantic import BaseModel",
     "import loomd": "import loomd",
+    "import all kinds": "from loomd.manifest.kind import find_kinds; find_kinds()",
     "import for validate": ALL,
 }
 
