@@ -20,7 +20,7 @@ ifeq ($(strip $(Q)),)
 	@echo
 	@$(BIN)/loomd run examples/01-quickstart "Do dictionaries keep the insertion order of their keys?"
 	@echo
-	@echo 'Ask your own:  make demo Q="How does nonlocal differ from global?"'
+	@echo 'Ask your own:  make demo Q="How do I leave a loop early?"'
 else
 	@$(BIN)/loomd run examples/01-quickstart "$$Q"
 endif
