@@ -18,7 +18,7 @@ demo: $(VENV)/run.ok models  ## Answer questions from real documents with the em
 ifeq ($(strip $(Q)),)
 	@$(BIN)/loomd run examples/01-quickstart "What does the lambda expression create?"
 	@echo
-	@$(BIN)/loomd run examples/01-quickstart "Do dictionaries keep the insertion order of their keys?"
+	@$(BIN)/loomd run examples/01-quickstart "What is the empty tuple written as?"
 	@echo
 	@echo 'Ask your own:  make demo Q="How do I leave a loop early?"'
 else
