@@ -3,7 +3,8 @@
     LoomdError
     |-- Permanent                  the same call will fail again: change something first
     |   |-- NotFound               no such object, task, model or file
-    |   |-- Conflict               the state moved, or somebody else holds it
+    |   |-- Conflict               somebody else holds it, or it changed since it was read
+    |   |-- Stale                  another revision serves than the one that the caller has seen
     |   |-- Unauthorized           a key is missing, wrong or without permission
     |   |-- QuotaExceeded          the account has no money or quota left
     |   |-- BadReply               the other side answered with something unusable
@@ -11,10 +12,12 @@
     |   |-- Damaged                stored data does not match its checksum
     |   |-- RecordFailed           the record of a task could not be written; the task stays unfinished
     |   |-- Diverged               a resumed task does something else than was recorded
+    |   |-- Uncertain              a call was begun before an interruption; whether it had its effect is unknown
     |   `-- Problems               manifests are not valid (`loomd.manifest.problem`)
     `-- Temporary                  the same call may work later, after `retry_after` seconds when known
         |-- Unreachable            no connection, no name, reset, time-out
-        `-- Overloaded             rate limit or a busy service
+        `-- Overloaded             a busy service
+            `-- RateLimited        too many calls or tokens for now
 
 Every message names the object, the field or file, and the next act. Secrets never appear in one.
 """
@@ -34,6 +37,10 @@ class NotFound(Permanent):
 
 class Conflict(Permanent):
     """The state is not what the caller believed, or another process holds it."""
+
+
+class Stale(Permanent):
+    """Another revision serves than the one that the caller has seen."""
 
 
 class Unauthorized(Permanent):
@@ -57,11 +64,31 @@ class Damaged(Permanent):
 
 
 class RecordFailed(Permanent):
-    """The record of a task could not be written; the task stays unfinished and goes on later."""
+    """The record of a task could not be written; the task stays unfinished and goes on later.
+
+    Attributes:
+        retry_after: seconds after which it may be written; None when somebody must act first.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Diverged(Permanent):
     """A resumed task does something else than what was recorded of it."""
+
+
+class Uncertain(Permanent):
+    """A call was begun before an interruption and its end is not recorded: it may have had its effect.
+
+    Attributes:
+        step: key of the step that was begun, where it is known.
+    """
+
+    def __init__(self, message: str, step: str = "") -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class Temporary(LoomdError):
@@ -82,3 +109,7 @@ class Unreachable(Temporary):
 
 class Overloaded(Temporary):
     """The service is there and asks to come back later."""
+
+
+class RateLimited(Overloaded):
+    """Too many calls or tokens in a while: the service, or a declared rate, asks for fewer."""

@@ -4,7 +4,6 @@ The schema goes first because it is the published contract; the types follow bec
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,19 +11,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from loomd.manifest.kind import API_VERSION, Kind, RefTo
+from loomd.manifest.claim import claimed
+from loomd.manifest.envelope import check_envelope, deprecated, in_old_words, in_todays_form
+from loomd.manifest.kind import API_VERSION, Kind, RefTo, Spec
 from loomd.manifest.marks import Marked, find_marked, find_marked_text
 from loomd.manifest.object import Metadata, Object, Ref
-from loomd.manifest.places import Document, escape
+from loomd.manifest.places import Document
 from loomd.manifest.problem import Problem
-from loomd.manifest.refusal import MAX_REFUSALS, Refusal, explain
+from loomd.manifest.refusal import MAX_REFUSALS, NOTHING_SET, Refusal, explain, instead
 from loomd.manifest.schema import JsonSchema, schema_of
+from loomd.manifest.selector import SelectorOf
 from loomd.manifest.template import Template, check_template
-from loomd.manifest.wording import did_you_mean, dotted, got, is_secret, listed
-
-_AT_KEY = frozenset(("unknown-field", "missing-field"))
+from loomd.manifest.version import Moved
+from loomd.manifest.wording import dotted, escape, got, is_secret, one_line, read_sentence
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Converted:
         object: the typed object, or None when it is not valid.
         refs: (JSON pointer, target) of its references, also when it is not valid.
         problems: what is wrong with it.
+        warnings: what is not wrong and should be looked at.
+        specs: its specs that name files.
+        selectors: those in it.
     """
 
     ref: Ref | None
@@ -44,34 +49,46 @@ class Converted:
     object: Object | None = None
     refs: tuple[tuple[str, Ref], ...] = ()
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    specs: tuple[Marked, ...] = ()
+    selectors: tuple[Marked, ...] = ()
 
 
-def convert(document: Document, kinds: Mapping[str, Kind], root: Path) -> Converted:
+def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str = "") -> Converted:
     """Return the typed object of a document, or everything that is wrong with it.
 
     Args:
         document: what was read.
         kinds: the kinds that exist, by name.
         root: folder that relative paths in the spec start from.
+        base: what tells this root from another, see `Object.base`; by default the root itself.
     """
-    value = document.value
-    claimed = _claimed(value)
-    refusals = list(_check_envelope(value, kinds))
-    if refusals:
-        return Converted(claimed, document, problems=_problems(document, claimed, refusals))
-    kind = kinds[value["kind"]]
+    claims = claimed(document.value)
+    refusals, kind, version = check_envelope(document.value, kinds)
+    if kind is None:
+        return Converted(claims, document, problems=problems_of(document, claims, refusals))
+    warnings: tuple[Problem, ...] = ()
+    if version is not None:
+        past, refusals = in_todays_form(document, version)
+        warnings = (deprecated(document, claims, version, past.moved),)
+        document = past.document
+    value: Any = document.value
+    value = {**value, "apiVersion": API_VERSION} if refusals else value  # a wrong one hides nothing below it
     schema = _compiled(kind.name, id(kind.spec), kind)[0]
     if not accepts(kind, value):
-        refusals = list(explain(schema, value))
+        refusals += in_old_words(explain(schema, value), version)
     metadata, spec, more = _typed(kind, value)
     refusals = _merge(refusals, more)
     if refusals or metadata is None:
-        refs, wrong = _follow(find_marked_text(value, schema, schema), claimed, document)
-        return Converted(claimed, document, None, refs, _problems(document, claimed, _merge(refusals, wrong)))
+        refs, wrong = _follow(find_marked_text(value, schema, schema), claims, document)
+        problems = problems_of(document, claims, _merge(refusals, wrong))
+        return Converted(claims, document, None, refs, problems, warnings)
     ref = Ref(kind.name, metadata.name, metadata.namespace)
-    refs, wrong = _follow(find_marked(spec, "/spec"), ref, document)
+    marks = list(find_marked(spec, "/spec"))
+    selectors = tuple(one for one in marks if isinstance(one.marker, SelectorOf))
+    refs, wrong = _follow(marks, ref, document)
     if wrong:
-        return Converted(ref, document, None, refs, _problems(document, ref, wrong))
+        return Converted(ref, document, None, refs, problems_of(document, ref, wrong), warnings)
     found = Object(
         ref=ref,
         metadata=metadata,
@@ -82,8 +99,16 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path) -> Conver
         places=document.places,
         refs=refs,
         digest=_digest(kind, ref, spec),
+        base=base or str(root),
+        selects=frozenset(one.pointer for one in selectors),
     )
-    return Converted(ref, document, found, refs)
+    specs = tuple(one for one in marks if _names_files(one))
+    return Converted(ref, document, found, refs, (), warnings, specs, selectors)
+
+
+def _names_files(marked: Marked) -> bool:
+    spec = type(marked.value)
+    return marked.marker is None and (spec.check is not Spec.check or spec.reads is not Spec.reads)
 
 
 def accepts(kind: Kind, value: Any) -> bool:
@@ -94,39 +119,6 @@ def accepts(kind: Kind, value: Any) -> bool:
 def types_accept(kind: Kind, value: Any) -> bool:
     """Return whether the types of a kind accept the metadata and the spec of a decoded document."""
     return not _typed(kind, value)[2]
-
-
-def _claimed(value: Any) -> Ref | None:
-    """Return the name that a document claims, as far as it can be told."""
-    if not isinstance(value, dict):
-        return None
-    metadata = value.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(value.get("kind"), str):
-        return None
-    name, namespace = metadata.get("name"), metadata.get("namespace", "default")
-    return Ref(value["kind"], name, namespace) if isinstance(name, str) and isinstance(namespace, str) else None
-
-
-def _check_envelope(value: Any, kinds: Mapping[str, Kind]) -> Iterator[Refusal]:
-    """Yield what keeps the kind's schema from being chosen."""
-    if not isinstance(value, dict):
-        yield Refusal(
-            "", "wrong-type", f"expected a mapping with apiVersion, kind, metadata, spec, got {got(value, '')}"
-        )
-        return
-    version, kind = value.get("apiVersion"), value.get("kind")
-    if version != API_VERSION:
-        code = "unknown-api-version" if "apiVersion" in value else "missing-field"
-        text = (
-            f"expected {API_VERSION}, got {got(version, '')}" if "apiVersion" in value else "required field is missing"
-        )
-        yield Refusal("/apiVersion", code, text, f"write apiVersion: {API_VERSION}")
-    if "kind" not in value:
-        yield Refusal("/kind", "missing-field", "required field is missing", f"one of {listed(kinds)}")
-    elif not isinstance(kind, str):
-        yield Refusal("/kind", "wrong-type", f"expected text, got {got(kind, '')}", f"one of {listed(kinds)}")
-    elif kind not in kinds:
-        yield Refusal("/kind", "unknown-kind", f"no such kind: {got(kind, '')}", did_you_mean(kind, kinds, "one of"))
 
 
 @cache
@@ -166,7 +158,13 @@ def _refusals(error: ValidationError, value: Any, base: str) -> Iterator[Refusal
         message = message[:1].lower() + message[1:]
         if is_secret(pointer) and _quotes(message, detail["input"]):
             message = "the value is not accepted"
-        yield Refusal(pointer, code, message)
+        expected = _EXPECTED.get(detail["type"], "")
+        found = "nothing" if code == "missing-field" else got(detail["input"], pointer)
+        if expected:
+            yield instead(pointer, code, expected, found)
+        else:
+            plain = not isinstance(detail["input"], dict | list)
+            yield Refusal(pointer, code, *read_sentence(message, found if plain else ""))
 
 
 def _quotes(message: str, value: Any) -> bool:
@@ -194,14 +192,26 @@ _CODES = {
     **{f"{name}_type": "wrong-type" for name in ("string", "int", "float", "bool", "list", "dict", "model", "none")},
 }
 
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+
 
 def _pointer(loc: tuple[int | str, ...], value: Any, missing: bool) -> str:
     """Return a pydantic location as a JSON pointer; the names of union members in it are no places."""
     pointer = ""
     for index, part in enumerate(loc):
-        known: Any = dict(enumerate(value)) if isinstance(value, list) else value
-        if isinstance(known, dict) and part in known:
-            value = known[part]
+        known: Any = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+        if part in known:
+            inside: Any = value
+            value = inside[part]
         elif not (missing and index == len(loc) - 1):
             continue
         pointer += f"/{escape(str(part))}"
@@ -210,11 +220,11 @@ def _pointer(loc: tuple[int | str, ...], value: Any, missing: bool) -> str:
 
 def _merge(first: list[Refusal], more: list[Refusal]) -> list[Refusal]:
     """Return all refusals, one per place: what the types say of a place that the schema named is the same thing."""
-    kept: dict[tuple[str, str], Refusal] = {(one.pointer, one.code): one for one in first}
+    kept = {(one.pointer, one.code, one.place): one for one in first}
     named = [one.pointer for one in first]
     for one in more:
         if not any(_touch(one.pointer, pointer) for pointer in named):
-            kept.setdefault((one.pointer, one.code), one)
+            kept.setdefault((one.pointer, one.code, one.place), one)
     return list(kept.values())
 
 
@@ -233,31 +243,52 @@ def _follow(
         if isinstance(marked.marker, RefTo):
             refs.append((marked.pointer, Ref(marked.marker.kind, marked.value, namespace)))
         elif isinstance(marked.marker, Template) and marked.pointer in document.places:
-            wrong = check_template(marked.value, marked.marker.variables)
-            if wrong:
-                refusals.append(Refusal(marked.pointer, "bad-template", wrong))
+            for one in check_template(marked.value, marked.marker.variables):
+                place = (one.line, one.column) if one.line else None
+                said = (one.message, one.hint, one.expected, one.got)
+                refusals.append(Refusal(marked.pointer, "bad-template", *said, place))
     return tuple(refs), refusals
 
 
 def _digest(kind: Kind, ref: Ref, spec: Any) -> str:
     full = kind.adapter.dump_python(spec, mode="json", by_alias=True)
-    text = json.dumps([ref.kind, ref.name, ref.namespace, full], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    text = msgspec.json.encode([ref.kind, ref.name, ref.namespace, full], order="deterministic")
+    return hashlib.sha256(text).hexdigest()
 
 
-def _problems(document: Document, ref: Ref | None, refusals: Iterable[Refusal]) -> tuple[Problem, ...]:
+def problems_of(document: Document, ref: Ref | None, refusals: Iterable[Refusal]) -> tuple[Problem, ...]:
+    """Return refusals of a document as problems with their places in its file.
+
+    Args:
+        document: what was read.
+        ref: the name that it claims.
+        refusals: what is wrong with it, by the pointers of today.
+    """
     return tuple(_problem(document, ref, one) for one in refusals)
 
 
 def _problem(document: Document, ref: Ref | None, refusal: Refusal) -> Problem:
-    owner = f"{ref} " if ref else ""
-    field = dotted(refusal.pointer)
+    name = str(ref or "")
+    owner = f"{name} " if name else ""
+    written = document.places.written(refusal.pointer) if isinstance(document.places, Moved) else refusal.pointer
+    field = one_line(dotted(written))
     parent = refusal.pointer.rpartition("/")[0]
-    if refusal.code not in _AT_KEY:
-        position = document.where(refusal.pointer)
-    elif refusal.code == "missing-field":
+    if refusal.code == "missing-field":
         position = document.where_key(parent)
-    else:
+    elif refusal.code == "unknown-field" or refusal.got == NOTHING_SET:
         position = document.where_key(refusal.pointer)
+    elif refusal.place is not None:
+        position = document.where_inside(refusal.pointer, *refusal.place)
+    else:
+        position = document.where(refusal.pointer)
     message = f"{owner}{field}: {refusal.message}" if owner or field else refusal.message
-    return Problem(position, refusal.code, message, refusal.pointer, refusal.hint)
+    return Problem(
+        position,
+        refusal.code,
+        message,
+        written,
+        refusal.hint,
+        object=name,
+        expected=refusal.expected,
+        got=refusal.got,
+    )

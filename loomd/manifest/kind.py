@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
+
+from loomd.manifest.version import OldVersion
 
 API_VERSION = "loomd.dev/v1"
+
+ReloadClass = Literal["immediate", "new-tasks", "restart"]
+"""When a changed field takes effect: at once and on running tasks too, on tasks that start later, or at a restart."""
 
 
 class Spec(BaseModel):
@@ -45,13 +51,14 @@ class Spec(BaseModel):
         """Yield what is wrong with the files and folders that this spec names; by default nothing.
 
         Called by validation after the types are right, so it must be quick and free of SDKs; it never changes a file.
+        For a spec that reads nothing it is called once: what it says depends on the spec alone.
 
         Args:
             root: folder that relative paths start from and may not leave.
 
         Yields:
             a JSON pointer relative to this spec in the names of the manifest (`/file`, `/sources/0/path`), one
-            sentence that says what was expected and what was found, and the problem's code when it is not `bad-file`.
+            sentence `expected A, got B: next act`, and the problem's code when it is not `bad-file`.
         """
         del root
         yield from ()
@@ -67,19 +74,78 @@ class Spec(BaseModel):
         del root
         yield from ()
 
+    def means(self, old: Self) -> Iterator[str]:
+        """Yield what a change from another spec of the same type means beyond the fields that differ.
+
+        For a plan that people read: one clause each, for example `its index is built anew`. Pure and quick.
+
+        Args:
+            old: the spec that serves now.
+        """
+        del old
+        yield from ()
+
+    def behaviour(self) -> "Behaviour | None":
+        """Return what of this spec decides how the object behaves, for kinds whose behaviour is scored; else None."""
+        return None
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What decides how an object behaves; learned scores belong to its digest.
+
+    Attributes:
+        said: the fields of the spec that count, as JSON values.
+        used: kind and name of the objects whose own digests count.
+    """
+
+    said: Mapping[str, object]
+    used: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Marks a field whose change takes effect at another time than `new-tasks`, the default of every field."""
+
+    when: ReloadClass
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Set `x-loomd-reload` in the field's JSON Schema."""
+        return {**handler(core_schema), "x-loomd-reload": self.when}
+
 
 @dataclass(frozen=True)
 class RefTo:
-    """Marks a string field as the name of an object of another kind in the same namespace."""
+    """Marks a string field as the name of an object of another kind in the same namespace.
+
+    A manifest may also write `{kind: Provider, name: openai}`; the value of the field is the name either way.
+    """
 
     kind: str
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take the name out of a mapping of kind and name."""
+        return core_schema.no_info_before_validator_function(self._name, handler(source))
+
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
-        """Add `x-loomd-ref` to the field's JSON Schema."""
-        return {**handler(core_schema), "x-loomd-ref": self.kind}
+        """Add `x-loomd-ref` and the second form to the field's JSON Schema."""
+        fields = {
+            "kind": {"description": "Kind of the object that is meant.", "type": "string", "const": self.kind},
+            "name": {"description": "Its name.", "type": "string", "minLength": 1, "examples": [self.kind.lower()]},
+        }
+        both = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+        return {"x-loomd-ref": self.kind, "anyOf": [handler(core_schema), both]}
+
+    def _name(self, value: object) -> object:
+        """Return the name in `{kind, name}`, and anything else as it is: the type of the field judges it."""
+        if not isinstance(value, dict):
+            return value
+        if value.keys() != {"kind", "name"} or value["kind"] != self.kind or not value["name"]:
+            raise ValueError(f"expected a name, or a mapping with kind {self.kind} and a name")
+        return value["name"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """One kind of document.
 
@@ -90,6 +156,7 @@ class Kind:
         summary: one sentence for `loomd explain`.
         implicit: makes the spec of an object named `default` for a namespace that declares none of this kind, from
             the names of its objects by kind; returns None when there is nothing to make one from.
+        versions: older forms of this kind that are still read.
     """
 
     name: str
@@ -97,6 +164,7 @@ class Kind:
     spec: Any
     summary: str
     implicit: Callable[[Mapping[str, Sequence[str]]], dict[str, object] | None] | None = None
+    versions: tuple[OldVersion, ...] = ()
 
     @property
     def adapter(self) -> TypeAdapter[Any]:

@@ -4,177 +4,164 @@ A `Loader` remembers what became of each file, so that looking again at a thousa
 nothing. Called by the command line and by `reconcile`.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from loomd.clock import Clock, SystemClock
+from loomd.manifest.claim import claimed
 from loomd.manifest.convert import Converted, convert
 from loomd.manifest.document import read_documents
-from loomd.manifest.graph import Link, find_dangling, find_duplicates, in_order
-from loomd.manifest.kind import API_VERSION, Kind, Spec, find_kinds
-from loomd.manifest.marks import find_marked
-from loomd.manifest.object import Object, Ref, Snapshot
-from loomd.manifest.places import Document
-from loomd.manifest.problem import Position, Problem, Problems
+from loomd.manifest.files import Files
+from loomd.manifest.kind import Kind, find_kinds
+from loomd.manifest.object import Ref, Snapshot
+from loomd.manifest.problem import Position, Problem
+from loomd.manifest.resolve import Resolver
 from loomd.manifest.source import SourceFile
-from loomd.manifest.wording import dotted
-
-IMPLICIT = "(implicit)"
-"""File name in the position of an object that no file declares."""
 
 MAX_PROBLEMS = 100
 """Most problems told of one file; whoever has more has one."""
 
 
-def load(files: Sequence[SourceFile], kinds: Mapping[str, Kind] | None = None) -> Snapshot:
+def load(files: Sequence[SourceFile], kinds: Mapping[str, Kind] | None = None, pending: bool = False) -> Snapshot:
     """Return the snapshot of manifest files.
 
     Args:
         files: what was read.
         kinds: the kinds that exist, by name; by default those of loomd.
+        pending: see `Loader.load`.
 
     Raises:
         Problems: the files are not valid; all that is wrong with all of them.
     """
-    return Loader(kinds).load(files)
+    return Loader(kinds).load(files, pending)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What became of a file."""
+    """What became of a file below a root whose links are resolved."""
 
     source: SourceFile
+    root: Path
     documents: tuple[Converted, ...]
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True)
+class _Done:
+    """A load that succeeded, and all that it depended on."""
+
+    reads: tuple[_Read, ...]
+    pending: bool
+    digests: Mapping[Ref, str]
+    snapshot: Snapshot
+
+
 class Loader:
-    """Loads the same files again and again, working only on those that changed."""
+    """Loads the same files again and again, working only on those that changed. Threads may share it."""
 
-    def __init__(self, kinds: Mapping[str, Kind] | None = None) -> None:
+    def __init__(self, kinds: Mapping[str, Kind] | None = None, clock: Clock | None = None) -> None:
         self._kinds = find_kinds() if kinds is None else kinds
-        self._known: dict[tuple[Path, str], _Read] = {}
+        self._resolver = Resolver(self._kinds, Files(clock or SystemClock()))
+        self._known: dict[tuple[Path, str], tuple[_Read, ...]] = {}
+        self._named: dict[tuple[str, str], _Read] = {}
+        self._roots: dict[Path, Path] = {}
+        self._last: _Done | None = None
+        self._lock = threading.Lock()
 
-    def load(self, files: Sequence[SourceFile]) -> Snapshot:
+    def load(self, files: Sequence[SourceFile], pending: bool = False) -> Snapshot:
         """Return the snapshot of manifest files.
+
+        Args:
+            files: what was read.
+            pending: accept references to what is not there: who refers so, and all that depends on those, is in the
+                snapshot and in its `pending`; implicit objects leave them out.
 
         Raises:
             Problems: the files are not valid; all that is wrong with all of them.
         """
-        reads = [self._read(file) for file in files]
-        self._known = {(read.source.root, read.source.path): read for read in reads}
-        return _resolve(reads, self._kinds)
+        with self._lock:
+            self._roots = {}
+            reads = tuple(self._read(file) for file in files)
+            self._forget(reads)
+            self._named = {(read.source.base, read.source.path): read for read in reads if read.source.base}
+            documents = [one for read in reads for one in read.documents]
+            wrong, digests = self._resolver.look(documents)
+            last = self._last
+            if last and not wrong and _same(last.reads, reads) and (last.pending, last.digests) == (pending, digests):
+                return last.snapshot
+            wrong += [problem for read in reads for problem in read.problems]
+            snapshot = self._resolver.resolve(documents, wrong, digests, pending)
+            self._last = _Done(reads, pending, digests, snapshot)
+            return snapshot
 
     def documents(self, files: Iterable[SourceFile]) -> list[Converted]:
         """Return what became of every document of some files, each for itself; what is wrong stands in it."""
-        return [one for file in files for one in self._read(file).documents]
+        with self._lock:
+            self._roots = {}
+            return [one for file in files for one in self._read(file).documents]
+
+    def _forget(self, reads: Sequence[_Read]) -> None:
+        """Forget the files that are neither among these nor among those of the last success."""
+        used = [*reads, *(self._last.reads if self._last else ())]
+        keys = {(read.source.root, read.source.path) for read in used}
+        if len(keys) < len(self._known):
+            self._known = {key: known for key, known in self._known.items() if key in keys}
 
     def _read(self, file: SourceFile) -> _Read:
+        root = self._roots.get(file.root)
+        if root is None:
+            root = self._roots[file.root] = file.root.resolve()  # a link may lead elsewhere since the last load
         key = (file.root, file.path)
-        last = self._known.get(key)
-        if last is None or last.source.data != file.data:
-            last = self._known[key] = self._convert(file)
-        return last
+        known = self._known.get(key, ())
+        for read in known:
+            if read.root == root and read.source.data == file.data and read.source.base == file.base:
+                return read
+        named = self._named.get((file.base, file.path))
+        same = named is not None and named.source.data == file.data
+        fresh = _moved(named, file, root) if named and same else self._convert(file, root)
+        self._known[key] = (fresh, *known[:1])  # what serves and what may serve next are asked for in turn
+        return fresh
 
-    def _convert(self, file: SourceFile) -> _Read:
+    def _convert(self, file: SourceFile, root: Path) -> _Read:
         documents, problems = read_documents(file.data, file.name)
-        root = file.root.resolve()
-        converted = tuple(convert(document, self._kinds, root) for document in documents)
         told = {problem.position for problem in problems}
-        for one in converted:
+        converted: list[Converted] = []
+        skipped: Position | None = None
+        for document in documents:
+            if len(problems) >= MAX_PROBLEMS:  # it counts as there, so that references to it lead somewhere
+                skipped = skipped or document.position
+                converted.append(Converted(claimed(document.value), document))
+                continue
+            one = convert(document, self._kinds, root, file.base)
+            converted.append(one)
             problems.extend(problem for problem in one.problems if problem.position not in told)
-        return _Read(file, converted, tuple(_cut(problems)))
+        return _Read(file, root, tuple(converted), tuple(_cut(problems, skipped)))
 
 
-def _resolve(reads: Iterable[_Read], kinds: Mapping[str, Kind]) -> Snapshot:
-    """Put all documents together.
+def _moved(read: _Read, file: SourceFile, root: Path) -> _Read:
+    """Return what became of a file that now lies below another root of the same name; its text is the same."""
+    documents = tuple(
+        replace(one, object=replace(one.object, root=root)) if one.object else one for one in read.documents
+    )
+    return _Read(file, root, documents, read.problems)
 
-    Raises:
-        Problems: something is wrong with one of them, or between them.
+
+def _same(one: Sequence[_Read], other: Sequence[_Read]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def _cut(problems: list[Problem], skipped: Position | None) -> list[Problem]:
+    """Return the first problems of a file, and one that says that there may be more.
+
+    Args:
+        problems: all that were found.
+        skipped: the first document that was not looked at any more.
     """
-    documents = [one for read in reads for one in read.documents]
-    problems = [problem for read in reads for problem in read.problems]
-    claims = [(one.ref, _name_of(one)) for one in documents if one.ref is not None]
-    problems += find_duplicates(claims)
-    objects: dict[Ref, Object] = {}
-    for one in documents:
-        if one.object is not None:
-            objects.setdefault(one.object.ref, one.object)
-    for implied in _implied(objects, kinds):
-        problems += implied.problems
-        if implied.object is not None:
-            objects[implied.object.ref] = implied.object
-    problems += find_dangling(_links(documents), (ref for ref, _ in claims))
-    ordered, circles = in_order(objects)
-    problems += circles
-    for item in objects.values():
-        problems += _check_files(item)
-    if problems:
-        raise Problems(problems)
-    return Snapshot.of(_with_files(item) for item in ordered)
-
-
-def _implied(objects: Mapping[Ref, Object], kinds: Mapping[str, Kind]) -> list[Converted]:
-    """Return the documents that namespaces get because they declare none of their kind."""
-    found: list[Converted] = []
-    for namespace in sorted({ref.namespace for ref in objects}):
-        names: dict[str, list[str]] = {}
-        for ref in sorted(objects):
-            if ref.namespace == namespace:
-                names.setdefault(ref.kind, []).append(ref.name)
-        for kind in kinds.values():
-            spec = kind.implicit(names) if kind.implicit and kind.name not in names else None
-            if spec is not None:
-                metadata = {"name": "default", "namespace": namespace}
-                value = {"apiVersion": API_VERSION, "kind": kind.name, "metadata": metadata, "spec": spec}
-                found.append(convert(Document(value, Position(IMPLICIT), {}, {}), kinds, Path()))
-    return found
-
-
-def _links(documents: Iterable[Converted]) -> Iterator[Link]:
-    for one in documents:
-        for pointer, to in one.refs:
-            if one.ref is not None:
-                yield Link(one.ref, pointer, one.document.where(pointer), to)
-
-
-def _name_of(one: Converted) -> Position:
-    return one.document.where("/metadata/name")
-
-
-def _check_files(item: Object) -> Iterator[Problem]:
-    """Yield what specs say of the files that they name."""
-    for marked in find_marked(item.spec, "/spec"):
-        if marked.marker is not None or type(marked.value).check is Spec.check:
-            continue
-        for place, message, *code in marked.value.check(item.root):
-            pointer = marked.pointer + place
-            text = f"{item.ref} {dotted(pointer)}: {message}"
-            yield Problem(item.where(pointer), code[0] if code else "bad-file", text, pointer)
-
-
-def _with_files(item: Object) -> Object:
-    """Return the object with the contents of the files that it reads in its digest."""
-    digest = hashlib.sha256(item.digest.encode())
-    read = False
-    for marked in find_marked(item.spec, "/spec"):
-        if marked.marker is not None or type(marked.value).reads is Spec.reads:
-            continue
-        for path in marked.value.reads(item.root):
-            read = True
-            digest.update(f"\n{path.relative_to(item.root).as_posix()} ".encode())
-            try:
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-            except OSError as error:  # whoever opens the object reports it; it counts as another content
-                digest.update(str(error.errno).encode())
-    return replace(item, digest=digest.hexdigest()) if read else item
-
-
-def _cut(problems: list[Problem]) -> list[Problem]:
-    if len(problems) <= MAX_PROBLEMS:
-        return problems
     ordered = sorted(problems, key=lambda one: (one.position, one.code))
-    first, rest = ordered[MAX_PROBLEMS], len(ordered) - MAX_PROBLEMS
-    message = f"and at least {rest} more problems in this file"
-    return [*ordered[:MAX_PROBLEMS], Problem(first.position, "too-many-problems", message)]
+    rest = ordered[MAX_PROBLEMS].position if len(ordered) > MAX_PROBLEMS else skipped
+    if rest is None:
+        return problems
+    message = f"{rest.file} has {MAX_PROBLEMS} problems before this place and may have more: mend them first"
+    return [*ordered[:MAX_PROBLEMS], Problem(rest, "too-many-problems", message)]

@@ -1,4 +1,4 @@
-"""Finds what is marked in a typed spec: references, templates, and the specs inside it. Called by `convert` and `load`.
+"""Finds what is marked in a typed spec: references, selectors, templates, and the specs inside it. Called by `convert`.
 
 What a class marks is worked out once, from its annotations; an object is then walked along its values, so the variant
 that a union holds needs no guessing. A document that is not valid is walked along its JSON Schema instead, so that
@@ -9,25 +9,25 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from loomd.manifest.kind import RefTo, Spec
-from loomd.manifest.places import escape
 from loomd.manifest.schema import JsonSchema
+from loomd.manifest.selector import Selector, SelectorOf
 from loomd.manifest.template import Template
+from loomd.manifest.wording import escape
 
-Marker = RefTo | Template
+Marker = RefTo | Template | SelectorOf
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(NamedTuple):
     """A value of a spec that has a meaning beyond its type.
 
     Attributes:
         pointer: JSON pointer, in the names of the manifest.
-        value: a string that is marked, or a spec.
+        value: a string or a selector that is marked, or a spec.
         marker: what it is marked with, None for a spec.
     """
 
@@ -67,14 +67,17 @@ def find_marked(spec: Any, pointer: str) -> Iterator[Marked]:
 
 
 def _inside(value: Any, pointer: str, field: _Field) -> Iterator[Marked]:
-    if isinstance(value, str):
-        for marker in field.values:
-            yield Marked(pointer, value, marker)
-    elif isinstance(value, BaseModel):
+    if isinstance(value, str | Selector):
+        yield from (Marked(pointer, value, marker) for marker in field.values)
+    if isinstance(value, BaseModel):
         yield from find_marked(value, pointer)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _inside(item, f"{pointer}/{index}", field)
+            if type(item) is str:
+                for marker in field.values:
+                    yield Marked(f"{pointer}/{index}", item, marker)
+            else:
+                yield from _inside(item, f"{pointer}/{index}", field)
     elif isinstance(value, dict):
         for key, item in value.items():
             place = f"{pointer}/{escape(str(key))}"
@@ -94,12 +97,15 @@ def find_marked_text(value: Any, schema: JsonSchema, root: JsonSchema, pointer: 
     """
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
-    if isinstance(value, str):
-        if "x-loomd-ref" in schema:
-            yield Marked(pointer, value, RefTo(schema["x-loomd-ref"]))
-        if "x-loomd-template" in schema:
-            yield Marked(pointer, value, Template(*schema["x-loomd-template"]))
-    elif isinstance(value, list):
+    if isinstance(value, str) and "x-loomd-template" in schema:
+        yield Marked(pointer, value, Template(*schema["x-loomd-template"]))
+    if "x-loomd-ref" in schema:
+        kind = schema["x-loomd-ref"]
+        name = value["name"] if isinstance(value, dict) and value.keys() == {"kind", "name"} else value
+        if isinstance(name, str) and name:
+            yield Marked(pointer, name, RefTo(kind))
+        return
+    if isinstance(value, list):
         for index, item in enumerate(value):
             yield from find_marked_text(item, schema.get("items", {}), root, f"{pointer}/{index}")
     elif isinstance(value, dict):

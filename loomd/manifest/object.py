@@ -1,18 +1,25 @@
 """An object is one typed document; a snapshot is all of them at one revision. Both are immutable."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from loomd.manifest.kind import Spec
-from loomd.manifest.problem import Position
+from loomd.errors import NotFound
+from loomd.manifest.kind import Reload, Spec
+from loomd.manifest.problem import Position, Problem
+from loomd.manifest.rule import PATTERN_MESSAGE
 
-DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
+_NAME_RULE: dict[str, JsonValue] = {PATTERN_MESSAGE: "expected lower-case letters, digits and hyphens, at most 63"}
+
+DnsName = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63, json_schema_extra=_NAME_RULE)
+]
 """A DNS-1123 label: lower-case letters, digits and hyphens, at most 63 characters."""
 
 
@@ -28,17 +35,24 @@ class Ref(NamedTuple):
         inside = "" if self.namespace == "default" else f"{self.namespace}/"
         return f"{self.kind}/{inside}{self.name}"
 
+    def missing(self) -> NotFound:
+        """Return the error that there is no such object, with what to do."""
+        text = f"no {self.kind} {self.name!r} in namespace {self.namespace}: `loomd get all` shows what there is"
+        return NotFound(text)
+
 
 class Metadata(Spec):
     """Who an object is."""
 
-    name: DnsName
+    name: DnsName = Field(examples=["research-agent"])
     """Name of the object, unique for its kind within the namespace."""
     namespace: DnsName = "default"
     """Namespace that holds the object; references stay inside it."""
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Annotated[dict[str, str], Reload("immediate")] = Field(default_factory=dict, examples=[{"team": "docs"}])
     """Short key-value pairs that selectors match."""
-    annotations: dict[str, str] = Field(default_factory=dict)
+    annotations: Annotated[dict[str, str], Reload("immediate")] = Field(
+        default_factory=dict, examples=[{"owner": "ada@example.com"}]
+    )
     """Free key-value pairs for tools and people; they change no behaviour."""
 
 
@@ -54,8 +68,11 @@ class Object:
         root: folder that relative paths in the spec start from and may not leave.
         position: where the document begins.
         places: JSON pointer -> position of that value in the file.
-        refs: (JSON pointer, target) of every reference in the spec, in order.
+        refs: (JSON pointer, target) of every reference in the spec, in order, and of all that its selectors select.
         digest: SHA-256 over kind, name and the spec with defaults filled in: equal digests behave alike.
+        base: what tells one root from another: the root itself, or the name of a source whose files never change in
+            place, so that another root with the same contents is no change.
+        selects: JSON pointers of its selectors.
     """
 
     ref: Ref
@@ -67,6 +84,8 @@ class Object:
     places: Mapping[str, Position] = field(default_factory=dict, repr=False, compare=False)
     refs: tuple[tuple[str, Ref], ...] = ()
     digest: str = ""
+    base: str = ""
+    selects: frozenset[str] = frozenset()
 
     def where(self, pointer: str) -> Position:
         """Return the position of the nearest known value at or above a JSON pointer."""
@@ -82,22 +101,43 @@ class Snapshot:
     Attributes:
         objects: by ref, in dependency order.
         revision: first 12 hex digits of the SHA-256 over all digests; equal revisions behave alike.
+        pending: objects that cannot come alive because they refer, directly or through others, to something that is
+            not there, with the references that lead nowhere.
+        warnings: what is not wrong and should be looked at, sorted.
     """
 
     objects: Mapping[Ref, Object]
     revision: str
+    pending: Mapping[Ref, tuple[Problem, ...]] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
 
     @staticmethod
-    def of(ordered: Iterable[Object]) -> "Snapshot":
+    def of(
+        ordered: Iterable[Object],
+        pending: Mapping[Ref, tuple[Problem, ...]] = MappingProxyType({}),
+        warnings: Iterable[Problem] = (),
+    ) -> "Snapshot":
         """Return the snapshot of objects that are already in dependency order."""
         objects = {item.ref: item for item in ordered}
         digests = sorted(item.digest for item in objects.values())
         revision = hashlib.sha256("\n".join(digests).encode()).hexdigest()[:12]
-        return Snapshot(MappingProxyType(objects), revision)
+        return Snapshot(MappingProxyType(objects), revision, pending, tuple(sorted(warnings)))
 
     def of_kind(self, kind: str) -> list[Object]:
         """Return the objects of one kind, in dependency order."""
         return [item for item in self.objects.values() if item.ref.kind == kind]
+
+    def behaviour(self, ref: Ref) -> str:
+        """Return the digest of how an object behaves, or an empty string for kinds whose behaviour is not scored.
+
+        What an object merely says of itself is no part of it: an edit of that keeps the learned scores.
+        """
+        found = self.objects[ref].spec.behaviour()
+        if found is None:
+            return ""
+        used = (self.objects.get(Ref(kind, name, ref.namespace)) for kind, name in found.used)
+        text = json.dumps([found.said, [item.digest if item else "" for item in used]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 EMPTY = Snapshot.of(())

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from loomd.errors import NotFound
-from loomd.manifest.schema import JsonSchema
+from loomd.manifest.quantity import UNIT
+from loomd.manifest.schema import JsonSchema, resolve
 from loomd.manifest.wording import did_you_mean
 
 _TYPES = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false", "null": "nothing"}
+
+_UNITS = {"time": "duration", "size": "size"}
+_REF = "x-loomd-ref"
+_SHORT = 30
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Node:
             return []
         needed = inner.get("required", [])
         found = [
-            Node(_resolve(field, self.root), self.root, name, name in needed)
+            Node(resolve(field, self.root), self.root, name, name in needed)
             for name, field in inner.get("properties", {}).items()
         ]
         return sorted(found, key=lambda field: not field.required)
@@ -63,7 +68,7 @@ class Node:
         """Return the types of a union, named by what `type` must be."""
         inner = _mapping(self.schema, self.root)
         mapping: dict[str, str] = inner.get("discriminator", {}).get("mapping", {})
-        return [Node(_resolve({"$ref": ref}, self.root), self.root, name) for name, ref in mapping.items()]
+        return [Node(resolve({"$ref": ref}, self.root), self.root, name) for name, ref in mapping.items()]
 
     def models(self) -> Iterator["Node"]:
         """Yield the mappings with fields below this one, each once, this one left out."""
@@ -102,18 +107,11 @@ def outline(schema: JsonSchema) -> Node:
     return Node(schema, schema, str(schema.get("title", "")))
 
 
-def _resolve(schema: JsonSchema, root: JsonSchema) -> JsonSchema:
-    """Return a schema with its reference replaced; what stands beside the reference wins."""
-    ref = schema.get("$ref")
-    if ref is None:
-        return schema
-    target: JsonSchema = root["$defs"][ref.rpartition("/")[2]]
-    return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
-
-
 def _mapping(schema: JsonSchema, root: JsonSchema) -> JsonSchema:
     """Return the mapping inside a value: itself, the items of a list, the values of a mapping, the arm of a union."""
-    schema = _resolve(schema, root)
+    schema = resolve(schema, root)
+    if _REF in schema:
+        return {}
     if "properties" in schema or "oneOf" in schema:
         return schema
     inner: list[Any] = [schema.get("items"), schema.get("additionalProperties"), *schema.get("anyOf", [])]
@@ -126,7 +124,10 @@ def _mapping(schema: JsonSchema, root: JsonSchema) -> JsonSchema:
 
 
 def _type(schema: JsonSchema, root: JsonSchema) -> str:
-    schema = _resolve(schema, root)
+    schema = resolve(schema, root)
+    if _REF in schema:
+        target = str(schema[_REF])
+        return f"name of {'an' if target[0] in 'AEIO' else 'a'} {target}"
     if "const" in schema:
         return json.dumps(schema["const"])
     if "enum" in schema:
@@ -142,18 +143,18 @@ def _type(schema: JsonSchema, root: JsonSchema) -> str:
 def _plain_type(schema: JsonSchema, root: JsonSchema) -> str:
     kind = schema.get("type", "any value")
     if kind == "array":
-        return f"list of {_type(schema.get('items', {}), root)}"
+        items = schema.get("items", {})
+        return f"list of {items[_REF]} names" if _REF in items else f"list of {_type(items, root)}"
     if kind == "object":
         values = schema.get("additionalProperties")
         if isinstance(values, dict):
             return f"mapping to {_type(values, root)}"
         return str(schema.get("title", "mapping")) if "properties" in schema else "mapping"
-    if "x-loomd-ref" in schema:
-        target = str(schema["x-loomd-ref"])
-        return f"name of {'an' if target[0] in 'AEIO' else 'a'} {target}"
     if "x-loomd-template" in schema:
         return "template"
-    if kind == "string" and schema.get("examples"):
+    if UNIT in schema:
+        return f"{_UNITS[schema[UNIT]]} such as {schema['examples'][0]}"
+    if kind == "string" and schema.get("examples") and len(str(schema["examples"][0])) <= _SHORT:
         return f"text such as {schema['examples'][0]}"
     low, high = schema.get("minimum"), schema.get("maximum")
     limits = f" from {low}" if low is not None else ""

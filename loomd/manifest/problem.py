@@ -5,14 +5,17 @@ Problems are collected, never raised one by one: whoever edits YAML sees all of 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from loomd.errors import Permanent
+from loomd.manifest.wording import visible, without_secrets
+
+_TEXTS = ("message", "pointer", "hint", "object", "expected", "got")
 
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """A place in a file. `line` and `column` count from 1; 0 means the whole file."""
+    """A place in a file. `line` and `column` count from 1; 0 means the whole file, or the whole line."""
 
     file: str
     line: int = 0
@@ -20,7 +23,9 @@ class Position:
 
     def __str__(self) -> str:
         """Return `file:line:column`, as editors and terminals link it."""
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        if not self.line:
+            return self.file
+        return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, order=True)
@@ -34,6 +39,11 @@ class Problem:
         pointer: JSON pointer inside the document, `/spec/provider`.
         hint: the next act, for example `did you mean "openai"?`.
         related: another place that matters, for example the first of two duplicates.
+        object: the object that it is about, `Agent/ada`, when its name is known.
+        expected: what would be right, as short as possible: `integer`, `one of openai, anthropic`.
+        got: what is there instead, never a secret.
+        severity: a `warning` keeps nothing from being applied.
+        line: the line that it is about, without what may be secret, when the file is not where the problem is shown.
     """
 
     position: Position
@@ -42,6 +52,19 @@ class Problem:
     pointer: str = ""
     hint: str = ""
     related: Position | None = None
+    object: str = ""
+    expected: str = ""
+    got: str = ""
+    severity: Literal["error", "warning"] = "error"
+    line: str = ""
+
+    def __post_init__(self) -> None:
+        """Leave out what has the form of a secret, and show what does not print, whoever made the text."""
+        for name in _TEXTS:
+            text = getattr(self, name)
+            hidden = without_secrets(text) if name == "pointer" else visible(without_secrets(text))
+            if hidden != text:
+                object.__setattr__(self, name, hidden)
 
     def __str__(self) -> str:
         """Return the problem on one line."""
@@ -59,6 +82,11 @@ class Problem:
             "message": self.message,
             "hint": self.hint,
             "related": asdict(self.related) if self.related else None,
+            "object": self.object,
+            "expected": self.expected,
+            "got": self.got,
+            "severity": self.severity,
+            **({"text": self.line} if self.line else {}),
         }
 
     @staticmethod
@@ -72,6 +100,11 @@ class Problem:
             body["pointer"],
             body["hint"],
             Position(**related) if related else None,
+            body.get("object", ""),
+            body.get("expected", ""),
+            body.get("got", ""),
+            body.get("severity", "error"),
+            body.get("text", ""),
         )
 
 

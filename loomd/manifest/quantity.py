@@ -4,37 +4,22 @@ A value is written back in its canonical form, so that two spellings of one quan
 """
 
 import re
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from loomd.manifest.duration import DURATION, format_duration, parse_duration
+from loomd.manifest.rule import PATTERN_MESSAGE
+
+UNIT = "x-loomd-unit"
+"""Keyword that says what a text with a unit measures: `time` or `size`."""
+NO_NEWLINE = r"(?!\n)"
+"""Follows `$` in a pattern of a schema, which some validators take for the place before a last newline too."""
+
 _BYTE_UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 10**3, "M": 10**6, "G": 10**9}
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
-_BYTES = re.compile(r"([0-9]+)(Ki|Mi|Gi|k|M|G)?")
-
-
-def parse_duration(text: str) -> float:
-    """Return seconds for `30s`, `1h30m`, `250ms`.
-
-    Raises:
-        ValueError: the text is not a duration.
-    """
-    if not _DURATION.fullmatch(text):
-        raise ValueError("expected a duration such as 30s, 5m or 1h30m")
-    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(text))
-
-
-def format_duration(seconds: float) -> str:
-    """Return the shortest exact text for a duration: 90 -> `90s`, 120 -> `2m`, 0.25 -> `250ms`."""
-    for unit in ("d", "h", "m", "s"):
-        count = seconds / _DURATION_UNITS[unit]
-        if count >= 1 and count == int(count):
-            return f"{int(count)}{unit}"
-    if seconds == int(seconds):
-        return f"{int(seconds)}s"
-    return f"{seconds * 1000:g}ms"
+_BYTES = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi|k|M|G)?")
 
 
 def parse_bytes(text: str) -> int:
@@ -57,32 +42,36 @@ def format_bytes(count: int) -> str:
     return str(count)
 
 
-def _from(parse: Any, kind: type) -> Any:
-    """Return a validator that parses text and lets numbers through (they come from defaults only)."""
+def _written(pattern: str, unit: str, words: str, *examples: str) -> WithJsonSchema:
+    """Return the JSON Schema of a text with a unit."""
+    text = {"type": "string", "pattern": f"^{pattern}${NO_NEWLINE}", "examples": list(examples), UNIT: unit}
+    return WithJsonSchema({**text, PATTERN_MESSAGE: f"expected {words} such as {' or '.join(examples)}"})
+
+
+def _from(parse: Callable[[str], float]) -> Callable[[object], object]:
+    """Return a validator that parses text and refuses everything else, a plain number too: it says no unit."""
 
     def read(value: object) -> object:
         if isinstance(value, str):
             return parse(value)
-        if type(value) in (int, float) and kind is float:
-            return float(value)  # type: ignore[arg-type]  # narrowed by the check above
-        return value
+        raise PydanticCustomError("string_type", "expected text with a unit")
 
     return read
 
 
 Duration = Annotated[
     float,
-    BeforeValidator(_from(parse_duration, float)),
+    BeforeValidator(_from(parse_duration)),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$", "examples": ["30s", "1h30m"]}),
+    _written(DURATION.pattern, "time", "a duration", "30s", "1h30m"),
 ]
 """Seconds; written `30s`, `5m`, `1h30m`, `250ms`."""
 
 Bytes = Annotated[
     int,
-    BeforeValidator(_from(parse_bytes, int)),
+    BeforeValidator(_from(parse_bytes)),
     PlainSerializer(format_bytes, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9]+(Ki|Mi|Gi|k|M|G)?$", "examples": ["64Ki", "2Mi"]}),
+    _written(_BYTES.pattern, "size", "a size", "64Ki", "2Mi"),
 ]
 """Bytes; written `64Ki`, `2Mi`."""
 

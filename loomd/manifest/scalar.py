@@ -9,8 +9,11 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _MAX_DIGITS = 64
+_MAX_PLAIN = 19
 _MAX_INT = 1 << 63
 _NUMERIC_START = frozenset("+-.0123456789")
+NOT_TEXT = _NUMERIC_START | frozenset(word[0] for word in (*_NULL, *_BOOL) if word)
+"""What a word begins with that may be something else than text."""
 
 Scalar = str | int | float | bool | None
 
@@ -25,6 +28,8 @@ def resolve(text: str) -> Scalar:
         if text in _NULL:
             return None
         return _BOOL.get(text, text)
+    if len(text) < _MAX_PLAIN and text.isascii() and text.isdecimal():
+        return int(text)
     if _INT.fullmatch(text):
         return _integer(text)
     if _FLOAT.fullmatch(text):

@@ -6,40 +6,45 @@ secret and stands in plain text is found by `literal_secrets` and `secrets_in_ur
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Unauthorized
-from loomd.manifest.kind import Spec
-from loomd.manifest.places import escape
-from loomd.manifest.wording import is_secret
+from loomd.manifest.kind import Reload, Spec
+from loomd.manifest.rule import exactly_one
+from loomd.manifest.wording import escape, is_secret
 
 LITERAL = "literal-secret"
 """Code of the problem that a secret stands in a manifest."""
+
+_is_secret = lru_cache(maxsize=4096)(is_secret)  # the same names stand in many manifests, and are looked at each time
 
 
 class SecretSource(Spec):
     """Where a secret is kept; exactly one of the fields is set."""
 
-    env: str | None = None
+    model_config = ConfigDict(json_schema_extra=exactly_one("env", "file"))
+
+    env: Annotated[str | None, Reload("immediate")] = Field(default=None, examples=["API_KEY"])
     """Name of an environment variable of the daemon."""
-    file: str | None = None
+    file: Annotated[str | None, Reload("immediate")] = Field(default=None, examples=["/run/secrets/openai"])
     """Path of a file that holds nothing but the secret; a trailing newline is dropped."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if (self.env is None) == (self.file is None):
-            raise ValueError("set exactly one of env, file")
+            raise ValueError("expected exactly one of env, file")
         return self
 
 
 class Secret(Spec):
     """A reference to a secret."""
 
-    value_from: SecretSource
+    value_from: Annotated[SecretSource, Reload("immediate")] = Field(examples=[{"env": "API_KEY"}])
     """Where the secret is kept."""
 
     def read(self, owner: str, field: str) -> str:
@@ -76,8 +81,10 @@ def literal_secrets(values: Mapping[str, object], pointer: str) -> Iterator[tupl
         pointer: JSON pointer of the mapping.
     """
     for name, value in values.items():
-        if isinstance(value, str) and value and is_secret(name):
-            message = "expected the place of a secret, got text (hidden): write {valueFrom: {env: NAME}}, or file: PATH"
+        if isinstance(value, str) and value and _is_secret(name):
+            message = (
+                "expected the place of a secret, got text (hidden): write {valueFrom: {env: NAME}}, or {file: PATH}"
+            )
             yield f"{pointer}/{escape(name)}", message, LITERAL
 
 
@@ -94,5 +101,5 @@ def secrets_in_url(url: str, pointer: str, instead: str) -> Iterator[tuple[str, 
     if "@" in parts.netloc:
         found.insert(0, "a user or password")
     if found:
-        message = f"expected an address without secrets, found {', '.join(found)}: use {instead} with valueFrom"
+        message = f"expected an address without secrets, got {', '.join(found)}: use {instead} with valueFrom"
         yield pointer, message, LITERAL

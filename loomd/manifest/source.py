@@ -1,12 +1,15 @@
 """Reads manifests as bytes with an origin: a folder, a file, or standard input. Never parses and never writes.
 
-A folder gives its `*.yaml` and `*.yml` files, hidden ones left out; a file that is named may also be JSON. Called by
-the command line and by the sources of the daemon.
+A folder gives its `*.yaml` and `*.yml` files, hidden ones left out. Its JSON files are no manifests: folders hold
+documents, schemas and recordings in JSON; a file that is named may be JSON. Called by the command line and by the
+sources of the daemon.
 """
 
+import errno
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +18,17 @@ from loomd.manifest.problem import Position, Problem, Problems
 
 MAX_BYTES = 4 << 20
 """Largest manifest file in bytes."""
+MAX_FILES = 20_000
+"""Most files of a set."""
+MAX_SET_BYTES = 64 << 20
+"""Largest set in bytes, all its files together."""
 
 STDIN = "-"
 """The path that stands for standard input."""
 
 _SUFFIXES = (".yaml", ".yml")
+_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that break a line of a message; the last ones stand for bytes that are not UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +39,23 @@ class SourceFile:
         root: folder that relative paths in the manifests start from and may not leave.
         path: path of the file below the root, with `/`; `-` for standard input.
         data: the bytes.
+        base: what tells this root from another, see `Object.base`; by default the root itself.
     """
 
     root: Path
     path: str
     data: bytes
+    base: str = ""
 
     @property
     def name(self) -> str:
-        """Return the file's name for messages, spelled as the root was given."""
-        return "<stdin>" if self.path == STDIN else str(self.root / self.path)
+        """Return the file's name for messages: spelled as the root was given, or below the name that the root has."""
+        if self.base:
+            return f"{self.base}/{self.path}"
+        if self.path == STDIN:
+            return "<stdin>"
+        root = str(self.root)
+        return self.path if root == "." else os.path.join(root, self.path)  # noqa: PTH118  # a Path costs ten times more
 
 
 def read_path(path: str | Path, stdin: bytes | None = None) -> list[SourceFile]:
@@ -53,17 +69,31 @@ def read_path(path: str | Path, stdin: bytes | None = None) -> list[SourceFile]:
         NotFound: there is no such file or folder.
         Problems: a file cannot be read.
     """
+    files, problems = try_path(path, stdin)
+    if problems:
+        raise Problems(problems)
+    return files
+
+
+def try_path(path: str | Path, stdin: bytes | None = None) -> tuple[list[SourceFile], list[Problem]]:
+    """Return the manifest files that a path of the command line names, and what keeps others from being read.
+
+    Args:
+        path: see `read_path`.
+        stdin: see `read_path`.
+
+    Raises:
+        NotFound: there is no such file or folder.
+    """
     if str(path) == STDIN:
-        return [SourceFile(Path(), STDIN, stdin or b"")]
+        return [SourceFile(Path(), STDIN, stdin or b"")], []
     place = Path(path)
     if place.is_dir():
-        return read_folder(place)
+        return try_folder(place)
     if not os.path.lexists(place):
         raise NotFound(f"{place}: no such file or folder")
-    found = _read_file(place.parent, place.name)
-    if isinstance(found, Problem):
-        raise Problems([found])
-    return [found]
+    found = read_file(place.parent, place.name)
+    return ([], [found]) if isinstance(found, Problem) else ([found], [])
 
 
 def read_folder(root: Path) -> list[SourceFile]:
@@ -74,62 +104,151 @@ def read_folder(root: Path) -> list[SourceFile]:
 
     Raises:
         NotFound: the folder does not exist.
-        Problems: files cannot be read, or links leave the root; all of them.
+        Problems: files cannot be read, links leave the root, or there is too much; all of them.
     """
-    if not root.is_dir():
-        raise NotFound(f"{root}: no such folder")
-    files: list[SourceFile] = []
-    problems: list[Problem] = []
-    for path in sorted(_walk(root, problems)):
-        found = _read_file(root, path)
-        if isinstance(found, Problem):
-            problems.append(found)
-        else:
-            files.append(found)
+    files, problems = try_folder(root)
     if problems:
         raise Problems(problems)
     return files
+
+
+def try_folder(root: Path) -> tuple[list[SourceFile], list[Problem]]:
+    """Return the manifest files below a folder, and what keeps others from being read.
+
+    Raises:
+        NotFound: the folder does not exist.
+    """
+    if not root.is_dir():
+        raise no_folder(root)
+    files: list[SourceFile] = []
+    problems: list[Problem] = []
+    size = 0
+    for path in sorted(_walk(root, problems)):
+        found = read_file(root, path)
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
+        files.append(found)
+        size += len(found.data)
+        if size > MAX_SET_BYTES or len(files) > MAX_FILES:
+            problems += check_set(files)
+            break
+    return files, problems
+
+
+def check_set(files: Sequence[SourceFile]) -> list[Problem]:
+    """Return what is wrong with the size of a set of files."""
+    hint = "split it into several folders, each with a source of its own"
+    size = sum(len(file.data) for file in files)
+    if len(files) > MAX_FILES:
+        where, got = Position(printable(str(files[0].root))), f"{len(files):,} files"
+        message = f"there are more than {MAX_FILES:,} manifest files"
+        return [Problem(where, "too-large", message, hint=hint, expected=f"at most {MAX_FILES:,} files", got=got)]
+    if size > MAX_SET_BYTES:
+        where, got = Position(printable(str(files[0].root))), f"{size:,} bytes"
+        limit = f"{MAX_SET_BYTES >> 20} MiB"
+        message = f"the manifest files are larger than {limit} together"
+        return [Problem(where, "too-large", message, hint=hint, expected=f"at most {limit}", got=got)]
+    return []
+
+
+def is_manifest(name: str) -> bool:
+    """Return whether a folder's entry of this name is a manifest."""
+    return name.endswith(_SUFFIXES) and not name.startswith(".")
+
+
+def no_folder(root: Path) -> NotFound:
+    """Return the error for a folder that is not there."""
+    if root.exists():
+        return NotFound(f"{root} is a file, not a folder: name its folder")
+    return NotFound(f"{root}: no such folder")
+
+
+def check_folder(root: Path, path: str) -> Problem | None:
+    """Return what is wrong with a folder below a root, given by its path: it leads outside, or is called a manifest."""
+    place = root / path
+    if place.is_symlink() and not _inside(place, root):
+        return _leaves(place, root)
+    if is_manifest(place.name):
+        hint = "a mount of a file that does not exist makes one: remove it"
+        return Problem(Position(printable(str(place))), "unreadable", "it is a folder, not a file", hint=hint)
+    return None
+
+
+def printable(text: str) -> str:
+    """Return a file name for a message: on one line, and text also where its bytes are not."""
+    return _NOT_TEXT.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _walk(root: Path, problems: list[Problem]) -> Iterator[str]:
     def failed(error: OSError) -> None:
         problems.append(_unreadable(str(error.filename), error.strerror or str(error)))
 
+    start = len(os.path.join(root, ""))  # noqa: PTH118  # a Path of each file costs more than reading it
     for folder, folders, files in os.walk(root, onerror=failed):
+        below = f"{folder[start:]}/" if folder[start:] else ""
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in folders:
-            place = Path(folder, name)
-            if place.is_symlink() and not _inside(place, root):
-                problems.append(_leaves(place, root))
-        for name in files:
-            if name.endswith(_SUFFIXES) and not name.startswith("."):
-                yield Path(folder, name).relative_to(root).as_posix()
+            found = check_folder(root, below + name)
+            if found is not None:
+                problems.append(found)
+        folders[:] = [name for name in folders if not is_manifest(name)]
+        yield from (below + name for name in files if is_manifest(name))
 
 
-def _read_file(root: Path, path: str) -> SourceFile | Problem:
-    place = root / path
+def read_file(root: Path, path: str) -> SourceFile | Problem:
+    """Return a manifest file below a root, or why it cannot be read."""
+    place = os.path.join(root, path)  # noqa: PTH118  # a Path costs more than reading the file
+    if _NOT_TEXT.search(path):
+        message = "cannot be read: the name is not text on one line: rename it"
+        return Problem(Position(printable(place)), "unreadable", message)
     try:
-        if place.is_symlink() and not _inside(place, root):
-            return _leaves(place, root)
-        # Opened without waiting: a named pipe called x.yaml must not hang the reader.
-        with open(os.open(place, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123  # wraps a descriptor
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                return _unreadable(str(place), "it is not a regular file")
-            data = file.read(MAX_BYTES + 1)
+        try:
+            data = _read(place, os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.ELOOP or not os.path.islink(place):  # noqa: PTH114  # see above
+                raise
+            if not _inside(Path(place), root):
+                return _leaves(Path(place), root)
+            data = _read(place, 0)
     except OSError as error:
-        return _unreadable(str(place), error.strerror or str(error))
+        return _unreadable(place, error.strerror or str(error))
+    if data is None:
+        return _unreadable(place, "it is not a regular file")
     if len(data) > MAX_BYTES:
-        return Problem(Position(str(place)), "too-large", f"the file is larger than {MAX_BYTES >> 20} MiB: split it")
+        message, limit = f"the file is larger than {MAX_BYTES >> 20} MiB: split it", f"at most {MAX_BYTES >> 20} MiB"
+        return Problem(Position(place), "too-large", message, expected=limit)
     return SourceFile(root, path, data)
 
 
+def _read(place: str, flags: int) -> bytes | None:
+    """Return the bytes of a file, one too many when it is too large, or None when it is not a regular file."""
+    # Opened without waiting: a named pipe called x.yaml must not hang the reader.
+    file = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        parts: list[bytes] = []
+        size = 0
+        while size <= MAX_BYTES:
+            part = os.read(file, min(max(status.st_size - size, 0), MAX_BYTES - size) + 1)
+            if not part:
+                break
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
+    finally:
+        os.close(file)
+
+
 def _inside(place: Path, root: Path) -> bool:
-    return place.resolve().is_relative_to(root.resolve())
+    # Path.resolve raises on a link that leads to itself; opening it says what is wrong.
+    return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(root))
 
 
 def _unreadable(name: str, reason: str) -> Problem:
-    return Problem(Position(name), "unreadable", f"cannot be read: {reason}")
+    return Problem(Position(printable(name)), "unreadable", f"cannot be read: {reason}")
 
 
 def _leaves(place: Path, root: Path) -> Problem:

@@ -1,22 +1,26 @@
 """Templates in manifests: Jinja2 in a sandbox, checked when manifests are, so that a typo is found before a run.
 
 A spec field that is a template says so: `Annotated[str, Template("goal", "date")]`. Only the named variables exist,
-and only what a prompt needs: no calls, imports, macros, ranges or arithmetic that could eat time and memory. Jinja2 is
-imported when a text holds `{{`, `{%` or `{#`; any other text is its own rendering.
+and only what a prompt needs: no calls, imports, macros, ranges or arithmetic that could eat time and memory. A check
+makes the Python code of a template and evaluates nothing, not even constants. Jinja2 is imported when a text holds
+`{{`, `{%` or `{#`; any other text is its own rendering.
 """
 
 from collections.abc import Collection
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final
 
 from loomd.errors import Permanent
+from loomd.manifest.inspection import CODE, MAX_FAULTS, Fault, environment, fault_at, inspect
+from loomd.manifest.wording import did_you_mean, listed, quoted
 
 MAX_TEXT = 64 << 10
 """Longest template in characters."""
 MAX_OUTPUT = 1 << 20
 """Longest rendering in characters."""
-MAX_LOOPS = 2
-"""Deepest nesting of loops."""
+
+_PER_TAG = 16
+"""Characters that a tag counts for beside its own: what is made of a short one costs as much."""
 
 
 class Template:
@@ -37,25 +41,34 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
-def check_template(text: str, allowed: Collection[str]) -> str | None:
-    """Return what is wrong with a template, or None.
+def code_size(text: str) -> int:
+    """Return how much there is to check in a text: the characters between braces, and some for each pair of them."""
+    return sum(len(found[0]) + _PER_TAG for found in CODE.finditer(text))
+
+
+def check_template(text: str, allowed: Collection[str]) -> list[Fault]:
+    """Return what is wrong with a template, by line.
 
     Args:
         text: the template.
-        allowed: names of the variables that will be given.
+        allowed: names of the variables that will be given; each is a text or a list of texts.
     """
     if not is_template(text):
-        return None
+        return []
     if len(text) > MAX_TEXT:
-        return f"the template is longer than {MAX_TEXT:,} characters"
-    try:
-        unknown = _compile(text)[1] - set(allowed)
-    except Permanent as error:
-        return str(error)
-    if unknown:
-        known = ", ".join(sorted(allowed)) or "none"
-        return f"unknown variable {', '.join(sorted(unknown))} (known: {known})"
-    return None
+        return [Fault(0, 0, f"the template is longer than {MAX_TEXT:,} characters", "shorten it, or make it a skill")]
+    found = inspect(text)
+    faults = list(found.faults)
+    known = listed(sorted(allowed))
+    unknown = ((line, name) for name, line in found.names.items() if name not in allowed)
+    for line, name in sorted(unknown)[:MAX_FAULTS]:
+        hint = did_you_mean(name, sorted(allowed), "known variables:") or "no variables are known here"
+        expected, got = f"one of {known}" if known else "no variable", quoted(name)
+        faults.append(fault_at(text, line, f"unknown variable {got}", name, hint=hint, expected=expected, got=got))
+    for line, name, field in [one for one in found.fields if one[1] in allowed][:MAX_FAULTS]:
+        message, hint = f"{quoted(name)} has no field {quoted(field)}", f"it holds no fields: write {{{{ {name} }}}}"
+        faults.append(fault_at(text, line, message, field, hint=hint, expected=f"{name} alone", got=quoted(field)))
+    return sorted(set(faults))[:MAX_FAULTS]
 
 
 def render(text: str, /, **values: object) -> str:
@@ -66,7 +79,7 @@ def render(text: str, /, **values: object) -> str:
     """
     if not is_template(text):
         return text
-    template = _compile(text)[0]
+    template = _compile(text)
     parts: list[str] = []
     size = 0
     try:
@@ -82,54 +95,13 @@ def render(text: str, /, **values: object) -> str:
     return "".join(parts)
 
 
-@lru_cache(maxsize=1024)
-def _compile(text: str) -> tuple[Any, frozenset[str]]:
-    """Return the compiled template and the variables that it needs."""
-    from jinja2 import TemplateSyntaxError, meta  # noqa: PLC0415  # costs as much as all of validation without it
-
-    environment = _environment()
-    try:
-        tree = environment.parse(text)
-        _check_nodes(tree)
-        template = environment.template_class.from_code(environment, environment.compile(tree), {})
-        return template, frozenset(meta.find_undeclared_variables(tree))
-    except TemplateSyntaxError as error:
-        raise Permanent(f"line {error.lineno} of the template: {error.message}") from None
-    except (RecursionError, SyntaxError, ValueError, MemoryError):
-        raise Permanent("the template is too deeply nested or holds an impossible number") from None
-
-
-def _check_nodes(tree: Any) -> None:
-    """Refuse what a prompt does not need and what could run for ever.
+@lru_cache(maxsize=256)
+def _compile(text: str) -> Any:
+    """Return the compiled template.
 
     Raises:
-        Permanent: a construct is not allowed; the text names it.
+        Permanent: it is wrong; the text names the line.
     """
-    from jinja2 import nodes  # noqa: PLC0415  # see `_compile`
-
-    refused: tuple[type[Any], ...] = (
-        *(nodes.Call, nodes.Macro, nodes.CallBlock, nodes.Block, nodes.Include, nodes.Import, nodes.FromImport),
-        *(nodes.Extends, nodes.Mul, nodes.Pow, nodes.Mod),
-    )
-    pending: list[tuple[Any, int]] = [(tree, 0)]
-    while pending:
-        node, loops = pending.pop()
-        if isinstance(node, refused):
-            raise Permanent(f"line {node.lineno} of the template: {type(node).__name__.lower()} is not allowed here")
-        if isinstance(node, nodes.For):
-            loops += 1
-            if loops > MAX_LOOPS or node.recursive:
-                raise Permanent(f"line {node.lineno} of the template: loops nest at most {MAX_LOOPS} deep")
-        pending.extend((child, loops) for child in node.iter_child_nodes())
-
-
-@cache
-def _environment() -> Any:
-    from jinja2 import StrictUndefined  # noqa: PLC0415  # see `_compile`
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415  # see `_compile`
-
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, optimized=False, keep_trailing_newline=True)
-    environment.globals.clear()
-    for name in ("center", "format", "indent", "pprint", "random", "urlize", "wordwrap", "xmlattr"):
-        environment.filters.pop(name, None)
-    return environment
+    for fault in inspect(text).faults:
+        raise Permanent(fault.message)
+    return environment().from_string(text)

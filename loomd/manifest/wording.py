@@ -2,20 +2,44 @@
 
 import difflib
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+HIDDEN = "(hidden)"
+"""Stands for a value that may be a secret."""
 
 _LONGEST = 60
+_LONGEST_NAME = 150
 _MOST_NAMES = 12
 _SECRET = frozenset(
     (
         *("apikey", "auth", "authorization", "bearer", "cookie", "credential", "credentials"),
-        *("key", "passphrase", "passwd", "password", "secret", "token"),
+        *("key", "passphrase", "passwd", "password", "passwords", "secret", "secrets", "token"),
     )
 )
+_PLACE = re.compile(r"/valueFrom/(?:env|file|secretRef/(?:name|key))$")
+_NAMED = re.compile(
+    r"(?<=/matchExpressions)/key$|/auth(?=/user(?:name)?$)"
+    r"|(?:/properties/[^/]+(?:/(?:items|additionalProperties|allOf|anyOf|oneOf))*)+"
+    r"(?=/(?:type|title|description|format|pattern|enum|\$ref)$)"
+)
+"""What is spoken of by its name, and not kept there: the label of a selector, a user, a property of a schema."""
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _USER = re.compile(r"(?<=://)[^\s/?#@]*@")
-_PARAMETER = re.compile(r"""(?<=[?&])([^\s=&#]+)=[^\s&#"']+""")
+_PARAMETER = re.compile(r"""(?<=[?&])([^\s=&#?]++)=[^\s&#"']++""")
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?:gh[opsur]_\w{16,}"
+    r"|(?:github_pat_|glpat-|hf_|npm_|xox[a-z]-)[\w-]{10,}|A[KS]IA[A-Z0-9]{12,}|AIza[\w-]{20,})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY(?:.*?-----END [A-Z ]*-----|.*)",
+    re.DOTALL,
+)
+_LONG_TOKENS = (
+    re.compile(r"(?<![A-Za-z0-9])(?:sk|pk|rk)[-_](?:((?=[\w-]*[0-9])[\w-]{6,})|[\w-]*+)"),
+    re.compile(r"(?<![A-Za-z0-9])eyJ(?:([\w-]{8,}+\.[\w-]{8,}(?:\.[\w-]*+)?)|[\w-]*+)"),
+)
+"""What is no token although it begins like one is passed over whole, since no other begins in the rest of it."""
+_SCHEME = re.compile(r"\b(Bearer|Basic) +(?=\S*[0-9])[\w.~+/=-]{8,}")
+_SENTENCE = re.compile(r"expected (?P<expected>.+?)(?:, (?:got|found) (?P<got>.+?))?(?:: (?P<hint>.+))?")
 _NAMES = {bool: "true or false", str: "text", int: "a whole number", float: "a number", list: "a list"}
 
 
@@ -36,21 +60,64 @@ def got(value: Any, pointer: str) -> str:
         return f"{_NAMES.get(type(value), 'a value')} (hidden)"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):
-        return f"text {quoted(without_secrets(value))}"
-    return f"the number {value}"
+    return quoted(value) if isinstance(value, str) else str(value)
 
 
 def without_secrets(text: str) -> str:
-    """Return text in which the passwords and secret parameters of addresses are replaced by `***`."""
+    """Return text in which what looks like a secret is replaced by `***`.
+
+    That is the user and the secret parameters of an address, and what has the form of a well-known token.
+    """
     text = _USER.sub("***@", text)
+    for pattern in _LONG_TOKENS:
+        text = pattern.sub(lambda found: "***" if found[1] else found[0], text)
+    text = _SCHEME.sub(r"\1 ***", _TOKEN.sub("***", text))
     return _PARAMETER.sub(lambda found: f"{found[1]}=***" if is_secret(found[1]) else found[0], text)
 
 
+def is_hidden(pointer: str) -> bool:
+    """Return whether a text at a JSON pointer is not shown: a name on the way to it says that it may be a secret.
+
+    The place that holds a secret is none, and neither are the label of a selector, a user and a property of a schema.
+    """
+    return not _PLACE.search(pointer) and is_secret(_NAMED.sub("", pointer))
+
+
+def masked(value: Any, pointer: str = "") -> Any:
+    """Return a JSON value without what may be a secret: every text that `is_hidden`, and passwords in addresses.
+
+    Whatever shows a manifest, a plan or an event shows it through this.
+
+    Args:
+        value: a decoded JSON value.
+        pointer: its JSON pointer; the items of a list have that of the list.
+    """
+    if isinstance(value, Mapping):
+        return {key: masked(one, f"{pointer}/{escape(str(key))}") for key, one in value.items()}
+    if isinstance(value, list):
+        return [masked(one, pointer) for one in value]
+    if isinstance(value, str):
+        return HIDDEN if is_hidden(pointer) else without_secrets(value)
+    return value
+
+
+def visible(text: str) -> str:
+    """Return text on one line, in which characters that break it, hide or steer a terminal are written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def quoted(text: str) -> str:
-    """Return text in double quotes, on one line, cut to a readable length, without control characters."""
+    """Return text in double quotes: on one line, short, without control characters, and without secrets."""
+    text = without_secrets(text)
     short = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short) + '"'
+    return f'"{visible(short)}"'
+
+
+def escape(key: str) -> str:
+    """Return a key as a segment of a JSON pointer."""
+    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
 
 
 def dotted(pointer: str) -> str:
@@ -67,6 +134,36 @@ def listed(names: Iterable[Any]) -> str:
     known = [str(name) for name in names]
     more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
     return ", ".join(known[:_MOST_NAMES]) + more
+
+
+class Sentence(NamedTuple):
+    """What is wrong with a value, in the parts that a problem has."""
+
+    message: str
+    hint: str = ""
+    expected: str = ""
+    got: str = ""
+
+
+def read_sentence(text: str, found: str = "") -> Sentence:
+    """Return the parts of `expected A, got B: next act`; any other text is a message as a whole.
+
+    Args:
+        text: the sentence, whose B and next act may be missing.
+        found: what was found, for a sentence that does not say it.
+    """
+    parts = _SENTENCE.fullmatch(text)
+    if parts is None:
+        return Sentence(text, got=found)
+    expected, given = parts["expected"], parts["got"] or found
+    message = f"expected {expected}, got {given}" if given else f"expected {expected}"
+    return Sentence(message, parts["hint"] or "", expected, given)
+
+
+def one_line(text: str) -> str:
+    """Return a name as a message shows it: on one line, cut to a readable length."""
+    short = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 3] + "..."
+    return visible(without_secrets(short))
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loomd.manifest.document import MAX_NODES, read_documents
+from loomd.manifest.document import MAX_NODES, MAX_PAIRS, read_documents
 from loomd.manifest.problem import Position
 
 
@@ -84,6 +84,7 @@ def test_empty_documents_are_left_out() -> None:
         (b"x" * (5 << 20), "too-large"),
         (b"[" + b"1," * (MAX_NODES + 1) + b"]", "too-large"),
         (b"---\n" * (MAX_NODES + 1), "too-large"),
+        (b'{"a": "' + b"\\ud83d\\ude00" * (MAX_PAIRS + 1) + b'"}', "too-large"),
     ],
     ids=[
         "brackets",
@@ -100,6 +101,7 @@ def test_empty_documents_are_left_out() -> None:
         "bytes",
         "nodes",
         "documents",
+        "pairs",
     ],
 )
 def test_hostile_input_is_one_problem(data: bytes, code: str) -> None:
@@ -119,13 +121,61 @@ def test_depth_counts_through_aliases() -> None:
 def test_reading_goes_on_after_a_broken_document() -> None:
     """A document that cannot be read does not hide the next one, whose positions stay right."""
     documents, problems = read_documents(b"a: b: c\n---\nok: 1\n---\n[\n---\nx: 1\nx: 2\n", "f")
-    assert [one.value for one in documents] == [{"ok": 1}, {"x": 2}]
+    assert [one.value for one in documents] == [{"ok": 1}, {"x": 1}]
     assert documents[0].where("/ok") == Position("f", 3, 5)
     assert [(one.code, one.position.line) for one in problems] == [
         ("yaml-syntax", 1),
         ("yaml-syntax", 6),
         ("duplicate-key", 8),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [("n:\ni", (2, 2)), ("a: [1", (1, 6)), ("[", (1, 2)), ("a: [1\n", (2, 1)), ("a: b: c\n---\n{", (3, 2))],
+    ids=["key", "list", "bracket", "ended", "second"],
+)
+def test_what_is_missing_at_the_end_is_told_there(text: str, position: tuple[int, int]) -> None:
+    """A last line without an end is the last line: no problem stands below it."""
+    found = read_documents(text.encode(), "f")[1][-1]
+    assert (found.position.line, found.position.column) == position
+    assert found.related is None or found.related.line < found.position.line
+
+
+def test_nothing_at_the_end_stands_there() -> None:
+    """A key that ends the file has no value, and that is where the file ends."""
+    document = read_documents(b"? a\n? b", "f")[0][0]
+    assert document.value == {"a": None, "b": None}
+    assert document.where("/b") == Position("f", 2, 4)
+
+
+def test_two_escapes_are_one_character_that_moves_nothing() -> None:
+    """What JSON writes as two escapes is read as one character, and what follows keeps its column."""
+    data = rb'{"\ud83d\ude00": ["\\ud83d\\ude00", "\ud83d\ude00"], "a": 1}'
+    document = read_documents(data, "f")[0][0]
+    assert document.value == {"\N{GRINNING FACE}": [r"\ud83d\ude00", "\N{GRINNING FACE}"], "a": 1}
+    assert document.where("/a") == Position("f", 1, data.index(b"1}") + 1)
+
+
+def test_two_escapes_move_nothing_in_another_line() -> None:
+    """What follows a quoted text of several lines keeps its column, wherever in it there are two escapes."""
+    data = b'{"a": "\\ud83d\\ude00\n  \\ud83d\\ude00 b", "c": 1}'
+    document = read_documents(data, "f")[0][0]
+    assert document.value == {"a": "\N{GRINNING FACE} \N{GRINNING FACE} b", "c": 1}
+    assert document.where("/c") == Position("f", 2, data.splitlines()[1].index(b"1}") + 1)
+
+
+def test_a_key_cannot_steer_the_terminal_of_who_reads_of_it() -> None:
+    """A problem that names a key shows what does not print as escapes; its pointer is the key itself."""
+    (problem,) = read_documents(rb'"\e[2J\n\u202E": {a: 1, a: 2}', "f")[1]
+    assert problem.message.startswith(r"\x1b[2J\n\u202e.a: ")
+    assert problem.pointer == "/\x1b[2J\n\u202e/a"
+
+
+@pytest.mark.parametrize("text", [r"['\ud83d\ude00']", r"[\ud83d\ude00]"], ids=["single quotes", "plain"])
+def test_escapes_are_read_in_double_quotes_only(text: str) -> None:
+    """Elsewhere a backslash is a backslash."""
+    assert read_documents(text.encode(), "f")[0][0].value == [r"\ud83d\ude00"]
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,0 +1,68 @@
+"""The bytes of frozen things, made once: a conversation that grows is not encoded again with every turn.
+
+Knows no message and no protocol; called by the translations of model services, and by whoever tells requests apart.
+"""
+
+import json
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def to_json(value: object) -> bytes:
+    """Return a value as JSON; text that is no Unicode (lone surrogates) is sent with `?` for what cannot be sent."""
+    try:
+        return _ENCODER.encode(value)
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+class _Kept(weakref.ref[T]):
+    """The bytes of a thing, without keeping the thing."""
+
+    __slots__ = ("data", "place")
+
+    data: bytes
+    place: int
+
+
+class Encoded(Generic[T]):
+    """Encodes frozen things, each once: the same object has the same bytes for as long as it lives.
+
+    Things are told apart by identity, because to compare two long messages costs as much as to encode one.
+    """
+
+    def __init__(self, encode: Callable[[T], bytes]) -> None:
+        """Take the function that encodes one of them."""
+        self._encode = encode
+        self._kept: dict[int, _Kept[T]] = {}
+
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._kept)
+
+    def all(self, things: Iterable[T]) -> list[bytes]:
+        """Return the bytes of each, encoding those that were not seen before."""
+        kept = self._kept
+        found: list[bytes] = []
+        for thing in things:
+            known = kept.get(id(thing))
+            found.append(known.data if known is not None and known() is thing else self._keep(thing))
+        return found
+
+    def _keep(self, thing: T) -> bytes:
+        entry = _Kept(thing, self._forget)
+        entry.data = self._encode(thing)
+        entry.place = id(thing)
+        self._kept[entry.place] = entry
+        return entry.data
+
+    def _forget(self, entry: weakref.ref[T]) -> None:
+        if isinstance(entry, _Kept) and self._kept.get(entry.place) is entry:
+            del self._kept[entry.place]

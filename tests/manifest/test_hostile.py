@@ -1,0 +1,52 @@
+"""Inputs that are meant to hurt: refused in under a second, in little memory, and never the end of the process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.manifest.hostile import CASES
+
+SECONDS = 1.0
+MEMORY = 300.0
+ROOT = Path(__file__).parents[2]
+HARMLESS = {
+    "byte-order-marks",
+    "carriage-returns",
+    "comments",
+    "empty-documents",
+    "escapes",
+    "folded",
+    "long-text",
+    "many-labels",
+}
+"""What may also be read without a problem."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_refused_at_once(name: str) -> None:
+    """It ends in problems; a second of CPU is enough to read it, and to show them in any form, and 300 MiB for all.
+
+    A busy machine gets three tries.
+    """
+    seconds: dict[str, float] = {}
+    for _ in range(3):
+        found = cost(name)
+        assert found["codes"] or name in HARMLESS
+        assert found["MiB"] < MEMORY, found
+        seconds = {act: min(used, seconds.get(act, used)) for act, used in found["seconds"].items()}
+        if max(seconds.values()) < SECONDS:
+            break
+    assert max(seconds.values()) < SECONDS, seconds
+
+
+def cost(name: str) -> dict[str, Any]:
+    """Let another process read a case, and return what it told."""
+    command = [sys.executable, "-m", "tests.manifest.hostile", name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  # our own words
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
