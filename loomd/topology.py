@@ -2,25 +2,62 @@
 
 A spec knows how to open itself: `spec.open(parts)` is an async context manager that yields the live thing. Unchanged
 objects (same digest, same opened references) are shared between topologies, so a reload opens only what changed.
-Called by `reconcile`; never reads files or decides what should be.
+Called by `reconcile`; never reads manifests or decides what should be.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+import shutil
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, TypeVar, cast
+from typing import Literal, Protocol, TypeVar, cast
 
 from loomd.clock import Clock
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Bus
-from loomd.manifest.object import Object, Ref, Snapshot
+from loomd.manifest.object import EMPTY, Object, Ref, Snapshot
 from loomd.store.base import Store
 
 _log = logging.getLogger("loomd.topology")
 T = TypeVar("T")
+
+CLOSING = 30.0
+"""Seconds that a live thing gets to close; what takes longer is given up, and said to be."""
+
+
+@dataclass
+class Serving:
+    """What serves now, for things that act on a change before the tasks that hold them have ended.
+
+    Attributes:
+        snapshot: what serves; the reconciler sets it when it swaps.
+        withdrawn: what an open topology holds and does not serve any more.
+    """
+
+    snapshot: Snapshot = EMPTY
+    withdrawn: frozenset[Ref] = frozenset()
+    _listeners: dict[object, Callable[[], object]] = field(default_factory=dict[object, Callable[[], object]])
+
+    def tell(self) -> None:
+        """Call whoever listens: another snapshot serves."""
+        for listener in tuple(self._listeners.values()):
+            try:
+                listener()
+            except Exception:
+                _log.exception("a listener failed on another snapshot")
+
+    @contextmanager
+    def listening(self, listener: Callable[[], object]) -> Generator[None]:
+        """Call `listener` whenever another snapshot serves; it must be quick."""
+        key = object()
+        self._listeners[key] = listener
+        try:
+            yield
+        finally:
+            del self._listeners[key]
 
 
 @dataclass(frozen=True)
@@ -32,6 +69,72 @@ class Services:
     clock: Clock
     models_dir: Path
     """Folder of the embedded models' files."""
+    serving: Serving = field(default_factory=Serving)
+    """What serves now."""
+
+
+HealthReason = Literal[
+    "NotCalled",
+    "Answered",
+    "Unreachable",
+    "Overloaded",
+    "Unauthorized",
+    "QuotaExceeded",
+    "NotFound",
+    "BadReply",
+    "Indexing",
+    "Indexed",
+    "IndexDamaged",
+    "IndexUnusable",
+    "DocumentsRead",
+    "DocumentsSkipped",
+    "Active",
+    "Suspended",
+    "NotDue",
+    "Submitted",
+    "NotSubmitted",
+    "ClusterNotServing",
+]
+"""Why a live thing is as it was observed: eight of a provider's calls, four of an index, two of its documents, six of a
+schedule."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """What was observed of a live thing.
+
+    Attributes:
+        condition: which of the object's conditions this is.
+        status: `Unknown` as long as nothing was observed.
+        reason: one word in PascalCase.
+        message: one sentence for people, without secrets.
+        since: wall-clock seconds at which the status became what it is.
+    """
+
+    condition: Literal["ProviderReachable", "IndexReady", "Degraded", "Suspended", "TaskSubmitted"]
+    status: Literal["True", "False", "Unknown"]
+    reason: HealthReason
+    message: str
+    since: float
+
+    @property
+    def is_ill(self) -> bool:
+        """Return whether the thing does not work; one that is degraded or suspended does what it can or should."""
+        return self.status == "False" and self.condition not in {"Degraded", "Suspended"}
+
+    def turn(
+        self, status: Literal["True", "False", "Unknown"], reason: HealthReason, message: str, now: float
+    ) -> "Health":
+        """Return what was observed now; `since` moves only when the status does."""
+        return Health(self.condition, status, reason, message, self.since if status == self.status else now)
+
+
+class Observed(Protocol):
+    """A live thing that says how it is; having the method is enough."""
+
+    def health(self) -> Iterable[Health]:
+        """Return what was observed, without asking anybody."""
+        ...
 
 
 class Openable(Protocol):
@@ -44,12 +147,21 @@ class Openable(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a spec may use while it opens."""
+    """What a spec may use while it opens.
+
+    Attributes:
+        declared: the object that opens.
+        services: what the daemon lends to it.
+        live: the open things that it refers to.
+        behaviour: digest of how it behaves, empty for kinds whose behaviour is not scored; learned scores belong to it.
+        made: the folders that were created for it, to be removed again when it never serves.
+    """
 
     declared: Object
     services: Services
     live: Mapping[Ref, object]
-    objects: Mapping[Ref, Object] = field(default_factory=dict[Ref, Object])
+    behaviour: str = ""
+    made: list[Path] = field(default_factory=list[Path])
 
     @property
     def name(self) -> str:
@@ -66,13 +178,20 @@ class Parts:
         """Return the folder for this object's own files; it is created on first use."""
         ref = self.declared.ref
         path = self.services.store.directory / ref.kind.lower() / ref.namespace / ref.name
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(parents=True)
+            self.made.append(path)
         return path
 
-    def digest(self, kind: str, name: str) -> str:
-        """Return the digest of the object that a reference names, or an empty string when it is not declared."""
-        found = self.objects.get(Ref(kind, name, self.declared.ref.namespace))
-        return found.digest if found else ""
+    def latest(self) -> Object | None:
+        """Return this object as it is declared now: itself until another serves, None once it was withdrawn.
+
+        A live thing asks before it acts, so that a withdrawn tool or a lowered limit holds for running tasks too.
+        """
+        serving = self.services.serving
+        if self.declared.ref in serving.withdrawn:
+            return None
+        return serving.snapshot.objects.get(self.declared.ref, self.declared)
 
     def get(self, kind: str, name: str, shape: Callable[..., T]) -> T:
         """Return the live object that a reference names.
@@ -83,7 +202,7 @@ class Parts:
             shape: the protocol that the caller expects, for the type checker.
 
         Raises:
-            NotFound: it is not in the snapshot (references are checked before, so this is a fault of the caller).
+            NotFound: the object does not refer to it (references are checked before, so this is a fault of the caller).
         """
         ref = Ref(kind, name, self.declared.ref.namespace)
         if ref not in self.live:
@@ -92,92 +211,181 @@ class Parts:
         return cast("T", self.live[ref])
 
 
-@dataclass
+@dataclass(eq=False)
 class _Live:
-    """An open thing and the number of topologies that hold it."""
+    """An open thing, what it was opened from, what it uses, and the number of topologies that hold it."""
 
     value: object
     stack: AsyncExitStack
-    key: str
+    item: Object
+    uses: tuple["_Live", ...]
     holders: int = 0
 
+    def let_go(self) -> bool:
+        """Take one holder away; return whether it was the last."""
+        self.holders -= 1
+        return self.holders == 0
 
-@dataclass
+    def fits(self, item: Object, uses: tuple["_Live", ...]) -> bool:
+        """Return whether it can go on for an object: declared alike, with the same files and the same live things."""
+        mine = self.item
+        return (
+            (mine is item or (mine.digest == item.digest and mine.base == item.base))
+            and len(self.uses) == len(uses)
+            and all(one is other for one, other in zip(self.uses, uses, strict=True))
+        )
+
+
 class Topology:
     """The live things of one snapshot.
 
     Attributes:
         snapshot: what should be.
         live: what is, by ref; empty once it is closed.
+        closed: set when it was given up, no task holds it any more, and what only it held is closed.
     """
 
-    snapshot: Snapshot
-    live: Mapping[Ref, object] = field(default_factory=dict[Ref, object])
-    _things: dict[Ref, _Live] = field(default_factory=dict)
-    _leases: int = 0
-    _retired: bool = False
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.live: Mapping[Ref, object] = {}
+        self.closed = asyncio.Event()
+        self._things: dict[Ref, _Live] = {}
+        self._made: list[Path] = []
+        self._leases = 0
+        self._retired = False
+        self._discarded = False
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether all is open that should be."""
+        return len(self.live) == len(self.snapshot.objects) - len(self.snapshot.pending)
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether tasks hold it."""
+        return self._leases > 0
+
+    @property
+    def roots(self) -> set[Path]:
+        """Return the folders that objects come from, and those that live things were opened from and may still read."""
+        items = [*self.snapshot.objects.values(), *(thing.item for thing in self._things.values())]
+        return {item.root for item in items}
+
+    def health(self, ref: Ref) -> tuple[Health, ...]:
+        """Return what was observed of a live thing; nothing of one that observes nothing or is not open."""
+        health = getattr(self.live.get(ref), "health", None)
+        return tuple(cast("Callable[[], Iterable[Health]]", health)()) if callable(health) else ()
+
+    def shares(self, other: "Topology", ref: Ref) -> bool:
+        """Return whether two topologies hold the same live thing."""
+        return ref in self.live and self.live[ref] is other.live.get(ref)
 
     @asynccontextmanager
     async def lease(self) -> AsyncGenerator["Topology", None]:
-        """Hold the topology open for as long as a task runs on it; a thing that fails to close is only logged."""
+        """Hold the topology open for as long as a task runs on it."""
         self._leases += 1
         try:
             yield self
         finally:
             self._leases -= 1
-            await self._close_if_unused()
+            self._close_if_unused()
 
-    async def retire(self) -> None:
-        """Give the topology up: it closes now, or after its last lease; a thing that fails to close is only logged."""
+    def retire(self) -> None:
+        """Give the topology up: it closes now, or after its last lease, in the background; wait for `closed`."""
         self._retired = True
-        await self._close_if_unused()
+        self._close_if_unused()
 
-    async def _close_if_unused(self) -> None:
-        if not self._retired or self._leases:
-            return
-        things, self._things = self._things, {}
-        self.live = {}
-        async with AsyncExitStack() as stack:  # in reverse order, and to the end whatever happens on the way
-            for ref, thing in things.items():
-                stack.push_async_callback(_release, ref, thing)
+    async def discard(self) -> None:
+        """Close what never served, and remove the folders that were made for it."""
+        self._discarded = True
+        self.retire()
+        await self.closed.wait()
+
+    async def open(self, services: Services, previous: "Topology | None" = None) -> None:
+        """Open everything that the snapshot declares, sharing what did not change with the previous topology.
+
+        What is pending stays closed.
+
+        Raises:
+            LoomdError: a thing could not be opened; all that was opened for this snapshot is closed again, and the
+                previous topology is untouched.
+        """
+        live: dict[Ref, object] = {}
+        self.live = MappingProxyType(live)
+        known = {} if previous is None else previous._things  # noqa: SLF001  # its own class
+        things, snapshot = self._things, self.snapshot
+        try:
+            for ref, item in snapshot.objects.items():
+                if ref in snapshot.pending:
+                    continue
+                uses = tuple(things[to] for _, to in item.refs)
+                thing = known.get(ref)
+                if thing is None or not thing.fits(item, uses):
+                    used = MappingProxyType({to: live[to] for _, to in item.refs})
+                    thing = await _open(Parts(item, services, used, snapshot.behaviour(ref), self._made), uses)
+                thing.holders += 1
+                things[ref] = thing
+                live[ref] = thing.value
+        except BaseException:
+            await self.discard()
+            raise
+
+    def _close_if_unused(self) -> None:
+        if self._retired and not self._leases and self._closing is None:
+            things, self._things = self._things, {}
+            self.live = {}
+            last = [(ref, thing) for ref, thing in things.items() if thing.let_go()]
+            if last or self._discarded:
+                self._closing = asyncio.create_task(self._close(last))  # noqa: TID251  # kept until it is done
+            else:
+                self.closed.set()
+
+    async def _close(self, things: list[tuple[Ref, _Live]]) -> None:
+        """Close things in reverse order, and to the end whatever happens on the way."""
+        for ref, thing in reversed(things):
+            try:
+                async with asyncio.timeout(CLOSING):
+                    await thing.stack.aclose()
+            except TimeoutError:
+                _log.error("%s did not close within %g s and is given up", ref, CLOSING)
+            except asyncio.CancelledError:  # of a task that the thing itself cancelled and waited for
+                if (own := asyncio.current_task()) is None or own.cancelling():
+                    raise
+                _log.error("%s did not close cleanly: it was cancelled on the way", ref)
+            except Exception:  # nobody waits for what is given up: whoever held it last has done its own work
+                _log.exception("%s did not close cleanly", ref)
+        if self._discarded:
+            await asyncio.to_thread(_remove, self._made)
+        self.closed.set()
 
 
 async def open_topology(snapshot: Snapshot, services: Services, previous: Topology | None = None) -> Topology:
-    """Open everything that a snapshot declares, sharing what did not change with the previous topology.
-
-    Raises:
-        LoomdError: a thing could not be opened; all that was opened for this snapshot is closed again, and the
-            previous topology is untouched.
-    """
-    live: dict[Ref, object] = {}
-    topology = Topology(snapshot, MappingProxyType(live))
-    try:
-        for ref, item in snapshot.objects.items():
-            key = "/".join([item.digest, str(item.root), *(topology._things[to].key for _, to in item.refs)])  # noqa: SLF001  # its own class, in this module
-            thing = previous._things.get(ref) if previous else None  # noqa: SLF001  # its own class, in this module
-            if thing is None or thing.key != key:
-                thing = await _open(item, services, topology, key)
-            thing.holders += 1
-            topology._things[ref] = thing  # noqa: SLF001  # its own class, in this module
-            live[ref] = thing.value
-    except BaseException:
-        await topology.retire()
-        raise
+    """Return the topology of a snapshot, open; see `Topology.open`."""
+    topology = Topology(snapshot)
+    await topology.open(services, previous)
     return topology
 
 
-async def _open(item: Object, services: Services, topology: Topology, key: str) -> _Live:
+async def _open(parts: Parts, uses: tuple[_Live, ...]) -> _Live:
     async with AsyncExitStack() as stack:
-        spec = cast("Openable", item.spec)
+        spec = cast("Openable", parts.declared.spec)
         try:
-            value = await stack.enter_async_context(
-                spec.open(Parts(item, services, topology.live, topology.snapshot.objects))
-            )
+            value = await stack.enter_async_context(spec.open(parts))
         except LoomdError as error:
-            _place(error, item)
+            _place(error, parts.declared)
             raise
-        return _Live(value, stack.pop_all(), key)
+        return _Live(value, stack.pop_all(), parts.declared, uses)
     raise AssertionError("unreachable")  # the stack never swallows an error
+
+
+def _remove(folders: list[Path]) -> None:
+    """Remove folders, and those that are empty without them."""
+    for path in reversed(folders):
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # something else is in it
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
 
 
 def _place(error: LoomdError, item: Object) -> None:
@@ -185,14 +393,3 @@ def _place(error: LoomdError, item: Object) -> None:
     text = str(error)
     named = text if text.startswith(str(item.ref)) else f"{item.ref}: {text}"
     error.args = (f"{item.position}: {named}", *error.args[1:])
-
-
-async def _release(ref: Ref, thing: _Live) -> None:
-    """Let go of a thing; the last holder closes it."""
-    thing.holders -= 1
-    if thing.holders:
-        return
-    try:
-        await thing.stack.aclose()
-    except Exception:  # nobody waits for what is given up: whoever holds the last lease has done its own work
-        _log.exception("%s did not close cleanly", ref)

@@ -1,103 +1,344 @@
-"""Turns files into what serves: load, compare, open the new beside the old, keep it on disk, swap one pointer.
+"""Takes what sources and people want, one at a time: deliveries, deletions, edits, rollbacks; says why not if not.
 
-A change that fails anywhere before the swap leaves everything as it was and says so. Sources call `apply`; the engine
-leases `topology`. It never reads a folder or a socket itself.
+A change that fails anywhere before the swap leaves everything as it was. What it would be is made by `candidate`, how
+it comes to serve is `stage`. It never reads a folder or a socket itself; the engine leases `topology`.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from loomd.errors import LoomdError
-from loomd.events.event import ConfigLoaded, ConfigRejected
-from loomd.manifest.load import Loader
-from loomd.manifest.object import EMPTY, Snapshot
+from loomd.errors import Conflict, Damaged, LoomdError, NotFound, Permanent, Stale
+from loomd.events.event import ConfigRejected, ConfigRolledBack, SourceResumed, SourceSuspended
+from loomd.manifest.delivery import Delivery, SourceType
+from loomd.manifest.lines import with_lines
+from loomd.manifest.object import Ref
 from loomd.manifest.problem import Problems
 from loomd.manifest.source import SourceFile
-from loomd.reconcile.keep import left_out
-from loomd.reconcile.plan import Plan, diff
-from loomd.store.base import StoredFile
-from loomd.topology import Services, Topology, open_topology
+from loomd.reconcile.candidate import Candidate
+from loomd.reconcile.pinned import Pinned, differs, stored
+from loomd.reconcile.plan import Plan
+from loomd.reconcile.stage import LAST_GOOD, Act, Bounds, Move, Stage
+from loomd.reconcile.state import Outcome, SourceBook, SourceState, default_revision
+from loomd.reconcile.status import ObjectStatus
+from loomd.store.base import RevisionRecord
+from loomd.topology import Services, Topology
+
+__all__ = ["Bounds", "Reconciler"]
 
 _log = logging.getLogger("loomd.reconcile")
-
-Files = Mapping[str, tuple[SourceFile, ...]]
-"""The files of every source, by the source's name."""
 
 
 class Reconciler:
     """Holds the topology that serves and the files that it was made from.
 
     Attributes:
-        topology: what serves now; lease it before use.
         rejected: what was refused last, by source, as long as it was not mended.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, bounds: Bounds | None = None, move: Move | None = None) -> None:
         self._services = services
-        self._files: Files = {}
-        self._loader = Loader()
+        self._stage = Stage(services, bounds or Bounds(), move)
         self._lock = asyncio.Lock()
-        self.topology = Topology(EMPTY)
+        self.pinned = Pinned(services.store, self._stage, self._lock, self._known).open
+        self._unread: LoomdError | None = None
         self.rejected: dict[str, tuple[str, ...]] = {}
 
     @property
+    def topology(self) -> Topology:
+        """Return what serves now; lease it before use."""
+        return self._stage.topology
+
+    @property
+    def number(self) -> int:
+        """Return the number of the serving revision in the history, 0 before the first."""
+        return self._stage.number
+
+    @property
     def revision(self) -> str:
-        """Return the revision that serves."""
+        """Return the digest of what serves."""
         return self.topology.snapshot.revision
+
+    @property
+    def stale(self) -> bool:
+        """Return whether something else serves than what the sources declare now."""
+        return bool(self.rejected)
+
+    @property
+    def live(self) -> int:
+        """Return how many topologies are open: the one that serves, and those that tasks still hold."""
+        return self._stage.live
 
     @property
     def last_error(self) -> str:
         """Return what is wrong with refused candidates, one per line, or an empty string."""
         return "\n".join(f"{source}: {line}" for source, lines in self.rejected.items() for line in lines)
 
+    # What is asked
+
     def files(self, source: str) -> tuple[SourceFile, ...]:
         """Return the files of a source that serve now."""
-        return self._files.get(source, ())
+        return self._stage.candidates.files.get(source, ())
+
+    def sources(self) -> list[SourceState]:
+        """Return all sources by name."""
+        return self._book.all()
+
+    def source(self, name: str) -> SourceState:
+        """Return a source.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        return self._book.get(name)
+
+    def suspended(self, source: str, revision: str = "") -> bool:
+        """Return whether a delivery of a source would be ignored; after a rollback a newer revision is not."""
+        state = self._book.find(source)
+        return state.suspended and not (state.until and revision and revision != state.until)
+
+    def status(self, ref: Ref) -> ObjectStatus:
+        """Return what is known and observed of an object that serves.
+
+        Raises:
+            NotFound: there is none.
+        """
+        stage = self._stage
+        if ref not in self.topology.snapshot.objects:
+            raise ref.missing()
+        state = self._book.find(stage.statuses.known.records[ref].source)
+        last = state.attempts[0].problems if state.attempts and state.name in self.rejected else ()
+        refused = [str(one["message"]) for one in last if one.get("object") == str(ref)]
+        now, progressing = self._services.clock.now(), ref in stage.opening
+        seen = self._book.seen_of(self.topology.snapshot.objects[ref]) if ref.kind == "GitSource" else ()
+        return stage.statuses.get(ref, self.topology, refused, now, progressing=progressing, elsewhere=seen)
+
+    async def history(self) -> list[RevisionRecord]:
+        """Return the stored revisions, newest first."""
+        return await self._services.store.revisions()
+
+    async def recorded(self, number: int) -> RevisionRecord:
+        """Return an entry of the history.
+
+        Raises:
+            NotFound: it is not stored.
+        """
+        return _find(await self.history(), number, self.number)
+
+    async def roots(self) -> set[Path]:
+        """Return the folders that files of a stored revision, or of a set that tasks still hold, come from."""
+        return self._stage.roots() | {Path(root) for root in await self._services.store.roots()}
+
+    # What is wanted
+
+    async def load(self) -> None:
+        """Take over what the store knows: nothing serves yet, but the next change is one of what served last."""
+        store, stage = self._services.store, self._stage
+        async with self._lock:
+            self._book.load(await store.sources())
+            stage.statuses.load(await store.objects())
+            records = await store.revisions()
+            if not records:
+                return
+            files: dict[str, tuple[SourceFile, ...]] = {}
+            lost: list[str] = []
+            for source in await store.holders(records[0].number):
+                try:
+                    files |= await stored(self._services.store, records[0].number, source)
+                except Damaged as error:
+                    lost.append(source)
+                    self._unread = error
+            stage.adopt_files(records[0], files, lost)
+            try:
+                candidate = await asyncio.to_thread(stage.candidates.restore, files, self._known())
+            except LoomdError as error:
+                self._unread = self._unread or error
+            else:
+                if not lost:
+                    stage.adopt_snapshot(candidate)
 
     async def restore(self) -> None:
-        """Open the last known good files of all sources; when that fails, report it and serve nothing yet."""
-        stored: dict[str, tuple[SourceFile, ...]] = {}
-        for file in await self._services.store.load_files():
-            item = SourceFile(Path(file.root), file.path, file.data)
-            stored[file.source] = (*stored.get(file.source, ()), item)
-        if not stored:
-            return
+        """Open what served last; when that fails, report it and serve nothing yet."""
         async with self._lock:
-            self._files = stored
-            try:
-                snapshot = await asyncio.to_thread(self._loader.load, _all(stored))
-                self.topology = await open_topology(snapshot, self._services)
-            except Exception as error:
-                self.reject("last known good", error)
+            error: Exception | None = self._unread
+            if error is None:
+                try:
+                    await self._stage.restore()
+                except Exception as found:
+                    error = found
+            if error is not None:
+                self.reject(LAST_GOOD, error)
 
-    async def apply(self, source: str, files: Sequence[SourceFile], dry_run: bool = False, prune: bool = True) -> Plan:
-        """Make the files of one source what serves, together with those of all other sources.
-
-        Args:
-            source: name of the source, its absolute path.
-            files: all its files.
-            dry_run: load and compare only.
-            prune: delete the objects that the source had before and that its files no longer declare; otherwise they
-                are kept as they are.
+    async def plan(self, *deliveries: Delivery) -> Plan:
+        """Return what deliveries would change together and what that means; nothing is opened or kept.
 
         Raises:
             Problems: the manifests are not valid.
-            LoomdError: something could not be opened or stored; the old revision serves on.
+            LoomdError: the deliveries would be refused.
         """
         async with self._lock:
+            self._admit(deliveries, check_suspended=False)
+            candidate = await self._candidate(deliveries)
+            return await self._stage.plan(candidate, _named(deliveries))
+
+    async def apply(self, delivery: Delivery, dry_run: bool = False, others: Sequence[Delivery] = ()) -> Plan:
+        """Make the files of a source what serves, together with those of all other sources.
+
+        Args:
+            delivery: the files and the terms.
+            dry_run: go as far as to open everything that is new, and then close it again.
+            others: what other sources deliver in the same act: all of it serves, or none.
+
+        Raises:
+            Problems: the manifests are not valid.
+            Stale: another revision serves than the one that is expected.
+            Conflict: the source is suspended, or another one declares one of its objects.
+            LoomdError: something could not be opened or stored; the old revision serves on.
+        """
+        deliveries = (delivery, *others)
+        async with self._lock:
+            self._admit(deliveries, check_suspended=True)
             try:
-                return await self._apply(source, tuple(files), dry_run, prune)
+                return await self._deliver(deliveries, dry_run)
             except Exception as error:
-                if not dry_run:
-                    self.reject(source, error)
+                for one in () if dry_run else deliveries:
+                    if one.type != "apply" or isinstance(error, Problems):
+                        self.reject(one.source, error, default_revision(one), one.files if one.type == "git" else ())
                 raise
 
-    def reject(self, source: str, error: Exception) -> None:
-        """Report a candidate that cannot serve."""
+    async def delete(
+        self, refs: Sequence[Ref], versions: Mapping[Ref, str] | None = None, dry_run: bool = False
+    ) -> Plan:
+        """Delete objects.
+
+        Args:
+            refs: the objects.
+            versions: versions that the caller has seen.
+            dry_run: change nothing.
+
+        Raises:
+            NotFound: one of them is not there.
+            Conflict: one of them changed since, or a source that is followed declares it.
+            Problems: something refers to one of them.
+        """
+        async with self._lock:
+            self._same(versions or {})
+            candidate = await asyncio.to_thread(self._stage.candidates.delete, refs, self._known())
+            return await self._carry_out(candidate, self._act("delete", candidate, dry_run))
+
+    async def replace(
+        self, file: SourceFile, versions: Mapping[Ref, str] | None = None, manager: str = "", dry_run: bool = False
+    ) -> Plan:
+        """Put the objects of one file in place of those of the same names, whatever file declared them.
+
+        Args:
+            file: the manifest.
+            versions: versions that the caller has seen.
+            manager: who acts.
+            dry_run: change nothing.
+
+        Raises:
+            NotFound: there is no such object.
+            Conflict: one of them changed since, or a source that is followed declares it.
+            Problems: the manifest is not valid.
+        """
+        async with self._lock:
+            self._same(versions or {})
+            candidate = await asyncio.to_thread(self._stage.candidates.replace, file, self._known())
+            return await self._carry_out(candidate, self._act("edit", candidate, dry_run, manager))
+
+    async def undo(self, to: int | None = None, dry_run: bool = False) -> Plan:
+        """Go back to a stored revision; sources that are followed and would undo that are suspended.
+
+        Args:
+            to: number of the revision; by default the one before the one that serves.
+            dry_run: change nothing.
+
+        Raises:
+            NotFound: it is not stored.
+            Damaged: it cannot be read any more.
+            LoomdError: it cannot serve any more; what serves serves on.
+        """
+        async with self._lock:
+            target = _find(await self.history(), to, self.number)
+            files = await stored(self._services.store, target.number)
+            candidate = await asyncio.to_thread(self._stage.candidates.restore, files, self._known())
+            reason = f"rolled back to revision {target.number}"
+            followed = self._undone(candidate)
+
+            def note(book: SourceBook, plan: Plan) -> None:
+                del plan
+                for name, until in followed.items():
+                    if not book.find(name).followed:
+                        book.announce(name, "git")
+                    book.rolled_back(name)
+                    book.suspend(name, reason, until)
+
+            def done() -> None:
+                self._mended(LAST_GOOD, *candidate.changed)
+                for name in followed:
+                    self._services.bus.emit(SourceSuspended(name, reason))
+                self._services.bus.emit(ConfigRolledBack(target.number, self.number, self.revision))
+
+            act = Act("undo", f"revision {target.number}", "", dry_run, note, done)
+            plan = replace(await self._carry_out(candidate, act), suspends=tuple(followed))
+            if candidate.snapshot.revision != target.revision:
+                warning = await asyncio.to_thread(differs, target, candidate.snapshot)
+                plan = replace(plan, warnings=(*plan.warnings, warning))
+            return plan
+
+    async def suspend(self, name: str, reason: str = "") -> None:
+        """Ignore the deliveries of a source from now on.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        async with self._lock:
+            await self._stage.note(lambda book: book.suspend(name, reason))
+            self._services.bus.emit(SourceSuspended(name, reason))
+
+    async def resume(self, name: str) -> None:
+        """Take the deliveries of a source again.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        async with self._lock:
+            await self._stage.note(lambda book: book.resume(name))
+            self._services.bus.emit(SourceResumed(name))
+
+    def announce(self, source: str, kind: SourceType) -> None:
+        """Note that a source is there, before it delivers for the first time."""
+        self._book.announce(source, kind)
+
+    async def forget(self, source: str, prune: bool) -> None:
+        """Let go of a source that is gone: delete what it declared, or leave that as if it had been applied by hand."""
+        async with self._lock:
+            self.rejected.pop(source, None)
+            self._book.release(source)
+            if not prune:
+                await self._save()
+                return
+            delivery = Delivery(source, (), allow_empty=True)
+            act = Act("delete", source, note=lambda book, _: book.drop(source), done=lambda: self._mended(LAST_GOOD))
+            try:
+                candidate = await asyncio.to_thread(self._stage.candidates.deliver, [delivery], self._known())
+                await self._carry_out(candidate, act)
+            except LoomdError as error:
+                self.reject(source, error)
+
+    def reject(self, source: str, error: Exception, revision: str = "", files: Sequence[SourceFile] = ()) -> None:
+        """Report a candidate that cannot serve, with the lines of files that nobody else has."""
         lines = _lines(error)
-        self.rejected[source] = lines
+        state = self._book.find(source)
+        if state.followed or source == LAST_GOOD:
+            self.rejected[source] = lines
+        if state.followed or state.inventory:
+            problems = with_lines(error.problems, files) if isinstance(error, Problems) else []
+            outcome: Outcome = "refused" if isinstance(error, Permanent) else "failed"
+            self._book.attempted(source, revision, outcome, "\n".join(lines), [one.to_json() for one in problems])
         self._services.bus.emit(ConfigRejected(source, lines))
         if not isinstance(error, LoomdError):
             _log.error("%s: refused because of a fault", source, exc_info=error)
@@ -105,48 +346,134 @@ class Reconciler:
     async def close(self) -> None:
         """Stop serving; what is leased closes after its last lease."""
         async with self._lock:
-            old, self.topology = self.topology, Topology(EMPTY)
-            await old.retire()
+            await self._save()
+            await self._stage.close()
 
-    async def _apply(self, source: str, files: tuple[SourceFile, ...], dry_run: bool, prune: bool) -> Plan:
-        files, snapshot = await asyncio.to_thread(self._load, source, files, prune)
-        plan = diff(self.topology.snapshot, snapshot)
-        if dry_run:
-            return plan
-        if not plan.effective:
-            await self._keep(source, files, plan.after)
-            return plan
-        fresh = await open_topology(snapshot, self._services, self.topology)
+    # How it is done
+
+    @property
+    def _book(self) -> SourceBook:
+        return self._stage.book
+
+    def _admit(self, deliveries: Sequence[Delivery], *, check_suspended: bool) -> None:
+        """Refuse deliveries that are not looked at.
+
+        Raises:
+            Stale: another revision serves than the one that is expected.
+            Conflict: one is of a source that is suspended.
+        """
+        for one in deliveries:
+            if one.expected is not None and one.expected != self.number:
+                raise Stale(f"expected revision {one.expected}, revision {self.number} serves: look at it again")
+            if check_suspended and one.type != "apply" and self.suspended(one.source, default_revision(one)):
+                raise Conflict(f"{one.source} is suspended: loomd resume {one.source}")
+
+    def _act(self, cause: str, candidate: Candidate, dry_run: bool, manager: str = "") -> Act:
+        source = ", ".join(sorted(candidate.changed))
+        return Act(cause, source, manager, dry_run, done=lambda: self._mended(LAST_GOOD))
+
+    async def _deliver(self, deliveries: Sequence[Delivery], dry_run: bool) -> Plan:
+        followed = [one for one in deliveries if one.type != "apply"]
+        for one in () if dry_run else followed:
+            self._book.announce(one.source, one.type)
+        resumed = [one.source for one in followed if self._book.find(one.source).suspended]
+
+        def note(book: SourceBook, plan: Plan) -> None:
+            for one in deliveries:
+                book.announce(one.source, one.type)
+                if one.source in resumed:
+                    book.resume(one.source)
+                if one.type != "apply" or not book.find(one.source).followed or book.find(one.source).suspended:
+                    book.attempted(one.source, default_revision(one), "unchanged" if plan.empty else "applied")
+
+        def done() -> None:
+            self._mended(LAST_GOOD, *(one.source for one in deliveries))
+            for source in resumed:
+                self._services.bus.emit(SourceResumed(source))
+
+        act = Act("sync" if followed else "apply", _named(deliveries), deliveries[0].manager, dry_run, note, done)
+        return await self._carry_out(await self._candidate(deliveries), act)
+
+    async def _candidate(self, deliveries: Sequence[Delivery]) -> Candidate:
+        """Return what deliveries would make of what serves.
+
+        Raises:
+            Conflict: one that is applied by hand would change what a source that is followed delivers.
+            LoomdError: they are refused.
+        """
+        candidate = await asyncio.to_thread(self._stage.candidates.deliver, deliveries, self._known())
+        for one in deliveries:
+            state = self._book.find(one.source)
+            if one.type == "apply" and state.followed and not state.suspended and one.source in candidate.changed:
+                raise Conflict(
+                    f"{one.source} is followed and delivers by itself: `loomd reconcile {one.source}` takes over what "
+                    f"it holds at once; to apply something else, suspend it first (loomd suspend {one.source})"
+                )
+        return candidate
+
+    async def _carry_out(self, candidate: Candidate, act: Act) -> Plan:
+        """Carry a candidate out, and let the sources that it is about say so meanwhile."""
         try:
-            await self._keep(source, files, plan.after)
-        except BaseException:
-            await fresh.retire()
-            raise
-        old, self.topology = self.topology, fresh
-        changes = tuple(str(change) for change in plan.effective)
-        self._services.bus.emit(ConfigLoaded(source, changes))
-        _log.info("%s: revision %s serves: %s", source, plan.after, ", ".join(changes))
-        await old.retire()
-        return plan
+            for source in candidate.changed:
+                self._book.apply(source, applying=True)
+            return await self._stage.carry_out(candidate, act)
+        finally:
+            for source in candidate.changed:
+                self._book.apply(source, applying=False)
 
-    def _load(self, source: str, files: tuple[SourceFile, ...], prune: bool) -> tuple[tuple[SourceFile, ...], Snapshot]:
-        """Return the files of a source, with those that keep what it had before, and the snapshot with all others."""
-        if not prune:
-            files += left_out(self._loader.documents(self.files(source)), self._loader.documents(files))
-        return files, self._loader.load(_all({**self._files, source: files}))
+    def _undone(self, candidate: Candidate) -> dict[str, str]:
+        """Return the sources that would bring back what a rollback takes away, each with the revision that it undoes.
 
-    async def _keep(self, source: str, files: tuple[SourceFile, ...], revision: str) -> None:
-        """Remember the files as last known good, on disk and here."""
-        if files != self._files.get(source):
-            stored = [StoredFile(source, str(file.root), file.path, file.data) for file in files]
-            await self._services.store.save_files(source, stored, revision)
-            self._files = {**self._files, source: files}
-        self.rejected.pop(source, None)
-        self.rejected.pop("last known good", None)
+        One that comes back with the rollback, or follows something else then, has none: it waits to be resumed.
+        """
+        states = {name: self._book.find(name) for name in sorted(candidate.changed)}
+        found = {name: state.last_attempted_revision for name, state in states.items() if state.followed}
+        serving = self.topology.snapshot.objects
+        for item in candidate.snapshot.of_kind("GitSource"):
+            name, old = f"git/{item.ref.namespace}/{item.ref.name}", serving.get(item.ref)
+            if old is None or (name in found and old.digest != item.digest):
+                found[name] = ""
+        return found
+
+    def _mended(self, *sources: str) -> None:
+        for source in sources:
+            self.rejected.pop(source, None)
+
+    def _same(self, versions: Mapping[Ref, str]) -> None:
+        for ref, version in versions.items():
+            record = self._stage.statuses.known.records.get(ref)
+            if record is not None and str(record.version) != version:
+                raise Conflict(
+                    f"{ref} changed since: expected version {version}, it has {record.version}: read it again"
+                )
+
+    def _known(self) -> dict[str, SourceState]:
+        return {state.name: state for state in self._book.all()}
+
+    async def _save(self) -> None:
+        """Store what is known of sources and objects; what serves does not hang on it."""
+        try:
+            await self._stage.save()
+        except LoomdError as error:
+            _log.warning("what is known of the sources could not be stored: %s", error)
 
 
-def _all(files: Files) -> list[SourceFile]:
-    return [file for _, items in sorted(files.items()) for file in items]
+def _find(records: Sequence[RevisionRecord], wanted: int | None, serving: int) -> RevisionRecord:
+    """Return a revision, by default the one before the one that serves.
+
+    Raises:
+        NotFound: it is not stored.
+    """
+    for record in records:
+        if record.number == wanted or (wanted is None and record.number < serving):
+            return record
+    kept = f"kept are {records[-1].number} to {records[0].number}" if records else "nothing was applied yet"
+    what = "no earlier revision" if wanted is None else f"no revision {wanted}"
+    raise NotFound(f"{what}: {kept}; loomd rollout history lists them")
+
+
+def _named(deliveries: Sequence[Delivery]) -> str:
+    return ", ".join(one.source for one in deliveries)
 
 
 def _lines(error: Exception) -> tuple[str, ...]:

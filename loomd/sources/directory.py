@@ -1,41 +1,47 @@
-"""Watches a folder of manifests. File events are hints: on any of them, and every minute, it rescans by content.
+"""Follows a folder of manifests. File events are hints: on any of them, and every minute, it looks at the contents.
 
-A folder that is missing, empty, unreadable or half written never deletes anything: that is reported and what was good
-stays. It never parses a manifest.
+It delivers a set only when two looks in a row agree and nothing was heard in between. A folder that is missing, empty,
+unreadable, locked by git or half written never deletes anything: that is reported and what was good stays. It never
+parses a manifest. Kept going by `loomd.sources.runner`.
 """
 
 import asyncio
-import hashlib
 import logging
-import os
-from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from watchfiles import Change, awatch
-
+from loomd.clock import Clock, SystemClock
 from loomd.errors import LoomdError, Permanent, Temporary
-from loomd.manifest.problem import Position, Problem, Problems
-from loomd.manifest.source import SourceFile, read_folder
+from loomd.manifest.delivery import Delivery
+from loomd.manifest.problem import Problems
+from loomd.manifest.source import SourceFile, printable
+from loomd.sources.base import Target
+from loomd.sources.lock import find_lock
+from loomd.sources.scan import Reading, Scanner
+from loomd.sources.shrink import find_cut, refuse_vanished
+from loomd.sources.watch import Watch
 
 _log = logging.getLogger("loomd.sources")
 
 
-class Target(Protocol):
-    """Where a source delivers; the reconciler fits by shape."""
+@dataclass(frozen=True)
+class Pace:
+    """How patiently a folder is followed. All are seconds.
 
-    def files(self, source: str) -> tuple[SourceFile, ...]:
-        """Return the files of a source that serve now."""
-        ...
+    Attributes:
+        quiet: how long nothing may be heard before the folder is read.
+        every: time between looks without any event; then everything is read, whatever its times say.
+        poll: the same while events cannot be heard, or the folder cannot be read.
+        doubt: how long a file that lost its end must stay so, before that is believed.
+        patience: how long git or another writer may keep the folder moving before that is reported.
+    """
 
-    async def apply(self, source: str, files: Sequence[SourceFile]) -> object:
-        """Make these files what serves."""
-        ...
-
-    def reject(self, source: str, error: Exception) -> None:
-        """Report what cannot be delivered."""
-        ...
+    quiet: float = 0.3
+    every: float = 60.0
+    poll: float = 5.0
+    doubt: float = 2.0
+    patience: float = 10.0
 
 
 class DirectorySource:
@@ -44,142 +50,170 @@ class DirectorySource:
     Args:
         path: the folder; it may come and go.
         target: where its files are delivered.
-        quiet: seconds without another file event before a rescan.
-        every: seconds between rescans without any event.
+        pace: how patiently.
+        allow_empty: whether a folder without any manifest deletes all that it declared.
+        clock: tells how long ago a file changed.
+
+    Raises:
+        Permanent: the path is not text.
     """
 
-    def __init__(self, path: Path, target: Target, quiet: float = 0.3, every: float = 60.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        target: Target,
+        pace: Pace = Pace(),
+        allow_empty: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
         self.path = path.absolute()
         self.name = str(self.path)
+        if printable(self.name) != self.name:
+            raise Permanent(f"{self.name!r} cannot be followed: its name is not text on one line: rename it")
         self._target = target
-        self._quiet = quiet
-        self._every = every
-        self._hint = asyncio.Event()
-        self._moved = True
-        self._seen = ""
+        self._pace = pace
+        self._allow_empty = allow_empty
+        self._scanner = Scanner(self.path, clock or SystemClock())
+        self._watch = Watch(self.path)
+        self._whole = 0.0
+        self._done: tuple[str, str] | None = None
+        self._served: tuple[SourceFile, ...] = ()
         self._reported = ""
+        self._unread = False
 
     def poke(self) -> None:
-        """Rescan soon, also when nothing seems to have changed."""
-        self._seen = self._reported = ""
-        self._hint.set()
+        """Look soon, and deliver also when nothing seems to have changed."""
+        self._done = None
+        self._reported = ""
+        self._whole = 0.0
+        self._watch.tell()
 
     async def run(self) -> None:
         """Deliver now and on every change, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_parent())
-            watcher: asyncio.Task[None] | None = None
+            self._watch.start(group)
             while True:
-                self._hint.clear()
-                if self._moved:  # a recreated folder: the old watcher is deaf
-                    self._moved = False
-                    if watcher is not None:
-                        watcher.cancel()
-                    watcher = group.create_task(self._watch())
-                    await asyncio.sleep(0)  # it listens before the scan, so that no change falls between
+                await self._watch.listen()
+                await self._settle()
                 await self.scan()
+                often = self._watch.deaf or self._unread
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._every):
-                        await self._hint.wait()
+                    async with asyncio.timeout(self._pace.poll if often else self._pace.every):
+                        await self._watch.hint.wait()
 
     async def scan(self) -> None:
-        """Read the folder and deliver its files when they differ from the last ones."""
+        """Read the folder, and deliver its files when they are others than the last ones."""
+        revision = ""
         try:
-            files, digest = await self._read()
-            if digest == self._seen:
+            reading = await self._read()
+            if reading.problems:
+                raise Problems(reading.problems)
+            revision = reading.revision
+            served = self._target.files(self.name)
+            if self._done == (revision, reading.others) and self._served == served:
                 return
-            _refuse_vanished(self.path, self._target.files(self.name), files)
+            if self._target.suspended(self.name, revision):
+                self._done = None  # once it is resumed it delivers what it holds then
+                return
+            refuse_vanished(self.path, served, reading.files, self._allow_empty)
         except LoomdError as error:
-            self._report(error)
-            return
-        try:
-            await self._target.apply(self.name, files)
-        except Temporary as error:  # the target has reported it; the next rescan tries again
-            _log.warning("%s: %s", self.name, error)
-        except Problems as error:  # reported by the target; the same bytes would fail again
-            self._seen = digest
-            self._log_refusal(error)
-        except Exception as error:  # reported by the target; a key, a model or a file may come, so it is tried again
-            self._log_refusal(error)
+            self._done = None
+            self._unread = True
+            if self._say(error):
+                self._target.reject(self.name, error, revision)
         else:
-            self._seen = digest
+            await self._deliver(reading)
+
+    async def _deliver(self, reading: Reading) -> None:
+        """Hand a reading over; whatever goes wrong is reported by the target."""
+        files, revision, empty = reading.files, reading.revision, self._allow_empty
+        delivery = Delivery(self.name, files, "directory", revision, allow_empty=empty)
+        self._unread = False
+        self._done = None
+        try:
+            await self._target.apply(delivery)
+        except Temporary as error:
+            _log.warning("%s: %s", self.name, error)
+            return
+        except Problems as error:  # the same bytes would fail again
+            self._say(error)
+        except Exception as error:  # a key, a model or a file may come, so it is tried again
+            self._say(error)
+            return
+        else:
             self._reported = ""
+        self._done = (revision, reading.others)
+        self._served = self._target.files(self.name)
 
-    async def _read(self) -> tuple[list[SourceFile], str]:
-        """Return the manifests, and a digest of the whole folder, once two readings in a row agree."""
-        read = await asyncio.to_thread(_read_all, self.path)
+    async def _read(self) -> Reading:
+        """Return what the folder holds, once nothing moved while it was read.
+
+        Raises:
+            NotFound: there is no such folder.
+            Temporary: it is being written for longer than the patience.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._pace.patience
+        if loop.time() >= self._whole:
+            self._whole = loop.time() + self._pace.every
+            self._scanner.forget()
+            self._watch.renew()
         while True:
-            again = await asyncio.to_thread(_read_all, self.path)
-            if again == read:
-                return read
-            read = again
-            await asyncio.sleep(self._quiet)
+            late = loop.time() >= until
+            self._watch.hint.clear()
+            try:
+                reading = await self._look()
+                fresh = await self._watch.listen(reading.folders)
+                if late or not (fresh or self._watch.hint.is_set()):
+                    return reading
+            except Temporary:
+                if late:
+                    raise
+            await asyncio.sleep(self._pace.quiet)
 
-    def _report(self, error: LoomdError) -> None:
-        self._seen = ""
-        if self._log_refusal(error):
-            self._target.reject(self.name, error)
+    async def _look(self) -> Reading:
+        """Look until two looks in a row agree.
 
-    def _log_refusal(self, error: Exception) -> bool:
+        Raises:
+            Temporary: they do not, or git is writing.
+        """
+        served = self._target.files(self.name)
+        first = await asyncio.to_thread(self._look_unlocked)
+        if self._watch.deaf and first.files != served:  # no event would tell of a writer that pauses
+            await asyncio.sleep(self._pace.quiet)
+        elif find_cut(served, first.files):
+            await asyncio.sleep(self._pace.doubt)
+        again = await asyncio.to_thread(self._look_unlocked)
+        if again != first:
+            raise Temporary(f"{self.name} is being written: it is looked at again every {self._pace.poll:g} s")
+        return again
+
+    def _look_unlocked(self) -> Reading:
+        try:
+            reading = self._scanner.look()
+            lock = find_lock(self.path)
+        except OSError as error:  # the way to it is closed, or its mount is dead
+            raise Permanent(f"{self.name}: cannot be read: {error.strerror or error}: mend it") from error
+        if lock is not None:
+            raise Temporary(f"{self.name}: git is writing it: if no git runs, remove {lock}")
+        return reading
+
+    async def _settle(self) -> None:
+        """Wait until nothing was heard for the quiet window, or the patience is at its end."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._pace.patience
+        while True:
+            left = min(self._watch.last + self._pace.quiet, until) - loop.time()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)
+
+    def _say(self, error: Exception) -> bool:
         """Say why the folder is refused, once for each reason; return whether it was said."""
         if str(error) == self._reported:
             return False
         self._reported = str(error)
         serves = "what it held before serves on" if self._target.files(self.name) else "nothing of it serves yet"
-        _log.error("%s: refused, %s; it is read again every %g s:\n%s", self.name, serves, self._every, error)
+        again = self._pace.poll if self._unread else self._pace.every
+        _log.error("%s: refused, %s; it is read again every %g s:\n%s", self.name, serves, again, error)
         return True
-
-    async def _watch(self) -> None:
-        try:
-            async for _ in self._changes(self.path, recursive=True):
-                self._hint.set()
-        except OSError as error:
-            _log.warning("%s: cannot be watched (%s): it is read every %g s", self.name, error, self._every)
-
-    async def _watch_parent(self) -> None:
-        try:
-            async for changes in self._changes(self.path.parent, recursive=False):
-                if any(path == self.name for _, path in changes):
-                    self._moved = True
-                    self._hint.set()
-        except OSError as error:
-            _log.warning("%s: cannot be watched (%s)", self.path.parent, error)
-
-    def _changes(self, path: Path, recursive: bool) -> AsyncGenerator[set[tuple[Change, str]], None]:
-        quiet = round(self._quiet * 1000)
-        return awatch(path, watch_filter=None, step=quiet, debounce=10 * quiet, recursive=recursive)
-
-
-def _read_all(root: Path) -> tuple[list[SourceFile], str]:
-    """Return the manifests below a folder, and a digest of their contents and of what other files look like.
-
-    Documents, tools and skills that manifests name are among the other files: name, size and time of change tell that
-    they may have changed, loading tells whether they did.
-    """
-    files = read_folder(root)
-    whole = hashlib.sha256()
-    for file in files:
-        whole.update(f"{file.path}\0{len(file.data)}\0".encode())
-        whole.update(file.data)
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            with suppress(OSError):  # gone again: the next event tells
-                seen = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118  # a thousand files in 3 ms
-                whole.update(f"{folder}/{name}\0{seen.st_size}\0{seen.st_mtime_ns}\0".encode())
-    return files, whole.hexdigest()
-
-
-def _refuse_vanished(root: Path, old: Sequence[SourceFile], new: Sequence[SourceFile]) -> None:
-    """Refuse an empty folder, and files that became empty: half written is not deleted."""
-    if old and not new:
-        raise Permanent(
-            f"{root} holds no manifests any more, {len(old)} files serve on: an empty folder deletes nothing"
-        )
-    held = {file.path for file in old if file.data.strip()}
-    empty = [file for file in new if file.path in held and not file.data.strip()]
-    if empty:
-        raise Problems(
-            Problem(Position(file.name), "empty", "the file became empty", hint="write it again, or delete it")
-            for file in empty
-        )

@@ -1,17 +1,23 @@
 """A reconciler on a real store, and files to give it."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from loomd.clock import SystemClock
+from loomd.clock import Clock, SystemClock
 from loomd.events.bus import Bus
 from loomd.events.event import Event
 from loomd.events.journal import Journal
+from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile
-from loomd.reconcile.reconciler import Reconciler
+from loomd.reconcile.plan import Plan
+from loomd.reconcile.reconciler import Bounds, Reconciler
+from loomd.reconcile.stage import Move
+from loomd.store.base import StoredFile
 from loomd.store.sqlite import open_store
 from loomd.topology import Services
 
@@ -44,23 +50,39 @@ class Seen:
         self.events: list[Event] = []
         services.bus.subscribe(self.events.append)
 
+    async def apply(self, source: str, files: Sequence[SourceFile], *, dry_run: bool = False, **terms: Any) -> Plan:
+        """Deliver the files of a source."""
+        return await self.reconciler.apply(Delivery(source, tuple(files), **terms), dry_run)
+
+    async def stored(self) -> list[StoredFile]:
+        """Return the files of the newest stored revision."""
+        revisions = await self.services.store.revisions()
+        return await self.services.store.files(revisions[0].number) if revisions else []
+
     @property
     def types(self) -> list[str]:
         """Return the types of the events, in order."""
         return [event.type for event in self.events]
 
 
+Open = Callable[..., AbstractAsyncContextManager[Seen]]
+Make = Callable[..., SourceFile]
+
+
 @asynccontextmanager
-async def _open(state: Path) -> AsyncGenerator[Seen, None]:
+async def _open(
+    state: Path, clock: Clock | None = None, bounds: Bounds | None = None, move: Move | None = None
+) -> AsyncGenerator[Seen, None]:
     async with open_store(state) as store:
-        clock = SystemClock()
-        services = Services(store, Bus(clock, Journal(store).record), clock, state / "models")
-        reconciler = Reconciler(services)
+        hands = clock or SystemClock()
+        services = Services(store, Bus(hands, Journal(store).record), hands, state / "models")
+        reconciler = Reconciler(services, bounds, move)
+        await reconciler.load()
         yield Seen(reconciler, services)
         await reconciler.close()
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Seen]]:
-    """Return a maker of reconcilers on one state directory."""
-    return lambda: _open(tmp_path / "state")
+def opened(tmp_path: Path) -> Open:
+    """Return a maker of reconcilers on one state directory; it takes a clock, bounds, and how tasks are moved."""
+    return partial(_open, tmp_path / "state")

@@ -1,71 +1,17 @@
-"""Watching a folder: hints, content, and what never deletes anything."""
+"""Following a folder: hints, contents, what is delivered when, and what never deletes anything."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+import mmap
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from loomd.errors import Unauthorized
-from loomd.manifest.problem import Position, Problem, Problems
-from loomd.manifest.source import SourceFile
-from loomd.sources.directory import DirectorySource
-
-Files = dict[str, bytes]
-
-
-class Kept:
-    """A target that keeps what it is given and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.served: tuple[SourceFile, ...] = ()
-        self.rejected: list[str] = []
-        self.delivered = 0
-        self._changed = asyncio.Condition()
-
-    def files(self, source: str) -> tuple[SourceFile, ...]:
-        """Return what serves."""
-        del source
-        return self.served
-
-    async def apply(self, source: str, files: Sequence[SourceFile]) -> None:
-        """Serve files, unless one says that it is broken."""
-        self.delivered += 1
-        if any(b"broken" in file.data for file in files):
-            error = Problems([Problem(Position("a.yaml"), "broken", "broken")])
-            self.reject(source, error)
-            await self._tell()
-            raise error
-        self.served = tuple(files)
-        await self._tell()
-
-    def reject(self, source: str, error: Exception) -> None:
-        """Note a refusal."""
-        del source
-        self.rejected.append(str(error))
-
-    async def until(self, expected: Files) -> None:
-        """Wait until exactly these files serve."""
-        async with asyncio.timeout(20), self._changed:
-            await self._changed.wait_for(lambda: {f.path: f.data for f in self.served} == expected)
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-
-@asynccontextmanager
-async def watching(path: Path) -> AsyncGenerator[Kept, None]:
-    """Watch a folder for as long as the context lasts."""
-    kept = Kept()
-    source = DirectorySource(path, kept, quiet=0.05)
-    running = asyncio.ensure_future(source.run())
-    try:
-        yield kept
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
+from loomd.errors import LoomdError, Permanent, Temporary, Unauthorized
+from loomd.manifest.delivery import Delivery
+from loomd.sources.directory import DirectorySource, Pace
+from tests.sources.recording import BRISK, Recording, following
 
 
 @pytest.fixture
@@ -73,115 +19,233 @@ def folder(tmp_path: Path) -> Path:
     """Return a folder with one manifest."""
     path = tmp_path / "manifests"
     path.mkdir()
-    (path / "a.yaml").write_bytes(b"a: 1")
+    (path / "a.yaml").write_bytes(b"a: 1\n")
     return path
 
 
 async def test_changes_are_delivered(folder: Path) -> None:
-    """Writing, adding, replacing by rename and deleting are seen; other files are not manifests."""
-    async with watching(folder) as kept:
-        await kept.until({"a.yaml": b"a: 1"})
-        (folder / "a.yaml").write_bytes(b"a: 2")
-        await kept.until({"a.yaml": b"a: 2"})
-        (folder / "sub").mkdir()
-        (folder / "sub" / "b.yaml").write_bytes(b"b: 1")
-        await kept.until({"a.yaml": b"a: 2", "sub/b.yaml": b"b: 1"})
-        (folder / "a.yaml.tmp").write_bytes(b"a: 3")
-        (folder / "a.yaml.tmp").rename(folder / "a.yaml")
-        await kept.until({"a.yaml": b"a: 3", "sub/b.yaml": b"b: 1"})
-        (folder / "sub" / "b.yaml").unlink()
-        await kept.until({"a.yaml": b"a: 3"})
+    """Writing, adding, replacing by rename and deleting are heard, also in folders that are new; deleting prunes."""
+    async with following(folder) as kept:
+        await kept.serves({"a.yaml": b"a: 1\n"})
+        (folder / "a.yaml").write_bytes(b"a: 2\n")
+        await kept.serves({"a.yaml": b"a: 2\n"})
+        (folder / "sub" / "deep").mkdir(parents=True)
+        (folder / "sub" / "deep" / "b.yaml").write_bytes(b"b: 1\n")
+        await kept.serves({"a.yaml": b"a: 2\n", "sub/deep/b.yaml": b"b: 1\n"})
+        (folder / "sub" / "deep" / "b.yaml").write_bytes(b"b: 2\n")
+        await kept.serves({"a.yaml": b"a: 2\n", "sub/deep/b.yaml": b"b: 2\n"})
+        (folder / "sub" / "deep" / "b.yaml").unlink()
+        await kept.serves({"a.yaml": b"a: 2\n"})
+    assert all(one.prune and one.type == "directory" and one.source == str(folder) for one in kept.deliveries)
 
 
-async def test_a_recreated_folder_is_heard_again(folder: Path) -> None:
-    """After the folder was removed and made anew its changes are still seen."""
-    async with watching(folder) as kept:
-        await kept.until({"a.yaml": b"a: 1"})
-        _recreate(folder, b"a: 5")
-        await kept.until({"a.yaml": b"a: 5"})
-        (folder / "a.yaml").write_bytes(b"a: 6")
-        await kept.until({"a.yaml": b"a: 6"})
+async def test_a_change_that_no_event_tells_is_found(folder: Path) -> None:
+    """Writing through mapped memory makes no event; the regular look reads everything, whatever its times say."""
+    with (folder / "a.yaml").open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        async with following(folder, Pace(quiet=0.05, every=0.2)) as kept:
+            await kept.serves({"a.yaml": b"a: 1\n"})
+            memory[3:4] = b"7"
+            await kept.serves({"a.yaml": b"a: 7\n"})
 
 
-async def test_what_cannot_be_opened_is_tried_again(folder: Path) -> None:
-    """A key or a model may come without any change of the manifests; the reason is logged once."""
+async def test_a_revision_is_a_digest_of_the_manifests(folder: Path) -> None:
+    """It depends on names and contents alone: a copy elsewhere has the same, another content another."""
+    kept = Recording()
+    await DirectorySource(folder, kept).scan()
+    copy = folder.with_name("copy")
+    copy.mkdir()
+    (copy / "a.yaml").write_bytes(b"a: 1\n")
+    await DirectorySource(copy, kept).scan()
+    (copy / "a.yaml").rename(copy / "b.yaml")
+    await DirectorySource(copy, kept).scan()
+    first, second, third = (one.revision for one in kept.deliveries)
+    assert first == second != third
+    assert first.startswith("sha256:")
+    assert len(first) == len("sha256:") + 12
 
-    class Locked(Kept):
-        async def apply(self, source: str, files: Sequence[SourceFile]) -> None:
-            del source, files
-            self.delivered += 1
-            raise Unauthorized("no key")
 
-    locked = Locked()
-    source = DirectorySource(folder, locked)
+async def test_other_files_are_part_of_what_is_delivered(folder: Path) -> None:
+    """A document or a tool that changed is delivered under the same revision: whoever loads looks at it again."""
+    (folder / "docs").mkdir()
+    (folder / "docs" / "a.md").write_bytes(b"one")
+    async with following(folder) as kept:
+        await kept.until(lambda kept: len(kept.deliveries) == 1)
+        (folder / "docs" / "a.md").write_bytes(b"two")
+        await kept.until(lambda kept: len(kept.deliveries) == 2)
+    assert kept.deliveries[0].revision == kept.deliveries[1].revision
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [(Unauthorized("no key"), True), (Temporary("busy"), True), (None, False)],
+    ids=["permanent", "temporary", "invalid"],
+)
+async def test_what_may_come_right_by_itself_is_tried_again(
+    folder: Path, error: LoomdError | None, again: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key or a model may come without any change of the files; what is not valid stays so. Both are told once."""
+
+    class Refusing(Recording):
+        async def apply(self, delivery: Delivery) -> None:
+            if error is not None:
+                self.deliveries.append(delivery)
+                raise error
+            await super().apply(delivery)
+
+    (folder / "a.yaml").write_bytes(b"broken\n")
+    kept = Refusing()
+    source = DirectorySource(folder, kept, BRISK)
     await source.scan()
     await source.scan()
-    assert locked.delivered == 2
+    assert len(kept.deliveries) == (2 if again else 1)
+    if not isinstance(error, Temporary):
+        assert caplog.text.count("refused, nothing of it serves yet") == 1
 
 
 async def test_the_same_content_is_delivered_once(folder: Path) -> None:
-    """A scan that finds the same bytes delivers nothing, good or refused."""
-    kept = Kept()
-    source = DirectorySource(folder, kept)
+    """A look that finds the same bytes delivers nothing, good or refused; a poke does."""
+    kept = Recording()
+    source = DirectorySource(folder, kept, BRISK)
     await source.scan()
     await source.scan()
-    assert kept.delivered == 1
-    (folder / "a.yaml").write_bytes(b"broken")
+    assert len(kept.deliveries) == 1
+    (folder / "a.yaml").write_bytes(b"broken\n")
     await source.scan()
     await source.scan()
-    assert kept.delivered == 2
+    assert len(kept.deliveries) == 2
     assert kept.rejected == ["a.yaml: broken [broken]"]
     source.poke()
     await source.scan()
-    assert kept.delivered == 3
+    assert len(kept.deliveries) == 3
+
+
+async def test_what_somebody_else_changed_is_delivered_again(folder: Path) -> None:
+    """When other files of the source serve than it delivered, and it is not suspended, it delivers its own."""
+    kept = Recording()
+    source = DirectorySource(folder, kept, BRISK)
+    await source.scan()
+    kept.served = ()
+    await source.scan()
+    assert kept.contents == {"a.yaml": b"a: 1\n"}
+
+
+async def test_a_neighbour_whose_name_is_not_text(folder: Path) -> None:
+    """It ends what listens for events; the folder is listened to anew, and no change is missed."""
+    async with following(folder) as kept:
+        await kept.serves({"a.yaml": b"a: 1\n"})
+        (folder.parent / os.fsdecode(b"\xff")).touch()
+        (folder / "a.yaml").write_bytes(b"a: 2\n")
+        await kept.serves({"a.yaml": b"a: 2\n"})
+
+
+async def test_a_suspended_folder_delivers_nothing_until_it_is_resumed(folder: Path) -> None:
+    """A person's suspension outlives every change; what came meanwhile is delivered after it."""
+    kept = Recording()
+    source = DirectorySource(folder, kept, BRISK)
+    await source.scan()
+    kept.stopped_until = ""
+    (folder / "a.yaml").write_bytes(b"a: 2\n")
+    await source.scan()
+    assert len(kept.deliveries) == 1
+    kept.stopped_until = None
+    await source.scan()
+    assert kept.contents == {"a.yaml": b"a: 2\n"}
+
+
+async def test_a_newer_revision_ends_the_suspension_of_an_undo(folder: Path) -> None:
+    """What was undone is not delivered again, touched or not; another content is."""
+    kept = Recording()
+    source = DirectorySource(folder, kept, BRISK)
+    await source.scan()
+    kept.stopped_until, kept.served = kept.deliveries[0].revision, ()
+    (folder / "a.yaml").touch()
+    await source.scan()
+    assert len(kept.deliveries) == 1
+    (folder / "a.yaml").write_bytes(b"a: 2\n")
+    await source.scan()
+    assert kept.contents == {"a.yaml": b"a: 2\n"}
 
 
 def _delete(folder: Path) -> None:
     (folder / "a.yaml").unlink()
 
 
-def _truncate(folder: Path) -> None:
+def _blank(folder: Path) -> None:
     (folder / "a.yaml").write_bytes(b"\n")
+
+
+def _cut(folder: Path) -> None:
+    (folder / "a.yaml").write_bytes(b"a:")
 
 
 def _move(folder: Path) -> None:
     folder.rename(folder.with_name("gone"))
 
 
-def _recreate(folder: Path, data: bytes) -> None:
-    _delete(folder)
-    folder.rmdir()
-    folder.mkdir()
-    (folder / "a.yaml").write_bytes(data)
+def _file(folder: Path) -> None:
+    folder.rename(folder.with_name("gone"))
+    folder.write_bytes(b"")
+
+
+def _mend(folder: Path, good: bytes) -> None:
+    if not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        folder.mkdir()
+    (folder / "a.yaml").write_bytes(good)
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
         (_delete, "an empty folder deletes nothing"),
-        (_truncate, "became empty"),
+        (_blank, "became empty"),
+        (_cut, "cut in the middle of line 1"),
         (_move, "no such folder"),
+        (_file, "is a file, not a folder"),
     ],
-    ids=["empty-folder", "empty-file", "no-folder"],
+    ids=["empty-folder", "empty-file", "half-written", "no-folder", "a-file"],
 )
 async def test_what_vanished_deletes_nothing(
     folder: Path, spoil: Callable[[Path], None], says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An empty folder, a half-written file and a missing folder are told once, and what was good serves on."""
-    kept = Kept()
-    source = DirectorySource(folder, kept)
+    """It is told once and what was good serves on; mended, it is delivered again."""
+    kept = Recording()
+    source = DirectorySource(folder, kept, BRISK)
     await source.scan()
+    good = (folder / "a.yaml").read_bytes()
     spoil(folder)
     await source.scan()
     await source.scan()
-    assert len(kept.served) == 1
-    assert len(kept.rejected) == 1
+    assert kept.contents == {"a.yaml": good}
+    assert len(kept.deliveries) == len(kept.rejected) == 1
     assert says in kept.rejected[0]
-    assert says in caplog.text
+    assert caplog.text.count(says) == 1
+    _mend(folder, good)
+    await source.scan()
+    assert len(kept.deliveries) == 2
+
+
+async def test_a_folder_may_be_allowed_to_become_empty(folder: Path) -> None:
+    """Only when that is said does an empty folder deliver an empty set; a missing one never does."""
+    async with following(folder, allow_empty=True) as kept:
+        await kept.serves({"a.yaml": b"a: 1\n"})
+        (folder / "a.yaml").unlink()
+        await kept.serves({})
+        shutil.rmtree(folder)
+        await kept.refuses("no such folder")
+    assert kept.deliveries[-1].allow_empty
+    assert len(kept.deliveries) == 2
 
 
 async def test_a_folder_that_was_always_empty_is_fine(tmp_path: Path) -> None:
     """There is nothing to lose, so nothing is refused."""
-    kept = Kept()
-    await DirectorySource(tmp_path, kept).scan()
+    kept = Recording()
+    await DirectorySource(tmp_path, kept, BRISK).scan()
     assert kept.rejected == []
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\udcff"], ids=["newline", "not-utf-8"])
+def test_a_folder_whose_name_is_not_text_is_refused(tmp_path: Path, name: str) -> None:
+    """Its name is the name of the source, in messages and in the store."""
+    with pytest.raises(Permanent, match="not text on one line"):
+        DirectorySource(tmp_path / name, Recording())

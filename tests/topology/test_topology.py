@@ -1,8 +1,10 @@
 """Topologies share what did not change, close what nobody holds, and survive what does not close."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from loomd.manifest.kind import Spec
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
 from loomd.store.sqlite import open_store
-from loomd.topology import Parts, Services, open_topology
+from loomd.topology import Parts, Services, Topology, open_topology
 
 CLOSED: list[str] = []
 
@@ -24,16 +26,21 @@ class Thing(Spec):
     text: str = ""
     opens: bool = True
     closes: bool = True
+    waits: bool = False
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[list[Ref], None]:
-        """Yield what was open before."""
+        """Yield what it may use."""
         if not self.opens:
             raise RuntimeError(f"{parts.name} does not open")
         yield list(parts.live)
         CLOSED.append(parts.name)
         if not self.closes:
             raise RuntimeError(f"{parts.name} does not close")
+        if self.waits:
+            task = asyncio.ensure_future(asyncio.Event().wait())
+            task.cancel()
+            await task
 
 
 def snapshot(**things: Thing) -> Snapshot:
@@ -59,17 +66,29 @@ async def services(tmp_path: Path) -> AsyncGenerator[Services, None]:
         yield Services(store, Bus(clock), clock, tmp_path)
 
 
+async def end(topology: Topology) -> None:
+    """Give a topology up and wait until it is closed."""
+    topology.retire()
+    await topology.closed.wait()
+
+
 async def test_what_does_not_close_leaks_nothing_else(
     services: Services, closed: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Everything is closed in reverse order; a thing that fails is logged and raised to nobody."""
-    topology = await open_topology(snapshot(a=Thing(), b=Thing(closes=False), c=Thing(closes=False)), services)
+    things = {"a": Thing(), "b": Thing(closes=False), "c": Thing(closes=False), "d": Thing(waits=True)}
+    topology = await open_topology(snapshot(**things), services)
     async with topology.lease():
-        await topology.retire()
+        topology.retire()
         assert closed == []
-    assert closed == ["c", "b", "a"]
+    await topology.closed.wait()
+    assert closed == ["d", "c", "b", "a"]
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert said == ["Thing/c did not close cleanly", "Thing/b did not close cleanly"]
+    assert said == [
+        "Thing/d did not close cleanly: it was cancelled on the way",
+        "Thing/c did not close cleanly",
+        "Thing/b did not close cleanly",
+    ]
     assert dict(topology.live) == {}
 
 
@@ -78,9 +97,9 @@ async def test_shared_things_close_with_their_last_holder(services: Services, cl
     first = await open_topology(snapshot(a=Thing(), b=Thing(closes=False)), services)
     second = await open_topology(snapshot(a=Thing(), b=Thing(text="new")), services, first)
     assert second.live[Ref("Thing", "a")] is first.live[Ref("Thing", "a")]
-    await first.retire()
+    await end(first)
     assert closed == ["b"]
-    await second.retire()
+    await end(second)
     assert closed == ["b", "b", "a"]
 
 
@@ -91,14 +110,19 @@ async def test_what_was_opened_is_closed_when_the_next_fails(services: Services,
         await open_topology(snapshot(a=Thing(), b=Thing(closes=False), c=Thing(opens=False)), services, first)
     assert closed == ["b"]
     assert list(first.live) == [Ref("Thing", "a")]
-    await first.retire()
+    await end(first)
     assert closed == ["b", "a"]
 
 
-async def test_live_is_read_only_and_in_order(services: Services) -> None:
-    """A thing sees what was opened before it; nobody can change what is live."""
-    topology = await open_topology(snapshot(a=Thing(), b=Thing()), services)
-    assert topology.live[Ref("Thing", "b")] == [Ref("Thing", "a")]
+async def test_a_thing_sees_what_it_refers_to(services: Services) -> None:
+    """A thing gets the open things that it names and no others; nobody can change what is live."""
+    named = snapshot(a=Thing(), b=Thing(), c=Thing())
+    objects = [
+        replace(item, refs=(("/spec", Ref("Thing", "a")),) if ref.name == "c" else ())
+        for ref, item in named.objects.items()
+    ]
+    topology = await open_topology(Snapshot.of(objects), services)
+    assert [topology.live[Ref("Thing", name)] for name in "abc"] == [[], [], [Ref("Thing", "a")]]
     assert topology.live is topology.live
     assert not hasattr(topology.live, "__setitem__")
-    await topology.retire()
+    await end(topology)

@@ -1,0 +1,41 @@
+"""The daemon's log on standard error: lines for people, or one JSON object a line for programs.
+
+Configured by `lifecycle` at the start and at every reload; who logs uses the standard library and knows nothing of it.
+"""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+_CHATTY = ("watchfiles", "faiss", "asyncio", "aiohttp")
+"""Libraries whose notes say nothing about loomd; they are heard from `warning` on, or when all is logged."""
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(level: str, form: str) -> None:
+    """Log from a level on, `debug` to `error`, in a form, `text` or `json`; what was configured before is replaced."""
+    handler = logging.StreamHandler()
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if form == "json" else text)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else max(logging.WARNING, root.level))

@@ -1,0 +1,189 @@
+"""Every field that a manifest may set, found in the schemas, with values for it: what the generated tests are made of.
+
+Nothing here knows a kind: a field counts because it is in a schema.
+"""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+from loomd.manifest.annotation import RELOAD
+from loomd.manifest.convert import accepts, types_accept
+from loomd.manifest.kind import API_VERSION, Kind, ReloadClass, find_kinds
+from loomd.manifest.schema import schema_of
+from tests.manifest.mutation import ODD, bounds_of, documents, variants
+
+Path = tuple[str, ...]
+
+_REF = "x-loomd-ref"
+_QUERY = {"type": "object", "properties": {"query": {"type": "string"}}}
+_MORE: dict[str, tuple[Any, ...]] = {
+    "GitSource.spec.url": ("https://git.example.com/a.git", "https://git.example.com/b.git"),
+    "GitSource.spec.ref.commit": ("a" * 40, "b" * 40),
+    "Interceptor(redact).spec.places": (["requests"], ["replies"]),
+    "KnowledgeBase.spec.sources": ([{"path": "docs"}], [{"path": "docs", "exclude": ["x"]}]),
+    "Skill.spec.instructions": ("Be brief.", "Be kind."),
+    "Skill.spec.file": ("skills/review/SKILL.md", "other/SKILL.md"),
+    "Provider(replay).spec.file": ("recordings/late-fee.json", "other.json"),
+    "Test.spec.cassette": ("recordings/late-fee.json", "other.json"),
+    "Provider(local).spec.model": ("model.gguf", "other.gguf"),
+    "Tool(http).spec.url": ("https://api.example.com/books", "https://api.example.com/papers"),
+    "Tool(http).spec.parameters": (_QUERY, {**_QUERY, "required": ["query"]}),
+    "Tool(python).spec.file": ("tools/calc.py", "tools/other.py"),
+    "Tool(python).spec.function": ("add", "more"),
+    "Interceptor(redact).spec.secrets": ([{"valueFrom": {"env": "API_KEY"}}], [{"valueFrom": {"file": "x"}}]),
+    "Cluster.spec.agentSelector.matchLabels": ({"name": "alpha"}, {"name": "beta"}),
+    "Cluster.spec.agentSelector.matchExpressions": (
+        [{"key": "name", "operator": "In", "values": ["alpha"]}],
+        [{"key": "name", "operator": "In", "values": ["beta"]}],
+    ),
+    "Cluster(auction).spec.match.weights": ({}, {"capability": 0.3, "tools": 0.25}),
+    "Cluster(rules).spec.evaluate.weights": ({}, {"quality": 0.4, "efficiency": 0.4}),
+}
+"""Values of fields for which examples and limits do not give two."""
+_ENDS: dict[str, tuple[Any, ...]] = {"valueFrom.env": ("API_KEY", "OPENAI_API_KEY"), "valueFrom.file": ("x", "b")}
+"""The same for fields whose names end so."""
+_PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
+    ("Provider", "local"): ((("model",), "model.gguf"),),
+    ("Tool", "http"): ((("url",), "https://api.example.com/books"), (("parameters",), _QUERY)),
+}
+"""What is set for types whose examples name something that is not at hand."""
+_TOGETHER = {"weights"}
+"""Objects whose fields must add up, and change together."""
+_TRIES = 24
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a spec that holds no other fields.
+
+    Attributes:
+        kind: the kind that has it.
+        path: its names below `spec`.
+        presets: other fields that must be set for it to be there: the types that it is a field of.
+        reload: when a change of it takes effect, as its schema says.
+        schema: the schema of the field.
+    """
+
+    kind: Kind
+    path: Path
+    presets: tuple[tuple[Path, Any], ...]
+    reload: ReloadClass
+    schema: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """Return `Provider(openai).spec.pricing.input`."""
+        types = ",".join(str(value) for _, value in self.presets)
+        return f"{self.kind.name}{f'({types})' if types else ''}.spec.{'.'.join(self.path)}"
+
+    def pairs(self, names: Mapping[str, list[str]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Yield pairs of valid documents that differ in this field only.
+
+        Args:
+            names: names of the objects that there are, by kind; a reference names one of them.
+        """
+        root: Any = schema_of(self.kind)
+        yielded = 0
+        for base in documents(self.kind, root):
+            found = [one for value in self._values(names) if (one := self._with(base, value)) is not None]
+            for pair in permutations(found[:6], 2):
+                if pair[0] != pair[1]:
+                    yield pair
+                    yielded += 1
+                if yielded >= _TRIES:
+                    return
+
+    def _values(self, names: Mapping[str, list[str]]) -> Iterator[Any]:
+        """Yield values that the field may have, the likeliest first."""
+        listed = self.schema.get("items", {}).get(_REF)
+        if listed:
+            yield from (names[listed], names[listed][::-1], names[listed][:1], [])
+            return
+        to = next((arm[_REF] for arm in (self.schema, *_arms(self.schema)) if _REF in arm), None)
+        if to:
+            yield from names[to]
+            return
+        yield from _MORE.get(str(self), ())
+        yield from next((values for end, values in _ENDS.items() if str(self).endswith(end)), ())
+        yield from self.schema.get("examples", ())
+        if "default" in self.schema:
+            yield self.schema["default"]
+        yield from (value for value in bounds_of(dict(self.schema)) if value is not None)
+        yield from ODD
+
+    def _with(self, base: dict[str, Any], value: Any) -> dict[str, Any] | None:
+        """Return a document with a value in the place of the field, or None when it is not valid."""
+        others = [name for name in base["spec"] if name != self.path[0]]
+        for left_out in (None, *others):  # some fields exclude each other
+            document = deepcopy(base)
+            document["spec"].pop(left_out, None)
+            extra = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
+            for path, one in (*self.presets, *extra, (self.path, value)):
+                inner = document["spec"]
+                for name in path[:-1]:
+                    inner = inner[name] if isinstance(inner.get(name), dict) else inner.setdefault(name, {})
+                    if not isinstance(inner, dict):
+                        return None
+                inner[path[-1]] = one
+            if accepts(self.kind, document) and types_accept(self.kind, document):
+                return document
+        return None
+
+
+def fields() -> Iterator[Field]:
+    """Yield every field of every type of every kind."""
+    for kind in find_kinds().values():
+        root: Any = schema_of(kind)
+        for variant in variants(root):
+            yield from _walk(kind, root, variant, (), ())
+
+
+def examples() -> dict[str, set[str]]:
+    """Return the names that examples of references name, by kind."""
+    found: dict[str, set[str]] = {kind: set() for kind in find_kinds()}
+    for field in fields():
+        for schema in (field.schema, *_arms(field.schema), field.schema.get("items", {})):
+            given = [one for value in field.schema.get("examples", ()) for one in _names(value)]
+            found.get(schema.get(_REF, ""), set()).update(given)
+    return found
+
+
+def _names(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _walk(
+    kind: Kind, root: Mapping[str, Any], schema: Mapping[str, Any], path: Path, presets: tuple[tuple[Path, Any], ...]
+) -> Iterator[Field]:
+    properties = schema["properties"]
+    if "const" in properties.get("type", {}):
+        presets = (*presets, ((*path, "type"), properties["type"]["const"]))
+    for name, field in properties.items():
+        if name == "type" and "const" in field:
+            continue
+        inner = [arm for arm in _resolved(field, root) if "properties" in arm and name not in _TOGETHER]
+        inner = [] if any(_REF in arm for arm in (field, *_arms(field))) else inner
+        for arm in inner:
+            yield from _walk(kind, root, arm, (*path, name), presets)
+        if not inner:
+            yield Field(kind, (*path, name), presets, field[RELOAD], field)
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema or what it refers to, or the arms of its union."""
+    for arm in _arms(schema):
+        yield root["$defs"][arm["$ref"].rpartition("/")[2]] if "$ref" in arm else arm
+
+
+def _arms(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*schema.get("anyOf", ()), *schema.get("oneOf", ())] or [schema]
+
+
+def named(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document that is labelled with its name."""
+    metadata = {"name": name, "labels": {"name": name}}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": dict(spec)}

@@ -1,0 +1,210 @@
+"""Every field takes effect when its schema says: one generated test for each field of each type of each kind.
+
+A field that is `immediate` changes what a running task finds in the live things that it holds; one of `new-tasks`
+changes nothing of them, and opens the object anew for tasks that start later.
+"""
+
+import dataclasses
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from loomd.agents.agent import Agent
+from loomd.amoeba.task import Budget
+from loomd.cluster.cluster import Cluster
+from loomd.daemon import Settings, System, open_system
+from loomd.errors import LoomdError, NotFound
+from loomd.interceptors.redact import Redactor
+from loomd.manifest.convert import convert
+from loomd.manifest.delivery import Delivery
+from loomd.manifest.kind import find_kinds
+from loomd.manifest.object import Object, Ref, Snapshot
+from loomd.manifest.places import Document
+from loomd.manifest.problem import Position
+from loomd.manifest.source import SourceFile
+from loomd.messages import Message, Reply, Request
+from loomd.models.place import models_dir
+from loomd.models.registry import locate
+from loomd.reconcile.plan import Plan, diff
+from loomd.tools.base import LiveTool
+from tests.providers.tapes import tape
+from tests.reconcile.fields import Field, examples, fields, named
+
+FIELDS = list(fields())
+HELD = [field for field in FIELDS if field.kind.name not in {"GitSource", "Schedule", "Test"}]
+"""The fields of what tasks hold; the others do nothing by being open, see their own tests."""
+NAMES = {kind: ["alpha", "beta"] for kind in find_kinds()}
+"""What references name, by kind."""
+IT = "it"
+"""The object whose field changes."""
+SECRETS = ("ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY", "GROQ_API_KEY", "OPENAI_API_KEY", "API_KEY")
+"""Variables that hold a secret."""
+
+PARTS: dict[str, dict[str, Any]] = {
+    "Provider": {"type": "scripted", "replies": [{"text": "yes", "times": None}]},
+    "Embedder": {"type": "hash"},
+    "Tool": {"type": "python", "file": "tools/calc.py", "function": "add"},
+    "Skill": {"instructions": "Be brief."},
+    "Interceptor": {"type": "template", "prefix": "Be brief."},
+    "Memory": {},
+    "KnowledgeBase": {"sources": [{"type": "files", "path": "docs"}], "embedder": "alpha"},
+    "Agent": {"provider": "alpha"},
+}
+"""What the objects are that references name."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path, None, None]:
+    """Yield a folder with every file that an example names."""
+    place = tmp_path_factory.mktemp("fields")
+    tool = 'def add(a: int) -> int:\n    """Add one."""\n    return a + 1\n\n\nmore = lambda a: a\n'
+    tool = tool.replace("more = lambda a: a", 'def more(a: int) -> int:\n    """Add more."""\n    return a + 2')
+    skill = "---\nname: review\ndescription: Reviews.\n---\nLook NUMBER.\n"
+    files = {"tools/calc.py": tool, "tools/other.py": tool, "docs/a.md": "# A\n\nText.\n", "docs/x": "x"}
+    files |= {"skills/review/SKILL.md": skill, "other/SKILL.md": skill.replace("NUMBER", "twice")}
+    said = tape((Request((Message("user", "hello"),)), Reply("yes"))).decode()
+    files |= {"recordings/late-fee.json": said, "other.json": said}
+    files |= {"model.gguf": "GGUF", "other.gguf": "GGUF", "x": "secret-x", "b": "secret-b"}
+    for path, text in files.items():
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SECRETS:
+            patch.setenv(name, f"secret-{name}")
+        patch.chdir(place)  # a secret's file is named from there
+        yield place
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(folder: Path) -> AsyncGenerator[System, None]:
+    """Yield a system with nothing but what references name."""
+    async with open_system(Settings(folder / "state", models_dir(), folder / "s")) as opened:
+        others = examples()
+        documents = [named(kind, name, spec) for kind, spec in PARTS.items() for name in {*NAMES[kind], *others[kind]}]
+        data = yaml.safe_dump_all(documents, sort_keys=False).encode()
+        await opened.reconciler.apply(Delivery("parts", (SourceFile(folder, "parts.yaml", data),)))
+        yield opened
+
+
+async def serve(system: System, folder: Path, document: dict[str, Any]) -> Plan:
+    """Make the object serve as a document declares it."""
+    data = yaml.safe_dump({**document, "metadata": {"name": IT}}, sort_keys=False).encode()
+    return await system.reconciler.apply(Delivery("it", (SourceFile(folder, "it.yaml", data),)))
+
+
+def is_pulled(model: str) -> bool:
+    """Return whether a model is on this machine."""
+    try:
+        locate(model, models_dir())
+    except NotFound:
+        return False
+    return True
+
+
+def found(live: Any) -> Any:
+    """Return what a running task finds in a live thing, now."""
+    if isinstance(live, Agent):
+        own = {one.name: getattr(live, one.name) for one in dataclasses.fields(live)}
+        offered = [tool.schema.name for tool in live.offered()]
+        return own, live.limits_now(), offered, [live.refusal(name) for name in NAMES["Tool"]]
+    if isinstance(live, Cluster):
+        grant = live.grant(Budget())
+        return live.limit(Budget()), live.cut(grant), sorted(live.agents), live._terms.policies, live._terms.priors
+    if isinstance(live, LiveTool):
+        run: Any = live._run
+        sent = (run._access.headers(), run._access.secret_query()) if hasattr(run, "_access") else None
+        return live.schema, live.effects, live.idempotent, live.withdrawn, live._spec, live._terms(), sent
+    if isinstance(live, Redactor):
+        live._heed()
+        return live.redact("ann@example.com secret-API_KEY secret-x Project Falcon"), live._places
+    if hasattr(live, "_wire"):
+        return live._wire.credentials(), live._wire.fields
+    return _plain(live)
+
+
+def _plain(live: Any) -> Any:
+    """Return what a thing holds, as far as it can be compared."""
+    held = vars(live) if hasattr(live, "__dict__") else live
+    return (
+        repr(sorted((key, value) for key, value in held.items() if not callable(value))) if held is not live else live
+    )
+
+
+def typed(document: dict[str, Any], folder: Path) -> Object:
+    """Return the object of a document, without a look at the files and the other objects that it names."""
+    found = convert(Document(document, Position("it.yaml"), {}, {}), find_kinds(), folder).object
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+def test_a_plan_says_when(field: Field, folder: Path) -> None:
+    """A plan names the field that differs, and the class that its schema declares."""
+    before, after = (Snapshot.of([typed(one, folder)]) for one in next(field.pairs(NAMES)))
+    (change,) = diff(before, after).changes
+    assert change.fields
+    assert {one.reload for one in change.fields} == {field.reload}
+    assert all(one.path.startswith(f"spec.{'.'.join(field.path)}") for one in change.fields)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("field", HELD, ids=str)
+async def test_a_field_takes_effect_when_it_says(system: System, folder: Path, field: Field) -> None:
+    """What a running task holds changes at once, or not at all; tasks that start later get all of it."""
+    if (("type",), "minilm") in field.presets and not is_pulled("minilm"):
+        pytest.skip("needs `loomd models pull minilm`")
+    ref = Ref(field.kind.name, IT)
+    acted: list[bool] = []
+    for before, after in field.pairs(NAMES):
+        try:
+            await serve(system, folder, before)
+        except LoomdError:
+            continue  # a file, a key or another object that this value needs is not here
+        old = system.reconciler.topology
+        if ref not in old.live:
+            continue  # it refers to something that is not there
+        async with old.lease():
+            live = old.live[ref]
+            was = found(live)
+            try:
+                plan = await serve(system, folder, after)
+            except LoomdError:
+                continue
+            if ref not in system.reconciler.topology.live:
+                continue
+            if plan.empty:
+                continue  # two spellings of one value
+            assert old.live[ref] is live
+            assert system.reconciler.topology.live[ref] is not live
+            acted.append(found(live) != was)
+        if field.reload == "new-tasks" or acted[-1]:
+            break
+    assert acted, "no two values of it could be opened"
+    assert acted[-1] is (field.reload == "immediate")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("kind", [kind for kind in find_kinds() if kind in PARTS])
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+async def test_labels_act_at_once_and_open_nothing(system: System, folder: Path, kind: str, field: str) -> None:
+    """What is only said of an object is known at once, also to what is open, which goes on as it is."""
+    document = named(kind, IT, PARTS[kind])
+    await serve(system, folder, document)
+    ref = Ref(kind, IT)
+    live = system.reconciler.topology.live[ref]
+    data = yaml.safe_dump({**document, "metadata": {"name": IT, field: {"a": "b"}}}).encode()
+    plan = await system.reconciler.apply(Delivery("it", (SourceFile(folder, "it.yaml", data),)))
+    changed = next(change for change in plan.changes if change.ref == ref)
+    assert [(one.path, one.reload) for one in changed.fields] == [(f"metadata.{field}.a", "immediate")]
+    assert system.reconciler.topology.live[ref] is live
+    assert getattr(system.services.serving.snapshot.objects[ref].metadata, field) == {"a": "b"}
+
+
+def test_every_kind_is_among_them() -> None:
+    """No kind is left out, and each class of reload but `restart` occurs: that one is for settings only."""
+    assert {field.kind.name for field in FIELDS} == set(find_kinds())
+    assert {field.reload for field in FIELDS} == {"immediate", "new-tasks"}
