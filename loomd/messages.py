@@ -3,9 +3,12 @@
 The structs are frozen and JSON-encodable (`msgspec`), because what was said is also what is journaled.
 """
 
+import hashlib
 from typing import Literal
 
 import msgspec
+
+from loomd.encoded import Encoded, to_json
 
 JsonObject = dict[str, object]
 """A decoded JSON object."""
@@ -59,7 +62,7 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: JsonObject
 
 
-class ToolSchema(msgspec.Struct, frozen=True):
+class ToolSchema(msgspec.Struct, frozen=True, weakref=True):
     """What a model is told of a tool. `parameters` is a JSON Schema of type object."""
 
     name: str
@@ -67,7 +70,7 @@ class ToolSchema(msgspec.Struct, frozen=True):
     parameters: JsonObject
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, weakref=True):
     """One turn of a conversation.
 
     An `assistant` turn may hold `tool_calls`; a `tool` turn answers the call named by `call_id`; a `user` turn may
@@ -109,22 +112,36 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
         return (*self.messages[:first], *self.examples, *self.messages[first:])
 
 
-class TextDelta(msgspec.Struct, frozen=True, tag="text"):
+class TextDelta(msgspec.Struct, frozen=True, tag="text", gc=False):
     """A piece of the answer, as it is produced."""
 
     text: str
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning"):
+class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning", gc=False):
     """A piece of the model's own reasoning; never part of the answer."""
 
     text: str
 
 
+class Retried(msgspec.Struct, frozen=True, tag="retried", gc=False):
+    """An attempt failed and another follows: what came of the answer so far is void.
+
+    `model` is the one that failed, `reason` why, `wait` the seconds until the next attempt; `after` is the model that
+    is asked instead, empty for the same one.
+    """
+
+    model: str
+    reason: str
+    wait: float = 0.0
+    after: str = ""
+
+
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True, tag="reply"):
     """The whole answer of one model call; always the last chunk of a stream.
 
-    `stop` says why the model ended; `cost` is in USD; `model` is `provider/model` that answered.
+    `stop` says why the model ended; `cost` is in USD; `model` is `provider/model` that answered; `asked` is the
+    fingerprint of the request, set by whoever asked.
     """
 
     text: str = ""
@@ -134,10 +151,44 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, tag="reply"):
     model: str = ""
     reasoning: str = ""
     cost: float = 0.0
+    asked: str = ""
 
 
-Chunk = TextDelta | ReasoningDelta | Reply
+Chunk = TextDelta | ReasoningDelta | Retried | Reply
 """What a provider's stream yields: any number of deltas, then exactly one `Reply`."""
+
+
+def fingerprint(request: Request) -> str:
+    """Return what tells a request from every other one: 16 hex digits.
+
+    It is a hash of hashes, so that what was said in earlier turns is not hashed again.
+    """
+    limits = (request.output_schema, request.temperature, request.max_tokens)  # whether they are the defaults or not
+    counts = (len(request.messages), len(request.tools), len(request.examples))
+    whole = hashlib.sha256(to_json((limits, counts)))
+    for things in (request.messages, request.tools, request.examples):
+        whole.update(b"".join(_digests.all(things)))
+    return whole.hexdigest()[:16]
+
+
+def gist(request: Request) -> str:
+    """Return what a task asks of a model, as it is told from anything else: `prompt=... messages=... form=...`.
+
+    These are the system turn; the other turns; examples, output schema and temperature. Left out is what may be lowered
+    or taken away while a task runs: the longest answer, and the tools. Each message is hashed once in its life.
+    """
+    turns = _digests.all(request.messages)
+    first = 1 if request.messages and request.messages[0].role == "system" else 0
+    form = (to_json((request.output_schema, request.temperature)), *_digests.all(request.examples))
+    parts = {"prompt": turns[:first], "messages": turns[first:], "form": form}
+    return " ".join(f"{name}={hashlib.sha256(b''.join(part)).hexdigest()[:16]}" for name, part in parts.items())
+
+
+def _digest(thing: Message | ToolSchema) -> bytes:
+    return hashlib.sha256(to_json(thing)).digest()
+
+
+_digests: Encoded[Message | ToolSchema] = Encoded(_digest)
 
 
 def render_passages(passages: tuple[Passage, ...]) -> str:

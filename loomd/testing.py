@@ -4,20 +4,25 @@ run = await run_manifests(text, "What is 2 + 2?", folder)
 assert run.result.executed.outcome.output == "4"
 """
 
+import asyncio
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from loomd.agents.approval import Ask, Decision
+from loomd.agents.work import Outcome
 from loomd.amoeba.task import Budget, Expect, Result
 from loomd.clock import Clock, SystemClock
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
 from loomd.events.bus import Bus
 from loomd.events.event import AnyFact, Event
+from loomd.manifest.delivery import Delivery
 from loomd.manifest.kind import find_kinds
-from loomd.manifest.object import Metadata, Object, Ref
+from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
 from loomd.manifest.source import SourceFile
 from loomd.store.sqlite import open_store
@@ -49,17 +54,78 @@ class VirtualClock:
 class Unrecorded:
     """Steps that are done and not recorded; fits `loomd.agents.base.Steps`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
         self.keys: list[str] = []
         """Keys of the steps that were done, in order."""
+        self.decisions: dict[str, Decision] = {}
+        """What people decide, by tool."""
+        self.left: Outcome | None = None
+        """What there was of the work when it was cancelled."""
 
     async def step(
-        self, key: str, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False
+        self,
+        key: str,
+        name: str,
+        do: Callable[[], Awaitable[T]],
+        result: type[T],
+        *,
+        asked: str = "",
+        once: bool = False,
+        again: int = 0,
     ) -> T:
         """Do a step."""
-        del name, result, once
+        del name, result, asked, once, again
         self.keys.append(key)
         return await do()
+
+    def now(self, key: str) -> float:
+        """Return the time."""
+        del key
+        return self.clock.now()
+
+    def random(self, key: str) -> float:
+        """Return a number that hangs on the key alone."""
+        return random.Random(key).random()  # noqa: S311  # no secret
+
+    async def sleep(self, key: str, seconds: float) -> None:
+        """Let time go by."""
+        self.keys.append(key)
+        await asyncio.sleep(seconds)
+
+    async def receive(self, key: str, name: str, seconds: float) -> object:
+        """Return nothing: nobody sends anything.
+
+        Raises:
+            TimeoutError: always, at once.
+        """
+        del name, seconds
+        self.keys.append(key)
+        raise TimeoutError
+
+    async def approve(self, key: str, ask: Ask) -> Decision:
+        """Return what `decisions` says of the tool; what it does not name is denied."""
+        self.keys.append(key)
+        return self.decisions.get(ask.tool, Decision("denied", reason="nobody is there"))
+
+    async def denied(self, key: str, ask: Ask) -> Decision | None:
+        """Return that nobody denied anything before."""
+        del key, ask
+        return None
+
+    async def skip(self, key: str, name: str, value: T, *, asked: str = "") -> T:
+        """Return what stands for a step that is not done."""
+        del key, name, asked
+        return value
+
+    def waited(self, prefix: str = "") -> float:
+        """Return that nobody was waited for."""
+        del prefix
+        return 0.0
+
+    def leave(self, outcome: Outcome) -> None:
+        """Keep what there is of cancelled work."""
+        self.left = outcome
 
 
 @asynccontextmanager
@@ -85,7 +151,8 @@ async def open_spec(
     declared = Object(Ref(kind, "it"), Metadata(name="it"), typed, spec, folder, Position("test.yaml"))
     async with open_store(folder / "state") as store:
         services = Services(store, Bus(hands), hands, folder / "models")
-        async with cast("Openable", typed).open(Parts(declared, services, live or {})) as thing:
+        parts = Parts(declared, services, live or {}, Snapshot.of([declared]).behaviour(declared.ref))
+        async with cast("Openable", typed).open(parts) as thing:
             yield thing
 
 
@@ -121,7 +188,8 @@ async def run_manifests(
     events: list[Event] = []
     async with open_system(Settings(state, folder / "models", state / "loomd.sock")) as system:
         system.bus.subscribe(events.append)
-        await system.reconciler.apply("test", [SourceFile(folder, "manifests.yaml", text.encode())])
+        file = SourceFile(folder, "manifests.yaml", text.encode())
+        await system.reconciler.apply(Delivery("test", (file,)))
         task = new_task(goal, system.clock, cluster=cluster, seed=seed, budget=budget, expect=expect)
         result = await system.engine.result(await system.engine.submit(task))
     return Ran(result, events)

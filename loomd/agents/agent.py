@@ -1,12 +1,41 @@
-"""A live agent: what it is, and the live parts that it uses. Made by `kind`, run by `loop`."""
+"""A live agent: what it is, and the live parts that it uses. Made by `kind`, run by `loop`.
 
-from collections.abc import Mapping, Sequence
+Work goes on with the agent that it began with, except that what is taken away since holds at once: see `Latest`.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Literal
 
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skill, Tool
 from loomd.agents.budget import Limits
 from loomd.clock import Clock
 from loomd.messages import JsonObject
+
+
+@dataclass(frozen=True)
+class Latest:
+    """What a newer revision says of an agent and what holds for work that began before it, too.
+
+    Attributes:
+        revision: the one that serves.
+        limits: what a task may use; higher ones are for tasks that begin later.
+        tools: names of the tools that it may call; added ones are for tasks that begin later.
+    """
+
+    revision: str
+    limits: Limits
+    tools: Collection[str]
+
+
+def _unchanged() -> Latest | None:
+    return None
+
+
+def _never(listener: Callable[[], object]) -> AbstractContextManager[None]:
+    del listener
+    return nullcontext()
 
 
 @dataclass
@@ -17,7 +46,10 @@ class Agent:
         digest: SHA-256 of what makes it behave as it does; learned scores belong to it.
         prompt: Jinja2 template of the system prompt.
         output: JSON Schema of the answer, or None for free text.
+        durability: what is kept of its work; None is what is kept of the task.
         running: pieces of work in hand right now, over all clusters.
+        latest: returns what a newer revision says; None when there is none, or none with this agent.
+        listening: calls a function, as long as the context lasts, whenever another revision serves.
     """
 
     name: str
@@ -37,4 +69,28 @@ class Agent:
     skills: Sequence[Skill] = ()
     interceptors: Sequence[Interceptor] = ()
     memory: Memory | None = None
+    durability: Literal["steps", "task", "none"] | None = None
     running: int = 0
+    latest: Callable[[], Latest | None] = _unchanged
+    listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
+
+    def limits_now(self) -> Limits:
+        """Return the limits that hold now: of each, the lower one of when the work began and of now."""
+        latest = self.latest()
+        return self.limits if latest is None else self.limits.lowest(latest.limits)
+
+    def offered(self) -> list[Tool]:
+        """Return the tools that may be called now."""
+        latest = self.latest()
+        allowed = self.tools if latest is None else latest.tools
+        return [tool for name, tool in self.tools.items() if name in allowed and not tool.withdrawn]
+
+    def refusal(self, tool: str) -> str:
+        """Return why the agent may not call a tool, or an empty string when nothing speaks against it."""
+        latest = self.latest()
+        if tool not in self.tools:
+            known = ", ".join(offer.schema.name for offer in self.offered()) or "none"
+            return f'there is no tool "{tool}"; available: {known}'
+        if latest is not None and tool not in latest.tools:
+            return f'the tool "{tool}" was withdrawn from this agent at revision {latest.revision}: go on without it'
+        return self.tools[tool].withdrawn

@@ -3,12 +3,18 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Literal, Protocol, TypeVar
 
+from loomd.agents.approval import Approval, Ask, Decision
+from loomd.agents.work import Outcome
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
+from loomd.tools.context import ToolContext
 
 T = TypeVar("T")
 
 Effects = Literal["read", "write", "external"]
 """What a tool does to the world: nothing, changes something here, reaches out."""
+
+OnUncertain = Literal["fail", "ask", "retry"]
+"""What is done about a call whose end is not known: end the work, ask a person, or call again."""
 
 
 class ChatModel(Protocol):
@@ -47,7 +53,22 @@ class Tool(Protocol):
         """Return whether the same call may be made twice without harm."""
         ...
 
-    async def call(self, arguments: JsonObject) -> str:
+    @property
+    def withdrawn(self) -> str:
+        """Return why it may not be called any more, for the model; an empty string as long as it may."""
+        ...
+
+    @property
+    def on_uncertain(self) -> OnUncertain:
+        """Return what is done when a call was begun before an interruption and its end is not known."""
+        ...
+
+    @property
+    def approval(self) -> Approval | None:
+        """Return on what terms a person must agree before a call; None when nobody is asked."""
+        ...
+
+    async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         """Do it and return the result as text.
 
         Raises:
@@ -127,7 +148,15 @@ class Steps(Protocol):
     """Where side effects are recorded, so that none is done twice. Owned by the loop, kept by the engine."""
 
     async def step(
-        self, key: str, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False
+        self,
+        key: str,
+        name: str,
+        do: Callable[[], Awaitable[T]],
+        result: type[T],
+        *,
+        asked: str = "",
+        once: bool = False,
+        again: int = 0,
     ) -> T:
         """Return the recorded result of a step, or do it and record it.
 
@@ -136,7 +165,65 @@ class Steps(Protocol):
             name: what is done, `model` or `tool:add`; another name under a recorded key is a divergence.
             do: the side effect.
             result: type to decode a recorded result to.
-            once: the effect must not happen twice: the intent is recorded first, and a step that was begun but not
-                recorded before a crash raises `ToolFailed` instead of being done again.
+            asked: what is asked, as words `part=hash`; other words under a recorded key are a divergence, too.
+            once: the effect must not happen twice: the intent is recorded first.
+            again: do it even if it was begun before, for the so-many-th time; each such repeat is made once.
+
+        Raises:
+            Uncertain: with `once`, it was begun before an interruption, and its end is not recorded.
+            Diverged: another step is recorded under this key, or this one was asked something else.
         """
+        ...
+
+    def now(self, key: str) -> float:
+        """Return the wall-clock time, in seconds since 1970-01-01 UTC, at which this was first asked."""
+        ...
+
+    def random(self, key: str) -> float:
+        """Return a number from 0 to 1, the same one whenever this is asked again."""
+        ...
+
+    async def sleep(self, key: str, seconds: float) -> None:
+        """Return when so many seconds have gone by since this was first asked, however often it was interrupted."""
+        ...
+
+    async def receive(self, key: str, name: str, seconds: float) -> object:
+        """Return what was sent to the task under a name, as soon as it is there.
+
+        Raises:
+            TimeoutError: nothing came within so many seconds since this was first asked.
+        """
+        ...
+
+    async def approve(self, key: str, ask: Ask) -> Decision:
+        """Return what a person decided about a step before it is done, as soon as that is there.
+
+        A step that is recorded was agreed to. Args: `key` is that of the step.
+
+        Raises:
+            Diverged: what is recorded was decided about another call.
+        """
+        ...
+
+    async def denied(self, key: str, ask: Ask) -> Decision | None:
+        """Return what people decided about a step when they did not agree to it, though nobody has to be asked now."""
+        ...
+
+    async def skip(self, key: str, name: str, value: T, *, asked: str = "") -> T:
+        """Return the recorded result of a step, or record what stands for it because people did not agree to it.
+
+        Raises:
+            Diverged: another step is recorded under this key, or this one was asked something else.
+        """
+        ...
+
+    def waited(self, prefix: str = "") -> float:
+        """Return how many seconds were spent waiting for people, in steps whose keys begin so; all by default.
+
+        Time in which several were waited for counts once.
+        """
+        ...
+
+    def leave(self, outcome: Outcome) -> None:
+        """Note what there is of the work when it is cancelled."""
         ...

@@ -24,6 +24,13 @@ class Limits(Spec):
     repeats: int = Field(default=3, ge=1)
     """How often the same tool may be called with the same arguments before the work is wrapped up."""
 
+    def lowest(self, other: "Limits") -> "Limits":
+        """Return the lower one of each limit."""
+        if self == other:
+            return self
+        fields = type(self).model_fields
+        return self.model_copy(update={name: min(getattr(self, name), getattr(other, name)) for name in fields})
+
 
 class Exhausted(Exception):  # control flow inside an agent's run, never seen outside
     """A limit was reached; what there is so far is the answer."""
@@ -40,14 +47,14 @@ class Budget:
     """The running account of one piece of work.
 
     Attributes:
-        tokens: most tokens, agent's limit and task's budget combined.
-        cost: most USD.
+        tokens: most tokens, agent's limit and task's budget combined; the loop sets it before each call.
+        cost: most USD, set likewise.
         usage: tokens used so far.
         spent: USD spent so far.
     """
 
-    tokens: int
-    cost: float
+    tokens: int = 0
+    cost: float = 0.0
     usage: Usage = field(default_factory=Usage)
     spent: float = 0.0
 
@@ -58,9 +65,9 @@ class Budget:
             Exhausted: with the stop reason and both values.
         """
         if self.usage.total >= self.tokens:
-            raise Exhausted("budget_tokens", self.tokens, self.usage.total)
+            raise Exhausted("budget_tokens", max(0, self.tokens), self.usage.total)
         if self.spent > self.cost:
-            raise Exhausted("budget_cost", self.cost, self.spent)
+            raise Exhausted("budget_cost", max(0.0, self.cost), self.spent)
 
     def room(self, wanted: int) -> int:
         """Return how many output tokens a call may still produce, at least 1."""

@@ -1,17 +1,18 @@
 """`kind: Agent`: what an agent is, as written in YAML."""
 
-import hashlib
-import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from loomd.agents.agent import Agent
+from loomd.agents.agent import Agent, Latest
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skill, Tool
 from loomd.agents.budget import Limits
-from loomd.manifest.kind import Kind, RefTo, Spec
+from loomd.agents.v1alpha1 import V1ALPHA1
+from loomd.manifest.inline_schema import schema_faults
+from loomd.manifest.kind import Behaviour, Kind, RefTo, Reload, Spec
 from loomd.manifest.quantity import Share, Tokens
 from loomd.manifest.template import Template
 from loomd.messages import JsonObject
@@ -23,54 +24,70 @@ DEFAULT_PROMPT = "You are {{ agent }}. Answer the request exactly and briefly."
 class AgentSpec(Spec):
     """One mind: a model, a prompt, and what it may use."""
 
-    description: str = ""
+    description: str = Field(default="", examples=["Answers questions about the Python language."])
     """What the agent is good at, in one sentence; auctions compare tasks with it."""
-    provider: Annotated[str, RefTo("Provider")]
+    provider: Annotated[str, RefTo("Provider")] = Field(examples=["local"])
     """Provider of the model that answers."""
     prompt: Annotated[str, Template("agent", "goal", "namespace")] = DEFAULT_PROMPT
     """System prompt, a sandboxed Jinja2 template over `agent`, `goal` and `namespace`."""
     domains: dict[str, Share] = Field(default_factory=dict, examples=[{"python": 0.8}])
     """What the agent is believed to be good at before anything was learned, each from 0 to 1."""
-    tools: list[Annotated[str, RefTo("Tool")]] = Field(default_factory=list)
+    tools: Annotated[list[Annotated[str, RefTo("Tool")]], Reload("immediate")] = Field([], examples=[["search"]])
     """Tools that the agent may call."""
-    knowledge: list[Annotated[str, RefTo("KnowledgeBase")]] = Field(default_factory=list)
+    knowledge: list[Annotated[str, RefTo("KnowledgeBase")]] = Field(default_factory=list, examples=[["handbook"]])
     """Knowledge bases that are searched for every task; the answer cites their passages."""
-    skills: list[Annotated[str, RefTo("Skill")]] = Field(default_factory=list)
+    skills: list[Annotated[str, RefTo("Skill")]] = Field(default_factory=list, examples=[["code-review"]])
     """Skills whose instructions enter the prompt when they fit the task."""
-    interceptors: list[Annotated[str, RefTo("Interceptor")]] = Field(default_factory=list)
+    interceptors: list[Annotated[str, RefTo("Interceptor")]] = Field(default_factory=list, examples=[["private"]])
     """Interceptors around every model and tool call, outermost first."""
-    memory: Annotated[str, RefTo("Memory")] | None = None
+    memory: Annotated[str, RefTo("Memory")] | None = Field(default=None, examples=["conversation"])
     """Memory that keeps the window small and recalls earlier answers."""
-    output: JsonObject | None = None
+    output: JsonObject | None = Field(default=None, examples=[{"type": "object", "required": ["answer"]}])
     """JSON Schema that the answer must satisfy; without it the answer is free text."""
-    temperature: float | None = Field(default=None, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2, examples=[0.2])
     """Sampling temperature; the provider's default when unset."""
     max_tokens: Tokens = 1024
     """Longest answer of one model call, in tokens."""
-    limits: Limits = Field(default_factory=Limits)
+    limits: Annotated[Limits, Reload("immediate")] = Field(default_factory=Limits)
     """What one task may use; a limit ends the work with what there is, it never throws it away."""
+    durability: Literal["steps", "task", "none"] | None = Field(default=None, examples=["none"])
+    """What is kept of the agent's work: with `steps` every model and tool call, so that an interrupted task goes on
+    after the last one; with `task` or `none` nothing, so that its work begins anew. By default what is kept of the
+    task."""
 
-    def _behaviour(self, parts: Parts) -> str:
-        """Return the digest of what makes the agent behave as it does; learned scores belong to it.
+    def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
+        """Yield what is wrong with the schema of the answer."""
+        del root
+        if self.output is not None:
+            yield from schema_faults(self.output, "/output")
+
+    def behaviour(self) -> Behaviour:
+        """Return what makes the agent behave as it does; learned scores belong to it.
 
         Its description, its limits and its documents are no part of it: an edit of those keeps the scores.
         """
-        said = self.model_dump(mode="json", include={"prompt", "output", "temperature", "max_tokens"})
         used = [("Provider", self.provider)]
         used += [("Tool", name) for name in self.tools]
         used += [("Skill", name) for name in self.skills]
         used += [("Interceptor", name) for name in self.interceptors]
-        text = json.dumps([said, [parts.digest(kind, name) for kind, name in used]], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return Behaviour(self.model_dump(mode="json", include={"prompt", "output", "temperature", "max_tokens"}), used)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Agent, None]:
         """Wire the agent to the live things that it refers to."""
         tools = [parts.get("Tool", name, Tool) for name in self.tools]
+        serving = parts.services.serving
+
+        def latest() -> Latest | None:
+            item = parts.latest()
+            if item is None or item is parts.declared:
+                return None
+            return Latest(serving.snapshot.revision, item.spec.limits, item.spec.tools)
+
         yield Agent(
             name=parts.name,
             namespace=parts.declared.ref.namespace,
-            digest=self._behaviour(parts),
+            digest=parts.behaviour,
             description=self.description,
             domains=self.domains,
             model=parts.get("Provider", self.provider, ChatModel),
@@ -80,12 +97,15 @@ class AgentSpec(Spec):
             output=self.output,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
+            durability=self.durability,
             tools={tool.schema.name: tool for tool in tools},
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],
             skills=[parts.get("Skill", name, Skill) for name in self.skills],
             interceptors=[parts.get("Interceptor", name, Interceptor) for name in self.interceptors],
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,
+            latest=latest,
+            listening=serving.listening,
         )
 
 
-KIND = Kind("Agent", "agents", AgentSpec, "One mind: a model, a prompt, and what it may use.")
+KIND = Kind("Agent", "agents", AgentSpec, "One mind: a model, a prompt, and what it may use.", versions=(V1ALPHA1,))

@@ -2,6 +2,7 @@
 
 import json
 
+from loomd.manifest.inline_schema import validator_of
 from loomd.messages import JsonObject
 
 
@@ -9,14 +10,15 @@ def violation(text: str, schema: JsonObject) -> str | None:
     """Return what is wrong with a text that should be JSON of a schema, or None when nothing is.
 
     The message names the place and the rule, for a model to mend it.
-    """
-    import jsonschema_rs  # noqa: PLC0415  # a compiled library that validation need not load
 
+    Raises:
+        BadSchema: the schema cannot be used.
+    """
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         return f"not JSON ({error.msg} at character {error.pos})"
-    first = next(jsonschema_rs.validator_for(schema).iter_errors(value), None)
+    first = next(validator_of(schema).iter_errors(value), None)
     if first is None:
         return None
     place = "/".join(str(part) for part in first.instance_path) or "the top level"

@@ -1,6 +1,6 @@
 """What an agent is asked to do, and what it brings back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,6 +16,9 @@ StopReason = Literal[
     "budget_time",
     "tool_loop",
     "output_invalid",
+    "approval_denied",
+    "approval_expired",
+    "uncertain",
     "refused",
     "cancelled",
     "error",
@@ -53,6 +56,15 @@ class Finding(Protocol):
 
 
 @dataclass(frozen=True)
+class Cut:
+    """By how much less a piece of work may use than was agreed when it began."""
+
+    tokens: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Work:
     """One piece of work for an agent.
 
@@ -62,8 +74,9 @@ class Work:
         findings: results that it builds on.
         tokens: most tokens, when less than the agent's own limit.
         cost: most USD, when less than the agent's own limit.
-        seconds: most wall-clock time, when less than the agent's own limit.
+        deadline: wall-clock seconds since 1970-01-01 UTC at which it ends, or None for the agent's own limit only.
         remember: key under which the answer is remembered, or empty for not at all.
+        cut: returns by how much less tokens, USD and seconds it may use since; asked before each model call.
     """
 
     goal: str
@@ -71,8 +84,9 @@ class Work:
     findings: Sequence[Finding] = ()
     tokens: int | None = None
     cost: float | None = None
-    seconds: float | None = None
+    deadline: float | None = None
     remember: str = ""
+    cut: Callable[[], Cut] = Cut
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,6 +98,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         usage: tokens of all model calls.
         cost: USD of all model calls.
         seconds: wall-clock time.
+        waited: seconds of that in which it waited for people; they count against no limit.
         steps: model calls made.
         tools: names of the tools called, in order.
         tool_errors: calls that failed.
@@ -100,6 +115,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage = Usage()
     cost: float = 0.0
     seconds: float = 0.0
+    waited: float = 0.0
     steps: int = 0
     tools: tuple[str, ...] = ()
     tool_errors: int = 0

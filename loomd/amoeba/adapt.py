@@ -14,14 +14,16 @@ async def adapt(
     winner: str,
     run: Run,
 ) -> Adapted:
-    """Return the decisions after they were carried out.
+    """Return the decisions after they were carried out; what an interrupted task has carried out already, it keeps.
 
-    Between reading the standing and taking the decisions over nothing is awaited, so that siblings that end at the
-    same time do not overwrite each other.
+    Between reading the standing and taking the decisions over nothing is awaited, so that tasks that end at the same
+    time do not overwrite each other.
     """
+    if run.resumed and (carried_out := await world.learned(run.scope.task)) is not None:
+        return Adapted(carried_out)
     standing = world.standing(winner, list(sensed.domains))
     decisions = tuple(policy.decide(sensed, executed, evaluated, standing))
-    await world.learn(decisions, run.scope, again=run.resumed)
+    await world.learn(decisions, run.scope)
     return Adapted(decisions)
 
 

@@ -6,6 +6,7 @@ lose the others: what there is is put together, and what is missing is named.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -25,7 +26,8 @@ async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Ru
     task = msgspec.structs.replace(task, budget=_less(task.budget, scaled.usage.total, scaled.cost))
     if not scaled.subtasks:
         executed = await _alone(task, winner, world, run, task.findings, "execute")
-        return msgspec.structs.replace(executed, outcome=_more(executed.outcome, scaled, ()))
+        outcome = msgspec.structs.replace(_more(executed.outcome, scaled, ()), waited=run.waited())
+        return msgspec.structs.replace(executed, outcome=outcome)
     started = world.agent(winner).clock.monotonic()
     results = await _children(task, scaled, run)
     findings = [_finding(result) for result in results]
@@ -39,7 +41,7 @@ async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Ru
     else:
         left = msgspec.structs.replace(task, budget=_after(task.budget, results))
         executed = await _alone(left, winner, world, run, combine((*task.findings, *done)), "execute/merge")
-    outcome = _more(executed.outcome, scaled, results)
+    outcome = msgspec.structs.replace(_more(executed.outcome, scaled, results), waited=run.waited())
     seconds = world.agent(winner).clock.monotonic() - started
     return msgspec.structs.replace(
         executed,
@@ -69,9 +71,18 @@ def explain(executed: Executed) -> str:
 async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequence[Finding], key: str) -> Executed:
     """Let the winner do it; without a usable answer the outcome says why there is none."""
     agent = world.agent(winner)
-    seconds = task.deadline - agent.clock.now()
-    work = Work(task.goal, key, findings, task.budget.tokens, task.budget.cost, seconds, remember=task.id)
-    outcome = await Loop(agent, work, run, run.scope).run()
+    work = Work(
+        task.goal,
+        key,
+        findings,
+        task.budget.tokens,
+        task.budget.cost,
+        task.deadline,
+        remember=task.id,
+        cut=partial(world.cut, task.grant),
+    )
+    steps = run if agent.durability in {None, "steps"} else run.loose()
+    outcome = await Loop(agent, work, steps, run.scope).run()
     return Executed(outcome, winner, error=_unusable(outcome))
 
 
@@ -91,6 +102,7 @@ async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
     count = len(scaled.subtasks)
     done: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in range(count)]
     share = _share(task.budget, count + 1)
+    grant = msgspec.structs.replace(task.grant, share=task.grant.share / (count + 1))
 
     async def one(ordinal: int) -> None:
         subtask = scaled.subtasks[ordinal]
@@ -105,9 +117,12 @@ async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
             depth=task.depth + 1,
             findings=tuple(combine((*task.findings, *(f for f in map(_finding, needed) if not f.failed)))),
             budget=share,
-            deadline=task.deadline,
+            grant=grant,
+            deadline=task.deadline + run.waited(),
             revision=task.revision,
             created=task.created,
+            durability=task.durability,
+            engine=task.engine,
         )
         done[ordinal].set_result(await run.child(child))
 

@@ -16,9 +16,10 @@ from loomd.agents.context import brief
 from loomd.amoeba.policies.base import ScalePolicy
 from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
 from loomd.amoeba.world import Run, World
+from loomd.clock import Clock
 from loomd.errors import Diverged, LoomdError, RecordFailed
 from loomd.events.event import AgentSplit, Fallback
-from loomd.messages import JsonObject, Message, Reply, Request, Usage
+from loomd.messages import JsonObject, Message, Reply, Request, Usage, gist
 
 _SYSTEM = (
     "You split a request into parts that different workers can do. Each part is one complete, self-contained "
@@ -103,8 +104,11 @@ async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner:
         )
         call = partial(ask, agent, request, run.scope, model=world.planner(winner))
         try:
-            async with asyncio.timeout(task.deadline - agent.clock.now()):
-                reply = await run.step(f"scale/model/{attempt}", "plan", call, Reply)
+            async with asyncio.timeout(None) as timer:
+                heed = partial(_heed, timer, task, world, agent.clock)
+                heed()
+                with agent.listening(heed):
+                    reply = await run.step(f"scale/model/{attempt}", "plan", call, Reply, asked=gist(request))
         except TimeoutError:
             return _Planned((), "the time is over", usage, cost)
         except (RecordFailed, Diverged):
@@ -121,6 +125,13 @@ async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner:
             note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
             return _Planned(subtasks, note, usage, cost)
     return _Planned((), wrong, usage, cost)
+
+
+def _heed(timer: asyncio.Timeout, task: Task, world: World, clock: Clock) -> None:
+    """Let a call end when the task's time is over, as it is limited now."""
+    if not timer.expired():
+        left = task.deadline - world.cut(task.grant).seconds - clock.now()
+        timer.reschedule(asyncio.get_running_loop().time() + left)
 
 
 def plan_schema(most: int) -> JsonObject:

@@ -10,6 +10,18 @@ import msgspec
 from loomd.agents.work import Citation, Outcome
 from loomd.messages import JsonObject, Usage
 
+Durability = Literal["steps", "task", "none"]
+"""What is kept of a task: every step; that it was accepted and what became of it; nothing."""
+
+Ended = Literal["Succeeded", "Failed", "Cancelled"]
+"""How a task ends."""
+
+ENGINE = 1
+"""Version of the order and the keys of steps, and of what loomd itself says to models in them.
+
+A task is replayed only by an engine that knows its version; what one of an earlier version asked is not compared.
+"""
+
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a task and all its descendants may use together; None is the cluster's own limit, never unlimited."""
@@ -17,6 +29,18 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens: int | None = None
     cost: float | None = None
     seconds: float | None = None
+
+
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the cluster granted a whole tree of tasks at first; None where the task outside set its own limit.
+
+    `share` (0 to 1) of the tokens and the money is for this task and its descendants.
+    """
+
+    tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+    share: float = 1.0
 
 
 class Expect(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,10 +74,13 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         depth: 0 for a task from outside, +1 per split.
         findings: results of the tasks that this one depends on.
         budget: what it and its descendants may use.
+        grant: what of that the cluster's own limits decided, to follow them when they are lowered.
         deadline: wall-clock seconds since 1970-01-01 UTC at which it and its descendants end; 0 until accepted.
         expect: what the answer must satisfy.
         revision: snapshot that it is pinned to.
         created: wall-clock seconds since 1970-01-01 UTC at which it was accepted.
+        durability: what is kept of it; the cluster's own choice when None, until it is accepted.
+        engine: version of the order and the keys of its steps, `ENGINE` when it was accepted.
     """
 
     id: str
@@ -65,10 +92,13 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     depth: int = 0
     findings: tuple[Finding, ...] = ()
     budget: Budget = Budget()
+    grant: Grant = Grant()
     deadline: float = 0.0
     expect: Expect = Expect()
     revision: str = ""
     created: float = 0.0
+    durability: Durability | None = None
+    engine: int = 0
 
 
 class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,20 +116,42 @@ class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: tuple[str, ...] = ()
 
 
-class Bid(msgspec.Struct, frozen=True):
-    """What an agent offered: the weighted `total` (0 to 1) and its factors before weighting."""
+class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent offered, and what that rests on.
+
+    Attributes:
+        agent: its name.
+        total: the sum of its weighted factors.
+        factors: the factors before weighting, each from 0 to 1.
+        scores: what is believed of the agent in each domain of the task.
+        seen: tasks that say so, each domain by its weight.
+        drawn: the draw behind the bonus for newcomers, from 0 to 1.
+    """
 
     agent: str
     total: float
     factors: dict[str, float]
+    scores: dict[str, float] = {}
+    seen: float = 0.0
+    drawn: float = 0.0
 
 
 class Matched(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who does it. `winner` is empty when nobody bid above the reserve and the cluster's fallback refused."""
+    """Who does it.
+
+    Attributes:
+        winner: empty when nobody bid above the reserve and the cluster's fallback refused.
+        bids: what every agent offered, the best first.
+        why: the decision in a few words.
+        weights: by what each factor of a bid was multiplied.
+        reserve: the lowest bid that could win.
+    """
 
     winner: str
     bids: tuple[Bid, ...] = ()
     why: str = ""
+    weights: dict[str, float] = {}
+    reserve: float = 0.0
 
 
 class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -135,13 +187,14 @@ class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Evaluated(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How good it was, each from 0 to 1, and what that rests on."""
+    """How good it was, each from 0 to 1, and what that rests on; `weights` are the shares in the reward."""
 
     reward: float
     quality: float
     efficiency: float
     reliability: float
     evidence: tuple[str, ...] = ()
+    weights: dict[str, float] = {}
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -167,7 +220,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """A finished task, all phases together."""
 
     task: Task
-    phase: Literal["Succeeded", "Failed", "Cancelled"]
+    phase: Ended
     sensed: Sensed | None = None
     matched: Matched | None = None
     scaled: Scaled | None = None

@@ -8,7 +8,8 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel, Steps
-from loomd.amoeba.task import Decision, Result, Task
+from loomd.agents.work import Cut
+from loomd.amoeba.task import Decision, Grant, Result, Task
 from loomd.events.bus import Scope
 from loomd.events.event import Phase
 
@@ -88,8 +89,16 @@ class World(Protocol):
         """Return the model that plans splits: the cluster's, or the winner's own."""
         ...
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope, *, again: bool) -> None:
-        """Carry out what ADAPT decided, once per task; `again` says that it may have been carried out before."""
+    def cut(self, grant: Grant) -> Cut:
+        """Return by how much less a task may use since the cluster's limits were lowered."""
+        ...
+
+    async def learned(self, task: str) -> tuple[Decision, ...] | None:
+        """Return what ADAPT decided for a task and was carried out, or None when nothing was carried out yet."""
+        ...
+
+    async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
+        """Carry out what ADAPT decided, once per task; nothing is awaited before it is taken over."""
         ...
 
 
@@ -99,6 +108,10 @@ class Run(Steps, Protocol):
     @property
     def resumed(self) -> bool:
         """Return whether the task ran before and was interrupted."""
+        ...
+
+    def loose(self) -> Steps:
+        """Return steps that are done and not recorded, for work that begins anew when it is interrupted."""
         ...
 
     @property

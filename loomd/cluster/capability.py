@@ -4,7 +4,7 @@ Scores belong to (agent, digest of its behaviour, domain): an agent whose prompt
 prior again. Every book hears of every update through the bus, so that clusters that share an agent agree.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from loomd.amoeba.world import Score
 from loomd.events.event import CapabilityUpdated, Event
@@ -25,11 +25,12 @@ class Priors(Spec):
 
 
 class Book:
-    """The scores of all agents, in memory; the store keeps them."""
+    """The scores of some agents as they behave now, in memory; the store keeps those of all."""
 
-    def __init__(self, learned: Sequence[Capability]) -> None:
+    def __init__(self, members: Iterable[tuple[str, str]], learned: Sequence[Capability]) -> None:
+        """Take over what was learned of the members: names of agents with the digests of their behaviour."""
         self._scores: dict[Key, Score] = {}
-        self._totals: dict[tuple[str, str], tuple[float, int]] = {}
+        self._totals: dict[tuple[str, str], tuple[float, int]] = dict.fromkeys(members, (0.0, 0))
         for c in learned:
             self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count))
 
@@ -40,8 +41,10 @@ class Book:
             self._put((fact.owner, fact.spec, fact.domain), Score(fact.after, fact.variance, fact.count))
 
     def _put(self, key: Key, score: Score) -> None:
+        if key[:2] not in self._totals:
+            return
         old = self._scores.get(key, Score(0.0))
-        total, count = self._totals.get(key[:2], (0.0, 0))
+        total, count = self._totals[key[:2]]
         self._totals[key[:2]] = (
             total + score.mean * score.count - old.mean * old.count,
             count + score.count - old.count,

@@ -1,30 +1,44 @@
 """A live cluster: its agents, what is believed of them, and the policies by which they share work."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
+from loomd.agents.work import Cut
 from loomd.amoeba.loop import Policies, run_task
-from loomd.amoeba.task import Budget, Decision, Result, Task
+from loomd.amoeba.task import Budget, Decision, Durability, Grant, Result, Task
 from loomd.amoeba.world import Run, Signals, Standing
 from loomd.cluster.capability import Book, Priors
 from loomd.cluster.likeness import Embedder, Likeness
 from loomd.cluster.limits import TreeLimits
-from loomd.errors import NotFound
+from loomd.errors import NotFound, Temporary
 from loomd.events.bus import Scope
 from loomd.events.event import CapabilityUpdated
+from loomd.events.journal import Journal
 from loomd.store.base import Capability
 from loomd.topology import Services
+
+_UNCUT = Cut()
+_RETRY = 1.0
+"""Seconds until scores that could not be stored are tried again."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """On what terms the members share work: how each phase decides, what is believed at first, what a task may use."""
+    """On what terms the members share work: how each phase decides, what is believed at first, what a task may use.
+
+    `latest` returns the limits that a newer revision declares, or None when it has no such cluster. `durability` is
+    what is kept of a task that does not say it.
+    """
 
     policies: Policies
     priors: Priors
     limits: TreeLimits
+    latest: Callable[[], TreeLimits | None]
+    durability: Durability = "steps"
 
 
 class Cluster:
@@ -43,7 +57,7 @@ class Cluster:
         self._terms = terms
         self._services = services
         self._planner = planner
-        self.book = Book(learned)
+        self.book = Book(((agent.name, agent.digest) for agent in agents), learned)
         self._domains = _domain_texts(agents)
         self._tools = _tool_texts(agents)
         named = {f"domain {name}": text for name, text in self._domains.items()}
@@ -100,6 +114,11 @@ class Cluster:
         """Return the cluster's planner, or the winner's own model."""
         return self._planner or self.agent(winner).model
 
+    @property
+    def durability(self) -> Durability:
+        """Return what is kept of a task that does not say it."""
+        return self._terms.durability
+
     def limit(self, budget: Budget) -> Budget:
         """Return a task's budget with the cluster's own limits where it names none; none is ever unlimited."""
         own = self._terms.limits
@@ -109,22 +128,60 @@ class Cluster:
             own.time if budget.seconds is None else budget.seconds,
         )
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope, *, again: bool) -> None:
+    def grant(self, budget: Budget) -> Grant:
+        """Return the cluster's own limits where a task names none."""
+        own = self._terms.limits
+        return Grant(
+            own.tokens if budget.tokens is None else None,
+            own.cost if budget.cost is None else None,
+            own.time if budget.seconds is None else None,
+        )
+
+    def cut(self, grant: Grant) -> Cut:
+        """Return by how much less a task may use since the cluster's limits were lowered; raised ones change nothing.
+
+        The time is one for the whole tree, of tokens and money a task bears its share.
+        """
+        now = self._terms.latest()
+        if now is None:
+            return _UNCUT
+        return Cut(
+            0 if grant.tokens is None else math.ceil(max(0, grant.tokens - now.tokens) * grant.share),
+            0.0 if grant.cost is None else max(0.0, grant.cost - now.cost) * grant.share,
+            0.0 if grant.seconds is None else max(0.0, grant.seconds - now.time),
+        )
+
+    async def learned(self, task: str) -> tuple[Decision, ...] | None:
+        """Return what was learned of a task, as it is recorded, or None when nothing was."""
+        store = self._services.store
+        if not await store.learned_from(task):
+            return None
+        facts = [event.data for event in (await Journal(store).checkpoints(task)).values()]
+        return tuple(
+            Decision(f.owner, f.spec, f.domain, f.before, f.after, f.variance, f.count, f.reason)
+            for f in facts
+            if isinstance(f, CapabilityUpdated)
+        )
+
+    async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
         """Take new scores over, tell everybody, and store them, once per task.
 
-        They are taken over before they are stored, so that siblings that end at the same time build on each other; a
-        task that was interrupted asks the store first.
+        They are taken over before they are stored, so that tasks that end at the same time build on each other. What is
+        told is on disk when the scores are. As long as nothing can be stored this waits: others build on them already.
         """
         services = self._services
-        now = services.clock.now()
-        scores = [Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, now) for d in decisions]
-        if again and not await services.store.learn(scope.task, scores):
-            return
         for d in decisions:
             fact = CapabilityUpdated(d.agent, d.spec, d.domain, d.before, d.after, d.variance, d.count, d.reason)
             scope.emit(fact, d.agent, key=f"learned/{d.agent}/{d.domain}")
-        if not again:
-            await services.store.learn(scope.task, scores)
+        now = services.clock.now()
+        scores = [Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, now) for d in decisions]
+        while True:
+            try:
+                await services.store.learn(scope.task, scores)
+            except Temporary as error:
+                await asyncio.sleep(error.retry_after or _RETRY)
+            else:
+                return
 
 
 def _domain_texts(agents: Sequence[Agent]) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
@@ -19,27 +19,44 @@ from loomd.cluster.capability import Priors
 from loomd.cluster.cluster import Cluster, Terms
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
-from loomd.manifest.kind import Kind, RefTo, Spec
+from loomd.events.event import Event
+from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
+from loomd.manifest.rule import some_of
+from loomd.manifest.selector import Selector, SelectorOf
+from loomd.store.base import Capability
 from loomd.topology import Parts
 
 _POLICIES = "loomd.amoeba.policies"
+_SELECTOR = "/spec/agentSelector"
+_NO_MEMBER = "expected members, got none: name them in agents, or select them with agentSelector"
 
 
 class ClusterSpec(Spec):
     """Agents that share tasks, and how each of the six phases decides."""
 
-    description: str = ""
+    model_config = ConfigDict(json_schema_extra=some_of(_NO_MEMBER, agents={"minItems": 1}, agentSelector={}))
+
+    description: str = Field(default="", examples=["Answers what customers ask."])
     """What the cluster is for."""
-    agents: list[Annotated[str, RefTo("Agent")]] = Field(min_length=1)
-    """The members."""
+    agents: list[Annotated[str, RefTo("Agent")]] = Field(default_factory=list, examples=[["writer", "reviewer"]])
+    """The members, by name."""
+    agent_selector: Annotated[Selector, SelectorOf("Agent")] | None = Field(
+        default=None, examples=[{"matchLabels": {"team": "support"}}]
+    )
+    """Further members, by the labels of the agents in this namespace; `{}` selects all of them. An agent that is named
+    and selected is one member."""
     priors: Priors = Field(default_factory=Priors)
     """What is believed of the agents before anything was learned."""
-    limits: TreeLimits = Field(default_factory=TreeLimits)
+    limits: Annotated[TreeLimits, Reload("immediate")] = Field(default_factory=TreeLimits)
     """What one task may use together with everything that it is split into."""
-    planner: Annotated[str, RefTo("Provider")] | None = None
+    durability: Literal["steps", "task", "none"] = "steps"
+    """What is kept of a task that does not say it itself: with `steps` every step, so that an interrupted task goes on
+    after the last one; with `task` that it was accepted and what became of it, so that it begins anew; with `none`
+    nothing, for tasks that may be lost."""
+    planner: Annotated[str, RefTo("Provider")] | None = Field(default=None, examples=["local"])
     """Provider of the model that plans splits; the winner's own when unset."""
-    embedder: Annotated[str, RefTo("Embedder")] | None = None
+    embedder: Annotated[str, RefTo("Embedder")] | None = Field(default=None, examples=["words"])
     """Embedder by which tasks are compared with domains and tools; without it they are compared by shared words."""
     sense: Annotated[SensePolicy, OneOf(_POLICIES)] = Field(default_factory=Heuristic)
     """SENSE: what kind of task is this?"""
@@ -54,27 +71,54 @@ class ClusterSpec(Spec):
     adapt: Annotated[AdaptPolicy, OneOf(_POLICIES)] = Field(default_factory=Ema)
     """ADAPT: what is to be learned?"""
 
+    @model_validator(mode="after")
+    def _some_member(self) -> Self:
+        if not self.agents and self.agent_selector is None:
+            raise ValueError(_NO_MEMBER)
+        return self
+
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Cluster, None]:
         """Bring the agents together, with what was learned of them before."""
         bus = parts.services.bus
+        learned, meanwhile = await _learned(parts)
+        selected = [to.name for pointer, to in parts.declared.refs if pointer == _SELECTOR]
+
+        def latest() -> TreeLimits | None:
+            item = parts.latest()
+            return item.spec.limits if item is not None else None
+
         cluster = Cluster(
-            agents=[parts.get("Agent", name, Agent) for name in self.agents],
+            agents=[parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])],
             terms=Terms(
                 Policies(self.sense, self.match, self.scale, self.merge, self.evaluate, self.adapt),
                 self.priors,
                 self.limits,
+                latest,
+                self.durability,
             ),
             services=parts.services,
-            learned=await parts.services.store.capabilities(),
+            learned=learned,
             planner=parts.get("Provider", self.planner, ChatModel) if self.planner else None,
             embedder=parts.get("Embedder", self.embedder, Embedder) if self.embedder else None,
         )
+        for event in meanwhile:
+            cluster.book.hear(event)
         unsubscribe = bus.subscribe(cluster.book.hear)
         try:
             yield cluster
         finally:
             unsubscribe()
+
+
+async def _learned(parts: Parts) -> tuple[Sequence[Capability], Sequence[Event]]:
+    """Return what was learned so far, and what happened while that was read: tasks learn while others open."""
+    events: list[Event] = []
+    unsubscribe = parts.services.bus.subscribe(events.append)
+    try:
+        return await parts.services.store.capabilities(), events
+    finally:
+        unsubscribe()
 
 
 def _implicit(names: Mapping[str, Sequence[str]]) -> dict[str, object] | None:

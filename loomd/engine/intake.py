@@ -1,5 +1,6 @@
 """How a wish becomes a task: checked, with a fresh id and a seed."""
 
+import hashlib
 import secrets
 
 from loomd.amoeba.task import Budget, Expect, Task
@@ -33,7 +34,7 @@ def new_task(
     if wanted.cost is not None and wanted.cost < 0:
         raise Permanent(f"budget.cost: expected 0 or more, got {wanted.cost}")
     return Task(
-        id=f"t{int(clock.now() * 1000):011x}-{secrets.token_hex(4)}",
+        id=_new_id(clock),
         goal=goal.strip(),
         namespace=namespace,
         cluster=cluster,
@@ -41,3 +42,45 @@ def new_task(
         budget=wanted,
         expect=expect or Expect(),
     )
+
+
+def anew(task: Task, clock: Clock) -> Task:
+    """Return a task that wants the same as one that was accepted, under an id of its own.
+
+    What the cluster had granted is for the cluster to grant again.
+    """
+    own, granted = task.budget, task.grant
+    budget = Budget(
+        own.tokens if granted.tokens is None else None,
+        own.cost if granted.cost is None else None,
+        own.seconds if granted.seconds is None else None,
+    )
+    return Task(
+        id=_new_id(clock),
+        goal=task.goal,
+        namespace=task.namespace,
+        cluster=task.cluster,
+        seed=task.seed,
+        budget=budget,
+        expect=task.expect,
+        durability=task.durability,
+    )
+
+
+def keyed_id(namespace: str, key: str) -> str:
+    """Return the id of the task that is wished for under an idempotency key."""
+    digest = hashlib.sha256(f"{namespace}\0{key}".encode()).hexdigest()
+    return f"t{digest[:11]}-{digest[11:19]}"
+
+
+def is_same_wish(one: Task, other: Task) -> bool:
+    """Return whether a task wants the same as one that was accepted; what it may use is not what it wants.
+
+    What it leaves open was filled in there.
+    """
+    same = (one.goal, one.namespace, one.expect) == (other.goal, other.namespace, other.expect)
+    return same and one.cluster in {"", other.cluster} and one.durability in {None, other.durability}
+
+
+def _new_id(clock: Clock) -> str:
+    return f"t{int(clock.now() * 1000):011x}-{secrets.token_hex(4)}"

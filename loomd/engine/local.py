@@ -1,28 +1,39 @@
 """The engine that comes with loomd: tasks run in this process, on the journal of this process.
 
 A task is accepted when its record is on disk. While it runs, every phase and every side effect is recorded under a
-stable key; after a crash the task runs again and finds what was done. A step is awaited until it is durable, a phase
-is not: the journal keeps order, so whatever is durable stands on durable ground.
+stable key; after a crash the task runs again, on the revision that it began with, and finds what was done. A step is
+awaited until it is durable, a phase is not: the journal keeps order, so whatever is durable stands on durable ground.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
-from loomd.amoeba.task import Result, Task
-from loomd.cluster.cluster import Cluster
-from loomd.engine.record import TaskRecorder
-from loomd.errors import Conflict, LoomdError, NotFound, RecordFailed
-from loomd.events.bus import Scope
-from loomd.events.event import TaskCompleted, TaskFailed, TaskStarted
+from loomd.agents.approval import Decision
+from loomd.amoeba.task import ENGINE, Result, Task
+from loomd.engine.accept import accept, cluster_of
+from loomd.engine.claims import Claims
+from loomd.engine.ending import announce, reason_of, scope_of
+from loomd.engine.intake import anew
+from loomd.engine.interruption import pause, raise_unrecorded, uncancel, unrecorded
+from loomd.engine.ledger import Ledger, record_of
+from loomd.engine.mailbox import Mailbox
+from loomd.engine.record import Lent, TaskRecorder
+from loomd.errors import Conflict, LoomdError, NotFound, RecordFailed, Temporary
+from loomd.events.event import TaskMoved, TaskResumed, TaskStarted
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
-from loomd.store.base import TaskRecord
+from loomd.store.base import ApprovalRecord, TaskRecord
+from loomd.store.finish import finish
 from loomd.topology import Services, Topology
+
+T = TypeVar("T")
 
 _log = logging.getLogger("loomd.engine")
 _encode = msgspec.json.Encoder().encode
@@ -30,33 +41,85 @@ _task = msgspec.json.Decoder(Task).decode
 _result = msgspec.json.Decoder(Result).decode
 
 
-class LocalEngine:
-    """Runs tasks on the current topology; each keeps the one that it started with."""
+Pinned = Callable[[str], Awaitable[Topology]]
+"""Opens the revision of a digest; whoever gets it leases it at once."""
 
-    def __init__(self, services: Services, topology: Callable[[], Topology]) -> None:
+_NEWER = "a newer engine recorded it"
+_HERE = "`loomd resume task/{0}` lets it go on on what serves, "
+_WAYS = "`loomd retry task/{0}` runs it anew, `loomd cancel task/{0}` ends it"
+
+
+@dataclass
+class _Stay:
+    """A task's time on one topology.
+
+    Attributes:
+        topology: what it runs on and holds open.
+        moving: whether it is interrupted to go on elsewhere.
+        moved: whether it goes on elsewhere.
+        left: set once it let go of the topology.
+    """
+
+    topology: Topology
+    moving: bool = False
+    moved: bool = False
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class LocalEngine:
+    """Runs tasks on the current topology; each keeps the one that it started with, unless it is moved.
+
+    Args:
+        services: journal, events and clock.
+        topology: returns what serves now.
+        pinned: opens an earlier revision for tasks that began on it; without it they go on on what serves.
+    """
+
+    def __init__(self, services: Services, topology: Callable[[], Topology], pinned: Pinned | None = None) -> None:
         self._services = services
         self._journal = Journal(services.store)
         self._topology = topology
+        self._pinned = pinned
+        self._mailbox = Mailbox(services.store, services.clock)
+        self._ledger = Ledger(services.store)
         self._running: dict[str, asyncio.Task[Result]] = {}
+        self._claims = Claims(self._running)
+        self._stays: dict[str, _Stay] = {}
         self._cancelled: set[str] = set()
         self._draining = False
+        self._stopping = False
+
+    @property
+    def running(self) -> int:
+        """Return how many tasks run, without their subtasks."""
+        return len(self._running)
 
     async def submit(self, task: Task) -> str:
         """Accept a task and return its id once it is on disk.
 
         Raises:
             NotFound: its cluster is not in the current topology.
-            Conflict: the engine is draining, or the id is taken.
+            Conflict: the engine is draining, or the id is taken by a task that is on disk.
         """
-        if self._draining:
-            raise Conflict("the daemon is shutting down and takes no more tasks")
-        topology = self._topology()
-        task = _accept(task, topology, self._services.clock.now())
-        if task.id in self._running or await self._services.store.get_task(task.id):
-            raise Conflict(f"Task/{task.id} exists already")
-        await self._services.store.put_task(_record(task, "Running"))
-        self._start(task, topology, resumed=False)
+        self._refuse_late()
+        task = accept(task, self._topology(), self._services.clock.now())
+        await finish(self._take(task))
         return task.id
+
+    async def _take(self, task: Task) -> None:
+        """Keep a new task and start it; one that is kept in the last moment goes on when the daemon starts again.
+
+        Raises:
+            Conflict: the id is taken, or the task could not be kept beyond the end of the process.
+        """
+        await self._claims.given_up(task.id)  # whoever has it may still fail
+        with self._claims.claim(task.id) as free:
+            if not free or not await self._ledger.create(task):
+                raise Conflict(f"Task/{task.id} exists already")
+            if not self._draining:
+                self._start(task, resumed=False)
+            elif task.durability == "none":
+                self._refuse_late()
 
     async def result(self, task: str) -> Result:
         """Wait until a task has ended and return what became of it.
@@ -70,31 +133,97 @@ class LocalEngine:
                 return await asyncio.shield(running)
             if not running.cancelled():
                 raise asyncio.CancelledError
-        record = await self._services.store.get_task(task)
-        if record is None:
-            raise NotFound(f"Task/{task}: no such task")
+        record = await self._ledger.known(task)
         if not record.result:
-            raise Conflict(f"Task/{task} was interrupted; it goes on when the daemon starts again")
+            why = record.reason or "it goes on when the daemon starts again"
+            raise Conflict(f"Task/{task} was interrupted and does not run: {why}")
         return _result(record.result)
+
+    async def get(self, task: str) -> TaskRecord | None:
+        """Return what is known of a task; of one that is not kept, for some time after its end."""
+        return await self._ledger.get(task)
+
+    async def send(self, task: str, name: str, value: object) -> None:
+        """Send a JSON value to a task under a name; it is on disk when this returns, and the first one counts.
+
+        Raises:
+            NotFound: no such task.
+            Conflict: the task has ended, or something was sent under this name before.
+        """
+        record = await self._ledger.known(task)
+        if record.result:
+            raise Conflict(f"Task/{task} has ended ({record.phase}): nobody waits for a signal")
+        await self._mailbox.send(task, name, value)
+
+    async def decide(self, approval: str, decision: Decision) -> ApprovalRecord:
+        """Answer a question of a task; it is on disk when this returns.
+
+        Raises:
+            NotFound: there is no such question.
+            Conflict: it was decided already, or has expired.
+        """
+        return await self._mailbox.decide(approval, decision)
 
     async def cancel(self, task: str) -> None:
         """End a task and its children; what was done stays recorded.
 
         Raises:
-            NotFound: the task is not running.
+            NotFound: there is no such task, or it has ended.
+            Conflict: it is about to start, or is a part of one that runs.
+            RecordFailed: that could not be written; what runs is stopped.
         """
         running = self._running.get(task)
-        if running is None:
-            raise NotFound(f"Task/{task} is not running")
-        self._cancelled.add(task)
-        running.cancel()
-        await asyncio.wait([running])
-        if running.cancelled():  # before it took its first step, so that nothing was written yet
-            record = await self._services.store.get_task(task)
-            if record is not None:
-                cancelled = Result(_task(record.body), "Cancelled", error="cancelled")
-                _announce(self._scope(cancelled.task), cancelled)
-                await self._services.store.put_task(_record(cancelled.task, "Cancelled", _encode(cancelled)))
+        if running is not None:
+            self._cancelled.add(task)
+            running.cancel()
+            await asyncio.wait([running])
+            if not running.cancelled():
+                if (ended := running.result()).phase != "Cancelled":
+                    raise NotFound(f"Task/{task} has ended: {ended.phase}")
+                return
+        if (root := task.partition(".")[0]) != task and root in self._running:
+            raise Conflict(f"Task/{task} is a part of Task/{root}, which runs: cancel that one")
+        with self._claims.claim(task) as free:
+            record = await self.get(task)  # it did not take its first step, or waits for what it cannot run without
+            if record is None or record.result:
+                raise NotFound(f"Task/{task} is not running")
+            if not free:
+                raise Conflict(f"Task/{task} is about to start: try again")
+            await self._cancel_tree(record)
+
+    async def retry(self, task: str) -> str:
+        """Run a task anew from the beginning, as one of its own, and return that one's id; what waits is ended.
+
+        Raises:
+            NotFound: no such task, or its cluster does not serve.
+            Conflict: it runs, or is a part of another.
+        """
+        with self._claims.claim(task) as free:
+            record = await self._ledger.whole(task)
+            if not free:
+                raise Conflict(f"Task/{task} runs: cancel it first")
+            fresh = await self.submit(anew(_task(record.body), self._services.clock))
+            if not record.result:
+                await self._cancel_tree(record)
+        return fresh
+
+    async def go_on(self, task: str) -> None:
+        """Continue a task that waits because its own revision cannot be opened, on what serves.
+
+        Raises:
+            NotFound: no such task, or its cluster does not serve.
+            Conflict: it runs, has ended, is a part of another, or a newer engine recorded it; or all is draining.
+        """
+        with self._claims.claim(task) as free:
+            record = await self._ledger.whole(task)
+            known = _task(record.body)
+            if record.result or not free:
+                raise Conflict(f"Task/{task} does not wait: it {'has ended' if record.result else 'runs'}")
+            if known.engine > ENGINE:
+                raise Conflict(f"Task/{task}: {record.reason}")
+            self._refuse_late()
+            cluster_of(self._topology(), known)
+            self._start(known, resumed=True, here=True)
 
     async def resume(self) -> list[str]:
         """Continue every task that was accepted and has no result; return their ids.
@@ -102,18 +231,44 @@ class LocalEngine:
         A task whose cluster does not serve stays as it is: what should serve may come back, and then this is called
         again.
         """
-        topology = self._topology()
         resumed: list[str] = []
         for record in reversed(await self._services.store.list_tasks(unfinished=True)):
-            task = _task(record.body)
-            if task.parent or task.id in self._running:
-                continue
-            if Ref("Cluster", task.cluster, task.namespace) not in topology.live:
-                _log.warning("Task/%s waits: Cluster/%s does not serve", task.id, task.cluster)
-                continue
-            self._start(task, topology, resumed=True)
-            resumed.append(task.id)
+            with self._claims.claim(record.id) as free:
+                if free and not _task(record.body).parent and await self._resume(record.id):
+                    resumed.append(record.id)
         return resumed
+
+    async def _resume(self, task: str) -> bool:
+        """Continue a task that nobody runs, unless it has ended since it was seen; return whether it goes on."""
+        record = await self.get(task)
+        if record is None or record.result or self._draining:
+            return False
+        known = _task(record.body)
+        if known.engine > ENGINE:
+            reason = f"{_NEWER} (version {known.engine}, this one knows {ENGINE}): {_WAYS.format(task)}"
+        elif not self._restorable(known) and not self._serves(known):
+            reason = f"Cluster/{known.cluster} does not serve"
+        else:
+            self._start(known, resumed=True)
+            return True
+        await self._ledger.park(record, reason)
+        return False
+
+    async def move(self, topology: Topology) -> int:
+        """Continue every task of an old topology on the current one, from its recorded steps; return how many.
+
+        Nothing that is recorded is done again. A task that does something else there than was recorded ends Failed, and
+        one whose cluster does not serve there waits for it, as after a restart.
+        """
+        if topology is self._topology():
+            return 0
+        stays = {task: stay for task, stay in self._stays.items() if stay.topology is topology}
+        for task, stay in stays.items():
+            stay.moving = True
+            self._running[task].cancel()
+        for stay in stays.values():
+            await stay.left.wait()
+        return sum(stay.moved for stay in stays.values())
 
     async def drain(self, grace: float) -> None:
         """Take no more tasks, wait up to `grace` seconds for the running ones, then stop them resumable."""
@@ -122,13 +277,18 @@ class LocalEngine:
         if not running:
             return
         _, late = await asyncio.wait(running, timeout=grace)
+        self._stopping = True
         for task in late:
             task.cancel()
         if late:
             await asyncio.wait(late)
 
-    def _start(self, task: Task, topology: Topology, *, resumed: bool) -> None:
-        run = self._run(task, topology, resumed=resumed)
+    def _refuse_late(self) -> None:
+        if self._draining:
+            raise Conflict("the daemon is shutting down and takes no more tasks")
+
+    def _start(self, task: Task, *, resumed: bool, here: bool = False) -> None:
+        run = self._run(task, resumed=resumed, here=here)
         running = asyncio.create_task(run, name=f"task {task.id}")  # noqa: TID251  # kept until it is done
         self._running[task.id] = running
         running.add_done_callback(lambda done: self._ended(task.id, done))
@@ -139,117 +299,194 @@ class LocalEngine:
         if not done.cancelled() and (error := done.exception()) is not None:
             _log.error("task %s could not be recorded: %s", task, error)
 
-    async def _run(self, task: Task, topology: Topology, *, resumed: bool) -> Result:
-        """Take a task to its end on a topology that stays open for it."""
-        async with topology.lease():
-            return await self._finish(task, topology, resumed=resumed)
+    async def _run(self, task: Task, *, resumed: bool, here: bool) -> Result:
+        """Take a task to its end on a topology that stays open for it; when it is moved, on the one after it, too.
+
+        While nothing can be written it waits, and goes on after the last step that was.
+
+        Args:
+            task: the task.
+            resumed: whether it ran before.
+            here: whether it goes on on what serves, whatever it began on.
+        """
+        wait = 0.0
+        while True:
+            try:
+                topology = self._topology() if here else await self._open(task, resumed=resumed)
+            except LoomdError as error:
+                why = f"revision {task.revision} does not open: {error}; {_HERE.format(task.id)}{_WAYS.format(task.id)}"
+                await self._ledger.park(record_of(task, "Running"), why)
+                raise asyncio.CancelledError from error
+            stay = self._stays[task.id] = _Stay(topology)
+            try:
+                async with stay.topology.lease():
+                    task = await self._pin(task, stay.topology, resumed=resumed)
+                    return await self._finish(task, stay.topology, resumed=resumed)
+            except asyncio.CancelledError:
+                if not self._moves(task, stay):
+                    raise
+                resumed = here = True
+            except (RecordFailed, Temporary) as error:
+                wait, resumed = pause(error), True
+                if stay.moving or self._is_told_to_stop(task):  # and that was lost on the way
+                    if not self._moves(task, stay):
+                        raise asyncio.CancelledError from error
+                    here = True
+                _log.warning("Task/%s waits: %s", task.id, error)
+            finally:
+                del self._stays[task.id]
+                stay.left.set()
+            await asyncio.sleep(wait)
+            wait = 0.0
+            if self._is_told_to_stop(task):
+                raise asyncio.CancelledError
+
+    async def _pin(self, task: Task, topology: Topology, *, resumed: bool) -> Task:
+        """Return the task with the revision that it runs on, which is on disk; tell everybody when that is another."""
+        before, after = task.revision, topology.snapshot.revision
+        if before == after:
+            return task
+        task = msgspec.structs.replace(task, revision=after)
+        await self._recorded(task, partial(self._ledger.put, task, "Running"))
+        if resumed:
+            scope_of(self._services.bus, task).emit(TaskMoved(before, after))
+        return task
+
+    def _moves(self, task: Task, stay: _Stay) -> bool:
+        """Return whether an interrupted task goes on on what serves, and not only when it is resumed."""
+        stay.moved = stay.moving and not self._is_told_to_stop(task) and self._serves(task)
+        if stay.moved:
+            uncancel()
+        return stay.moved
+
+    def _is_told_to_stop(self, task: Task) -> bool:
+        """Return whether a task is cancelled or stopped; `Task.cancelling` does not tell after a group has failed."""
+        return self._stopping or self._is_cancelled(task)
+
+    def _serves(self, task: Task) -> bool:
+        """Return whether the cluster of a task serves now."""
+        if Ref("Cluster", task.cluster, task.namespace) in self._topology().live:
+            return True
+        _log.warning("Task/%s waits: Cluster/%s does not serve", task.id, task.cluster)
+        return False
 
     async def _finish(self, task: Task, topology: Topology, *, resumed: bool) -> Result:
         """Run a task through its cluster and store what became of it, whatever that is."""
-        scope = self._scope(task)
-        recorded = await self._journal.checkpoints(task.id) if resumed else {}
-        if not recorded:
+        scope = scope_of(self._services.bus, task)
+        recorded = await self._journal.checkpoints(task.id) if resumed and task.durability != "none" else {}
+        if recorded and task.durability == "steps":
+            scope.emit(TaskResumed(len(recorded)))
+        else:
             scope.emit(TaskStarted(task.goal, task.cluster), key="started")
-        recorder = TaskRecorder(
-            self._services, scope, recorded, lambda child: self._child(child, topology, resumed=resumed)
+        lent = Lent(
+            self._services,
+            self._mailbox,
+            lambda child: self._child(child, topology, resumed=resumed),
+            lambda waiting: self._recorded(
+                task, partial(self._ledger.put, task, "WaitingApproval" if waiting else "Running")
+            ),
         )
+        recorder = TaskRecorder(task, lent, scope, recorded, resumed=resumed)
         try:
-            result = await _cluster(topology, task).run(task, recorder)
+            result = await cluster_of(topology, task).run(task, recorder)
         except asyncio.CancelledError:
             if not self._is_cancelled(task):
                 raise  # the process stops: the task stays unfinished and is resumed
-            result = Result(task, "Cancelled", error="cancelled")
+            result = recorder.ended("Cancelled", "cancelled")
         except RecordFailed:
             raise  # nothing can be written: the task stays unfinished and is resumed
         except Exception as error:
-            result = Result(task, "Failed", error=_reason(error))
-        _announce(scope, result)
-        await _surely(self._services.store.put_task(_record(task, result.phase, _encode(result))))
+            raise_unrecorded(error)  # of a part
+            result = recorder.ended("Failed", reason_of(error))
+        if result.phase != "Succeeded" and (resumed or (result.scaled is not None and result.scaled.subtasks)):
+            await finish(self._recorded(task, partial(self._cancel_parts, task.id)))
+        announce(scope, result)
+        await self._end(task, result)
         return result
+
+    async def _end(self, task: Task, result: Result) -> None:
+        """Store what became of a task. Who interrupts it now comes too late: it has ended, and does not run again.
+
+        Raises:
+            RecordFailed: it could not be stored.
+        """
+        stored = False
+
+        async def put() -> None:
+            nonlocal stored
+            await self._recorded(task, partial(self._ledger.put, task, result.phase, _encode(result)))
+            stored = True
+
+        try:
+            await finish(put())
+        except asyncio.CancelledError:
+            if task.parent or not stored:  # the parent of a part is to hear of it
+                raise
+            uncancel()
 
     async def _child(self, task: Task, topology: Topology, *, resumed: bool) -> Result:
         """Run a subtask inside its parent; one that has ended before a crash is not run again."""
-        if resumed and (record := await self._services.store.get_task(task.id)) is not None and record.result:
-            return _result(record.result)
-        await self._services.store.put_task(_record(task, "Running"))
-        return await self._finish(task, topology, resumed=resumed)
+        try:
+            if resumed and (record := await self.get(task.id)) is not None and record.result:
+                return _result(record.result)
+            await self._recorded(task, partial(self._ledger.put, task, "Running"))
+            return await self._finish(task, topology, resumed=resumed)
+        except asyncio.CancelledError:
+            if not self._is_cancelled(task):
+                raise
+            return await finish(self._recorded(task, partial(self._cancel_at_rest, task)))
 
-    def _scope(self, task: Task) -> Scope:
-        return Scope(self._services.bus, task.id, task.parent, task.namespace, task.revision)
+    async def _cancel_tree(self, record: TaskRecord) -> None:
+        """End a task that does not run, with its parts."""
+        await self._cancel_parts(record.id)
+        await self._cancel_at_rest(_task(record.body))
+
+    async def _cancel_parts(self, task: str) -> None:
+        """End all parts of a task that do not run and have not ended, such as those that an earlier process began."""
+        for record in await self._services.store.list_tasks(unfinished=True, tree=task):
+            if record.id != task:
+                await self._cancel_at_rest(_task(record.body))
+
+    async def _cancel_at_rest(self, task: Task) -> Result:
+        """End a task that does not run, or has not taken its first step; return its end, which may be an earlier one.
+
+        Raises:
+            Temporary: that could not be written.
+        """
+        record = await self.get(task.id)
+        if record is not None and record.result:
+            return _result(record.result)
+        cancelled = Result(task, "Cancelled", error="cancelled")
+        announce(scope_of(self._services.bus, task), cancelled)
+        await self._ledger.put(task, "Cancelled", _encode(cancelled))
+        return cancelled
+
+    async def _recorded(self, task: Task, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what writing something about a task that runs returns.
+
+        Raises:
+            RecordFailed: it could not be written.
+        """
+        try:
+            return await work()
+        except RecordFailed:
+            raise
+        except LoomdError as error:
+            raise unrecorded(f"Task/{task.id}", error) from error
+
+    async def _open(self, task: Task, *, resumed: bool) -> Topology:
+        """Return what a task runs on: what serves, or for one that goes on the revision that it began with.
+
+        Raises:
+            LoomdError: that revision cannot be opened any more.
+        """
+        if resumed and self._pinned is not None and self._restorable(task):
+            return await self._pinned(task.revision)
+        return self._topology()
+
+    def _restorable(self, task: Task) -> bool:
+        """Return whether a task began on another revision than serves, which can be opened for it."""
+        return self._pinned is not None and task.revision not in {"", self._topology().snapshot.revision}
 
     def _is_cancelled(self, task: Task) -> bool:
         return any(task.id == root or task.id.startswith(f"{root}.") for root in self._cancelled)
-
-
-async def _surely(write: Coroutine[Any, Any, None]) -> None:
-    """Finish a write that has begun, also when the task that began it is cancelled meanwhile."""
-    writing = asyncio.ensure_future(write)
-    try:
-        await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await writing
-
-
-def _accept(task: Task, topology: Topology, now: float) -> Task:
-    """Return a task with its cluster, its limits and its deadline settled.
-
-    Raises:
-        NotFound: no cluster takes it.
-    """
-    cluster = _resolve(topology, task)
-    task = msgspec.structs.replace(task, cluster=cluster, revision=topology.snapshot.revision, created=now)
-    budget = _cluster(topology, task).limit(task.budget)
-    return msgspec.structs.replace(task, budget=budget, deadline=now + (budget.seconds or 0.0))
-
-
-def _record(task: Task, phase: str, result: bytes = b"") -> TaskRecord:
-    return TaskRecord(task.id, task.namespace, task.cluster, phase, _encode(task), result, task.created)
-
-
-def _resolve(topology: Topology, task: Task) -> str:
-    """Return the name of the cluster that a task goes to.
-
-    Raises:
-        NotFound: there is none, or several and the task does not say which.
-    """
-    kinds = topology.snapshot.of_kind("Cluster")
-    names = sorted(item.ref.name for item in kinds if item.ref.namespace == task.namespace)
-    if task.cluster in names:
-        return task.cluster
-    listed = ", ".join(names) or "none"
-    if task.cluster:
-        raise NotFound(f'Cluster/{task.cluster} is not in namespace "{task.namespace}"; there: {listed}')
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise NotFound(f'namespace "{task.namespace}" has no agents: apply a manifest with an Agent first')
-    raise NotFound(f'namespace "{task.namespace}" has several clusters ({listed}): say which')
-
-
-def _cluster(topology: Topology, task: Task) -> Cluster:
-    live = topology.live.get(Ref("Cluster", task.cluster, task.namespace))
-    if not isinstance(live, Cluster):
-        raise NotFound(f'Cluster/{task.cluster} is no longer in namespace "{task.namespace}"')
-    return live
-
-
-def _reason(error: BaseException) -> str:
-    """Return the message of an error; the first one of a group; an unexpected one with its type."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, LoomdError):
-        return str(error)
-    _log.error("unexpected error in a task", exc_info=error)
-    return f"{type(error).__name__}: {error}"
-
-
-def _announce(scope: Scope, result: Result) -> None:
-    """Make the end of a task known."""
-    executed, evaluated = result.executed, result.evaluated
-    if result.phase == "Succeeded" and executed is not None and evaluated is not None:
-        outcome = executed.outcome
-        fact = TaskCompleted(outcome.stop_reason, evaluated.reward, outcome.cost, outcome.usage)
-        scope.emit(fact, executed.agent, key="ended")
-    else:
-        reason = "cancelled" if result.phase == "Cancelled" else "error"
-        scope.emit(TaskFailed(reason, result.error), executed.agent if executed else "", key="ended")

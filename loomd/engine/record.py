@@ -1,40 +1,113 @@
-"""The record of one running task: what is in it is not done again; fits `amoeba.world.Run`."""
+"""The record of one running task: what is in it is not done again; fits `amoeba.world.Run`.
 
+How much is recorded is the task's mode: with `steps` every phase and every side effect; with `task` only what people
+decided and that it was acted on, so that an interrupted task begins anew; with `none` nothing, so that it is lost.
+"""
+
+import random
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from loomd.amoeba.task import Result, Task
-from loomd.errors import Diverged, LoomdError, RecordFailed, ToolFailed
+from loomd.agents.approval import Ask, Decision
+from loomd.agents.work import Outcome
+from loomd.amoeba.task import ENGINE, Ended, Executed, Matched, Result, Task
+from loomd.engine.interruption import unrecorded
+from loomd.engine.loose import Loose
+from loomd.engine.mailbox import Mailbox, question
+from loomd.errors import Diverged, LoomdError, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.event import Event, Phase, PhaseCompleted, PhaseStarted, StepCompleted, StepStarted
+from loomd.events.event import (
+    AnyFact,
+    ApprovalRequested,
+    ApprovalResolved,
+    Event,
+    Phase,
+    PhaseCompleted,
+    PhaseStarted,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    subject,
+)
+from loomd.store.base import ApprovalRecord
 from loomd.topology import Services
 
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
+_decision = msgspec.json.Decoder(Decision).decode
+
+
+class _Received(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of waiting for a signal."""
+
+    value: object = None
+    late: bool = False
+
+
+class _Wait(NamedTuple):
+    """When a task waited for people, because of which step; `ended` is None as long as it waits."""
+
+    step: str
+    began: float
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
+class Lent:
+    """What the engine lends to the record of a task.
+
+    Attributes:
+        services: journal and clock.
+        mailbox: where it waits for the world outside.
+        child: runs a subtask.
+        mark: makes known that the task waits for a person, or no longer.
+    """
+
+    services: Services
+    mailbox: Mailbox
+    child: Callable[[Task], Awaitable[Result]]
+    mark: Callable[[bool], Awaitable[None]]
 
 
 class TaskRecorder:
     """Answers from the journal what was done before, and records what is done now."""
 
     def __init__(
-        self,
-        services: Services,
-        scope: Scope,
-        recorded: Mapping[str, Event],
-        child: Callable[[Task], Awaitable[Result]],
+        self, task: Task, lent: Lent, scope: Scope, recorded: Mapping[str, Event], *, resumed: bool = False
     ) -> None:
-        self._services = services
+        self.resumed = resumed
+        """Whether the task ran before, however much was recorded then."""
+        self._task = task
+        self._lent = lent
         self._scope = scope
         self._recorded = recorded
-        self._child = child
-
-    @property
-    def resumed(self) -> bool:
-        """Return whether the task ran before."""
-        return bool(self._recorded)
+        self._steps = sorted(key for key in recorded if key.startswith("step/"))
+        self._taken: set[str] = set()
+        self._keeps = task.durability == "steps"
+        self._phases: dict[Phase, Any] = {}
+        self._partial: Outcome | None = None
+        self._asking = 0
+        self._compares = task.engine == ENGINE
+        self._agreed: dict[str, str] = {}
+        self._questions: dict[str, set[str]] = {}
+        self._decisions: dict[str, ApprovalResolved] = {}
+        self._waits: dict[str, _Wait] = {}
+        """By the id of the question."""
+        self._parts: dict[str, float] = {}
+        """How long parts of the task waited."""
+        for key, event in recorded.items():
+            self._remember(key, event)
+        now = lent.services.clock.now()
+        for approval, wait in self._waits.items():
+            if wait.ended is None:  # it goes on if that is asked again
+                done = recorded.get(f"step/{wait.step}")
+                self._waits[approval] = wait._replace(ended=max(wait.began, done.ts if done is not None else now))
 
     @property
     def scope(self) -> Scope:
@@ -48,56 +121,361 @@ class TaskRecorder:
         """
         key = f"phase/{name}"
         if key in self._recorded:
-            return msgspec.json.decode(self._value(key, name), type=result)
-        clock = self._services.clock
-        self._scope.emit(PhaseStarted(name))
-        started = clock.monotonic()
-        value = await do()
-        fact = PhaseCompleted(name, why(value), msgspec.Raw(_encode(value)), clock.monotonic() - started)
-        self._scope.emit(fact, key=key)
+            value = msgspec.json.decode(self._value(key, name, ""), type=result)
+        else:
+            clock = self._lent.services.clock
+            self._scope.emit(PhaseStarted(name))
+            started = clock.monotonic()
+            value = await do()
+            fact = PhaseCompleted(name, why(value), msgspec.Raw(_encode(value)), clock.monotonic() - started)
+            self._scope.emit(fact, key=key if self._keeps else "")
+        self._phases[name] = value
         return value
 
     async def step(
-        self, key: str, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False
+        self,
+        key: str,
+        name: str,
+        do: Callable[[], Awaitable[T]],
+        result: type[T],
+        *,
+        asked: str = "",
+        once: bool = False,
+        again: int = 0,
     ) -> T:
         """Return the recorded result of a step, or do it and wait until its result is on disk.
 
         Raises:
-            Diverged: another step is recorded under this key.
+            Diverged: another step is recorded under this key, or this one was asked something else, or was denied.
             RecordFailed: the result could not be written.
-            ToolFailed: a step that must not happen twice was begun before a crash, and its end is unknown.
+            Uncertain: a step that must not happen twice was begun before a crash, and its end is unknown.
         """
+        if not self._keeps:
+            if once and self._agreed:
+                await self.consume(key, name, asked, again=again)
+            return await do()
         done = f"step/{key}"
         if done in self._recorded:
-            return msgspec.json.decode(self._value(done, name), type=result)
+            return msgspec.json.decode(self._value(done, name, asked), type=result)
+        await self._refuse_denied(key, name)
         if once:
-            await self._intend(f"intent/{key}", name)
-        value = await do()
-        await self._keep(StepCompleted(name, msgspec.Raw(_encode(value))), done)
+            await self._intend(key, "", name, asked, again=again)
+        try:
+            value = await do()
+        except BaseException:
+            if asked:
+                with suppress(LoomdError):  # what is raised matters more than its record
+                    self._scope.emit(StepFailed(name, asked), key=f"failed/{key}")
+            raise
+        if self._steps and not getattr(value, "failed", False):
+            self._refuse_left(done)
+        await self._keep(StepCompleted(name, msgspec.Raw(_encode(value)), asked), done)
         return value
+
+    async def skip(self, key: str, name: str, value: T, *, asked: str = "") -> T:
+        """Return the recorded result of a step, or record what stands for it because people did not agree to it.
+
+        So a later run needs to know neither whether anybody has to be asked by then, nor what of.
+
+        Raises:
+            Diverged: another step is recorded under this key, or this one was asked something else.
+            RecordFailed: it could not be written.
+        """
+        if not self._keeps:
+            return value
+        done = f"step/{key}"
+        if done in self._recorded:
+            return msgspec.json.decode(self._value(done, name, asked), type=type(value))
+        await self._keep(StepCompleted(name, msgspec.Raw(_encode(value)), asked), done)
+        return value
+
+    async def consume(self, key: str, name: str, asked: str, *, again: int) -> None:
+        """Record that a step that is not recorded itself is begun, if people agreed to it: they agreed to it once.
+
+        Raises:
+            RecordFailed: that could not be written.
+            Uncertain: it was begun before an interruption.
+        """
+        if key in self._agreed:
+            await self._intend(key, self._agreed[key], name, asked, again=again)
+
+    def loose(self) -> "Loose":
+        """Return steps that are done and not recorded, for work that begins anew when it is interrupted."""
+        return Loose(self, self._task.id, self._lent.mailbox, self._lent.services.clock)
+
+    def now(self, key: str) -> float:
+        """Return the wall-clock time at which this was first asked; what comes after it makes it durable."""
+        return self._draw(key, "clock", self._lent.services.clock.now)
+
+    def random(self, key: str) -> float:
+        """Return a number from 0 to 1, drawn from the task's seed and the key."""
+        return self._draw(key, "random", lambda: random.Random(f"{self._task.seed}/{self._task.id}/{key}").random())  # noqa: S311  # draws that can be repeated, no secrets
+
+    async def sleep(self, key: str, seconds: float) -> None:
+        """Return when so many seconds have gone by since this was first asked."""
+        await self._lent.mailbox.sleep(self.now(f"{key}/began") + seconds)
+
+    async def receive(self, key: str, name: str, seconds: float) -> object:
+        """Return what was sent to the task under a name.
+
+        Raises:
+            TimeoutError: nothing came within so many seconds since this was first asked.
+        """
+        until = self.now(f"{key}/began") + seconds
+
+        async def wait() -> _Received:
+            try:
+                return _Received(await self._lent.mailbox.receive(self._task.id, name, until))
+            except TimeoutError:
+                return _Received(late=True)
+
+        received = await self.step(f"{key}/received", f"signal:{name}", wait, _Received)
+        if received.late:
+            raise TimeoutError
+        return received.value
+
+    async def approve(self, key: str, ask: Ask, *, anew: bool = False) -> Decision:
+        """Return what a person decides about a step, once it is recorded: about this tool with these arguments.
+
+        Args:
+            key: the key of the step.
+            ask: what is asked.
+            anew: whether the work began anew, so that it may ask something else than it did before.
+
+        Raises:
+            Diverged: people were asked about another call.
+            RecordFailed: the question could not be written.
+        """
+        anew = anew or not self._keeps
+        asked = question(ask, self._task.id, self._scope.namespace, key, self._lent.services.clock.now())
+        if not anew:
+            self._refuse_other(key, ask, asked.id)
+        fact = self._decisions.get(asked.id)
+        if fact is None and ask.question == "call" and f"step/{key}" in self._recorded:
+            return Decision("approved")
+        decision = await self._decided(key, ask, asked) if fact is None else _said(fact)
+        if anew and decision.verdict == "approved":
+            self._agreed[key] = asked.id
+        return decision
+
+    async def _decided(self, key: str, ask: Ask, asked: ApprovalRecord) -> Decision:
+        """Ask people, and return what they decide once it is recorded."""
+        clock, mailbox = self._lent.services.clock, self._lent.mailbox
+        wait = self._waits.get(asked.id, _Wait(key, asked.created))._replace(ended=None)
+        self._waits[asked.id] = wait
+        record = await self._written(key, mailbox.ask(asked))
+        request = ApprovalRequested(record.id, ask.tool, ask.arguments, ask.question, record.expires)
+        await self._mark(1)
+        try:
+            await self._keep(request, f"asked/{key}/{record.id}")
+            decision = await self._written(key, mailbox.decision(record))
+        finally:
+            await self._mark(-1)
+        await self._resolve(key, record.id, decision, wait._replace(ended=max(wait.began, clock.now())))
+        return decision
+
+    async def denied(self, key: str, ask: Ask) -> Decision | None:
+        """Return what people decided about a step when they did not agree to it, though nobody has to be asked now.
+
+        Raises:
+            RecordFailed: it was decided while the task did not run, and could not be written.
+        """
+        if key not in self._questions:
+            return None
+        await self._take_over(key)
+        asked = question(ask, self._task.id, self._scope.namespace, key, 0.0)
+        fact = self._decisions.get(asked.id)
+        return None if fact is None or fact.verdict == "approved" else _said(fact)
+
+    async def _take_over(self, key: str) -> None:
+        """Take over what was denied while the task did not run, as if it had been told then."""
+        now = self._lent.services.clock.now()
+        for approval in sorted(self._questions.get(key, set()) - self._decisions.keys()):
+            stored = await self._written(key, self._lent.services.store.get_approval(approval))
+            if stored is None or not stored.decision or (said := _decision(stored.decision)).verdict == "approved":
+                continue
+            await self._resolve(key, approval, said, self._waits.get(approval, _Wait(key, now, now)))
+
+    async def _resolve(self, key: str, approval: str, said: Decision, wait: _Wait) -> None:
+        """Record what was decided about a step."""
+        waited = (wait.ended or wait.began) - wait.began
+        fact = ApprovalResolved(approval, said.verdict, said.by, said.reason, said.at, waited)
+        await self._keep(fact, f"approval/{key}/{approval}")
+        self._waits[approval] = wait
+        self._decisions[approval] = fact
+
+    def waited(self, prefix: str = "") -> float:
+        """Return how many seconds were spent waiting for people, in steps whose keys begin so; all by default.
+
+        Time in which several were waited for counts once; of parts it is known only how long each waited.
+        """
+        total = sum(seconds for key, seconds in self._parts.items() if key.startswith(prefix))
+        if not self._waits:
+            return total
+        now, counted = self._lent.services.clock.now(), float("-inf")
+        spans = ((wait.began, wait.ended) for wait in self._waits.values() if wait.step.startswith(prefix))
+        for began, ended in sorted((began, now if ended is None else ended) for began, ended in spans):
+            total += max(0.0, ended - max(began, counted))
+            counted = max(counted, ended)
+        return total
+
+    def leave(self, outcome: Outcome) -> None:
+        """Note what there is of the work when it is cancelled."""
+        self._partial = outcome
 
     async def child(self, task: Task) -> Result:
         """Run a subtask as a task of its own."""
-        return await self._child(task)
+        result = await self._lent.child(task)
+        if result.executed is not None and result.executed.outcome.waited:
+            self._parts[f"child/{task.id}"] = result.executed.outcome.waited
+        return result
 
-    async def _intend(self, key: str, name: str) -> None:
-        """Record that an effect is about to happen."""
-        if key in self._recorded:
-            raise ToolFailed(f"{name} was begun before an interruption and may have had its effect; it is not repeated")
-        await self._keep(StepStarted(name), key)
+    def ended(self, phase: Ended, error: str) -> Result:
+        """Return the result of a task that did not come to its end, with what there is of it."""
+        done = self._phases
+        matched: Matched | None = done.get("match")
+        executed: Executed | None = done.get("execute")
+        if executed is None and self._partial is not None:
+            executed = Executed(self._partial, matched.winner if matched else "", error=error)
+        return Result(
+            self._task,
+            phase,
+            done.get("sense"),
+            matched,
+            done.get("scale"),
+            executed,
+            done.get("evaluate"),
+            done.get("adapt"),
+            error,
+        )
 
-    async def _keep(self, fact: StepStarted | StepCompleted, key: str) -> None:
+    def _draw(self, key: str, name: str, draw: Callable[[], float]) -> float:
+        """Return a recorded number, or draw and record it; what comes after it makes it durable."""
+        done = f"step/{key}"
+        if done in self._recorded:
+            return msgspec.json.decode(self._value(done, name, ""), type=float)
+        value = draw()
+        if self._keeps:
+            self._scope.emit(StepCompleted(name, msgspec.Raw(_encode(value))), key=done)
+        return value
+
+    async def _mark(self, more: int) -> None:
+        """Make known that the task waits for a person as long as one is asked at least."""
+        before, self._asking = self._asking, self._asking + more
+        if not before or not self._asking:
+            await self._lent.mark(bool(self._asking))
+
+    def _remember(self, key: str, event: Event) -> None:
+        """Take over what people were asked and said about a step, and how long the task waited for it."""
+        fact = event.data
+        if isinstance(fact, ApprovalRequested | ApprovalResolved):
+            step = subject(key, fact)
+            self._questions.setdefault(step, set()).add(fact.approval)
+            if isinstance(fact, ApprovalResolved):
+                self._decisions[fact.approval] = fact
+                if self._keeps:
+                    self._waits[fact.approval] = _Wait(step, event.ts - fact.seconds, event.ts)
+            elif self._keeps:
+                self._waits.setdefault(fact.approval, _Wait(step, event.ts))
+
+    def _refuse_other(self, key: str, ask: Ask, approval: str) -> None:
+        """Raise when people were asked about a step, and not this.
+
+        Raises:
+            Diverged: so it is.
+        """
+        if other := self._questions.get(key, set()) - {approval}:
+            where = f"Task/{self._scope.task}: recorded under {key} is the question {min(other)}"
+            raise Diverged(f"{where}, the task now asks about another call of {ask.tool}: no answer holds for both")
+
+    async def _refuse_denied(self, key: str, name: str) -> None:
+        """Raise when a step is about to be done that people did not agree to.
+
+        Raises:
+            Diverged: so it is.
+        """
+        await self._take_over(key)
+        for approval in self._questions.get(key, ()):
+            fact = self._decisions.get(approval)
+            if fact is not None and fact.verdict != "approved":
+                said = _said(fact).said()
+                where = f"Task/{self._scope.task}: recorded under {key} is a question ({said})"
+                raise Diverged(f"{where}, the task now does {name} without asking")
+
+    async def _intend(self, step: str, agreed: str, name: str, asked: str, *, again: int) -> None:
+        """Record that an effect is about to happen, or is to be repeated; each agreement is used up by that.
+
+        Raises:
+            Uncertain: that is recorded already.
+        """
+        key = f"intent/{step}/{agreed}" if agreed else f"intent/{step}"
+        begun = self._recorded.get(key)
+        if begun is not None and isinstance(begun.data, StepStarted):
+            self._refuse_unlike(key, begun.data, asked)
+        row = f"{key}/repeat/{again}" if again else key
+        if row in self._recorded:
+            raise Uncertain(
+                f"{name} was begun before an interruption and may have had its effect; it is not repeated", step
+            )
+        await self._keep(StepStarted(name, asked), row)
+
+    async def _keep(self, fact: AnyFact, key: str) -> None:
         """Record a fact and wait until it is on disk."""
-        try:
-            await self._services.store.durable(self._scope.emit(fact, key=key).seq)
-        except LoomdError as error:
-            raise RecordFailed(f"Task/{self._scope.task}: {key} could not be recorded: {error}") from error
+        await self._written(key, self._lent.services.store.durable(self._scope.emit(fact, key=key).seq))
 
-    def _value(self, key: str, name: str) -> msgspec.Raw:
-        """Return what is recorded under a key, after checking that it is what is asked for."""
+    async def _written(self, key: str, work: Awaitable[T]) -> T:
+        """Return what writing something returns.
+
+        Raises:
+            RecordFailed: it could not be written.
+        """
+        try:
+            return await work
+        except LoomdError as error:
+            raise unrecorded(f"Task/{self._scope.task}: {key}", error) from error
+
+    def _refuse_left(self, key: str) -> None:
+        """Refuse the end of a step that did not come to a part of it that is recorded: it is not what it was.
+
+        Raises:
+            Diverged: there is such a part.
+        """
+        for at in range(bisect_right(self._steps, f"{key}/"), len(self._steps)):
+            one = self._steps[at]
+            if not one.startswith(f"{key}/"):
+                return
+            if one not in self._taken:
+                raise Diverged(f"Task/{self._scope.task}: {one} is recorded, and {key} ended now without it")
+
+    def _value(self, key: str, name: str, asked: str) -> msgspec.Raw:
+        """Return what is recorded under a key, after checking that it is what is asked for.
+
+        Raises:
+            Diverged: another step is recorded under this key, or this one was asked something else.
+        """
         fact = self._recorded[key].data
+        self._taken.add(key)
         if isinstance(fact, PhaseCompleted) and fact.phase == name:
             return fact.value
         if isinstance(fact, StepCompleted) and fact.name == name:
+            self._refuse_unlike(key, fact, asked)
             return fact.value
         raise Diverged(f"Task/{self._scope.task}: recorded under {key} is {fact}, the task now does {name}")
+
+    def _refuse_unlike(self, key: str, fact: StepStarted | StepCompleted, asked: str) -> None:
+        """Raise when a recorded step was asked something else; not every record says what it was.
+
+        Raises:
+            Diverged: so it is; the text says what differs.
+        """
+        if not (self._compares and asked and fact.asked) or asked == fact.asked:
+            return
+        before = fact.asked.split()
+        other = " and ".join(part.partition("=")[0] for part in asked.split() if part not in before)
+        raise Diverged(
+            f"Task/{self._scope.task}: recorded under {key} is {fact.name} with other {other} than it has now"
+        )
+
+
+def _said(fact: ApprovalResolved) -> Decision:
+    return Decision(fact.verdict, fact.by, fact.reason, fact.at)

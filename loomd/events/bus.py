@@ -6,7 +6,8 @@ stream is a bounded queue for a slow reader; one that falls behind is ended and 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -53,10 +54,13 @@ class Bus:
             the event; its `seq` can be waited for with `Store.durable`.
         """
         if scope is None:
-            event = Event(fact, self._clock.now(), agent=agent)
+            event = Event(fact, self._clock.now(), agent=agent, key=key)
         else:
-            event = Event(fact, self._clock.now(), scope.task, agent, scope.parent, scope.namespace, scope.revision)
-        if self._record is not None and not isinstance(fact, TRANSIENT):
+            event = Event(
+                fact, self._clock.now(), scope.task, agent, scope.parent, scope.namespace, scope.revision, key=key
+            )
+        kept = scope is None or scope.kept
+        if kept and self._record is not None and not isinstance(fact, TRANSIENT):
             msgspec.structs.force_setattr(event, "seq", self._record(event, key))
         for handler in self._handlers:
             try:
@@ -66,48 +70,103 @@ class Bus:
         return event
 
     @asynccontextmanager
-    async def stream(self, limit: int = 10_000) -> AsyncGenerator[AsyncIterator[Event], None]:
-        """Yield an iterator over the events from now on; at most `limit` may wait.
+    async def stream(
+        self, limit: int = 10_000, wanted: Callable[[Event], bool] = lambda _: True
+    ) -> "AsyncGenerator[Stream, None]":
+        """Yield the events from now on.
 
-        Raises:
-            Overloaded: from the iterator, when the reader fell behind.
+        Args:
+            limit: how many may wait; a reader that lets more than these wait is ended.
+            wanted: which ones; the others take no place.
         """
-        queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        behind = False
-
-        def put(event: Event) -> None:
-            nonlocal behind
-            if behind:
-                return
-            if queue.qsize() >= limit:
-                behind = True
-                queue.put_nowait(None)
-            else:
-                queue.put_nowait(event)
-
-        async def read() -> AsyncIterator[Event]:
-            while (event := await queue.get()) is not None:
-                yield event
-            raise Overloaded("this reader fell behind the events: read again from the journal")
-
-        unsubscribe = self.subscribe(put)
+        stream = Stream(limit, wanted)
+        unsubscribe = self.subscribe(stream.put)
         try:
-            yield read()
+            yield stream
         finally:
             unsubscribe()
 
 
+class Stream:
+    """The events for one reader, in order; made by `Bus.stream`.
+
+    Attributes:
+        seen: number of the last event that went by, wanted or not.
+    """
+
+    def __init__(self, limit: int, wanted: Callable[[Event], bool]) -> None:
+        self.seen = 0
+        self._limit = limit
+        self._wanted = wanted
+        self._waiting: deque[Event] = deque()
+        self._some = asyncio.Event()
+        self._behind = False
+
+    def put(self, event: Event) -> None:
+        """Take an event; from the first one on that finds no place none is taken any more."""
+        if self._behind:
+            return
+        if self._wanted(event):
+            self._behind = len(self._waiting) >= self._limit
+            self._some.set()
+            if self._behind:
+                return
+            self._waiting.append(event)
+        self.seen = event.seq or self.seen
+
+    async def batch(self) -> list[Event]:
+        """Wait until there are events and return all that wait.
+
+        Raises:
+            Overloaded: the reader fell behind; all that waited until then was returned before.
+        """
+        await self._wait()
+        events = list(self._waiting)
+        self._waiting.clear()
+        return events
+
+    def __aiter__(self) -> "Stream":
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """Wait for the next event.
+
+        Raises:
+            Overloaded: as above.
+        """
+        await self._wait()
+        return self._waiting.popleft()
+
+    async def _wait(self) -> None:
+        while not self._waiting:
+            if self._behind:
+                raise Overloaded("this reader fell behind the events: read again from the journal")
+            self._some.clear()
+            await self._some.wait()
+
+
 class Scope:
-    """The envelope that all events of one task share."""
+    """The envelope that all events of one task share; what is not `kept` is spread and not journaled."""
 
-    __slots__ = ("bus", "namespace", "parent", "revision", "task")
+    __slots__ = ("bus", "kept", "namespace", "parent", "revision", "task")
 
-    def __init__(self, bus: Bus, task: str, parent: str = "", namespace: str = "default", revision: str = "") -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        task: str,
+        parent: str = "",
+        namespace: str = "default",
+        revision: str = "",
+        *,
+        kept: bool = True,
+    ) -> None:
         self.bus = bus
         self.task = task
         self.parent = parent
         self.namespace = namespace
         self.revision = revision
+        self.kept = kept
 
     def emit(self, fact: AnyFact, agent: str = "", key: str = "") -> Event:
         """Journal and spread a fact of this task."""

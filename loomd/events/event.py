@@ -4,7 +4,7 @@ Every floor above `events` emits; the journal, the API, logs and the console lis
 and never carries control information. A fact's wire name is its tag (`phase.completed`).
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -22,6 +22,19 @@ class TaskStarted(Fact, tag="task.started", frozen=True):
 
     goal: str
     cluster: str
+
+
+class TaskResumed(Fact, tag="task.resumed", frozen=True):
+    """A task that was interrupted goes on; `recorded` is how many of its checkpoints answer for what was done."""
+
+    recorded: int
+
+
+class TaskMoved(Fact, tag="task.moved", frozen=True):
+    """A task that had begun goes on from its recorded steps on another revision."""
+
+    before: str
+    after: str
 
 
 class TaskCompleted(Fact, tag="task.completed", frozen=True):
@@ -78,16 +91,65 @@ class AgentSplit(Fact, tag="agent.split", frozen=True):
 
 
 class StepStarted(Fact, tag="step.started", frozen=True):
-    """A side effect that must not happen twice is about to be done; found without its end, it is uncertain."""
+    """A side effect that must not happen twice is about to be done; found without its end, it is uncertain.
+
+    `asked` says what was asked, as words `part=hash`; empty when nothing is to be held against it.
+    """
 
     name: str
+    asked: str = ""
 
 
 class StepCompleted(Fact, tag="step.completed", frozen=True):
-    """A side effect was done once; `value` is its result, so that it is never done again."""
+    """A side effect was done once; `value` is its result, so that it is never done again; `asked` as above."""
 
     name: str
     value: msgspec.Raw = msgspec.Raw(b"null")
+    asked: str = ""
+
+
+class StepFailed(Fact, tag="step.failed", frozen=True):
+    """A side effect brought no result: it failed, its time was over, or it was interrupted; `asked` as above."""
+
+    name: str
+    asked: str = ""
+
+
+class ApprovalRequested(Fact, tag="approval.requested", frozen=True):
+    """A person must agree before a task goes on.
+
+    Attributes:
+        approval: id of the question, for `loomd approve`.
+        tool: what is to be called.
+        arguments: with which arguments; the answer holds for these alone.
+        question: `call`, or `repeat` when the call may have had its effect already.
+        expires: wall-clock seconds at which the question expires.
+    """
+
+    approval: str
+    tool: str
+    arguments: JsonObject
+    question: str
+    expires: float
+
+
+class ApprovalResolved(Fact, tag="approval.resolved", frozen=True):
+    """A person decided, or nobody did in time; `seconds` is how long the task waited."""
+
+    approval: str
+    verdict: Literal["approved", "denied", "expired"]
+    by: str
+    reason: str
+    at: float
+    seconds: float
+
+
+class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
+    """A person said how good an answer is: `score` from 0 to 1."""
+
+    score: float
+    by: str
+    note: str
 
 
 class ModelCalled(Fact, tag="model.called", frozen=True):
@@ -97,6 +159,18 @@ class ModelCalled(Fact, tag="model.called", frozen=True):
     usage: Usage
     cost: float
     seconds: float
+
+
+class ModelRetried(Fact, tag="model.retried", frozen=True):
+    """A model did not answer and is asked again after `wait` seconds, or `after` is asked instead.
+
+    What was streamed of its answer is void.
+    """
+
+    model: str
+    reason: str
+    wait: float
+    after: str = ""
 
 
 class ModelDelta(Fact, tag="model.delta", frozen=True):
@@ -180,6 +254,13 @@ class IndexProgress(Fact, tag="index.progress", frozen=True):
     total: int
 
 
+class EventsMissing(Fact, tag="events.missing", frozen=True):
+    """Said to one reader: of the events with the numbers after `after` up to `until`, retention removed some."""
+
+    after: int
+    until: int
+
+
 class DocumentSkipped(Fact, tag="index.document.skipped", frozen=True):
     """A document of a knowledge base could not be read; the others are indexed. `reason` says what to do."""
 
@@ -189,10 +270,13 @@ class DocumentSkipped(Fact, tag="index.document.skipped", frozen=True):
 
 
 class ConfigLoaded(Fact, tag="config.loaded", frozen=True):
-    """A new revision serves."""
+    """A new revision serves: its number in the history, its digest, and what led to it."""
 
     source: str
     changes: tuple[str, ...]
+    number: int = 0
+    digest: str = ""
+    cause: str = ""
 
 
 class ConfigRejected(Fact, tag="config.rejected", frozen=True):
@@ -200,6 +284,87 @@ class ConfigRejected(Fact, tag="config.rejected", frozen=True):
 
     source: str
     problems: tuple[str, ...]
+
+
+class ConfigRolledBack(Fact, tag="config.rolled_back", frozen=True):
+    """What serves is an earlier revision again; `number` is the new entry in the history."""
+
+    to: int
+    number: int
+    digest: str
+
+
+class SourceSuspended(Fact, tag="source.suspended", frozen=True):
+    """The deliveries of a source are ignored from now on."""
+
+    source: str
+    reason: str = ""
+
+
+class SourceResumed(Fact, tag="source.resumed", frozen=True):
+    """The deliveries of a source are taken again."""
+
+    source: str
+
+
+class SourceForced(Fact, tag="source.forced", frozen=True):
+    """A branch that is followed was rewritten, or a tag moved; the new one is followed. Both are hashes."""
+
+    source: str
+    ref: str
+    before: str
+    after: str
+
+
+class ScheduleFired(Fact, tag="schedule.fired", frozen=True):
+    """A run of a schedule was submitted as a task.
+
+    Attributes:
+        schedule: its name; the namespace is the event's.
+        task: the task.
+        due: when it was due, wall-clock seconds.
+        late: seconds between the time at which it should have started and its start.
+        manual: whether a person asked for it, so that it was due nowhere.
+    """
+
+    schedule: str
+    task: str
+    due: float
+    late: float = 0.0
+    manual: bool = False
+
+
+class ScheduleMissed(Fact, tag="schedule.missed", frozen=True):
+    """Runs of a schedule are given up: they did not start at their time and are not made up.
+
+    Attributes:
+        schedule: its name; the namespace is the event's.
+        first: when the first of them was due, wall-clock seconds.
+        last: when the last of them was due.
+        count: how many they are.
+        reason: why they did not start at their time.
+        more: whether there were others before them, which are not counted.
+    """
+
+    schedule: str
+    first: float
+    last: float
+    count: int
+    reason: str
+    more: bool = False
+
+
+class ScheduleSuspended(Fact, tag="schedule.suspended", frozen=True):
+    """Somebody suspended a schedule: it starts no runs."""
+
+    schedule: str
+    reason: str = ""
+
+
+class ScheduleResumed(Fact, tag="schedule.resumed", frozen=True):
+    """A schedule that somebody suspended starts runs again."""
+
+    schedule: str
 
 
 class Fallback(Fact, tag="fallback.used", frozen=True):
@@ -212,6 +377,8 @@ class Fallback(Fact, tag="fallback.used", frozen=True):
 
 AnyFact = (
     TaskStarted
+    | TaskResumed
+    | TaskMoved
     | TaskCompleted
     | TaskFailed
     | PhaseStarted
@@ -221,7 +388,12 @@ AnyFact = (
     | AgentSplit
     | StepStarted
     | StepCompleted
+    | StepFailed
+    | ApprovalRequested
+    | ApprovalResolved
+    | FeedbackGiven
     | ModelCalled
+    | ModelRetried
     | ModelDelta
     | ReasoningDelta
     | ToolStarted
@@ -232,14 +404,32 @@ AnyFact = (
     | BudgetExceeded
     | CapabilityUpdated
     | IndexProgress
+    | EventsMissing
     | DocumentSkipped
     | ConfigLoaded
     | ConfigRejected
+    | ConfigRolledBack
+    | SourceSuspended
+    | SourceResumed
+    | SourceForced
+    | ScheduleFired
+    | ScheduleMissed
+    | ScheduleSuspended
+    | ScheduleResumed
     | Fallback
 )
 
-TRANSIENT: tuple[type[Fact], ...] = (ModelDelta, ReasoningDelta, IndexProgress)
+
+def subject(key: str, fact: ApprovalRequested | ApprovalResolved) -> str:
+    """Return the key of the step that a recorded question or decision is about, such as `execute/tool/0/0`."""
+    return key.partition("/")[2].removesuffix(f"/{fact.approval}")
+
+
+TRANSIENT: tuple[type[Fact], ...] = (ModelDelta, ReasoningDelta, IndexProgress, EventsMissing)
 """Facts that are spread but not journaled."""
+
+TYPES: tuple[str, ...] = tuple(str(fact.__struct_config__.tag) for fact in get_args(AnyFact))
+"""The wire names of all facts."""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -254,6 +444,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
         namespace: namespace of the task or object.
         revision: snapshot that the task is pinned to.
         seq: place in the journal, from 1; 0 for a transient fact.
+        key: what names it within its task when it is a checkpoint (`step/execute/model/0`), or empty.
     """
 
     data: AnyFact
@@ -264,6 +455,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     namespace: str = "default"
     revision: str = ""
     seq: int = 0
+    key: str = ""
 
     @property
     def type(self) -> str:

@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from loomd.errors import RecordFailed, Temporary
 from loomd.events.event import Event
 from loomd.store.base import Row, Store
+
+_RETRY = 1.0
+"""Seconds until a record that is not whole may be, when nobody says how long that lasts."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
@@ -25,12 +29,19 @@ class Journal:
         return self._store.note(Row(event.task, event.type, _encode(event), key))
 
     async def checkpoints(self, task: str) -> dict[str, Event]:
-        """Return the events of a task that have a key, by key."""
+        """Return the events of a task that have a key, by key; none that was recorded is missing.
+
+        Raises:
+            RecordFailed: what was recorded cannot be written, or nothing can be read now.
+        """
         found: dict[str, Event] = {}
         after = 0
-        while rows := await self._store.read(after=after, task=task):
-            found.update({row.key: decode(row) for row in rows if row.key})
-            after = rows[-1].seq
+        try:
+            while rows := await self._store.read(after=after, task=task, strict=True):
+                found.update({row.key: decode(row) for row in rows if row.key})
+                after = rows[-1].seq
+        except Temporary as error:
+            raise RecordFailed(f"Task/{task}: its record is not whole: {error}", error.retry_after or _RETRY) from error
         return found
 
     async def replay(self, after: int = 0, task: str = "") -> AsyncIterator[Event]:

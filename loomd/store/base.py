@@ -3,7 +3,7 @@
 One state directory holds one store. Values are JSON, never pickle; secrets never enter it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +29,16 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     seq: int = 0
 
 
+class Extent(msgspec.Struct, frozen=True):
+    """How far the journal reaches.
+
+    `last` is the newest number that was given out; of the rows up to `trimmed` some were removed, 0 for none.
+    """
+
+    last: int
+    trimmed: int = 0
+
+
 class Capability(msgspec.Struct, frozen=True):
     """What was learned of an agent: exponential moving average of its reward in a domain.
 
@@ -45,7 +55,10 @@ class Capability(msgspec.Struct, frozen=True):
 
 
 class TaskRecord(msgspec.Struct, frozen=True):
-    """A task as the store knows it; `body` and `result` are JSON, `result` empty until the task ended."""
+    """A task as the store knows it.
+
+    `body` and `result` are JSON, `result` is empty until the task ended; `reason` says why it does not run meanwhile.
+    """
 
     id: str
     namespace: str
@@ -54,15 +67,129 @@ class TaskRecord(msgspec.Struct, frozen=True):
     body: bytes
     result: bytes = b""
     created: float = 0.0
+    reason: str = ""
+
+
+class ApprovalRecord(msgspec.Struct, frozen=True):
+    """A question to people, and what was decided.
+
+    Attributes:
+        id: its name.
+        task: the task that waits.
+        namespace: of the task.
+        body: what is asked, as JSON.
+        created: wall-clock seconds.
+        expires: wall-clock seconds from which on it counts as denied.
+        decision: what was decided, as JSON, or empty.
+    """
+
+    id: str
+    task: str
+    namespace: str
+    body: bytes
+    created: float
+    expires: float
+    decision: bytes = b""
 
 
 class StoredFile(msgspec.Struct, frozen=True):
-    """A manifest file as it was applied: its source, the root of relative paths, its path below it, its bytes."""
+    """A manifest file as it was delivered: its source, the root of relative paths, its path below it, its bytes.
+
+    `base` tells one root from another, as in `loomd.manifest.source.SourceFile`.
+    """
 
     source: str
     root: str
     path: str
     data: bytes
+    base: str = ""
+
+
+class RevisionRecord(msgspec.Struct, frozen=True):
+    """One entry of the history of what served.
+
+    Attributes:
+        number: counts up from 1, never reused.
+        revision: digest of the snapshot; two entries with the same one behave alike.
+        at: wall-clock seconds since 1970-01-01 UTC.
+        cause: what led to it: `apply`, `sync`, `delete`, `edit`, `undo`, `migrate`.
+        source: the source that changed.
+        changes: one line for each object that changed.
+    """
+
+    number: int
+    revision: str
+    at: float
+    cause: str
+    source: str
+    changes: tuple[str, ...] = ()
+
+
+class ObjectRecord(msgspec.Struct, frozen=True):
+    """What is known of an object beside its manifest.
+
+    Attributes:
+        uid: identity; an object that is deleted and created again gets a new one.
+        generation: counts changes of the spec, from 1.
+        version: number of the revision in which its manifest changed last.
+        created: wall-clock seconds.
+        digest: digest of its spec, to notice changes.
+        source: the source that declares it.
+        manager: who changed it last.
+        conditions: its conditions as JSON, so that transition times outlive the process.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    version: int
+    created: float
+    digest: str
+    source: str
+    manager: str
+    conditions: bytes = b"[]"
+
+
+class SourceRecord(msgspec.Struct, frozen=True):
+    """What is known of a source: whether it is suspended, what it tried and what serves; `body` is JSON."""
+
+    name: str
+    body: bytes
+
+
+class ScheduleRecord(msgspec.Struct, frozen=True):
+    """What is known of a schedule beside its manifest: `uid` is the identity of its object, `body` is JSON."""
+
+    uid: str
+    body: bytes
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """What one transaction changes of what serves and of what is known of it.
+
+    Attributes:
+        record: the new revision, which is the last known good from then on; None: the newest one has other bytes.
+        files: files that are new or have other contents.
+        dropped: source, root and path of files that are gone.
+        anew: sources of which the revision has no other file; of all others it has those of the revision before, too.
+        objects: records that are new or differ.
+        gone: kind, namespace and name of the objects that are deleted.
+        sources: records that are new or differ.
+        forgotten: names of the sources that are gone.
+        keep: revisions to keep; older ones are removed with the bytes that only they hold.
+    """
+
+    record: RevisionRecord | None = None
+    files: Sequence[StoredFile] = ()
+    dropped: Sequence[tuple[str, str, str]] = ()
+    anew: Sequence[str] = ()
+    objects: Sequence[ObjectRecord] = ()
+    gone: Sequence[tuple[str, str, str]] = ()
+    sources: Sequence[SourceRecord] = ()
+    forgotten: Sequence[str] = ()
+    keep: int = 100
 
 
 class Store(Protocol):
@@ -89,36 +216,149 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, after: int = 0, task: str = "", limit: int = 1000, tree: bool = False) -> list[Row]:
-        """Return rows with a sequence number above `after`, in order; of one task when given, or its whole `tree`."""
+    async def read(
+        self, after: int = 0, task: str = "", limit: int = 1000, tree: bool = False, strict: bool = False
+    ) -> list[Row]:
+        """Return rows with a sequence number above `after`, in order; of one task when given, or its whole `tree`.
+
+        While noted rows cannot be written this returns what was stored before them, unless it is `strict`.
+
+        Raises:
+            Temporary: it is strict and a row that was noted before cannot be written, or nothing can be read now.
+        """
         ...
 
-    async def put_task(self, record: TaskRecord) -> None:
-        """Create or replace a task record."""
+    async def extent(self) -> Extent:
+        """Return how far the journal reaches."""
+        ...
+
+    async def create_task(self, record: TaskRecord) -> bool:
+        """Store a task record and return True; return False, and change nothing, when its id is taken."""
+        ...
+
+    async def put_task(self, record: TaskRecord) -> bool:
+        """Create or replace a task record; return False, and change nothing, when the one there has a result.
+
+        With the result the questions of the task that nobody answered are closed, in the same transaction.
+        """
         ...
 
     async def get_task(self, task: str) -> TaskRecord | None:
         """Return a task record."""
         ...
 
-    async def list_tasks(self, unfinished: bool = False) -> list[TaskRecord]:
-        """Return all task records, newest first; only those without a result when asked."""
+    async def list_tasks(
+        self,
+        unfinished: bool = False,
+        namespace: str = "",
+        tree: str = "",
+        limit: int = 0,
+        before: tuple[float, str] | None = None,
+    ) -> list[TaskRecord]:
+        """Return task records, newest first; all of them unless less is asked for.
+
+        Args:
+            unfinished: only those without a result.
+            namespace: only those of one namespace.
+            tree: only the descendants of this task, without itself.
+            limit: most that are returned; 0 for all.
+            before: only those that come after this one in the list, by its `created` and its id.
+        """
+        ...
+
+    async def put_signal(self, task: str, name: str, body: bytes, at: float) -> bool:
+        """Store what is sent to a task under a name; return False when something was sent before."""
+        ...
+
+    async def get_signal(self, task: str, name: str) -> bytes | None:
+        """Return what was sent to a task under a name."""
+        ...
+
+    async def ask(self, record: ApprovalRecord) -> ApprovalRecord:
+        """Store a question unless it is stored already, and return it as it is stored."""
+        ...
+
+    async def decide(
+        self, approval: str, decision: bytes, now: Callable[[], float] | None = None
+    ) -> ApprovalRecord | None:
+        """Store a decision unless there is one; return the question as it is stored, None when there is none.
+
+        By a clock `now` one that has expired when the decision is stored is left as it is.
+        """
+        ...
+
+    async def get_approval(self, approval: str) -> ApprovalRecord | None:
+        """Return a question."""
+        ...
+
+    async def list_approvals(self, pending: bool = False) -> list[ApprovalRecord]:
+        """Return all questions, newest first; or those that nobody decided, oldest first."""
         ...
 
     async def learn(self, task: str, scores: Sequence[Capability]) -> bool:
-        """Store scores, once per task: a second call with the same task changes nothing and returns False."""
+        """Store scores, once per task: a second call with the same task changes nothing and returns False.
+
+        When a commit fails they stay queued for the next one: later scores may build on them.
+        """
+        ...
+
+    async def learned_from(self, task: str) -> bool:
+        """Return whether scores were stored for a task."""
         ...
 
     async def capabilities(self) -> list[Capability]:
         """Return all learned scores."""
         ...
 
-    async def save_files(self, source: str, files: Sequence[StoredFile], revision: str) -> None:
-        """Replace the last known good set of one source."""
+    async def sweep(self, before: float, keep: int) -> int:
+        """Remove ended tasks, whole trees, and old facts about the system; return how many tasks from outside.
+
+        What is old and belongs to a task of which no record is kept is removed as well.
+
+        Args:
+            before: wall-clock seconds; what ended before is removed.
+            keep: most ended tasks from outside to keep; the oldest of more are removed.
+        """
         ...
 
-    async def load_files(self) -> list[StoredFile]:
-        """Return the last known good files of all sources."""
+    async def commit(self, change: Commit) -> None:
+        """Carry out a change in one transaction: all of it is on disk when the call returns, or nothing."""
+        ...
+
+    async def revisions(self) -> list[RevisionRecord]:
+        """Return the stored revisions, newest first."""
+        ...
+
+    async def holders(self, number: int) -> list[str]:
+        """Return the names of the sources that have files in a revision."""
+        ...
+
+    async def files(self, number: int, source: str | None = None) -> list[StoredFile]:
+        """Return the files of all sources in a revision, or of one, ordered by source and path.
+
+        Raises:
+            Damaged: the contents of one are not what was stored.
+        """
+        ...
+
+    async def roots(self) -> set[str]:
+        """Return the roots that files of any stored revision have."""
+        ...
+
+    async def objects(self) -> list[ObjectRecord]:
+        """Return what is known of all objects."""
+        ...
+
+    async def sources(self) -> list[SourceRecord]:
+        """Return what is known of all sources."""
+        ...
+
+    async def keep_schedules(self, records: Sequence[ScheduleRecord], gone: Sequence[str] = ()) -> None:
+        """Create or replace what is known of schedules, and forget those that are `gone`, by their uid."""
+        ...
+
+    async def schedules(self) -> list[ScheduleRecord]:
+        """Return what is known of all schedules."""
         ...
 
     async def close(self) -> None:

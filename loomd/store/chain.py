@@ -1,16 +1,56 @@
 """The journal's rows: numbered, written once per key, and chained so that a changed row is found.
 
 A row's hash covers the hash of the row before it in the same task; a flipped bit or a missing row breaks the chain.
+Where the oldest rows of a chain were removed, `chains` keeps the hash that the first remaining one follows. The newest
+ones are missed by no row: `ends` keeps the last one of each task that has ended, `counts` how many there are in all.
 """
 
 import hashlib
 import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from loomd.errors import Damaged
 from loomd.store.base import Row
+from loomd.store.blob import digest_of, keep
+from loomd.store.extent import skip
 
-_HEADS = 10_000
-"""Tasks whose last hash is kept in memory."""
+LARGE = 100_000
+"""Bytes of a body above which it is kept by its digest, in `blobs`."""
+_TAILS = 10_000
+"""Tasks whose last hash and keys are kept in memory."""
+_KEYS = 1_000_000
+"""Keys that are kept in memory, of all those tasks together."""
+
+Entry = tuple[int, Row, bytes]
+"""A row with its number and its envelope."""
+
+_INSERT = "INSERT INTO journal (seq, task, key, type, body, hash, blob) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_HEAD = """
+SELECT coalesce((SELECT seq FROM journal WHERE task = ?1 ORDER BY seq DESC LIMIT 1), 0),
+       coalesce((SELECT hash FROM journal WHERE task = ?1 ORDER BY seq DESC LIMIT 1),
+                (SELECT hash FROM chains WHERE task = ?1), x'')
+"""
+_COUNT = "UPDATE counts SET rows = rows + ?"
+_COUNTED = "SELECT (SELECT count(*) FROM journal), (SELECT rows FROM counts)"
+_CUT = """
+SELECT id FROM tasks LEFT JOIN ends ON ends.task = id
+WHERE result != x'' AND substr(id, 1, instr(id || '.', '.') - 1) NOT IN (SELECT task FROM removals)
+AND (seq, hash) IS NOT (
+    coalesce((SELECT seq FROM journal WHERE journal.task = id ORDER BY seq DESC LIMIT 1), 0),
+    coalesce((SELECT hash FROM journal WHERE journal.task = id ORDER BY seq DESC LIMIT 1), x'')
+)
+"""
+
+
+@dataclass(slots=True)
+class _Tail:
+    """What is known of a task's chain: number and hash of its last row, all its keys, whether the task has ended."""
+
+    seq: int
+    head: bytes
+    keys: set[str]
+    ended: bool
 
 
 class Chain:
@@ -18,33 +58,67 @@ class Chain:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._heads: dict[str, bytes] = {}
+        self._tails: dict[str, _Tail] = {}
+        self._keys = 0
 
-    def insert(self, seq: int, row: Row, envelope: bytes) -> None:
-        """Insert a row inside the caller's transaction; one whose (task, key) is stored is skipped."""
-        head = link(self._head(row.task), envelope, row.body)
-        done = self._db.execute(
-            "INSERT OR IGNORE INTO journal (seq, task, key, type, body, hash) VALUES (?, ?, ?, ?, ?, ?)",
-            (seq, row.task, row.key, row.type, row.body, head),
-        )
-        if done.rowcount:
-            self._heads[row.task] = head
+    def insert(self, entries: Sequence[Entry]) -> None:
+        """Insert rows inside the caller's transaction; one whose (task, key) is stored is skipped."""
+        rows: list[tuple[int, str, str, str, bytes, bytes, str | None]] = []
+        late: dict[str, _Tail] = {}
+        for seq, row, sealed in entries:
+            tail = self._tails.get(row.task) or self._load(row.task)
+            if row.key:
+                if row.key in tail.keys:
+                    skip(self._db, seq)
+                    continue
+                tail.keys.add(row.key)
+                self._keys += 1
+            body, blob = row.body, None
+            if len(body) > LARGE:
+                blob = keep(self._db, body)
+                body = b""
+            tail.seq, tail.head = seq, link(tail.head, sealed, body, blob)
+            if tail.ended:
+                late[row.task] = tail
+            rows.append((seq, row.task, row.key, row.type, body, tail.head, blob))
+        if rows:
+            self._db.executemany(_INSERT, rows)
+            count(self._db, len(rows))
+        for task, tail in late.items():
+            self._db.execute("UPDATE ends SET seq = ?, hash = ? WHERE task = ?", (tail.seq, tail.head, task))
+        while len(self._tails) > _TAILS or (self._keys > _KEYS and len(self._tails) > 1):
+            self._keys -= len(self._tails.pop(next(iter(self._tails))).keys)
 
     def forget(self) -> None:
         """Drop what is remembered, after a rollback."""
-        self._heads.clear()
+        self._tails.clear()
+        self._keys = 0
 
-    def _head(self, task: str) -> bytes:
-        head = self._heads.get(task)
-        if head is None:
-            row = self._db.execute(
-                "SELECT hash FROM journal WHERE task = ? ORDER BY seq DESC LIMIT 1", (task,)
-            ).fetchone()
-            head = bytes(row[0]) if row else b""
-            if len(self._heads) >= _HEADS:
-                del self._heads[next(iter(self._heads))]
-            self._heads[task] = head
-        return head
+    def end(self, task: str) -> None:
+        """Keep the last row of a task that has ended, inside the caller's transaction; rows that come late move it."""
+        tail = self._tails.get(task)
+        last = (tail.seq, tail.head) if tail is not None else self._db.execute(_HEAD, (task,)).fetchone()
+        self._db.execute("INSERT OR REPLACE INTO ends VALUES (?, ?, ?)", (task, *last))
+        self._drop(task)
+
+    def forget_gone(self) -> None:
+        """Drop what is remembered of tasks that are being removed: the same name may come again."""
+        gone = {task for (task,) in self._db.execute("SELECT task FROM removals")}
+        if gone:
+            for task in [task for task in self._tails if task.split(".", 1)[0] in gone]:
+                self._drop(task)
+
+    def _drop(self, task: str) -> None:
+        if (tail := self._tails.pop(task, None)) is not None:
+            self._keys -= len(tail.keys)
+
+    def _load(self, task: str) -> _Tail:
+        seq, head = self._db.execute(_HEAD, (task,)).fetchone()
+        ended = self._db.execute("SELECT 1 FROM ends WHERE task = ?", (task,)).fetchone() is not None
+        keys = {key for (key,) in self._db.execute("SELECT key FROM journal WHERE task = ? AND key != ''", (task,))}
+        tail = self._tails[task] = _Tail(seq, bytes(head), keys, ended)
+        self._keys += len(keys)
+        return tail
 
 
 def envelope(seq: int, row: Row) -> bytes:
@@ -56,34 +130,76 @@ def envelope(seq: int, row: Row) -> bytes:
     return f"{seq}\0{row.task}\0{row.key}\0{row.type}\0".encode()
 
 
-def link(previous: bytes, envelope: bytes, body: bytes) -> bytes:
+def link(previous: bytes, envelope: bytes, body: bytes, blob: str | None = None) -> bytes:
     """Return the hash of a row that follows a row with hash `previous`, 32 bytes."""
-    return hashlib.sha256(b"".join((previous, envelope, body))).digest()
+    told = body if blob is None else f"sha256:{blob}".encode()
+    return hashlib.sha256(b"".join((previous, envelope, told))).digest()
+
+
+def count(db: sqlite3.Connection, more: int) -> None:
+    """Note inside the caller's transaction that there are more rows now, or fewer."""
+    db.execute(_COUNT, (more,))
+
+
+def read(db: sqlite3.Connection, only: str, values: Mapping[str, object]) -> list[Row]:
+    """Return the rows of a condition, with their bodies.
+
+    Args:
+        db: where they are.
+        only: the end of the query, constant text; its columns are those of `journal`.
+        values: what stands for the names in it.
+
+    Raises:
+        Damaged: a body is not what was stored.
+    """
+    found: list[Row] = []
+    query = f"SELECT task, type, body, key, seq, blob, data FROM journal LEFT JOIN blobs ON digest = blob {only}"  # noqa: S608  # constant text
+    for task, kind, body, key, seq, blob, data in db.execute(query, values):
+        if blob is not None and (data is None or digest_of(data) != blob):
+            raise Damaged(f"the stored value of journal row {seq} of task {task} is damaged: restore a backup")
+        found.append(Row(task, kind, body if blob is None else data, key, seq))
+    return found
+
+
+def breaks(db: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+    """Recompute every chain, and yield number and task of each row that does not match its hash."""
+    heads: dict[str, bytes] = {task: bytes(head) for task, head in db.execute("SELECT task, hash FROM chains")}
+    query = "SELECT seq, task, key, type, body, hash, blob FROM journal ORDER BY seq"
+    for seq, task, key, kind, body, stored, blob in db.execute(query):
+        head = link(heads.get(task, b""), envelope(seq, Row(task, kind, b"", key)), bytes(body), blob)
+        if head != bytes(stored):
+            yield seq, task
+        heads[task] = bytes(stored)
+
+
+def cut(db: sqlite3.Connection) -> Iterator[str]:
+    """Yield the tasks that have ended and whose last row is not the one that was written last."""
+    yield from (task for (task,) in db.execute(_CUT))
+
+
+def counted(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return how many rows there are, and how many there should be."""
+    there, written = db.execute(_COUNTED).fetchone()
+    return int(there), int(written or 0)
 
 
 def verify(db: sqlite3.Connection) -> int:
     """Recompute every chain and return the number of rows.
 
     Raises:
-        Damaged: a row does not match its hash, or the database file is corrupt; names the first such row.
+        Damaged: a row does not match its hash or is missing, or the database file is corrupt; names the first such row.
     """
-    heads: dict[str, bytes] = {}
-    count = 0
     try:
-        for seq, task, key, kind, body, stored in db.execute(
-            "SELECT seq, task, key, type, body, hash FROM journal ORDER BY seq"
-        ):
-            row = Row(task, kind, bytes(body), key)
-            head = link(heads.get(task, b""), envelope(seq, row), row.body)
-            if head != bytes(stored):
-                raise Damaged(
-                    f"journal row {seq} of task {task or '(system)'} does not match its hash: restore a backup"
-                )
-            heads[task] = head
-            count += 1
+        for seq, task in breaks(db):
+            raise Damaged(f"journal row {seq} of task {task or '(system)'} does not match its hash: restore a backup")
+        for task in cut(db):
+            raise Damaged(f"the last rows of task {task} are missing: restore a backup")
+        there, written = counted(db)
         said = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-        raise Damaged(f"the journal cannot be read after row {count}: {error}: restore a backup") from error
+        raise Damaged(f"the journal cannot be read: {error}: restore a backup") from error
     if said != "ok":
         raise Damaged(f"the database is corrupt: {said}: restore a backup")
-    return count
+    if there != written:
+        raise Damaged(f"the journal has {there} rows, {written} were written: restore a backup")
+    return there

@@ -13,17 +13,31 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from loomd.errors import Damaged, Temporary
-from loomd.store import schema
-from loomd.store.base import Capability, Row, StoredFile, TaskRecord
+from loomd.errors import Damaged, LoomdError, Permanent, Temporary
+from loomd.store import chain, history, mailbox, retention, schedules, schema, seal, tasks
+from loomd.store.base import (
+    ApprovalRecord,
+    Capability,
+    Commit,
+    Extent,
+    ObjectRecord,
+    RevisionRecord,
+    Row,
+    ScheduleRecord,
+    SourceRecord,
+    StoredFile,
+    TaskRecord,
+)
 from loomd.store.chain import Chain, envelope, verify
-from loomd.store.directory import StateDirectory, claim
-from loomd.store.writer import Writer
+from loomd.store.directory import StateDirectory, claim, typed
+from loomd.store.extent import extent
+from loomd.store.writer import PATIENCE, Writer, code_of
 
 T = TypeVar("T")
 
 _READERS = 2
-_TASK = "id, namespace, cluster, phase, body, result, created"
+_RETRY = 1.0
+"""Seconds until what could not be read may be."""
 
 
 @asynccontextmanager
@@ -37,7 +51,8 @@ async def open_store(directory: Path) -> AsyncGenerator["SqliteStore", None]:
     """
     state = claim(directory)
     try:
-        db = _open_database(state)
+        with typed(state.path):
+            db = _open_database(state)
         store = SqliteStore(state, db)
         try:
             yield store
@@ -54,7 +69,8 @@ class SqliteStore:
         self._state = state
         self._db = db
         self._chain = Chain(db)
-        self._writer = Writer(db, str(state.path), _last(db), self._chain.forget)
+        db.execute("PRAGMA busy_timeout = 0")  # the writer waits by itself, where it may
+        self._writer = Writer(db, str(state.path), extent(db).last, self._chain.insert, self._chain.forget)
         self._pool = ThreadPoolExecutor(_READERS, "loomd-store-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -72,8 +88,7 @@ class SqliteStore:
             Temporary: the disk is full, and too many rows wait already.
         """
         seq = self._writer.last + 1
-        sealed = envelope(seq, row)
-        return self._writer.ride(lambda: self._chain.insert(seq, row, sealed))
+        return self._writer.ride((seq, row, envelope(seq, row)), len(row.body))
 
     async def durable(self, seq: int) -> None:
         """Wait until the row with this sequence number is on disk.
@@ -84,71 +99,177 @@ class SqliteStore:
         """
         await self._writer.durable(seq)
 
-    async def read(self, after: int = 0, task: str = "", limit: int = 1000, tree: bool = False) -> list[Row]:
-        """Return rows with a sequence number above `after`, in order; of one task, or it and its descendants."""
-        await self._settle()
-        query = f"SELECT task, type, body, key, seq FROM journal WHERE seq > ? {_ONLY[bool(task), tree]}"  # noqa: S608  # constant text
-        values: tuple[object, ...] = (after, limit)
-        if task:
-            values = (after, task, f"{task}.", f"{task}/", limit) if tree else (after, task, limit)
-        return await self._query(lambda db: [Row(*row) for row in db.execute(query, values)])
+    async def read(
+        self, after: int = 0, task: str = "", limit: int = 1000, tree: bool = False, strict: bool = False
+    ) -> list[Row]:
+        """Return rows with a sequence number above `after`, in order; of one task, or it and its descendants.
 
-    async def put_task(self, record: TaskRecord) -> None:
-        """Create or replace a task record."""
-        values = (record.id, record.namespace, record.cluster, record.phase, record.body, record.result, record.created)
-        await self._writer.write(lambda: self._db.execute(_PUT_TASK, values).rowcount)
+        Raises:
+            Temporary: it is strict and a row that was noted before cannot be written, or nothing can be read now.
+        """
+        if strict:
+            await self._writer.durable(self._writer.last)
+        else:
+            await self._settle()
+        if not task:
+            only, values = _ALL, {}
+        elif tree:
+            only, values = _TREE, {"task": task, "first": f"{task}.", "end": f"{task}/"}
+        else:
+            only, values = _ONE, {"task": task}
+        return await self._query(lambda db: chain.read(db, only, {"after": after, "limit": limit, **values}))
+
+    async def extent(self) -> Extent:
+        """Return how far the journal reaches."""
+        await self._settle()
+        return await self._query(extent)
+
+    async def create_task(self, record: TaskRecord) -> bool:
+        """Store a task record and return True; return False when its id is taken, or is still being removed."""
+        return await self._writer.write(lambda: self._keep_task(tasks.create, record))
+
+    async def put_task(self, record: TaskRecord) -> bool:
+        """Create or replace a task record; return False, and change nothing, when the one there has a result."""
+        return await self._writer.write(lambda: self._keep_task(tasks.put, record))
+
+    def _keep_task(self, keep: Callable[[sqlite3.Connection, TaskRecord], bool], record: TaskRecord) -> bool:
+        """Store a record on the writer's thread, and return whether it was; with a result the task has ended."""
+        kept = keep(self._db, record)
+        if kept and record.result:
+            self._chain.end(record.id)
+            mailbox.close(self._db, record.id)
+        return kept
 
     async def get_task(self, task: str) -> TaskRecord | None:
         """Return a task record."""
-        row = await self._query(lambda db: db.execute(_GET_TASK, (task,)).fetchone())
-        return TaskRecord(*row) if row else None
+        return await self._query(lambda db: tasks.get(db, task))
 
-    async def list_tasks(self, unfinished: bool = False) -> list[TaskRecord]:
-        """Return all task records, newest first; only those without a result when asked."""
-        only = "WHERE result = x''" if unfinished else ""
-        query = f"SELECT {_TASK} FROM tasks {only} ORDER BY created DESC, id DESC"  # noqa: S608  # constant text
-        return await self._query(lambda db: [TaskRecord(*row) for row in db.execute(query)])
+    async def list_tasks(
+        self,
+        unfinished: bool = False,
+        namespace: str = "",
+        tree: str = "",
+        limit: int = 0,
+        before: tuple[float, str] | None = None,
+    ) -> list[TaskRecord]:
+        """Return task records, newest first; what is asked for as in `Store.list_tasks`."""
+        return await self._query(lambda db: tasks.listed(db, unfinished, namespace, tree, limit, before))
+
+    async def put_signal(self, task: str, name: str, body: bytes, at: float) -> bool:
+        """Store what is sent to a task under a name; return False when something was sent before."""
+        return await self._writer.write(lambda: mailbox.send(self._db, task, name, body, at))
+
+    async def get_signal(self, task: str, name: str) -> bytes | None:
+        """Return what was sent to a task under a name."""
+        return await self._query(lambda db: mailbox.signal(db, task, name))
+
+    async def ask(self, record: ApprovalRecord) -> ApprovalRecord:
+        """Store a question unless it is stored already, and return it as it is stored."""
+        return await self._writer.write(lambda: mailbox.ask(self._db, record))
+
+    async def decide(
+        self, approval: str, decision: bytes, now: Callable[[], float] | None = None
+    ) -> ApprovalRecord | None:
+        """Store a decision unless there is one; return the question as it is stored, None when there is none.
+
+        By a clock `now`, which is asked on the writer's thread, one that has expired is left as it is.
+        """
+        return await self._writer.write(lambda: mailbox.decide(self._db, approval, decision, now))
+
+    async def get_approval(self, approval: str) -> ApprovalRecord | None:
+        """Return a question."""
+        return await self._query(lambda db: mailbox.approval(db, approval))
+
+    async def list_approvals(self, pending: bool = False) -> list[ApprovalRecord]:
+        """Return all questions, newest first; or those that nobody decided, oldest first."""
+        return await self._query(lambda db: mailbox.approvals(db, pending))
 
     async def learn(self, task: str, scores: Sequence[Capability]) -> bool:
-        """Store scores, once per task; return False when this task was already learned from."""
+        """Store scores, once per task; return False when this task was learned from, or waits for that, already."""
         rows = [(s.agent, s.spec, s.domain, s.score, s.variance, s.count, s.updated) for s in scores]
+        at = max((one.updated for one in scores), default=0.0)
 
         def once() -> bool:
-            if not self._db.execute("INSERT OR IGNORE INTO learned VALUES (?)", (task,)).rowcount:
+            if not self._db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
                 return False
             self._db.executemany("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             return True
 
-        return await self._writer.write(once)
+        return await self._writer.insist(once)
+
+    async def learned_from(self, task: str) -> bool:
+        """Return whether scores were stored for a task."""
+        query = "SELECT 1 FROM learned WHERE task = ?"
+        return await self._query(lambda db: db.execute(query, (task,)).fetchone() is not None)
 
     async def capabilities(self) -> list[Capability]:
         """Return all learned scores, ordered by agent, digest and domain."""
+        await self._settle()
         query = "SELECT agent, spec, domain, score, variance, count, updated FROM capabilities ORDER BY 1, 2, 3"
         return await self._query(lambda db: [Capability(*row) for row in db.execute(query)])
 
-    async def save_files(self, source: str, files: Sequence[StoredFile], revision: str) -> None:
-        """Replace the last known good set of one source."""
-        rows = [(source, file.root, file.path, file.data) for file in files]
+    async def sweep(self, before: float, keep: int) -> int:
+        """Remove ended tasks, whole trees, and old facts about the system; return how many tasks from outside."""
 
-        def replace() -> None:
-            self._db.execute("DELETE FROM files WHERE source = ?", (source,))
-            self._db.executemany("INSERT INTO files VALUES (?, ?, ?, ?)", rows)
-            self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?)", (source, revision))
+        async def write(act: Callable[[sqlite3.Connection], T]) -> T:
+            def once() -> T:
+                self._chain.forget_gone()
+                return act(self._db)
 
-        await self._writer.write(replace)
+            return await self._writer.write(once)
 
-    async def load_files(self) -> list[StoredFile]:
-        """Return the last known good files of all sources, ordered by source and path."""
-        query = "SELECT source, root, path, data FROM files ORDER BY 1, 2, 3"
-        return await self._query(lambda db: [StoredFile(*row) for row in db.execute(query)])
+        await self._settle()
+        return await retention.sweep(self._query, write, before, keep)
+
+    async def commit(self, change: Commit) -> None:
+        """Carry out a change of what serves and of what is known of it, in one transaction."""
+        await self._writer.write(lambda: history.commit(self._db, change))
+
+    async def revisions(self) -> list[RevisionRecord]:
+        """Return the stored revisions, newest first."""
+        return await self._query(history.revisions)
+
+    async def holders(self, number: int) -> list[str]:
+        """Return the names of the sources that have files in a revision."""
+        return await self._query(lambda db: history.holders(db, number))
+
+    async def files(self, number: int, source: str | None = None) -> list[StoredFile]:
+        """Return the files of all sources in a revision, or of one, ordered by source and path.
+
+        Raises:
+            Damaged: the contents of one are not what was stored.
+        """
+        return await self._query(lambda db: history.files(db, number, source))
+
+    async def roots(self) -> set[str]:
+        """Return the roots that files of any stored revision have."""
+        return await self._query(lambda db: {root for (root,) in db.execute("SELECT DISTINCT root FROM files")})
+
+    async def objects(self) -> list[ObjectRecord]:
+        """Return what is known of all objects."""
+        return await self._query(history.objects)
+
+    async def sources(self) -> list[SourceRecord]:
+        """Return what is known of all sources, ordered by name."""
+        return await self._query(history.sources)
+
+    async def keep_schedules(self, records: Sequence[ScheduleRecord], gone: Sequence[str] = ()) -> None:
+        """Create or replace what is known of schedules, and forget those that are `gone`, by their uid."""
+        await self._writer.write(lambda: schedules.keep(self._db, records, gone))
+
+    async def schedules(self) -> list[ScheduleRecord]:
+        """Return what is known of all schedules."""
+        return await self._query(schedules.schedules)
 
     async def verify(self) -> int:
-        """Check every row of the journal against its hash chain and return the number of rows.
+        """Check every row of the journal against its hash chain and return the number of rows; check all revisions.
 
         Raises:
             Damaged: a row was changed or is missing, or the file is corrupt.
         """
         await self._settle()
+        for record in await self.revisions():
+            await self.files(record.number)
         return await self._query(verify)
 
     async def close(self) -> None:
@@ -156,12 +277,10 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
-        try:
-            await self._writer.close()
-        finally:
-            self._pool.shutdown()
-            for connection in self._connections:
-                connection.close()
+        self._pool.shutdown()
+        for connection in self._connections:
+            connection.close()
+        await self._writer.close(self._state.end)  # the last one: it moves the log into the database
 
     async def _settle(self) -> None:
         """Let a read see what was noted before it; on a full disk it sees what was stored."""
@@ -172,11 +291,23 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, ask)
 
     def _ask(self, ask: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query on a reader's thread."""
+        """Run a query on a reader's thread.
+
+        Raises:
+            Temporary: it cannot be answered now: no file can be opened, the disk fails, another program has locked it.
+            Damaged: the database is corrupt.
+        """
         try:
             return ask(self._reader())
+        except sqlite3.OperationalError as error:
+            if code_of(error) in {sqlite3.SQLITE_OK, sqlite3.SQLITE_ERROR}:  # bad text, or a table that was there
+                raise self._damaged(error) from error
+            raise Temporary(f"{self._state.database}: {error}: it cannot be read now; try again", _RETRY) from error
         except sqlite3.DatabaseError as error:
-            raise Damaged(f"{self._state.database}: {error}: stop the daemon and restore a backup") from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: sqlite3.Error) -> Damaged:
+        return Damaged(f"{self._state.database}: {error}: stop the daemon and restore a backup")
 
     def _reader(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
@@ -188,33 +319,77 @@ class SqliteStore:
         return db
 
 
-_ONLY = {
-    (False, False): "ORDER BY seq LIMIT ?",
-    (False, True): "ORDER BY seq LIMIT ?",
-    (True, False): "AND task = ? ORDER BY seq LIMIT ?",
-    (True, True): "AND (task = ? OR (task > ? AND task < ?)) ORDER BY seq LIMIT ?",
-}
-"""The end of the journal's query by (of one task, with its descendants)."""
-_PUT_TASK = f"INSERT OR REPLACE INTO tasks ({_TASK}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # constant text
-_GET_TASK = f"SELECT {_TASK} FROM tasks WHERE id = ?"  # noqa: S608  # constant text
+_ALL = "WHERE seq > :after ORDER BY seq LIMIT :limit"
+_ONE = "WHERE task = :task AND seq > :after ORDER BY seq LIMIT :limit"
+_TREE = """
+WHERE seq IN (
+    SELECT seq FROM journal INDEXED BY journal_by_task WHERE task = :task AND seq > :after
+    UNION ALL
+    SELECT seq FROM journal INDEXED BY journal_by_task WHERE task > :first AND task < :end AND seq > :after
+    ORDER BY seq LIMIT :limit
+) ORDER BY seq
+"""
+"""Numbers come from the index of tasks alone; of a large journal nothing else is looked at."""
+_OPENED = "INSERT INTO meta VALUES ('opened', '1') ON CONFLICT (key) DO UPDATE SET value = value + 1"
+"""Counts how often the store was opened."""
 
 
 def _open_database(state: StateDirectory) -> sqlite3.Connection:
-    db = sqlite3.connect(state.database, isolation_level=None, check_same_thread=False)
+    """Open and migrate the database of a claimed directory.
+
+    Raises:
+        Conflict: a newer loomd wrote it.
+        Damaged: it is missing, swapped or corrupt.
+        Permanent: it cannot be written there.
+        Temporary: there is no space, or another program has locked it.
+    """
+    state.refuse_loss()
+    fresh = not state.database.exists() or not state.database.stat().st_size
+    try:
+        db = sqlite3.connect(state.database, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
+    except sqlite3.DatabaseError as error:
+        raise _explain(error, state) from error
     try:
         state.database.chmod(0o600)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        schema.migrate(db, str(state.database))
-        state.check(schema.identity(db))
-    except sqlite3.DatabaseError as error:
+        if fresh:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is a table
+        _prepare(db, state)
+    except BaseException as error:
+        state.end()  # the log was whole, and closing moves it into the database
         db.close()
-        raise Damaged(f"{state.database}: {error}: restore a backup, or remove the directory to start anew") from error
-    except BaseException:
-        db.close()
+        if isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError):  # the latter in a damaged name of a table
+            raise _explain(error, state) from error
         raise
     return db
 
 
-def _last(db: sqlite3.Connection) -> int:
-    return int(db.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()[0])
+def _prepare(db: sqlite3.Connection, state: StateDirectory) -> None:
+    if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise Permanent(f"{state.path}: this file system cannot keep a write-ahead log: choose another directory")
+    db.execute("PRAGMA synchronous = FULL")
+    version = schema.version_of(db, state.database)
+    if version:
+        state.check(schema.identity(db))
+    else:
+        state.refuse_emptied()
+    if version != schema.VERSION:
+        schema.migrate(db, state.database, version)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what is there without its log can be told from nothing
+    state.check(schema.identity(db))
+    seal.install(db)
+    db.execute(_OPENED)  # from now on there is a log
+    state.begin()
+
+
+def _explain(error: sqlite3.DatabaseError | UnicodeDecodeError, state: StateDirectory) -> LoomdError:
+    """Return what a database that cannot be opened means for whoever wants to."""
+    text = f"{state.database}: {error}"
+    match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Temporary(f"{text}: another program works on it: end that, and start again")
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            return Temporary(f"{text}: free space, or look after the disk, and start again")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return Permanent(f"{text}: mend its permissions, or choose another directory")
+        case _:
+            return Damaged(f"{text}: restore a backup, or remove the directory to start anew")

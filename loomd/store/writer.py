@@ -1,19 +1,24 @@
 """Group commit: one thread writes, and all that came in while it wrote goes into the next transaction.
 
-A caller is answered only after the commit, once per transaction for all of them. Knows nothing of tables.
+A caller is answered only after the commit, once per transaction for all of them. Where a commit takes less than to hand
+it to a thread and back, a few records that one caller waits for are written at once instead. Knows nothing of tables.
 """
 
 import asyncio
 import logging
+import math
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from loomd.errors import Damaged, Temporary
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _Operation = Callable[[], object]
 _Caller = asyncio.Future[object]
@@ -23,84 +28,154 @@ _LINGER = 0.02
 _RETRY = 1.0
 """Seconds until operations nobody waits for are tried again after a failure."""
 _KEPT = 100_000
-"""Operations nobody waits for that are kept while the disk is full."""
+"""Records that are kept while the disk is full."""
+PATIENCE = 5.0
+"""Seconds for which another program may hold the database."""
+_PAUSE = 0.01
+"""Seconds between two looks whether it still does."""
+_QUICK = 0.001
+"""Seconds that the last commit may have taken for the next small one to be made on the event loop's thread."""
+_SMALL = 64 << 10
+"""Bytes of records in a small one."""
 
 _log = logging.getLogger("loomd.store")
 
 
-@dataclass
-class _Batch:
-    """What goes into one transaction: operations with their callers, and callers who wait for all of it."""
+class _Part(NamedTuple):
+    """An operation, who waits for its value, and how many records it inserts.
 
-    work: list[tuple[_Operation, _Caller | None]] = field(default_factory=list)
+    `caller` is None where it must not be lost: it stays in its place until it is done.
+    """
+
+    operation: _Operation
+    caller: _Caller | None = None
+    records: Sized = ()
+
+
+@dataclass
+class _Batch(Generic[R]):
+    """What goes into one transaction, and callers who wait for all of it.
+
+    Attributes:
+        work: its operations in their order.
+        joined: callers who wait for all of it.
+        open: the records at the end of the work, to which more may be added.
+        count: how many records there are.
+        size: how many bytes they have, about.
+    """
+
+    work: list[_Part] = field(default_factory=list)
     joined: list[_Caller] = field(default_factory=list)
+    open: list[R] | None = None
+    count: int = 0
+    size: int = 0
+
+    @property
+    def is_small(self) -> bool:
+        """Return whether there are only records, few, and one caller waits for them."""
+        return len(self.joined) == 1 and self.size <= _SMALL and all(part.records for part in self.work)
 
     def __bool__(self) -> bool:
         return bool(self.work or self.joined)
 
 
-class Writer:
+class Writer(Generic[R]):
     """The only writer of a database. All methods belong to one event loop's thread.
 
     Args:
-        db: a connection in autocommit mode; only the writer's thread uses it from now on.
+        db: a connection in autocommit mode that waits for no lock; nobody else uses it from now on.
         name: what the database is called in messages.
         last: number of the last record that is on disk.
-        undone: called on the writer's thread after each rollback.
+        insert: called with records that were handed in one after the other, on the thread that writes.
+        undone: called after each rollback, on the thread that wrote.
 
     Attributes:
         last: number of the last record handed in.
     """
 
-    def __init__(self, db: sqlite3.Connection, name: str, last: int, undone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        name: str,
+        last: int,
+        insert: Callable[[Sequence[R]], object],
+        undone: Callable[[], None],
+    ) -> None:
         self._db = db
         self._name = name
         self.last = last
         self._started = last
         self._durable = last
-        self._broken: BaseException | None = None
+        self._broken = ""
+        self._insert = insert
         self._undone = undone
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "loomd-store-writer")
-        self._next = _Batch()
-        self._running: _Batch | None = None
+        self._next: _Batch[R] = _Batch()
+        self._running: _Batch[R] | None = None
         self._soon = False
         self._timer: asyncio.TimerHandle | None = None
+        self._patience = PATIENCE
+        self._took = math.inf
 
     async def write(self, operation: Callable[[], T]) -> T:
         """Run an operation on the writer's thread and return its value once it is on disk.
 
         Raises:
             Temporary: the disk is full or failed; nothing of the transaction was stored.
-            Damaged: the database refused the operation or is corrupt.
+            Damaged: the database refused the operation or is corrupt, or a record before it could not be stored.
         """
+        self._require_whole()
         caller: _Caller = self._loop.create_future()
-        self._next.work.append((operation, caller))
+        self._next.open = None
+        self._next.work.append(_Part(operation, caller))
         self._start_soon()
         return cast("T", await caller)
 
-    def ride(self, operation: _Operation) -> int:
-        """Run an operation with the next transaction, in its place in the order; return its number.
+    async def insist(self, operation: Callable[[], T]) -> T:
+        """Run an operation as `write` does; when the commit fails, it stays in its place for the next one.
+
+        Raises:
+            Temporary: the commit failed.
+            Damaged: the database refused the operation or is corrupt, or a record before it could not be stored.
+        """
+        self._require_whole()
+        values: list[T] = []
+        caller: _Caller = self._loop.create_future()
+        self._next.open = None
+        self._next.work.append(_Part(lambda: values.append(operation())))
+        self._next.joined.append(caller)
+        self._start_soon()
+        await caller
+        return values[-1]
+
+    def ride(self, record: R, size: int) -> int:
+        """Insert a record of so many bytes with the next transaction, in its place in the order; return its number.
 
         Raises:
             Temporary: too many wait already because the disk is full.
         """
-        if len(self._next.work) >= _KEPT:
+        batch = self._next
+        if batch.count >= _KEPT:
             raise Temporary(f"{self._name}: {_KEPT} records wait for space: free some and try again", _RETRY)
-        self._next.work.append((operation, None))
+        if batch.open is None:
+            records = batch.open = []
+            batch.work.append(_Part(lambda: self._insert(records), records=records))
+        batch.open.append(record)
+        batch.count += 1
+        batch.size += size
         self.last += 1
         self._start_later(_LINGER)
         return self.last
 
     async def durable(self, number: int) -> None:
-        """Wait until the operation with this number, and all before it, are on disk.
+        """Wait until the record with this number, and all before it, are on disk.
 
         Raises:
-            Temporary: the commit failed; the operation waits for the next one.
+            Temporary: the commit failed; the record waits for the next one.
             Damaged: a record could not be stored at all.
         """
-        if self._broken is not None:
-            raise self._explain(self._broken)
+        self._require_whole()
         if number <= self._durable:
             return
         caller: _Caller = self._loop.create_future()
@@ -111,17 +186,22 @@ class Writer:
             self._start_soon()
         await caller
 
-    async def close(self) -> None:
+    async def close(self, before: Callable[[], object]) -> None:
         """Write what waits, close the connection and end the thread.
+
+        Args:
+            before: called when nothing more is written, before the connection is closed.
 
         Raises:
             Temporary: something could not be written.
         """
         try:
-            await self.write(lambda: None)
+            if not self._broken:  # or else it was told, and nothing is written any more
+                await self.write(lambda: None)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            before()
             await self._loop.run_in_executor(self._thread, self._db.close)
             self._thread.shutdown()
 
@@ -132,91 +212,169 @@ class Writer:
 
     def _start_later(self, seconds: float) -> None:
         if self._timer is None and not self._soon and self._running is None:
-            self._timer = self._loop.call_later(seconds, self._start)
+            self._timer = self._loop.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        """Start what waits; a timer is not taken back when all was written before, because another would follow it."""
+        self._timer = None
+        self._start()
 
     def _start(self) -> None:
         self._soon = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._running is not None or not self._next:
             return
         batch, self._next = self._next, _Batch()
+        if self._broken:
+            self._refuse_all(batch, Damaged(self._broken))
+            return
         self._running = batch
         self._started = self.last
-        done = self._loop.run_in_executor(self._thread, self._commit, [work for work, _ in batch.work])
-        done.add_done_callback(lambda done: self._finish(batch, done))
+        if self._took > _QUICK or not batch.is_small or not self._write_here(batch):
+            self._thread.submit(self._work, batch)
 
-    def _finish(self, batch: _Batch, done: "asyncio.Future[list[object]]") -> None:
+    def _write_here(self, batch: _Batch[R]) -> bool:
+        """Commit a batch on the event loop's thread; return False when another program holds the database."""
+        values: list[object] = []
+        error = self._timed(batch, values, 0.0)
+        if error is not None and not values and _is_busy(error):
+            return False
+        self._finish(batch, values, error)
+        return True
+
+    def _timed(self, batch: _Batch[R], values: list[object], patience: float) -> BaseException | None:
+        """Commit a batch, note how long it took, and return why it could not be."""
+        began, self._patience = time.perf_counter(), patience
+        try:
+            self._commit(batch.work, values)
+        except BaseException as raised:
+            return raised
+        finally:
+            self._took = time.perf_counter() - began
+        return None
+
+    def _work(self, batch: _Batch[R]) -> None:
+        """Commit a batch and tell the event loop. On the writer's thread."""
+        values: list[object] = []
+        error = self._timed(batch, values, PATIENCE)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._finish, batch, values, error)
+
+    def _finish(self, batch: _Batch[R], values: list[object], error: BaseException | None) -> None:
         self._running = None
-        error = done.exception()
-        if error is not None:
+        for part, value in zip(batch.work, values, strict=False):  # fewer values when the rest could not be written
+            if isinstance(value, Exception):
+                self._refuse(part.caller, value)
+            elif part.caller is not None and not part.caller.done():
+                part.caller.set_result(value)
+        if self._broken:
+            del batch.work[: len(values)]
+            self._refuse_all(batch, Damaged(self._broken))
+        elif error is not None:
+            batch.count -= sum(len(part.records) for part in batch.work[: len(values)])
+            del batch.work[: len(values)]
             self._fail(batch, error)
             return
-        self._durable = self._started
-        for (_, caller), value in zip(batch.work, done.result(), strict=True):
-            if isinstance(value, Exception):
-                self._refuse(caller, value)
-            elif caller is not None and not caller.done():
-                caller.set_result(value)
-        for caller in batch.joined:
-            if self._broken is not None:
-                self._refuse(caller, self._broken)
-            elif not caller.done():
-                caller.set_result(None)
+        else:
+            self._durable = self._started
+            for caller in batch.joined:
+                if not caller.done():
+                    caller.set_result(None)
         if self._next:
             self._start()
 
-    def _fail(self, batch: _Batch, error: BaseException) -> None:
-        """Tell all callers; keep the operations of nobody in front of the next transaction."""
+    def _fail(self, batch: _Batch[R], error: BaseException) -> None:
+        """Tell all callers; keep the records in front of the next transaction."""
         self._started = self._durable
-        kept = [(work, caller) for work, caller in batch.work if caller is None]
-        _log.error("%s: %s; %d records wait for the next try", self._name, error, len(kept))
-        for caller in [caller for _, caller in batch.work if caller is not None] + batch.joined:
-            self._refuse(caller, error)
+        kept = [part for part in batch.work if part.caller is None]
+        _log.error("%s: %s; %d records wait for the next try", self._name, error, batch.count)
+        self._refuse_all(batch, error)
         self._next.work[:0] = kept
-        if self._next.joined or any(caller for _, caller in self._next.work):
+        self._next.count += batch.count
+        if self._next.joined or any(part.caller for part in self._next.work):
             self._start()
         elif self._next:
             self._start_later(_RETRY)
 
+    def _refuse_all(self, batch: _Batch[R], error: BaseException) -> None:
+        """Tell all who wait for something in a batch that it is not stored."""
+        for caller in [part.caller for part in batch.work if part.caller is not None] + batch.joined:
+            self._refuse(caller, error)
+
     def _refuse(self, caller: _Caller | None, error: BaseException) -> None:
         if caller is None:
-            _log.error("%s: a record could not be stored: %s", self._name, error)
-            self._broken = error
+            what = f"{self._name}: a record could not be stored: {error}"
+            self._broken = f"{what}: nothing is written any more, restart the daemon"
+            _log.error("%s", self._broken)
         elif not caller.done():
             caller.set_exception(self._explain(error))
 
+    def _require_whole(self) -> None:
+        """Refuse to go on after a record that could not be stored: what comes later would stand on it.
+
+        Raises:
+            Damaged: there is one.
+        """
+        if self._broken:
+            raise Damaged(self._broken)
+
     def _explain(self, error: BaseException) -> BaseException:
-        if isinstance(error, sqlite3.OperationalError):
+        if isinstance(error, sqlite3.OperationalError) and code_of(error) != sqlite3.SQLITE_ERROR:
             return Temporary(f"{self._name}: {error}: nothing of this was stored; free space and try again", _RETRY)
         if isinstance(error, sqlite3.DatabaseError):
             return Damaged(f"{self._name}: {error}: stop the daemon and restore a backup")
         return error
 
-    def _commit(self, operations: list[_Operation]) -> list[object]:
-        """Run operations in one transaction; when one of them is at fault, each in its own. On the writer's thread.
+    def _commit(self, work: Sequence[_Part], values: list[object]) -> None:
+        """Run operations in one transaction; when one of them is at fault, each in its own. On the thread that writes.
 
-        The values of faulty operations are their exceptions.
+        Args:
+            work: the operations.
+            values: gets the values of those that are on disk, in their order; of a faulty one its exception. After one
+                that must not be lost and is at fault no other is run.
+
+        Raises:
+            sqlite3.OperationalError: the one after those values could not be written now, and none after it was tried.
         """
         try:
-            return self._transaction(operations)
+            values += self._transaction([part.operation for part in work])
         except sqlite3.OperationalError:
             raise
         except Exception as error:
-            return [error] if len(operations) == 1 else [self._alone(operation) for operation in operations]
+            if len(work) == 1:
+                values.append(error)
+                return
+            for part in work:
+                try:
+                    values += self._transaction([part.operation])
+                except sqlite3.OperationalError:
+                    raise
+                except Exception as own:
+                    values.append(own)
+                    if part.caller is None:
+                        return
 
-    def _alone(self, operation: _Operation) -> object:
-        try:
-            return self._transaction([operation])[0]
-        except Exception as error:
-            return error
+    def _begin(self) -> None:
+        """Begin a transaction, once no other program is in one.
+
+        Raises:
+            sqlite3.OperationalError: another one still is when the patience is over.
+        """
+        end = time.perf_counter() + self._patience
+        while True:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.perf_counter() >= end:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
 
     def _transaction(self, operations: list[_Operation]) -> list[object]:
         if not operations:
             return []
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._begin()
             values = [operation() for operation in operations]
             self._db.execute("COMMIT")
         except BaseException:
@@ -225,3 +383,13 @@ class Writer:
             self._undone()
             raise
         return values
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Return whether another program holds the database."""
+    return isinstance(error, sqlite3.OperationalError) and code_of(error) == sqlite3.SQLITE_BUSY
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return the primary result code of an error; 0 of one that Python raised itself, such as of bad UTF-8."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)) & 0xFF

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from loomd.agents.agent import Agent
+from loomd.agents.approval import Approval
+from loomd.agents.base import OnUncertain
 from loomd.agents.budget import Limits
 from loomd.agents.loop import Loop
 from loomd.agents.work import Outcome, Work
 from loomd.clock import SystemClock
-from loomd.errors import Permanent, ToolFailed
+from loomd.errors import Permanent, ToolFailed, Uncertain
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import BudgetExceeded, Event, Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
 from loomd.messages import (
@@ -29,6 +31,7 @@ from loomd.messages import (
 )
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.testing import Unrecorded
+from loomd.tools.context import ToolContext
 
 
 class Adder:
@@ -36,13 +39,17 @@ class Adder:
 
     effects = "read"
     idempotent = True
+    withdrawn = ""
+    on_uncertain: OnUncertain = "fail"
+    approval: Approval | None = None
     schema = ToolSchema("add", "Adds numbers.", {"type": "object"})
 
     def __init__(self) -> None:
         self.calls: list[JsonObject] = []
 
-    async def call(self, arguments: JsonObject) -> str:
+    async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         """Add."""
+        del context
         self.calls.append(arguments)
         numbers = [value for value in arguments.values() if isinstance(value, int)]
         if len(numbers) < len(arguments):
@@ -143,7 +150,8 @@ async def test_parallel_calls_keep_their_order(bench: Bench) -> None:
     """Results stand in the order of the calls, whoever finishes first."""
 
     class Slow(Adder):
-        async def call(self, arguments: JsonObject) -> str:
+        async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
+            del context
             for _ in range(3 - int(str(arguments["n"]))):
                 await asyncio.sleep(0)
             return f"r{arguments['n']}"
@@ -160,6 +168,24 @@ async def test_parallel_calls_keep_their_order(bench: Bench) -> None:
     script = [ScriptedReply.model_validate(item) for item in ({"toolCalls": calls}, {"text": "done"})]
     await bench.run(agent(Watch("w", script), tools={"add": Slow()}))
     assert [m.text for m in seen[1].messages if m.role == "tool"] == ["r0", "r1", "r2"]
+
+
+async def test_a_part_of_a_call_that_is_uncertain_ends_the_work(bench: Bench) -> None:
+    """To repeat the call does not help: it would come to the same part."""
+
+    class Parted(Adder):
+        effects = "write"
+        idempotent = False
+        on_uncertain: OnUncertain = "retry"
+
+        async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
+            await super().call(arguments, context)
+            raise Uncertain("a part was begun", "execute/tool/0/0/part")
+
+    tool = Parted()
+    outcome = await bench.run(agent(replies(call(a=1), {"text": "3"}), tools={"add": tool}))
+    assert outcome.stop_reason == "uncertain"
+    assert len(tool.calls) == 1
 
 
 async def test_the_same_call_again_and_again_is_wrapped_up(bench: Bench) -> None:
@@ -186,7 +212,9 @@ async def test_tokens_are_checked_before_a_call(bench: Bench) -> None:
 
 async def test_time_is_a_limit(bench: Bench) -> None:
     """A model that hangs ends the work at the limit, with an empty answer and the reason."""
-    outcome = await bench.run(agent(replies({"text": "late", "delay": "1m"}), limits=Limits(time=0.05)))
+    outcome = await bench.run(
+        agent(replies({"text": "late", "delay": "1m"}), limits=Limits.model_validate({"time": "50ms"}))
+    )
     assert (outcome.output, outcome.stop_reason) == ("", "budget_time")
 
 
@@ -254,8 +282,8 @@ async def test_an_agent_at_work_is_not_idle(bench: Bench) -> None:
     """What is in hand is counted while it is in hand, and not after."""
 
     class Look(Adder):
-        async def call(self, arguments: JsonObject) -> str:
-            del arguments
+        async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
+            del arguments, context
             return str(ada.running)
 
     ada = agent(replies(call(), {"text": "done"}), tools={"add": Look()})
@@ -279,7 +307,7 @@ async def test_nothing_uninspected_is_kept_at_a_time_limit(bench: Bench) -> None
         async def before_model(self, request: Request) -> Request:
             return request
 
-    outcome = await bench.run(agent(Hang(), interceptors=[Pass()], limits=Limits(time=0.05)))
+    outcome = await bench.run(agent(Hang(), interceptors=[Pass()], limits=Limits.model_validate({"time": "50ms"})))
     assert (outcome.output, outcome.stop_reason) == ("", "budget_time")
 
 

@@ -93,7 +93,7 @@ def test_auction_without_agents() -> None:
 
 def test_weights_must_sum_to_one() -> None:
     """A typing slip in the weights is refused with the sum."""
-    with pytest.raises(ValidationError, match=r"they sum to 1\.5"):
+    with pytest.raises(ValidationError, match=r"that sum to 1\.5"):
         BidWeights(capability=0.9)
 
 

@@ -14,6 +14,7 @@ from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
 from loomd.events.event import AgentSplit, Event, PhaseCompleted, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
+from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile
 from loomd.testing import run_manifests
 
@@ -68,6 +69,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
+from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import read_path
 
 folder, at, goal = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -84,7 +86,7 @@ async def main():
     global store
     async with open_system(Settings(folder / "state", folder / "models", folder / "s")) as system:
         store = system.store
-        await system.reconciler.apply("test", read_path(folder / "manifests.yaml"))
+        await system.reconciler.apply(Delivery("test", tuple(read_path(folder / "manifests.yaml"))))
         system.bus.subscribe(hear)
         await system.engine.result(await system.engine.submit(new_task(goal, system.clock)))
 
@@ -123,7 +125,7 @@ def settings(folder: Path) -> Settings:
 
 async def apply(system: System, folder: Path) -> None:
     """Make the folder's manifests serve."""
-    await system.reconciler.apply("test", [SourceFile(folder, "manifests.yaml", SYSTEM.encode())])
+    await system.reconciler.apply(Delivery("test", (SourceFile(folder, "manifests.yaml", SYSTEM.encode()),)))
 
 
 async def test_six_phases_are_recorded_in_order(folder: Path) -> None:
@@ -163,7 +165,7 @@ async def test_a_killed_task_goes_on_and_repeats_nothing(folder: Path, at: str) 
 
 
 async def test_an_effect_that_may_have_happened_is_not_repeated(folder: Path) -> None:
-    """Killed between the intent and the record of a write: the model is told that the outcome is unknown."""
+    """Killed between the intent and the record of a write: the task ends and says that the outcome is unknown."""
     await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", KILLED, str(folder), "step.started tool:mark", "mark"], check=False
     )
@@ -173,7 +175,8 @@ async def test_an_effect_that_may_have_happened_is_not_repeated(folder: Path) ->
         (task,) = await system.engine.resume()
         result = await system.engine.result(task)
     assert result.executed is not None
-    assert result.executed.outcome.tool_errors == 1
+    assert (result.phase, result.executed.outcome.stop_reason) == ("Failed", "uncertain")
+    assert "tool:mark was begun before an interruption" in result.error
     assert ((folder / "marks").read_text() if (folder / "marks").exists() else "") == made
 
 
@@ -272,7 +275,7 @@ async def test_cancel_reaches_the_parts(folder: Path) -> None:
     """A split task that is cancelled leaves no part running."""
     slow = SYSTEM.replace("{when: left, text: L}", "{when: left, text: L, delay: 1m}")
     async with open_system(settings(folder)) as system:
-        await system.reconciler.apply("test", [SourceFile(folder, "manifests.yaml", slow.encode())])
+        await system.reconciler.apply(Delivery("test", (SourceFile(folder, "manifests.yaml", slow.encode()),)))
         async with system.bus.stream() as events:
             task = await system.engine.submit(new_task(SPLIT, system.clock))
             await until_execute(events, f"{task}.1")
@@ -336,7 +339,7 @@ async def test_a_drained_engine_takes_nothing_and_leaves_tasks_resumable(folder:
         await system.engine.drain(0)
         with pytest.raises(Conflict, match="shutting down"):
             await system.engine.submit(new_task("more", system.clock))
-        with pytest.raises(Conflict, match="goes on when the daemon starts"):
+        with pytest.raises(Conflict, match="when the daemon starts again"):
             await system.engine.result(task)
     async with open_system(settings(folder)) as system:
         await apply(system, folder)

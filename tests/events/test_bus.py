@@ -57,7 +57,7 @@ def test_a_failing_listener_stops_nobody(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_events_have_the_number_of_the_journal() -> None:
-    """Listeners see the sequence number and the envelope of the task; the key goes to the journal alone."""
+    """Listeners see the sequence number and the envelope of the task, the key included."""
     recorder = Recorder()
     clock = VirtualClock(5.0)
     bus = Bus(clock, recorder)
@@ -65,7 +65,7 @@ def test_events_have_the_number_of_the_journal() -> None:
     bus.subscribe(heard.append)
     Scope(bus, "t1.2", "t1", "lab", "abc").emit(loaded(1), "ada", key="k")
     assert recorder.rows == [("config.loaded", "k")]
-    assert heard == [Event(loaded(1), 5.0, "t1.2", "ada", "t1", "lab", "abc", 101)]
+    assert heard == [Event(loaded(1), 5.0, "t1.2", "ada", "t1", "lab", "abc", 101, "k")]
 
 
 @pytest.mark.parametrize(

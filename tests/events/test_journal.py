@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from loomd.errors import RecordFailed, Temporary
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import ConfigLoaded, Event, ModelDelta, StepCompleted
 from loomd.events.journal import Journal
@@ -64,3 +65,19 @@ async def test_checkpoints_are_kept_once(store: Store, bus: Bus) -> None:
     found = await Journal(store).checkpoints("t1")
     assert found == {"step/1": first, "step/2": last}
     assert await Journal(store).checkpoints("t3") == {}
+
+
+async def test_checkpoints_are_whole_or_none(store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While what was recorded cannot be written a task does not go on without it; a reader sees what is stored."""
+
+    async def full(seq: int) -> None:
+        raise Temporary(f"row {seq}: disk full", 7.0)
+
+    Scope(bus, "t1").emit(StepCompleted("first"), key="step/1")
+    with monkeypatch.context() as patch:
+        patch.setattr(store._writer, "durable", full)  # type: ignore[attr-defined]  # of the store on SQLite
+        with pytest.raises(RecordFailed, match="row 1: disk full") as failed:
+            await Journal(store).checkpoints("t1")
+        assert failed.value.retry_after == 7.0
+        assert await replayed(store) == []
+    assert list(await Journal(store).checkpoints("t1")) == ["step/1"]

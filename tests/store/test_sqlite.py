@@ -2,17 +2,20 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from loomd.errors import Conflict, Damaged, Temporary
-from loomd.store.base import Capability, Row, StoredFile, TaskRecord
+from loomd.errors import Conflict, Damaged, LoomdError, Permanent, Temporary
+from loomd.store.base import ApprovalRecord, Capability, Commit, RevisionRecord, Row, StoredFile, TaskRecord
+from loomd.store.check import check
 from loomd.store.sqlite import SqliteStore, open_store
 
 
@@ -28,6 +31,20 @@ def row(task: str, number: int, key: str = "") -> Row:
     return Row(task, "phase.completed", f'{{"n":{number}}}'.encode(), key)
 
 
+def read_statements(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets every statement with which the store reads from now on."""
+    said: list[str] = []
+    reader = store._reader
+
+    def traced() -> sqlite3.Connection:
+        db = reader()
+        db.set_trace_callback(said.append)
+        return db
+
+    monkeypatch.setattr(store, "_reader", traced)
+    return said
+
+
 async def append(store: SqliteStore, *rows: Row) -> int:
     """Note rows, wait until they are on disk, and return the last number."""
     seq = 0
@@ -35,6 +52,14 @@ async def append(store: SqliteStore, *rows: Row) -> int:
         seq = store.note(item)
     await store.durable(seq)
     return seq
+
+
+async def save(
+    store: SqliteStore, number: int, *files: StoredFile, dropped: Sequence[tuple[str, str, str]] = (), keep: int = 100
+) -> None:
+    """Store a revision with some new files."""
+    record = RevisionRecord(number, f"r{number}", float(number), "apply", "a")
+    await store.commit(Commit(record=record, files=files, dropped=dropped, keep=keep))
 
 
 async def test_rows_come_back_in_order(store: SqliteStore) -> None:
@@ -46,10 +71,22 @@ async def test_rows_come_back_in_order(store: SqliteStore) -> None:
     assert [r.seq for r in await store.read(limit=2)] == [1, 2]
 
 
+async def test_ended_tasks_take_no_memory(store: SqliteStore) -> None:
+    """What is remembered of a chain goes with the end of its task; a row that comes late still has its place, once."""
+    for number in range(100):
+        await append(store, row(f"t{number}", 1, "once"), row(f"t{number}", 2))
+        await store.put_task(TaskRecord(f"t{number}", "default", "default", "Succeeded", b"{}", b"{}", 1.0))
+    assert not store._chain._tails
+    assert not store._chain._keys
+    await append(store, row("t7", 3, "once"), row("t7", 4))
+    assert [r.body for r in await store.read(task="t7")] == [b'{"n":1}', b'{"n":2}', b'{"n":4}']
+    assert await store.verify() == 201
+
+
 async def test_notes_keep_their_place(store: SqliteStore) -> None:
     """A note made before an append is stored before it, one made after it behind."""
     store.note(row("a", 1))
-    saved = asyncio.ensure_future(store.save_files("a", [], "r"))
+    saved = asyncio.ensure_future(save(store, 1))
     await asyncio.sleep(0)
     await append(store, row("a", 2))
     store.note(row("a", 3))
@@ -132,14 +169,98 @@ async def test_tasks_are_kept(store: SqliteStore) -> None:
     assert await store.list_tasks(unfinished=True) == [new]
 
 
+async def test_tasks_are_listed_in_parts(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By namespace, tree and end, page after page in one order, each time by an index and never by a sort of all."""
+    said = read_statements(store, monkeypatch)
+    for number in range(12):
+        space, result = ("lab", b"{}") if number % 3 == 0 else ("default", b"")
+        name = f"t{number % 4}" if number < 4 else f"t{number % 4}.{number}"
+        await store.put_task(TaskRecord(name, space, "team", "Running", b"{}", result, float(number // 2)))
+    everything = [one.id for one in await store.list_tasks()]
+    assert everything[:3] == ["t3.11", "t2.10", "t1.9"]
+    pages: list[str] = []
+    before = None
+    while page := await store.list_tasks(limit=5, before=before):
+        assert len(page) <= 5
+        pages += [one.id for one in page]
+        before = page[-1].created, page[-1].id
+    assert pages == everything
+    assert [one.id for one in await store.list_tasks(namespace="lab", limit=2)] == ["t1.9", "t2.6"]
+    assert [one.id for one in await store.list_tasks(namespace="lab", before=(3.0, "t2.6"))] == ["t3", "t0"]
+    assert [one.id for one in await store.list_tasks(tree="t1")] == ["t1.9", "t1.5"]
+    assert [one.id for one in await store.list_tasks(tree="t1", unfinished=True)] == ["t1.5"]
+    assert len(await store.list_tasks(unfinished=True, namespace="default")) == 8
+    with sqlite3.connect(store.directory / "loomd.db") as db:
+        for query in {one for one in said if "FROM tasks" in one}:
+            steps = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {query}")]
+            if "'t1.'" in query:
+                assert steps[0].startswith("SEARCH tasks USING PRIMARY KEY (id>? AND id<?)"), steps
+            else:
+                assert len(steps) == 1, steps
+                assert "USING INDEX tasks_" in steps[0], steps
+    db.close()
+
+
+async def test_an_end_is_kept(store: SqliteStore) -> None:
+    """A task that has a result keeps it, whatever is put later; whoever puts it is told."""
+    began = TaskRecord("t1", "default", "team", "Running", b"{}", created=1.0)
+    done = msgspec.structs.replace(began, phase="Succeeded", result=b'{"x":1}')
+    assert await store.put_task(began)
+    assert await store.put_task(msgspec.structs.replace(began, reason="waits"))
+    assert await store.put_task(done)
+    for late in (began, msgspec.structs.replace(done, phase="Cancelled", result=b'{"x":2}')):
+        assert not await store.put_task(late)
+    assert await store.get_task("t1") == done
+    await append(store, row("t1", 1))
+    await store.close()
+    assert check(store.directory).findings == ()
+
+
+async def test_an_end_closes_questions(store: SqliteStore) -> None:
+    """With the end of a task its open questions are closed, others and those of other tasks are not."""
+    for name, task in (("a-1", "t1"), ("a-2", "t1"), ("a-3", "t1.0")):
+        await store.ask(ApprovalRecord(name, task, "default", b"{}", 1.0, 2.0))
+    await store.decide("a-1", b'{"verdict":"denied"}')
+    began = TaskRecord("t1", "default", "team", "Running", b"{}", created=1.0)
+    await store.put_task(began)
+    assert len(await store.list_approvals(pending=True)) == 2
+    await store.put_task(msgspec.structs.replace(began, phase="Cancelled", result=b"{}"))
+    assert {one.id: one.decision for one in await store.list_approvals()} == {
+        "a-1": b'{"verdict":"denied"}',
+        "a-2": b'{"verdict":"expired","reason":"its task has ended"}',
+        "a-3": b"",
+    }
+
+
+async def test_a_decision_is_in_time_when_it_is_stored(store: SqliteStore) -> None:
+    """The clock is asked when the decision is written, not when it was given."""
+    asked = ApprovalRecord("a-1", "t1", "default", b"{}", 1.0, 2.0)
+    await store.ask(asked)
+    assert await store.decide("a-1", b"{}", lambda: 2.0) == asked
+    decided = await store.decide("a-1", b"{}", lambda: 1.9)
+    assert decided is not None
+    assert decided.decision == b"{}"
+
+
+async def test_a_task_is_created_once(store: SqliteStore) -> None:
+    """Of two tasks with one id the first counts; an id that is still being removed is taken."""
+    first = TaskRecord("t1", "default", "team", "Running", b"{}", created=1.0)
+    second = msgspec.structs.replace(first, cluster="other")
+    assert [await store.create_task(one) for one in (first, second)] == [True, False]
+    assert await store.get_task("t1") == first
+    await store._writer.write(lambda: store._db.execute("INSERT INTO removals VALUES ('t2')"))
+    assert not await store.create_task(msgspec.structs.replace(first, id="t2"))
+
+
 async def test_files_are_replaced_per_source(store: SqliteStore) -> None:
     """Saving one source's set leaves the other's alone."""
     a1, a2 = StoredFile("a", "/r", "1.yaml", b"1"), StoredFile("a", "/r", "2.yaml", b"2")
     b1 = StoredFile("b", "/r", "1.yaml", b"x")
-    await store.save_files("a", [a1, a2], "r1")
-    await store.save_files("b", [b1], "r2")
-    await store.save_files("a", [a2], "r3")
-    assert await store.load_files() == [a2, b1]
+    await save(store, 1, a1, a2)
+    await save(store, 2, b1)
+    await save(store, 3, dropped=[("a", "/r", "1.yaml")])
+    assert await store.files(3) == [a2, b1]
+    assert await store.files(2) == [a1, a2, b1]
 
 
 async def test_a_full_disk_is_a_typed_error_and_passes(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
@@ -152,13 +273,16 @@ async def test_a_full_disk_is_a_typed_error_and_passes(store: SqliteStore, caplo
     with pytest.raises(Temporary, match="full"):
         await append(store, big)
     with pytest.raises(Temporary, match="full"):
-        await store.save_files("a", [StoredFile("a", "/r", "1.yaml", b"x" * 1_000_000)], "r")
+        await save(store, 1, StoredFile("a", "/r", "1.yaml", b"x" * 1_000_000))
     assert "is full" in caplog.text
     assert len(await store.read()) == 1
+    with pytest.raises(Temporary, match="full"):
+        await store.read(strict=True)
     store._db.execute("PRAGMA max_page_count = 1000000")
+    assert len(await store.read(strict=True)) == 3
     await append(store, row("a", 2))
     assert [len(r.body) for r in await store.read()] == [7, 7, 1_000_000, 7]
-    assert await store.load_files() == []
+    assert await store.revisions() == []
     assert await store.verify() == 4
 
 
@@ -170,11 +294,122 @@ async def test_a_faulty_write_fails_alone(store: SqliteStore) -> None:
 
         async def bad() -> None:
             with pytest.raises(Damaged, match="UNIQUE"):
-                await store.save_files("a", [twice, twice], "r")
+                await save(store, 1, twice, twice)
 
         group.create_task(bad())
     assert good.result() == 1
-    assert await store.load_files() == []
+    assert await store.revisions() == []
+
+
+async def test_nothing_is_written_after_a_record_that_is_lost(store: SqliteStore) -> None:
+    """When a row cannot be stored, no write after it is, not even in the same transaction: the end of a task least."""
+    done = TaskRecord("t1", "default", "team", "Succeeded", b"{}", b"{}", created=1.0)
+    await append(store, row("t1", 1))
+    store.note(Row("t1", None, b"{}", "ended"))  # type: ignore[arg-type]  # no type at all
+    for _ in range(2):
+        with pytest.raises(Damaged, match="a record could not be stored"):
+            await store.put_task(done)
+        with pytest.raises(Damaged, match="a record could not be stored"):
+            await store.durable(2)
+    assert await store.get_task("t1") is None
+
+
+async def test_a_full_disk_in_the_second_try(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full just when writes are tried one by one loses none of them, and stores none twice."""
+    inserted = store._chain.insert
+    tries = 0
+
+    def fills(entries: Sequence[tuple[int, Row, bytes]]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 3:
+            raise sqlite3.OperationalError("database or disk is full")
+        inserted(entries)
+
+    def refused() -> None:
+        raise sqlite3.IntegrityError("no")
+
+    monkeypatch.setattr(store._writer, "_insert", fills)
+    store.note(row("a", 1))
+    outcomes = await asyncio.gather(
+        store.put_signal("a", "go", b"1", 1.0),
+        store._writer.write(refused),
+        append(store, row("a", 2)),
+        return_exceptions=True,
+    )
+    assert outcomes[0] is True
+    assert isinstance(outcomes[1], Damaged)
+    assert isinstance(outcomes[2], Temporary)
+    await store.durable(2)
+    assert [one.seq for one in await store.read()] == [1, 2]
+    assert store._writer._next.count == 0
+    assert await store.verify() == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        pytest.param(sqlite3.SQLITE_CANTOPEN, Temporary, id="no-file-left"),
+        pytest.param(sqlite3.SQLITE_IOERR_READ, Temporary, id="disk"),
+        pytest.param(sqlite3.SQLITE_BUSY, Temporary, id="locked"),
+        pytest.param(sqlite3.SQLITE_ERROR, Damaged, id="no-table"),
+        pytest.param(sqlite3.SQLITE_CORRUPT, Damaged, id="corrupt"),
+    ],
+)
+async def test_what_a_failed_read_means(store: SqliteStore, code: int, kind: type[LoomdError]) -> None:
+    """What may pass is told so, with a time; only what is corrupt asks for a backup."""
+    error = (sqlite3.DatabaseError if code == sqlite3.SQLITE_CORRUPT else sqlite3.OperationalError)("it fails")
+    error.sqlite_errorcode = code
+
+    def ask(_: sqlite3.Connection) -> None:
+        raise error
+
+    with pytest.raises(kind, match="it fails") as failed:
+        await store._query(ask)
+    assert getattr(failed.value, "retry_after", None) == (1.0 if kind is Temporary else None)
+
+
+async def test_no_file_can_be_opened(store: SqliteStore) -> None:
+    """A process that has no file left reads later, and is not told that its state is damaged."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+    try:
+        with pytest.raises(Temporary, match="unable to open"):
+            await store.get_task("t1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+    assert await store.get_task("t1") is None
+
+
+async def test_rows_of_a_task_are_found_by_its_index(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No query for the rows of a task or a tree looks at rows of others, however large the journal is."""
+    said = read_statements(store, monkeypatch)
+    store._db.set_trace_callback(said.append)
+    for name in ("t1", "t1.0", "t2"):
+        await append(store, row(name, 1, "once"), row(name, 2))
+        await store.put_task(TaskRecord(name, "default", "team", "Succeeded", b"{}", b"{}", 1.0))
+    await append(store, row("t1", 3))
+    for tree in (False, True):
+        assert await store.read(task="t1", after=1, tree=tree) != []
+    await store.sweep(before=1e9, keep=0)
+    await store.close()
+    queries = {one for one in said if one.lstrip().startswith("SELECT") and "journal" in one and "task" in one}
+    with sqlite3.connect(store.directory / "loomd.db") as db:
+        plans = {one: [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {one}")] for one in queries}
+    db.close()
+    by_task = (
+        "USING INDEX journal_by_task",
+        "USING COVERING INDEX journal_by_task",
+        "USING INTEGER PRIMARY KEY (rowid=?)",
+    )
+    others = {
+        one: step
+        for one, steps in plans.items()
+        for step in steps
+        if "journal" in step and not any(way in step for way in by_task)
+    }
+    assert len(plans) > 6
+    assert others == {}
 
 
 async def test_a_second_open_names_the_holder(store: SqliteStore) -> None:
@@ -211,6 +446,38 @@ async def test_a_swapped_or_lost_database_is_refused(tmp_path: Path) -> None:
     database.unlink()
     with pytest.raises(Damaged, match=r"lost its loomd\.db"):
         async with open_store(tmp_path / "one"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        pytest.param("identity.json", "x" * 300, id="marker"),
+        pytest.param("loomd.db", "x" * 300, id="database"),
+        pytest.param("loomd.db", "", id="folder"),
+    ],
+)
+async def test_what_the_system_refuses_is_told(name: str, target: str, tmp_path: Path) -> None:
+    """A file that cannot be looked at is named, with what to do, and the directory is let go."""
+    async with open_store(tmp_path / "state"):
+        pass
+    place, kept = tmp_path / "state" / name, tmp_path / "kept"
+    place.rename(kept)
+    place.symlink_to(target) if target else place.mkdir()
+    with pytest.raises(Permanent, match=f"{name}: .*choose another"):
+        async with open_store(tmp_path / "state"):
+            pass
+    place.unlink() if target else place.rmdir()
+    kept.rename(place)
+    async with open_store(tmp_path / "state"):
+        pass
+
+
+async def test_a_database_of_somebody_else(tmp_path: Path) -> None:
+    """A database whose mode may not be set is refused, and named."""
+    (tmp_path / "loomd.db").symlink_to("/proc/sys/kernel/ostype")  # even root may not change its mode
+    with pytest.raises(Permanent, match=r"loomd\.db: (Operation not permitted|Read-only file system): choose another"):
+        async with open_store(tmp_path):
             pass
 
 

@@ -30,7 +30,7 @@ class BidWeights(Spec):
     def _sum_to_one(self) -> Self:
         total = self.capability + self.availability + self.history + self.tools
         if not math.isclose(total, 1.0, abs_tol=1e-6):
-            raise ValueError(f"the weights must sum to 1, they sum to {total:g}")
+            raise ValueError(f"expected weights that sum to 1, got weights that sum to {total:g}")
         return self
 
 
@@ -54,12 +54,18 @@ class Auction(MatchPolicy):
         if not bids:
             return Matched("", (), "the cluster has no agents")
         best = bids[0]
-        if best.total >= self.reserve:
-            return Matched(best.agent, tuple(bids), f"highest of {len(bids)} bids: {best.total:.3f}")
-        below = f"best bid {best.total:.3f} is below the reserve {self.reserve:g}"
-        if self.no_winner == "fail":
-            return Matched("", tuple(bids), below)
-        return Matched(best.agent, tuple(bids), f"{below}; taken as best available")
+        winner, why = best.agent, f"highest of {len(bids)} bids: {best.total:.3f}"
+        if best.total < self.reserve:
+            why = f"best bid {best.total:.3f} is below the reserve {self.reserve:g}"
+            if self.no_winner == "fail":
+                winner = ""
+            else:
+                why += "; taken as best available"
+        return Matched(winner, tuple(bids), why, self._shares(), self.reserve)
+
+    def _shares(self) -> dict[str, float]:
+        """Return by what each factor is multiplied."""
+        return {**self.weights.model_dump(), "exploration": self.exploration}
 
     def _bid(self, sensed: Sensed, agent: Standing, drawn: float) -> Bid:
         count = sum(agent.scores[d].count * w for d, w in sensed.domains.items())
@@ -70,12 +76,6 @@ class Auction(MatchPolicy):
             "tools": len(agent.tools.intersection(sensed.tools)) / len(sensed.tools) if sensed.tools else 1.0,
             "exploration": drawn / math.sqrt(1 + count),
         }
-        weights = self.weights
-        total = (
-            weights.capability * factors["capability"]
-            + weights.availability * factors["availability"]
-            + weights.history * factors["history"]
-            + weights.tools * factors["tools"]
-            + self.exploration * factors["exploration"]
-        )
-        return Bid(agent.agent, total, factors)
+        total = sum(share * factors[name] for name, share in self._shares().items())
+        scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
+        return Bid(agent.agent, total, factors, scores, count, drawn)

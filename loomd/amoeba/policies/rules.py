@@ -30,7 +30,7 @@ class RewardWeights(Spec):
     def _sum_to_one(self) -> Self:
         total = self.quality + self.efficiency + self.reliability
         if abs(total - 1.0) > 1e-6:
-            raise ValueError(f"the weights must sum to 1, they sum to {total:g}")
+            raise ValueError(f"expected weights that sum to 1, got weights that sum to {total:g}")
         return self
 
 
@@ -55,7 +55,7 @@ class Rules(EvaluatePolicy):
         quality = 0.0 if checks[0][1] == 0 else sum(score for _, score in checks) / len(checks)
         outcome = executed.outcome
         tokens = min(1.0, outcome.usage.total / self.reference_tokens)
-        time = min(1.0, outcome.seconds / self.reference_time)
+        time = min(1.0, max(0.0, outcome.seconds - outcome.waited) / self.reference_time)
         efficiency = 1 - (tokens + time) / 2
         calls = len(outcome.tools) + len(executed.children)
         reliability = 1 - (outcome.tool_errors + len(executed.missing)) / calls if calls else 1.0
@@ -65,7 +65,14 @@ class Rules(EvaluatePolicy):
         evidence.append(f"{outcome.usage.total} tokens in {outcome.seconds:.1f} s")
         if calls:
             evidence.append(f"{outcome.tool_errors + len(executed.missing)} of {calls} calls and children failed")
-        return Evaluated(reward if quality else 0.0, quality, efficiency, max(0.0, reliability), tuple(evidence))
+        return Evaluated(
+            reward if quality else 0.0,
+            quality,
+            efficiency,
+            max(0.0, reliability),
+            tuple(evidence),
+            weights.model_dump(),
+        )
 
     def _checks(self, task: Task, executed: Executed) -> list[tuple[str, float]]:
         """Return the checks that apply, each from 0 to 1; the first is whether there is an answer at all."""

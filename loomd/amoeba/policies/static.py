@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed
 from loomd.amoeba.world import Standing
@@ -14,7 +16,7 @@ class Static(MatchPolicy):
     """Always chooses the same agent."""
 
     type: Literal["static"] = "static"
-    agent: Annotated[str, RefTo("Agent")]
+    agent: Annotated[str, RefTo("Agent")] = Field(examples=["writer"])
     """The agent that does every task; it must be a member of the cluster."""
 
     def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Matched:

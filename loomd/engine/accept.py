@@ -1,0 +1,65 @@
+"""What a task gets when it is accepted: its cluster, what it may use, and its deadline. Called by the local engine."""
+
+import msgspec
+
+from loomd.amoeba.task import ENGINE, Task
+from loomd.cluster.cluster import Cluster
+from loomd.errors import NotFound
+from loomd.manifest.object import Ref, Snapshot
+from loomd.topology import Topology
+
+
+def accept(task: Task, topology: Topology, now: float) -> Task:
+    """Return a task with its cluster, its limits and its deadline settled.
+
+    Raises:
+        NotFound: no cluster takes it.
+    """
+    cluster = resolve(topology.snapshot, task.cluster, task.namespace)
+    task = msgspec.structs.replace(task, cluster=cluster, revision=topology.snapshot.revision, created=now)
+    live = cluster_of(topology, task)
+    budget, grant = live.limit(task.budget), live.grant(task.budget)
+    return msgspec.structs.replace(
+        task,
+        budget=budget,
+        grant=grant,
+        deadline=now + (budget.seconds or 0.0),
+        durability=task.durability or live.durability,
+        engine=ENGINE,
+    )
+
+
+def resolve(snapshot: Snapshot, cluster: str, namespace: str) -> str:
+    """Return the name of the cluster that a task goes to.
+
+    Args:
+        snapshot: what is declared.
+        cluster: the one that the task names, or empty.
+        namespace: the task's namespace.
+
+    Raises:
+        NotFound: there is none, or several and the task does not say which.
+    """
+    names = sorted(item.ref.name for item in snapshot.of_kind("Cluster") if item.ref.namespace == namespace)
+    if cluster in names:
+        return cluster
+    listed = ", ".join(names) or "none"
+    if cluster:
+        raise NotFound(f'Cluster/{cluster} is not in namespace "{namespace}"; there: {listed}')
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise NotFound(f'namespace "{namespace}" has no agents: apply a manifest with an Agent first')
+    raise NotFound(f'namespace "{namespace}" has several clusters ({listed}): say which')
+
+
+def cluster_of(topology: Topology, task: Task) -> Cluster:
+    """Return the live cluster of a task.
+
+    Raises:
+        NotFound: it does not serve.
+    """
+    live = topology.live.get(Ref("Cluster", task.cluster, task.namespace))
+    if not isinstance(live, Cluster):
+        raise NotFound(f'Cluster/{task.cluster} is no longer in namespace "{task.namespace}"')
+    return live

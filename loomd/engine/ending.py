@@ -1,0 +1,38 @@
+"""What is told of a task, and what its end says. Called by the engine."""
+
+import logging
+
+from loomd.amoeba.task import Result, Task
+from loomd.errors import LoomdError
+from loomd.events.bus import Bus, Scope
+from loomd.events.event import TaskCompleted, TaskFailed
+
+_log = logging.getLogger("loomd.engine")
+
+
+def scope_of(bus: Bus, task: Task) -> Scope:
+    """Return what tells of a task; of one that is not kept only to who listens."""
+    kept = task.durability != "none"
+    return Scope(bus, task.id, task.parent, task.namespace, task.revision, kept=kept)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the message of an error; the first one of a group; an unexpected one with its type."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, LoomdError):
+        return str(error)
+    _log.error("unexpected error in a task", exc_info=error)
+    return f"{type(error).__name__}: {error}"
+
+
+def announce(scope: Scope, result: Result) -> None:
+    """Make the end of a task known."""
+    executed, evaluated = result.executed, result.evaluated
+    if result.phase == "Succeeded" and executed is not None and evaluated is not None:
+        outcome = executed.outcome
+        fact = TaskCompleted(outcome.stop_reason, evaluated.reward, outcome.cost, outcome.usage)
+        scope.emit(fact, executed.agent, key="ended")
+    else:
+        reason = "cancelled" if result.phase == "Cancelled" else "error"
+        scope.emit(TaskFailed(reason, result.error), executed.agent if executed else "", key="ended")

@@ -1,0 +1,196 @@
+"""The stage on which a recorded task runs again: its cluster, with stand-ins for all that would reach out.
+
+Agents, skills, windows of memories and interceptors are real, because they make the prompts. Models, tools, knowledge
+bases and embedders are not opened. Called by `player` and `export`.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from loomd.agents.base import Tool
+from loomd.cassette import Cassette, TapedTool
+from loomd.clock import Clock
+from loomd.cluster.cluster import Cluster
+from loomd.errors import NotFound, Permanent
+from loomd.events.bus import Bus
+from loomd.interceptors.redact import RedactInterceptor
+from loomd.manifest.kind import find_kinds
+from loomd.manifest.object import Metadata, Object, Ref, Snapshot
+from loomd.manifest.problem import Position
+from loomd.memory.base import MemorySpec
+from loomd.messages import ToolSchema
+from loomd.replay.stand_in import StandIn, TapedCalls, TapedEmbedder, TapedKnowledge, TapedModel, standing_in
+from loomd.store.sqlite import open_store
+from loomd.tools.base import ToolSpec
+from loomd.tools.http import HttpTool
+from loomd.topology import Parts, Services, Topology
+
+
+class Frozen:
+    """A clock that stands at the moment at which a task was accepted; fits `clock.Clock`."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+
+    def now(self) -> float:
+        """Return that moment."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Return 0: on the stage nothing takes time."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A live cluster with stand-ins.
+
+    Attributes:
+        cluster: the cluster.
+        services: what it borrows; nothing of it outlives the stage.
+        tools: what models are told of the tools, by name.
+    """
+
+    cluster: Cluster
+    services: Services
+    tools: Mapping[str, TapedTool]
+
+
+@asynccontextmanager
+async def staged(
+    snapshot: Snapshot,
+    cluster: Ref,
+    clock: Clock,
+    known: Mapping[str, tuple[str, TapedTool]],
+    *,
+    secrets: bool = False,
+) -> AsyncGenerator[Stage, None]:
+    """Open the stage for a cluster.
+
+    Args:
+        snapshot: where it is declared.
+        cluster: its name.
+        clock: the time on the stage.
+        known: digest and description of tools that need not be opened, by name.
+        secrets: let interceptors hide the secrets that they name; in a cassette there are none left.
+
+    Raises:
+        NotFound: it is not declared.
+        LoomdError: something that it needs cannot be opened.
+    """
+    if cluster not in snapshot.objects:
+        names = ", ".join(item.ref.name for item in snapshot.of_kind("Cluster")) or "none"
+        raise NotFound(f"{cluster} is not declared; there: {names}")
+    told: dict[str, TapedTool] = {}
+    needed = Snapshot.of(_cast(item, known, told, secrets=secrets) for item in closure(snapshot, cluster))
+    with TemporaryDirectory(prefix="loomd-replay-") as folder:
+        async with open_store(Path(folder)) as store:
+            services = Services(store, Bus(clock), clock, Path(folder) / "models")
+            topology = Topology(needed)
+            await topology.open(services)
+            try:
+                async with topology.lease():
+                    yield Stage(cast("Cluster", topology.live[cluster]), services, told)
+            finally:
+                topology.retire()
+                await topology.closed.wait()
+
+
+def closure(snapshot: Snapshot, root: Ref) -> list[Object]:
+    """Return an object and all that it refers to, directly or through others, in the snapshot's order."""
+    needed, waiting = {root}, [root]
+    while waiting:
+        fresh = {to for _, to in snapshot.objects[waiting.pop()].refs} - needed
+        needed |= fresh
+        waiting += fresh
+    return [item for ref, item in snapshot.objects.items() if ref in needed]
+
+
+def declared(cassette: Cassette) -> Snapshot:
+    """Return the objects that a cassette holds.
+
+    Raises:
+        Permanent: it holds none, or one is not valid any more.
+    """
+    if not cassette.objects:
+        raise Permanent(
+            f"the cassette of task {cassette.task} holds no manifests: when it was written, revision "
+            f"{cassette.revision} was not kept any more, or what came of it was not what the task did; name the folder "
+            "with --against"
+        )
+    kinds, objects = find_kinds(), list[Object]()
+    for one in cassette.objects:
+        if one.kind not in kinds:
+            raise Permanent(f"the cassette of task {cassette.task} holds a {one.kind}, a kind that there is not")
+        ref = Ref(one.kind, one.name, cassette.namespace)
+        metadata = Metadata(name=one.name, namespace=cassette.namespace)
+        refs = tuple((pointer, _target(to, cassette.namespace)) for pointer, to in one.refs)
+        try:
+            spec = kinds[one.kind].adapter.validate_python(one.spec)
+        except ValueError as error:
+            raise Permanent(f"the cassette of task {cassette.task}: {ref} is not valid here: {error}") from error
+        position = Position(f"{cassette.task} (cassette)")
+        objects.append(Object(ref, metadata, spec, one.spec, Path(), position, refs=refs, digest=one.digest))
+    return Snapshot.of(objects)
+
+
+def _target(text: str, namespace: str) -> Ref:
+    kind, _, name = text.partition("/")
+    return Ref(kind, name, namespace)
+
+
+def _cast(
+    item: Object, known: Mapping[str, tuple[str, TapedTool]], told: dict[str, TapedTool], *, secrets: bool
+) -> Object:
+    """Return an object with its stand-in; those that make prompts stay as they are, without what reaches out."""
+    spec: Any = item.spec
+    match item.ref.kind:
+        case "Provider":
+            spec = standing_in(lambda parts: TapedModel(parts.name))
+        case "KnowledgeBase":
+            spec = standing_in(lambda parts: TapedKnowledge(parts.name))
+        case "Embedder":
+            spec = standing_in(lambda _: TapedEmbedder())
+        case "Tool":
+            digest, taped = known.get(item.ref.name, ("", None))
+            spec = _tool(spec, taped if digest == item.digest else declared_tool(item), told)
+        case "Memory" if isinstance(spec, MemorySpec):
+            spec = spec.model_copy(update={"recall": spec.recall.model_copy(update={"enabled": False})})
+        case "Interceptor" if isinstance(spec, RedactInterceptor) and not secrets:
+            spec = spec.model_copy(update={"secrets": []})
+        case _:
+            pass
+    return replace(item, spec=spec)
+
+
+def _tool(spec: ToolSpec, taped: TapedTool | None, told: dict[str, TapedTool]) -> StandIn:
+    """Return the stand-in for a tool: what a model is told of it is known, or asked of the tool itself."""
+
+    @asynccontextmanager
+    async def opened(parts: Parts) -> AsyncGenerator[TapedCalls, None]:
+        found = taped
+        if found is None:
+            async with spec.open(parts) as live:
+                found = describe(cast("Tool", live).schema, spec)
+        told[found.tool.name] = found
+        yield TapedCalls(found)
+
+    return StandIn(opened)
+
+
+def declared_tool(item: Object) -> TapedTool | None:
+    """Return what models are told of a tool whose manifest says it; None of one that must be opened to know it."""
+    spec = item.spec
+    if not isinstance(spec, HttpTool):
+        return None
+    return describe(ToolSchema(item.ref.name, spec.description or f"{spec.method} {spec.url}", spec.parameters), spec)
+
+
+def describe(schema: ToolSchema, spec: ToolSpec) -> TapedTool:
+    """Return what models are told of a tool, with what its manifest says to the loop."""
+    denied = None if spec.approval.required == "never" else spec.approval.on_denied
+    return TapedTool(schema, spec.effects, spec.idempotent, spec.on_uncertain, denied)

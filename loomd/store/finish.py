@@ -1,0 +1,26 @@
+"""Finishing what must not be left half done: a write goes on although whoever asked for it is cancelled.
+
+Called by whoever keeps memory and disk alike: the engine for results, the reconciler for revisions.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, however often the caller is cancelled meanwhile; the cancellation is let through then."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # whoever would have got it is gone
+        raise cancelled
+    return task.result()

@@ -1,0 +1,83 @@
+"""Seals: a digest of every row that is in no hash chain, so that a changed, missing or forged row is found.
+
+Triggers of the writer's own connection keep them, whoever adds a table; what another program writes stays unsealed.
+Called when a store opens, and by `check`.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+_pack = msgspec.msgpack.Encoder().encode
+_OWN = {"journal", "blobs", "seals", "counts"}
+"""Tables that need no seal: rows of the journal are chained and counted, contents are named by their digest."""
+
+
+class _Table(NamedTuple):
+    """A table as it is sealed: its name, and its key and all its columns, with a row's name before each."""
+
+    name: str
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def key(self, row: str) -> str:
+        """Return the expression for what a row is called."""
+        return " || ' ' || ".join(f"quote({row}{column})" for column in self.keys)
+
+    def seal(self, row: str) -> str:
+        """Return the expression for a row's digest."""
+        return f"loomd_seal({', '.join(row + column for column in self.columns)})"
+
+
+def install(db: sqlite3.Connection) -> None:
+    """Keep the seals of all rows that this connection writes from now on."""
+    db.create_function("loomd_seal", -1, _seal, deterministic=True)
+    for table in _tables(db):
+        name = table.name
+        put = f"INSERT OR REPLACE INTO seals VALUES ('{name}', {table.key('new.')}, {table.seal('new.')});"  # noqa: S608  # names of ours
+        drop = f"DELETE FROM seals WHERE name = '{name}' AND key = {table.key('old.')};"  # noqa: S608  # names of ours
+        for event, act in (("INSERT", put), ("UPDATE", drop + put), ("DELETE", drop)):
+            trigger = f"{name}_{event.lower()}_sealed"
+            db.execute(f"CREATE TEMP TRIGGER {trigger} AFTER {event} ON main.{name} BEGIN {act} END")
+
+
+def seal_all(db: sqlite3.Connection) -> None:
+    """Seal every row as it is, inside the caller's transaction; called when the schema has changed."""
+    db.create_function("loomd_seal", -1, _seal, deterministic=True)
+    db.execute("DELETE FROM seals")
+    for table in _tables(db):
+        db.execute(f"INSERT INTO seals SELECT '{table.name}', {table.key('')}, {table.seal('')} FROM {table.name}")  # noqa: S608  # names of ours
+
+
+def broken(db: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
+    """Yield table, key and what is wrong of every row that is not what was stored."""
+    db.create_function("loomd_seal", -1, _seal, deterministic=True)
+    for table in _tables(db):
+        name = table.name
+        key, seal = table.key(f"{name}."), table.seal(f"{name}.")
+        known = f"LEFT JOIN seals ON seals.name = '{name}' AND seals.key = {key}"
+        query = f"SELECT {key}, seals.digest IS NULL FROM {name} {known} WHERE seals.digest IS NOT {seal}"  # noqa: S608  # names of ours
+        for which, unsealed in db.execute(query):
+            yield name, which, "was not written by loomd" if unsealed else "was changed"
+        gone = f"SELECT key FROM seals WHERE name = '{name}' AND key NOT IN (SELECT {key} FROM {name})"  # noqa: S608  # names of ours
+        for (which,) in db.execute(gone):
+            yield name, which, "is missing"
+
+
+def _tables(db: sqlite3.Connection) -> list[_Table]:
+    found: list[_Table] = []
+    names = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    for (name,) in db.execute(names).fetchall():
+        if name not in _OWN:
+            columns = db.execute(f"PRAGMA main.table_info({name})").fetchall()
+            keys = sorted((column[5], column[1]) for column in columns if column[5])
+            found.append(_Table(name, tuple(key for _, key in keys), tuple(column[1] for column in columns)))
+    return found
+
+
+def _seal(*values: object) -> bytes:
+    """Return the digest of a row's values, 16 bytes."""
+    return hashlib.blake2b(_pack(values), digest_size=16).digest()
