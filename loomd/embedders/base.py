@@ -7,7 +7,7 @@ connection.
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 class EmbedderSpec(Spec):
     """A model that turns text into vectors. Each type adds its field `type`."""
+
+    def means(self, old: Spec) -> Iterator[str]:
+        """Yield that vectors of another model are worth nothing."""
+        if self != old:
+            yield "every index that uses it is built anew"
 
     @abstractmethod
     def open(self, parts: Parts) -> AbstractAsyncContextManager[object]:

@@ -4,15 +4,18 @@ It works on whole texts: an answer is redacted before it is used, shown, recorde
 """
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Literal
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import Field
 
+from loomd.errors import Unauthorized
 from loomd.interceptors.base import InterceptorSpec, LiveInterceptor
 from loomd.interceptors.detector import Detector, find
+from loomd.manifest.keyring import Keyring
+from loomd.manifest.kind import Reload
 from loomd.manifest.secret import Secret
 from loomd.messages import JsonObject, Message, Passage, Reply, Request, ToolCall
 from loomd.topology import Parts
@@ -26,10 +29,10 @@ class RedactInterceptor(InterceptorSpec):
     type: Literal["redact"] = "redact"
     detectors: list[Detector] = Field(default_factory=lambda: list[Detector](("email", "card", "apiKey", "privateKey")))
     """What to look for; a card or iban counts with a right check digit, a phone number with its leading +."""
-    words: list[str] = Field(default_factory=list)
+    words: list[str] = Field(default_factory=list, examples=[["Project Falcon"]])
     """Texts to replace wherever they stand, in any case of letters."""
-    secrets: list[Secret] = Field(default_factory=list)
-    """Secrets whose values are replaced."""
+    secrets: Annotated[list[Secret], Reload("immediate")] = Field(default_factory=list)
+    """Secrets whose values are replaced; what was one when a task began is replaced until it ends."""
     mask: str = "[redacted]"
     """What is put in place."""
     places: list[Place] = Field(
@@ -44,20 +47,36 @@ class RedactInterceptor(InterceptorSpec):
         Raises:
             Unauthorized: a secret is missing.
         """
-        owner = str(parts.declared.ref)
-        values = [secret.read(owner, f"spec.secrets[{at}]") for at, secret in enumerate(self.secrets)]
-        yield Redactor(self, [*self.words, *values])
+        keyring = Keyring(str(parts.declared.ref))
+        words = [keyring.read(f"spec.secrets[{at}]", secret) for at, secret in enumerate(self.secrets)]
+
+        def later() -> Iterator[str]:
+            item = parts.latest()
+            latest = item.spec.secrets if item is not None and isinstance(item.spec, RedactInterceptor) else []
+            for at, secret in enumerate(dict.fromkeys((*self.secrets, *latest))):
+                with suppress(Unauthorized):  # what cannot be read any more stays hidden as it was
+                    yield keyring.read(f"spec.secrets[{at}]", secret)
+
+        yield Redactor(self, [*self.words, *words], later)
 
 
 class Redactor(LiveInterceptor):
     """Replaces what the detectors and the words find."""
 
-    def __init__(self, spec: RedactInterceptor, words: list[str]) -> None:
+    def __init__(self, spec: RedactInterceptor, words: list[str], later: Callable[[], Iterator[str]]) -> None:
+        """Take the texts to replace, and what returns those that became secrets since."""
         self._spec = spec
         self._places = frozenset(spec.places)
-        longest_first = sorted({word for word in words if word}, key=len, reverse=True)
-        literal = "|".join(re.escape(word) for word in longest_first)  # literals only: nothing in it can repeat
-        self._words = re.compile(literal, re.IGNORECASE) if literal else None
+        self._later = later
+        self._hidden = dict.fromkeys(words)
+        self._words = _pattern(self._hidden)
+
+    def _heed(self) -> None:
+        """Replace what became a secret since; what was one before is still replaced."""
+        fresh = [text for text in self._later() if text not in self._hidden]
+        if fresh:
+            self._hidden |= dict.fromkeys(fresh)
+            self._words = _pattern(self._hidden)
 
     def redact(self, text: str) -> str:
         """Return a text with everything replaced that was found."""
@@ -73,10 +92,12 @@ class Redactor(LiveInterceptor):
         """Return the request with every text redacted."""
         if "requests" not in self._places:
             return request
+        self._heed()
         return msgspec.structs.replace(request, messages=tuple(self._message(m) for m in request.messages))
 
     async def after_model(self, reply: Reply) -> Reply:
         """Return the reply with its text and reasoning redacted, and the arguments of the calls that it makes."""
+        self._heed()
         if "replies" in self._places:
             reply = msgspec.structs.replace(reply, text=self.redact(reply.text), reasoning=self.redact(reply.reasoning))
         if "toolCalls" in self._places:
@@ -85,11 +106,13 @@ class Redactor(LiveInterceptor):
 
     async def before_tool(self, call: ToolCall) -> ToolCall:
         """Return the call with its arguments redacted."""
+        self._heed()
         return self._call(call) if "toolCalls" in self._places else call
 
     async def after_tool(self, call: ToolCall, result: str) -> str:
         """Return the result redacted."""
         del call
+        self._heed()
         return self.redact(result) if "toolResults" in self._places else result
 
     def _message(self, message: Message) -> Message:
@@ -115,3 +138,10 @@ class Redactor(LiveInterceptor):
         if isinstance(value, list):
             return [self._value(item) for item in value]
         return value
+
+
+def _pattern(texts: Iterable[str]) -> re.Pattern[str] | None:
+    """Return a pattern that finds any of the texts, the longest first; None when there are none."""
+    longest_first = sorted({text for text in texts if text}, key=len, reverse=True)
+    literal = "|".join(re.escape(text) for text in longest_first)  # literals only: nothing in it can repeat
+    return re.compile(literal, re.IGNORECASE) if literal else None

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
+from pydantic import Field
 
 from loomd.clock import Clock
 from loomd.interceptors.base import InterceptorSpec, LiveInterceptor
@@ -24,9 +25,9 @@ class TemplateInterceptor(InterceptorSpec):
     """Adds text to the system prompt."""
 
     type: Literal["template"] = "template"
-    prefix: _Text = ""
+    prefix: _Text = Field(default="", examples=["Answer in the language of the request.\n\n"])
     """Jinja2 text before the system prompt; variables: goal, date, time (UTC) and tools (a list of names)."""
-    suffix: _Text = ""
+    suffix: _Text = Field(default="", examples=["\n\nName your sources."])
     """Jinja2 text after the system prompt; variables: goal, date, time (UTC) and tools (a list of names)."""
 
     @asynccontextmanager

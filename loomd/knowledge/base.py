@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from loomd.errors import Permanent
+from loomd.manifest.inside import below
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Bytes, Tokens
+from loomd.manifest.rule import never
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,22 +52,33 @@ class FilesSource(Spec):
     """Folder or file, relative to the folder of the manifests."""
     include: list[str] = Field(default=["**/*.md", "**/*.txt"], min_length=1)
     """Patterns of the files to read, relative to `path`; `**` stands for any folders."""
-    exclude: list[str] = Field(default_factory=list)
+    exclude: list[str] = Field(default_factory=list, examples=[["drafts/**"]])
     """Patterns of the files to leave out."""
     max_file: Bytes = Field(default=8 << 20, ge=1)
     """Largest file that is read; a larger one is reported and left out."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str]]:
-        """Yield a path that is not there or leaves the root, and patterns that cannot be used."""
-        base = (root / self.path).resolve()
-        if not base.is_relative_to(root.resolve()):
-            yield "/path", f'"{self.path}" leaves the folder of the manifests ({root}): documents must be below it'
-        elif not base.exists():
-            yield "/path", f'expected a folder or file "{self.path}" below {root}, found nothing'
-        for field, patterns in (("include", self.include), ("exclude", self.exclude)):
-            for at, pattern in enumerate(patterns):
-                if reason := _bad_pattern(pattern):
-                    yield f"/{field}/{at}", reason
+        """Yield a path that is not there or leaves the root, and patterns that cannot be used or fit nothing."""
+        wrong = [
+            (f"/{field}/{at}", reason)
+            for field, patterns in (("include", self.include), ("exclude", self.exclude))
+            for at, pattern in enumerate(patterns)
+            if (reason := _bad_pattern(pattern))
+        ]
+        try:
+            found = below(root, self.path, "a folder or file")
+        except Permanent as error:
+            yield "/path", str(error)
+        else:
+            if not found.is_dir() and not found.is_file():
+                yield "/path", f'expected a folder or file below {root}, got "{self.path}", which is a pipe or a device'
+            elif not wrong and not self.find(root.resolve()):
+                names = " or ".join(self.include)
+                yield (
+                    "/path",
+                    f'expected a file below "{self.path}" that fits {names}, got none: add one, or change include',
+                )
+        yield from wrong
 
     def find(self, top: Path) -> dict[str, Path]:
         """Return the files that the patterns fit, by their path below `top`, the resolved folder of the manifests."""
@@ -105,12 +119,20 @@ class Chunking(Spec):
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> Self:
         if self.overlap * 2 > self.size:
-            raise ValueError(f"overlap ({self.overlap}) must be at most half of size ({self.size})")
+            raise ValueError(f"expected an overlap of at most half of size ({self.size}), got {self.overlap}")
         return self
 
 
 class Retrieval(Spec):
     """How passages are found."""
+
+    model_config = ConfigDict(
+        json_schema_extra=never(
+            "expected keywordWeight or vectorWeight above 0, got 0 for both: raise one of them",
+            keywordWeight={"maximum": 0},
+            vectorWeight={"maximum": 0},
+        )
+    )
 
     mode: Literal["hybrid", "vector", "keyword"] = "hybrid"
     """By meaning (`vector`), by words (`keyword`), or both, fused by rank (`hybrid`)."""
@@ -133,5 +155,5 @@ class Retrieval(Spec):
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
         if self.keyword_weight + self.vector_weight == 0:
-            raise ValueError("keywordWeight and vectorWeight are both 0: nothing could be found")
+            raise ValueError("expected keywordWeight or vectorWeight above 0, got 0 for both: raise one of them")
         return self

@@ -104,6 +104,17 @@ def load(path: Path, generation: str, dimension: int) -> VectorIndex | None:
     return VectorIndex(dimension, index)
 
 
+def is_whole(path: Path) -> bool:
+    """Return whether a saved index is what was written; one that is gone meanwhile is no damage."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return True
+    return (
+        content[: len(_MAGIC) + _HASH_BYTES] == _MAGIC + hashlib.sha256(content[len(_MAGIC) + _HASH_BYTES :]).digest()
+    )
+
+
 def _empty(faiss: Any, dimension: int) -> Any:
     quantizer = faiss.ScalarQuantizer.QT_fp16
     return faiss.IndexIDMap2(faiss.IndexScalarQuantizer(dimension, quantizer, faiss.METRIC_INNER_PRODUCT))

@@ -10,6 +10,8 @@ own, so that a changed manifest is indexed beside the one that still serves. Vec
 import hashlib
 import logging
 import sqlite3
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -82,6 +84,11 @@ class Survey:
         return sum(len(item.chunks) for item in self.changed)
 
 
+_in_use: Counter[Path] = Counter()
+"""The stores that are open in this process, which nobody removes: a set that serves, and one that may follow it."""
+_using = threading.Lock()
+
+
 class Index:
     """Passages and vectors of one knowledge base."""
 
@@ -89,14 +96,20 @@ class Index:
         self._recipe = recipe
         self._folder = folder
         self._store = _open_store(folder / f"{recipe.name}.db")
+        with _using:
+            _in_use[self._store.path] += 1
         self._saved = folder / f"{recipe.name}.faiss"
         self._dirty = False
         self._vectors = self._load_vectors()
 
     def close(self) -> None:
         """Save the vectors and release the files."""
-        with closing(self._store):
-            self.save()
+        try:
+            with closing(self._store):
+                self.save()
+        finally:
+            with _using:
+                _in_use[self._store.path] -= 1
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -145,12 +158,14 @@ class Index:
         self._vectors.add([ident for ident, _ in change.added], self._decode([blob for _, blob in change.added]))
 
     def save(self) -> None:
-        """Save the vectors if they changed, and remove the oldest ways of indexing."""
+        """Save the vectors if they changed, and remove the oldest ways of indexing that nobody uses."""
         if self._dirty:
             self._vectors.save(self._saved, self._store.generation)
             self._dirty = False
-        for path in self._others()[_KEPT - 1 :]:
-            _remove_store(path)
+        with _using:
+            for path in self._others()[_KEPT - 1 :]:
+                if not _in_use[path]:
+                    _remove_store(path)
 
     def _others(self) -> list[Path]:
         """Return the stores of other ways of indexing, the latest used first."""

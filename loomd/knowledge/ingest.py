@@ -43,11 +43,7 @@ def read_all(root: Path, sources: Sequence[FilesSource]) -> Iterator[Document | 
     for source in sources:
         for _, reason in source.check(root):
             raise NotFound(f"source {source.path}: {reason}")
-        files = source.find(top)
-        if not files:
-            wanted = ", ".join(source.include)
-            raise NotFound(f"source {source.path}: no file there fits {wanted}: add documents or change include")
-        for path, file in files.items():
+        for path, file in source.find(top).items():
             found.setdefault(path, (file, source))
     for path, (file, source) in sorted(found.items()):
         yield _read(top, path, file, source.max_file)
@@ -64,6 +60,8 @@ def _read(top: Path, path: str, file: Path, max_file: int) -> Document | Unreada
         if size > max_file:
             return Unreadable(path, f"has {size} bytes, maxFile is {max_file}: split it, or raise maxFile")
         data = file.read_bytes()
+    except RuntimeError:  # what `resolve` says of a circle of links
+        return Unreadable(path, "is a link that leads back to itself: remove it")
     except OSError as error:
         return Unreadable(path, f"cannot be read ({error.strerror}): make it readable, or exclude it")
     return _judge(path, data)

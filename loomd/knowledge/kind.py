@@ -1,6 +1,6 @@
 """`kind: KnowledgeBase`: documents that agents look things up in."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -18,19 +18,28 @@ class KnowledgeBaseSpec(Spec):
 
     sources: list[FilesSource] = Field(min_length=1)
     """Where the documents are."""
-    embedder: Annotated[str, RefTo("Embedder")]
+    embedder: Annotated[str, RefTo("Embedder")] = Field(examples=["words"])
     """Embedder of passages and questions."""
     chunk: Chunking = Field(default_factory=Chunking)
     """How documents are cut into passages."""
     retrieval: Retrieval = Field(default_factory=Retrieval)
     """How passages are found."""
 
+    def means(self, old: Spec) -> Iterator[str]:
+        """Yield whether the index is built anew."""
+        if not isinstance(old, KnowledgeBaseSpec):
+            return
+        if self.embedder != old.embedder:
+            yield "its index is built anew by another embedder, beside the one that serves until then"
+        elif (self.sources, self.chunk) != (old.sources, old.chunk):
+            yield "its index is built anew beside the one that serves until then; known passages keep their vectors"
+
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[KnowledgeBase, None]:
         """Index what changed since the last time and yield the live knowledge base."""
         embedder = parts.get("Embedder", self.embedder, Embedder)
         recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension)
-        live = KnowledgeBase(parts.name, parts.root, embedder, self.retrieval, parts.services.bus)
+        live = KnowledgeBase(parts.name, parts.root, embedder, self.retrieval, parts.services.bus, parts.services.clock)
         async with live.running(parts.state_dir, recipe):
             yield live
 

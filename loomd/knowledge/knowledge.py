@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
@@ -20,6 +21,7 @@ from loomd.knowledge.base import Embedder, Retrieval
 from loomd.knowledge.index import Index, Pending, Recipe, Survey, embedded_text, encode
 from loomd.knowledge.ingest import Unreadable
 from loomd.messages import Passage
+from loomd.topology import Health
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
@@ -41,13 +43,17 @@ class KnowledgeBase:
         unreadable: documents that the last refresh had to leave out, with the reason.
     """
 
-    def __init__(self, name: str, root: Path, embedder: Embedder, retrieval: Retrieval, bus: Bus) -> None:
+    def __init__(self, name: str, root: Path, embedder: Embedder, retrieval: Retrieval, bus: Bus, clock: Clock) -> None:
         self.name = name
         self.unreadable: tuple[Unreadable, ...] = ()
         self._root = root
         self._embedder = embedder
         self._retrieval = retrieval
         self._bus = bus
+        self._clock = clock
+        now = clock.now()
+        self._ready = Health("IndexReady", "Unknown", "Indexing", "its documents are being indexed", now)
+        self._degraded = Health("Degraded", "Unknown", "Indexing", "its documents are being read", now)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"knowledge-{name}")
         self._index: Index | None = None
         self._refreshing = asyncio.Lock()
@@ -56,17 +62,28 @@ class KnowledgeBase:
         """Return the number of passages."""
         return len(self._opened)
 
+    def health(self) -> tuple[Health, ...]:
+        """Return whether searches can be answered, and whether documents are missing from the answers."""
+        return self._ready, self._degraded
+
     @asynccontextmanager
     async def running(self, folder: Path, recipe: Recipe) -> AsyncGenerator["KnowledgeBase", None]:
         """Open the index in `folder`, bring it up to date, and release everything at the end."""
         try:
-            self._index = await self._run(Index, folder, recipe)
+            await self._run(self._open, folder, recipe)
             await self.refresh()
             yield self
         finally:
-            if self._index is not None:
-                await self._run(self._index.close)
+            closing = asyncio.get_running_loop().run_in_executor(self._pool, self._close)
             self._pool.shutdown(wait=False)
+            await asyncio.shield(closing)  # after what still runs in the thread, whoever is cancelled meanwhile
+
+    def _open(self, folder: Path, recipe: Recipe) -> None:
+        self._index = Index(folder, recipe)
+
+    def _close(self) -> None:
+        if self._index is not None:
+            self._index.close()
 
     async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
         """Return the best passages, best first, numbered from 1.
@@ -114,10 +131,19 @@ class KnowledgeBase:
             if survey.changed or survey.removed:
                 embedded = await self._update(survey)
             await self._run(self._opened.save)
+            passages = f"{len(self)} passages can be searched"
+            self._ready = self._ready.turn("True", "Indexed", passages, self._clock.now())
             return embedded
 
     def _report(self, survey: Survey) -> None:
         self.unreadable = tuple(survey.unreadable)
+        now = self._clock.now()
+        if not survey.unreadable:
+            self._degraded = self._degraded.turn("False", "DocumentsRead", "all documents are read", now)
+        else:
+            first, more = survey.unreadable[0], len(survey.unreadable) - 1
+            left_out = f"{first.path} {first.reason}" + (f"; and {more} more" if more else "")
+            self._degraded = self._degraded.turn("True", "DocumentsSkipped", f"left out: {left_out}", now)
         for item in survey.unreadable:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
@@ -168,9 +194,13 @@ class KnowledgeBase:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
         except sqlite3.OperationalError as error:
-            raise Temporary(f"KnowledgeBase/{self.name}: the index cannot be used now: {error}") from error
+            message = f"the index cannot be used now: {error}"
+            self._ready = self._ready.turn("False", "IndexUnusable", message, self._clock.now())
+            raise Temporary(f"KnowledgeBase/{self.name}: {message}") from error
         except sqlite3.DatabaseError as error:
-            raise Damaged(f"KnowledgeBase/{self.name}: the index is broken ({error}): restart to index anew") from error
+            message = f"the index is broken ({error}): restart to index anew"
+            self._ready = self._ready.turn("False", "IndexDamaged", message, self._clock.now())
+            raise Damaged(f"KnowledgeBase/{self.name}: {message}") from error
 
 
 def _batches(documents: Sequence[Pending]) -> Iterator[list[Pending]]:

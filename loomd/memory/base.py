@@ -33,7 +33,7 @@ class RecallSpec(Spec):
     """How many texts are offered at most."""
     threshold: Share = 0.3
     """Least likeness of a text to be offered: cosine with an embedder, share of the query's words without one."""
-    embedder: Annotated[str, RefTo("Embedder")] | None = None
+    embedder: Annotated[str, RefTo("Embedder")] | None = Field(default=None, examples=["words"])
     """Embedder that finds texts by meaning; without one they are found by words."""
     keep: int = Field(default=10_000, ge=1)
     """How many texts are kept for each agent; the oldest leaves first."""

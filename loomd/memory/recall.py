@@ -7,8 +7,9 @@ by the live memory.
 import asyncio
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,15 @@ CREATE TRIGGER IF NOT EXISTS word_add AFTER INSERT ON memory BEGIN
     INSERT INTO word (rowid, text) VALUES (new.id, new.text); END;
 CREATE TRIGGER IF NOT EXISTS word_drop AFTER DELETE ON memory BEGIN
     INSERT INTO word (word, rowid, text) VALUES ('delete', old.id, old.text); END;
+CREATE TABLE IF NOT EXISTS embedding (
+    memory INTEGER NOT NULL, made_by TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (memory, made_by)) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS embedding_drop AFTER DELETE ON memory BEGIN
+    DELETE FROM embedding WHERE memory = old.id; END;
+INSERT OR IGNORE INTO embedding SELECT id, made_by, vector FROM memory WHERE vector IS NOT NULL;
+UPDATE memory SET vector = NULL, made_by = '' WHERE vector IS NOT NULL;
 """
+_in_use: Counter[tuple[Path, str]] = Counter()
+"""The files that are open in this process, with the embedder: its vectors stay, also beside those of another one."""
 _WORD = re.compile(r"\w{3,}")
 _MOST_WORDS = 64
 _BATCH = 256
@@ -73,27 +82,26 @@ class Recall:
         """Return the texts of a scope that fit a query, best first."""
         if self._embedder is None:
             return await self._run(lambda: self._by_words(scope, query))
-        vector = (await self._embedder.embed([query]))[0]
-        return await self._run(lambda: self._by_likeness(scope, vector))
+        await self.refresh()
+        vector, mark = (await self._embedder.embed([query]))[0], self._embedder.fingerprint
+        return await self._run(lambda: self._by_likeness(scope, vector, mark))
 
     async def add(self, scope: str, key: str, text: str) -> None:
         """Keep a text once per scope and key; the oldest of the scope leaves when there are too many."""
         text = text.encode("utf-8", "replace")[: self._limits.max_text].decode("utf-8", "ignore")
-        vector, made_by = None, ""
-        if self._embedder is not None:
-            vector, made_by = (await self._embedder.embed([text]))[0].tobytes(), self._embedder.fingerprint
-        await self._run(lambda: self._insert(scope, key, text, made_by, vector))
+        await self._run(lambda: self._insert(scope, key, text))
+        await self.refresh()
 
     async def refresh(self) -> None:
-        """Embed again what another embedder, or none, had embedded."""
+        """Embed what only another embedder, or none, had embedded."""
         embedder = self._embedder
         if embedder is None:
             return
         mark = embedder.fingerprint
         while rows := await self._run(lambda: self._made_by_others(mark)):
             vectors = await embedder.embed([text for _, text in rows])
-            changes = [(vector.tobytes(), mark, row) for (row, _), vector in zip(rows, vectors, strict=True)]
-            await self._run(partial(self._replace_vectors, changes))
+            made = [(row, mark, vector.tobytes()) for (row, _), vector in zip(rows, vectors, strict=True)]
+            await self._run(partial(self._put_vectors, made))
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
@@ -104,18 +112,21 @@ class Recall:
             raise Damaged(f"the memory's file is damaged ({error}): move it away to start anew") from error
 
     def _made_by_others(self, mark: str) -> list[tuple[int, str]]:
-        select = "SELECT id, text FROM memory WHERE made_by <> ? LIMIT ?"
+        select = (
+            "SELECT id, text FROM memory WHERE NOT EXISTS "
+            "(SELECT 1 FROM embedding AS e WHERE e.memory = memory.id AND e.made_by = ?) ORDER BY id LIMIT ?"
+        )
         return self._db.execute(select, (mark, _BATCH)).fetchall()
 
-    def _replace_vectors(self, changes: list[tuple[bytes, str, int]]) -> None:
+    def _put_vectors(self, made: list[tuple[int, str, bytes]]) -> None:
+        there = "SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM memory WHERE id = ?1)"  # it may have left meanwhile
         with self._db:
-            self._db.executemany("UPDATE memory SET vector = ?, made_by = ? WHERE id = ?", changes)
+            self._db.executemany(f"INSERT OR REPLACE INTO embedding {there}", made)
 
-    def _insert(self, scope: str, key: str, text: str, made_by: str, vector: bytes | None) -> None:
+    def _insert(self, scope: str, key: str, text: str) -> None:
         with self._db:
             added = self._db.execute(
-                "INSERT OR IGNORE INTO memory (scope, key, text, made_by, vector) VALUES (?, ?, ?, ?, ?)",
-                (scope, key, text, made_by, vector),
+                "INSERT OR IGNORE INTO memory (scope, key, text) VALUES (?, ?, ?)", (scope, key, text)
             )
             if added.rowcount:
                 self._db.execute(
@@ -141,12 +152,13 @@ class Recall:
         statement = "SELECT 1 FROM word WHERE word MATCH ? AND rowid = ?"
         return sum(self._db.execute(statement, (f'"{word}"', row)).fetchone() is not None for word in words)
 
-    def _by_likeness(self, scope: str, vector: Any) -> list[str]:
+    def _by_likeness(self, scope: str, vector: Any, mark: str) -> list[str]:
         import numpy as np  # noqa: PLC0415  # only a memory with an embedder needs it
 
-        size = vector.nbytes
         rows = self._db.execute(
-            "SELECT text, vector FROM memory WHERE scope = ? AND length(vector) = ? ORDER BY id", (scope, size)
+            "SELECT text, embedding.vector FROM memory JOIN embedding ON embedding.memory = id "
+            "WHERE scope = ? AND embedding.made_by = ? ORDER BY id",
+            (scope, mark),
         ).fetchall()
         if not rows:
             return []
@@ -166,20 +178,27 @@ async def open_recall(
         Damaged: the file is no database of ours; the text names it.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="memory")
-    loop = asyncio.get_running_loop()
+    use = (path, embedder.fingerprint if embedder else "")
+    _in_use[use] += 1
+    connecting = pool.submit(_connect, path)
     try:
         try:
-            db = await loop.run_in_executor(pool, _connect, path)
+            db = await asyncio.shield(asyncio.wrap_future(connecting))
         except sqlite3.DatabaseError as error:
             raise Damaged(f"{owner}: {path} cannot be used ({error}): move it away to start anew") from error
-        try:
-            recall = Recall(db, pool, limits, embedder)
-            await recall.refresh()
-            yield recall
-        finally:
-            await loop.run_in_executor(pool, db.close)
+        recall = Recall(db, pool, limits, embedder)
+        await recall.refresh()
+        yield recall
     finally:
+        _in_use[use] -= 1
+        closing = asyncio.get_running_loop().run_in_executor(pool, _close, connecting)
         pool.shutdown(wait=False)
+        await asyncio.shield(closing)  # after what still runs in the thread, whoever is cancelled meanwhile
+
+
+def _close(connecting: "Future[sqlite3.Connection]") -> None:
+    if connecting.exception() is None:
+        connecting.result().close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -189,6 +208,10 @@ def _connect(path: Path) -> sqlite3.Connection:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = NORMAL")
             cursor.executescript(_SCHEMA)
+            marks = [mark for (used, mark), holders in list(_in_use.items()) if used == path and holders]
+            others = ",".join("?" * len(marks))
+            cursor.execute(f"DELETE FROM embedding WHERE made_by NOT IN ({others})", marks)  # noqa: S608  # question marks
+            db.commit()
     except BaseException:
         db.close()
         raise

@@ -5,12 +5,30 @@ here decides when a model is called, retries, or keeps a conversation: that is t
 """
 
 from abc import abstractmethod
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
+from pydantic import Field
+
+from loomd.errors import Unauthorized
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Usd
-from loomd.messages import Request, Usage
+from loomd.messages import Chunk, Request, Usage
 from loomd.topology import Parts
+
+
+class Model(Protocol):
+    """A live model: its name as replies tell it, and its answers."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the provider and of the model, `provider/model`."""
+        ...
+
+    def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        """Answer a request: deltas as they come, then exactly one `Reply`."""
+        ...
 
 
 class ProviderSpec(Spec):
@@ -25,12 +43,22 @@ class ProviderSpec(Spec):
         """
 
 
+def refuse_withdrawn(parts: Parts) -> None:
+    """Refuse a call of a provider that was deleted, also of tasks that began before.
+
+    Raises:
+        Unauthorized: it was.
+    """
+    if parts.latest() is None:
+        raise Unauthorized(f"{parts.declared.ref} was withdrawn: it is not called any more; submit the task again")
+
+
 class Pricing(Spec):
     """What a model's tokens cost, in USD per million."""
 
     input: Usd = 0.0
     """USD for a million input tokens."""
-    cached_input: Usd | None = None
+    cached_input: Usd | None = Field(default=None, examples=[0.3])
     """USD for a million input tokens that the service had in its cache; the same as `input` when not set."""
     output: Usd = 0.0
     """USD for a million output tokens, reasoning included."""

@@ -7,11 +7,22 @@ Called by `remote` and by the translations; never decides whether to try again.
 import math
 from collections.abc import Mapping
 
-from loomd.errors import BadReply, LoomdError, NotFound, Overloaded, Permanent, QuotaExceeded, Unauthorized
+from loomd.errors import (
+    BadReply,
+    LoomdError,
+    NotFound,
+    Overloaded,
+    Permanent,
+    QuotaExceeded,
+    RateLimited,
+    Unauthorized,
+)
+from loomd.manifest.wording import without_secrets
 
 _LONGEST_WAIT = 7 * 86400.0
 _QUOTA = ("insufficient_quota", "billing", "credit balance", "quota exceeded", "exceeded your current quota")
-_OVERLOADED = ("overloaded", "rate_limit", "rate limit", "unavailable", "server_error", "api_error", "timeout")
+_LIMITED = ("rate_limit", "rate limit")
+_OVERLOADED = ("overloaded", "unavailable", "server_error", "api_error", "timeout")
 _DENIED = ("authentication", "permission", "invalid_api_key")
 
 
@@ -20,7 +31,7 @@ def from_status(owner: str, status: int, headers: Mapping[str, str], body: objec
 
     Args:
         owner: `Provider/name`, for the message.
-        status: HTTP status, 400 or above.
+        status: HTTP status, any but 200.
         headers: of the response; `Retry-After` is honoured.
         body: decoded body, or its text, for the reason.
         now: wall-clock seconds, for a `Retry-After` that is a date.
@@ -31,9 +42,14 @@ def from_status(owner: str, status: int, headers: Mapping[str, str], body: objec
         return QuotaExceeded(f"{said}: add credit to the account or use another key")
     if status in (401, 403):
         return Unauthorized(f"{said}: check spec.apiKey and what the key may do")
+    if 300 <= status < 400:
+        place = headers.get("location", "another place")
+        return Permanent(f"{said}: it moved to {place}, and no key is sent there unasked: set spec.baseUrl")
     if status == 404:
         return NotFound(f"{said}: check spec.model and spec.baseUrl")
-    if status in (408, 409, 425, 429) or status >= 500:
+    if status == 429:
+        return RateLimited(said, retry_after(headers, now))
+    if status in (408, 409, 425) or status >= 500:
         return Overloaded(said, retry_after(headers, now))
     return Permanent(said)
 
@@ -48,6 +64,8 @@ def from_error_object(owner: str, error: object, now: float) -> LoomdError:
         return QuotaExceeded(f"{said}: add credit to the account or use another key")
     if _mentions(error, _DENIED):
         return Unauthorized(f"{said}: check spec.apiKey and what the key may do")
+    if _mentions(error, _LIMITED):
+        return RateLimited(said)
     if _mentions(error, _OVERLOADED):
         return Overloaded(said)
     return BadReply(said)
@@ -76,7 +94,7 @@ def reason_of(body: object) -> str:
         if not isinstance(body, dict):
             break
         body = next((body[key] for key in ("error", "message", "detail", "code", "type") if body.get(key)), "")
-    text = " ".join(str(body or "").split())
+    text = without_secrets(" ".join(str(body or "").split()))
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 

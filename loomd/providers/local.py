@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +22,8 @@ from loomd.models.answer import StepReader
 from loomd.models.llama import Llama, Settings, shared
 from loomd.models.prompt import Limits, Prompt, build
 from loomd.models.registry import locate
-from loomd.providers.base import ProviderSpec, sane_usage
+from loomd.providers.base import ProviderSpec, refuse_withdrawn, sane_usage
+from loomd.providers.reach import Reach
 from loomd.topology import Parts
 
 if TYPE_CHECKING:
@@ -82,7 +84,8 @@ class Local(ProviderSpec):
         # A connection for every call: the runtime closes idle ones, and a request must never meet one that is closing.
         fresh = aiohttp.TCPConnector(force_close=True)
         async with shared(settings) as llama, aiohttp.ClientSession(connector=fresh, timeout=wait) as session:
-            yield LocalModel(settings.name, llama, session, limits, self.deadline)
+            reach = Reach(parts.services.clock, partial(refuse_withdrawn, parts))
+            yield LocalModel(settings.name, llama, session, limits, self.deadline, reach)
 
 
 def _weights(model: str, parts: Parts) -> Path:
@@ -113,9 +116,17 @@ class LocalModel:
     """The embedded model, as the rest of loomd talks to it."""
 
     def __init__(
-        self, name: str, llama: Llama, session: "aiohttp.ClientSession", limits: Limits, deadline: float
+        self,
+        name: str,
+        llama: Llama,
+        session: "aiohttp.ClientSession",
+        limits: Limits,
+        deadline: float,
+        reach: Reach,
     ) -> None:
         self.name = name
+        self.health = reach.health
+        self._reach = reach
         self._llama = llama
         self._session = session
         self._limits = limits
@@ -131,17 +142,18 @@ class LocalModel:
         """
         prompt = build(request, self._limits)
         call = _Call(StepReader(prompt.stepwise))
-        try:
-            async for piece in self._pieces(request, prompt, call):
-                yield piece
-        except _FormatFault:
-            call = _Call(StepReader(prompt.stepwise))
+        with self._reach.call():
             try:
                 async for piece in self._pieces(request, prompt, call):
                     yield piece
-            except _FormatFault as error:
-                raise BadReply(f"{self.name}: {error}") from error
-        reply = self._reply(request, prompt, call)
+            except _FormatFault:
+                call = _Call(StepReader(prompt.stepwise))
+                try:
+                    async for piece in self._pieces(request, prompt, call):
+                        yield piece
+                except _FormatFault as error:
+                    raise BadReply(f"{self.name}: {error}") from error
+            reply = self._reply(request, prompt, call)
         if rest := reply.text[len(call.reader.text) :]:
             yield TextDelta(rest)
         yield reply

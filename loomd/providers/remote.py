@@ -1,59 +1,100 @@
-"""What the remote providers share: their fields, their key, and one guarded exchange with the service.
+"""What the remote providers share: their fields, their key, and the words for all that a service does wrong.
 
-The official SDKs let through dripping servers, HTML pages, huge bodies and answers that just stop. Here a deadline
-spans the whole call, the body is capped, and the events are handed on as bytes, so that the translation checks each.
-No SDK is imported here and nothing is retried.
+Nothing is sent here (`exchange`, `transport`).
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from dataclasses import dataclass
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field, field_validator
 
 from loomd.clock import Clock
-from loomd.errors import BadReply, LoomdError, Unreachable
-from loomd.manifest.kind import Spec
+from loomd.errors import BadReply, LoomdError, Unauthorized, Unreachable
+from loomd.manifest.keyring import Keyring, entitled
+from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Duration
+from loomd.manifest.rule import spelled
 from loomd.manifest.secret import Secret, SecretSource, literal_secrets, secrets_in_url
 from loomd.messages import UNREADABLE, JsonObject, Message, Reply, Request, ToolCall, Usage, render_passages
-from loomd.providers.base import Pricing, sane_usage
+from loomd.providers.base import Pricing, refuse_withdrawn, sane_usage
+from loomd.providers.breaker import Breaker, BreakerFields
 from loomd.providers.fault import from_error_object, from_status
+from loomd.providers.rate import Rate, RateFields
+from loomd.providers.reach import Reach
+from loomd.providers.retry import Retry
 from loomd.topology import Parts
+
+E = TypeVar("E", bound=LoomdError)
+D = TypeVar("D")
+
+_ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
+
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
 
 
 class RemoteFields(Spec):
     """What is set for every remote service."""
 
-    model: str = Field(min_length=1)
+    model: str = Field(min_length=1, examples=["qwen2.5-7b-instruct"])
     """Name of the model, as the service spells it."""
-    base_url: str | None = None
+    client: Literal["http", "sdk"] = "http"
+    """What carries the requests: `http`, our own client, or `sdk`, the service's official package.
+
+    Both say and understand the same. Take the package for an endpoint that only it reaches; it costs about ten times
+    the processor time.
+    """
+    stream: bool = True
+    """Whether answers are asked for in pieces; false for a service that cannot stream, or not with tools."""
+    base_url: str | None = Field(
+        default=None, json_schema_extra=spelled(_ADDRESS), examples=["http://127.0.0.1:8080/v1"]
+    )
     """Address of a compatible service, with its path, for example `http://127.0.0.1:8080/v1`."""
-    api_key: Secret | None = None
+    api_key: Annotated[Secret | None, Reload("immediate")] = None
     """Where the key is kept; by default the service's usual environment variable. Loopback addresses need none."""
-    headers: dict[str, str | Secret] = Field(default_factory=dict)
+    headers: Annotated[dict[str, str | Secret], Reload("immediate")] = Field({}, examples=[{"x-team": "docs"}])
     """Further headers of every call; what may be a secret is named with valueFrom."""
     deadline: Duration = Field(default=120.0, gt=0)
-    """Longest time for one whole call, from the connection to the last piece of the answer."""
-    max_reply: Bytes = Field(default=16 << 20, ge=1024)
+    """Longest time for one answer, from the first attempt to its last piece, waits and further attempts included."""
+    retry: Retry = Field(default_factory=Retry)
+    """When a failed call is made again."""
+    breaker: BreakerFields = Field(default_factory=BreakerFields)
+    """When a service that fails again and again is left alone."""
+    rate: RateFields = Field(default_factory=RateFields)
+    """How much may go to the service."""
+    max_reply: Bytes = Field(default=16 << 20, ge=1)
     """Largest answer on the wire; a longer one is refused."""
-    temperature: float | None = Field(default=None, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2, examples=[0.2])
     """Sampling temperature where the agent sets none; the service's own default when not set."""
-    parameters: JsonObject = Field(default_factory=dict)
+    parameters: JsonObject = Field(default_factory=dict, examples=[{"top_p": 0.9}])
     """Further fields of the request body, sent as written."""
     pricing: Pricing = Field(default_factory=Pricing)
     """What tokens cost, to account for money; nothing by default."""
 
+    @property
+    def address(self) -> str:
+        """Return where the service is: as declared, or where it usually is."""
+        return self.base_url or self.usual_address
+
+    @property
+    @abstractmethod
+    def usual_address(self) -> str:
+        """Return the service's own address."""
+
+    @property
+    @abstractmethod
+    def key_variable(self) -> str:
+        """Return the environment variable that usually holds the key; empty for a service that needs none."""
+
     @field_validator("base_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-            raise ValueError("expected an address such as https://host/v1")
+        if value is not None and not (re.search(_ADDRESS[0], value) and urlsplit(value).hostname):
+            raise ValueError(_ADDRESS[1])
         return value
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
@@ -61,40 +102,15 @@ class RemoteFields(Spec):
         del root
         yield from literal_secrets(self.headers, "/headers")
         yield from secrets_in_url(self.base_url or "", "/baseUrl", "spec.apiKey or spec.headers")
-
-
-class Answer(Protocol):
-    """A streaming response of either SDK."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return the response headers; names in any case."""
-        ...
-
-    def iter_bytes(self) -> AsyncIterator[bytes]:
-        """Iterate over the decoded body."""
-        ...
-
-
-@dataclass(frozen=True)
-class Sdk:
-    """The two exceptions of an SDK that matter."""
-
-    status_error: type[Exception]
-    connection_error: type[Exception]
+        if not _is_reachable(self.base_url or ""):
+            yield "/baseUrl", "expected the name of a host, and a port up to 65535 if there is one", "invalid-value"
 
 
 class Wire:
     """The guarded way to one remote service."""
 
-    def __init__(self, fields: RemoteFields, parts: Parts, url: str, key_variable: str) -> None:
-        """Read the key and the headers.
-
-        Args:
-            fields: the spec.
-            parts: what the spec opens with.
-            url: the service's own address, used where the spec names none.
-            key_variable: the service's usual environment variable.
+    def __init__(self, fields: RemoteFields, parts: Parts) -> None:
+        """Read the key and the headers of a spec, with what it opens with.
 
         Raises:
             Unauthorized: a secret is missing; the text says what to do.
@@ -102,38 +118,50 @@ class Wire:
         self.owner = str(parts.declared.ref)
         self.name = f"{parts.name}/{fields.model}"
         self.fields = fields
-        self.url = fields.base_url or url
+        self.url = fields.address
+        self.reach = Reach(parts.services.clock)
+        self.breaker = Breaker(self.owner, fields.breaker, parts.services.clock)
+        self.rate = Rate(self.owner, fields.rate, parts.services.clock)
         self._clock: Clock = parts.services.clock
-        self.key = _read_key(fields, self.owner, self.url, key_variable)
-        self.headers = {
-            name: value if isinstance(value, str) else value.read(self.owner, f"spec.headers.{name}")
-            for name, value in fields.headers.items()
-        }
-        secrets = [self.headers[name] for name, value in fields.headers.items() if isinstance(value, Secret)]
-        self._secrets = [text for text in (self.key, *secrets) if len(text) > 3]
+        self._parts = parts
+        self._near = is_loopback(self.url)
+        self._keyring = Keyring(self.owner)
+        self._read(fields)
 
-    async def exchange(self, call: AbstractAsyncContextManager[Any], sdk: Sdk) -> AsyncGenerator[bytes, None]:
-        """Make a call and yield the data of each server-sent event.
+    def credentials(self) -> tuple[str, dict[str, str]]:
+        """Return the key and the headers that a call is sent with now, also when it belongs to an older revision.
 
         Raises:
-            Unreachable: no connection, it broke, or the deadline passed.
-            LoomdError: the service refused; see `fault`.
-            BadReply: the body is no event stream, or larger than allowed.
+            Unauthorized: a secret is missing, was withdrawn, or is meant for another service now.
         """
-        end = asyncio.get_running_loop().time() + self.fields.deadline
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout_at(end):
-                    answer: Answer = await stack.enter_async_context(call)
-            except TimeoutError:
-                raise self._too_late() from None
-            except (sdk.status_error, sdk.connection_error) as error:
-                raise self._translate(error) from None
-            body = await stack.enter_async_context(aclosing(self._body(answer, end)))
-            if "event-stream" not in answer.headers.get("content-type", ""):
-                raise await self._no_stream(answer, body)
-            async for data in _events(body):
-                yield data
+        return self._read(self._declared())
+
+    def _declared(self) -> RemoteFields:
+        """Return the fields that say which secrets may be sent to this service.
+
+        Raises:
+            Unauthorized: there are none any more.
+        """
+        refuse_withdrawn(self._parts)
+        item = self._parts.latest() or self._parts.declared
+        fields = entitled(self.fields, item.spec, lambda spec: spec.address)
+        if fields is None:
+            raise Unauthorized(
+                f"{self.owner} is another service with other secrets now; those of {_place(self.url)} are not used any "
+                "more: submit the task again"
+            )
+        return fields
+
+    def _read(self, fields: RemoteFields) -> tuple[str, dict[str, str]]:
+        secret = fields.api_key
+        if secret is None and fields.key_variable and not (fields.base_url is not None and self._near):
+            secret = Secret(value_from=SecretSource(env=fields.key_variable))
+        key = "" if secret is None else self._keyring.read("spec.apiKey", secret)
+        headers = self._keyring.texts("spec.headers", fields.headers)
+        for place, text in (("spec.apiKey", key), *((f"spec.headers.{name}", headers[name]) for name in headers)):
+            if _UNSENDABLE.search(text):
+                raise Unauthorized(f"{self.owner} {place}: it holds a character that no HTTP header may have")
+        return key, headers
 
     def error(self, found: object) -> LoomdError:
         """Return the error for an error object inside a stream."""
@@ -143,14 +171,14 @@ class Wire:
         """Return the error for an answer that cannot be used."""
         return BadReply(f"{self.owner}: {message}")
 
-    def decode(self, data: bytes, shape: type[Any]) -> Any:
+    def decode(self, decoder: msgspec.json.Decoder[D], data: bytes) -> D:
         """Return an event as a struct.
 
         Raises:
             BadReply: it is not JSON, or of another shape.
         """
         try:
-            return msgspec.json.decode(data, type=shape)
+            return decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self.bad(f"an event of the stream cannot be read: {error}") from None
 
@@ -160,52 +188,33 @@ class Wire:
         usage: Usage = sane_usage(counts, request, produced)
         return msgspec.structs.replace(reply, model=self.name, usage=usage, cost=self.fields.pricing.cost(usage))
 
-    async def _body(self, answer: Answer, end: float) -> AsyncGenerator[bytes, None]:
-        """Yield the body; anything that the transport raises is a broken connection."""
-        size = 0
-        chunks = answer.iter_bytes()
-        while True:
-            try:
-                async with asyncio.timeout_at(end):
-                    chunk = await anext(chunks, None)
-            except TimeoutError:
-                raise self._too_late() from None
-            except Exception as error:
-                raise Unreachable(f"{self.owner}: the connection broke: {type(error).__name__}") from None
-            if chunk is None:
-                return
-            size += len(chunk)
-            if size > self.fields.max_reply:
-                raise self.bad(f"the answer is larger than spec.maxReply ({self.fields.max_reply} bytes)")
-            yield chunk
-
-    async def _no_stream(self, answer: Answer, body: AsyncGenerator[bytes, None]) -> LoomdError:
-        text = b"".join([chunk async for chunk in body])
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> LoomdError:
+        """Return the error for a status that is none of success."""
         try:
-            found = msgspec.json.decode(text)
+            found = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            found = None
-        if isinstance(found, dict) and found.get("error"):
-            return self.error(found["error"])
-        kind = answer.headers.get("content-type", "") or "nothing"
+            found = body.decode("utf-8", "replace")
+        return self._masked(from_status(self.owner, status, headers, found, self._clock.now()))
+
+    def no_answer(self, headers: Mapping[str, str]) -> BadReply:
+        """Return the error for a body of success that is neither an event stream nor a JSON object."""
+        kind = headers.get("content-type", "") or "nothing"
         return self.bad(f"expected an event stream, got {kind}: check that spec.baseUrl is the address of the API")
 
-    def _translate(self, error: Exception) -> LoomdError:
-        status = getattr(error, "status_code", None)
-        if not isinstance(status, int):
-            cause = type(error.__cause__ or error).__name__
-            return Unreachable(f"{self.owner}: cannot reach {_place(self.url)} ({cause}): is it running?")
-        headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", {})
-        return self._masked(from_status(self.owner, status, headers, getattr(error, "body", None), self._clock.now()))
+    def no_way(self, cause: str) -> Unreachable:
+        """Return the error for a connection that was not made, or broke before the answer began."""
+        return self._masked(Unreachable(f"{self.owner}: cannot reach {_place(self.url)} ({cause})"))
 
-    def _too_late(self) -> Unreachable:
+    def broken(self, cause: str) -> Unreachable:
+        """Return the error for a connection that broke in the middle of an answer."""
+        return self._masked(Unreachable(f"{self.owner}: the connection broke: {cause}"))
+
+    def too_late(self) -> Unreachable:
+        """Return the error for a call that took longer than it may."""
         return Unreachable(f"{self.owner}: no whole answer within spec.deadline ({self.fields.deadline:g} s)")
 
-    def _masked(self, error: LoomdError) -> LoomdError:
-        text = str(error)
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        error.args = (text,)
+    def _masked(self, error: E) -> E:
+        error.args = (self._keyring.mask(str(error)),)
         return error
 
 
@@ -225,34 +234,31 @@ def tool_call(ident: str, name: str, arguments: str) -> ToolCall:
     return ToolCall(ident, name, decoded if isinstance(decoded, dict) else {UNREADABLE: arguments})
 
 
-async def _events(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the data of each server-sent event; one that is cut off at the end is dropped."""
-    rest = b""
-    data: list[bytes] = []
-    async for chunk in body:
-        lines = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
-        rest = lines.pop()
-        for raw in lines:
-            line = raw.rstrip(b"\r")
-            if line.startswith(b"data:"):
-                data.append(line[5:].strip())
-            elif not line and data:
-                yield b"\n".join(data)
-                data = []
-
-
-def _read_key(fields: RemoteFields, owner: str, url: str, variable: str) -> str:
-    if fields.api_key is not None:
-        return fields.api_key.read(owner, "spec.apiKey")
-    if fields.base_url is not None and is_loopback(url):
-        return ""
-    return Secret(value_from=SecretSource(env=variable)).read(owner, "spec.apiKey")
+def distinct(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    """Return calls with an id of their own each: a service that repeats one could not tell their results apart."""
+    found: dict[str, ToolCall] = {}
+    for call in calls:
+        ident, again = call.id, 2
+        while ident in found:
+            ident, again = f"{call.id}-{again}", again + 1
+        found[ident] = call if ident == call.id else msgspec.structs.replace(call, id=ident)
+    return tuple(found.values())
 
 
 def is_loopback(url: str) -> bool:
     """Return whether an address is on this machine."""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _is_reachable(url: str) -> bool:
+    """Return whether an address has a port that there may be, and a host that may have a name."""
+    parts = urlsplit(url)
+    try:
+        port, _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError:
+        return False
+    return port != 0
 
 
 def _place(url: str) -> str:

@@ -7,52 +7,62 @@ the one for the n-th assistant turn is taken. It never opens a connection.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Self
 
 import msgspec
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Permanent, Temporary
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration
+from loomd.manifest.rule import never
 from loomd.messages import Chunk, JsonObject, Reply, Request, TextDelta, ToolCall, Usage
-from loomd.providers.base import ProviderSpec, estimate_tokens, request_characters
+from loomd.providers.base import ProviderSpec, estimate_tokens, refuse_withdrawn, request_characters
 from loomd.topology import Parts
 
 
 class ScriptedCall(Spec):
     """A tool call that a scripted reply makes."""
 
-    name: str
+    name: str = Field(examples=["search"])
     """Name of the tool."""
-    arguments: JsonObject = Field(default_factory=dict)
+    arguments: JsonObject = Field(default_factory=dict, examples=[{"query": "opening hours"}])
     """Arguments of the call."""
 
 
 class ScriptedUsage(Spec):
     """What a scripted reply pretends to have used."""
 
-    input: int | None = Field(default=None, ge=0)
+    input: int | None = Field(default=None, ge=0, examples=[120])
     """Input tokens; estimated from the request when not set."""
-    output: int | None = Field(default=None, ge=0)
+    output: int | None = Field(default=None, ge=0, examples=[40])
     """Output tokens; estimated from the reply when not set."""
 
 
 class ScriptedReply(Spec):
     """One answer and the requests that it answers."""
 
-    when: str = ""
+    model_config = ConfigDict(
+        json_schema_extra=never(
+            "expected one of text and json, got both",
+            text={"type": "string", "minLength": 1},
+            json={"not": {"type": "null"}},
+        )
+    )
+
+    when: str = Field(default="", examples=["opening*hours"])
     """Text that a user turn must hold, in any case of letters; `*` stands for any text. Empty fits always."""
-    system: str = ""
+    system: str = Field(default="", examples=["librarian"])
     """Text that the system turn must hold, in any case of letters; `*` stands for any text. Empty fits always."""
     times: int | None = Field(default=1, ge=1)
     """How many assistant turns of one conversation it answers before the next fitting reply; null is without end."""
-    text: str = ""
+    text: str = Field(default="", examples=["It opens at nine."])
     """The answer."""
-    data: Any = Field(default=None, alias="json")
+    data: Any = Field(default=None, alias="json", examples=[{"answer": "nine"}])
     """The answer as a JSON value; such a reply is passed over when the request asks for free text."""
     tool_calls: list[ScriptedCall] = Field(default_factory=list)
     """Tool calls to make; such a reply is passed over when the request offers no tools."""
@@ -68,7 +78,7 @@ class ScriptedReply(Spec):
     @model_validator(mode="after")
     def _one_answer(self) -> Self:
         if self.data is not None and self.text:
-            raise ValueError("set one of text, json")
+            raise ValueError("expected one of text and json, got both")
         return self
 
 
@@ -78,29 +88,32 @@ class Scripted(ProviderSpec):
     type: Literal["scripted"] = "scripted"
     model: str = "scripted"
     """Name to report as the model."""
-    replies: list[ScriptedReply]
+    replies: list[ScriptedReply] = Field(examples=[[{"text": "It opens at nine."}]])
     """The answers, in the order in which they are tried."""
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator["ScriptedModel", None]:
         """Yield the live model."""
-        yield ScriptedModel(f"{parts.name}/{self.model}", self.replies)
+        yield ScriptedModel(f"{parts.name}/{self.model}", self.replies, partial(refuse_withdrawn, parts))
 
 
 class ScriptedModel:
     """A model that says what it was told to say."""
 
-    def __init__(self, name: str, replies: list[ScriptedReply]) -> None:
+    def __init__(self, name: str, replies: list[ScriptedReply], admit: Callable[[], None] = lambda: None) -> None:
+        """Take name and answers; `admit` raises when it may not be called any more."""
         self.name = name
+        self._admit = admit
         self._lines = [_Line.of(reply) for reply in replies]
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answer with the reply for this turn of the conversation.
 
         Raises:
-            Permanent: no reply fits, or the reply says so.
+            Permanent: no reply fits, the reply says so, or it was withdrawn.
             Temporary: the reply says so.
         """
+        self._admit()
         line, turn = self._choose(request)
         if line.delay:
             await asyncio.sleep(line.delay)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Permanent
 from loomd.manifest.inside import inside
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Bytes
+from loomd.manifest.rule import exactly_one
 from loomd.skills.activation import Activation
 from loomd.skills.document import read_skill
 from loomd.topology import Parts
@@ -24,7 +25,7 @@ from loomd.topology import Parts
 class Triggers(Spec):
     """When a skill applies."""
 
-    keywords: list[str] = Field(default_factory=list)
+    keywords: list[str] = Field(default_factory=list, examples=[["review", "pull request"]])
     """Words or phrases of which a task holds at least one, as whole words in any case; none means every task."""
     always: bool = False
     """Apply to every task, whatever the keywords."""
@@ -33,9 +34,11 @@ class Triggers(Spec):
 class SkillSpec(Spec):
     """Instructions that an agent takes up when they fit the task."""
 
-    file: str | None = None
+    model_config = ConfigDict(json_schema_extra=exactly_one("file", "instructions"))
+
+    file: str | None = Field(default=None, examples=["skills/review/SKILL.md"])
     """Path of a `SKILL.md` (front matter with name and description, then instructions), below the manifest's root."""
-    instructions: str | None = None
+    instructions: str | None = Field(default=None, examples=["Name the file and line of every remark."])
     """The instructions themselves, instead of a file."""
     triggers: Triggers = Field(default_factory=Triggers)
     """When the skill applies."""
@@ -45,7 +48,7 @@ class SkillSpec(Spec):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if (self.file is None) == (self.instructions is None):
-            raise ValueError("set exactly one of file, instructions")
+            raise ValueError("expected exactly one of file, instructions")
         return self
 
     def check(self, root: Path) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,9 @@ def read_skill(path: Path, limit: int) -> SkillDocument:
         with path.open("rb") as file:
             data = file.read(limit + 1)
         text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise Permanent(f'"{path.name}" cannot be read: {error.strerror}') from error
+    except UnicodeDecodeError as error:
         raise Permanent(f'"{path.name}" cannot be read as UTF-8 text: {error}') from error
     if len(data) > limit:
         raise Permanent(f'"{path.name}" is larger than spec.maxSize ({limit} bytes)')
@@ -45,7 +47,7 @@ def read_skill(path: Path, limit: int) -> SkillDocument:
     end = next((at for at, line in enumerate(lines[1:], 1) if line.rstrip() == _FENCE), None)
     if end is None:
         raise Permanent(f'"{path.name}" has front matter without a closing line of ---')
-    matter = _read_matter("\n".join(lines[1:end]), path.name)
+    matter = _read_matter("\n".join(["", *lines[1:end]]), path.name)  # an empty line for the first, so that lines count
     return SkillDocument(
         _required(matter, "name", path.name),
         _required(matter, "description", path.name),

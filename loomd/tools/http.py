@@ -4,21 +4,27 @@ Every name is resolved once and every address checked, on each redirect too; pro
 credentials stay with the host that they were declared for, and no answer is larger than allowed.
 """
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+import re
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field, field_validator
 
-from loomd.errors import Permanent, ToolFailed
+from loomd.errors import Permanent, ToolFailed, Unauthorized
+from loomd.manifest.inline_schema import BadSchema, schema_faults, validator_of
+from loomd.manifest.keyring import Keyring, entitled
+from loomd.manifest.kind import Reload
 from loomd.manifest.quantity import Bytes
+from loomd.manifest.rule import spelled
 from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.address import PublicResolver
 from loomd.tools.base import LiveTool, ToolSpec
+from loomd.tools.context import ToolContext
 from loomd.tools.placeholder import fill_json, fill_path, fill_query, names_in
 from loomd.topology import Parts
 
@@ -26,6 +32,13 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
     from yarl import URL
 
+_ADDRESS = (r"^[hH][tT][tT][pP][sS]?://[^/?#:\s]", "expected an address such as https://host/path/{name}")
+_FIXED_HOST = (
+    r"^[^/]*//[^/?#{@]*([/?#]|$)",
+    "expected a host without placeholder and password: use headers with valueFrom",
+)
+_KEY = "Idempotency-Key"
+"""Header that tells a service that a call is made again (IETF draft-ietf-httpapi-idempotency-key-header)."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -35,19 +48,21 @@ class HttpTool(ToolSpec):
     type: Literal["http"] = "http"
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """HTTP method."""
-    url: str
+    url: str = Field(json_schema_extra=spelled(_ADDRESS, _FIXED_HOST), examples=["https://api.example.com/books/{id}"])
     """Address; `{name}` in the path is filled with the percent-encoded argument. The host is fixed."""
-    query: dict[str, str | Secret] = Field(default_factory=dict)
+    query: dict[str, str | Secret] = Field(default_factory=dict, examples=[{"q": "{query}"}])
     """Query parameters; `{name}` is filled with the argument, and a parameter without its argument is left out; what
     may be a secret is named with valueFrom."""
-    headers: dict[str, str | Secret] = Field(default_factory=dict)
+    headers: Annotated[dict[str, str | Secret], Reload("immediate")] = Field(
+        default={}, examples=[{"accept": "text/plain"}]
+    )
     """Headers; they are sent to the declared host only, never to where it redirects; what may be a secret is named
     with valueFrom."""
-    body: Any = None
+    body: Any = Field(default=None, examples=[{"query": "{query}"}])
     """JSON body; a string `"{name}"` is replaced by the argument with its type, inside other text by its text."""
     parameters: JsonObject = {"type": "object", "properties": {}}  # noqa: RUF012  # pydantic copies defaults
     """JSON Schema (of type object) of the arguments."""
-    allow_hosts: list[str] = Field(default_factory=list)
+    allow_hosts: list[str] = Field(default_factory=list, examples=[["intranet.example.com"]])
     """Hosts that may be reached although they are private or on this machine, as written in the URL."""
     max_response: Bytes = Field(default=1 << 20, ge=1)
     """Largest answer on the wire, decompressed; a longer one fails the call."""
@@ -57,11 +72,9 @@ class HttpTool(ToolSpec):
     @field_validator("url")
     @classmethod
     def _fixed_host(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected an address such as https://host/path/{name}")
-        if "{" in parts.netloc or "@" in parts.netloc:
-            raise ValueError("the host holds no placeholder and no password: use headers with valueFrom")
+        for pattern, message in (_ADDRESS, _FIXED_HOST):
+            if not re.search(pattern, value) or not urlsplit(value).hostname:
+                raise ValueError(message)
         return value
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
@@ -73,49 +86,75 @@ class HttpTool(ToolSpec):
         yield from secrets_in_url(self.url, "/url", "spec.query or spec.headers")
         properties = self.parameters.get("properties")
         if self.parameters.get("type") != "object" or not isinstance(properties, dict):
-            yield "/parameters", "expected a JSON Schema of type object with properties"
+            yield "/parameters", "expected a JSON Schema of type object with properties", "invalid-value"
             return
+        yield from schema_faults(self.parameters, "/parameters")
         for pointer, template in (("/url", self.url), ("/query", self.query), ("/body", self.body)):
             for name in dict.fromkeys(names_in(template)):
                 if name not in properties:
                     known = ", ".join(properties) or "none"
-                    yield pointer, f"placeholder {{{name}}} is no property of spec.parameters (found: {known})"
+                    text = f"expected a property of spec.parameters, got {{{name}}}: the properties are {known}"
+                    yield pointer, text, "invalid-value"
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:
         """Yield the live tool.
 
         Raises:
-            Unauthorized: a header's secret is missing.
+            Unauthorized: a secret is missing.
             Permanent: `parameters` is no JSON Schema.
         """
         from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415  # costs 0.2 s
 
         owner = str(parts.declared.ref)
-        validator = _validator(owner, self.parameters)
-        secrets = {
-            field: {
-                name: value.read(owner, f"spec.{field}.{name}")
-                for name, value in values.items()
-                if isinstance(value, Secret)
-            }
-            for field, values in (("headers", self.headers), ("query", self.query))
-        }
+        try:
+            validator = validator_of(self.parameters)
+        except BadSchema as error:
+            raise Permanent(f"{owner} spec.parameters: {error}") from error
+        access = _Access(self, parts)
+        access.headers()
+        access.secret_query()
         resolver: Any = PublicResolver(owner, self.allow_hosts)
         connector = TCPConnector(resolver=resolver, use_dns_cache=False)
         description = self.description or f"{self.method} {self.url}"
         async with ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=False) as session:
-            request = _Request(self, session, resolver, validator, secrets)
-            yield LiveTool(ToolSchema(parts.name, description, self.parameters), self, request)
+            request = _Request(self, session, resolver, validator, access)
+            yield LiveTool(ToolSchema(parts.name, description, self.parameters), self, request, parts)
 
 
-def _validator(owner: str, schema: JsonObject) -> Any:
-    import jsonschema_rs  # noqa: PLC0415  # a compiled library that validation need not load
+class _Access:
+    """The headers and secrets of one tool, as they are declared and kept at the time of a call."""
 
-    try:
-        return jsonschema_rs.validator_for(schema)
-    except ValueError as error:
-        raise Permanent(f"{owner} spec.parameters: no valid JSON Schema: {str(error).splitlines()[0]}") from error
+    def __init__(self, spec: HttpTool, parts: Parts) -> None:
+        self._spec = spec
+        self._latest = parts.latest
+        self._owner = str(parts.declared.ref)
+        self._keyring = Keyring(self._owner)
+        self.mask = self._keyring.mask
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers to send.
+
+        Raises:
+            Unauthorized: a secret is missing, or meant for another host now.
+        """
+        return self._keyring.texts("spec.headers", self._declared().headers)
+
+    def secret_query(self) -> list[tuple[str, str]]:
+        """Return the query parameters that are secrets.
+
+        Raises:
+            Unauthorized: a secret is missing, or meant for another host now.
+        """
+        secrets = {name: value for name, value in self._declared().query.items() if isinstance(value, Secret)}
+        return list(self._keyring.texts("spec.query", secrets).items())
+
+    def _declared(self) -> HttpTool:
+        item = self._latest()
+        spec = self._spec if item is None else entitled(self._spec, item.spec, lambda spec: spec.url)
+        if spec is None:
+            raise Unauthorized(f"{self._owner} has other secrets now; the old ones are not used any more")
+        return spec
 
 
 class _Request:
@@ -127,38 +166,42 @@ class _Request:
         session: "ClientSession",
         resolver: PublicResolver,
         validator: Any,
-        secrets: dict[str, dict[str, str]],
+        access: _Access,
     ) -> None:
         self._spec = spec
         self._session = session
         self._resolver = resolver
         self._validator = validator
-        self._headers = _texts(spec.headers) | secrets["headers"]
-        self._query = _texts(spec.query)
-        self._secret_query = list(secrets["query"].items())
-        self._secrets = [text for found in secrets.values() for text in found.values() if len(text) > 3]
+        self._access = access
+        self._query = {name: value for name, value in spec.query.items() if isinstance(value, str)}
 
-    async def __call__(self, arguments: JsonObject) -> str:
+    async def __call__(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         wrong = [
             f"{'.'.join(str(part) for part in error.instance_path) or 'arguments'}: {error.message}"
             for error in self._validator.iter_errors(arguments)
         ]
         if wrong:
             raise ToolFailed(f"the arguments are refused: {'; '.join(wrong[:10])}")
-        return self._mask(await self._send(arguments))
+        key = context.key if context is not None and self._spec.idempotent else ""
+        return self._access.mask(await self._send(arguments, key))
 
-    async def _send(self, arguments: JsonObject) -> str:
-        """Follow redirects by hand, so that every address is checked and no credential travels."""
+    async def _send(self, arguments: JsonObject, key: str) -> str:
+        """Follow redirects by hand, so that every address is checked and no credential travels.
+
+        A call that may be made twice says by its key that it is the same one.
+        """
         from aiohttp import ClientError  # noqa: PLC0415  # see `open`
         from yarl import URL  # noqa: PLC0415  # comes with aiohttp
 
         spec = self._spec
         url = URL(fill_path(spec.url, arguments), encoded=True)
-        pairs = fill_query(self._query, arguments) + self._secret_query
+        pairs = fill_query(self._query, arguments) + self._access.secret_query()
         url = url.extend_query(pairs) if pairs else url
         method: str = spec.method
         body = None if spec.body is None else msgspec.json.encode(fill_json(spec.body, arguments))
-        headers = dict(self._headers)
+        headers = self._access.headers()
+        if key:
+            headers = {_KEY: key, **headers}
         for _ in range(spec.max_redirects + 1):
             self._check(url)
             sent = {**headers, "Content-Type": "application/json"} if body is not None else headers
@@ -194,17 +237,8 @@ class _Request:
         except LookupError:
             text = data.decode("utf-8", "replace")
         if answer.status >= 400:
-            raise ToolFailed(self._mask(f"HTTP {answer.status}: {text[:500]}"))
+            raise ToolFailed(self._access.mask(f"HTTP {answer.status}: {text[:500]}"))
         return text
-
-    def _mask(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
-
-def _texts(values: Mapping[str, str | Secret]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
 def _target(url: "URL", location: str) -> "URL":

@@ -20,34 +20,41 @@ from pydantic import Field
 
 from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.inside import inside
+from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import LiveTool, ToolSpec
-from loomd.tools.signature import Signature, read_signature
+from loomd.tools.context import ToolContext
+from loomd.tools.signature import Signature, read_signature, unnamed
 from loomd.topology import Parts
+
+MAX_FILE = 128 << 10
+"""Largest file in bytes: to parse one takes up to 700 times as much memory, and some seconds for each MiB."""
 
 
 class PythonTool(ToolSpec):
     """Calls a Python function; its signature and docstring say what it takes."""
 
     type: Literal["python"] = "python"
-    file: str
+    file: str = Field(examples=["tools/calc.py"])
     """Path of the file, from the manifest's root and below it, for example `tools/calc.py`."""
-    function: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    function: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["add"])
     """Name of a function at the top level of the file; `async def` is awaited, `def` runs in a thread."""
     threads: int = Field(default=4, ge=1, le=64)
     """How many calls of a `def` function may run at once; one that hangs occupies a thread beyond its timeout."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str]]:
-        """Yield a missing file, a syntax error or a missing function, without importing anything."""
+        """Yield a missing file, a syntax error, or a function that no model could call, without importing anything."""
         try:
-            path = inside(root, self.file)
-            names = _functions(path)
+            functions = _functions(inside(root, self.file))
         except Permanent as error:
             yield "/file", str(error)
             return
-        if self.function not in names:
-            known = ", ".join(names) or "none"
-            yield "/function", f'"{self.file}" has no function "{self.function}" at its top level (found: {known})'
+        function = functions.get(self.function)
+        if function is None:
+            hint = did_you_mean(self.function, functions, "it has") or "it has none"
+            yield "/function", f'expected a function at the top level of "{self.file}", got "{self.function}": {hint}'
+        elif not function.decorator_list:  # a decorator may change what the function takes and says of itself
+            yield from (("/function", text) for text in _unfit(function, described=bool(self.description)))
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the function's file."""
@@ -60,28 +67,32 @@ class PythonTool(ToolSpec):
         Raises:
             Permanent: the file or the function cannot be used; the text names the field.
         """
-        owner = str(parts.declared.ref)
         module = types.ModuleType(f"loomd_tool_{parts.name.replace('-', '_')}_{id(self):x}")
         sys.modules[module.__name__] = module
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix=f"tool-{parts.name}")
+        try:
+            yield await self._live(module, pool, parts)
+        finally:
+            sys.modules.pop(module.__name__, None)
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _live(self, module: types.ModuleType, pool: ThreadPoolExecutor, parts: Parts) -> LiveTool:
+        """Return the live tool once its file has been run.
+
+        Raises:
+            Permanent: see `open`.
+        """
         try:
             loop = asyncio.get_running_loop()
             function = await loop.run_in_executor(pool, _load, module, inside(parts.root, self.file), self.function)
             signature = read_signature(function)
             description = self.description or signature.summary
             if not description:
-                raise Permanent(f'describe it in spec.description or in the docstring of "{self.function}"')  # noqa: TRY301  # one place adds the owner
-            schema = ToolSchema(parts.name, description, signature.parameters)
-            live = LiveTool(schema, self, _Runner(function, signature, pool))
+                raise Permanent(f'expected spec.description or a docstring in "{self.function}", got neither')  # noqa: TRY301  # one place adds the owner
         except Permanent as error:
-            pool.shutdown(wait=False)
-            sys.modules.pop(module.__name__, None)
-            raise Permanent(f"{owner} spec.file: {error}") from error
-        try:
-            yield live
-        finally:
-            sys.modules.pop(module.__name__, None)
-            pool.shutdown(wait=False, cancel_futures=True)
+            raise Permanent(f"{parts.declared.ref} spec.file: {error}") from error
+        schema = ToolSchema(parts.name, description, signature.parameters)
+        return LiveTool(schema, self, _Runner(function, signature, pool), parts)
 
 
 class _Runner:
@@ -93,8 +104,10 @@ class _Runner:
         self._pool = pool
         self._is_async = inspect.iscoroutinefunction(function)
 
-    async def __call__(self, arguments: JsonObject) -> str:
+    async def __call__(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         values = self._signature.bind(arguments)
+        if self._signature.context:
+            values[self._signature.context] = context
         if self._is_async:
             try:
                 result = await self._function(**values)
@@ -140,16 +153,38 @@ def _load(module: types.ModuleType, path: Path, name: str) -> Callable[..., Any]
     return function
 
 
-def _functions(path: Path) -> list[str]:
-    """Return the names of the functions at the top level of a file, in order.
+def _functions(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the functions at the top level of a file by name, in order.
 
     Raises:
         Permanent: it cannot be read or parsed.
     """
     try:
-        tree = ast.parse(path.read_bytes(), str(path))
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise Permanent(f"expected a file of at most {MAX_FILE >> 10} KiB, got a larger one: split it")
+        if b"\0" in data:  # Python before 3.11.4 says that in another way
+            raise Permanent(f'"{path.name}" holds null bytes: write it as text')
+        tree = ast.parse(data, str(path))
     except SyntaxError as error:
-        raise Permanent(f'"{path.name}" line {error.lineno}: {error.msg}') from None
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
-        raise Permanent(f'"{path.name}" cannot be read: {error}') from None
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        line = f" line {error.lineno}" if error.lineno else ""
+        raise Permanent(f'"{path.name}"{line}: {error.msg}') from None
+    except OSError as error:
+        raise Permanent(f'"{path.name}" cannot be read: {error.strerror}') from None
+    except (ValueError, RecursionError, MemoryError):
+        raise Permanent(f'"{path.name}" is too deeply nested to be read') from None
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def _unfit(function: ast.FunctionDef | ast.AsyncFunctionDef, *, described: bool) -> Iterator[str]:
+    """Yield why a model could not call a function, as far as its text tells; the rest shows when it opens."""
+    takes, name = function.args, function.name
+    starred = [one.arg for one in (takes.vararg, takes.kwarg) if one is not None]
+    for parameter in [*(one.arg for one in takes.posonlyargs), *starred]:
+        yield unnamed(parameter)
+    for one in (*takes.args, *takes.kwonlyargs):
+        if one.arg == "context" and one.annotation is None:
+            yield f'expected "context" of "{name}" to have a type, got none: a call is told of itself by `ToolContext`'
+    if not described and not ast.get_docstring(function):
+        yield f'expected spec.description or a docstring in "{name}", got neither: say there what it does and when'

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from loomd.errors import Permanent, ToolFailed
 from loomd.messages import JsonObject
+from loomd.tools.context import ToolContext
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,12 @@ class Signature:
     Attributes:
         summary: first paragraph of the docstring, on one line.
         model: validates arguments.
+        context: name of the parameter that gets the `ToolContext`, which no model sees, or empty.
     """
 
     summary: str
     model: type[BaseModel]
+    context: str = ""
 
     @property
     def parameters(self) -> JsonObject:
@@ -64,18 +67,27 @@ def read_signature(function: Callable[..., object]) -> Signature:
     except Exception as error:
         raise Permanent(f"an annotation cannot be resolved: {error}") from error
     fields: dict[str, Any] = {}
+    context = ""
     for name, parameter in inspect.signature(function).parameters.items():
+        if hints.get(name) is ToolContext:
+            context = name
+            continue
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise Permanent(f'parameter "{name}" cannot be described to a model: take it by its name, without * or /')
+            raise Permanent(unnamed(name))
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), Field(default=default, description=described.get(name)))
     try:
         model = create_model("Arguments", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
-        signature = Signature(summary, model)
+        signature = Signature(summary, model, context)
         signature.parameters  # noqa: B018  # a type without a JSON Schema shows here
     except Exception as error:
         raise Permanent(f"the parameters cannot be described to a model: {error}") from error
     return signature
+
+
+def unnamed(parameter: str) -> str:
+    """Return what is wrong with a parameter that is not passed by its name."""
+    return f'parameter "{parameter}" cannot be described to a model: take it by its name, without * or /'
 
 
 def _read_docstring(text: str) -> tuple[str, dict[str, str]]:

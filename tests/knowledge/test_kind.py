@@ -14,16 +14,19 @@ from loomd.knowledge.kind import KIND
     ("source", "pointer", "message"),
     [
         ({"path": "nowhere"}, "/path", 'expected a folder or file "nowhere" below'),
-        ({"path": "../outside"}, "/path", "leaves the folder of the manifests"),
-        ({"path": "/etc"}, "/path", "leaves the folder of the manifests"),
+        ({"path": "../outside"}, "/path", "which leads out of it"),
+        ({"path": "/etc"}, "/path", "expected a path relative to"),
         ({"path": "docs", "include": ["/x"]}, "/include/0", "relative to path"),
         ({"path": "docs", "exclude": ["a", "../b"]}, "/exclude/1", "relative to path"),
         ({"path": "docs", "include": ["**.md"]}, "/include/0", "** must stand alone"),
+        ({"path": "docs", "include": ["*.rst", "*.adoc"]}, "/path", "that fits *.rst or *.adoc, got none"),
+        ({"path": "docs", "exclude": ["*.md"]}, "/path", "got none: add one, or change include"),
     ],
 )
 def test_a_source_is_checked_at_validation(tmp_path: Path, source: dict[str, Any], pointer: str, message: str) -> None:
     """Paths that are not there or lead outside, and unusable patterns, are told with their place."""
     (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").touch()
     ((place, text),) = FilesSource.model_validate(source).check(tmp_path)
     assert place == pointer
     assert message in text
@@ -32,6 +35,7 @@ def test_a_source_is_checked_at_validation(tmp_path: Path, source: dict[str, Any
 def test_a_good_source_has_no_problem(tmp_path: Path) -> None:
     """A folder and a single file are both fine."""
     (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").touch()
     (tmp_path / "a.md").touch()
     assert list(FilesSource(path="docs").check(tmp_path)) == []
     assert list(FilesSource(path="a.md").check(tmp_path)) == []
@@ -42,7 +46,7 @@ def test_a_good_source_has_no_problem(tmp_path: Path) -> None:
     [
         ({"sources": []}, "sources"),
         ({"chunk": {"size": 100, "overlap": 51}}, "at most half of size"),
-        ({"retrieval": {"keywordWeight": 0, "vectorWeight": 0}}, "nothing could be found"),
+        ({"retrieval": {"keywordWeight": 0, "vectorWeight": 0}}, "got 0 for both"),
         ({"retrieval": {"topK": 0}}, "topK"),
     ],
     ids=["no-source", "overlap", "weights", "top-k"],

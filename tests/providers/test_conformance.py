@@ -1,13 +1,15 @@
 """What every provider type owes the agent's loop; a new type fails here until it says how it is opened."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loomd.manifest.oneof import find_types
-from loomd.messages import Message, Reply, Request
+from loomd.messages import Message, Reply, Request, Usage
 from loomd.providers.base import ProviderSpec
+from tests.providers.tapes import tape
 
 HELLO = Request((Message("user", "hello"),))
 OPENAI = (
@@ -21,25 +23,38 @@ ANTHROPIC = (
 )
 
 
-def _remote(kind: str, body: bytes) -> Callable[[Any], dict[str, object]]:
+def _remote(kind: str, body: bytes, client: str = "http") -> Callable[[Any], dict[str, object]]:
     def spec(service: Any) -> dict[str, object]:
         service.says(body)
-        return {"type": kind, "model": "m", "baseUrl": service.url}
+        return {"type": kind, "model": "m", "baseUrl": service.url, "client": client}
 
     return spec
 
 
 RECIPES: dict[str, Callable[[Any], dict[str, object]]] = {
     "anthropic": _remote("anthropic", ANTHROPIC),
+    "anthropic/sdk": _remote("anthropic", ANTHROPIC, "sdk"),
+    "gemini": _remote("gemini", OPENAI),
     "openai": _remote("openai", OPENAI),
+    "openai/sdk": _remote("openai", OPENAI, "sdk"),
+    "replay": lambda _: {"type": "replay", "file": "hello.json"},
     "scripted": lambda _: {"type": "scripted", "replies": [{"text": "Hi", "times": None}]},
 }
-ELSEWHERE = {"local"}  # the same is asked of it where the embedded model runs
+ELSEWHERE = {
+    "fallback",  # it asks others: `test_resilience`
+    "local",  # the same is asked of it where the embedded model runs
+}
 
 
 def test_every_type_has_a_recipe() -> None:
     """No provider type escapes this suite."""
-    assert set(find_types("loomd.providers", ProviderSpec)) - ELSEWHERE == set(RECIPES)
+    assert set(find_types("loomd.providers", ProviderSpec)) - ELSEWHERE == {name.partition("/")[0] for name in RECIPES}
+
+
+@pytest.fixture(autouse=True)
+def recorded(tmp_path: Path) -> None:
+    """Write the recording that the type `replay` answers from."""
+    (tmp_path / "hello.json").write_bytes(tape((HELLO, Reply("Hi", usage=Usage(3, 1)))))
 
 
 @pytest.mark.parametrize("kind", RECIPES)

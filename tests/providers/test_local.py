@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from loomd.clock import SystemClock
 from loomd.errors import BadReply, Damaged, LoomdError, NotFound, Permanent, Unreachable
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, TextDelta, ToolCall, ToolSchema, Usage
 from loomd.models.llama import Endpoint, Llama, Settings, shared
@@ -19,6 +20,7 @@ from loomd.models.place import models_dir
 from loomd.models.prompt import Limits
 from loomd.models.registry import locate
 from loomd.providers.local import LocalModel
+from loomd.providers.reach import Reach
 from tests.providers.conftest import Open, Service
 
 ADD = ToolSchema(
@@ -55,7 +57,7 @@ class Elsewhere(Llama):
 async def model(service: Service) -> AsyncGenerator[LocalModel, None]:
     """The live model, against a service whose answers the test decides."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-        yield LocalModel("it/tiny", Elsewhere(service.url), session, Limits(), 5)
+        yield LocalModel("it/tiny", Elsewhere(service.url), session, Limits(), 5, Reach(SystemClock()))
 
 
 def events(*pieces: str, stop: str | None = "stop", usage: bool = True) -> str:
@@ -179,7 +181,9 @@ async def test_faults_are_typed(
 async def test_no_connection_is_temporary(unused_port: int) -> None:
     """A model whose process is gone may be back at the next call."""
     async with aiohttp.ClientSession() as session:
-        model = LocalModel("it/tiny", Elsewhere(f"http://127.0.0.1:{unused_port}"), session, Limits(), 5)
+        model = LocalModel(
+            "it/tiny", Elsewhere(f"http://127.0.0.1:{unused_port}"), session, Limits(), 5, Reach(SystemClock())
+        )
         with pytest.raises(Unreachable, match="went away"):
             await said(model, Request((Message("user", "Hi"),)))
 
@@ -252,7 +256,7 @@ class TestEmbedded:
         settings = Settings(weights, "it/qwen", context=1024)
         async with shared(settings) as llama, shared(settings) as same, aiohttp.ClientSession() as session:
             assert same is llama
-            model = LocalModel("it/qwen", llama, session, Limits(), 60)
+            model = LocalModel("it/qwen", llama, session, Limits(), 60, Reach(SystemClock()))
             await llama.endpoint()
             first = llama.pid
             assert first is not None

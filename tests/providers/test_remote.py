@@ -1,15 +1,24 @@
-"""What both remote providers owe their callers whatever the service does."""
+"""What both remote providers owe their callers whatever the service does, with either client."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from loomd.errors import BadReply, NotFound, Overloaded, Permanent, QuotaExceeded, Unauthorized, Unreachable
+from loomd.errors import (
+    BadReply,
+    NotFound,
+    Overloaded,
+    Permanent,
+    QuotaExceeded,
+    RateLimited,
+    Unauthorized,
+    Unreachable,
+)
 from loomd.messages import (
     UNREADABLE,
     Chunk,
@@ -20,66 +29,11 @@ from loomd.messages import (
     Request,
     TextDelta,
     ToolCall,
-    ToolSchema,
     Usage,
 )
 from loomd.providers.kind import KIND
 from loomd.testing import VirtualClock
-
-ADD = ToolSchema("add", "Add two numbers.", {"type": "object", "properties": {"a": {"type": "integer"}}})
-HELLO = Request((Message("system", "Be brief."), Message("user", "hello")))
-KEY = "sk-canary-0123456789"
-
-
-def sse(*events: object) -> bytes:
-    """Return server-sent events; bytes are sent as they are."""
-    return b"".join(
-        b"data: " + (event if isinstance(event, bytes) else json.dumps(event).encode()) + b"\n\n" for event in events
-    )
-
-
-def delta(finish: str | None = None, **fields: object) -> dict[str, object]:
-    """Return a chat-completion chunk."""
-    choice = {"index": 0, "delta": fields, "finish_reason": finish}
-    return {"id": "c", "object": "chat.completion.chunk", "model": "m", "created": 1, "choices": [choice]}
-
-
-def block(index: int, kind: dict[str, object], *deltas: dict[str, object]) -> list[dict[str, object]]:
-    """Return the events of a content block."""
-    return [
-        {"type": "content_block_start", "index": index, "content_block": kind},
-        *({"type": "content_block_delta", "index": index, "delta": item} for item in deltas),
-        {"type": "content_block_stop", "index": index},
-    ]
-
-
-def message(stop: str | None, *blocks: list[dict[str, object]], usage: object = None) -> bytes:
-    """Return a whole Messages stream."""
-    return sse(
-        {"type": "message_start", "message": {"id": "m", "role": "assistant", "content": [], "usage": usage or {}}},
-        {"type": "ping"},
-        *(event for events in blocks for event in events),
-        {"type": "message_delta", "delta": {"stop_reason": stop}, "usage": {"output_tokens": 7}},
-        {"type": "message_stop"},
-    )
-
-
-TEXT: dict[str, object] = {"type": "text", "text": ""}
-GOOD = {
-    "openai": sse(
-        delta(role="assistant", content=""),
-        delta(content="Hel"),
-        delta(content="lo"),
-        delta("stop"),
-        {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 7}},
-        b"[DONE]",
-    ),
-    "anthropic": message(
-        "end_turn",
-        block(0, TEXT, {"type": "text_delta", "text": "Hel"}, {"type": "text_delta", "text": "lo"}),
-        usage={"input_tokens": 9, "output_tokens": 1},
-    ),
-}
+from tests.providers.speech import ADD, GOOD, HELLO, KEY, TEXT, block, call_stream, delta, message, sse
 
 
 @pytest.fixture(params=["openai", "anthropic"])
@@ -88,16 +42,24 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["http", "sdk"])
+def client(request: pytest.FixtureRequest) -> str:
+    """Return each client."""
+    return str(request.param)
+
+
 @pytest.fixture
-def spec(kind: str, service: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def spec(kind: str, client: str, service: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Return a spec that leads to the service on this machine."""
     monkeypatch.setenv("CANARY", KEY)
     return {
         "type": kind,
+        "client": client,
         "model": "m",
         "baseUrl": service.url,
         "apiKey": {"valueFrom": {"env": "CANARY"}},
         "deadline": "5s",
+        "retry": {"attempts": 1},
     }
 
 
@@ -164,16 +126,6 @@ async def test_the_request(provider: Any, service: Any, spec: dict[str, object],
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "3"}]},
         ]
         assert body["tools"] == [{"name": "add", "description": "Add two numbers.", "input_schema": ADD.parameters}]
-
-
-def call_stream(kind: str, *pieces: str) -> bytes:
-    """Return an answer that calls `add` with arguments in pieces."""
-    if kind == "openai":
-        first = {"index": 0, "id": "c9", "type": "function", "function": {"name": "add", "arguments": ""}}
-        more = [delta(tool_calls=[{"index": 0, "function": {"arguments": piece}}]) for piece in pieces]
-        return sse(delta(tool_calls=[first]), *more, delta("tool_calls"), b"[DONE]")
-    deltas: list[dict[str, object]] = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
-    return message("tool_use", block(0, {"type": "tool_use", "id": "c9", "name": "add", "input": {}}, *deltas))
 
 
 @pytest.mark.parametrize(
@@ -337,11 +289,11 @@ STATUSES = [
     (402, {"message": "pay"}, {}, QuotaExceeded, None),
     (429, {"code": "insufficient_quota", "message": "pay"}, {"Retry-After": "1"}, QuotaExceeded, None),
     (400, {"message": "Your credit balance is too low"}, {}, QuotaExceeded, None),
-    (429, {"message": "slow"}, {"Retry-After": "7"}, Overloaded, 7.0),
-    (429, {"message": "slow"}, {"retry-after-ms": "1500"}, Overloaded, 1.5),
-    (429, {"message": "slow"}, {"Retry-After": formatdate(NOW + 60, usegmt=True)}, Overloaded, 60.0),
-    (429, {"message": "slow"}, {"Retry-After": "soon"}, Overloaded, None),
-    (429, {"message": "slow"}, {"Retry-After": "99999999999"}, Overloaded, 604800.0),
+    (429, {"message": "slow"}, {"Retry-After": "7"}, RateLimited, 7.0),
+    (429, {"message": "slow"}, {"retry-after-ms": "1500"}, RateLimited, 1.5),
+    (429, {"message": "slow"}, {"Retry-After": formatdate(NOW + 60, usegmt=True)}, RateLimited, 60.0),
+    (429, {"message": "slow"}, {"Retry-After": "soon"}, RateLimited, None),
+    (429, {"message": "slow"}, {"Retry-After": "99999999999"}, RateLimited, 604800.0),
     (503, {"message": "busy"}, {"Retry-After": "2"}, Overloaded, 2.0),
     (529, {"type": "overloaded_error", "message": "busy"}, {}, Overloaded, None),
     (500, {"message": "boom"}, {}, Overloaded, None),
@@ -465,6 +417,13 @@ async def test_loopback_needs_no_key(provider: Any, service: Any, kind: str, mon
     async with provider({"type": kind, "model": "m", "baseUrl": service.url}) as model:
         await chunks(model)
     assert KEY not in str(service.headers[0])
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/v1", "http://127.0.0.1:0/v1", "http://a..\u00e9/v1"])
+def test_a_base_url_that_leads_nowhere(url: str, kind: str, tmp_path: Path) -> None:
+    """A port that there is not, or a host that cannot have such a name, is a problem of the manifest."""
+    spec = KIND.adapter.validate_python({"type": kind, "model": "m", "baseUrl": url})
+    assert [problem[0] for problem in spec.check(tmp_path)] == ["/baseUrl"]
 
 
 @pytest.mark.parametrize("url", ["ftp://x/v1", "localhost:80", "https://"])

@@ -128,5 +128,5 @@ async def test_speed() -> None:
 
 def test_text_and_json_exclude_each_other() -> None:
     """A reply says one thing."""
-    with pytest.raises(ValueError, match="set one of text, json"):
+    with pytest.raises(ValueError, match="expected one of text and json, got both"):
         model({"text": "a", "json": {}})

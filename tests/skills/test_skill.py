@@ -58,6 +58,7 @@ async def test_inline(skill: Any) -> None:
         pytest.param("---\ndescription: a\n---\n", 'has no "name"', id="no-name"),
         pytest.param("---\n- a\n---\n", "not a mapping", id="list"),
         pytest.param("---\nname: [a\n---\n", "front matter: ", id="broken"),
+        pytest.param("---\nname: a\nx: 1: 2\n---\n", "front matter: SKILL.md:3:5: ", id="line"),
         pytest.param(f"---\nx: {'[' * 5000}\n---\n", "front matter: ", id="nesting"),
         pytest.param(GOOD + "x" * 70_000, "larger than", id="size"),
     ],
@@ -90,5 +91,5 @@ def test_check(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", [{}, {"file": "a.md", "instructions": "b"}], ids=["none", "both"])
 def test_exactly_one(spec: dict[str, object]) -> None:
     """A skill is a file or text, never both or neither."""
-    with pytest.raises(ValueError, match="set exactly one of file, instructions"):
+    with pytest.raises(ValueError, match="expected exactly one of file, instructions"):
         KIND.adapter.validate_python(spec)

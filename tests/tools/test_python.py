@@ -98,6 +98,27 @@ limit = 3
 '''
 
 
+MORE = '''
+from json import loads
+import no_such_module
+
+@no_such_module.wraps
+def wrapped(*names):
+    return ""
+
+def placed(a: int, /) -> int:
+    """Place."""
+    return a
+
+def fails() -> str:
+    """Fail when the file is loaded."""
+    return ""
+
+def told(context):
+    """Do."""
+'''
+
+
 @pytest.fixture
 def calc(tmp_path: Path) -> Path:
     """Return a folder with `tools/calc.py`."""
@@ -113,7 +134,7 @@ def spec(function: str, **more: object) -> dict[str, object]:
 
 def test_the_types() -> None:
     """The folder holds these types."""
-    assert set(find_types("loomd.tools", ToolSpec)) == {"http", "python"}
+    assert set(find_types("loomd.tools", ToolSpec)) == {"http", "python", "signal", "wait"}
 
 
 @pytest.mark.usefixtures("calc")
@@ -223,7 +244,7 @@ async def test_nothing_is_left_behind(tool: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        pytest.param("silent", r"Tool/it spec\.file: describe it in spec\.description", id="no-description"),
+        pytest.param("silent", r"Tool/it spec\.file: expected spec\.description or a docstring", id="no-description"),
         pytest.param("many", 'parameter "names" cannot be described', id="varargs"),
         pytest.param("limit", 'has no function "limit"', id="no-function"),
     ],
@@ -232,6 +253,16 @@ async def test_what_cannot_open(tool: Any, function: str, message: str) -> None:
     """A function that a model cannot be told of is refused when the tool opens."""
     with pytest.raises(Permanent, match=message):
         async with tool(spec(function)):
+            pass
+
+
+async def test_an_import_that_fails_is_told_when_it_opens(tool: Any, tmp_path: Path) -> None:
+    """Validation runs nothing, so that a module that is not there is told by whoever opens the tool."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "calc.py").write_text(MORE)
+    assert list(PythonTool(file="tools/calc.py", function="fails").check(tmp_path)) == []
+    with pytest.raises(Permanent, match=r'"calc\.py" cannot be loaded: ModuleNotFoundError: .*no_such_module'):
+        async with tool(spec("fails")):
             pass
 
 
@@ -248,13 +279,27 @@ async def test_a_file_that_fails_to_load(tool: Any, tmp_path: Path) -> None:
     ("file", "function", "problem"),
     [
         pytest.param("tools/calc.py", "add", None, id="good"),
-        pytest.param("tools/calc.py", "sub", ("/function", 'has no function "sub"'), id="no-function"),
-        pytest.param("tools/gone.py", "add", ("/file", 'there is no file "tools/gone.py"'), id="no-file"),
-        pytest.param("tools", "add", ("/file", "is not a file"), id="folder"),
-        pytest.param("../calc.py", "add", ("/file", "leaves|no file"), id="outside"),
-        pytest.param("/etc/passwd", "add", ("/file", "not a path relative to"), id="absolute"),
-        pytest.param("tools/link.py", "add", ("/file", "leaves"), id="link"),
+        pytest.param("tools/calc.py", "sub", ("/function", 'got "sub": it has add, greet'), id="no-function"),
+        pytest.param(
+            "tools/gone.py", "add", ("/file", 'expected a file "tools/gone.py" below .*, got nothing'), id="no-file"
+        ),
+        pytest.param("tools", "add", ("/file", 'got the folder "tools"'), id="folder"),
+        pytest.param("../calc.py", "add", ("/file", "leads out of it"), id="outside"),
+        pytest.param("/etc/passwd", "add", ("/file", "expected a path relative to"), id="absolute"),
+        pytest.param("tools/link.py", "add", ("/file", "leads out of it"), id="link"),
         pytest.param("tools/broken.py", "add", ("/file", "line 1: .*"), id="syntax"),
+        pytest.param("tools/null.py", "add", ("/file", '"null.py" holds null bytes'), id="null-bytes"),
+        pytest.param("tools/deep.py", "add", ("/file", '"deep.py" is too deeply nested'), id="nesting"),
+        pytest.param("tools/large.py", "add", ("/file", "at most 128 KiB, got a larger one"), id="size"),
+        pytest.param("tools/calc.py", "gret", ("/function", 'got "gret": did you mean "greet"'), id="misspelled"),
+        pytest.param("tools/calc.py", "Point", ("/function", 'got "Point": did you mean "point"'), id="class"),
+        pytest.param("tools/calc.py", "many", ("/function", 'parameter "names" cannot be'), id="starred"),
+        pytest.param("tools/calc.py", "silent", ("/function", "or a docstring in .*, got neither"), id="no-docstring"),
+        pytest.param("tools/more.py", "wrapped", None, id="decorated"),
+        pytest.param("tools/more.py", "placed", ("/function", 'parameter "a" cannot be described'), id="positional"),
+        pytest.param("tools/more.py", "told", ("/function", '"context" of "told" to have a type'), id="context"),
+        pytest.param("tools/more.py", "fails", None, id="not-run"),
+        pytest.param("tools/more.py", "loads", ("/function", 'got "loads"'), id="imported"),
     ],
 )
 def test_check(
@@ -265,6 +310,10 @@ def test_check(
     outside.write_text("def add(): ...")
     (calc / "tools" / "link.py").symlink_to(outside)
     (calc / "tools" / "broken.py").write_text("def (")
+    (calc / "tools" / "null.py").write_bytes(b"\0")
+    (calc / "tools" / "deep.py").write_text("-" * 100_000 + "1")
+    (calc / "tools" / "large.py").write_text("#" * (128 << 10) + "\n")
+    (calc / "tools" / "more.py").write_text(MORE)
     found = list(PythonTool(file=file, function=function).check(calc))
     if problem is None:
         assert found == []

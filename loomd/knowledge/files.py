@@ -1,0 +1,28 @@
+"""Verifies what knowledge bases and memories keep in files of their own. Reads only; called by `loomd check`."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from loomd.knowledge.faiss_index import is_whole
+from loomd.store.check import Finding, integrity, reading
+from loomd.store.directory import is_held
+
+_ANEW = "remove it: it is made anew from the documents"
+_LOST = "restore a backup of it, or remove it: what it remembers is lost then"
+
+
+def check_files(state: Path) -> Iterator[Finding]:
+    """Yield what is wrong with the files of the objects in a state directory."""
+    held = is_held(state)
+    for path in sorted(state.glob("knowledgebase/*/*/*.faiss")):
+        if not is_whole(path):
+            yield Finding("index", str(path), "the vectors are not what was saved (the SHA-256 differs)", _ANEW)
+    for path in sorted(state.glob("*/*/*/*.db")):
+        act = _ANEW if path.is_relative_to(state / "knowledgebase") else _LOST
+        try:
+            with reading(path, held=held) as db:
+                for said in integrity(db):
+                    yield Finding("index", str(path), said, act)
+        except sqlite3.DatabaseError as error:
+            yield Finding("index", str(path), f"cannot be read: {error}", act)

@@ -1,0 +1,71 @@
+"""What a tool may know of the call that it answers, and what makes long calls durable.
+
+An `async def` function of a `python` tool takes it as a parameter annotated `ToolContext`; a `def` function may read
+the attributes, the rest belongs to the event loop. Made by the agent's loop; only its shape is here.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class ToolContext(Protocol):
+    """Where a call comes from; what is asked of it is recorded with the task and answered alike when it is resumed."""
+
+    @property
+    def task(self) -> str:
+        """Return the id of the task."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace of the task."""
+        ...
+
+    @property
+    def agent(self) -> str:
+        """Return the name of the agent that calls."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Return what is the same whenever this very call is made again, and unique among all calls.
+
+        Hand it to services that take an idempotency key.
+        """
+        ...
+
+    async def step(self, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False) -> T:
+        """Return the recorded result of a part of the call, or do it and record the result.
+
+        Args:
+            name: unique within the call.
+            do: the part.
+            result: type to decode a recorded result to.
+            once: the part must not happen twice: the intent is recorded first.
+
+        Raises:
+            Uncertain: with `once`, it was begun before an interruption, and its end is not recorded.
+        """
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when so many seconds have gone by since the call first came here, interruptions included."""
+        ...
+
+    async def receive(self, name: str, seconds: float) -> object:
+        """Return the JSON value that is sent to the task under a name (`loomd signal`), as soon as it is there.
+
+        Raises:
+            TimeoutError: nothing came within so many seconds since the call first came here.
+        """
+        ...
+
+    def now(self) -> float:
+        """Return the wall-clock time, in seconds since 1970-01-01 UTC, at which the call first came here."""
+        ...
+
+    def random(self) -> float:
+        """Return a number from 0 to 1, the same one when the call is made again."""
+        ...
