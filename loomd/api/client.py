@@ -6,8 +6,10 @@ What the daemon refuses is raised again as the error that it was there.
 import json
 import os
 import socket
+import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,8 @@ from urllib.parse import quote, urlencode
 import platformdirs
 
 from loomd.api import problem
-from loomd.errors import Temporary, Unreachable
-
-PREFIX = "/apis/loomd.dev/v1"
+from loomd.api.path import PREFIX
+from loomd.errors import Unreachable
 
 Json = dict[str, Any]
 """A decoded JSON object."""
@@ -37,6 +38,37 @@ def default_socket() -> Path:
     return folder / "loomd.sock"
 
 
+@dataclass
+class Asked:
+    """What a reader of events wants, and how far it has come.
+
+    Attributes:
+        after: number of the last event that it knows, or -1 for all that were there when it began.
+        task: id of a task: only its events and its children's.
+        types: types of events, or patterns such as `tool.*`.
+        namespace: only events of this namespace.
+        since: only events after this moment, in wall-clock seconds.
+        opened: whether the daemon has taken the question at least once.
+    """
+
+    after: int = 0
+    task: str = ""
+    types: tuple[str, ...] = ()
+    namespace: str = ""
+    since: float = 0.0
+    opened: bool = False
+
+    def query(self) -> list[tuple[str, str]]:
+        """Return the parameters of a request."""
+        said = {
+            "after": "now" if self.after < 0 else str(self.after),
+            "task": self.task,
+            "namespace": self.namespace,
+            "since": f"{self.since:.6f}" if self.since else "",
+        }
+        return [*((name, value) for name, value in said.items() if value), *(("type", one) for one in self.types)]
+
+
 class Client:
     """Talks to the daemon behind a socket; every call is one connection."""
 
@@ -52,41 +84,102 @@ class Client:
         """
         return self._call("GET", _path(parts, query))
 
+    def items(
+        self, parts: tuple[str, ...], query: Mapping[str, str] | None = None, most: int = 0
+    ) -> tuple[list[Json], bool]:
+        """Return the items of a list, page after page, and whether there are more than `most`; 0 is for all."""
+        items: list[Json] = []
+        asked = dict(query or {})
+        while True:
+            if most:
+                asked["limit"] = str(most - len(items))
+            page = self.get(*parts, **asked)
+            items += page["items"]
+            after = page.get("metadata", {}).get("continue")
+            if after is None or len(items) == most:
+                return items, after is not None
+            asked["continue"] = after
+
     def post(self, *parts: str, body: Mapping[str, Any]) -> Json:
         """Send a JSON object and return the answer."""
         return self._call("POST", _path(parts, {}), json.dumps(body).encode())
 
-    def delete(self, *parts: str) -> Json:
-        """Delete what a path names and return the answer."""
-        return self._call("DELETE", _path(parts, {}))
+    def put(self, *parts: str, body: Mapping[str, Any], version: str = "", **query: str) -> Json:
+        """Replace what a path names and return the answer.
 
-    def events(self, after: int = 0, task: str = "", follow: bool = False) -> Iterator[Json]:
+        Args:
+            parts: the path.
+            body: what replaces it.
+            version: the version that the caller has seen; another one is a `Conflict`.
+            query: parameters.
+        """
+        return self._call("PUT", _path(parts, query), json.dumps(body).encode(), version)
+
+    def delete(self, *parts: str, version: str = "", **query: str) -> Json:
+        """Delete what a path names and return the answer."""
+        return self._call("DELETE", _path(parts, query), version=version)
+
+    def watch(self, *parts: str, until: float | None = None, **query: str) -> Iterator[Json]:
+        """Yield what is there and what becomes of it: `{"type": "ADDED", "object": {...}}`.
+
+        `BOOKMARK` comes when all that is there was told.
+
+        Args:
+            parts: the path of a list.
+            until: monotonic seconds at which to give up.
+            query: parameters.
+
+        Raises:
+            TimeoutError: the time is over.
+            Unreachable: the daemon stops.
+        """
+        path = _path(parts, {**query, "watch": "1"})
+        with self._send("GET", path, b"", until=until) as response:
+            yield from _events(response, self._path)
+        raise Unreachable(f"the daemon at {self._path} stopped, and tells nothing more")
+
+    def events(
+        self, after: int = 0, task: str = "", follow: bool = False, asked: "Asked | None" = None
+    ) -> Iterator[Json]:
         """Yield events with their `seq`, oldest first; of one task and its children when given.
 
         Args:
             after: sequence number that is already known.
             task: id of a task, or empty for all.
             follow: go on with what happens, until the daemon stops.
+            asked: more about what is wanted, and how far the reader has come, in place of `after` and `task`.
         """
-        query = {"after": str(after), "task": task, "follow": "1" if follow else "0"}
+        wanted = Asked(after, task) if asked is None else asked
+        query = [*wanted.query(), ("follow", "1" if follow else "0")]
         with self._send("GET", f"/v1/events?{urlencode(query)}", b"") as response:
-            yield from _events(response, self._path)
+            wanted.opened = True
+            yield from _events(response, self._path, wanted)
 
-    def _call(self, method: str, path: str, body: bytes = b"") -> Json:
-        with self._send(method, path, body) as response:
+    def _call(self, method: str, path: str, body: bytes = b"", version: str = "") -> Json:
+        with self._send(method, path, body, version) as response:
             answer: Json = json.loads(response.read())
             return answer
 
     @contextmanager
-    def _send(self, method: str, path: str, body: bytes) -> Generator[HTTPResponse]:
-        """Yield the answer to a request; the connection ends with the context."""
-        with closing(_UnixConnection(self._path)) as connection:
+    def _send(
+        self, method: str, path: str, body: bytes, version: str = "", until: float | None = None
+    ) -> Generator[HTTPResponse]:
+        """Yield the answer to a request; the connection ends with the context.
+
+        Raises:
+            TimeoutError: `until` has passed.
+        """
+        with closing(_UnixConnection(self._path, until)) as connection:
             headers = {"Content-Type": "application/json"} if body else {}
+            if version:
+                headers["If-Match"] = f'"{version}"'
             try:
                 connection.request(method, path, body or None, headers)
                 response = connection.getresponse()
             except (FileNotFoundError, ConnectionRefusedError) as error:
                 raise Unreachable(f"no daemon at {self._path}: start one with `loomd serve`") from error
+            except TimeoutError:
+                raise
             except (OSError, HTTPException) as error:
                 raise Unreachable(f"the daemon at {self._path} cannot be asked: {error}") from error
             with response:
@@ -95,16 +188,37 @@ class Client:
                 yield response
 
 
+class _Deadline(socket.socket):
+    """A socket whose reads end at a moment, however much or little arrives until then."""
+
+    until: float | None = None
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive, at most until then.
+
+        Raises:
+            TimeoutError: that moment has come.
+        """
+        if self.until is not None:
+            left = self.until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self.settimeout(left)
+        return super().recv_into(buffer, nbytes, flags)
+
+
 class _UnixConnection(HTTPConnection):
     """An HTTP connection over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, until: float | None = None) -> None:
         super().__init__("localhost")
         self._path = path
+        self._until = until
 
     def connect(self) -> None:
         """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock = _Deadline(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.until = self._until
         try:
             self.sock.connect(str(self._path))
         except BaseException:
@@ -124,16 +238,19 @@ def _decode(data: bytes) -> object:
         return None
 
 
-def _events(response: HTTPResponse, path: Path) -> Iterator[Json]:
-    """Yield the events of a server-sent stream.
+def _events(response: HTTPResponse, path: Path, asked: Asked | None = None) -> Iterator[Json]:
+    """Yield the events of a server-sent stream, and note how far it came.
 
     Raises:
-        Temporary: the daemon ended the stream with an error.
+        TimeoutError: the time for it is over.
+        LoomdError: the daemon ended the stream with an error.
         Unreachable: the stream broke off.
     """
     seq, kind = 0, ""
     try:
         for line in response:
+            if not line.endswith(b"\n"):
+                raise Unreachable(f"the daemon at {path} broke off in the middle of a line")
             name, _, value = line.rstrip(b"\n").partition(b": ")
             if name == b"id":
                 seq = int(value)
@@ -141,11 +258,19 @@ def _events(response: HTTPResponse, path: Path) -> Iterator[Json]:
                 kind = value.decode()
             elif name == b"data":
                 if kind == "error":
-                    raise Temporary(str(_decode(value)))
+                    raise problem.from_json(_decode(value), 503)
                 event: Json = json.loads(value)
-                event["seq"] = seq
-                yield event
-            elif not name:
+                _note(asked, seq)
+                yield event | {"seq": seq} if seq or "type" not in event else event
+            elif not name and line == b"\n":
+                _note(asked, seq)
                 seq, kind = 0, ""
+    except TimeoutError:
+        raise
     except (OSError, HTTPException) as error:
         raise Unreachable(f"the daemon at {path} ended the stream: {error}") from error
+
+
+def _note(asked: Asked | None, seq: int) -> None:
+    if asked is not None and seq:
+        asked.after = seq

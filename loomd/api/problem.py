@@ -9,11 +9,19 @@ from loomd import errors
 from loomd.errors import LoomdError, Permanent, Temporary
 from loomd.manifest.problem import Problem, Problems
 
+
+class BadRequest(Permanent):
+    """The request itself is not what the route expects: no JSON, a wrong type, an unknown parameter."""
+
+
 _STATUS: dict[type[LoomdError], int] = {
+    BadRequest: 400,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.Stale: 412,
     errors.Temporary: 503,
     errors.Damaged: 500,
+    errors.RecordFailed: 500,
 }
 
 _CLASSES: dict[str, type[LoomdError]] = {
@@ -22,7 +30,7 @@ _CLASSES: dict[str, type[LoomdError]] = {
 
 
 def status_of(error: LoomdError) -> int:
-    """Return the HTTP status of an error: 404, 409, 500, 503, or 422 for all else that the caller must change."""
+    """Return the HTTP status of an error: 422 for all that the caller must change and that has none of its own."""
     return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 422)
 
 

@@ -1,46 +1,124 @@
-"""What the API shows of objects and tasks: metadata, spec as written, status. Secrets are references and stay so."""
+"""What the API shows of objects, tasks, sources and revisions. Secrets are references and stay so."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from loomd.amoeba.task import Result, Task
 from loomd.daemon import System
 from loomd.manifest.kind import API_VERSION
-from loomd.manifest.object import Object, Snapshot
-from loomd.store.base import TaskRecord
+from loomd.manifest.object import Object, Ref
+from loomd.manifest.wording import masked
+from loomd.reconcile.condition import rfc3339
+from loomd.reconcile.state import SourceState
+from loomd.reconcile.status import ObjectStatus
+from loomd.schedules.agenda import Run
+from loomd.schedules.entry import Standing
+from loomd.store.base import Capability, RevisionRecord, TaskRecord
 
-Body = dict[str, object]
+Body = dict[str, Any]
 
 
-def show_object(item: Object, system: System) -> Body:
-    """Return an object with its conditions."""
+@dataclass(frozen=True)
+class Viewer:
+    """Shows objects as they are at one moment.
+
+    Attributes:
+        system: what they are objects of.
+        learned: learned scores by agent and behaviour.
+    """
+
+    system: System
+    learned: Mapping[tuple[str, str], list[Capability]]
+
+    @staticmethod
+    async def of(system: System) -> "Viewer":
+        """Return a viewer of a system."""
+        learned: dict[tuple[str, str], list[Capability]] = {}
+        for one in await system.store.capabilities():
+            learned.setdefault((one.agent, one.spec), []).append(one)
+        return Viewer(system, learned)
+
+    def state(self, item: Object) -> tuple[ObjectStatus, list[Capability], Standing | None]:
+        """Return what tells two states of an object apart: its status, what was learned of it, how a schedule does."""
+        standing = self.system.schedules.standing(item.ref)
+        return self.system.reconciler.status(item.ref), self._learned(item.ref), standing
+
+    def show(self, item: Object) -> Body:
+        """Return an object with its identity, who manages it, and its status."""
+        reconciler = self.system.reconciler
+        known, learned, standing = self.state(item)
+        written = item.metadata.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        status: Body = {
+            "observedGeneration": known.observed_generation,
+            "revision": reconciler.revision,
+            "digest": item.digest,
+            "source": known.source,
+            "position": str(item.position),
+            "conditions": msgspec.to_builtins(known.conditions),
+        }
+        if learned:
+            status["capabilities"] = [_score(one) for one in learned]
+        if standing is not None:
+            status |= _schedule(standing)
+        declared = {"manager": f"declared:{known.source}", "actor": known.manager, "fields": list(_declared(item))}
+        return {
+            "apiVersion": API_VERSION,
+            "kind": item.ref.kind,
+            "metadata": {
+                "name": item.ref.name,
+                "namespace": item.ref.namespace,
+                **masked(
+                    {key: value for key, value in written.items() if key in {"labels", "annotations"}}, "/metadata"
+                ),
+                "uid": known.uid,
+                "generation": known.generation,
+                "resourceVersion": known.version,
+                "creationTimestamp": rfc3339(known.created),
+                "managedFields": [declared, {"manager": "runtime", "actor": "loomd", "fields": ["status"]}],
+            },
+            "spec": masked(item.raw, "/spec"),
+            "status": status,
+        }
+
+    def _learned(self, ref: Ref) -> list[Capability]:
+        """Return what was learned of an object's present behaviour."""
+        behaviour = self.system.reconciler.topology.snapshot.behaviour(ref)
+        return self.learned.get((ref.name, behaviour), []) if behaviour else []
+
+
+def show_source(state: SourceState) -> Body:
+    """Return a source as an object without a manifest."""
+    status: Body = msgspec.to_builtins(state)
+    spec = {"type": status.pop("type"), "suspended": status.pop("suspended")}
     return {
         "apiVersion": API_VERSION,
-        "kind": item.ref.kind,
-        "metadata": item.metadata.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        | {"name": item.ref.name, "namespace": item.ref.namespace},
-        "spec": dict(item.raw),
-        "status": {
-            "revision": system.reconciler.revision,
-            "digest": item.digest,
-            "conditions": [_ready(item, system)],
-        },
+        "kind": "Source",
+        "metadata": {"name": status.pop("name")},
+        "spec": spec,
+        "status": status,
     }
 
 
-def select(snapshot: Snapshot, namespace: str, kind: str | None) -> list[Object]:
-    """Return the objects of a namespace, of one kind or of all, ordered by kind and name."""
-    found = [
-        item
-        for ref, item in snapshot.objects.items()
-        if ref.namespace == namespace and (kind is None or ref.kind == kind)
-    ]
-    return sorted(found, key=lambda item: item.ref)
+def show_revision(record: RevisionRecord, serving: int) -> Body:
+    """Return an entry of the history; `serving` is the number of the revision that serves."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Revision",
+        "metadata": {"name": str(record.number), "creationTimestamp": rfc3339(record.at)},
+        "spec": {"revision": record.revision, "cause": record.cause, "source": record.source},
+        "status": {"serving": record.number == serving, "changes": list(record.changes)},
+    }
 
 
 def show_task(record: TaskRecord, full: bool = False) -> Body:
     """Return a task with its status; `full` adds what every phase made of it."""
     task = msgspec.json.decode(record.body, type=Task)
     status: Body = {"phase": record.phase}
+    if record.reason and not record.result:
+        status["reason"] = record.reason
     if record.result:
         status |= _outcome(msgspec.json.decode(record.result, type=Result))
         if full:
@@ -55,14 +133,39 @@ def show_task(record: TaskRecord, full: bool = False) -> Body:
     }
 
 
-def _ready(item: Object, system: System) -> Body:
-    live = item.ref in system.reconciler.topology.live
+def _score(one: Capability) -> Body:
     return {
-        "type": "Ready",
-        "status": "True" if live else "False",
-        "reason": "Open" if live else "NotOpen",
-        "message": "it is open and serves" if live else "it is not open",
+        "domain": one.domain,
+        "score": one.score,
+        "variance": one.variance,
+        "count": one.count,
+        "updated": rfc3339(one.updated),
     }
+
+
+def _schedule(one: Standing) -> Body:
+    """Return how a schedule does; its times are RFC 3339."""
+    said: Body = {"suspended": one.suspended, "active": list(one.active), "runs": [_run(run) for run in one.runs]}
+    if one.reason:
+        said["reason"] = one.reason
+    if one.waiting:
+        said["waiting"] = one.waiting
+    if one.last is not None:
+        said |= {"lastScheduleTime": rfc3339(one.last.due), "lastTask": one.last.task}
+    if one.next is not None:
+        said["nextScheduleTime"] = rfc3339(one.next)
+    return said
+
+
+def _run(run: Run) -> Body:
+    said: Body = {"due": rfc3339(run.due), "at": rfc3339(run.at)}
+    return said | ({"task": run.task} if run.task else {"missed": run.missed, "count": run.count})
+
+
+def _declared(item: Object) -> Iterator[str]:
+    """Yield the fields that a manifest sets."""
+    yield from (f"metadata.{name}" for name in ("labels", "annotations") if getattr(item.metadata, name))
+    yield from (f"spec.{name}" for name in item.raw)
 
 
 def _outcome(result: Result) -> Body:

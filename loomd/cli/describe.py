@@ -1,120 +1,226 @@
-"""`loomd describe`: shows one object with its conditions, or one task with all that its phases decided."""
-
-import time
-from collections.abc import Sequence
+"""`loomd describe`: shows objects, tasks, sources and revisions in full."""
 
 import click
 
-from loomd.api.client import Json
-from loomd.cli.get import to_yaml
-from loomd.cli.table import render
-from loomd.cli.target import Client, namespace_option, resolve, socket_option
+from loomd.api.client import Client, Json
+from loomd.api.text import to_yaml
+from loomd.cli import task
+from loomd.cli.columns import QUESTIONS
+from loomd.cli.course import trace
+from loomd.cli.output import Form, name_of, output_option, writer
+from loomd.cli.page import moment, pairs, section
+from loomd.cli.problems import render as render_problems
+from loomd.cli.revision import show_revision
+from loomd.cli.table import age_of, render, until
+from loomd.cli.target import (
+    APPROVALS,
+    EVERY,
+    REVISIONS,
+    SOURCES,
+    TASKS,
+    Place,
+    get_one,
+    namespace_option,
+    select,
+    selector_option,
+    socket_option,
+    wanted,
+)
+from loomd.clock import SystemClock
+from loomd.manifest.problem import Problem
+
+_HISTORY = 10
+"""Most revisions that are told of one object."""
 
 
 @click.command()
-@click.argument("what", metavar="KIND")
-@click.argument("name", required=False)
+@click.argument("what", nargs=-1, required=True, metavar="KIND NAME... | KIND/NAME...")
 @namespace_option
+@selector_option
+@output_option("text", "json")
 @socket_option
-def command(what: str, name: str | None, namespace: str, client: Client) -> None:
-    """Show one object or task in full: KIND NAME, or KIND/NAME."""
-    plural, name = resolve(client, what, name)
-    if name is None:
-        raise click.UsageError(f"say which: loomd describe {what} NAME")
-    found = client.get("namespaces", namespace, plural, name)
-    if plural == "tasks":
-        _task(found, list(client.events(task=name)))
+def command(what: tuple[str, ...], namespace: str, selector: str, output: Form, client: Client) -> None:
+    """Show objects, tasks, sources or revisions in full: by name, by label, or all of a kind.
+
+    A task is a tree: its phases with what was decided and why, all bids, steps, children, and what each took. With json
+    that is its `status.course`.
+    """
+    first = True
+    bodies: list[Json] = []
+    for one in wanted(client, what, namespace):
+        if one.place == EVERY:
+            raise click.UsageError("expected one kind, such as agents")
+        if selector and one.place in {TASKS, APPROVALS, SOURCES, REVISIONS}:
+            raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and revisions have none")
+        for name in one.names or select(client, one.place, one.namespace, selector, everything=not selector):
+            if output.name == "json":
+                bodies.append(_body(client, one.place, one.namespace, name))
+                continue
+            if not first:
+                click.echo("\n" + "-" * 40 + "\n")
+            first = False
+            _describe(client, one.place, one.namespace, name)
+    if output.name == "json":
+        writer(output)(bodies[0] if len(bodies) == 1 else {"items": bodies})
+
+
+def _body(client: Client, place: Place, namespace: str, name: str) -> Json:
+    """Return what is known of a thing, as data."""
+    if place == REVISIONS:
+        return client.get(*REVISIONS.parts(None), name)
+    if place in {TASKS, SOURCES, APPROVALS}:
+        item = get_one(client, place, namespace, name)
+        return task.as_data(item, trace(name, client.events(task=name))) if place == TASKS else item
+    return get_one(client, place, namespace, name, full="1")
+
+
+def _describe(client: Client, place: Place, namespace: str, name: str) -> None:
+    if place == TASKS:
+        task.describe(get_one(client, place, namespace, name), trace(name, client.events(task=name)))
+    elif place == APPROVALS:
+        _approval(get_one(client, place, namespace, name))
+    elif place == SOURCES:
+        _source(get_one(client, place, namespace, name))
+    elif place == REVISIONS:
+        show_revision(client.get(*REVISIONS.parts(None), name))
     else:
-        _object(found)
+        found = get_one(client, place, namespace, name, full="1")
+        _object(found, client.get(*REVISIONS.parts(None))["items"])
 
 
-def _object(item: Json) -> None:
-    metadata, status = item["metadata"], item["status"]
-    _pairs(
+def _approval(item: Json) -> None:
+    spec, status, now = item["spec"], item["status"], SystemClock().now()
+    pairs(
+        [
+            ("Approval", item["metadata"]["name"]),
+            ("Namespace", item["metadata"]["namespace"]),
+            ("Task", spec["task"]),
+            ("Phase", status["phase"]),
+            ("Asked", moment(item["metadata"]["creationTimestamp"], now)),
+            ("Expires", spec["expires"]),
+            ("Question", QUESTIONS[spec["question"]]),
+            ("Tool", spec["tool"]),
+            ("Decided", moment(status.get("decided", ""), now)),
+            ("By", status.get("by", "")),
+            ("Reason", status.get("reason", "")),
+        ]
+    )
+    section("Arguments", to_yaml(spec["arguments"]).splitlines())
+
+
+def _object(item: Json, history: list[Json]) -> None:
+    metadata, status, now = item["metadata"], item["status"], SystemClock().now()
+    declared = metadata["managedFields"][0]
+    pairs(
         [
             ("Name", metadata["name"]),
             ("Namespace", metadata["namespace"]),
             ("Kind", item["kind"]),
-            ("Labels", ", ".join(f"{key}={value}" for key, value in metadata.get("labels", {}).items())),
+            ("Labels", _joined(metadata.get("labels", {}))),
+            ("Annotations", _joined(metadata.get("annotations", {}))),
+            ("UID", metadata["uid"]),
+            ("Created", moment(metadata["creationTimestamp"], now)),
+            ("Generation", f"{metadata['generation']} (observed {status['observedGeneration']})"),
+            ("Resource version", metadata["resourceVersion"]),
             ("Revision", status["revision"]),
             ("Digest", status["digest"][:12]),
+            ("Source", status["source"]),
+            ("Declared at", status["position"]),
+            *_due(item, now),
         ]
     )
-    _section("Spec", to_yaml(item["spec"]).splitlines())
-    rows = [(c["type"], c["status"], c["reason"], c["message"]) for c in status["conditions"]]
-    _section("Conditions", render(("TYPE", "STATUS", "REASON", "MESSAGE"), rows))
+    section("Spec", to_yaml(item["spec"]).splitlines())
+    section("Conditions", _conditions(item, now))
+    section("Runs", _runs(status.get("runs", []), now))
+    section("Refers to", [f"{one['object']} ({one['field']})" for one in item["references"]])
+    section("Referred to by", [f"{one['object']} ({one['field']})" for one in item["referrers"]])
+    section("Learned", _learned(status.get("capabilities", []), now))
+    rows = [(one["manager"], one["actor"], ", ".join(one["fields"])) for one in metadata["managedFields"]]
+    section("Managed fields", render(("OWNER", "ACTOR", "FIELDS"), rows) if declared["fields"] else [])
+    section("History", _history(name_of(item), history, now))
 
 
-def _task(item: Json, events: Sequence[Json]) -> None:
-    spec, status, name = item["spec"], item["status"], item["metadata"]["name"]
-    _pairs(
-        [
-            ("Task", name),
-            ("Goal", spec["goal"]),
-            ("Cluster", spec.get("cluster", "")),
-            ("Phase", status["phase"]),
-            ("Stop reason", status.get("stopReason", "")),
-            ("Agent", status.get("agent", "")),
-            ("Created", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(item["metadata"]["created"]))),
-            ("Seed", str(spec.get("seed", 0))),
-            ("Pinned to", spec.get("revision", "")),
-            ("Reward", f"{status['reward']:.3f}" if "reward" in status else ""),
-            ("Usage", " ".join(f"{key}={value}" for key, value in status.get("usage", {}).items())),
-            ("Cost", f"{status['cost']:.6f} USD" if status.get("cost") else ""),
-            ("Error", status.get("error", "")),
-        ]
-    )
-    own = [event for event in events if event.get("task") == name]
-    _section("Phases", render(("PHASE", "SECONDS", "WHY"), [_phase(f) for f in _facts(own, "phase.completed")]))
-    _section("Bids", _bids(status.get("result", {})))
-    steps = [(f["name"],) for f in _facts(own, "step.completed")]
-    _section("Steps", render(("STEP",), steps) if steps else [])
-    children = [(e["task"], *_end(e["data"])) for e in events if e.get("task") != name and _ended(e)]
-    _section("Children", render(("TASK", "ENDED", "DETAIL"), children) if children else [])
-    _section("Answer", str(status.get("output", "")).splitlines())
-    _section("Sources", [f"[{c['number']}] {c['source']}" for c in status.get("citations", ())])
+def _due(item: Json, now: float) -> list[tuple[str, str]]:
+    """Return what is told of a schedule; of anything else nothing."""
+    status = item["status"]
+    if item["kind"] != "Schedule" or "runs" not in status:
+        return []
+    soon, tasks = status.get("nextScheduleTime", ""), ", ".join(f"Task/{one}" for one in status["active"])
+    return [
+        ("Suspended", f"since {_since(item)}, {status['reason']}" if status["suspended"] else "no"),
+        ("Last run", moment(status.get("lastScheduleTime", ""), now) or "none"),
+        ("Next run", f"{soon} ({until(soon, now)})" if soon else "none"),
+        ("Active", tasks or "none"),
+        ("Waiting", status.get("waiting", "")),
+    ]
 
 
-def _phase(fact: Json) -> tuple[str, str, str]:
-    return fact["phase"], f"{fact.get('seconds', 0.0):.3f}", fact["why"]
-
-
-def _bids(result: Json) -> list[str]:
-    bids = (result.get("matched") or {}).get("bids", [])
+def _runs(runs: list[Json], now: float) -> list[str]:
     rows = [
         (
-            bid["agent"],
-            f"{bid['total']:.3f}",
-            " ".join(f"{key}={value:.2f}" for key, value in bid["factors"].items()),
-            bid.get("excluded", ""),
+            one["due"],
+            age_of(one["at"], now),
+            f"Task/{one['task']}" if "task" in one else f"{one['count']} missed: {one['missed']}",
         )
-        for bid in bids
+        for one in runs
     ]
-    return render(("AGENT", "BID", "FACTORS", "EXCLUDED"), rows) if rows else []
+    return render(("DUE", "AGE", "WHAT CAME OF IT"), rows) if rows else []
 
 
-def _facts(events: Sequence[Json], kind: str) -> list[Json]:
-    return [event["data"] for event in events if event["data"]["type"] == kind]
+def _source(item: Json) -> None:
+    spec, status, now = item["spec"], item["status"], SystemClock().now()
+    pairs(
+        [
+            ("Source", item["metadata"]["name"]),
+            ("Type", spec["type"]),
+            ("Suspended", f"since {_since(item)}, {status['reason'] or 'by hand'}" if spec["suspended"] else "no"),
+            ("Applied", status["lastAppliedRevision"]),
+            ("Attempted", status["lastAttemptedRevision"]),
+            ("Last attempt", moment(status["lastAttemptAt"], now)),
+        ]
+    )
+    section("Conditions", _conditions(item, now))
+    rows = [
+        (one["revision"], age_of(one["at"], now), one["outcome"], one["message"].partition("\n")[0])
+        for one in status["attempts"]
+    ]
+    section("Attempts", render(("REVISION", "AGE", "OUTCOME", "MESSAGE"), rows) if rows else [])
+    last = status["attempts"][0]["problems"] if status["attempts"] else []
+    if last:
+        section("Problems of the last attempt", render_problems(Problem.from_json(one) for one in last).splitlines())
+    section("Declares", status["inventory"])
 
 
-def _ended(event: Json) -> bool:
-    return event["data"]["type"] in {"task.completed", "task.failed"}
+def _since(item: Json) -> str:
+    return str(next(one["lastTransitionTime"] for one in item["status"]["conditions"] if one["type"] == "Suspended"))
 
 
-def _end(fact: Json) -> tuple[str, str]:
-    if fact["type"] == "task.failed":
-        return "failed", fact["error"]
-    return fact["stop_reason"], f"reward {fact['reward']:.2f}"
+def _conditions(item: Json, now: float) -> list[str]:
+    rows = [
+        (one["type"], one["status"], age_of(one["lastTransitionTime"], now), one["reason"], one["message"])
+        for one in item["status"]["conditions"]
+    ]
+    return render(("TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"), rows)
 
 
-def _pairs(pairs: Sequence[tuple[str, str]]) -> None:
-    for title, value in pairs:
-        if value:
-            click.echo(f"{title + ':':<13} {value}")
+def _learned(scores: list[Json], now: float) -> list[str]:
+    rows = [
+        (one["domain"], f"{one['score']:.3f}", f"{one['variance']:.4f}", str(one["count"]), age_of(one["updated"], now))
+        for one in scores
+    ]
+    return render(("DOMAIN", "SCORE", "VARIANCE", "TASKS", "AGE"), rows) if rows else []
 
 
-def _section(title: str, lines: Sequence[str]) -> None:
-    if lines:
-        click.echo(f"\n{title}:")
-        for line in lines:
-            click.echo(f"  {line}")
+def _history(name: str, history: list[Json], now: float) -> list[str]:
+    """Return the revisions that changed an object, newest first."""
+    rows = [
+        (one["metadata"]["name"], age_of(one["metadata"]["creationTimestamp"], now), one["spec"]["cause"], change)
+        for one in history
+        for change in one["status"]["changes"]
+        if change.partition(" ")[0] == name
+    ]
+    return render(("REVISION", "AGE", "CAUSE", "CHANGE"), rows[:_HISTORY]) if rows else []
+
+
+def _joined(pairs: Json) -> str:
+    return ", ".join(f"{key}={value}" for key, value in pairs.items())

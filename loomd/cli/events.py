@@ -6,25 +6,53 @@ from typing import Any
 
 import click
 
-from loomd.api.client import Json
-from loomd.cli.target import Client, output_option, socket_option
+from loomd.api.client import Asked, Json
+from loomd.cli.listening import listen
+from loomd.cli.output import Form, output_option
+from loomd.cli.target import Client, socket_option
+from loomd.cli.task_options import seconds
+from loomd.clock import SystemClock
+from loomd.manifest.json_text import write_json
+from loomd.manifest.wording import masked
 
 _ENVELOPE = {"type", "value", "factors", "usage"}
 """Fields of a fact that are too long for a line."""
+_PIECES = {"model.delta", "reasoning.delta", "index.progress"}
+"""Types of which there are too many for lines."""
 
 
 @click.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens.")
-@click.option("--task", default="", help="Only this task and its children.")
-@click.option("--after", type=int, default=0, help="Start after this sequence number.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens, also when the daemon starts again.")
+@click.option("--task", default="", help="Only this task and its children: T or task/T.")
+@click.option(
+    "--type", "types", multiple=True, help="Only events of this type: task.failed, or 'tool.*'; may be repeated."
+)
+@click.option("-n", "--namespace", default="", help="Only events of this namespace; of all without it.")
+@click.option("--since", metavar="DURATION", callback=seconds, help="Only what happened in this time, such as 10m.")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Start after this sequence number.")
 @output_option("text", "json")
 @socket_option
-def command(follow: bool, task: str, after: int, output: str, client: Client) -> None:
-    """Show the events of the journal, oldest first."""
-    for event in client.events(after, task, follow):
-        if output == "json":
-            click.echo(json.dumps(event, ensure_ascii=False))
-        elif event["seq"]:  # pieces of text have no number and would only break the lines
+def command(
+    follow: bool,
+    task: str,
+    types: tuple[str, ...],
+    namespace: str,
+    since: float | None,
+    after: int,
+    output: Form,
+    client: Client,
+) -> None:
+    """Show the events of the journal, oldest first.
+
+    With -f and json, pieces of text come too; they have no number and are not kept.
+    """
+    began = 0.0 if since is None else SystemClock().now() - since
+    asked = Asked(after, task.rpartition("/")[2], types, namespace, began)
+    for event in listen(client, asked, follow=follow):
+        event["data"] = masked(event["data"])
+        if output.name == "json":
+            click.echo(write_json(event, None))
+        elif event["data"]["type"] not in _PIECES:
             click.echo(line(event))
 
 
@@ -34,7 +62,7 @@ def line(event: Json) -> str:
     fact = event["data"]
     said = " ".join(f"{key}={_short(value)}" for key, value in fact.items() if key not in _ENVELOPE)
     who = " ".join(part for part in (event.get("task", ""), event.get("agent", "")) if part)
-    return f"{event['seq']:>6} {when} {fact['type']:<20} {who:<24} {said}".rstrip()
+    return f"{event['seq'] or '-':>6} {when} {fact['type']:<20} {who:<24} {said}".rstrip()
 
 
 def _short(value: Any) -> str:

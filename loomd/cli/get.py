@@ -1,90 +1,200 @@
-"""`loomd get`: lists objects or tasks of the daemon."""
+"""`loomd get`: lists objects, tasks, approvals, sources or revisions, once or as they change."""
 
-import json
+from collections.abc import Callable, Sequence
 
 import click
 
-from loomd.api.client import Json
-from loomd.cli.table import age, show
-from loomd.cli.target import Client, namespace_option, output_option, resolve, socket_option
+from loomd.api.client import Client, Json
+from loomd.api.text import to_yaml
+from loomd.cli.columns import Column, columns_of
+from loomd.cli.output import Form, output_option, writer
+from loomd.cli.table import Growing, show
+from loomd.cli.target import (
+    APPROVALS,
+    EVERY,
+    REVISIONS,
+    SOURCES,
+    TASKS,
+    Wanted,
+    get_one,
+    namespace_option,
+    selector_option,
+    socket_option,
+    wanted,
+)
 from loomd.clock import SystemClock
+from loomd.manifest.json_text import write_json
+
+_PEOPLE = ("table", "wide")
 
 
 @click.command()
-@click.argument("what", metavar="KIND")
-@click.argument("name", required=False)
+@click.argument("what", nargs=-1, required=True, metavar="KIND[,KIND] [NAME]...")
 @namespace_option
-@output_option("table", "json", "yaml", "name")
+@click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Look in all namespaces.")
+@selector_option
+@output_option(*_PEOPLE, "json", "yaml", "name", "jsonpath")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Show at most so many tasks, the newest; 0 is for all.",
+)
+@click.option("-w", "--watch", is_flag=True, help="Go on with what changes.")
 @socket_option
-def command(what: str, name: str | None, namespace: str, output: str, client: Client) -> None:
-    """List objects of a KIND (agents, tools, ...), tasks, or all; or show one NAME."""
-    plural, name = resolve(client, what, name)
-    if name is not None:
-        found = client.get("namespaces", namespace, plural, name)
-        items = [found]
+def command(
+    what: tuple[str, ...],
+    namespace: str,
+    everywhere: bool,
+    selector: str,
+    output: Form,
+    limit: int,
+    watch: bool,
+    client: Client,
+) -> None:
+    """List things of a KIND (agents, tools, ...), or tasks, approvals, sources, revisions, or all; or some by NAME.
+
+    JSONPath is written as for kubectl, '{.items[*].metadata.name}', or as RFC 9535 has it, '$.items[*].metadata.name'.
+    With --watch, json is one object per line; `all` is then all objects without tasks.
+    """
+    write = None if output.name in _PEOPLE else writer(output)
+    look = Look(client, None if everywhere else namespace, selector, output.name == "wide", limit)
+    asked = wanted(client, what, namespace)
+    if any(one.place in {TASKS, APPROVALS, SOURCES, REVISIONS} for one in asked) and selector:
+        raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and revisions have none")
+    if everywhere and any(one.names for one in asked):
+        raise click.UsageError("-A: a name stands in one namespace: say which with -n")
+    if watch:
+        look.follow(asked, write, output)
+    elif write is None:
+        look.tables(asked)
     else:
-        items = client.get("namespaces", namespace, plural)["items"]
-        if plural == "all":
-            items += client.get("namespaces", namespace, "tasks")["items"]
-        found = {"items": items}
-    if output == "json":
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    elif output == "yaml":
-        click.echo(to_yaml(found), nl=False)
-    elif output == "name":
-        for item in items:
-            click.echo(f"{item['kind']}/{item['metadata']['name']}")
-    else:
-        _table(items, namespace, prefixed=plural == "all")
+        write(look.body(asked))
 
 
-def to_yaml(value: Json) -> str:
-    """Return a value as YAML, keys in their order."""
-    import yaml  # noqa: PLC0415  # only this form needs it
+class Look:
+    """Looks at things of a daemon.
 
-    return str(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
+    Args:
+        client: the daemon.
+        namespace: where, or None for everywhere.
+        selector: labels that objects must have.
+        wide: whether tables have all columns.
+        limit: most tasks that are listed; 0 for all.
+    """
 
+    def __init__(self, client: Client, namespace: str | None, selector: str, wide: bool, limit: int) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._query = {"labelSelector": selector} if selector else {}
+        self._wide = wide
+        self._limit = limit
 
-def is_ready(item: Json) -> str:
-    """Return the status of an object's condition `Ready`, with the reason when it is not."""
-    for condition in item["status"]["conditions"]:
-        if condition["type"] == "Ready":
-            return "True" if condition["status"] == "True" else f"{condition['status']} ({condition['reason']})"
-    return "Unknown"
+    def body(self, asked: Sequence[Wanted]) -> Json:
+        """Return what was asked for as JSON: one thing that was named, or a list."""
+        if len(asked) == 1 and len(asked[0].names) == 1:
+            return self._items(asked[0])[0]
+        return {"items": [item for one in asked for item in self._items(one)]}
 
-
-def _table(items: list[Json], namespace: str, prefixed: bool) -> None:
-    objects = [item for item in items if item["kind"] != "Task"]
-    tasks = [item for item in items if item["kind"] == "Task"]
-    if not items:
-        click.echo(f"nothing in namespace {namespace}", err=True)
-    if objects:
-        show(("NAME", "READY", "TYPE", "DESCRIPTION"), [_object(item, prefixed) for item in objects])
-    if objects and tasks:
-        click.echo()
-    if tasks:
+    def tables(self, asked: Sequence[Wanted]) -> None:
+        """Print what was asked for as tables, one for each kind of rows."""
+        prefixed = len({one.place for one in asked}) > 1 or EVERY in {one.place for one in asked}
+        groups: dict[str, list[Json]] = {}
+        for one in asked:
+            for item in self._items(one):
+                groups.setdefault(_rows(item), []).append(item)
+        if not groups:
+            where = "any namespace" if self._namespace is None else f"namespace {self._namespace}"
+            some = any(one.place.spaced for one in asked)
+            click.echo(f"nothing in {where}" if some else "nothing yet", err=True)
         now = SystemClock().now()
-        show(("TASK", "PHASE", "AGENT", "REWARD", "AGE", "GOAL"), [_task(item, now) for item in tasks])
+        for number, (kind, items) in enumerate(groups.items()):
+            if number:
+                click.echo()
+            columns = self._columns(kind, prefixed=prefixed and kind in {"", "GitSource", "Schedule"})
+            show([one.title for one in columns], [[one.cell(item, now) for one in columns] for item in items])
+
+    def follow(self, asked: Sequence[Wanted], write: Callable[[Json], None] | None, output: Form) -> None:
+        """Print what is there and then what becomes of it, until interrupted."""
+        places = {(one.place, one.namespace) for one in asked}
+        place = asked[0].place
+        if len(places) > 1 or place in {APPROVALS, REVISIONS}:
+            raise click.UsageError(
+                "-w: expected one kind, or all; approvals and revisions are followed by `loomd events -f`"
+            )
+        names = {name for one in asked for name in one.names}
+        for name in names:
+            get_one(self._client, place, asked[0].namespace, name)  # a name that is wrong is said at once
+        first: list[Json] = []
+        tell: Callable[[Json], None] | None = None
+        where = asked[0].namespace if names else self._namespace
+        only = {"name": next(iter(names))} if len(names) == 1 and place.spaced else {}
+        for event in self._client.watch(*place.parts(where), until=None, **self._query, **only):
+            item = event["object"]
+            if event["type"] == "BOOKMARK":
+                tell = self._teller(first, place == EVERY, write, output)
+            elif names and item["metadata"]["name"] not in names:
+                continue
+            elif tell is None:
+                first.append(item)
+            else:
+                tell(item | {"deleted": True} if event["type"] == "DELETED" and write is None else item)
+
+    def _teller(
+        self, first: Sequence[Json], prefixed: bool, write: Callable[[Json], None] | None, output: Form
+    ) -> Callable[[Json], None]:
+        """Print what is there, and return what prints every change."""
+        if write is None:
+            columns = self._columns(_rows(first[0]) if first else "", prefixed=prefixed)
+            clock = SystemClock()
+            table = Growing(
+                [one.title for one in columns], [[one.cell(item, clock.now()) for one in columns] for item in first]
+            )
+            return lambda item: table.add(_row(item, columns, clock.now()))
+        tell = {"json": _line, "yaml": _document}.get(output.name, write)
+        for item in first:
+            tell(item)
+        return tell
+
+    def _items(self, one: Wanted) -> list[Json]:
+        """Return the things of one kind; named ones in the order of their names."""
+        if one.names:
+            return [get_one(self._client, one.place, one.namespace, name) for name in one.names]
+        if one.place == TASKS:
+            return self._tasks()
+        items: list[Json] = self._client.get(*one.place.parts(self._namespace), **self._query)["items"]
+        return items + self._tasks() if one.place == EVERY and not self._query else items
+
+    def _tasks(self) -> list[Json]:
+        """Return the newest tasks, and say when there are more."""
+        items, more = self._client.items(TASKS.parts(self._namespace), most=self._limit)
+        if more:
+            click.echo(f"the newest {len(items)} tasks are shown: --limit 0 shows all", err=True)
+        return items
+
+    def _columns(self, kind: str, *, prefixed: bool) -> list[Column]:
+        spaces = self._namespace is None and kind not in {"Source", "Revision"}
+        return columns_of(kind, wide=self._wide, spaces=spaces, prefixed=prefixed)
 
 
-def _object(item: Json, prefixed: bool) -> tuple[str, ...]:
-    name, spec = item["metadata"]["name"], item["spec"]
-    return (
-        f"{item['kind']}/{name}" if prefixed else name,
-        is_ready(item),
-        str(spec.get("type", "")),
-        str(spec.get("description", "")),
-    )
+def _rows(item: Json) -> str:
+    """Return the kind whose rows a thing has; objects of all kinds share theirs."""
+    return item["kind"] if item["kind"] in {"Task", "Approval", "Source", "Revision", "GitSource", "Schedule"} else ""
 
 
-def _task(item: Json, now: float) -> tuple[str, ...]:
-    status = item["status"]
-    reward = f"{status['reward']:.2f}" if "reward" in status else ""
-    return (
-        item["metadata"]["name"],
-        status["phase"],
-        status.get("agent", ""),
-        reward,
-        age(now - item["metadata"]["created"]),
-        item["spec"]["goal"],
-    )
+def _row(item: Json, columns: Sequence[Column], now: float) -> list[str]:
+    """Return the row of a change; the second column of what is gone says so."""
+    row = [one.cell(item, now) for one in columns]
+    if item.get("deleted"):
+        at = next((at for at, one in enumerate(columns) if one.title in {"READY", "PHASE"}), len(row) - 1)
+        row[at] = "Deleted"
+    return row
+
+
+def _line(item: Json) -> None:
+    click.echo(write_json(item, None))
+
+
+def _document(item: Json) -> None:
+    click.echo(f"---\n{to_yaml(item)}", nl=False)

@@ -5,7 +5,6 @@ because a text that tool calls follow is no answer. Colours only on a terminal, 
 and by `submit --wait`.
 """
 
-import os
 import sys
 from dataclasses import dataclass
 from functools import singledispatch
@@ -13,7 +12,9 @@ from functools import singledispatch
 import click
 import msgspec
 
+from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result
+from loomd.cli.colour import is_coloured
 from loomd.events import event as facts
 from loomd.events.event import Event
 
@@ -26,7 +27,7 @@ class Show:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        self._colour = is_coloured(sys.stderr)
         self._live = sys.stdout.isatty()
         self._root = ""
         self._open_line = False
@@ -45,6 +46,8 @@ class Show:
         elif isinstance(fact, facts.IndexProgress):
             self._progress(f"indexing {fact.knowledge}: {fact.done} of {fact.total} chunks", fact.done >= fact.total)
         elif (line := describe(fact)) is not None:
+            if isinstance(fact, facts.ModelRetried):
+                self._piece = ""
             if isinstance(fact, facts.TaskStarted):
                 self._root = self._root or event.task
             self._say(line, event)
@@ -159,8 +162,29 @@ def _(fact: facts.ToolErred) -> Line:
 
 
 @describe.register
+def _(fact: facts.ApprovalRequested) -> Line:
+    call = f"{fact.tool}({_short(msgspec.json.encode(fact.arguments).decode())})"
+    asked = (
+        "it was interrupted and may have had its effect; call it again?" if fact.question == "repeat" else "call it?"
+    )
+    return Line("waits", f"{call}: {asked} loomd approve {fact.approval}, or loomd deny {fact.approval}", "yellow")
+
+
+@describe.register
+def _(fact: facts.ApprovalResolved) -> Line:
+    said = Decision(fact.verdict, fact.by, fact.reason).said()
+    return Line(fact.verdict, said, "green" if fact.verdict == "approved" else "yellow")
+
+
+@describe.register
 def _(fact: facts.Fallback) -> Line:
     return Line("", f"{fact.phase}: {fact.reason}; {fact.fallback}", "yellow")
+
+
+@describe.register
+def _(fact: facts.ModelRetried) -> Line:
+    instead = f"{fact.after} is asked instead" if fact.after else f"it is asked again in {fact.wait:.1f} s"
+    return Line("", f"{fact.model} did not answer, {instead}: {fact.reason}", "yellow")
 
 
 @describe.register

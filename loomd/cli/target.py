@@ -1,17 +1,85 @@
-"""Which daemon and which namespace a verb talks to: the options that verbs share."""
+"""Which daemon, which namespace and which things a verb is about: the options and arguments that verbs share."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from loomd.api.client import Client, default_socket
-from loomd.errors import NotFound
+from loomd.api.client import Client, Json, default_socket
+from loomd.api.label_query import LabelQuery
+from loomd.cli.delivery import source_name
+from loomd.cli.output import spelled
+from loomd.errors import NotFound, Permanent
+from loomd.manifest.wording import did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["Client", "namespace_option", "output_option", "resolve", "socket_option"]
+__all__ = [
+    "APPROVALS",
+    "EVERY",
+    "REVISIONS",
+    "SOURCES",
+    "TASKS",
+    "Client",
+    "F",
+    "Place",
+    "Wanted",
+    "find_source",
+    "get_one",
+    "namespace_option",
+    "schedule_parts",
+    "select",
+    "selector_option",
+    "socket_option",
+    "wanted",
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things of one kind are.
+
+    Attributes:
+        plural: their word in the API.
+        kind: what they say they are; empty for all kinds of objects.
+        spaced: whether they live in a namespace.
+    """
+
+    plural: str
+    kind: str
+    spaced: bool = True
+
+    def parts(self, namespace: str | None) -> tuple[str, ...]:
+        """Return the path of the list; `None` stands for all namespaces."""
+        if self == REVISIONS:
+            return ("rollout", "history")
+        return ("namespaces", namespace, self.plural) if self.spaced and namespace is not None else (self.plural,)
+
+    def spelled(self, name: str, namespace: str) -> str:
+        """Return how a thing of this kind is named everywhere."""
+        return spelled(self.kind, name, namespace if self.spaced else "default")
+
+
+EVERY = Place("all", "")
+TASKS = Place("tasks", "Task")
+APPROVALS = Place("approvals", "Approval")
+SOURCES = Place("sources", "Source", spaced=False)
+REVISIONS = Place("revisions", "Revision", spaced=False)
+_SHORT = {"gs": "gitsources", "kb": "knowledgebases"}
+"""Short spellings of long kinds."""
+_FIXED = (EVERY, TASKS, APPROVALS, SOURCES, REVISIONS)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Things of one kind in a namespace; no names stand for all of them."""
+
+    place: Place
+    namespace: str
+    names: tuple[str, ...] = ()
 
 
 def socket_option(function: F) -> F:
@@ -21,13 +89,13 @@ def socket_option(function: F) -> F:
         "client",
         type=click.Path(path_type=Path),
         default=default_socket,
-        callback=_connect,
+        callback=_connected,
         show_default="LOOMD_SOCKET, or the user's runtime directory",
         help="Socket of the daemon.",
     )(function)
 
 
-def _connect(context: click.Context, option: click.Parameter, path: Path) -> Client:
+def _connected(context: click.Context, option: click.Parameter, path: Path) -> Client:
     del context, option
     return Client(path)
 
@@ -39,25 +107,157 @@ def namespace_option(function: F) -> F:
     )
 
 
-def output_option(*forms: str) -> Callable[[F], F]:
-    """Add `-o/--output` with these forms, the first as default."""
-    return click.option("-o", "--output", type=click.Choice(forms), default=forms[0], show_default=True, help="Form.")
+def selector_option(function: F) -> F:
+    """Add `-l/--selector`."""
+    return click.option(
+        "-l",
+        "--selector",
+        default="",
+        callback=_selector,
+        help="Only objects with these labels: team=docs, tier!=test, env in (a, b).",
+    )(function)
 
 
-def resolve(client: Client, what: str, name: str | None) -> tuple[str, str | None]:
-    """Return plural and name for `agents`, `agent ada`, `Agent/ada`.
+def _selector(context: click.Context, option: click.Parameter, text: str) -> str:
+    try:
+        LabelQuery.parse(text)
+    except Permanent as error:
+        raise click.BadParameter(str(error), context, option) from error
+    return text
+
+
+def wanted(client: Client, arguments: Sequence[str], namespace: str) -> list[Wanted]:
+    """Return what the arguments `KIND[,KIND] [NAME]...` or `KIND/NAME...` name, in their order.
+
+    `KIND/NAMESPACE/NAME`, as loomd itself spells what is not in the namespace `default`, is understood too.
+
+    Args:
+        client: the daemon that knows the kinds.
+        arguments: what was written, at least one word.
+        namespace: where things are that do not say it themselves.
 
     Raises:
-        NotFound: there is no such kind.
+        NotFound: there is no such kind; the text names the closest.
+        UsageError: the two spellings are mixed.
     """
-    if name is None and "/" in what:
-        what, _, name = what.partition("/")
-    word = what.lower()
-    if word in {"all", "tasks", "task"}:
-        return ("tasks" if word == "task" else word), name
+    first = arguments[0]
+    if "/" not in first:
+        places = _places(client, first.split(","))
+        if len(places) > 1 and len(arguments) > 1:
+            raise click.UsageError("several kinds take no names: write KIND/NAME KIND/NAME")
+        return [Wanted(place, namespace, tuple(arguments[1:])) for place in places]
+    lone = next((one for one in arguments if "/" not in one), None)
+    if lone is not None:
+        raise click.UsageError(f"{lone!r}: expected KIND/NAME like {first!r}, or one KIND and then names")
+    split = [one.partition("/") for one in arguments]
+    places = _places(client, [kind for kind, _, _ in split])
+    return [_named(place, name, namespace) for place, (_, _, name) in zip(places, split, strict=True)]
+
+
+def get_one(client: Client, place: Place, namespace: str, name: str, **query: str) -> Json:
+    """Return one thing.
+
+    Raises:
+        NotFound: there is none of that name; the text names the closest.
+    """
+    if place == SOURCES:
+        return find_source(client, name, namespace)
+    try:
+        return client.get(*place.parts(namespace), name, **query)
+    except NotFound:
+        if place == REVISIONS:
+            raise  # numbers are not misspelt
+        items = client.get(*place.parts(namespace))["items"]
+        hint = _hint(name, (item["metadata"]["name"] for item in items))
+        if not hint:
+            raise
+    inside = f" in namespace {namespace}" if place.spaced else ""
+    raise NotFound(f"no {place.kind} {name!r}{inside}: {hint}")
+
+
+def select(
+    client: Client, place: Place, namespace: str, selector: str, everything: bool, or_none: bool = False
+) -> tuple[str, ...]:
+    """Return the names of all things that are meant without a name.
+
+    Args:
+        client: the daemon.
+        place: their kind.
+        namespace: where they are.
+        selector: labels that they must have.
+        everything: whether all are meant.
+        or_none: whether it is fine when there are none.
+
+    Raises:
+        UsageError: it is not said which are meant.
+        NotFound: there are none.
+    """
+    if bool(selector) == everything:
+        raise click.UsageError(f"say which: names of {place.plural}, -l SELECTOR, or --all")
+    query = {"labelSelector": selector} if selector else {}
+    items, _ = client.items(place.parts(namespace), query)
+    if not items and not or_none:
+        raise NotFound(f"no {place.plural} {f'with {selector} ' if selector else ''}in namespace {namespace}")
+    return tuple(item["metadata"]["name"] for item in items)
+
+
+def schedule_parts(name: str, namespace: str) -> tuple[str, ...] | None:
+    """Return the path of the schedule that `schedule/NAME` names, or None when it names something else.
+
+    Raises:
+        UsageError: the name is missing.
+    """
+    kind, slash, rest = name.partition("/")
+    if not slash or kind.lower() not in {"schedule", "schedules"}:
+        return None
+    space, slash, last = rest.rpartition("/")
+    if not last:
+        raise click.UsageError(f"{name!r}: expected schedule/NAME")
+    return ("namespaces", space if slash else namespace, "schedules", last)
+
+
+def find_source(client: Client, name: str, namespace: str = "default") -> Json:
+    """Return a source by its name, by the path of its folder or file, or by the name of its GitSource.
+
+    Raises:
+        NotFound: there is none; the text names the closest.
+    """
+    known: dict[str, Json] = {item["metadata"]["name"]: item for item in client.get(*SOURCES.parts(None))["items"]}
+    kind, _, rest = name.partition("/")
+    git = rest if kind.lower() in {"gitsource", "gitsources"} else name
+    for spelling in (name, source_name(name), os.path.realpath(name), f"git/{namespace}/{git}"):
+        if spelling in known:
+            return known[spelling]
+    hint = _hint(name, known) or "nothing was applied yet, and nothing is followed"
+    raise NotFound(f"no source {name!r}: {hint}")
+
+
+def _named(place: Place, name: str, namespace: str) -> Wanted:
+    space, slash, rest = name.partition("/")
+    return Wanted(place, space, (rest,)) if slash and place.spaced else Wanted(place, namespace, (name,))
+
+
+def _places(client: Client, words: Iterable[str]) -> list[Place]:
+    fixed = {word: place for place in _FIXED for word in (place.plural, place.kind.lower()) if word}
+    lower = [word.lower() for word in words]
+    if all(word in fixed for word in lower):
+        return [fixed[word] for word in lower]
     kinds = client.get()["kinds"]
-    for kind in kinds:
-        if word in {kind["plural"], kind["name"].lower()}:
-            return str(kind["plural"]), name
-    known = ", ".join([*(kind["plural"] for kind in kinds), "tasks", "all"])
-    raise NotFound(f"no kind {what!r}: there are {known}")
+    known = fixed | {word: Place(one["plural"], one["name"]) for one in kinds for word in _words(one)}
+    return [_known(word, known) for word in lower]
+
+
+def _words(kind: Json) -> list[str]:
+    words = [kind["plural"], kind["name"].lower()]
+    return [*words, *(short for short, plural in _SHORT.items() if plural == kind["plural"])]
+
+
+def _known(word: str, known: dict[str, Place]) -> Place:
+    if word not in known:
+        listed = ", ".join(dict.fromkeys(place.plural for place in known.values()))
+        raise NotFound(f"no kind {word!r}: {did_you_mean(word, known) or f'there are {listed}'}")
+    return known[word]
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    return did_you_mean(name, known, "there are")

@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from loomd.amoeba.task import Budget, Expect
-from loomd.api.body import Submission
-from loomd.manifest.quantity import parse_duration
+from loomd.api.client import Json
+from loomd.manifest.duration import parse_duration
 
 _STDIN = "-"
 
 
-def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+def seconds(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
     """Return the seconds of `30s` or `5m`."""
     del context, option
     try:
@@ -32,15 +31,23 @@ _OPTIONS = (
     click.option(
         "--max-time",
         metavar="DURATION",
-        callback=_seconds,
+        callback=seconds,
         help="Longest time of the task and all its parts, such as 30s or 5m.",
+    ),
+    click.option(
+        "--durability",
+        type=click.Choice(["steps", "task", "none"]),
+        help="What is kept: every step, the task and its result, or nothing; by default what its cluster says.",
     ),
     click.option("--contains", multiple=True, help="Text that the answer must contain; counts in the evaluation."),
 )
 
 
 def task_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the argument GOAL and the options of a task; the verb gets them as `wanted`, a `Submission`."""
+    """Add the argument GOAL and the options of a task; the verb gets them as `wish`, the body of a submission.
+
+    A verb with an option `origin` says with it where the task comes from: then no goal is read.
+    """
 
     @functools.wraps(function)
     def ask(
@@ -50,12 +57,21 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
         max_tokens: int | None,
         max_cost: float | None,
         max_time: float | None,
+        durability: str | None,
         contains: tuple[str, ...],
         **others: Any,
     ) -> int:
-        text = _read() if goal in {None, _STDIN} else goal
-        budget = Budget(max_tokens, max_cost, max_time)
-        return function(wanted=Submission(text or "", cluster, seed, budget, Expect(contains)), **others)
+        text = goal if goal not in {None, _STDIN} or others.get("origin") else _read()
+        budget = {"tokens": max_tokens, "cost": max_cost, "seconds": max_time}
+        wish: Json = {
+            "goal": text or "",
+            "cluster": cluster,
+            "seed": seed,
+            "budget": {name: limit for name, limit in budget.items() if limit is not None},
+            "expect": {"contains": list(contains)},
+            "durability": durability,
+        }
+        return function(wish=wish, **others)
 
     for option in reversed(_OPTIONS):
         ask = option(ask)

@@ -1,111 +1,17 @@
-"""The API over a real Unix socket, asked by the client of the command line."""
+"""The API over a real Unix socket, asked by the client of the command line: tasks, events, and what is unknown."""
 
 import asyncio
-import http.client
-import json
-import socket
-from collections.abc import AsyncGenerator, Callable
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
 from loomd.api.client import Client
-from loomd.api.server import open_server
-from loomd.daemon import Settings, System, open_system
-from loomd.errors import Conflict, NotFound, Overloaded, Permanent, Unreachable
+from loomd.daemon import System
+from loomd.errors import NotFound, Overloaded, Permanent, Unreachable
 from loomd.events.event import ConfigLoaded, ModelDelta
-from loomd.manifest.problem import Problems
-
-T = TypeVar("T")
-
-TEAM = """
-apiVersion: loomd.dev/v1
-kind: Provider
-metadata: {name: script}
-spec:
-  type: scripted
-  replies:
-    - {when: slow, text: at last, delay: 30s, times: null}
-    - {text: The answer is 42., times: null}
----
-apiVersion: loomd.dev/v1
-kind: Agent
-metadata: {name: ada}
-spec: {provider: script, description: answers everything}
----
-apiVersion: loomd.dev/v1
-kind: Cluster
-metadata: {name: team}
-spec: {agents: [ada]}
-"""
-
-
-@pytest.fixture
-async def system(tmp_path: Path) -> AsyncGenerator[System, None]:
-    """Yield a system that serves its API."""
-    settings = Settings(tmp_path / "state", tmp_path / "models", tmp_path / "s.sock")
-    async with open_system(settings) as opened, open_server(opened):
-        opened.ready = True
-        yield opened
-
-
-@pytest.fixture
-def client(system: System) -> Client:
-    """Return a client of the system."""
-    return Client(system.settings.socket)
-
-
-async def ask(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """Run a blocking call of the client beside the server."""
-    return await asyncio.to_thread(call, *arguments, **named)
-
-
-async def apply(client: Client, text: str, *, dry_run: bool = False) -> list[dict[str, Any]]:
-    """Apply one file and return the changes."""
-    body = {"source": "/m", "root": "/m", "files": [{"path": "a.yaml", "text": text}], "dryRun": dry_run}
-    changes: list[dict[str, Any]] = (await ask(client.post, "apply", body=body))["changes"]
-    return changes
-
-
-async def test_apply_and_get(client: Client) -> None:
-    """What was applied is listed with its spec as written and its condition; a dry run leaves nothing."""
-    assert [c["action"] for c in await apply(client, TEAM, dry_run=True)] == ["created"] * 3
-    assert (await ask(client.get, "namespaces", "default", "all"))["items"] == []
-    assert [c["object"] for c in await apply(client, TEAM)] == ["Provider/script", "Agent/ada", "Cluster/team"]
-    found = await ask(client.get, "namespaces", "default", "agents", "ada")
-    assert found["spec"] == {"provider": "script", "description": "answers everything"}
-    assert found["status"]["conditions"][0]["status"] == "True"
-    names = [item["metadata"]["name"] for item in (await ask(client.get, "namespaces", "default", "all"))["items"]]
-    assert names == ["ada", "team", "script"]
-    assert (await ask(client.get, "namespaces", "other", "agents"))["items"] == []
-
-
-async def test_problems_come_back_whole(client: Client, system: System) -> None:
-    """Invalid manifests are raised at the client with all positions, and the old set serves on."""
-    await apply(client, TEAM)
-    with pytest.raises(Problems) as caught:
-        await apply(client, TEAM.replace("provider: script", "provider: skript").replace("[ada]", "[adda]"))
-    assert len(caught.value.problems) == 2
-    assert caught.value.problems[0].position.line > 1
-    assert caught.value.problems[0].hint
-    assert len(system.reconciler.topology.live) == 3
-
-
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ({"source": "/m", "root": "m", "files": []}, "absolute"),
-        ({"source": "/m", "root": "/m", "files": [{"path": "../x", "text": ""}]}, "leaves the root"),
-        ({"source": "/m"}, "root"),
-        ({"source": "/m", "root": "/m", "files": [], "extra": 1}, "extra"),
-    ],
-    ids=["relative-root", "outside", "missing", "unknown"],
-)
-async def test_bad_bodies_are_refused(client: Client, body: dict[str, Any], says: str) -> None:
-    """A body that is not as documented is refused by name."""
-    with pytest.raises(Permanent, match=says):
-        await ask(client.post, "apply", body=body)
+from tests.api.talk import TEAM, apply, ask, keep_tasks, say
 
 
 async def test_unknown_things_are_not_found(client: Client) -> None:
@@ -151,23 +57,12 @@ async def test_a_task_can_be_cancelled(client: Client) -> None:
 async def test_no_task_is_taken_while_draining(client: Client, system: System) -> None:
     """A daemon that stops refuses new tasks and is not ready, but alive."""
     await apply(client, TEAM)
-    assert (await ask(raw, system, "GET", "/readyz"))[0] == 200
+    assert (await say(system, "GET", "/readyz")).status == 200
     system.ready = False
     with pytest.raises(Overloaded, match="draining"):
         await ask(client.post, "namespaces", "default", "tasks", body={"goal": "x"})
-    assert (await ask(raw, system, "GET", "/readyz"))[0] == 503
-    assert (await ask(raw, system, "GET", "/livez"))[0] == 200
-
-
-async def test_a_refused_configuration_does_not_flip_readiness(client: Client, system: System) -> None:
-    """Ready stays ready; the verbose answer says what was refused."""
-    await apply(client, TEAM)
-    with pytest.raises(Problems):
-        await apply(client, "kind: [")
-    status, body = await ask(raw, system, "GET", "/readyz?verbose")
-    assert status == 200
-    assert "config stale" in body
-    assert "a.yaml" in body
+    assert (await say(system, "GET", "/readyz")).status == 503
+    assert (await say(system, "GET", "/livez")).status == 200
 
 
 async def test_followers_see_every_event_once(client: Client, system: System) -> None:
@@ -220,43 +115,9 @@ async def test_last_event_id_is_honoured(client: Client, system: System) -> None
     """A browser's reconnect goes on after the last event that it has."""
     for number in range(5):
         system.bus.emit(ConfigLoaded("s", (str(number),)))
-    _, body = await ask(raw, system, "GET", "/v1/events", {"Last-Event-ID": "3"})
+    body = (await say(system, "GET", "/v1/events", headers={"Last-Event-ID": "3"})).text
     assert [line for line in body.splitlines() if line.startswith("id:")] == ["id: 4", "id: 5"]
     assert len(await ask(lambda: list(client.events(after=4)))) == 1
-
-
-async def test_writes_must_be_json(system: System) -> None:
-    """A form or plain text is refused, so that no web page can post to the daemon."""
-    path = "/apis/loomd.dev/v1/apply"
-    status, body = await ask(raw, system, "POST", path, {"Content-Type": "text/plain"}, "{}")
-    assert status == 415
-    assert "application/json" in json.loads(body)["error"]["message"]
-
-
-async def test_the_socket_is_private_and_owned(system: System, tmp_path: Path) -> None:
-    """Only the user may connect, and a live socket is not taken over."""
-    assert system.settings.socket.stat().st_mode & 0o777 == 0o600
-    other = Settings(tmp_path / "other", tmp_path / "models", system.settings.socket)
-    async with open_system(other) as second:
-        with pytest.raises(Conflict, match="is served by process"):
-            async with open_server(second):
-                pass
-
-
-async def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
-    """The socket of a killed daemon does not stand in the way; a file of another kind does."""
-    path = tmp_path / "s.sock"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    settings = Settings(tmp_path / "state", tmp_path / "models", path)
-    async with open_system(settings) as system:
-        async with open_server(system):
-            assert (await ask(raw, system, "GET", "/livez"))[0] == 200
-        assert not path.exists()
-        path.write_text("mine")
-        with pytest.raises(Conflict, match="another kind"):
-            async with open_server(system):
-                pass
 
 
 def test_no_daemon_is_said_plainly(tmp_path: Path) -> None:
@@ -265,16 +126,39 @@ def test_no_daemon_is_said_plainly(tmp_path: Path) -> None:
         Client(tmp_path / "nobody.sock").get()
 
 
-def raw(
-    system: System, method: str, path: str, headers: dict[str, str] | None = None, body: str | None = None
-) -> tuple[int, str]:
-    """Send a request without the client and return status and text."""
-    connection = http.client.HTTPConnection("localhost")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(str(system.settings.socket))
-    try:
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("server", "client"), ("client", "server"), ("path", "client")], ids=lambda name: name
+)
+def test_server_and_client_do_not_need_each_other(ours: str, theirs: str) -> None:
+    """What they share is the path of the API, and whoever reads it loads neither."""
+    code = f"import sys, loomd.api.{ours}; sys.exit('loomd.api.{theirs}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603  # our own interpreter
+
+
+async def test_tasks_are_listed_in_pages(client: Client, system: System) -> None:
+    """The newest come first, and each list says how to get the one after it; of many no list has them all."""
+    await keep_tasks(system, 510, running={3})
+    path = ("namespaces", "default", "tasks")
+    seen: list[str] = []
+    query = {"limit": "200"}
+    while True:
+        page = await ask(client.get, *path, **query)
+        seen += [one["metadata"]["name"] for one in page["items"]]
+        if "metadata" not in page:
+            break
+        query["continue"] = page["metadata"]["continue"]
+    assert seen == [f"k{number}" for number in reversed(range(510))]
+    for query in ({}, {"limit": "0"}, {"limit": "1000"}):
+        assert len((await ask(client.get, *path, **query))["items"]) == 500
+    assert [one["metadata"]["name"] for one in (await ask(client.get, *path, name="k1"))["items"]] == ["k1"]
+    assert (await ask(client.get, "namespaces", "lab", "tasks", name="k1"))["items"] == []
+    assert [one["metadata"]["name"] for one in (await ask(client.get, *path, unfinished="1"))["items"]] == ["k3"]
+    assert (await ask(client.get, *path, unfinished="1", name="k1"))["items"] == []
+    with pytest.raises(Permanent, match="continue: expected what the list before said, got 'k1'"):
+        await ask(client.get, *path, **{"continue": "k1"})
+    with pytest.raises(Permanent, match="limit: expected a whole number"):
+        await ask(client.get, *path, limit="-1")
+    items, more = await ask(client.items, path)
+    assert (len(items), more) == (510, False)
+    items, more = await ask(client.items, path, None, 505)
+    assert (len(items), more) == (505, True)

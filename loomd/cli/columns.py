@@ -1,0 +1,167 @@
+"""What a table shows of each kind of thing, and what it adds when it may be wide. Called by `get`."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from loomd.api.client import Json
+from loomd.cli.table import age_of, until
+
+
+@dataclass(frozen=True)
+class Column:
+    """A title, and what stands below it; `now` is wall-clock seconds."""
+
+    title: str
+    cell: Callable[[Json, float], str]
+    wide: bool = False
+
+
+def columns_of(kind: str, *, wide: bool, spaces: bool, prefixed: bool) -> list[Column]:
+    """Return the columns for things of a kind.
+
+    Args:
+        kind: `Task`, `Source`, `Revision`, `Schedule`, or any other kind of object.
+        wide: whether there is room for all of them.
+        spaces: whether things of several namespaces stand in one table.
+        prefixed: whether their names say their kind.
+    """
+    known = _KNOWN.get(kind, _OBJECT)
+    name = Column(known[0].title, lambda item, _: f"{item['kind']}/{_name(item)}") if prefixed else known[0]
+    space = [Column("NAMESPACE", lambda item, _: str(item["metadata"].get("namespace", "")))] if spaces else []
+    return [*space, name, *(one for one in known[1:] if wide or not one.wide)]
+
+
+def condition(item: Json, name: str) -> Json:
+    """Return a condition of an object, or an empty one."""
+    found: list[Json] = [one for one in item["status"].get("conditions", ()) if one["type"] == name]
+    return found[0] if found else {}
+
+
+def ready(item: Json) -> str:
+    """Return whether a thing is ready, with the reason when it is not."""
+    found = condition(item, "Ready")
+    if not found:
+        return "Unknown"
+    return "True" if found["status"] == "True" else f"{found['status']} ({found['reason']})"
+
+
+def _name(item: Json) -> str:
+    return str(item["metadata"]["name"])
+
+
+def _spec(name: str) -> Callable[[Json, float], str]:
+    return lambda item, _: str(item["spec"].get(name, ""))
+
+
+def _status(name: str) -> Callable[[Json, float], str]:
+    return lambda item, _: str(item["status"].get(name, ""))
+
+
+def _created(item: Json, now: float) -> str:
+    metadata = item["metadata"]
+    return age_of(metadata.get("creationTimestamp") or metadata.get("created", ""), now)
+
+
+def _number(item: Json, _: float) -> str:
+    return f"{_name(item)}{' *' if item['status']['serving'] else ''}"
+
+
+def _reward(item: Json, _: float) -> str:
+    return f"{item['status']['reward']:.2f}" if "reward" in item["status"] else ""
+
+
+def _cost(item: Json, _: float) -> str:
+    return f"{item['status']['cost']:.4f}" if item["status"].get("cost") else ""
+
+
+def _waits(item: Json) -> bool:
+    return bool(item["status"]["phase"] == "Pending")
+
+
+QUESTIONS = {"call": "may it be called?", "repeat": "interrupted: call it again?"}
+_DETAILS: Sequence[Column] = (
+    Column("GENERATION", lambda item, _: str(item["metadata"]["generation"]), wide=True),
+    Column("SOURCE", _status("source"), wide=True),
+    Column("DECLARED AT", _status("position"), wide=True),
+)
+_OBJECT: Sequence[Column] = (
+    Column("NAME", lambda item, _: _name(item)),
+    Column("READY", lambda item, _: ready(item)),
+    Column("TYPE", _spec("type")),
+    Column("AGE", _created),
+    *_DETAILS,
+    Column("DESCRIPTION", _spec("description")),
+)
+_KNOWN: dict[str, Sequence[Column]] = {
+    "Task": (
+        Column("TASK", lambda item, _: _name(item)),
+        Column("PHASE", _status("phase")),
+        Column("AGENT", _status("agent")),
+        Column("REWARD", _reward),
+        Column("AGE", _created),
+        Column("STOP REASON", _status("stopReason"), wide=True),
+        Column("COST", _cost, wide=True),
+        Column("CLUSTER", _spec("cluster"), wide=True),
+        Column("REVISION", _spec("revision"), wide=True),
+        Column("WAITS FOR", _status("reason"), wide=True),
+        Column("GOAL", _spec("goal")),
+    ),
+    "Approval": (
+        Column("APPROVAL", lambda item, _: _name(item)),
+        Column("PHASE", _status("phase")),
+        Column("TOOL", _spec("tool")),
+        Column("ARGUMENTS", lambda item, _: json.dumps(item["spec"]["arguments"], ensure_ascii=False)),
+        Column("QUESTION", lambda item, _: QUESTIONS[item["spec"]["question"]]),
+        Column("TASK", _spec("task")),
+        Column("AGE", _created),
+        Column("EXPIRES", lambda item, now: until(item["spec"]["expires"], now) if _waits(item) else ""),
+        Column("BY", _status("by")),
+        Column("REASON", _status("reason"), wide=True),
+    ),
+    "GitSource": (
+        Column("NAME", lambda item, _: _name(item)),
+        Column("READY", lambda item, _: ready(item)),
+        Column("SUSPENDED", lambda item, _: "True" if condition(item, "Suspended").get("status") == "True" else ""),
+        Column("URL", _spec("url")),
+        Column("AGE", _created),
+        *_DETAILS,
+        Column("MESSAGE", lambda item, _: str(condition(item, "Ready").get("message", "")), wide=True),
+    ),
+    "Source": (
+        Column("SOURCE", lambda item, _: _name(item)),
+        Column("TYPE", _spec("type")),
+        Column("READY", lambda item, _: ready(item)),
+        Column("SUSPENDED", lambda item, _: "True" if item["spec"]["suspended"] else ""),
+        Column("APPLIED", _status("lastAppliedRevision")),
+        Column("TRIED", lambda item, now: age_of(item["status"]["lastAttemptAt"], now)),
+        Column("OBJECTS", lambda item, _: str(len(item["status"]["inventory"]))),
+        Column("ATTEMPTED", _status("lastAttemptedRevision"), wide=True),
+        Column("REASON", _status("reason"), wide=True),
+        Column("MESSAGE", lambda item, _: str(condition(item, "Ready").get("message", "")), wide=True),
+    ),
+    "Schedule": (
+        Column("NAME", lambda item, _: _name(item)),
+        Column("READY", lambda item, _: ready(item)),
+        Column("SCHEDULE", _spec("schedule")),
+        Column("TIME ZONE", lambda item, _: str(item["spec"].get("timeZone", "UTC"))),
+        Column("SUSPENDED", lambda item, _: "True" if item["status"].get("suspended") else ""),
+        Column("ACTIVE", lambda item, _: str(len(item["status"].get("active", ())))),
+        Column("LAST RUN", lambda item, now: age_of(item["status"].get("lastScheduleTime", ""), now)),
+        Column("NEXT RUN", lambda item, now: until(item["status"].get("nextScheduleTime", ""), now)),
+        Column("AGE", _created),
+        Column("LAST TASK", _status("lastTask"), wide=True),
+        Column("WAITING", _status("waiting"), wide=True),
+        Column("SOURCE", _status("source"), wide=True),
+        Column("GOAL", _spec("goal"), wide=True),
+    ),
+    "Revision": (
+        Column("NUMBER", _number),
+        Column("REVISION", _spec("revision")),
+        Column("AGE", _created),
+        Column("CAUSE", _spec("cause")),
+        Column("SOURCE", _spec("source")),
+        Column("CHANGES", lambda item, _: "; ".join(item["status"]["changes"])),
+    ),
+}
+"""Columns by kind; the first is the name."""

@@ -1,0 +1,236 @@
+"""The course of a task and its parts as data: phases, what was decided in them, steps, children, sums.
+
+Made of the events alone, so that it is there while the task runs. `describe` prints it, `explain` tells it in
+sentences. It asks nobody and prints nothing. What may be a secret is hidden.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from loomd.api.client import Json
+from loomd.manifest.wording import masked
+
+
+def trace(root: str, events: Iterable[Json]) -> Json:
+    """Return the course of a task.
+
+    Args:
+        root: its id.
+        events: all events of it and its parts, oldest first.
+    """
+    course = _Course()
+    for event in events:
+        course.take(event)
+    node = course.node(root)
+    _add_up(node)
+    return node
+
+
+class _Course:
+    """Takes events one after another, and puts each where it belongs."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Json] = {}
+        self._open: dict[str, Json] = {}  # the last model call of a task, until its step is recorded
+        self._ended: dict[str, list[Json]] = {}  # tool calls of a task that ended, until their steps are recorded
+
+    def node(self, task: str) -> Json:
+        """Return what is known of a task; one that is new is put below its parent."""
+        found = self._nodes.get(task)
+        if found is None:
+            found = {"task": task, "phase": "Running", "resumed": [], "moves": [], "phases": [], "children": []}
+            found["feedback"] = []
+            self._nodes[task] = found
+            parent = self._nodes.get(task.rpartition(".")[0])
+            if parent is not None:
+                parent["children"].append(found)
+        return found
+
+    def take(self, event: Json) -> None:
+        """Take the next event."""
+        if not event.get("task"):
+            return
+        node, fact = self.node(event["task"]), masked(event["data"])
+        if event.get("revision"):
+            node["revision"] = event["revision"]
+        take = _TAKERS.get(fact["type"])
+        if take is not None:
+            take(self, node, fact, event)
+
+    def started(self, node: Json, fact: Json, event: Json) -> None:
+        """Note what is wanted."""
+        node |= {"goal": fact["goal"], "cluster": fact["cluster"], "started": event["ts"]}
+
+    def resumed(self, node: Json, fact: Json, event: Json) -> None:
+        """Note that the task went on after an interruption."""
+        node["resumed"].append({"at": event["ts"], "recorded": fact["recorded"]})
+
+    def moved(self, node: Json, fact: Json, event: Json) -> None:
+        """Note that the task went over to another revision."""
+        node["moves"].append({"at": event["ts"], "before": fact["before"], "after": fact["after"]})
+
+    def ended(self, node: Json, fact: Json, event: Json) -> None:
+        """Note what became of the task."""
+        node |= {"stopReason": fact["stop_reason"], "ended": event["ts"]}
+        if fact["type"] == "task.completed":
+            node |= {"phase": "Succeeded", "reward": fact["reward"]}
+        else:
+            node |= {"phase": "Cancelled" if fact["stop_reason"] == "cancelled" else "Failed", "error": fact["error"]}
+
+    def phase_started(self, node: Json, fact: Json, event: Json) -> None:
+        """Begin a phase, or go on with one that was interrupted."""
+        last = node["phases"][-1] if node["phases"] else None
+        if last is not None and last["phase"] == fact["phase"] and "why" not in last:
+            last["resumed"] = [*last.get("resumed", []), event["ts"]]
+            return
+        node["phases"].append({"phase": fact["phase"], "began": event["ts"], "steps": []})
+
+    def phase_completed(self, node: Json, fact: Json, event: Json) -> None:
+        """End a phase with its decision."""
+        phase = _current(node, fact["phase"], event["ts"])
+        phase |= {"why": fact["why"], "seconds": fact.get("seconds", 0.0)}
+        value = fact.get("value") or {}
+        phase["decision"] = {key: one for key, one in value.items() if key not in {"usage", "cost"}}
+        if fact["phase"] == "match":
+            node["agent"] = value.get("winner", "")
+        if fact["phase"] == "execute":
+            node["output"] = value.get("outcome", {}).get("output", "")
+            phase["decision"]["outcome"] = {
+                key: one for key, one in value.get("outcome", {}).items() if key not in {"output", "citations"}
+            }
+
+    def model_called(self, node: Json, fact: Json, event: Json) -> None:
+        """Note a model call."""
+        usage = {"input": 0, "output": 0, **fact["usage"]}
+        step = {"kind": "model", "at": event["ts"], "agent": event.get("agent", ""), "model": fact["model"]}
+        step |= {"tokens": usage, "cost": fact["cost"], "seconds": fact["seconds"]}
+        self._open[node["task"]] = step
+        _last(node)["steps"].append(step)
+
+    def tool_started(self, node: Json, fact: Json, event: Json) -> None:
+        """Note that a tool call began."""
+        _last(node)["steps"].append(_call(fact, event) | {"arguments": fact["arguments"]})
+
+    def tool_ended(self, node: Json, fact: Json, event: Json) -> None:
+        """Note how a tool call ended; one that was refused never began."""
+        steps = _last(node)["steps"]
+        calls = [one for one in steps if one.get("id") == fact["call_id"] and not {"result", "error"} & one.keys()]
+        if not calls:
+            calls = [_call(fact, event)]
+            steps.append(calls[0])
+        calls[-1].update({key: fact[key] for key in ("result", "error", "seconds") if key in fact})
+        self._ended.setdefault(node["task"], []).append(calls[-1])
+
+    def step_completed(self, node: Json, fact: Json, event: Json) -> None:
+        """Add what the record of a step knows better than the call's own events."""
+        name, task = fact["name"], node["task"]
+        value: Any = fact.get("value")
+        key = event.get("key", "").removeprefix("step/")
+        if name in {"model", "plan"}:
+            step = self._open.pop(task, None)
+            if step is not None:
+                step |= {"key": key, "name": name, "text": value.get("text", "")}
+                step["calls"] = [call["name"] for call in value.get("tool_calls", ())]
+        elif name.startswith("tool:"):
+            done = self._ended.get(task, [])
+            step = next((one for one in reversed(done) if one["tool"] == name[5:] and "key" not in one), None)
+            if step is not None:
+                step["key"] = key
+                if "result" in step:
+                    step["result"] = value["text"]
+        elif name not in {"clock", "random"} and not name.startswith("knowledge:"):
+            _last(node)["steps"].append({"kind": "step", "at": event["ts"], "name": name, "key": key})
+
+    def noted(self, node: Json, fact: Json, event: Json) -> None:
+        """Note what else happened, with all its fields."""
+        _last(node)["steps"].append({**fact, "kind": fact["type"], "at": event["ts"]})
+
+    def judged(self, node: Json, fact: Json, event: Json) -> None:
+        """Note what a person thinks of the answer."""
+        node["feedback"].append({**{key: fact[key] for key in ("score", "by", "note")}, "at": event["ts"]})
+
+    def split(self, node: Json, fact: Json, event: Json) -> None:
+        """Note the children, which begin later, with their goals."""
+        del node, event
+        for child, goal in zip(fact["children"], fact["goals"], strict=True):
+            self.node(child).update({"goal": goal, "phase": "Pending"} if "goal" not in self.node(child) else {})
+
+
+def next_attempt(fact: Json) -> str:
+    """Return what follows a failed attempt of a model, for people."""
+    if after := fact.get("after"):
+        return f"{fact['model']} did not answer, {after} was asked instead"
+    return f"{fact['model']} did not answer and was asked again after {fact['wait']:.1f} s"
+
+
+_Taker = Callable[[_Course, Json, Json, Json], None]
+_TAKERS: dict[str, _Taker] = {
+    "task.started": _Course.started,
+    "task.resumed": _Course.resumed,
+    "task.moved": _Course.moved,
+    "task.completed": _Course.ended,
+    "task.failed": _Course.ended,
+    "phase.started": _Course.phase_started,
+    "phase.completed": _Course.phase_completed,
+    "agent.split": _Course.split,
+    "feedback.given": _Course.judged,
+    "model.called": _Course.model_called,
+    "tool.call.started": _Course.tool_started,
+    "tool.call.completed": _Course.tool_ended,
+    "tool.call.failed": _Course.tool_ended,
+    "step.completed": _Course.step_completed,
+    "knowledge.searched": _Course.noted,
+    "memory.compacted": _Course.noted,
+    "budget.exceeded": _Course.noted,
+    "fallback.used": _Course.noted,
+    "model.retried": _Course.noted,
+    "approval.requested": _Course.noted,
+    "approval.resolved": _Course.noted,
+}
+
+
+def _call(fact: Json, event: Json) -> Json:
+    return {
+        "kind": "tool",
+        "at": event["ts"],
+        "agent": event.get("agent", ""),
+        "tool": fact["tool"],
+        "id": fact["call_id"],
+    }
+
+
+def _current(node: Json, name: str, at: float) -> Json:
+    """Return the phase of a name that was begun last."""
+    for phase in reversed(node["phases"]):
+        if phase["phase"] == name:
+            return phase  # type: ignore[no-any-return]  # decoded JSON
+    node["phases"].append({"phase": name, "began": at, "steps": []})
+    return node["phases"][-1]  # type: ignore[no-any-return]  # decoded JSON
+
+
+def _last(node: Json) -> Json:
+    """Return the phase that a task is in; what comes before the first one has a place, too."""
+    if not node["phases"]:
+        node["phases"].append({"phase": "", "began": 0.0, "steps": []})
+    return node["phases"][-1]  # type: ignore[no-any-return]  # decoded JSON
+
+
+def _add_up(node: Json) -> Json:
+    """Add to a task and to all below it what they took, children included, and return that."""
+    total: dict[str, Any] = {"modelCalls": 0, "toolCalls": 0, "toolErrors": 0, "input": 0, "output": 0, "cost": 0.0}
+    for step in (step for phase in node["phases"] for step in phase["steps"]):
+        if step["kind"] == "model":
+            total["modelCalls"] += 1
+            total["input"] += step["tokens"]["input"]
+            total["output"] += step["tokens"]["output"]
+            total["cost"] += step["cost"]
+        elif step["kind"] == "tool":
+            total["toolCalls"] += 1
+            total["toolErrors"] += "error" in step
+    for child in node["children"]:
+        for key, value in _add_up(child).items():
+            total[key] += value
+    node["took"] = dict(total)
+    if "started" in node and "ended" in node:
+        node["took"]["seconds"] = node["ended"] - node["started"]
+    return total

@@ -1,0 +1,42 @@
+"""`loomd export`: writes the cassette of a task, from the daemon or from a state directory that no daemon holds."""
+
+import json
+from pathlib import Path
+
+import click
+
+from loomd.api.client import Client
+from loomd.cli.target import TASKS, namespace_option, socket_option
+
+
+@click.command()
+@click.argument("task", metavar="TASK")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File; standard output if none.")
+@click.option(
+    "--state", type=click.Path(path_type=Path, file_okay=False), help="State directory to read, without a daemon."
+)
+@namespace_option
+@socket_option
+def command(task: str, output: Path | None, state: Path | None, namespace: str, client: Client) -> None:
+    """Write what a task did, with all its parts, as a cassette: a JSON file that `loomd replay` runs again.
+
+    TASK is the id, or task/ID. The task must have ended. Secrets are hidden; texts are as they were, so read the file
+    before you give it away.
+    """
+    from loomd.cassette import parse, write  # noqa: PLC0415  # brings every event's type; the help text needs none
+
+    kind, slash, name = task.rpartition("/")
+    if slash and kind.lower() not in {"task", "tasks"}:
+        raise click.UsageError(f"{task!r}: expected a task, such as task/t0192f3-1a2b3c4d")
+    if state is None:
+        found = client.get(*TASKS.parts(namespace), name, "cassette")
+        text = write(parse(json.dumps(found).encode(), name))
+    else:
+        from loomd.cli.taped import from_state  # noqa: PLC0415  # brings all that runs tasks
+
+        text = write(from_state(state, name))
+    if output is None:
+        click.echo(text.decode(), nl=False)
+    else:
+        output.write_bytes(text)
+        click.echo(f"task {name} is in {output}", err=True)

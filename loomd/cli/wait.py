@@ -1,0 +1,66 @@
+"""`loomd wait`: returns once things are as they should be, or says why they are not."""
+
+import click
+
+from loomd.api.client import Client
+from loomd.cli.target import (
+    EVERY,
+    REVISIONS,
+    SOURCES,
+    TASKS,
+    find_source,
+    get_one,
+    namespace_option,
+    select,
+    selector_option,
+    socket_option,
+    wanted,
+)
+from loomd.cli.waiting import deadline, goal_of, timeout_option, wait_for
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True, metavar="KIND [NAME]... | KIND/NAME...")
+@click.option(
+    "--for",
+    "wish",
+    metavar="GOAL",
+    help="condition=NAME[=STATUS], delete, create, phase=NAME for tasks, or jsonpath='{.status.x}'[=VALUE]; "
+    "condition=Ready without it, and phase=Succeeded for tasks.",
+)
+@click.option("--all", "everything", is_flag=True, help="Wait for all of this kind.")
+@namespace_option
+@selector_option
+@timeout_option("30s")
+@socket_option
+def command(
+    what: tuple[str, ...],
+    wish: str | None,
+    everything: bool,
+    namespace: str,
+    selector: str,
+    timeout: float | None,
+    client: Client,
+) -> int:
+    """Wait until objects, tasks or sources are as they should be.
+
+    Exit code 0: all are; 1: the time was over; 4: one of them cannot come to that any more, because it is stalled, is
+    gone, or has ended otherwise; 2: it cannot be asked.
+    """
+    until = deadline(timeout)
+    if wish is not None:
+        goal_of(wish)
+    for one in wanted(client, what, namespace):
+        if one.place in {EVERY, REVISIONS}:
+            raise click.UsageError(f"{one.place.plural}: expected one kind, such as agents")
+        goal = goal_of(wish or ("phase=Succeeded" if one.place == TASKS else "condition=Ready"))
+        names = one.names or select(client, one.place, one.namespace, selector, everything)
+        if one.place == SOURCES:
+            names = tuple(find_source(client, name, one.namespace)["metadata"]["name"] for name in names)
+        elif goal.text not in {"delete", "create"}:
+            for name in one.names:
+                get_one(client, one.place, one.namespace, name)  # a name that is wrong is said at once
+        code = wait_for(client, one.place, one.namespace, names, goal, until)
+        if code:
+            return code
+    return 0

@@ -1,0 +1,26 @@
+"""A daemon for the tests of one module, and the folder that a test applies from."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.terminal import Folder
+from tests.daemon.process import Daemon
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Generator[Daemon, None, None]:
+    """Yield a daemon that follows nothing."""
+    made = Daemon(tmp_path_factory.mktemp("daemon"))
+    made.start("--config", made.configure(watch=[]))
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def folder(daemon: Daemon, tmp_path: Path, request: pytest.FixtureRequest) -> Folder:
+    """Return a folder with the manifests of a team, in a namespace of its own."""
+    name = request.node.name.replace("_", "-").replace("[", "-").lower()
+    space = "".join(char for char in name if char.isalnum() or char == "-")[-50:].strip("-")
+    return Folder(daemon, tmp_path, space)
