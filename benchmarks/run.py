@@ -24,20 +24,24 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 README = HERE.parent / "README.md"
 MARKS = ("<!-- figures -->", "<!-- /figures -->")
-NAMES = ("startup", "loop", "manifests", "journal", "retrieval")
+NAMES = ("startup", "loop", "wire", "manifests", "reload", "sources", "journal", "retrieval")
 SLACK = 2.0
 """How far beyond its gate a figure may be before `--check` fails: cores differ by that much. Gates are CPU time."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure worth telling: where it is, what it says, in which unit, and what it must not exceed."""
+    """A figure worth telling: where it is, what it says, in which unit, and what it must not exceed.
+
+    `of_disk` says that it depends on how fast the disk flushes as well, so that no check fails for it.
+    """
 
     bench: str
     key: str
     text: str
     unit: str
     gate: float | None = None
+    of_disk: bool = False
 
 
 FIGURES = (
@@ -50,17 +54,44 @@ FIGURES = (
     Figure("loop", "plain, 100 at once, cpu us", "a task through six phases, journaled, 100 at once", "us CPU", 1000),
     Figure("loop", "tool, 100 at once, cpu us", "the same with a tool call", "us CPU"),
     Figure("loop", "plain, one by one, cpu us", "a task alone: every step waits for its own commit", "us CPU"),
+    Figure("loop", "unkept, 100 at once, cpu us", "a task of which nothing is kept (`durability: none`)", "us CPU"),
+    Figure("loop", "unkept step, cpu us", "one step of it, beside the call itself", "us CPU", 10),
     Figure("loop", "late over first", "CPU of a task after thousands of tasks, over the first ones", "x", 1.2),
-    Figure("manifests", "1,000 objects, cold, cpu ms", "1,000 objects in 100 files: read, checked, resolved", "ms CPU"),
-    Figure("manifests", "no change, cpu ms", "looking at them again", "ms CPU"),
-    Figure("manifests", "one changed, cpu ms", "the same after one file changed", "ms CPU"),
-    Figure("journal", "journal, concurrency 100, cpu us", "a durable row of the journal, 100 writers", "us CPU"),
-    Figure("journal", "journal, concurrency 100, rows/s", "durable rows, 100 writers", "rows/s"),
+    Figure("wire", "turn agent, cpu x raw", "an agent's turn over HTTP, CPU over the plain openai client", "x", 0.15),
+    Figure("wire", "tools agent, cpu x raw", "the same with ten tool calls", "x", 0.10),
+    Figure("wire", "history wire, cpu x raw", "one more question after 100 KiB of conversation", "x", 0.10),
+    Figure(
+        "wire", "lanes agent, time x raw", "an agent's turn among 100 at once, time over the plain client", "x", 0.125
+    ),
+    Figure("wire", "stream agent, time x raw", "a piece of a streamed answer, time over the plain client", "x", 0.167),
+    Figure("wire", "first agent, time x raw", "time to the first piece, over the plain client", "x", 0.3),
+    Figure("wire", "burst agent, cpu x raw", "1,000 agents at once, CPU over the plain client", "x", 0.12),
+    Figure("wire", "burst agent, wall s", "1,000 agents at once against a model that takes 1 s", "s", 1.6),
+    Figure("wire", "burst agent, KiB per run", "memory of each of them", "KiB", 12),
+    Figure("manifests", "1,000 files, cold, cpu ms", "1,000 manifests: read, checked, resolved", "ms CPU", 1000),
+    Figure("manifests", "no change, cpu ms", "looking at them again", "ms CPU", 40),
+    Figure("manifests", "one changed, planned, cpu ms", "the same and a plan after one file changed", "ms CPU", 50),
+    Figure("reload", "tasks that failed", "tasks that failed in 1,000 reloads, 20 running at a time", "", 0),
+    Figure("reload", "reload, p95 ms", "a reload meanwhile, 95th percentile", "ms"),
+    Figure("reload", "most revisions open", "most revisions open at a time", "", 9),
+    Figure("reload", "growth, MiB", "growth of memory from the 100th reload to the last", "MiB", 8),
+    Figure(
+        "sources", "1,000 files, saved to serves, p95 ms", "from a saved file to serving, 95th percentile", "ms", 150
+    ),
+    Figure("journal", "journal, concurrency 100, cpu us", "a durable step, 100 tasks at once", "us CPU", 100),
+    Figure("journal", "journal, concurrency 100, wall us", "the same, time", "us", 50, of_disk=True),
+    Figure("journal", "journal, concurrency 100, steps/s", "that is, durable steps", "steps/s"),
+    Figure(
+        "journal",
+        "journal, concurrency 1, time x bare",
+        "a durable step alone, time over a bare INSERT+COMMIT",
+        "x",
+        1.3,
+        of_disk=True,
+    ),
     Figure("retrieval", "large.query cpu ms", "a hybrid search in 10,000 passages", "ms CPU"),
     Figure("retrieval", "large.one changed document ms", "indexing one changed document among 2,500", "ms"),
     Figure("retrieval", "large.chunks/s", "indexing", "passages/s"),
-    Figure("peers", "loomd_loop.single, cpu x raw", "an agent's turn over HTTP, CPU over the plain openai client", "x"),
-    Figure("peers", "loomd_loop.tool10, cpu x raw", "the same with ten tool calls", "x"),
     Figure("peers", "loomd.single, cpu x raw", "a whole journaled task of one turn", "x"),
     Figure("peers", "loomd.tool10, cpu x raw", "a whole journaled task with ten tool calls", "x"),
     Figure("peers", "loomd.tool1 at 100, runs/s x raw", "journaled tasks per second, one tool call, 100 at once", "x"),
@@ -117,7 +148,8 @@ def report(found: dict[str, dict[str, float]]) -> list[str]:
         if value is None:
             failed.append(f"{figure.bench}: no figure {figure.key!r}")
             continue
-        verdict = "met" if value <= figure.gate else "missed" if value <= figure.gate * SLACK else "FAILED"
+        bearable = figure.of_disk or value <= figure.gate * SLACK
+        verdict = "met" if value <= figure.gate else "missed" if bearable else "FAILED"
         print(f"{figure.text + ', ' + figure.unit:70}{show(value):>10}{show(figure.gate):>8}  {verdict}")
         if verdict == "FAILED":
             failed.append(f"{figure.text}: {show(value)} {figure.unit}, gate {show(figure.gate)} x {SLACK:g}")
@@ -137,7 +169,7 @@ def readme() -> None:
         if value is not None:
             seen[figure.bench] = stored
             gate = f"{show(figure.gate)}" if figure.gate is not None else ""
-            lines.append(f"| {figure.text} | {show(value)} {figure.unit} | {gate} |")
+            lines.append(f"| {figure.text} | {f'{show(value)} {figure.unit}'.strip()} | {gate} |")
     if not seen:
         sys.exit("no stored figures: run make bench first")
     last = max(seen.values(), key=lambda stored: str(stored["when"]))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
+from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import read_folder
 from loomd.models.place import models_dir
 
@@ -26,7 +27,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
         async with open_system(Settings(state, models_dir(), state / "socket")) as system:
-            await system.reconciler.apply("example", read_folder(EXAMPLE))
+            await system.reconciler.apply(Delivery("example", tuple(read_folder(EXAMPLE))))
             for item in questions:
                 task = await system.engine.submit(new_task(item["question"], system.clock, seed=1))
                 result = await system.engine.result(task)

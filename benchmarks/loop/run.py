@@ -4,7 +4,8 @@
 
 CPU (user + system, all threads) per task at concurrency 1 and 100, the least of several rounds in one runtime; a task
 ends when its result is on disk. `tool` tasks call a Python tool once, so they have two model steps and a tool step.
-`late` is the same as the first after thousands of tasks: nothing may grow with the number of tasks done.
+`late` is the same as the first after thousands of tasks: nothing may grow with the number of tasks done. `unkept` tasks
+leave nothing on disk (`durability: none`); `step` is what one of their steps costs beside the call itself.
 """
 
 import argparse
@@ -16,9 +17,17 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from loomd.amoeba.task import Durability
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
+from loomd.engine.mailbox import Mailbox
+from loomd.engine.record import Lent, TaskRecorder
+from loomd.events.bus import Scope
+from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile
 
 MANIFEST = """
@@ -73,12 +82,15 @@ def cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def block(system: System, cluster: str, tasks: int, concurrency: int) -> tuple[float, float]:
+async def block(
+    system: System, cluster: str, tasks: int, concurrency: int, durability: Durability = "steps"
+) -> tuple[float, float]:
     """Run tasks in lanes and return CPU microseconds and wall microseconds per task."""
 
     async def lane(count: int) -> None:
         for _ in range(count):
             task = new_task("What is the weather in Paris?", system.clock, cluster=cluster, seed=1)
+            task = msgspec.structs.replace(task, durability=durability)
             result = await system.engine.result(await system.engine.submit(task))
             outcome = result.executed.outcome if result.executed else None
             if outcome is None or "21 degrees" not in outcome.output or len(outcome.tools) != (cluster == "tool"):
@@ -92,13 +104,34 @@ async def block(system: System, cluster: str, tasks: int, concurrency: int) -> t
     return (cpu() - before) / done * 1e6, (time.perf_counter() - start) / done * 1e6
 
 
+async def step(system: System) -> float:
+    """Return the CPU microseconds of one step of a task of which nothing is kept, beside the call itself."""
+
+    async def do() -> str:
+        return "done"
+
+    async def nothing(_: object) -> Any:
+        return None
+
+    task = msgspec.structs.replace(new_task("go", system.clock), durability="none")
+    lent = Lent(system.services, Mailbox(system.store, system.clock), nothing, nothing)
+    recorder = TaskRecorder(task, lent, Scope(system.bus, task.id, kept=False), {})
+    count, before = 50_000, time.process_time()
+    for _ in range(count):
+        await do()
+    between = time.process_time()
+    for number in range(count):
+        await recorder.step(f"execute/model/{number}", "model", do, str, once=True)
+    return ((time.process_time() - between) - (between - before)) / count * 1e6
+
+
 async def measure(rounds: int, tasks: int) -> dict[str, float]:
     """Return all figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "weather.py").write_text(TOOL, "utf-8")
         async with open_system(Settings(folder / "state", folder / "models", folder / "socket")) as system:
-            await system.reconciler.apply("bench", [SourceFile(folder, "bench.yaml", MANIFEST.encode())])
+            await system.reconciler.apply(Delivery("bench", (SourceFile(folder, "bench.yaml", MANIFEST.encode()),)))
             await block(system, "plain", 100, 10)
             await block(system, "tool", 100, 10)
             found: dict[str, float] = {}
@@ -109,6 +142,9 @@ async def measure(rounds: int, tasks: int) -> dict[str, float]:
                     used, wall = await block(system, *shape)
                     found[f"{label}, cpu us"] = min(used, found.get(f"{label}, cpu us", used))
                     found[f"{label}, wall us"] = min(wall, found.get(f"{label}, wall us", wall))
+            unkept = [(await block(system, "plain", tasks, 100, "none"))[0] for _ in range(rounds)]
+            found["unkept, 100 at once, cpu us"] = min(unkept)
+            found["unkept step, cpu us"] = min([await step(system) for _ in range(rounds)])
             late = [(await block(system, "plain", tasks, 100))[0] for _ in range(rounds)]
             found["late over first"] = min(late) / found["plain, 100 at once, cpu us"]
             return found

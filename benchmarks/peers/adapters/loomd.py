@@ -41,9 +41,10 @@ class App:
     async def ready(self):
         if self.system is None:
             from loomd.daemon import Settings, open_system
+            from loomd.manifest.delivery import Delivery
             settings = Settings(self.state / "state", self.state / "models", self.state / "loomd.sock")
             self.system = await self.stack.enter_async_context(open_system(settings))
-            await self.system.reconciler.apply("bench", self.files)
+            await self.system.reconciler.apply(Delivery("bench", tuple(self.files)))
             self.system.ready = True
         return self.system
 

@@ -59,11 +59,12 @@ async def ready(rt):
             from loomd.agents.agent import Agent
             from loomd.daemon import Settings, open_system
             from loomd.events.event import AuctionAwarded
+            from loomd.manifest.delivery import Delivery
             from loomd.manifest.source import SourceFile
             folder = Path(tempfile.mkdtemp(prefix="perf-"))
             system = await rt.stack.enter_async_context(open_system(
                 Settings(folder / "state", folder / "models", folder / "loomd.sock")))
-            await system.reconciler.apply("bench", [SourceFile(folder, "bench.yaml", rt.text.encode())])
+            await system.reconciler.apply(Delivery("bench", (SourceFile(folder, "bench.yaml", rt.text.encode()),)))
             model = wrap(rt.llm)
             for live in system.reconciler.topology.live.values():
                 if isinstance(live, Agent):
