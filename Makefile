@@ -8,7 +8,7 @@ override Q := $(value Q)
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format generate bench bench-quick lock models clean
+.PHONY: help demo test chaos fuzz check format generate bench bench-quick lock models editor clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,13 @@ test: $(VENV)/dev.ok models  ## Run the tests
 	@$(BIN)/loomd models pull minilm
 	@$(BIN)/python examples/01-quickstart/build.py
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+chaos: $(VENV)/dev.ok  ## Kill daemons under 5,000 tasks and audit what they kept, then simulate 20,000 histories
+	@$(BIN)/python -m tests.chaos.crash --tasks 5000 $(ARGS)
+	@$(BIN)/python -m tests.simulation.run 1000000 --count 20000
+
+fuzz: $(VENV)/dev.ok  ## Feed the reader of manifests what it has never seen, for ten minutes (TIME=600)
+	@$(BIN)/python -m tests.manifest.fuzz $(or $(TIME),600)
 
 check: $(VENV)/dev.ok  ## Formatter, linters, type checkers, floors, freshness of what is generated
 	$(BIN)/ruff format --check .
@@ -74,6 +81,12 @@ $(VENV)/run.ok: $(VENV)/uv.ok requirements.lock pyproject.toml
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@$(BIN)/python -m compileall -q loomd
+	@touch $@
+
+editor: $(VENV)/npm.ok  ## Fetch what the editor tests need from npm: the YAML language server, the schema of SARIF
+
+$(VENV)/npm.ok: | $(VENV)/uv.ok
+	@npm install --silent --no-audit --no-fund --no-save --prefix $(VENV)/npm yaml-language-server@1.19.2 @microsoft/jest-sarif@1.0.0-beta.0
 	@touch $@
 
 $(VENV)/dev.ok: $(VENV)/run.ok requirements-dev.lock

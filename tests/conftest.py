@@ -1,6 +1,7 @@
 """Options of the test suite; under `LOOMD_CI` a skip is a failure, because everything that is needed is installed."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--update-corpus`: write what the manifest reader says now into the corpus, for review in the diff."""
     parser.addoption("--update-corpus", action="store_true", help="rewrite the expected output of the manifest corpus")
+
+
+def pytest_configure() -> None:
+    """Hear an interrupt even when started in the background: what the tests start inherits whether it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,6 +8,7 @@ from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
 from loomd.events.event import AgentSplit, AuctionAwarded, Event, ToolCompleted
+from loomd.manifest.delivery import Delivery
 from loomd.manifest.load import load
 from loomd.manifest.source import SourceFile, read_folder
 
@@ -38,7 +39,7 @@ async def run(example: str, replies: str, goal: str, tmp_path: Path) -> tuple[Re
     events: list[Event] = []
     async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "socket")) as system:
         system.bus.subscribe(events.append)
-        await system.reconciler.apply("example", files)
+        await system.reconciler.apply(Delivery("example", tuple(files)))
         task = new_task(goal, system.clock, seed=1)
         return await system.engine.result(await system.engine.submit(task)), events
 

@@ -88,6 +88,7 @@ def test_the_readme_is_whole(tmp_path: Path) -> None:
     assert text.count("<!-- figures -->") == 1
     assert text.count("<!-- /figures -->") == 1
     (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "page.md").touch()
     whole = next(found["text"] for found in BLOCK.finditer(text) if "apiVersion" in found["text"])
     snapshot = load([SourceFile(tmp_path, "block.yaml", whole.encode())])
     assert {item.ref.kind for item in snapshot.objects.values()} >= {"Provider", "KnowledgeBase", "Agent"}

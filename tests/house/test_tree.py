@@ -55,4 +55,5 @@ def test_tests_mirror_the_package() -> None:
     tested = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
     assert packages - tested == set(), "packages without a test"
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders - packages - modules - {"e2e", "examples", "house", "faults"} == set()
+    spanning = {"chaos", "e2e", "examples", "house", "faults", "manifests", "simulation"}
+    assert folders - packages - modules - spanning == set()
