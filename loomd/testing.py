@@ -10,14 +10,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, Unpack, cast
 
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.work import Outcome
-from loomd.amoeba.task import Budget, Expect, Result
+from loomd.amoeba.task import Result
 from loomd.clock import Clock, SystemClock
 from loomd.daemon import Settings, open_system
-from loomd.engine.intake import new_task
+from loomd.engine.intake import Wish, new_task
 from loomd.events.bus import Bus
 from loomd.events.event import AnyFact, Event
 from loomd.manifest.delivery import Delivery
@@ -168,17 +168,10 @@ class Ran:
         return [event.data for event in self.events if isinstance(event.data, kind)]
 
 
-async def run_manifests(
-    text: str,
-    goal: str,
-    folder: Path,
-    *,
-    cluster: str = "",
-    seed: int = 0,
-    budget: Budget | None = None,
-    expect: Expect | None = None,
-) -> Ran:
+async def run_manifests(text: str, goal: str, folder: Path, **wish: Unpack[Wish]) -> Ran:
     """Run one task on manifests given as text; state is kept below `folder`, which relative paths start from.
+
+    The seed is 0 unless another one is wished for.
 
     Raises:
         Problems: the manifests are not valid.
@@ -190,6 +183,7 @@ async def run_manifests(
         system.bus.subscribe(events.append)
         file = SourceFile(folder, "manifests.yaml", text.encode())
         await system.reconciler.apply(Delivery("test", (file,)))
-        task = new_task(goal, system.clock, cluster=cluster, seed=seed, budget=budget, expect=expect)
+        wish.setdefault("seed", 0)
+        task = new_task(goal, system.clock, **wish)
         result = await system.engine.result(await system.engine.submit(task))
     return Ran(result, events)

@@ -228,3 +228,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     evaluated: Evaluated | None = None
     adapted: Adapted | None = None
     error: str = ""
+
+    @property
+    def output(self) -> str:
+        """Return the answer, whole or partial; an empty text when there is none."""
+        return "" if self.executed is None else self.executed.outcome.output

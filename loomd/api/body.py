@@ -9,7 +9,7 @@ import msgspec
 from loomd.amoeba.task import Budget, Durability, Expect, Task
 from loomd.api.problem import BadRequest
 from loomd.clock import Clock
-from loomd.engine.intake import keyed_id, new_task
+from loomd.engine.intake import Wish, keyed_id, new_task
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, printable
 
@@ -38,17 +38,17 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             Permanent: the goal is empty.
         """
-        task = new_task(
-            self.goal,
-            clock,
+        wish = Wish(
             namespace=namespace,
             cluster=self.cluster,
-            seed=self.seed,
             budget=self.budget,
             expect=self.expect,
+            durability=self.durability,
         )
-        named = keyed_id(namespace, self.key) if self.key else task.id
-        return msgspec.structs.replace(task, id=named, durability=self.durability)
+        if self.seed is not None:
+            wish["seed"] = self.seed
+        task = new_task(self.goal, clock, **wish)
+        return msgspec.structs.replace(task, id=keyed_id(namespace, self.key)) if self.key else task
 
 
 class ManifestText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,22 +2,31 @@
 
 import hashlib
 import secrets
+from typing import TypedDict, Unpack
 
-from loomd.amoeba.task import Budget, Expect, Task
+from loomd.amoeba.task import Budget, Durability, Expect, Task
 from loomd.clock import Clock
 from loomd.errors import Permanent
 
 
-def new_task(
-    goal: str,
-    clock: Clock,
-    *,
-    namespace: str = "default",
-    cluster: str = "",
-    seed: int | None = None,
-    budget: Budget | None = None,
-    expect: Expect | None = None,
-) -> Task:
+class Wish(TypedDict, total=False):
+    """What may be said of a task, beside its goal."""
+
+    namespace: str
+    """Where the cluster lives; `default` by default."""
+    cluster: str
+    """Name of the cluster; needed only when the namespace has several."""
+    seed: int
+    """Start of every random draw; without one it is drawn and kept."""
+    budget: Budget
+    """What the task and its parts may use; a limit that is not set is the cluster's own."""
+    expect: Expect
+    """What the answer must satisfy."""
+    durability: Durability | None
+    """What is kept; by default what the cluster says."""
+
+
+def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
 
     Raises:
@@ -27,21 +36,14 @@ def new_task(
         raise Permanent("goal: expected what is wanted, in words; got nothing")
     if not goal.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in goal):
         raise Permanent("goal: the text is not valid Unicode; write it in UTF-8")
-    wanted = budget or Budget()
+    wanted = wish.get("budget", Budget())
     for name, limit in (("tokens", wanted.tokens), ("seconds", wanted.seconds)):
         if limit is not None and limit <= 0:
             raise Permanent(f"budget.{name}: expected more than 0, got {limit}")
     if wanted.cost is not None and wanted.cost < 0:
         raise Permanent(f"budget.cost: expected 0 or more, got {wanted.cost}")
-    return Task(
-        id=_new_id(clock),
-        goal=goal.strip(),
-        namespace=namespace,
-        cluster=cluster,
-        seed=secrets.randbits(32) if seed is None else seed,
-        budget=wanted,
-        expect=expect or Expect(),
-    )
+    wish.setdefault("seed", secrets.randbits(32))
+    return Task(id=_new_id(clock), goal=goal.strip(), **wish)
 
 
 def anew(task: Task, clock: Clock) -> Task:
