@@ -10,9 +10,14 @@ from loomd.events.event import AuctionAwarded, AuctionBid
 
 
 async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, scope: Scope) -> Matched:
-    """Return the winner with all bids, and make the bids known."""
-    draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-    matched = policy.choose(sensed, world.standings(list(sensed.domains)), draw)
+    """Return the winner with all bids, and make the bids known; a task that names its agent hears no bids."""
+    if task.agent:
+        named = any(standing.agent == task.agent for standing in world.standings(list(sensed.domains)))
+        why = "named by the task" if named else f'agent "{task.agent}" is no member of the cluster any more'
+        matched = Matched(task.agent if named else "", why=why)
+    else:
+        draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
+        matched = policy.choose(sensed, world.standings(list(sensed.domains)), draw)
     for bid in matched.bids:
         scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)
     if matched.winner:

@@ -61,6 +61,8 @@ class _Plan(msgspec.Struct, forbid_unknown_fields=True):
 
 async def scale(task: Task, sensed: Sensed, world: World, policy: ScalePolicy, run: Run, winner: str) -> Scaled:
     """Return the subtasks in an order in which each follows what it needs, or none."""
+    if task.agent:
+        return Scaled((), "the task names the agent that does it")
     most, why = policy.parts(sensed, task)
     if most < _FEWEST:
         return Scaled((), why)

@@ -69,6 +69,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         goal: what is wanted, in words.
         namespace: where its cluster lives.
         cluster: name of the cluster that runs it; empty until it was accepted by the only one of its namespace.
+        agent: name of the member that is to do it, alone; empty for whoever the cluster chooses.
         seed: start of every random draw, so that a run can be repeated.
         parent: id of the parent task, or empty.
         depth: 0 for a task from outside, +1 per split.
@@ -87,6 +88,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     goal: str
     namespace: str = "default"
     cluster: str = ""
+    agent: str = ""
     seed: int = 0
     parent: str = ""
     depth: int = 0

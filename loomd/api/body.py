@@ -21,11 +21,13 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new task.
 
     Without `seed` one is drawn; without `cluster` the namespace's only one takes it, and without `durability` says how
-    much is kept. `key` names this wish: sent again with it, after an answer that was lost, it is the same task.
+    much is kept. `agent` names the member that does it, alone. `key` names this wish: sent again with it, after an
+    answer that was lost, it is the same task.
     """
 
     goal: str
     cluster: str = ""
+    agent: str = ""
     seed: int | None = None
     budget: Budget = Budget()
     expect: Expect = Expect()
@@ -41,6 +43,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         wish = Wish(
             namespace=namespace,
             cluster=self.cluster,
+            agent=self.agent,
             budget=self.budget,
             expect=self.expect,
             durability=self.durability,

@@ -25,6 +25,7 @@ def seconds(context: click.Context, option: click.Parameter, value: str | None) 
 _OPTIONS = (
     click.argument("goal", required=False),
     click.option("--cluster", default="", help="Cluster that takes the task; needed only when there are several."),
+    click.option("--agent", default="", help="Agent that does the task, alone; by default the cluster chooses."),
     click.option("--seed", type=int, help="Seed of every random draw of the task; drawn and kept when not given."),
     click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the task and all its parts."),
     click.option("--max-cost", type=click.FloatRange(min=0), help="Most US dollars of the task and all its parts."),
@@ -53,6 +54,7 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
     def ask(
         goal: str | None,
         cluster: str,
+        agent: str,
         seed: int | None,
         max_tokens: int | None,
         max_cost: float | None,
@@ -66,6 +68,7 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
         wish: Json = {
             "goal": text or "",
             "cluster": cluster,
+            "agent": agent,
             "seed": seed,
             "budget": {name: limit for name, limit in budget.items() if limit is not None},
             "expect": {"contains": list(contains)},

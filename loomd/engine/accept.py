@@ -13,11 +13,13 @@ def accept(task: Task, topology: Topology, now: float) -> Task:
     """Return a task with its cluster, its limits and its deadline settled.
 
     Raises:
-        NotFound: no cluster takes it.
+        NotFound: no cluster takes it, or the agent that it names is no member.
     """
-    cluster = resolve(topology.snapshot, task.cluster, task.namespace)
+    cluster = resolve(topology.snapshot, task.cluster or _home(topology, task), task.namespace)
     task = msgspec.structs.replace(task, cluster=cluster, revision=topology.snapshot.revision, created=now)
     live = cluster_of(topology, task)
+    if task.agent:
+        live.agent(task.agent)
     budget, grant = live.limit(task.budget), live.grant(task.budget)
     return msgspec.structs.replace(
         task,
@@ -27,6 +29,25 @@ def accept(task: Task, topology: Topology, now: float) -> Task:
         durability=task.durability or live.durability,
         engine=ENGINE,
     )
+
+
+def _home(topology: Topology, task: Task) -> str:
+    """Return the name of the cluster of the agent that a task names; an empty text when it names none.
+
+    Raises:
+        NotFound: it is a member of none, or of several.
+    """
+    if not task.agent:
+        return ""
+    homes = [
+        ref.name
+        for ref, live in topology.live.items()
+        if isinstance(live, Cluster) and ref.namespace == task.namespace and task.agent in live.agents
+    ]
+    if len(homes) == 1:
+        return homes[0]
+    found = f"is in several clusters ({', '.join(sorted(homes))}): say which" if homes else "is in no cluster"
+    raise NotFound(f'Agent/{task.agent} of namespace "{task.namespace}" {found}')
 
 
 def resolve(snapshot: Snapshot, cluster: str, namespace: str) -> str:

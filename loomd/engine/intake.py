@@ -16,6 +16,8 @@ class Wish(TypedDict, total=False):
     """Where the cluster lives; `default` by default."""
     cluster: str
     """Name of the cluster; needed only when the namespace has several."""
+    agent: str
+    """Name of the member that is to do it, alone; by default the cluster chooses."""
     seed: int
     """Start of every random draw; without one it is drawn and kept."""
     budget: Budget
@@ -62,6 +64,7 @@ def anew(task: Task, clock: Clock) -> Task:
         goal=task.goal,
         namespace=task.namespace,
         cluster=task.cluster,
+        agent=task.agent,
         seed=task.seed,
         budget=budget,
         expect=task.expect,
@@ -80,7 +83,7 @@ def is_same_wish(one: Task, other: Task) -> bool:
 
     What it leaves open was filled in there.
     """
-    same = (one.goal, one.namespace, one.expect) == (other.goal, other.namespace, other.expect)
+    same = (one.goal, one.namespace, one.agent, one.expect) == (other.goal, other.namespace, other.agent, other.expect)
     return same and one.cluster in {"", other.cluster} and one.durability in {None, other.durability}
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from loomd.cli.main import run
 from loomd.errors import Conflict, Damaged, LoomdError, Permanent, Temporary
-from loomd.store import sqlite as store_sqlite
+from loomd.store import sqlite as sqlite_store
+from loomd.store import writer as sqlite_writer
 from loomd.store.check import check
 from loomd.store.sqlite import open_store
 from tests.chaos.damage import closed, contents, expected_of, fill, flips, killed, step
@@ -328,7 +329,8 @@ def test_a_state_that_is_held_is_checked_too(daemon: Daemon, capsys: pytest.Capt
 
 async def test_a_database_locked_by_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start and while it runs: it may work later, nothing is lost, and what waits is stored when it is free."""
-    monkeypatch.setattr(store_sqlite, "_PATIENCE", 0.1)
+    for module in (sqlite_store, sqlite_writer):
+        monkeypatch.setattr(module, "PATIENCE", 0.1)
     folder = tmp_path / "state"
     await closed(folder)
     with closing(sqlite3.connect(folder / "loomd.db", isolation_level=None)) as other:

@@ -15,7 +15,7 @@ from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
 from loomd.events.event import AgentSplit, Event, PhaseCompleted, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
 from loomd.manifest.delivery import Delivery
-from loomd.manifest.source import SourceFile
+from loomd.manifest.source import SourceFile, read_path
 from loomd.testing import run_manifests
 
 PHASES = ["sense", "match", "scale", "execute", "evaluate", "adapt"]
@@ -344,6 +344,40 @@ async def test_a_drained_engine_takes_nothing_and_leaves_tasks_resumable(folder:
     async with open_system(settings(folder)) as system:
         await apply(system, folder)
         assert await system.engine.resume() == [task]
+
+
+OTHER = """---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: bob}
+spec: {description: Compares and analyses and splits., provider: script, domains: {things: 1.0}}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: desk}
+spec: {agents: [bob]}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: bench}
+spec: {agents: [ada]}
+"""
+
+
+async def test_a_task_may_name_its_agent(folder: Path) -> None:
+    """It goes to the cluster of that agent, which does it alone, whatever others would bid and however large it is."""
+    (folder / "manifests.yaml").write_text(SYSTEM + OTHER)
+    async with open_system(settings(folder)) as system:
+        await system.reconciler.apply(Delivery("test", tuple(read_path(folder / "manifests.yaml"))))
+        result = await system.engine.result(await system.engine.submit(new_task(SPLIT, system.clock, agent="ada")))
+        assert result.matched is not None
+        assert result.executed is not None
+        assert (result.task.cluster, result.matched.winner, result.matched.bids) == ("bench", "ada", ())
+        assert result.executed.children == ()
+        with pytest.raises(NotFound, match="Agent/bob is not a member of the cluster; members: ada"):
+            await system.engine.submit(new_task("x", system.clock, cluster="bench", agent="bob"))
+        with pytest.raises(NotFound, match='Agent/eve of namespace "default" is in no cluster'):
+            await system.engine.submit(new_task("x", system.clock, agent="eve"))
 
 
 async def test_a_task_for_nobody_is_refused(folder: Path) -> None:
