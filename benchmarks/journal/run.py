@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    few, many, some, rounds = (1000, 10_000, 200, 3) if given.quick else (1000, 40_000, 1000, 4)
+    few, many, some, rounds = (1000, 10_000, 200, 3) if given.quick else (1000, 40_000, 1000, 15)
     alone: dict[str, tuple[int, Callable[[str], Took]]] = {
         "bare INSERT+COMMIT": (few, lambda folder: bare(folder, few)),
         "journal, concurrency 1": (few, lambda folder: asyncio.run(journal(folder, 1, few))),
