@@ -7,8 +7,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
@@ -38,6 +38,10 @@ def default_socket() -> Path:
     return folder / "loomd.sock"
 
 
+def _heard_by_nobody() -> None:
+    return
+
+
 @dataclass
 class Asked:
     """What a reader of events wants, and how far it has come.
@@ -49,6 +53,8 @@ class Asked:
         namespace: only events of this namespace.
         since: only events after this moment, in wall-clock seconds.
         opened: whether the daemon has taken the question at least once.
+        ended: whether nothing more is wanted.
+        when_opened: is called whenever the daemon has taken it: from then on nothing is missed.
     """
 
     after: int = 0
@@ -57,6 +63,23 @@ class Asked:
     namespace: str = ""
     since: float = 0.0
     opened: bool = False
+    ended: bool = False
+    when_opened: Callable[[], object] = _heard_by_nobody
+    _stream: socket.socket | None = None
+
+    def took(self, stream: socket.socket) -> None:
+        """Note that the daemon took the question, and answers on a socket."""
+        self.opened, self._stream = True, stream
+        if self.ended:
+            self.end()
+        self.when_opened()
+
+    def end(self) -> None:
+        """Let whoever reads the answer, in whichever thread, come to its end."""
+        self.ended = True
+        if self._stream is not None:
+            with suppress(OSError):  # it is closed already
+                self._stream.shutdown(socket.SHUT_RDWR)
 
     def query(self) -> list[tuple[str, str]]:
         """Return the parameters of a request."""
@@ -151,8 +174,7 @@ class Client:
         """
         wanted = Asked(after, task) if asked is None else asked
         query = [*wanted.query(), ("follow", "1" if follow else "0")]
-        with self._send("GET", f"/v1/events?{urlencode(query)}", b"") as response:
-            wanted.opened = True
+        with self._send("GET", f"/v1/events?{urlencode(query)}", b"", asked=wanted) as response:
             yield from _events(response, self._path, wanted)
 
     def _call(self, method: str, path: str, body: bytes = b"", version: str = "") -> Json:
@@ -162,7 +184,13 @@ class Client:
 
     @contextmanager
     def _send(
-        self, method: str, path: str, body: bytes, version: str = "", until: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        version: str = "",
+        until: float | None = None,
+        asked: Asked | None = None,
     ) -> Generator[HTTPResponse]:
         """Yield the answer to a request; the connection ends with the context.
 
@@ -175,6 +203,7 @@ class Client:
                 headers["If-Match"] = f'"{version}"'
             try:
                 connection.request(method, path, body or None, headers)
+                stream = connection.sock
                 response = connection.getresponse()
             except (FileNotFoundError, ConnectionRefusedError) as error:
                 raise Unreachable(f"no daemon at {self._path}: start one with `loomd serve`") from error
@@ -185,6 +214,8 @@ class Client:
             with response:
                 if response.status >= 300:
                     raise problem.from_json(_decode(response.read()), response.status)
+                if asked is not None:
+                    asked.took(stream)
                 yield response
 
 

@@ -20,7 +20,7 @@ _SHORTEST, _LONGEST = 0.1, 2.0
 
 
 def listen(client: Client, asked: Asked, *, follow: bool = True) -> Iterator[Json]:
-    """Yield the events that are asked for; when it follows, without end.
+    """Yield the events that are asked for; when it follows, until nothing more is wanted.
 
     A note about events that retention removed is said on standard error.
 
@@ -37,9 +37,11 @@ def listen(client: Client, asked: Asked, *, follow: bool = True) -> Iterator[Jso
                     _missing(event["data"])
                 else:
                     yield event
-            if not follow:
+            if not follow or asked.ended:
                 return
         except Temporary as error:
+            if asked.ended:
+                return
             if not follow or not asked.opened:
                 raise
             if isinstance(error, Overloaded) and error.retry_after is None:

@@ -33,6 +33,7 @@ VERBS = {
     "explain": "Explain a kind or a field, for example agent.spec.limits, or what a task decided.",
     "convert": "Bring manifests of an old apiVersion into the form of today.",
     "run": "Run one task from a folder of manifests, without a daemon.",
+    "chat": "Talk with an agent at the terminal.",
     "serve": "Run the daemon.",
     "plan": "Say what manifests would change, and what that means.",
     "diff": "Show both texts of everything that manifests would change.",

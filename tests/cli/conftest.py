@@ -1,11 +1,12 @@
 """A daemon for the tests of one module, and the folder that a test applies from."""
 
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import Folder
+from tests.cli.terminal import Folder, Screen
 from tests.daemon.process import Daemon
 
 
@@ -24,3 +25,14 @@ def folder(daemon: Daemon, tmp_path: Path, request: pytest.FixtureRequest) -> Fo
     name = request.node.name.replace("_", "-").replace("[", "-").lower()
     space = "".join(char for char in name if char.isalnum() or char == "-")[-50:].strip("-")
     return Folder(daemon, tmp_path, space)
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Generator[Screen, None, None]:
+    """Yield a terminal in tmux, as a person sees it."""
+    tmux = shutil.which("tmux")
+    if tmux is None:
+        pytest.skip("needs tmux")
+    made = Screen(tmux, tmp_path / "tmux")
+    yield made
+    made.close()

@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import select
+import shlex
 import subprocess
 import sys
 import time
@@ -172,6 +173,46 @@ class Terminal:
             return False
         self.text += piece.decode(errors="replace")
         return bool(piece)
+
+
+class Screen:
+    """A verb at a terminal in tmux: what stands on the screen, and keys for it."""
+
+    def __init__(self, tmux: str, server: Path) -> None:
+        self._command = [tmux, "-S", str(server), "-f", "/dev/null"]
+
+    def start(self, folder: Folder, *arguments: str, **variables: str) -> None:
+        """Run a verb; when it ends, the screen says `ended with CODE`."""
+        named = folder.daemon.environment.items()
+        own = {name: value for name, value in named if name.startswith(("LOOMD_", "XDG_"))}
+        given = [f"{name}={value}" for name, value in (own | variables).items()]
+        command = shlex.join(["env", *given, sys.executable, "-m", "loomd", *arguments])
+        size = ("-x", "120", "-y", "40", "-c", str(folder.path.parent))
+        self._tmux("new-session", "-d", *size, f"{command}; echo ended with $?; cat")
+
+    def type(self, *keys: str) -> None:
+        """Press keys, as tmux names them."""
+        self._tmux("send-keys", *keys)
+
+    def shown(self) -> str:
+        """Return what stands on the screen."""
+        return self._tmux("capture-pane", "-p")
+
+    def until(self, text: str) -> str:
+        """Wait until a text stands on the screen, and return the screen."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in (shown := self.shown()):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.05)
+        return shown
+
+    def close(self) -> None:
+        """End all that runs in it."""
+        subprocess.run([*self._command, "kill-server"], capture_output=True, check=False)  # noqa: S603  # a fixed command
+
+    def _tmux(self, *arguments: str) -> str:
+        command = [*self._command, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  # a fixed command
 
 
 @contextlib.contextmanager

@@ -2,17 +2,15 @@
 
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import Folder, Terminal
-from tests.daemon.process import PATIENCE, Daemon
+from tests.cli.terminal import Folder, Screen, Terminal
+from tests.daemon.process import Daemon
 
 Editor = Callable[[str], str]
 
@@ -233,38 +231,13 @@ def test_ctrl_c_in_the_editor_is_for_the_editor(team: Folder, editor: Editor) ->
     assert team.description() == "answers all"
 
 
-@pytest.fixture
-def screen(tmp_path: Path) -> Generator[Callable[..., str], None, None]:
-    """Yield what talks to a tmux server of this test."""
-    tmux = shutil.which("tmux")
-    if tmux is None or shutil.which("vi") is None:
-        pytest.skip("needs tmux and vi")
-    command = [tmux, "-S", str(tmp_path / "tmux"), "-f", "/dev/null"]
-
-    def talk(*arguments: str) -> str:
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout  # noqa: S603  # a fixed command
-
-    yield talk
-    subprocess.run([*command, "kill-server"], capture_output=True, check=False)  # noqa: S603  # a fixed command
-
-
-def test_with_vi_in_tmux(team: Folder, screen: Callable[..., str]) -> None:
+@pytest.mark.skipif(shutil.which("vi") is None, reason="needs vi")
+def test_with_vi_in_tmux(team: Folder, screen: Screen) -> None:
     """A person at a terminal: vi opens, shows the object, and what is written serves."""
-
-    def until(text: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while text not in (shown := screen("capture-pane", "-p")):
-            assert time.monotonic() < deadline, shown
-            time.sleep(0.05)
-
-    variables = [f"{name}={value}" for name, value in team.daemon.environment.items() if name.startswith("LOOMD_")]
-    command = shlex.join(
-        ["env", *variables, "EDITOR=vi -u NONE", sys.executable, "-m", "loomd", "edit", "agent/ada", "-n", team.space]
-    )
-    screen("new-session", "-d", "-x", "120", "-y", "40", f"{command}; echo ended with $?; cat")
-    until("description: answers everything")
-    screen("send-keys", ":%s/everything/all/", "Enter")
-    until("description: answers all")
-    screen("send-keys", ":wq", "Enter")
-    until("ended with 0")
+    screen.start(team, "edit", "agent/ada", "-n", team.space, EDITOR="vi -u NONE")
+    screen.until("description: answers everything")
+    screen.type(":%s/everything/all/", "Enter")
+    screen.until("description: answers all")
+    screen.type(":wq", "Enter")
+    screen.until("ended with 0")
     assert team.description() == "answers all"
