@@ -1,9 +1,13 @@
 """Every example loads, and runs offline with scripted answers in the place of its model."""
 
+import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import loomd
 from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
@@ -102,3 +106,45 @@ async def test_the_team_bids_and_splits(tmp_path: Path) -> None:
     sources = {citation.source.partition(":")[0] for citation in result.executed.outcome.citations}
     assert sources == {"documents/garden.md", "documents/kitchen.md", "documents/market.md"}
     assert [mark in result.executed.outcome.output for mark in ("[1]", "[2]", "[3]")] == [True] * 3
+
+
+async def test_hello(tmp_path: Path) -> None:
+    """The smallest system answers."""
+    folder = tmp_path / "hello"
+    folder.mkdir()
+    text = (next(path for path in EXAMPLES if path.name == "00-hello") / "agent.yaml").read_text()
+    assert "spec: {type: local," in text
+    lines = [line for line in text.splitlines() if "type: local" not in line]
+    script = 'spec: {type: scripted, replies: [{when: Maria, system: friendly host, text: "Hello Maria!"}]}'
+    (folder / "agent.yaml").write_text("\n".join([*lines[:3], script, *lines[3:]]))
+    async with loomd.open(folder, state=tmp_path / "state") as system:
+        assert (await system.run("Say hello to Maria.")).output == "Hello Maria!"
+
+
+async def test_events_are_watched_by_a_program() -> None:
+    """The program prints every event of its task, in order, and the answer in pieces."""
+    command = [sys.executable, str(EXAMPLES[0].parent / "06-events" / "watch.py")]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = (await process.communicate())[0].decode()
+    lines = said.splitlines()
+    assert (lines[0], lines[-1]) == ("(task.started)", "(task.completed)"), said
+    assert "  calls shelf with {'title': 'Faust'}" in lines
+    assert sum(line.startswith("  says") for line in lines) == 3
+
+
+async def test_what_was_told_is_remembered(tmp_path: Path) -> None:
+    """A second task is shown what the first one was told, and a task about something else is not."""
+    replies = """
+    - {when: "From memory*spare key*Where", text: It lies under the blue pot.}
+    - {when: "From memory*spare key*piano", text: Memory of something else was shown.}
+    - {when: spare key, text: The spare key lies under the blue pot.}
+    - {when: "*", text: Nobody knows.}
+"""
+    told, _ = await run("07", replies, "The spare key lies under the blue pot.", tmp_path)
+    asked, _ = await run("07", replies, "Where does the spare key lie?", tmp_path)
+    other, _ = await run("07", replies, "Who tunes the piano in the great hall?", tmp_path)
+    assert [one.output for one in (told, asked, other)] == [
+        "The spare key lies under the blue pot.",
+        "It lies under the blue pot.",
+        "Nobody knows.",
+    ]
