@@ -71,4 +71,4 @@ def build(folder: Path = DOCUMENTS) -> int:
 
 if __name__ == "__main__":
     count = build()
-    print(f"examples/01-quickstart/documents: {len(documents())} documents, {count} changed")  # noqa: T201  # a script
+    print(f"examples/01-quickstart/documents: {len(documents())} documents, {count} changed")
