@@ -200,6 +200,11 @@ class Store(Protocol):
         """Return the state directory."""
         ...
 
+    @property
+    def broken(self) -> str:
+        """Return why nothing is written any more until somebody acts, or an empty string."""
+        ...
+
     def note(self, row: Row) -> int:
         """Queue a row for the next commit and return the sequence number that it has from now on.
 

@@ -81,6 +81,11 @@ class SqliteStore:
         """Return the state directory."""
         return self._state.path
 
+    @property
+    def broken(self) -> str:
+        """Return why nothing is written any more until somebody acts, or an empty string."""
+        return self._writer.broken
+
     def note(self, row: Row) -> int:
         """Queue a row for the next commit and return the sequence number that it has from now on.
 
@@ -307,7 +312,10 @@ class SqliteStore:
             raise self._damaged(error) from error
 
     def _damaged(self, error: sqlite3.Error) -> Damaged:
-        return Damaged(f"{self._state.database}: {error}: stop the daemon and restore a backup")
+        """Return what a reader found; nothing is written from then on: it would hide what can still be saved."""
+        found = f"{self._state.database}: {error}: stop the daemon and restore a backup"
+        self._writer.stop(found)
+        return Damaged(found)
 
     def _reader(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
