@@ -466,7 +466,7 @@ def test_a_read_only_state_is_refused_and_can_be_checked(whole: Path, tmp_path: 
             parent.chmod(parent.stat().st_mode | 0o111)
     leave = f"os.setgid({NOBODY}); os.setuid({NOBODY})" if os.geteuid() == 0 else ""
     code = (
-        "import asyncio, os, sys; from pathlib import Path; from loomd.store.sqlite import open_store\n"
+        "import asyncio, os, sys, urllib.parse; from pathlib import Path; from loomd.store.sqlite import open_store\n"
         f"from loomd.store.check import check; from loomd.errors import LoomdError\n{leave}\n"
         "async def main():\n"
         "    async with open_store(Path(sys.argv[1])): pass\n"

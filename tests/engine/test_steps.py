@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -590,7 +590,7 @@ async def test_a_task_of_a_newer_engine_is_left_alone(world: World) -> None:
         task = await system.engine.submit(task_of(system))
         await until(system, lambda event: event.type == "phase.started", task)
         await system.engine.drain(0)
-    with sqlite3.connect(world.folder / "state" / "loomd.db") as db:
+    with closing(sqlite3.connect(world.folder / "state" / "loomd.db")) as db, db:
         body = msgspec.json.decode(db.execute("SELECT body FROM tasks").fetchone()[0], type=Task)
         db.execute("UPDATE tasks SET body = ?", (msgspec.json.encode(msgspec.structs.replace(body, engine=99)),))
     async with world.open() as system:
