@@ -9,7 +9,7 @@ import msgspec
 from loomd.amoeba.task import Budget, Durability, Expect, Task
 from loomd.api.problem import BadRequest
 from loomd.clock import Clock
-from loomd.engine.intake import keyed_id, new_task
+from loomd.engine.intake import in_session, keyed_id, new_task
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, printable
 
@@ -21,7 +21,8 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new task.
 
     Without `seed` one is drawn; without `cluster` the namespace's only one takes it, and without `durability` says how
-    much is kept. `key` names this wish: sent again with it, after an answer that was lost, it is the same task.
+    much is kept. `key` names this wish: sent again with it, after an answer that was lost, it is the same task. With a
+    `session` it is a turn of that conversation; `tenant` and `user` say whose it is.
     """
 
     goal: str
@@ -31,12 +32,15 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expect: Expect = Expect()
     durability: Durability | None = None
     key: str = ""
+    session: str = ""
+    tenant: str = ""
+    user: str = ""
 
     def task(self, namespace: str, clock: Clock) -> Task:
         """Return the task with a fresh id, or with the one that its key stands for.
 
         Raises:
-            Permanent: the goal is empty.
+            Permanent: the goal is empty, or session, tenant or user is no name.
         """
         task = new_task(
             self.goal,
@@ -47,6 +51,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             budget=self.budget,
             expect=self.expect,
         )
+        task = in_session(task, self.session, self.tenant, self.user)
         named = keyed_id(namespace, self.key) if self.key else task.id
         return msgspec.structs.replace(task, id=named, durability=self.durability)
 

@@ -1,11 +1,17 @@
 """How a wish becomes a task: checked, with a fresh id and a seed."""
 
 import hashlib
+import re
 import secrets
+
+import msgspec
 
 from loomd.amoeba.task import Budget, Expect, Task
 from loomd.clock import Clock
 from loomd.errors import Permanent
+
+_NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._:@|+=]{0,199}")
+"""A session, a tenant or a user."""
 
 
 def new_task(
@@ -44,6 +50,21 @@ def new_task(
     )
 
 
+def in_session(task: Task, session: str = "", tenant: str = "", user: str = "") -> Task:
+    """Return a task as a turn of a conversation, on behalf of somebody; empty names say nothing.
+
+    Raises:
+        Permanent: one of them is no name.
+    """
+    for field, name in (("session", session), ("tenant", tenant), ("user", user)):
+        if name and not _NAME.fullmatch(name):
+            raise Permanent(
+                f"{field}: expected up to 200 letters, digits and -._:@|+= that begin with a letter or a digit, got "
+                f"{name[:80]!r}"
+            )
+    return msgspec.structs.replace(task, session=session, tenant=tenant, user=user)
+
+
 def anew(task: Task, clock: Clock) -> Task:
     """Return a task that wants the same as one that was accepted, under an id of its own.
 
@@ -64,6 +85,9 @@ def anew(task: Task, clock: Clock) -> Task:
         budget=budget,
         expect=task.expect,
         durability=task.durability,
+        session=task.session,
+        tenant=task.tenant,
+        user=task.user,
     )
 
 
@@ -78,8 +102,12 @@ def is_same_wish(one: Task, other: Task) -> bool:
 
     What it leaves open was filled in there.
     """
-    same = (one.goal, one.namespace, one.expect) == (other.goal, other.namespace, other.expect)
+    same = _wish(one) == _wish(other)
     return same and one.cluster in {"", other.cluster} and one.durability in {None, other.durability}
+
+
+def _wish(task: Task) -> tuple[object, ...]:
+    return task.goal, task.namespace, task.expect, task.session, task.tenant, task.user
 
 
 def _new_id(clock: Clock) -> str:
