@@ -178,7 +178,7 @@ def _tool(spec: ToolSpec, taped: TapedTool | None, told: dict[str, TapedTool]) -
     async def opened(parts: Parts) -> AsyncGenerator[object, None]:
         found = taped
         if isinstance(spec, AgentTool):
-            async with spec.open(parts) as live:
+            async with spec.open(replace(parts, declared=replace(parts.declared, spec=spec))) as live:
                 told[live.schema.name] = describe(live.schema, spec)
                 yield live
                 return
