@@ -1,6 +1,6 @@
 """What tests of the loop share: real tools, scripted models, and a place to run agents."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
 from loomd.agents.agent import Agent
@@ -56,7 +56,7 @@ class Shelf:
         ]
 
 
-def replies(*items: dict[str, object]) -> ScriptedModel:
+def replies(*items: Mapping[str, object]) -> ScriptedModel:
     """Return a model that answers in this order."""
     return ScriptedModel("script/test", [ScriptedReply.model_validate(item) for item in items])
 
@@ -105,7 +105,7 @@ class Searcher:
 class Heard(ScriptedModel):
     """A scripted model that keeps what it was asked."""
 
-    def __init__(self, *items: dict[str, object]) -> None:
+    def __init__(self, *items: Mapping[str, object]) -> None:
         super().__init__("script/heard", [ScriptedReply.model_validate(item) for item in items])
         self.heard: list[Request] = []
 

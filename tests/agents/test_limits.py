@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -95,7 +96,7 @@ async def test_calls_of_one_turn_may_have_to_wait_for_each_other(bench: Bench, p
 @pytest.mark.parametrize(
     "bad", [call(a="x"), {"toolCalls": [{"name": "sub", "arguments": {}}]}], ids=["bad-arguments", "unknown-tool"]
 )
-async def test_errors_in_a_row_are_wrapped_up(bench: Bench, bad: dict[str, object]) -> None:
+async def test_errors_in_a_row_are_wrapped_up(bench: Bench, bad: Mapping[str, object]) -> None:
     """The model is told of each; after the last it has to answer."""
     tool, script = Adder(), Heard(bad, bad, bad, {"text": "I give up"})
     limits = Limits(tool_errors=3, repeats=10)

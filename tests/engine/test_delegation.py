@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from loomd.agents.approval import Decision
 from loomd.agents.work import Outcome
 from loomd.amoeba.task import Result
+from loomd.cassette import requests
 from loomd.daemon import System
 from loomd.events.event import (
     ApprovalRequested,
@@ -80,7 +82,7 @@ spec: {agents: [boss]}
 USED = {"input": 10, "output": 5}
 
 
-def says(who: str, text: str = "", *calls: tuple[str, dict[str, object]], **more: object) -> dict[str, Any]:
+def says(who: str, text: str = "", *calls: tuple[str, Mapping[str, object]], **more: object) -> dict[str, Any]:
     """Return a scripted reply of one agent: a text, or calls."""
     wanted = [{"name": name, "arguments": arguments} for name, arguments in calls]
     return {"system": who, "text": text, "toolCalls": wanted, "usage": USED, **more}
@@ -436,7 +438,7 @@ async def test_a_recorded_delegation_can_be_replayed(team: Team) -> None:
         topology = system.reconciler.topology
         cassette = await export(system.store, task, Serving(topology.snapshot, topology.live))
     assert (await replay(cassette)).whole
-    asked = [step.request for step in cassette.tasks[0].steps if step.request is not None]
+    asked = [request for _, request in requests(cassette.tasks[0], cassette.tools)]
     assert [request.messages[0].text for request in asked] == [
         "You are the boss.",
         "You are the worker.",
