@@ -174,8 +174,7 @@ async def test_only_so_many_turns_enter(talk: Talk) -> None:
     """The newest ones, each question with its answer; with 0 none."""
     talk.declare(ECHO, "history: 2")
     async with talk.open() as system:
-        for number in range(4):
-            last = await say(system, f"Question {number}?")
+        *_, last = [await say(system, f"Question {number}?") for number in range(4)]
         questions = said(await asked(system, last))[::2]
         assert questions == ["Question 1?", "Question 2?", "Question 3?"]
     talk.declare(ECHO, "history: 0")
@@ -187,8 +186,7 @@ async def test_only_what_fits_the_window_enters(talk: Talk) -> None:
     """The oldest turns leave first, and what is wanted now stays."""
     talk.declare(ECHO, window=100)
     async with talk.open() as system:
-        for number in range(6):
-            last = await say(system, f"Question {number}? {'word ' * 10}")
+        *_, last = [await say(system, f"Question {number}? {'word ' * 10}") for number in range(6)]
         texts = said(await asked(system, last))
     assert texts[-1].startswith("Question 5?")
     assert texts[0].startswith("Question 3?")
