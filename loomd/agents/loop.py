@@ -21,7 +21,7 @@ import msgspec
 from loomd.agents import citation, done
 from loomd.agents.agent import Agent
 from loomd.agents.ask import ask
-from loomd.agents.base import Steps
+from loomd.agents.base import Steps, Tool
 from loomd.agents.budget import Budget, Exhausted, Limits, Spent
 from loomd.agents.call_context import Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
@@ -308,8 +308,8 @@ class Loop:
             raise ToolFailed(
                 f"Agent/{errand.agent.name} is not asked: at most {errand.most} delegations stand above each other"
             )
-        agent, now, mine = errand.agent, self._steps.now(f"{errand.key}/asked"), self._agent.tools
-        tools = {name: tool for name, tool in agent.tools.items() if tool.effects == "read" or name in mine}
+        agent, now = errand.agent, self._steps.now(f"{errand.key}/asked")
+        tools = {name: tool for name, tool in agent.tools.items() if tool.effects == "read" or self._may(name, tool)}
         end = min(self._began + self._seconds, now + errand.seconds) - self._steps.waited()
         work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner)
         scope = self._scope.within(errand.key)
@@ -318,6 +318,10 @@ class Loop:
             return await Loop(replace(agent, tools=tools, running=0), work, self._steps, scope, self).run()
         finally:
             agent.running -= 1
+
+    def _may(self, name: str, tool: Tool) -> bool:
+        """Return whether this agent itself may call a tool now."""
+        return self._agent.tools.get(name) is tool and not self._agent.refusal(name)
 
     @contextmanager
     def unlimited(self) -> Generator[None]:

@@ -352,6 +352,49 @@ async def test_no_tool_that_acts_beyond_those_of_the_caller(team: Team) -> None:
     assert outcome(result)[0] == "Succeeded"
 
 
+async def test_no_tool_that_acts_by_way_of_a_third(team: Team) -> None:
+    """What the caller may not do, nobody below it may do, however many stand between."""
+    team.declare(
+        [
+            says("boss", "", ASKS),
+            says("boss", "Done."),
+            says("worker", "", ("ask-helper", {"goal": "help"})),
+            says("worker", "Worked."),
+            says("helper", "", ("mark", {})),
+            says("helper", "Could not."),
+        ],
+        more=NESTED.replace("DEPTH", "maxDepth: 2"),
+    )
+    path = team.folder / "manifests.yaml"
+    text = path.read_text().replace("tools: [ask-worker, mark]", "tools: [ask-worker]")
+    text = text.replace("tools: [mark, look-up]", "tools: [mark, ask-helper]")
+    path.write_text(text.replace("helper., tools: [mark]", "helper., tools: [mark, look-up]"))
+    _, events = await run(team)
+    assert team.marks == []
+    (erred,) = [event.data.error for event in events if isinstance(event.data, ToolErred)]
+    assert erred == 'there is no tool "mark"; available: look-up'
+
+
+async def test_a_tool_that_is_taken_from_the_caller_meanwhile(team: Team) -> None:
+    """What a newer revision takes from the caller, nobody it asks from then on gets."""
+    team.declare(
+        [
+            says("boss", "", ("ask-worker", {"goal": "first"}), delay="500ms"),
+            says("boss", "Done."),
+            says("worker", "", ("mark", {})),
+            says("worker", "Could not."),
+        ]
+    )
+    async with team.open() as system:
+        task = await system.engine.submit(task_of(system))
+        await asyncio.sleep(0.1)
+        team.edit("tools: [ask-worker, mark]", "tools: [ask-worker]")
+        await system.reconciler.apply(team.delivery())
+        result = await system.engine.result(task)
+    assert outcome(result) == ("Succeeded", "completed", "Done.")
+    assert team.marks == []
+
+
 async def test_people_are_asked_in_delegated_work_and_time_stands_still(team: Team) -> None:
     """The question says what is called; the time in which nobody answers counts against neither agent."""
     team.declare(WORKS, mark="approval: {required: always}", boss="limits: {time: 1s}", worker="limits: {time: 1s}")
