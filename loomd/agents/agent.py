@@ -10,6 +10,8 @@ from typing import Literal
 
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skill, Tool
 from loomd.agents.budget import Limits
+from loomd.agents.strategies.base import Strategy
+from loomd.agents.strategies.tool_use import ToolUse
 from loomd.clock import Clock
 from loomd.messages import JsonObject
 
@@ -47,6 +49,10 @@ class Agent:
         prompt: Jinja2 template of the system prompt.
         output: JSON Schema of the answer, or None for free text.
         durability: what is kept of its work; None is what is kept of the task.
+        strategy: how it and its model speak with each other.
+        done: whether the model ends its work by calling the tool `done`.
+        parallel_tools: whether tool calls of one turn are made side by side.
+        history: most earlier turns of a conversation that it is told of.
         running: pieces of work in hand right now, over all clusters.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
@@ -70,6 +76,10 @@ class Agent:
     interceptors: Sequence[Interceptor] = ()
     memory: Memory | None = None
     durability: Literal["steps", "task", "none"] | None = None
+    strategy: Strategy = field(default_factory=ToolUse)
+    done: bool = False
+    parallel_tools: bool = True
+    history: int = 20
     running: int = 0
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never

@@ -93,8 +93,13 @@ class KnowledgeBase(Protocol):
 class Memory(Protocol):
     """What is remembered across tasks; the live form of kind Memory. `scope` keeps agents apart."""
 
-    def fit(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """Return the messages that fit the window: the system turn, the goal, and the latest turns."""
+    def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
+        """Return the messages that fit the window: the system turn, the goal, and the latest turns.
+
+        Args:
+            messages: the conversation, oldest first.
+            goal: place of the turn that says what is wanted; those before it are earlier turns.
+        """
         ...
 
     async def recall(self, scope: str, query: str) -> list[str]:

@@ -5,7 +5,6 @@ Each call has keys of its own below its step, so that calls side by side are nev
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -16,7 +15,8 @@ import msgspec
 from loomd.agents.agent import Agent
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Steps, Tool
-from loomd.agents.work import StopReason
+from loomd.agents.call_context import CallContext, Delegated, Errand
+from loomd.agents.work import Citation, Outcome, StopReason
 from loomd.errors import ToolFailed, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import ToolCompleted, ToolErred, ToolStarted
@@ -31,61 +31,6 @@ _ASKING = 86_400.0
 """Seconds for which people are asked whether an interrupted call is to be repeated, when the tool does not say."""
 
 
-class CallContext:
-    """Where one tool call comes from; fits `loomd.tools.context.ToolContext`.
-
-    Attributes:
-        agent: name of the agent that calls.
-    """
-
-    def __init__(self, steps: Steps, scope: Scope, agent: str, key: str) -> None:
-        self._steps = steps
-        self._scope = scope
-        self._key = key
-        self._count: Counter[str] = Counter()
-        self.agent = agent
-
-    @property
-    def task(self) -> str:
-        """Return the id of the task."""
-        return self._scope.task
-
-    @property
-    def namespace(self) -> str:
-        """Return the namespace of the task."""
-        return self._scope.namespace
-
-    @property
-    def key(self) -> str:
-        """Return what is the same whenever this call is made again, and unique among all calls."""
-        return f"{self._scope.task}/{self._key}"
-
-    async def step(self, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False) -> T:
-        """Return the recorded result of a part of the call, or do it and record the result."""
-        return await self._steps.step(f"{self._key}/{name}", name, do, result, once=once)
-
-    async def sleep(self, seconds: float) -> None:
-        """Return when so many seconds have gone by since the call first came here."""
-        await self._steps.sleep(self._next("timer"), seconds)
-
-    async def receive(self, name: str, seconds: float) -> object:
-        """Return what is sent to the task under a name."""
-        return await self._steps.receive(self._next("signal"), name, seconds)
-
-    def now(self) -> float:
-        """Return the wall-clock time at which the call first came here."""
-        return self._steps.now(self._next("clock"))
-
-    def random(self) -> float:
-        """Return a number from 0 to 1."""
-        return self._steps.random(self._next("random"))
-
-    def _next(self, sort: str) -> str:
-        """Return a key by what is asked and how often it was before: never by the order of arrival."""
-        self._count[sort] += 1
-        return f"{self._key}/{sort}/{self._count[sort]}"
-
-
 class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tool call gave, as it is recorded."""
 
@@ -93,6 +38,17 @@ class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: bool = False
     refused: StopReason | None = None
     """Why the work ends after it, when people refused the call."""
+    citations: tuple[Citation, ...] = ()
+    """The passages that it offers, by their numbers in the text."""
+    delegated: Delegated | None = None
+    """What other agents used for it."""
+    made: bool = True
+    """Whether it was made; one beyond a limit is not."""
+
+    @property
+    def said(self) -> str:
+        """Return what the model is told of it."""
+        return f"Error: {self.text}" if self.failed else self.text
 
 
 class ToolCalls:
@@ -104,54 +60,80 @@ class ToolCalls:
         steps: where they are recorded.
         scope: the envelope of the task's events.
         unlimited: a context in which time counts against no limit, because people are asked.
+        delegate: does what another agent is asked.
 
     Attributes:
         failed: how many calls failed so far.
+        failing: how many of them failed last, one after another.
         refused: why the work is to end, once people refused a call and the tool says so.
+        full: whether a call was not made because the task may make no more.
     """
 
     def __init__(
-        self, agent: Agent, key: str, steps: Steps, scope: Scope, unlimited: Callable[[], AbstractContextManager[None]]
+        self,
+        agent: Agent,
+        key: str,
+        steps: Steps,
+        scope: Scope,
+        unlimited: Callable[[], AbstractContextManager[None]],
+        delegate: Callable[[Errand], Awaitable[Outcome]],
     ) -> None:
         self._agent = agent
         self._key = key
         self._steps = steps
         self._scope = scope
         self._unlimited = unlimited
+        self._delegate = delegate
         self.failed = 0
+        self.failing = 0
         self.refused: StopReason | None = None
+        self.full = False
 
-    async def run(self, calls: Sequence[ToolCall], step: int) -> list[str]:
-        """Return the results of the calls of one turn, made side by side, in the order of the calls.
+    async def run(self, calls: Sequence[ToolCall], step: int, per_turn: int, left: int) -> list[ToolOutcome]:
+        """Return the results of the calls of one turn in their order, made side by side unless the agent wants it not.
 
         Args:
             calls: at least one.
             step: number of the model call that wanted them.
+            per_turn: most calls to make of them.
+            left: most calls that the task may still make.
 
         Raises:
             Uncertain: one was begun before an interruption, may have had its effect, and is not to be repeated.
             RecordFailed: one could not be recorded.
         """
-        if len(calls) == 1:
-            return [await self._run(calls[0], step, 0)]
-        return await _together([self._run(call, step, n) for n, call in enumerate(calls)])
+        most = min(per_turn, left)
+        self.full = self.full or len(calls[:per_turn]) > left
+        keys = [f"{self._key}/tool/{step}/{ordinal}" for ordinal in range(len(calls))]
+        making = list(zip(calls[:most], keys, strict=False))
+        if self._agent.parallel_tools and len(making) > 1:
+            outcomes = await _together([self._run(call, key) for call, key in making])
+        else:
+            outcomes = [await self._run(call, key) for call, key in making]
+        why = "the task may make no more calls" if left < per_turn else f"at most {per_turn} are made in one turn"
+        for call, key in zip(calls[most:], keys[most:], strict=True):
+            outcomes.append(await self._keep_back(call, key, why))
+        for outcome in outcomes:
+            self.failed += outcome.failed
+            self.failing = self.failing + 1 if outcome.failed else self.failing * (not outcome.made)
+            self.refused = outcome.refused or self.refused
+        return outcomes
 
-    async def _run(self, call: ToolCall, step: int, ordinal: int) -> str:
-        """Return the result of one call as text; a failure is a text for the model, and counted."""
-        name, key = call.name, f"{self._key}/tool/{step}/{ordinal}"
+    async def _keep_back(self, call: ToolCall, key: str, why: str) -> ToolOutcome:
+        """Return what stands for a call beyond a limit, also when the task is resumed with another one."""
+        outcome = ToolOutcome(f"not made: {why}", made=False)
+        return await self._steps.skip(key, f"tool:{call.name}", outcome, asked=_gist(call.arguments))
+
+    async def _run(self, call: ToolCall, key: str) -> ToolOutcome:
+        """Return the result of one call; a failure is a text for the model."""
+        name = call.name
         try:
             for interceptor in self._agent.interceptors:
                 call = await interceptor.before_tool(call)
-            outcome = await self._make_call(call, name, key)
+            return await self._make_call(call, name, key)
         except ToolFailed as error:
             self._scope.emit(ToolErred(call.name, call.id, str(error)), self._agent.name)
-            outcome = ToolOutcome(str(error), failed=True)
-        if outcome.refused is not None:
-            self.refused = outcome.refused
-        if outcome.failed:
-            self.failed += 1
-            return f"Error: {outcome.text}"
-        return outcome.text
+            return ToolOutcome(str(error), failed=True)
 
     async def _make_call(self, call: ToolCall, name: str, key: str) -> ToolOutcome:
         """Make a call as a recorded step, once people agreed to it where they must.
@@ -221,19 +203,19 @@ class ToolCalls:
         """Call the tool of a name; a failure is recorded like a result, because the model will see it."""
         emit, agent, clock = self._scope.emit, self._agent.name, self._agent.clock
         started = clock.monotonic()
+        context = CallContext(self._steps, self._scope, agent, key, self._delegate)
         try:
             if refusal := self._agent.refusal(name):
                 raise ToolFailed(refusal)  # noqa: TRY301  # one exit
             emit(ToolStarted(call.name, call.id, call.arguments), agent)
-            context = CallContext(self._steps, self._scope, agent, key)
             result = await self._agent.tools[name].call(call.arguments, context)
         except ToolFailed as error:
             emit(ToolErred(call.name, call.id, str(error)), agent)
-            return ToolOutcome(str(error), failed=True)
+            return ToolOutcome(str(error), failed=True, delegated=context.used)
         for interceptor in reversed(self._agent.interceptors):
             result = await interceptor.after_tool(call, result)
         emit(ToolCompleted(call.name, call.id, result[:_SHOWN], clock.monotonic() - started), agent)
-        return ToolOutcome(result)
+        return ToolOutcome(result, citations=tuple(context.citations), delegated=context.used)
 
 
 def _gist(arguments: JsonObject) -> str:
@@ -241,7 +223,7 @@ def _gist(arguments: JsonObject) -> str:
     return f"arguments={hashlib.sha256(_encode(arguments)).hexdigest()[:16]}"
 
 
-async def _together(calls: Sequence[Coroutine[Any, Any, str]]) -> list[str]:
+async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Return the results of calls made side by side, in their order.
 
     Raises:

@@ -27,7 +27,7 @@ class Context(msgspec.Struct, frozen=True):
 
 
 async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope) -> Context:
-    """Return the system turn and the user turn for a piece of work."""
+    """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name)
     remembered = await _recall(agent, work, steps)
     citable = {c.number: c for finding in work.findings for c in finding.citations}
@@ -36,7 +36,7 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope) -> Cont
     skills = [skill for skill in agent.skills if skill.fits(work.goal)]
     system = "\n\n".join([system, *(f"## Skill: {skill.name}\n{skill.instructions}" for skill in skills)])
     user = brief(work.goal, work.findings, remembered)
-    messages = (Message("system", system), Message("user", user, passages=tuple(passages)))
+    messages = (Message("system", system), *work.history, Message("user", user, passages=tuple(passages)))
     return Context(messages, citable, len(passages))
 
 
@@ -75,4 +75,10 @@ async def _recall(agent: Agent, work: Work, steps: Steps) -> list[str]:
     memory = agent.memory
     if memory is None:
         return []
-    return await steps.step(f"{work.key}/recall", "recall", lambda: memory.recall(agent.name, work.goal), list[str])
+    scope = scope_of(agent, work)
+    return await steps.step(f"{work.key}/recall", "recall", lambda: memory.recall(scope, work.goal), list[str])
+
+
+def scope_of(agent: Agent, work: Work) -> str:
+    """Return what keeps memories apart: those of other agents, and of others whom the agent works for."""
+    return "/".join((agent.name, *work.owner))

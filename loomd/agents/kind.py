@@ -7,12 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from loomd.agents import done
 from loomd.agents.agent import Agent, Latest
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skill, Tool
 from loomd.agents.budget import Limits
+from loomd.agents.strategies.base import Strategy
+from loomd.agents.strategies.tool_use import ToolUse
 from loomd.agents.v1alpha1 import V1ALPHA1
 from loomd.manifest.inline_schema import schema_faults
 from loomd.manifest.kind import Behaviour, Kind, RefTo, Reload, Spec
+from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share, Tokens
 from loomd.manifest.template import Template
 from loomd.messages import JsonObject
@@ -44,6 +48,16 @@ class AgentSpec(Spec):
     """Memory that keeps the window small and recalls earlier answers."""
     output: JsonObject | None = Field(default=None, examples=[{"type": "object", "required": ["answer"]}])
     """JSON Schema that the answer must satisfy; without it the answer is free text."""
+    strategy: Annotated[Strategy, OneOf("loomd.agents.strategies")] = Field(default_factory=ToolUse)
+    """How the agent and its model speak of tools: by the means of the model's service, or as text."""
+    done: bool = False
+    """Whether the model ends its work by calling a tool `done` with the answer; text without it goes back to the model
+    as often as `limits.repairs` says."""
+    parallel_tools: bool = True
+    """Whether tool calls of one turn are made side by side, or one after another."""
+    history: int = Field(default=20, ge=0, le=1000)
+    """Most earlier turns of a session that enter the conversation, each a question with its answer; of these only what
+    fits the window of `memory`."""
     temperature: float | None = Field(default=None, ge=0, le=2, examples=[0.2])
     """Sampling temperature; the provider's default when unset."""
     max_tokens: Tokens = 1024
@@ -60,6 +74,9 @@ class AgentSpec(Spec):
         del root
         if self.output is not None:
             yield from schema_faults(self.output, "/output")
+        if self.done and done.NAME in self.tools:
+            text = f'expected a tool of another name, got "{done.NAME}": with `done: true` it ends the work'
+            yield f"/tools/{self.tools.index(done.NAME)}", text, "invalid-value"
 
     def behaviour(self) -> Behaviour:
         """Return what makes the agent behave as it does; learned scores belong to it.
@@ -70,7 +87,9 @@ class AgentSpec(Spec):
         used += [("Tool", name) for name in self.tools]
         used += [("Skill", name) for name in self.skills]
         used += [("Interceptor", name) for name in self.interceptors]
-        return Behaviour(self.model_dump(mode="json", include={"prompt", "output", "temperature", "max_tokens"}), used)
+        said = self.model_dump(mode="json", include={"prompt", "output", "temperature", "max_tokens"})
+        said |= self.model_dump(mode="json", include={"strategy", "done"}, exclude_defaults=True)
+        return Behaviour(said, used)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Agent, None]:
@@ -98,6 +117,10 @@ class AgentSpec(Spec):
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             durability=self.durability,
+            strategy=self.strategy,
+            done=self.done,
+            parallel_tools=self.parallel_tools,
+            history=self.history,
             tools={tool.schema.name: tool for tool in tools},
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],
             skills=[parts.get("Skill", name, Skill) for name in self.skills],

@@ -17,6 +17,7 @@ from loomd.agents.work import Citation, Outcome, Work
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
+from loomd.messages import Message
 
 Merge = Literal["model", "join"]
 
@@ -71,6 +72,11 @@ def explain(executed: Executed) -> str:
 async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequence[Finding], key: str) -> Executed:
     """Let the winner do it; without a usable answer the outcome says why there is none."""
     agent = world.agent(winner)
+    steps = run if agent.durability in {None, "steps"} else run.loose()
+    history: list[Message] = []
+    if task.session:
+        look = partial(world.history, task, winner)
+        history = await steps.step(f"{key}/history", "history", look, list[Message])
     work = Work(
         task.goal,
         key,
@@ -79,22 +85,14 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         task.budget.cost,
         task.deadline,
         remember=task.id,
+        history=history,
+        owner=(task.tenant, task.user) if task.tenant or task.user else (),
         cut=partial(world.cut, task.grant),
     )
-    steps = run if agent.durability in {None, "steps"} else run.loose()
     outcome = await Loop(agent, work, steps, run.scope).run()
-    return Executed(outcome, winner, error=_unusable(outcome))
-
-
-def _unusable(outcome: Outcome) -> str:
-    """Return why an outcome is no answer, or an empty string when it is one, whole or partial."""
-    if outcome.error:
-        return outcome.error
-    if outcome.stop_reason == "refused":
-        return f"the model refused: {outcome.output}" if outcome.output else "the model refused"
-    if outcome.stop_reason == "output_invalid":
-        return "the answer does not fit the agent's output schema"
-    return "" if outcome.output.strip() else f"there is no answer: the work ended as {outcome.stop_reason}"
+    if task.session and not outcome.failure:
+        await world.converse(task, winner, citation.unmarked(outcome.output))
+    return Executed(outcome, winner, error=outcome.failure)
 
 
 async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
@@ -123,6 +121,8 @@ async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
             created=task.created,
             durability=task.durability,
             engine=task.engine,
+            tenant=task.tenant,
+            user=task.user,
         )
         done[ordinal].set_result(await run.child(child))
 

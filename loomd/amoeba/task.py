@@ -82,6 +82,9 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         created: wall-clock seconds since 1970-01-01 UTC at which it was accepted.
         durability: what is kept of it; the cluster's own choice when None, until it is accepted.
         engine: version of the order and the keys of its steps, `ENGINE` when it was accepted.
+        session: the conversation that it is a turn of, or empty for none.
+        tenant: whose work it is; what is said and remembered for one tenant is never seen by another.
+        user: which user of the tenant; kept apart alike.
     """
 
     id: str
@@ -101,6 +104,9 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     created: float = 0.0
     durability: Durability | None = None
     engine: int = 0
+    session: str = ""
+    tenant: str = ""
+    user: str = ""
 
 
 class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):

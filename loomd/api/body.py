@@ -22,7 +22,8 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Without `seed` one is drawn; without `cluster` the namespace's only one takes it, and without `durability` says how
     much is kept. `agent` names the member that does it, alone. `key` names this wish: sent again with it, after an
-    answer that was lost, it is the same task.
+    answer that was lost, it is the same task. With a `session` it is a turn of that conversation; `tenant` and `user`
+    say whose it is.
     """
 
     goal: str
@@ -33,12 +34,15 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expect: Expect = Expect()
     durability: Durability | None = None
     key: str = ""
+    session: str = ""
+    tenant: str = ""
+    user: str = ""
 
     def task(self, namespace: str, clock: Clock) -> Task:
         """Return the task with a fresh id, or with the one that its key stands for.
 
         Raises:
-            Permanent: the goal is empty.
+            Permanent: the goal is empty, or session, tenant or user is no name.
         """
         wish = Wish(
             namespace=namespace,
@@ -47,6 +51,9 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             budget=self.budget,
             expect=self.expect,
             durability=self.durability,
+            session=self.session,
+            tenant=self.tenant,
+            user=self.user,
         )
         if self.seed is not None:
             wish["seed"] = self.seed

@@ -26,13 +26,17 @@ def trace(root: str, events: Iterable[Json]) -> Json:
     return node
 
 
+Work = tuple[str, str]
+"""A task, and the delegation in it; empty for the task's own work."""
+
+
 class _Course:
     """Takes events one after another, and puts each where it belongs."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, Json] = {}
-        self._open: dict[str, Json] = {}  # the last model call of a task, until its step is recorded
-        self._ended: dict[str, list[Json]] = {}  # tool calls of a task that ended, until their steps are recorded
+        self._open: dict[Work, Json] = {}  # the last model call of a piece of work, until its step is recorded
+        self._ended: dict[Work, list[Json]] = {}  # tool calls of it that ended, until their steps are recorded
 
     def node(self, task: str) -> Json:
         """Return what is known of a task; one that is new is put below its parent."""
@@ -103,8 +107,9 @@ class _Course:
         """Note a model call."""
         usage = {"input": 0, "output": 0, **fact["usage"]}
         step = {"kind": "model", "at": event["ts"], "agent": event.get("agent", ""), "model": fact["model"]}
+        step |= _place(event)
         step |= {"tokens": usage, "cost": fact["cost"], "seconds": fact["seconds"]}
-        self._open[node["task"]] = step
+        self._open[work_of(node["task"], event)] = step
         _last(node)["steps"].append(step)
 
     def tool_started(self, node: Json, fact: Json, event: Json) -> None:
@@ -114,25 +119,31 @@ class _Course:
     def tool_ended(self, node: Json, fact: Json, event: Json) -> None:
         """Note how a tool call ended; one that was refused never began."""
         steps = _last(node)["steps"]
-        calls = [one for one in steps if one.get("id") == fact["call_id"] and not {"result", "error"} & one.keys()]
+        within = event.get("within", "")
+        calls = [
+            one
+            for one in steps
+            if (one.get("id"), one.get("within", "")) == (fact["call_id"], within)
+            and not {"result", "error"} & one.keys()
+        ]
         if not calls:
             calls = [_call(fact, event)]
             steps.append(calls[0])
         calls[-1].update({key: fact[key] for key in ("result", "error", "seconds") if key in fact})
-        self._ended.setdefault(node["task"], []).append(calls[-1])
+        self._ended.setdefault(work_of(node["task"], event), []).append(calls[-1])
 
     def step_completed(self, node: Json, fact: Json, event: Json) -> None:
         """Add what the record of a step knows better than the call's own events."""
-        name, task = fact["name"], node["task"]
+        name, work = fact["name"], work_of(node["task"], event)
         value: Any = fact.get("value")
         key = event.get("key", "").removeprefix("step/")
         if name in {"model", "plan"}:
-            step = self._open.pop(task, None)
+            step = self._open.pop(work, None)
             if step is not None:
                 step |= {"key": key, "name": name, "text": value.get("text", "")}
                 step["calls"] = [call["name"] for call in value.get("tool_calls", ())]
         elif name.startswith("tool:"):
-            done = self._ended.get(task, [])
+            done = self._ended.get(work, [])
             step = next((one for one in reversed(done) if one["tool"] == name[5:] and "key" not in one), None)
             if step is not None:
                 step["key"] = key
@@ -196,7 +207,21 @@ def _call(fact: Json, event: Json) -> Json:
         "agent": event.get("agent", ""),
         "tool": fact["tool"],
         "id": fact["call_id"],
+        **_place(event),
     }
+
+
+def work_of(task: str, event: Json) -> Work:
+    """Return which piece of work an event belongs to; of a step its key tells."""
+    key = event.get("key", "").removeprefix("step/")
+    head, delegated, rest = key.rpartition("/agent/")
+    inside = f"{head}{delegated}{rest.partition('/')[0]}" if delegated else ""
+    return task, event.get("within", "") or inside
+
+
+def _place(event: Json) -> Json:
+    """Return in which delegation something happened, if it was in one."""
+    return {"within": event["within"]} if event.get("within") else {}
 
 
 def _current(node: Json, name: str, at: float) -> Json:

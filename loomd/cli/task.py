@@ -131,7 +131,9 @@ def _bids(bids: Sequence[Json]) -> list[str]:
 def _step(step: Json) -> str:
     """Return the line of a step, or nothing for one of which there is nothing to see."""
     kind = step["kind"]
-    return _model(step) if kind == "model" else _tool(step) if kind == "tool" else _note(kind, step)
+    line = _model(step) if kind == "model" else _tool(step) if kind == "tool" else _note(kind, step)
+    depth = step.get("within", "").count("/agent/")
+    return f"{'  ' * depth}{step['agent']}: {line}" if depth and line else line
 
 
 def _model(step: Json) -> str:

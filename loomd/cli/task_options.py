@@ -40,6 +40,9 @@ _OPTIONS = (
         type=click.Choice(["steps", "task", "none"]),
         help="What is kept: every step, the task and its result, or nothing; by default what its cluster says.",
     ),
+    click.option("--session", default="", help="Conversation that it is a turn of: the agent sees the turns before."),
+    click.option("--tenant", default="", help="Whose work it is; tenants see nothing of each other's conversations."),
+    click.option("--user", default="", help="Which user of the tenant; users are kept apart alike."),
     click.option("--contains", multiple=True, help="Text that the answer must contain; counts in the evaluation."),
 )
 
@@ -60,6 +63,9 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
         max_cost: float | None,
         max_time: float | None,
         durability: str | None,
+        session: str,
+        tenant: str,
+        user: str,
         contains: tuple[str, ...],
         **others: Any,
     ) -> int:
@@ -74,6 +80,7 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
             "expect": {"contains": list(contains)},
             "durability": durability,
         }
+        wish |= {key: name for key, name in (("session", session), ("tenant", tenant), ("user", user)) if name}
         return function(wish=wish, **others)
 
     for option in reversed(_OPTIONS):

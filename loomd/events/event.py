@@ -445,6 +445,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
         revision: snapshot that the task is pinned to.
         seq: place in the journal, from 1; 0 for a transient fact.
         key: what names it within its task when it is a checkpoint (`step/execute/model/0`), or empty.
+        within: key of the delegation that it happened in (`execute/tool/0/0/agent/1`), or empty.
     """
 
     data: AnyFact
@@ -456,6 +457,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     revision: str = ""
     seq: int = 0
     key: str = ""
+    within: str = ""
 
     @property
     def type(self) -> str:

@@ -207,11 +207,16 @@ _EXPECTED = {
 def _pointer(loc: tuple[int | str, ...], value: Any, missing: bool) -> str:
     """Return a pydantic location as a JSON pointer; the names of union members in it are no places."""
     pointer = ""
+    tagged = False
     for index, part in enumerate(loc):
+        if not tagged and index < len(loc) - 1 and isinstance(value, dict) and part == value.get("type"):
+            tagged = True  # also where a field of the member is called like it
+            continue
         known: Any = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
         if part in known:
             inside: Any = value
             value = inside[part]
+            tagged = False
         elif not (missing and index == len(loc) - 1):
             continue
         pointer += f"/{escape(str(part))}"

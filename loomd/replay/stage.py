@@ -1,7 +1,7 @@
 """The stage on which a recorded task runs again: its cluster, with stand-ins for all that would reach out.
 
-Agents, skills, windows of memories and interceptors are real, because they make the prompts. Models, tools, knowledge
-bases and embedders are not opened. Called by `player` and `export`.
+Agents, skills, windows of memories and interceptors are real, because they make the prompts, and so is delegation.
+Models, other tools, knowledge bases and embedders are not opened. Called by `player` and `export`.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -25,6 +25,7 @@ from loomd.memory.base import MemorySpec
 from loomd.messages import ToolSchema
 from loomd.replay.stand_in import StandIn, TapedCalls, TapedEmbedder, TapedKnowledge, TapedModel, standing_in
 from loomd.store.sqlite import open_store
+from loomd.tools.agent import AgentTool
 from loomd.tools.base import ToolSpec
 from loomd.tools.http import HttpTool
 from loomd.topology import Parts, Services, Topology
@@ -168,11 +169,19 @@ def _cast(
 
 
 def _tool(spec: ToolSpec, taped: TapedTool | None, told: dict[str, TapedTool]) -> StandIn:
-    """Return the stand-in for a tool: what a model is told of it is known, or asked of the tool itself."""
+    """Return the stand-in for a tool: what a model is told of it is known, or asked of the tool itself.
+
+    Delegated work is a part of the task, and done again like the rest of it.
+    """
 
     @asynccontextmanager
-    async def opened(parts: Parts) -> AsyncGenerator[TapedCalls, None]:
+    async def opened(parts: Parts) -> AsyncGenerator[object, None]:
         found = taped
+        if isinstance(spec, AgentTool):
+            async with spec.open(replace(parts, declared=replace(parts.declared, spec=spec))) as live:
+                told[live.schema.name] = describe(live.schema, spec)
+                yield live
+                return
         if found is None:
             async with spec.open(parts) as live:
                 found = describe(cast("Tool", live).schema, spec)

@@ -98,7 +98,15 @@ CREATE TABLE seals (
 ) WITHOUT ROWID;
 """
 
-_STEPS = (_FIRST, _HISTORY, _DURABLE)
+_SESSIONS = """
+CREATE TABLE turns (
+    task TEXT PRIMARY KEY, namespace TEXT NOT NULL, session TEXT NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL,
+    agent TEXT NOT NULL, goal TEXT NOT NULL, answer TEXT NOT NULL, created REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX turns_by_session ON turns (namespace, session, tenant, user, created);
+"""
+
+_STEPS = (_FIRST, _HISTORY, _DURABLE, _SESSIONS)
 """One script per schema version; script number n leads from version n to n + 1."""
 
 VERSION = len(_STEPS)

@@ -4,8 +4,10 @@ An `async def` function of a `python` tool takes it as a parameter annotated `To
 the attributes, the rest belongs to the event loop. Made by the agent's loop; only its shape is here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
+
+from loomd.messages import Passage
 
 T = TypeVar("T")
 
@@ -68,4 +70,25 @@ class ToolContext(Protocol):
 
     def random(self) -> float:
         """Return a number from 0 to 1, the same one when the call is made again."""
+        ...
+
+    def offer(self, passages: Sequence[Passage]) -> str:
+        """Return passages as text for the result, so that the answer may cite them.
+
+        Call it outside of `step`: what is recorded of a part holds no passages.
+        """
+        ...
+
+    async def delegate(self, agent: object, goal: str, *, most: int, seconds: float) -> str:
+        """Let another agent do something below this call, and return its answer; used by tools of type `agent`.
+
+        Args:
+            agent: the live agent.
+            goal: what is wanted.
+            most: how many delegations may stand above each other.
+            seconds: longest time.
+
+        Raises:
+            ToolFailed: it came to no answer, or too many delegations stand above each other.
+        """
         ...

@@ -134,7 +134,7 @@ def spec(function: str, **more: object) -> dict[str, object]:
 
 def test_the_types() -> None:
     """The folder holds these types."""
-    assert set(find_types("loomd.tools", ToolSpec)) == {"http", "python", "signal", "wait"}
+    assert set(find_types("loomd.tools", ToolSpec)) == {"agent", "http", "knowledge", "python", "signal", "wait"}
 
 
 @pytest.mark.usefixtures("calc")
