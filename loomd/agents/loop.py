@@ -120,7 +120,7 @@ class Loop:
                 return reply.text, "refused"
             if not reply.tool_calls:
                 return await self._finish(reply)
-            self._messages.append(Message("assistant", reply.text, reply.tool_calls))
+            self._messages.append(Message("assistant", reply.text, reply.tool_calls, thoughts=reply.thoughts))
             await self._run_tools(reply.tool_calls)
         return reply.text, "max_steps"
 
@@ -133,7 +133,7 @@ class Loop:
         if wrong is None:
             return reply.text, "completed"
         self._messages += [
-            Message("assistant", reply.text),
+            Message("assistant", reply.text, thoughts=reply.thoughts),
             Message("user", f"That does not fit the required JSON Schema: {wrong}. Answer again with valid JSON only."),
         ]
         self._heed()

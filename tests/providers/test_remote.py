@@ -92,7 +92,8 @@ async def test_the_request(provider: Any, service: Any, spec: dict[str, object],
         temperature=0.5,
         max_tokens=99,
     )
-    async with provider(spec | {"headers": {"X-Team": "blue"}, "parameters": {"top_p": 0.9}}) as model:
+    more: dict[str, object] = {"cache": "off"} if kind == "anthropic" else {}
+    async with provider(spec | more | {"headers": {"X-Team": "blue"}, "parameters": {"top_p": 0.9}}) as model:
         await chunks(model, request)
     body, headers = service.bodies[0], service.headers[0]
     asked = "[1] A (a.md:1)\nWater is wet.\n\nwhat?"
