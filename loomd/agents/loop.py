@@ -47,6 +47,7 @@ class Loop:
         self._messages: list[Message] = []
         self._answered = ""
         self._heard: list[str] = []
+        self._thought: list[str] = []
         self._calls = 0
         self._tools = ToolCalls(agent, work.key, steps, scope, self._unlimited)
         self._called: list[str] = []
@@ -174,6 +175,8 @@ class Loop:
         call = partial(ask, agent, request, self._scope, heard=self._heard)
         reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
         self._budget.settle(reply)
+        if reply.thoughts and (thought := reply.reasoning):
+            self._thought.append(thought)
         self._answered = reply.text or self._partial
         self._heard.clear()
         return reply
@@ -227,6 +230,7 @@ class Loop:
             offered=context.offered,
             unknown_citations=unknown,
             grounding=citation.grounding(text, cited),
+            reasoning="\n\n".join(self._thought),
         )
 
     async def _remember(self, outcome: Outcome) -> None:

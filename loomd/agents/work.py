@@ -107,6 +107,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         unknown_citations: marks in the answer that name no passage.
         error: what went wrong, when the work ended as `error`.
         temporary: whether the same work may succeed later; then the error says nothing about the agent.
+        reasoning: what the model thought on the way, as far as its service shows it.
         grounding: share (0 to 1) of the answer's content words that stand in the cited passages; 0 without citations.
     """
 
@@ -125,6 +126,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     grounding: float = 0.0
     error: str = ""
     temporary: bool = False
+    reasoning: str = ""
 
 
 def cite(passage: Passage) -> Citation:

@@ -64,6 +64,8 @@ def explain(executed: Executed) -> str:
         parts.append(f"{len(outcome.citations)} of {outcome.offered} passages cited")
     if executed.children:
         parts.append(f"{len(executed.children) - len(executed.missing)} of {len(executed.children)} parts done")
+    if unpriced := outcome.usage.unpriced:
+        parts.append(f"no price known of {unpriced} tokens")
     parts.append(f"{outcome.usage.total} tokens, {outcome.seconds:.1f} s")
     return "; ".join(parts)
 

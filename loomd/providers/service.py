@@ -76,7 +76,10 @@ SERVICES: dict[Name, Service] = {
     "together": Service("https://api.together.xyz/v1", "TOGETHER_API_KEY"),
     "vllm": Service("http://127.0.0.1:8000/v1"),
     "zhipu": Service(
-        "https://open.bigmodel.cn/api/paas/v4", "ZHIPUAI_API_KEY", structured="json_object", reasoning="reasoning_content"
+        "https://open.bigmodel.cn/api/paas/v4",
+        "ZHIPUAI_API_KEY",
+        structured="json_object",
+        reasoning="reasoning_content",
     ),
 }
 COMPATIBLE = Service("", "OPENAI_API_KEY")

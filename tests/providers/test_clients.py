@@ -161,7 +161,9 @@ def exhausted(value: Any) -> Any:
         pytest.param("openai", CompletionCreateParams, {"reasoningEffort": "high"}, id="openai"),
         pytest.param("anthropic", MessageCreateParams, {"cache": "off", "effort": "low"}, id="anthropic"),
         pytest.param("anthropic", MessageCreateParams, {"cache": "1h"}, id="anthropic-cached"),
-        pytest.param("anthropic", MessageCreateParams, {"thinking": {"display": "summarized"}}, id="anthropic-adaptive"),
+        pytest.param(
+            "anthropic", MessageCreateParams, {"thinking": {"display": "summarized"}}, id="anthropic-adaptive"
+        ),
         pytest.param("anthropic", MessageCreateParams, {"thinking": {"mode": "budget"}}, id="anthropic-budget"),
         pytest.param("anthropic", MessageCreateParams, {"thinking": {"mode": "off"}}, id="anthropic-unthinking"),
     ],

@@ -75,8 +75,8 @@ async def test_unpriced_tokens_are_told(provider: Any, service: Any, monkeypatch
     """They are counted, so that nobody takes nothing for the price."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     service.says(GOOD["openai"])
-    url = service.url.replace("127.0.0.1", "localhost.")  # whose name is not known to be of this machine
-    async with provider({"type": "openai", "model": "m", "baseUrl": url}) as model:
+    monkeypatch.setenv("http_proxy", service.url)
+    async with provider({"type": "openai", "model": "m", "baseUrl": "http://who.example/v1"}) as model:
         reply = [found async for found in model.stream(Request((Message("user", "hi"),)))][-1]
     assert isinstance(reply, Reply)
     assert (reply.usage, reply.cost) == (Usage(9, 7, unpriced=16), 0.0)

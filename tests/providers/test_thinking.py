@@ -40,9 +40,7 @@ async def body(provider: Any, server: Any, request: Request, kind: str, **fields
         pytest.param(
             {"budget": 2000, "display": "omitted"}, {"type": "adaptive", "display": "omitted"}, 2000, id="omitted"
         ),
-        pytest.param(
-            {"mode": "budget", "budget": 2000}, {"type": "enabled", "budget_tokens": 2000}, 2000, id="budget"
-        ),
+        pytest.param({"mode": "budget", "budget": 2000}, {"type": "enabled", "budget_tokens": 2000}, 2000, id="budget"),
         pytest.param({"mode": "off"}, {"type": "disabled"}, 0, id="off"),
     ],
 )
