@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from loomd.messages import Passage, Usage
+from loomd.messages import Image, Passage, Usage
 
 StopReason = Literal[
     "completed",
@@ -77,6 +77,7 @@ class Work:
         deadline: wall-clock seconds since 1970-01-01 UTC at which it ends, or None for the agent's own limit only.
         remember: key under which the answer is remembered, or empty for not at all.
         cut: returns by how much less tokens, USD and seconds it may use since; asked before each model call.
+        images: what the agent is shown beside the goal.
     """
 
     goal: str
@@ -87,6 +88,7 @@ class Work:
     deadline: float | None = None
     remember: str = ""
     cut: Callable[[], Cut] = Cut
+    images: tuple[Image, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

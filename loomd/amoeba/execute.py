@@ -82,6 +82,7 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         task.deadline,
         remember=task.id,
         cut=partial(world.cut, task.grant),
+        images=task.images,
     )
     steps = run if agent.durability in {None, "steps"} else run.loose()
     outcome = await Loop(agent, work, steps, run.scope).run()
@@ -125,6 +126,7 @@ async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
             created=task.created,
             durability=task.durability,
             engine=task.engine,
+            images=task.images,
         )
         done[ordinal].set_result(await run.child(child))
 

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from loomd.agents.work import Citation, Outcome
-from loomd.messages import JsonObject, Usage
+from loomd.messages import Image, JsonObject, Usage
 
 Durability = Literal["steps", "task", "none"]
 """What is kept of a task: every step; that it was accepted and what became of it; nothing."""
@@ -81,6 +81,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         created: wall-clock seconds since 1970-01-01 UTC at which it was accepted.
         durability: what is kept of it; the cluster's own choice when None, until it is accepted.
         engine: version of the order and the keys of its steps, `ENGINE` when it was accepted.
+        images: what its agents are shown beside the goal; kept and told by their digests.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     created: float = 0.0
     durability: Durability | None = None
     engine: int = 0
+    images: tuple[Image, ...] = ()
 
 
 class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,6 +9,7 @@ import msgspec
 from loomd.amoeba.task import Budget, Durability, Expect, Task
 from loomd.api.problem import BadRequest
 from loomd.clock import Clock
+from loomd.engine.images import images_of
 from loomd.engine.intake import keyed_id, new_task
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, printable
@@ -21,7 +22,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new task.
 
     Without `seed` one is drawn; without `cluster` the namespace's only one takes it, and without `durability` says how
-    much is kept. `key` names this wish: sent again with it, after an answer that was lost, it is the same task.
+    much is kept. `images` are pictures in base64: PNG, JPEG, GIF or WebP. `key` names this wish: sent again with it, after an answer that was lost, it is the same task.
     """
 
     goal: str
@@ -31,12 +32,13 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expect: Expect = Expect()
     durability: Durability | None = None
     key: str = ""
+    images: tuple[str, ...] = ()
 
     def task(self, namespace: str, clock: Clock) -> Task:
         """Return the task with a fresh id, or with the one that its key stands for.
 
         Raises:
-            Permanent: the goal is empty.
+            Permanent: the goal is empty, or an image is none.
         """
         task = new_task(
             self.goal,
@@ -46,6 +48,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             seed=self.seed,
             budget=self.budget,
             expect=self.expect,
+            images=images_of(self.images),
         )
         named = keyed_id(namespace, self.key) if self.key else task.id
         return msgspec.structs.replace(task, id=named, durability=self.durability)

@@ -43,6 +43,7 @@ def describe(item: Json, course: Json) -> None:
         [
             ("Task", item["metadata"]["name"]),
             ("Goal", without_secrets(spec["goal"])),
+            ("Images", ", ".join(f"{one['media']} {one['data'][:19]}" for one in spec.get("images", ()))),
             ("Cluster", spec.get("cluster", "")),
             ("Phase", status["phase"]),
             ("Reason", status.get("reason", "")),

@@ -1,8 +1,10 @@
 """What a person asks of a task: the same argument and options for `loomd run` and `loomd submit`."""
 
+import base64
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,6 +41,12 @@ _OPTIONS = (
         type=click.Choice(["steps", "task", "none"]),
         help="What is kept: every step, the task and its result, or nothing; by default what its cluster says.",
     ),
+    click.option(
+        "--image",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Picture that the agents are shown beside the goal: PNG, JPEG, GIF or WebP.",
+    ),
     click.option("--contains", multiple=True, help="Text that the answer must contain; counts in the evaluation."),
 )
 
@@ -59,6 +67,7 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
         max_time: float | None,
         durability: str | None,
         contains: tuple[str, ...],
+        image: tuple[Path, ...],
         **others: Any,
     ) -> int:
         text = goal if goal not in {None, _STDIN} or others.get("origin") else _read()
@@ -71,6 +80,8 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
             "expect": {"contains": list(contains)},
             "durability": durability,
         }
+        if image:
+            wish["images"] = [base64.b64encode(path.read_bytes()).decode() for path in image]
         return function(wish=wish, **others)
 
     for option in reversed(_OPTIONS):

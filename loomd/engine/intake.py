@@ -5,7 +5,9 @@ import secrets
 
 from loomd.amoeba.task import Budget, Expect, Task
 from loomd.clock import Clock
+from loomd.engine.images import lean
 from loomd.errors import Permanent
+from loomd.messages import Image
 
 
 def new_task(
@@ -17,6 +19,7 @@ def new_task(
     seed: int | None = None,
     budget: Budget | None = None,
     expect: Expect | None = None,
+    images: tuple[Image, ...] = (),
 ) -> Task:
     """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
 
@@ -41,6 +44,7 @@ def new_task(
         seed=secrets.randbits(32) if seed is None else seed,
         budget=wanted,
         expect=expect or Expect(),
+        images=images,
     )
 
 
@@ -64,6 +68,7 @@ def anew(task: Task, clock: Clock) -> Task:
         budget=budget,
         expect=task.expect,
         durability=task.durability,
+        images=task.images,
     )
 
 
@@ -79,6 +84,7 @@ def is_same_wish(one: Task, other: Task) -> bool:
     What it leaves open was filled in there.
     """
     same = (one.goal, one.namespace, one.expect) == (other.goal, other.namespace, other.expect)
+    same = same and lean(one).images == lean(other).images
     return same and one.cluster in {"", other.cluster} and one.durability in {None, other.durability}
 
 

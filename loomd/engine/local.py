@@ -20,6 +20,7 @@ from loomd.amoeba.task import ENGINE, Result, Task
 from loomd.engine.accept import accept, cluster_of
 from loomd.engine.claims import Claims
 from loomd.engine.ending import announce, reason_of, scope_of
+from loomd.engine.images import filled, lean
 from loomd.engine.intake import anew
 from loomd.engine.interruption import pause, raise_unrecorded, uncancel, unrecorded
 from loomd.engine.ledger import Ledger, record_of
@@ -202,7 +203,8 @@ class LocalEngine:
             record = await self._ledger.whole(task)
             if not free:
                 raise Conflict(f"Task/{task} runs: cancel it first")
-            fresh = await self.submit(anew(_task(record.body), self._services.clock))
+            known = await filled(self._services.store, _task(record.body))
+            fresh = await self.submit(anew(known, self._services.clock))
             if not record.result:
                 await self._cancel_tree(record)
         return fresh
@@ -388,7 +390,8 @@ class LocalEngine:
         )
         recorder = TaskRecorder(task, lent, scope, recorded, resumed=resumed)
         try:
-            result = await cluster_of(topology, task).run(task, recorder)
+            whole = await filled(self._services.store, task)
+            result = await cluster_of(topology, task).run(whole, recorder)
         except asyncio.CancelledError:
             if not self._is_cancelled(task):
                 raise  # the process stops: the task stays unfinished and is resumed
@@ -400,6 +403,7 @@ class LocalEngine:
             result = recorder.ended("Failed", reason_of(error))
         if result.phase != "Succeeded" and (resumed or (result.scaled is not None and result.scaled.subtasks)):
             await finish(self._recorded(task, partial(self._cancel_parts, task.id)))
+        result = msgspec.structs.replace(result, task=lean(task))
         announce(scope, result)
         await self._end(task, result)
         return result
