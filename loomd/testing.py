@@ -25,7 +25,6 @@ from loomd.manifest.kind import find_kinds
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
 from loomd.manifest.source import SourceFile
-from loomd.messages import Image
 from loomd.store.sqlite import open_store
 from loomd.topology import Openable, Parts, Services
 
@@ -178,7 +177,6 @@ async def run_manifests(
     seed: int = 0,
     budget: Budget | None = None,
     expect: Expect | None = None,
-    images: tuple[Image, ...] = (),
 ) -> Ran:
     """Run one task on manifests given as text; state is kept below `folder`, which relative paths start from.
 
@@ -192,6 +190,6 @@ async def run_manifests(
         system.bus.subscribe(events.append)
         file = SourceFile(folder, "manifests.yaml", text.encode())
         await system.reconciler.apply(Delivery("test", (file,)))
-        task = new_task(goal, system.clock, cluster=cluster, seed=seed, budget=budget, expect=expect, images=images)
+        task = new_task(goal, system.clock, cluster=cluster, seed=seed, budget=budget, expect=expect)
         result = await system.engine.result(await system.engine.submit(task))
     return Ran(result, events)

@@ -22,7 +22,8 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new task.
 
     Without `seed` one is drawn; without `cluster` the namespace's only one takes it, and without `durability` says how
-    much is kept. `images` are pictures in base64: PNG, JPEG, GIF or WebP. `key` names this wish: sent again with it, after an answer that was lost, it is the same task.
+    much is kept. `images` are pictures in base64: PNG, JPEG, GIF or WebP. `key` names this wish: sent again with it,
+    after an answer that was lost, it is the same task.
     """
 
     goal: str
@@ -48,10 +49,10 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             seed=self.seed,
             budget=self.budget,
             expect=self.expect,
-            images=images_of(self.images),
         )
         named = keyed_id(namespace, self.key) if self.key else task.id
-        return msgspec.structs.replace(task, id=named, durability=self.durability)
+        images = images_of(self.images)
+        return msgspec.structs.replace(task, id=named, durability=self.durability, images=images)
 
 
 class ManifestText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -67,7 +67,8 @@ def lean(task: Task) -> Task:
     """Return a task as it is kept and shown: of its pictures only the digests."""
     if not task.images:
         return task
-    return msgspec.structs.replace(task, images=tuple(msgspec.structs.replace(one, data=_mark(one)) for one in task.images))
+    images = tuple(msgspec.structs.replace(image, data=_mark(image)) for image in task.images)
+    return msgspec.structs.replace(task, images=images)
 
 
 async def keep(store: Store, task: Task, now: float) -> None:

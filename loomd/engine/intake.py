@@ -7,7 +7,6 @@ from loomd.amoeba.task import Budget, Expect, Task
 from loomd.clock import Clock
 from loomd.engine.images import lean
 from loomd.errors import Permanent
-from loomd.messages import Image
 
 
 def new_task(
@@ -19,7 +18,6 @@ def new_task(
     seed: int | None = None,
     budget: Budget | None = None,
     expect: Expect | None = None,
-    images: tuple[Image, ...] = (),
 ) -> Task:
     """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
 
@@ -44,7 +42,6 @@ def new_task(
         seed=secrets.randbits(32) if seed is None else seed,
         budget=wanted,
         expect=expect or Expect(),
-        images=images,
     )
 
 

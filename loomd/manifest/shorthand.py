@@ -101,7 +101,7 @@ def _make(use: _Use, declared: Mapping[Ref, Converted], kind: Kind) -> Converted
 
 def _has(spec: Any, field: str) -> bool:
     """Return whether a spec has a field of a name in the manifest."""
-    return any(name == field or info.alias == field for name, info in type(spec).model_fields.items())
+    return any(field in (name, info.alias) for name, info in type(spec).model_fields.items())
 
 
 def _problem(use: _Use, text: str, hint: str) -> Problem:

@@ -154,8 +154,8 @@ class MessagesApi:
             else:
                 turns.append((role, [blocks]))
         if self._mark and (request.tools or len(turns) > 1):  # what is asked once only is not worth being kept
-            for _, blocks in [turn for turn in turns[-2 * _MARKED :] if turn[0] == b"user"][-_MARKED:]:
-                blocks[-1] = self._marked(blocks[-1])
+            for _, ended in [turn for turn in turns if turn[0] == b"user"][-_MARKED:]:
+                ended[-1] = self._marked(ended[-1])
         return array([b'{"role":"%b","content":%b}' % (role, array(blocks)) for role, blocks in turns])
 
     def _marked(self, blocks: bytes) -> bytes:

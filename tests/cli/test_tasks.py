@@ -1,8 +1,8 @@
 """The verbs that talk to a daemon, on a real one in this process: apply, submit, and what they share with run."""
 
 import asyncio
-import io
 import hashlib
+import io
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path

@@ -100,6 +100,11 @@ async def apply(system: System, folder: Path, service: Service, kind: str) -> No
     await system.reconciler.apply(Delivery("test", (SourceFile(folder, "a.yaml", text.encode()),)))
 
 
+def pictured(goal: str, system: System) -> Task:
+    """Return a task with a picture."""
+    return msgspec.structs.replace(new_task(goal, system.clock), images=images_of((PNG,)))
+
+
 def shown(body: dict[str, Any]) -> list[str]:
     """Return the pictures in what a service was sent."""
     parts = body["messages"][-1]["content"]
@@ -120,7 +125,7 @@ async def test_a_picture_survives_an_interruption(service: Service, tmp_path: Pa
     service.handler = serve
     async with open_system(settings(tmp_path)) as system:
         await apply(system, tmp_path, service, kind)
-        wish = new_task("What is it?", system.clock, images=images_of((PNG,)))
+        wish = pictured("What is it?", system)
         task = await system.engine.submit(wish)
         await asked.wait()
         await system.engine.drain(0)
@@ -149,10 +154,10 @@ async def test_a_picture_that_is_lost(service: Service, tmp_path: Path) -> None:
     service.says(GOOD["openai"])
     async with open_system(settings(tmp_path)) as system:
         await apply(system, tmp_path, service, "openai")
-        wish = new_task("What is it?", system.clock, images=images_of((PNG,)))
+        wish = pictured("What is it?", system)
         task = await system.engine.submit(msgspec.structs.replace(wish, durability="none"))
         assert (await system.engine.result(task)).phase == "Succeeded"
-        with pytest.raises(Permanent, match="its image sha256:.* is not kept: submit it again"):
+        with pytest.raises(Permanent, match=r"its image sha256:.* is not kept: submit it again"):
             await system.engine.retry(task)
     assert len(service.bodies) == 1
 
@@ -178,7 +183,7 @@ spec: {agents: [ada], planner: planner, scale: {type: threshold}, merge: join}
     async with open_system(settings(tmp_path)) as system:
         await system.reconciler.apply(Delivery("test", (SourceFile(tmp_path, "a.yaml", text.encode()),)))
         goal = "Compare and analyse, then split; then report in detail; and also conclude"
-        task = await system.engine.submit(new_task(goal, system.clock, images=images_of((PNG,))))
+        task = await system.engine.submit(pictured(goal, system))
         result = await system.engine.result(task)
     assert result.executed is not None
     assert len(result.executed.children) == 2

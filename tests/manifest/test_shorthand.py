@@ -9,7 +9,11 @@ from loomd.manifest.object import Ref, Snapshot, object_name
 from loomd.manifest.problem import Problems
 from loomd.manifest.source import SourceFile
 
-MAIN = "apiVersion: loomd.dev/v1\nkind: Provider\nmetadata: {name: main}\nspec: {type: openai, model: small, deadline: 5s}\n"
+MAIN = """apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: main}
+spec: {type: openai, model: small, deadline: 5s}
+"""
 
 
 def agent(name: str, provider: str, namespace: str = "default") -> str:

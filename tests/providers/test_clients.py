@@ -185,7 +185,8 @@ async def test_requests_are_of_the_official_types(
     first = {"stream": False, **first}
     if kind == "anthropic":
         first.pop("temperature", None)  # the types of today leave it out: only older models take it
-    for call in [call for turn in first["messages"] for call in turn.get("tool_calls", ())]:
+    turns: Any = first["messages"]
+    for call in [call for turn in turns for call in turn.get("tool_calls", ())]:
         call.pop("extra_content", None)  # Google's, for calls that it signed itself
     assert exhausted(official.validate_python(first)) == first
 

@@ -1,5 +1,6 @@
 """What Anthropic is told to keep of a conversation, and what that costs."""
 
+import itertools
 from typing import Any
 
 from loomd.messages import Message, Reply, Request, ToolCall
@@ -55,7 +56,7 @@ async def test_what_is_kept(provider: Any, service: Any) -> None:
         ["tool 0", "system 0", "turn 0.0", "turn 2.0"],
         ["tool 0", "system 0", "turn 2.0", "turn 4.1"],
     ]
-    for before, after in zip(bodies, bodies[1:], strict=False):  # nothing that was kept is sent otherwise
+    for before, after in itertools.pairwise(bodies):  # nothing that was kept is sent otherwise
         count = len(before["messages"])
         assert unmarked(after["messages"][:count]) == unmarked(before["messages"])
         assert (after["tools"], after["system"]) == (before["tools"], before["system"])

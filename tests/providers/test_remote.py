@@ -452,9 +452,7 @@ async def test_images_are_refused_by_who_takes_none(
         assert await chunks(model)
 
 
-async def test_images_go_where_the_question_is(
-    provider: Any, service: Any, spec: dict[str, object], kind: str
-) -> None:
+async def test_images_go_where_the_question_is(provider: Any, service: Any, spec: dict[str, object], kind: str) -> None:
     """In the service's own form, with their content."""
     service.says(GOOD[kind])
     request = Request((Message("user", "what is it?", images=(Image("image/gif", "R0lGODlh"),)),))

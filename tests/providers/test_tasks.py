@@ -45,6 +45,13 @@ kind: Agent
 metadata: {name: ada}
 spec: {provider: REFERENCE}
 """
+PROVIDER = """
+---
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: NAME}
+spec: {type: openai, model: MODEL, baseUrl: "URL"}
+"""
 
 
 def said(body: bytes) -> web.Response:
@@ -100,7 +107,7 @@ async def test_thoughts_survive_an_interruption(service: Any, tmp_path: Path, cl
 async def test_another_model_of_a_provider(service: Any, tmp_path: Path) -> None:
     """A reference may name it; the provider needs no second object."""
     service.says(GOOD["openai"])
-    main = f"\n---\napiVersion: loomd.dev/v1\nkind: Provider\nmetadata: {{name: main}}\nspec: {{type: openai, model: small, baseUrl: '{service.url}'}}\n"
+    main = PROVIDER.replace("NAME", "main").replace("MODEL", "small").replace("URL", service.url)
     ran = await run_manifests(ASSISTANT.replace("REFERENCE", "main/large:v1.5") + main, "hi", tmp_path)
     assert ran.result.phase == "Succeeded"
     assert service.bodies[0]["model"] == "large:v1.5"
@@ -118,7 +125,7 @@ async def test_a_model_without_a_price(service: Any, tmp_path: Path, monkeypatch
     monkeypatch.setenv("http_proxy", service.url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-some-key-0123456789")
     service.says(GOOD["openai"])
-    provider = "\n---\napiVersion: loomd.dev/v1\nkind: Provider\nmetadata: {name: odd}\nspec: {type: openai, model: m, baseUrl: 'http://who.example/v1'}\n"
+    provider = PROVIDER.replace("NAME", "odd").replace("MODEL", "m").replace("URL", "http://who.example/v1")
     ran = await run_manifests(ASSISTANT.replace("REFERENCE", "odd") + provider, "hi", tmp_path)
     assert ran.result.executed is not None
     assert ran.result.executed.outcome.usage == Usage(9, 7, unpriced=16)
