@@ -116,7 +116,9 @@ def request_characters(request: Request) -> int:
     """Return the number of characters that a request sends, for an estimate of its tokens."""
     total = 0
     for message in request.turns:
-        total += len(message.text) + _IMAGE * len(message.images) + sum(len(one.text) for one in message.thoughts)
+        total += len(message.text)
+        if message.thoughts or message.images:
+            total += _IMAGE * len(message.images) + sum(len(one.text) for one in message.thoughts)
         for passage in message.passages:
             total += len(passage.text) + len(passage.source)
         for call in message.tool_calls:

@@ -177,7 +177,8 @@ class ChatAnswer:
             stop = "tool_calls"
         if not text and not calls and stop in ("stop", "tool_calls"):
             raise self._wire.bad("the answer is empty")
-        return Reply(text, calls, stop=stop, thoughts=tuple(self._thoughts()))
+        thoughts = tuple(self._thoughts()) if self._reasoning or self._signatures else ()
+        return Reply(text, calls, stop=stop, thoughts=thoughts)
 
     def _thoughts(self) -> Iterator[Thought]:
         """Yield what was thought, and what the service knows its calls by."""

@@ -5,6 +5,7 @@ bytes travel; answers are read by `messages_answer`.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -154,7 +155,8 @@ class MessagesApi:
             else:
                 turns.append((role, [blocks]))
         if self._mark and (request.tools or len(turns) > 1):  # what is asked once only is not worth being kept
-            for _, ended in [turn for turn in turns if turn[0] == b"user"][-_MARKED:]:
+            asked = (blocks for role, blocks in reversed(turns) if role == b"user")
+            for ended in islice(asked, _MARKED):
                 ended[-1] = self._marked(ended[-1])
         return array([b'{"role":"%b","content":%b}' % (role, array(blocks)) for role, blocks in turns])
 
