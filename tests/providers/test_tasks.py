@@ -13,6 +13,8 @@ from loomd.errors import Unauthorized
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile
 from loomd.messages import Usage
+from loomd.replay.export import export
+from loomd.replay.player import replay
 from loomd.testing import run_manifests
 from tests.providers.speech import GOOD, sse
 from tests.providers.traffic import TRAFFIC
@@ -105,12 +107,18 @@ async def test_thoughts_survive_an_interruption(service: Any, tmp_path: Path, cl
 
 
 async def test_another_model_of_a_provider(service: Any, tmp_path: Path) -> None:
-    """A reference may name it; the provider needs no second object."""
+    """A reference may name it; the provider needs no second object, and what was recorded is replayed."""
     service.says(GOOD["openai"])
     main = PROVIDER.replace("NAME", "main").replace("MODEL", "small").replace("URL", service.url)
-    ran = await run_manifests(ASSISTANT.replace("REFERENCE", "main/large:v1.5") + main, "hi", tmp_path)
-    assert ran.result.phase == "Succeeded"
+    text = ASSISTANT.replace("REFERENCE", "main/large:v1.5") + main
+    async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "socket")) as system:
+        await system.reconciler.apply(Delivery("test", (SourceFile(tmp_path, "a.yaml", text.encode()),)))
+        task = await system.engine.submit(new_task("hi", system.clock))
+        assert (await system.engine.result(task)).phase == "Succeeded"
+        cassette = await export(system.store, task)
     assert service.bodies[0]["model"] == "large:v1.5"
+    assert [one.name for one in cassette.objects if one.kind == "Provider"] == ["main", "main-large-v1-5"]
+    assert (await replay(cassette)).whole
 
 
 async def test_a_key_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
