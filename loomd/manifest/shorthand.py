@@ -36,10 +36,13 @@ def derive(
         documents: all documents; whoever declares an object of the name is taken at its word.
         kinds: the kinds that exist, by name.
     """
+    uses = _uses(documents)
+    if not uses:
+        return [], {}
     declared = {one.ref: one for one in documents if one.ref is not None}
     made: dict[Ref, tuple[str, Converted | Problem | None]] = {}
     wrong: dict[tuple[Ref, str], Problem | None] = {}
-    for use in _uses(documents):
+    for use in uses:
         if use.to in declared:
             continue
         if use.to not in made:
