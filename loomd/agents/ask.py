@@ -44,9 +44,12 @@ async def ask(
     for interceptor in reversed(agent.interceptors):
         reply = await interceptor.after_model(reply)
     reply = msgspec.structs.replace(reply, asked=mark)
-    if agent.interceptors and heard is not None and reply.text:
-        heard.append(reply.text)
-        scope.emit(ModelDelta(reply.text), agent.name)
+    if agent.interceptors and heard is not None:
+        if reply.reasoning:
+            scope.emit(ReasoningDelta(reply.reasoning), agent.name)
+        if reply.text:
+            heard.append(reply.text)
+            scope.emit(ModelDelta(reply.text), agent.name)
     scope.emit(ModelCalled(reply.model, reply.usage, reply.cost, agent.clock.monotonic() - started), agent.name)
     return reply
 

@@ -36,7 +36,8 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope) -> Cont
     skills = [skill for skill in agent.skills if skill.fits(work.goal)]
     system = "\n\n".join([system, *(f"## Skill: {skill.name}\n{skill.instructions}" for skill in skills)])
     user = brief(work.goal, work.findings, remembered)
-    messages = (Message("system", system), *work.history, Message("user", user, passages=tuple(passages)))
+    asked = Message("user", user, passages=tuple(passages), images=work.images)
+    messages = (Message("system", system), *work.history, asked)
     return Context(messages, citable, len(passages))
 
 

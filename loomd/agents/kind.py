@@ -31,7 +31,8 @@ class AgentSpec(Spec):
     description: str = Field(default="", examples=["Answers questions about the Python language."])
     """What the agent is good at, in one sentence; auctions compare tasks with it."""
     provider: Annotated[str, RefTo("Provider")] = Field(examples=["local"])
-    """Provider of the model that answers."""
+    """Provider of the model that answers; or `service/model` such as `openai/gpt-5.1`, without a Provider of its own;
+    or `name/model` for another model of a Provider that is declared."""
     prompt: Annotated[str, Template("agent", "goal", "namespace")] = DEFAULT_PROMPT
     """System prompt, a sandboxed Jinja2 template over `agent`, `goal` and `namespace`."""
     domains: dict[str, Share] = Field(default_factory=dict, examples=[{"python": 0.8}])

@@ -33,7 +33,7 @@ from loomd.agents.work import Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import BudgetExceeded, Fallback
-from loomd.messages import Message, Reply, Request, ToolCall, gist
+from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
 _MISFIT = "That does not fit the required JSON Schema: {}."
@@ -71,6 +71,7 @@ class Loop:
         self._passages = Passages()
         self._answered = ""
         self._heard: list[str] = []
+        self._thought: list[str] = []
         self._calls = 0
         self._helped = 0
         self._errors = 0
@@ -171,7 +172,7 @@ class Loop:
     async def _use(self, reply: Reply, limits: Limits) -> tuple[str, StopReason] | None:
         """Run the calls of a turn and hand their results back; return the answer when the model is done."""
         calls = reply.tool_calls
-        self._messages.append(Message("assistant", reply.text, calls))
+        self._messages.append(Message("assistant", reply.text, calls, thoughts=reply.thoughts))
         last = done.find(calls) if self._agent.done else None
         if last is None:
             await self._run_tools(calls, limits)
@@ -191,7 +192,7 @@ class Loop:
     def _finish(self, reply: Reply, limits: Limits, *, tools: bool) -> tuple[str, StopReason] | None:
         """Return an answer in words; None when it goes back to the model, because it cannot be used as it is."""
         if self._agent.done and tools and self._spoiled < limits.repairs:
-            self._send_back(reply.text, done.MISSING)
+            self._send_back(reply.text, done.MISSING, reply.thoughts)
             return None
         wrong = self._violation(reply.text)
         if wrong is None:
@@ -199,18 +200,18 @@ class Loop:
             return reply.text, "budget_tokens" if cut else "completed"
         if self._spoiled >= limits.repairs:
             return reply.text, "output_invalid"
-        self._send_back(reply.text, f"{_MISFIT.format(wrong)} Answer again with valid JSON only.")
+        self._send_back(reply.text, f"{_MISFIT.format(wrong)} Answer again with valid JSON only.", reply.thoughts)
         return None
 
     def _violation(self, answer: str) -> str | None:
         """Return what an answer breaks of the agent's output schema, if it has one."""
         return None if self._agent.output is None else violation(answer, self._agent.output)
 
-    def _send_back(self, said: str, why: str) -> None:
+    def _send_back(self, said: str, why: str, thoughts: tuple[Thought, ...] = ()) -> None:
         """Let the model try again, and tell it why."""
         self._spoiled += 1
         if said:
-            self._messages.append(Message("assistant", said))
+            self._messages.append(Message("assistant", said, thoughts=thoughts))
         self._messages.append(Message("user", why))
 
     def _heed(self) -> Limits:
@@ -255,6 +256,8 @@ class Loop:
         call = partial(ask, agent, request, self._scope, heard=heard)
         reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
         self.budget.settle(reply)
+        if reply.thoughts and (thought := reply.reasoning):
+            self._thought.append(thought)
         before = self._partial
         self._heard.clear()
         self._answered = reply.text or before
@@ -359,6 +362,7 @@ class Loop:
             error="" if wrong is None else f"{_MISFIT.format(wrong)} The work ended as {reason}",
             unknown_citations=unknown,
             grounding=citation.grounding(text, cited),
+            reasoning="\n\n".join(self._thought),
         )
 
     async def _remember(self, outcome: Outcome) -> None:

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from loomd.messages import Message, Passage, Usage
+from loomd.messages import Image, Message, Passage, Usage
 
 StopReason = Literal[
     "completed",
@@ -82,6 +82,7 @@ class Work:
         history: earlier turns of the conversation, oldest first: what was asked, and what was answered.
         owner: whose work it is, such as a tenant and one of its users; what is remembered for one is kept from others.
         cut: returns by how much less tokens, USD and seconds it may use since; asked before each model call.
+        images: what the agent is shown beside the goal.
     """
 
     goal: str
@@ -94,6 +95,7 @@ class Work:
     history: Sequence[Message] = ()
     owner: tuple[str, ...] = ()
     cut: Callable[[], Cut] = Cut
+    images: tuple[Image, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,6 +116,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         unknown_citations: marks in the answer that name no passage.
         error: what went wrong, when the work ended as `error`, or why what there is at a limit is no answer.
         temporary: whether the same work may succeed later; then the error says nothing about the agent.
+        reasoning: what the model thought on the way, as far as its service shows it.
         grounding: share (0 to 1) of the answer's content words that stand in the cited passages; 0 without citations.
     """
 
@@ -132,6 +135,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     grounding: float = 0.0
     error: str = ""
     temporary: bool = False
+    reasoning: str = ""
 
     @property
     def failure(self) -> str:

@@ -65,6 +65,8 @@ def explain(executed: Executed) -> str:
         parts.append(f"{len(outcome.citations)} of {outcome.offered} passages cited")
     if executed.children:
         parts.append(f"{len(executed.children) - len(executed.missing)} of {len(executed.children)} parts done")
+    if unpriced := outcome.usage.unpriced:
+        parts.append(f"no price known of {unpriced} tokens")
     parts.append(f"{outcome.usage.total} tokens, {outcome.seconds:.1f} s")
     return "; ".join(parts)
 
@@ -88,6 +90,7 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         history=history,
         owner=(task.tenant, task.user) if task.tenant or task.user else (),
         cut=partial(world.cut, task.grant),
+        images=task.images,
     )
     outcome = await Loop(agent, work, steps, run.scope).run()
     if task.session and not outcome.failure:
@@ -123,6 +126,7 @@ async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
             engine=task.engine,
             tenant=task.tenant,
             user=task.user,
+            images=task.images,
         )
         done[ordinal].set_result(await run.child(child))
 

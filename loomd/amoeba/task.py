@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from loomd.agents.work import Citation, Outcome
-from loomd.messages import JsonObject, Usage
+from loomd.messages import Image, JsonObject, Usage
 
 Durability = Literal["steps", "task", "none"]
 """What is kept of a task: every step; that it was accepted and what became of it; nothing."""
@@ -85,6 +85,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         session: the conversation that it is a turn of, or empty for none.
         tenant: whose work it is; what is said and remembered for one tenant is never seen by another.
         user: which user of the tenant; kept apart alike.
+        images: what its agents are shown beside the goal; kept and told by their digests.
     """
 
     id: str
@@ -107,6 +108,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     session: str = ""
     tenant: str = ""
     user: str = ""
+    images: tuple[Image, ...] = ()
 
 
 class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):

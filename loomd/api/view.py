@@ -182,6 +182,8 @@ def _outcome(result: Result) -> Body:
             "cost": done.cost,
             "seconds": done.seconds,
         }
+        if done.reasoning:
+            outcome["reasoning"] = done.reasoning
     if result.evaluated is not None:
         outcome["reward"] = result.evaluated.reward
     return outcome

@@ -100,7 +100,9 @@ class _Course:
         if fact["phase"] == "execute":
             node["output"] = value.get("outcome", {}).get("output", "")
             phase["decision"]["outcome"] = {
-                key: one for key, one in value.get("outcome", {}).items() if key not in {"output", "citations"}
+                key: one
+                for key, one in value.get("outcome", {}).items()
+                if key not in {"output", "citations", "reasoning"}
             }
 
     def model_called(self, node: Json, fact: Json, event: Json) -> None:
@@ -142,6 +144,8 @@ class _Course:
             if step is not None:
                 step |= {"key": key, "name": name, "text": value.get("text", "")}
                 step["calls"] = [call["name"] for call in value.get("tool_calls", ())]
+                if thought := "".join(one.get("text", "") for one in value.get("thoughts", ())):
+                    step["reasoning"] = thought
         elif name.startswith("tool:"):
             done = self._ended.get(work, [])
             step = next((one for one in reversed(done) if one["tool"] == name[5:] and "key" not in one), None)
@@ -243,12 +247,14 @@ def _last(node: Json) -> Json:
 def _add_up(node: Json) -> Json:
     """Add to a task and to all below it what they took, children included, and return that."""
     total: dict[str, Any] = {"modelCalls": 0, "toolCalls": 0, "toolErrors": 0, "input": 0, "output": 0, "cost": 0.0}
+    total["unpriced"] = 0
     for step in (step for phase in node["phases"] for step in phase["steps"]):
         if step["kind"] == "model":
             total["modelCalls"] += 1
             total["input"] += step["tokens"]["input"]
             total["output"] += step["tokens"]["output"]
             total["cost"] += step["cost"]
+            total["unpriced"] += step["tokens"].get("unpriced", 0)
         elif step["kind"] == "tool":
             total["toolCalls"] += 1
             total["toolErrors"] += "error" in step

@@ -43,6 +43,7 @@ def describe(item: Json, course: Json) -> None:
         [
             ("Task", item["metadata"]["name"]),
             ("Goal", without_secrets(spec["goal"])),
+            ("Images", ", ".join(f"{one['media']} {one['data'][:19]}" for one in spec.get("images", ()))),
             ("Cluster", spec.get("cluster", "")),
             ("Phase", status["phase"]),
             ("Reason", status.get("reason", "")),
@@ -64,6 +65,7 @@ def describe(item: Json, course: Json) -> None:
         section("Phases", [NOT_KEPT])
     elif not course["phases"] and "stopReason" in status:
         section("Phases", ["its events are not there any more: retention removed them"])
+    section("Reasoning", without_secrets(str(status.get("reasoning", ""))).splitlines())
     section("Answer", without_secrets(str(status.get("output", ""))).splitlines())
     section("Sources", [f"[{c['number']}] {c['source']}" for c in status.get("citations", ())])
 
@@ -82,6 +84,8 @@ def took(total: Json) -> str:
     said.append(f"{total['input']}+{total['output']} tokens")
     if total["cost"]:
         said.append(f"{total['cost']:.6f} USD")
+    if total["unpriced"]:
+        said.append(f"no price known of {total['unpriced']} tokens")
     if "seconds" in total:
         said.append(f"{total['seconds']:.3f} s")
     return ", ".join(said)
@@ -139,8 +143,10 @@ def _step(step: Json) -> str:
 def _model(step: Json) -> str:
     kind = "wrap-up" if "/wrap-up/" in step.get("key", "") else step.get("name", "model")
     tokens, cost = step["tokens"], f"{step['cost']:.6f} USD, " if step["cost"] else ""
+    cost = "price not known, " if tokens.get("unpriced") else cost
     calls = f"calls {', '.join(step['calls'])}" if step.get("calls") else ""
-    said = "; ".join(one for one in (short(step.get("text", "")), calls) if one)
+    thought = f"thinks: {short(step['reasoning'])}" if step.get("reasoning") else ""
+    said = "; ".join(one for one in (thought, short(step.get("text", "")), calls) if one)
     taken = f"{tokens['input']}+{tokens['output']} tokens, {cost}{step['seconds']:.3f}s"
     return f"{kind:<7} {step['model']} ({taken}){f' -> {said}' if said else ''}"
 

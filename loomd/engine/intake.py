@@ -7,7 +7,9 @@ from typing import TypedDict, Unpack
 
 from loomd.amoeba.task import Budget, Durability, Expect, Task
 from loomd.clock import Clock
+from loomd.engine.images import lean
 from loomd.errors import Permanent
+from loomd.messages import Image
 
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._:@|+=]{0,199}")
 """A session, a tenant or a user."""
@@ -34,6 +36,8 @@ class Wish(TypedDict, total=False):
     """Name of the conversation that it is a turn of."""
     tenant: str
     """On whose behalf: conversations of one tenant are not seen by another."""
+    images: tuple[Image, ...]
+    """Pictures that its agents are shown beside the goal."""
     user: str
     """Who speaks: conversations of one user are not seen by another."""
 
@@ -90,6 +94,7 @@ def anew(task: Task, clock: Clock) -> Task:
         session=task.session,
         tenant=task.tenant,
         user=task.user,
+        images=task.images,
     )
 
 
@@ -109,7 +114,7 @@ def is_same_wish(one: Task, other: Task) -> bool:
 
 
 def _wish(task: Task) -> tuple[object, ...]:
-    return task.goal, task.namespace, task.agent, task.expect, task.session, task.tenant, task.user
+    return task.goal, task.namespace, task.agent, task.expect, task.session, task.tenant, task.user, lean(task).images
 
 
 def _new_id(clock: Clock) -> str:

@@ -18,6 +18,7 @@ from loomd.amoeba.task import ENGINE, Result, Task
 from loomd.engine.accept import accept, cluster_of
 from loomd.engine.claims import Claims
 from loomd.engine.ending import announce, reason_of, scope_of
+from loomd.engine.images import filled, lean
 from loomd.engine.intake import anew
 from loomd.engine.interruption import pause, raise_within, recorded, uncancel
 from loomd.engine.ledger import Ledger, record_of
@@ -186,7 +187,8 @@ class LocalEngine:
             record = await self._ledger.whole(task)
             if not free:
                 raise Conflict(f"Task/{task} runs: cancel it first")
-            fresh = await self.submit(anew(_task(record.body), self._services.clock))
+            known = await filled(self._services.store, _task(record.body))
+            fresh = await self.submit(anew(known, self._services.clock))
             if not record.result:
                 await self._cancel_tree(record)
         return fresh
@@ -380,7 +382,8 @@ class LocalEngine:
         )
         recorder = TaskRecorder(task, lent, scope, known, resumed=resumed)
         try:
-            result = await cluster_of(stay.topology, task).run(task, recorder)
+            whole = await filled(self._services.store, task)
+            result = await cluster_of(stay.topology, task).run(whole, recorder)
         except asyncio.CancelledError:
             if not self._is_cancelled(task):
                 raise  # the process stops: the task stays unfinished and is resumed
@@ -394,6 +397,7 @@ class LocalEngine:
             result = recorder.ended("Failed", reason_of(error))
         if result.phase != "Succeeded" and (resumed or (result.scaled is not None and result.scaled.subtasks)):
             await finish(recorded(task, partial(self._cancel_parts, task.id)))
+        result = msgspec.structs.replace(result, task=lean(task))
         announce(scope, result)
         await self._end(task, result)
         return result

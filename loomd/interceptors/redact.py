@@ -17,7 +17,7 @@ from loomd.interceptors.detector import Detector, find
 from loomd.manifest.keyring import Keyring
 from loomd.manifest.kind import Reload
 from loomd.manifest.secret import Secret
-from loomd.messages import JsonObject, Message, Passage, Reply, Request, ToolCall
+from loomd.messages import JsonObject, Message, Passage, Reply, Request, Thought, ToolCall
 from loomd.topology import Parts
 
 Place = Literal["requests", "replies", "toolCalls", "toolResults"]
@@ -99,7 +99,8 @@ class Redactor(LiveInterceptor):
         """Return the reply with its text and reasoning redacted, and the arguments of the calls that it makes."""
         self._heed()
         if "replies" in self._places:
-            reply = msgspec.structs.replace(reply, text=self.redact(reply.text), reasoning=self.redact(reply.reasoning))
+            thoughts = tuple(self._thought(one) for one in reply.thoughts)
+            reply = msgspec.structs.replace(reply, text=self.redact(reply.text), thoughts=thoughts)
         if "toolCalls" in self._places:
             reply = msgspec.structs.replace(reply, tool_calls=tuple(self._call(call) for call in reply.tool_calls))
         return reply
@@ -121,7 +122,13 @@ class Redactor(LiveInterceptor):
             text=self.redact(message.text),
             tool_calls=tuple(self._call(call) for call in message.tool_calls),
             passages=tuple(self._passage(passage) for passage in message.passages),
+            thoughts=tuple(self._thought(thought) for thought in message.thoughts),
         )
+
+    def _thought(self, thought: Thought) -> Thought:
+        """Return a thought redacted; one that is not what it was has no signature any more, and stays here."""
+        text = self.redact(thought.text)
+        return thought if text == thought.text else msgspec.structs.replace(thought, text=text, signature="")
 
     def _passage(self, passage: Passage) -> Passage:
         return msgspec.structs.replace(passage, text=self.redact(passage.text), title=self.redact(passage.title))

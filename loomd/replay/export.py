@@ -31,6 +31,7 @@ from loomd.cassette import (
     plain,
     redacted,
 )
+from loomd.engine.images import filled
 from loomd.errors import Conflict, LoomdError, NotFound, Unauthorized
 from loomd.events.event import AnyFact, Event, StepCompleted, StepFailed, StepStarted
 from loomd.events.journal import decode
@@ -74,7 +75,7 @@ async def export(store: Store, task: str, serving: Serving | None = None) -> Cas
         raise NotFound(f"no task {task!r}: `loomd get tasks` lists them")
     if not record.result:
         raise Conflict(f"Task/{task} is {record.phase}: it can be exported once it has ended")
-    tapes = [_taped(one, recorded) for one, recorded in await _tree(store, record)]
+    tapes = [await _taped(store, one, recorded) for one, recorded in await _tree(store, record)]
     if not tapes or not any(step.key.startswith("phase/") for step in tapes[0].steps):
         raise Conflict(f"Task/{task} has no recorded steps: only a task with durability `steps` can be exported")
     root = msgspec.json.decode(record.body, type=Task)
@@ -135,12 +136,13 @@ def _order(task: str) -> tuple[int, ...]:
     return tuple(int(part) for part in task.split(".")[1:])
 
 
-def _taped(record: TaskRecord, recorded: Sequence[tuple[str, Event]]) -> Taped:
+async def _taped(store: Store, record: TaskRecord, recorded: Sequence[tuple[str, Event]]) -> Taped:
     result = msgspec.json.decode(record.result, type=Result)
     steps = tuple(
         Step(key, _marked(event.data), round(event.ts - record.created, 3), event.agent) for key, event in recorded
     )
-    return Taped(msgspec.Raw(record.body), result.phase, result.error, steps)
+    task = await filled(store, msgspec.json.decode(record.body, type=Task))
+    return Taped(msgspec.Raw(msgspec.json.encode(task)), result.phase, result.error, steps)
 
 
 def _marked(fact: AnyFact) -> AnyFact:

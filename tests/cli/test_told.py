@@ -314,6 +314,38 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "It does not run: Cluster/team does not serve." in said
 
 
+THOUGHT = [
+    happened("phase.started", phase="execute"),
+    happened("model.called", model="p/m", usage={"input": 9, "output": 7, "unpriced": 16}, cost=0.0, seconds=0.5),
+    happened(
+        "step.completed", name="model", value={"text": "Yes.", "thoughts": [{"text": "Let me "}, {"text": "see."}]}
+    )
+    | {"key": "step/execute/model/0"},
+    happened("model.called", model="p/n", usage={"input": 9, "output": 7}, cost=0.25, seconds=0.5),
+    happened(
+        "phase.completed",
+        phase="execute",
+        why="done",
+        value={"outcome": {"output": "Yes.", "reasoning": "Let me see."}},
+    ),
+]
+
+
+def test_what_a_model_thought_and_what_it_cost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Reasoning stands with its call and with the answer; a price that is not known is not left out."""
+    tree = trace("t1", THOUGHT)
+    describe(ITEM | {"status": {"phase": "Succeeded", "output": "Yes.", "reasoning": "Let me see."}}, tree)
+    text = capsys.readouterr().out
+    assert "model   p/m (9+7 tokens, price not known, 0.500s) -> thinks: Let me see.; Yes." in text
+    assert "model   p/n (9+7 tokens, 0.250000 USD, 0.500s)" in text
+    assert re.search(
+        r"Took: +2 model calls, 0 tool calls, 18\+14 tokens, 0.250000 USD, no price known of 16 tokens", text
+    )
+    assert "Reasoning" in text
+    assert "reasoning" not in tree["phases"][0]["decision"]["outcome"]  # it stands with the calls
+    assert "no price known of 16 tokens" in " ".join(" ".join(tell(ITEM, tree)).split())
+
+
 def test_without_events_the_result_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a task whose events retention removed, it is said that they are gone."""
     item = ITEM | {"status": {"phase": "Succeeded", "stopReason": "completed", "output": "42"}}

@@ -5,7 +5,7 @@ import pytest
 
 from loomd.errors import Unauthorized
 from loomd.interceptors.detector import find
-from loomd.messages import Message, Passage, Reply, Request, ToolCall
+from loomd.messages import Message, Passage, Reply, Request, Thought, ToolCall
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
@@ -81,7 +81,9 @@ async def test_replies_and_results(interceptor: Any) -> None:
     call = ToolCall("c", "send", {"to": "a@b.org"})
     request = Request((Message("user", "a@b.org"),))
     async with interceptor(spec) as live:
-        assert await live.after_model(Reply("to a@b.org", reasoning="a@b.org?")) == Reply("to #", reasoning="#?")
+        thoughts = (Thought("a@b.org?", signature="s"), Thought("hm", signature="t"))
+        hidden = (Thought("#?"), Thought("hm", signature="t"))  # what was changed is no longer what was signed
+        assert await live.after_model(Reply("to a@b.org", thoughts=thoughts)) == Reply("to #", thoughts=hidden)
         assert await live.after_tool(call, "sent to a@b.org") == "sent to #"
         assert (await live.before_tool(call)).arguments == {"to": "#"}
         assert await live.before_model(request) == request
