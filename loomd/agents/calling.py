@@ -16,6 +16,7 @@ import msgspec
 from loomd.agents.agent import Agent
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Steps, Tool
+from loomd.agents.skills import SkillUse
 from loomd.agents.work import StopReason
 from loomd.errors import ToolFailed, Uncertain
 from loomd.events.bus import Scope
@@ -100,6 +101,7 @@ class ToolCalls:
 
     Args:
         agent: whose calls they are.
+        skills: what it has taken up, which decides what may be called.
         key: prefix of the keys of the work's steps.
         steps: where they are recorded.
         scope: the envelope of the task's events.
@@ -111,9 +113,16 @@ class ToolCalls:
     """
 
     def __init__(
-        self, agent: Agent, key: str, steps: Steps, scope: Scope, unlimited: Callable[[], AbstractContextManager[None]]
+        self,
+        agent: Agent,
+        skills: SkillUse,
+        key: str,
+        steps: Steps,
+        scope: Scope,
+        unlimited: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._agent = agent
+        self._skills = skills
         self._key = key
         self._steps = steps
         self._scope = scope
@@ -159,7 +168,7 @@ class ToolCalls:
         Raises:
             Uncertain: it was begun before an interruption, may have had its effect, and is not to be repeated.
         """
-        tool = self._agent.tools.get(name)
+        tool = self._skills.find(name)
         skip = partial(self._steps.skip, key, f"tool:{call.name}", asked=_gist(call.arguments))
         if (refusal := await self._refused(tool, call, name, key)) is not None:
             return await skip(refusal)
@@ -187,7 +196,7 @@ class ToolCalls:
         """Return what stands for a call to which people did not agree, now or before; None when it may be made."""
         decision: Decision | None
         terms = tool.approval if tool is not None else None
-        if terms is not None and not self._agent.refusal(name):
+        if terms is not None and not self._skills.refusal(name):
             decision = await self._ask_people(key, Ask(name, call.arguments, terms.ttl))
         else:
             decision = await self._steps.denied(key, Ask(name, call.arguments, 0.0))
@@ -222,11 +231,12 @@ class ToolCalls:
         emit, agent, clock = self._scope.emit, self._agent.name, self._agent.clock
         started = clock.monotonic()
         try:
-            if refusal := self._agent.refusal(name):
+            tool = self._skills.find(name)
+            if (refusal := self._skills.refusal(name)) or tool is None:
                 raise ToolFailed(refusal)  # noqa: TRY301  # one exit
             emit(ToolStarted(call.name, call.id, call.arguments), agent)
             context = CallContext(self._steps, self._scope, agent, key)
-            result = await self._agent.tools[name].call(call.arguments, context)
+            result = await tool.call(call.arguments, context)
         except ToolFailed as error:
             emit(ToolErred(call.name, call.id, str(error)), agent)
             return ToolOutcome(str(error), failed=True)

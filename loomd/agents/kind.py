@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from loomd.agents.agent import Agent, Latest
-from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skill, Tool
-from loomd.agents.budget import Limits
+from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
+from loomd.agents.budget import Limits, SkillBudget
+from loomd.agents.skills import TOOL, require_distinct
 from loomd.agents.v1alpha1 import V1ALPHA1
 from loomd.manifest.inline_schema import schema_faults
 from loomd.manifest.kind import Behaviour, Kind, RefTo, Reload, Spec
@@ -37,7 +38,9 @@ class AgentSpec(Spec):
     knowledge: list[Annotated[str, RefTo("KnowledgeBase")]] = Field(default_factory=list, examples=[["handbook"]])
     """Knowledge bases that are searched for every task; the answer cites their passages."""
     skills: list[Annotated[str, RefTo("Skill")]] = Field(default_factory=list, examples=[["code-review"]])
-    """Skills whose instructions enter the prompt when they fit the task."""
+    """Skills whose instructions enter the prompt when they fit the task, or when the model asks for them."""
+    skill_budget: SkillBudget = Field(default_factory=SkillBudget)
+    """How much of the prompt skills may take up."""
     interceptors: list[Annotated[str, RefTo("Interceptor")]] = Field(default_factory=list, examples=[["private"]])
     """Interceptors around every model and tool call, outermost first."""
     memory: Annotated[str, RefTo("Memory")] | None = Field(default=None, examples=["conversation"])
@@ -56,8 +59,11 @@ class AgentSpec(Spec):
     task."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
-        """Yield what is wrong with the schema of the answer."""
+        """Yield what is wrong with the schema of the answer, and a tool that has a name of loomd's own."""
         del root
+        if self.skills and TOOL in self.tools:
+            text = f'expected a tool of another name, got "{TOOL}": with it an agent takes up its skills'
+            yield f"/tools/{self.tools.index(TOOL)}", text, "invalid-value"
         if self.output is not None:
             yield from schema_faults(self.output, "/output")
 
@@ -74,7 +80,11 @@ class AgentSpec(Spec):
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Agent, None]:
-        """Wire the agent to the live things that it refers to."""
+        """Wire the agent to the live things that it refers to.
+
+        Raises:
+            Permanent: two of its skills have one name.
+        """
         tools = [parts.get("Tool", name, Tool) for name in self.tools]
         serving = parts.services.serving
 
@@ -100,7 +110,8 @@ class AgentSpec(Spec):
             durability=self.durability,
             tools={tool.schema.name: tool for tool in tools},
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],
-            skills=[parts.get("Skill", name, Skill) for name in self.skills],
+            skills=require_distinct({name: parts.get("Skill", name, Skills) for name in self.skills}),
+            skill_budget=self.skill_budget,
             interceptors=[parts.get("Interceptor", name, Interceptor) for name in self.interceptors],
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,
             latest=latest,

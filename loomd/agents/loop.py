@@ -22,6 +22,7 @@ from loomd.agents.budget import Budget, Exhausted, Limits
 from loomd.agents.calling import ToolCalls
 from loomd.agents.context import Context, assemble
 from loomd.agents.schema import violation
+from loomd.agents.skills import SkillUse
 from loomd.agents.work import Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Temporary, Uncertain
 from loomd.events.bus import Scope
@@ -48,7 +49,8 @@ class Loop:
         self._answered = ""
         self._heard: list[str] = []
         self._calls = 0
-        self._tools = ToolCalls(agent, work.key, steps, scope, self._unlimited)
+        self._skills = SkillUse(agent, work.goal, work.key, steps, scope)
+        self._tools = ToolCalls(agent, self._skills, work.key, steps, scope, self._unlimited)
         self._called: list[str] = []
         self._repeats: Counter[str] = Counter()
 
@@ -68,7 +70,7 @@ class Loop:
                 self._began = self._steps.now(f"{self._work.key}/began")
                 with self._agent.listening(self._heed):
                     self._heed()
-                    context = await assemble(self._agent, self._work, self._steps, self._scope)
+                    context = await assemble(self._agent, self._work, self._steps, self._scope, self._skills)
                     self._messages = list(context.messages)
                     text, reason = await self._converse()
         except TimeoutError:
@@ -164,7 +166,7 @@ class Loop:
         messages = tuple(self._messages)
         request = Request(
             agent.memory.fit(messages) if agent.memory else messages,
-            tuple(tool.schema for tool in agent.offered()) if tools else (),
+            tuple(tool.schema for tool in self._skills.offered()) if tools else (),
             agent.output,
             agent.temperature,
             self._budget.room(agent.max_tokens),
@@ -194,6 +196,7 @@ class Loop:
         for call, result in zip(calls, results, strict=True):
             self._repeats[json.dumps([call.name, call.arguments], sort_keys=True)] += 1
             self._called.append(call.name)
+            self._skills.note(call.name, result)
             self._messages.append(Message("tool", result, call_id=call.id))
 
     @contextmanager
