@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from loomd.agents.base import Tool
+from loomd.agents.skills import TOOL, SkillTool
 from loomd.cassette import Cassette, TapedTool
 from loomd.clock import Clock
 from loomd.cluster.cluster import Cluster
@@ -86,6 +87,8 @@ async def staged(
         names = ", ".join(item.ref.name for item in snapshot.of_kind("Cluster")) or "none"
         raise NotFound(f"{cluster} is not declared; there: {names}")
     told: dict[str, TapedTool] = {}
+    if any(item.ref.kind == "Skill" for item in closure(snapshot, cluster)):
+        told[TOOL] = TapedTool(SkillTool.schema, SkillTool.effects, SkillTool.idempotent)
     needed = Snapshot.of(_cast(item, known, told, secrets=secrets) for item in closure(snapshot, cluster))
     with TemporaryDirectory(prefix="loomd-replay-") as folder:
         async with open_store(Path(folder)) as store:
