@@ -122,7 +122,10 @@ def _required(matter: dict[str, object], key: str, name: str) -> str:
     value = matter.get(key)
     if not isinstance(value, str) or not value.strip():
         raise Permanent(f'"{name}" has no "{key}" in its front matter')
-    return value.strip()
+    text = value.strip()
+    if key == "name" and len(text.splitlines()) > 1:
+        raise Permanent(f'"{name}" has a name of several lines in its front matter: write it on one')
+    return text
 
 
 def _tools(value: object, name: str) -> tuple[str, ...] | None:

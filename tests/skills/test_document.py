@@ -87,6 +87,7 @@ def test_a_skill_may_hide_from_models(value: str, hidden: bool, tmp_path: Path) 
         pytest.param("---\nname: a\ndescription: '  '\n---\n", 'has no "description"', id="blank-description"),
         pytest.param("---\ndescription: a\n---\n", 'has no "name"', id="no-name"),
         pytest.param("---\nname: 7\ndescription: a\n---\n", 'has no "name"', id="name-is-number"),
+        pytest.param('---\nname: "a\\nb"\ndescription: c\n---\n', "a name of several lines", id="name-of-two-lines"),
         pytest.param("---\n- a\n---\n", "not a mapping", id="list"),
         pytest.param("---\n---\n", "not a mapping", id="empty"),
         pytest.param("---\nname: [a\n---\n", "front matter: ", id="broken"),

@@ -250,6 +250,29 @@ async def test_a_pinned_repository(tmp_path: Path) -> None:
         assert (tides.instructions, tides.files) == ("Look at the moon.", ("agents/other.yaml",))
 
 
+async def test_a_repository_that_was_not_made_for_us(tmp_path: Path) -> None:
+    """The source brings the manifests: what lies about in the repository is none, and may declare nothing."""
+    repository = Repository(tmp_path / "a")
+    skill = b"---\nname: tides\ndescription: The sea.\n---\nLook at the moon.\n"
+    others = {"mkdocs.yaml": b"site: x\n", "provider.yaml": provider("theirs").encode()}
+    commit = repository.publish({"skills/tides/SKILL.md": skill, **others})
+    manifest = "{apiVersion: loomd.dev/v1, kind: Skill, metadata: {name: all}, spec: {directory: FOLDER}}"
+    async with serving(tmp_path / "state") as now:
+
+        async def follow(folder: str) -> None:
+            fields = (f"ref: {{commit: {commit}}}", f"manifests: '{manifest.replace('FOLDER', folder)}'")
+            await now.apply(git_source("theirs", f"file://{repository.bare}", *fields))
+
+        await follow("skill")
+        await now.until(lambda: now.reconciler.stale)
+        assert "git/default/theirs/spec.manifests:1:" in now.source("theirs").attempts[0].message
+        assert now.names == ["GitSource/theirs"]
+        await follow("skills")
+        await now.serves("GitSource/theirs", "Skill/all")
+        live: Any = now.reconciler.topology.live[Ref("Skill", "all")]
+        assert live.skills["tides"].instructions == "Look at the moon."
+
+
 def test_what_belongs_to_a_skill_is_no_manifest(write: Any, tmp_path: Path) -> None:
     """In the folders beside a document; what stands beside it is one, and so is all below a root that is a skill."""
     write("skills/tides", **{"agents/x.yaml": "x", "agents/deep/y.yaml": "x", "own.yaml": "x"})
