@@ -196,7 +196,7 @@ class Loop:
         for call, result in zip(calls, results, strict=True):
             self._repeats[json.dumps([call.name, call.arguments], sort_keys=True)] += 1
             self._called.append(call.name)
-            self._skills.note(call.name, result)
+            self._skills.note(call, result)
             self._messages.append(Message("tool", result, call_id=call.id))
 
     @contextmanager

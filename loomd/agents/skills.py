@@ -16,7 +16,7 @@ from loomd.errors import Permanent, ToolFailed
 from loomd.events.bus import Scope
 from loomd.events.event import SkillActivated, SkillsOffered
 from loomd.manifest.wording import did_you_mean, listed
-from loomd.messages import JsonObject, ToolSchema
+from loomd.messages import JsonObject, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
 TOOL = "skill"
@@ -119,11 +119,11 @@ class SkillUse:
             return ""
         return self._agent.refusal(tool) or self._narrowed(tool)
 
-    def note(self, tool: str, result: str) -> None:
+    def note(self, call: ToolCall, result: str) -> None:
         """Note the result of a call: what a skill allows holds from the next turn on, for the rest of the work."""
-        if tool == TOOL and result.startswith(_HEAD):
+        if call.name == TOOL and not call.arguments.get("resource") and result.startswith(_HEAD):
             name = result.removeprefix(_HEAD).partition("\n")[0]
-            if name in self._known:
+            if name in self._reachable:
                 self._used.setdefault(name, self._known[name])
 
     async def read(self, name: str, resource: str) -> str:
@@ -132,8 +132,7 @@ class SkillUse:
         Raises:
             ToolFailed: there is no such skill or file; the text is for the model.
         """
-        reachable = [*self._used, *self._choice.listed, *self._choice.unlisted]
-        if name not in reachable or name not in self._known:
+        if name not in self._reachable:
             hint = did_you_mean(name, [*self._used, *self._choice.listed], "there are:")
             raise ToolFailed(f'there is no skill "{name}"{f": {hint}" if hint else ""}')
         skill = self._known[name]
@@ -142,6 +141,11 @@ class SkillUse:
         if name not in self._used:
             self._emit(Taken(name, "model", "the model asked for it", 1.0))
         return told(skill)
+
+    @property
+    def _reachable(self) -> set[str]:
+        """Return the names of the skills that the model may ask for."""
+        return self._known.keys() & {*self._used, *self._choice.listed, *self._choice.unlisted}
 
     @property
     def _has_tool(self) -> bool:

@@ -1,5 +1,6 @@
 """What takes skills up."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from loomd.testing import open_spec
 TEXT = {"instructions": "x", "description": "Fill in forms of PDF documents."}
 
 
-async def found(skill: Any, trigger: dict[str, object], text: str, live: Any = None) -> Any:
+async def found(skill: Any, trigger: Mapping[str, object], text: str, live: Any = None) -> Any:
     """Return how a task fits a skill with one trigger."""
     async with skill({**TEXT, "triggers": [trigger]}, live=live) as skills:
         return (await skills.fits(text)).get("it")
