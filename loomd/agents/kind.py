@@ -83,9 +83,9 @@ class AgentSpec(Spec):
         """Wire the agent to the live things that it refers to.
 
         Raises:
-            Permanent: two of its skills have one name.
+            Permanent: two of its skills have one name, or a tool has that of the tool for skills.
         """
-        tools = [parts.get("Tool", name, Tool) for name in self.tools]
+        tools = {tool.schema.name: tool for tool in (parts.get("Tool", name, Tool) for name in self.tools)}
         serving = parts.services.serving
 
         def latest() -> Latest | None:
@@ -108,9 +108,9 @@ class AgentSpec(Spec):
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             durability=self.durability,
-            tools={tool.schema.name: tool for tool in tools},
+            tools=tools,
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],
-            skills=require_distinct({name: parts.get("Skill", name, Skills) for name in self.skills}),
+            skills=require_distinct({name: parts.get("Skill", name, Skills) for name in self.skills}, tools),
             skill_budget=self.skill_budget,
             interceptors=[parts.get("Interceptor", name, Interceptor) for name in self.interceptors],
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,

@@ -5,7 +5,7 @@ description, and the tool `skill` returns their instructions and files. Which on
 between steps all is pure, so that resumed work finds the same. Called by the loop, `context` and `calling`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -212,15 +212,18 @@ class SkillTool:
         return await self._use.read(name, resource or "")
 
 
-def require_distinct(groups: Mapping[str, Skills]) -> list[Skills]:
+def require_distinct(groups: Mapping[str, Skills], tools: Collection[str]) -> list[Skills]:
     """Return the skills of an agent.
 
     Args:
         groups: its live skills, by the names of their objects.
+        tools: names of its tools.
 
     Raises:
-        Permanent: two have one name.
+        Permanent: two have one name, or a tool has the name of the one that takes up skills.
     """
+    if groups and TOOL in tools:
+        raise Permanent(f'spec.tools: expected no tool of the name "{TOOL}" beside skills, got one: rename it')
     owners: dict[str, str] = {}
     for owner, group in groups.items():
         for name in group.skills:

@@ -363,4 +363,11 @@ async def test_interceptors_apply(bench: Bench) -> None:
 def test_names_are_taken_once() -> None:
     """Two skills of one name in an agent are refused, with their objects."""
     with pytest.raises(Permanent, match='got two "pdf", of Skill/one and Skill/two'):
-        require_distinct({"one": Skills(Skill("pdf")), "two": Skills(Skill("docx"), Skill("pdf"))})
+        require_distinct({"one": Skills(Skill("pdf")), "two": Skills(Skill("docx"), Skill("pdf"))}, [])
+
+
+def test_the_tool_has_its_name_alone() -> None:
+    """A tool of the name `skill` is refused beside skills, wherever its name comes from."""
+    assert require_distinct({}, ["skill"]) == []
+    with pytest.raises(Permanent, match='no tool of the name "skill" beside skills, got one: rename it'):
+        require_distinct({"one": Skills(Skill("pdf"))}, ["search", "skill"])

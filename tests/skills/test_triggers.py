@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from loomd.manifest.object import Ref
+from loomd.manifest.oneof import find_types
 from loomd.skills.kind import KIND
+from loomd.skills.triggers.base import Trigger
 from loomd.testing import open_spec
 
 TEXT = {"instructions": "x", "description": "Fill in forms of PDF documents."}
@@ -100,6 +102,19 @@ async def test_descriptions_are_embedded_once(skill: Any, write: Any) -> None:
         assert list(await skills.fits("one")) == ["a", "b"]
         assert list(await skills.fits("two")) == ["a", "b"]
     assert embedder.asked == [2, 1, 1]
+
+
+@pytest.mark.parametrize("name", find_types("loomd.skills.triggers", Trigger))
+async def test_every_type(skill: Any, write: Any, name: str) -> None:
+    """Whatever a trigger declares, it says of each skill whether a task fits, why, and how sure that is."""
+    for one in ("a", "b", "c"):
+        write(f"s/{one}")
+    fields = {"keyword": {"keywords": ["go"]}, "pattern": {"pattern": "go"}, "semantic": {"embedder": "words"}}
+    trigger = {"type": name, **fields.get(name, {})}
+    async with skill({"directory": "s", "triggers": [trigger]}, live={Ref("Embedder", "words"): Counting()}) as skills:
+        found = await skills.fits("go")
+        assert list(found) in (["a", "b", "c"], [])
+        assert all(fit.trigger == name and fit.why and 0 < fit.score <= 1 for fit in found.values())
 
 
 @pytest.mark.parametrize(("trigger", "fits", "offered"), [("always", True, False), ("manual", False, False)])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loomd.daemon import Settings, open_system
@@ -200,6 +201,9 @@ async def test_a_recording_holds_the_skills(tmp_path: Path) -> None:
         cassette = await export(system.store, task)
     folder.rename(tmp_path / "away")
     assert (await replay(cassette)).whole
+    leaving = [msgspec.structs.replace(one, files={"../x": ""}) for one in cassette.objects]
+    with pytest.raises(Permanent, match="leads out of its folder"):
+        await replay(msgspec.structs.replace(cassette, objects=tuple(leaving)))
     (tmp_path / "away").rename(folder)
     (folder / "skills/minutes/references/form.md").write_text("Another form.")
     played = await replay(cassette, load([file]))
