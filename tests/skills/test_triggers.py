@@ -109,7 +109,11 @@ async def test_every_type(skill: Any, write: Any, name: str) -> None:
     """Whatever a trigger declares, it says of each skill whether a task fits, why, and how sure that is."""
     for one in ("a", "b", "c"):
         write(f"s/{one}")
-    fields = {"keyword": {"keywords": ["go"]}, "pattern": {"pattern": "go"}, "semantic": {"embedder": "words"}}
+    fields: dict[str, dict[str, object]] = {
+        "keyword": {"keywords": ["go"]},
+        "pattern": {"pattern": "go"},
+        "semantic": {"embedder": "words"},
+    }
     trigger = {"type": name, **fields.get(name, {})}
     async with skill({"directory": "s", "triggers": [trigger]}, live={Ref("Embedder", "words"): Counting()}) as skills:
         found = await skills.fits("go")
