@@ -72,13 +72,23 @@ class Taped(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """An object that the task ran on; `refs` are JSON pointers and targets `Kind/name`, `spec` is as written."""
+    """An object that the task ran on.
+
+    Attributes:
+        kind: its kind.
+        name: its name.
+        digest: its digest.
+        refs: JSON pointers and targets `Kind/name`.
+        spec: as written.
+        files: what is in the files of a skill, by their paths below the root; nothing of those that are no text.
+    """
 
     kind: str
     name: str
     digest: str
     refs: tuple[tuple[str, str], ...]
     spec: JsonObject
+    files: dict[str, str] = {}
 
 
 class TapedTool(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
-from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skill, Tool
-from loomd.agents.budget import Limits
+from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
+from loomd.agents.budget import Limits, SkillBudget
 from loomd.agents.strategies.base import Strategy
 from loomd.agents.strategies.tool_use import ToolUse
 from loomd.clock import Clock
@@ -53,6 +53,7 @@ class Agent:
         done: whether the model ends its work by calling the tool `done`.
         parallel_tools: whether tool calls of one turn are made side by side.
         history: most earlier turns of a conversation that it is told of.
+        skill_budget: how much of the prompt its skills may take up.
         running: pieces of work in hand right now, over all clusters.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
@@ -72,7 +73,8 @@ class Agent:
     max_tokens: int = 1024
     tools: Mapping[str, Tool] = field(default_factory=dict)
     knowledge: Sequence[KnowledgeBase] = ()
-    skills: Sequence[Skill] = ()
+    skills: Sequence[Skills] = ()
+    skill_budget: SkillBudget = field(default_factory=SkillBudget)
     interceptors: Sequence[Interceptor] = ()
     memory: Memory | None = None
     durability: Literal["steps", "task", "none"] | None = None

@@ -1,6 +1,6 @@
 """What an agent expects of its parts. The consumer owns the protocol: a part fits by shape and knows no agent."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from loomd.agents.approval import Approval, Ask, Decision
@@ -131,8 +131,27 @@ class Interceptor(Protocol):
         ...
 
 
+class Fit(Protocol):
+    """That a skill fits a task: what says so, why, and how sure it is (0 to 1)."""
+
+    @property
+    def trigger(self) -> str:
+        """Return the type of the trigger."""
+        ...
+
+    @property
+    def why(self) -> str:
+        """Return what it found, in a few words."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """Return how sure it is."""
+        ...
+
+
 class Skill(Protocol):
-    """Instructions that an agent takes up when they fit the task; the live form of kind Skill."""
+    """Instructions that an agent takes up when they fit the task."""
 
     @property
     def name(self) -> str:
@@ -140,12 +159,54 @@ class Skill(Protocol):
         ...
 
     @property
+    def description(self) -> str:
+        """Return what it does and when to use it."""
+        ...
+
+    @property
     def instructions(self) -> str:
         """Return the text that enters the prompt."""
         ...
 
-    def fits(self, text: str) -> bool:
-        """Return whether the skill applies to a task."""
+    @property
+    def files(self) -> Sequence[str]:
+        """Return the paths of the files that belong to it."""
+        ...
+
+    @property
+    def tools(self) -> tuple[str, ...] | None:
+        """Return the names of the tools that may be used with it; None when it does not say."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """Return a number; skills with higher ones come first."""
+        ...
+
+    @property
+    def offered(self) -> bool:
+        """Return whether a model may take it up by itself."""
+        ...
+
+    async def read(self, path: str) -> str:
+        """Return the text of one of its files.
+
+        Raises:
+            ToolFailed: it cannot be had; the text is meant for the model.
+        """
+        ...
+
+
+class Skills(Protocol):
+    """Skills that are taken up alike; the live form of kind Skill."""
+
+    @property
+    def skills(self) -> Mapping[str, Skill]:
+        """Return the skills by name."""
+        ...
+
+    async def fits(self, text: str) -> Mapping[str, Fit]:
+        """Return which of them a task fits, by name."""
         ...
 
 

@@ -44,6 +44,16 @@ class Limits(Spec):
         return self.model_copy(update={name: min(getattr(self, name), getattr(other, name)) for name in fields})
 
 
+class SkillBudget(Spec):
+    """How much of the prompt an agent's skills may take up, estimated as a quarter of the characters."""
+
+    catalogue: int = Field(default=2000, ge=0)
+    """Tokens for the list of skills that the model may take up; those of the lowest priority are left out of it."""
+    instructions: int = Field(default=8000, ge=0)
+    """Tokens for the instructions of skills whose triggers fit; those of the lowest priority that find no room are
+    listed instead."""
+
+
 class Exhausted(Exception):  # control flow inside an agent's run, never seen outside
     """A limit was reached; what there is so far is the answer."""
 

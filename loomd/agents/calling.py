@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from loomd.agents.agent import Agent
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Steps, Tool
 from loomd.agents.call_context import CallContext, Delegated, Errand
+from loomd.agents.skills import SkillUse
 from loomd.agents.work import Citation, Outcome, StopReason
 from loomd.errors import ToolFailed, Uncertain
 from loomd.events.bus import Scope
@@ -51,14 +53,30 @@ class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"Error: {self.text}" if self.failed else self.text
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Whose calls they are.
+
+    Attributes:
+        agent: the agent.
+        skills: what it has taken up, which decides what may be called.
+        key: prefix of the keys of its work's steps.
+        steps: where they are recorded.
+        scope: the envelope of the task's events.
+    """
+
+    agent: Agent
+    skills: SkillUse
+    key: str
+    steps: Steps
+    scope: Scope
+
+
 class ToolCalls:
     """Makes the tool calls of one piece of work.
 
     Args:
-        agent: whose calls they are.
-        key: prefix of the keys of the work's steps.
-        steps: where they are recorded.
-        scope: the envelope of the task's events.
+        caller: whose calls they are.
         unlimited: a context in which time counts against no limit, because people are asked.
         delegate: does what another agent is asked.
 
@@ -71,17 +89,15 @@ class ToolCalls:
 
     def __init__(
         self,
-        agent: Agent,
-        key: str,
-        steps: Steps,
-        scope: Scope,
+        caller: Caller,
         unlimited: Callable[[], AbstractContextManager[None]],
         delegate: Callable[[Errand], Awaitable[Outcome]],
     ) -> None:
-        self._agent = agent
-        self._key = key
-        self._steps = steps
-        self._scope = scope
+        self._agent = caller.agent
+        self._skills = caller.skills
+        self._key = caller.key
+        self._steps = caller.steps
+        self._scope = caller.scope
         self._unlimited = unlimited
         self._delegate = delegate
         self.failed = 0
@@ -141,7 +157,7 @@ class ToolCalls:
         Raises:
             Uncertain: it was begun before an interruption, may have had its effect, and is not to be repeated.
         """
-        tool = self._agent.tools.get(name)
+        tool = self._skills.find(name)
         skip = partial(self._steps.skip, key, f"tool:{call.name}", asked=_gist(call.arguments))
         if (refusal := await self._refused(tool, call, name, key)) is not None:
             return await skip(refusal)
@@ -169,7 +185,7 @@ class ToolCalls:
         """Return what stands for a call to which people did not agree, now or before; None when it may be made."""
         decision: Decision | None
         terms = tool.approval if tool is not None else None
-        if terms is not None and not self._agent.refusal(name):
+        if terms is not None and not self._skills.refusal(name):
             decision = await self._ask_people(key, Ask(name, call.arguments, terms.ttl))
         else:
             decision = await self._steps.denied(key, Ask(name, call.arguments, 0.0))
@@ -205,10 +221,11 @@ class ToolCalls:
         started = clock.monotonic()
         context = CallContext(self._steps, self._scope, agent, key, self._delegate)
         try:
-            if refusal := self._agent.refusal(name):
+            tool = self._skills.find(name)
+            if (refusal := self._skills.refusal(name)) or tool is None:
                 raise ToolFailed(refusal)  # noqa: TRY301  # one exit
             emit(ToolStarted(call.name, call.id, call.arguments), agent)
-            result = await self._agent.tools[name].call(call.arguments, context)
+            result = await tool.call(call.arguments, context)
         except ToolFailed as error:
             emit(ToolErred(call.name, call.id, str(error)), agent)
             return ToolOutcome(str(error), failed=True, delegated=context.used)

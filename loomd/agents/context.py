@@ -11,6 +11,7 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import KnowledgeBase, Steps
+from loomd.agents.skills import SkillUse
 from loomd.agents.work import Citation, Finding, Work, cite
 from loomd.events.bus import Scope
 from loomd.events.event import KnowledgeSearched
@@ -26,15 +27,14 @@ class Context(msgspec.Struct, frozen=True):
     offered: int
 
 
-async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope) -> Context:
+async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
     """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name)
     remembered = await _recall(agent, work, steps)
     citable = {c.number: c for finding in work.findings for c in finding.citations}
     citable |= {p.number: cite(p) for p in passages}
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
-    skills = [skill for skill in agent.skills if skill.fits(work.goal)]
-    system = "\n\n".join([system, *(f"## Skill: {skill.name}\n{skill.instructions}" for skill in skills)])
+    system = "\n\n".join([system, *await skills.take_up()])
     user = brief(work.goal, work.findings, remembered)
     asked = Message("user", user, passages=tuple(passages), images=work.images)
     messages = (Message("system", system), *work.history, asked)

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from loomd.agents import done
 from loomd.agents.agent import Agent, Latest
-from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skill, Tool
-from loomd.agents.budget import Limits
+from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
+from loomd.agents.budget import Limits, SkillBudget
+from loomd.agents.skills import TOOL, require_distinct
 from loomd.agents.strategies.base import Strategy
 from loomd.agents.strategies.tool_use import ToolUse
 from loomd.agents.v1alpha1 import V1ALPHA1
@@ -42,7 +43,9 @@ class AgentSpec(Spec):
     knowledge: list[Annotated[str, RefTo("KnowledgeBase")]] = Field(default_factory=list, examples=[["handbook"]])
     """Knowledge bases that are searched for every task; the answer cites their passages."""
     skills: list[Annotated[str, RefTo("Skill")]] = Field(default_factory=list, examples=[["code-review"]])
-    """Skills whose instructions enter the prompt when they fit the task."""
+    """Skills whose instructions enter the prompt when they fit the task, or when the model asks for them."""
+    skill_budget: SkillBudget = Field(default_factory=SkillBudget)
+    """How much of the prompt skills may take up."""
     interceptors: list[Annotated[str, RefTo("Interceptor")]] = Field(default_factory=list, examples=[["private"]])
     """Interceptors around every model and tool call, outermost first."""
     memory: Annotated[str, RefTo("Memory")] | None = Field(default=None, examples=["conversation"])
@@ -71,8 +74,11 @@ class AgentSpec(Spec):
     task."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
-        """Yield what is wrong with the schema of the answer."""
+        """Yield what is wrong with the schema of the answer, and a tool that has a name of loomd's own."""
         del root
+        if self.skills and TOOL in self.tools:
+            text = f'expected a tool of another name, got "{TOOL}": with it an agent takes up its skills'
+            yield f"/tools/{self.tools.index(TOOL)}", text, "invalid-value"
         if self.output is not None:
             yield from schema_faults(self.output, "/output")
         if self.done and done.NAME in self.tools:
@@ -94,8 +100,12 @@ class AgentSpec(Spec):
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Agent, None]:
-        """Wire the agent to the live things that it refers to."""
-        tools = [parts.get("Tool", name, Tool) for name in self.tools]
+        """Wire the agent to the live things that it refers to.
+
+        Raises:
+            Permanent: two of its skills have one name, or a tool has that of the tool for skills.
+        """
+        tools = {tool.schema.name: tool for tool in (parts.get("Tool", name, Tool) for name in self.tools)}
         serving = parts.services.serving
 
         def latest() -> Latest | None:
@@ -122,9 +132,10 @@ class AgentSpec(Spec):
             done=self.done,
             parallel_tools=self.parallel_tools,
             history=self.history,
-            tools={tool.schema.name: tool for tool in tools},
+            tools=tools,
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],
-            skills=[parts.get("Skill", name, Skill) for name in self.skills],
+            skills=require_distinct({name: parts.get("Skill", name, Skills) for name in self.skills}, tools),
+            skill_budget=self.skill_budget,
             interceptors=[parts.get("Interceptor", name, Interceptor) for name in self.interceptors],
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,
             latest=latest,

@@ -24,10 +24,11 @@ from loomd.agents.ask import ask
 from loomd.agents.base import Steps, Tool
 from loomd.agents.budget import Budget, Exhausted, Limits, Spent
 from loomd.agents.call_context import Errand
-from loomd.agents.calling import ToolCalls, ToolOutcome
+from loomd.agents.calling import Caller, ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
 from loomd.agents.context import Context, assemble, scope_of
 from loomd.agents.schema import violation
+from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Temporary, ToolFailed, Uncertain
@@ -76,7 +77,9 @@ class Loop:
         self._helped = 0
         self._errors = 0
         self._spoiled = 0
-        self._tools = ToolCalls(agent, work.key, steps, scope, self.unlimited, self._delegate)
+        self._skills = SkillUse(agent, work.goal, work.key, steps, scope)
+        caller = Caller(agent, self._skills, work.key, steps, scope)
+        self._tools = ToolCalls(caller, self.unlimited, self._delegate)
         self._called: list[str] = []
         self._repeats: Counter[str] = Counter()
 
@@ -95,7 +98,7 @@ class Loop:
                 self._began = self._steps.now(f"{self._work.key}/began")
                 with self._agent.listening(self._heed):
                     self._heed()
-                    self._begin(await assemble(self._agent, self._work, self._steps, self._scope))
+                    self._begin(await assemble(self._agent, self._work, self._steps, self._scope, self._skills))
                     text, reason = await self._converse()
         except TimeoutError:
             if not self._timer.expired():
@@ -240,7 +243,7 @@ class Loop:
         self.budget.check()
         agent = self._agent
         messages = tuple(self._messages)
-        offered = [tool.schema for tool in agent.offered()] if tools else []
+        offered = [tool.schema for tool in self._skills.offered()] if tools else []
         ending = [done.schema_of(agent.output)] if tools and agent.done else []
         plain = Request(
             agent.memory.fit(messages, self._goal) if agent.memory else messages,
@@ -285,6 +288,7 @@ class Loop:
             if outcome.made:
                 self._repeats[json.dumps([call.name, call.arguments], sort_keys=True)] += 1
                 self._book(call, outcome)
+            self._skills.note(call, outcome.said)
             self._messages.append(
                 Message("tool", self._passages.take(outcome.said, outcome.citations), call_id=call.id)
             )
@@ -324,7 +328,7 @@ class Loop:
 
     def _may(self, name: str, tool: Tool) -> bool:
         """Return whether this agent itself may call a tool now."""
-        return self._agent.tools.get(name) is tool and not self._agent.refusal(name)
+        return self._agent.tools.get(name) is tool and not self._skills.refusal(name)
 
     @contextmanager
     def unlimited(self) -> Generator[None]:

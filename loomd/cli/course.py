@@ -153,7 +153,7 @@ class _Course:
                 step["key"] = key
                 if "result" in step:
                     step["result"] = value["text"]
-        elif name not in {"clock", "random"} and not name.startswith("knowledge:"):
+        elif name not in {"clock", "random", "skills"} and not name.startswith("knowledge:"):
             _last(node)["steps"].append({"kind": "step", "at": event["ts"], "name": name, "key": key})
 
     def noted(self, node: Json, fact: Json, event: Json) -> None:
@@ -178,6 +178,23 @@ def next_attempt(fact: Json) -> str:
     return f"{fact['model']} did not answer and was asked again after {fact['wait']:.1f} s"
 
 
+def skill_used(fact: Json) -> str:
+    """Return why a skill was taken up, for people."""
+    tools = fact.get("tools")
+    if tools is None:
+        allowed = ""
+    else:
+        allowed = f"; of the tools only {', '.join(tools)} from then on" if tools else "; no tools from then on"
+    return f"skill {fact['skill']} by {fact['trigger']}, because {fact['why']}{allowed}"
+
+
+def skills_offered(fact: Json) -> str:
+    """Return which skills a model could take up, for people."""
+    unlisted = fact.get("unlisted")
+    room = f"; no room in the list for {', '.join(unlisted)} (spec.skillBudget.catalogue)" if unlisted else ""
+    return f"{', '.join(fact['skills']) or 'none'}{room}"
+
+
 _Taker = Callable[[_Course, Json, Json, Json], None]
 _TAKERS: dict[str, _Taker] = {
     "task.started": _Course.started,
@@ -195,6 +212,8 @@ _TAKERS: dict[str, _Taker] = {
     "tool.call.failed": _Course.tool_ended,
     "step.completed": _Course.step_completed,
     "knowledge.searched": _Course.noted,
+    "skill.activated": _Course.noted,
+    "skill.offered": _Course.noted,
     "memory.compacted": _Course.noted,
     "budget.exceeded": _Course.noted,
     "fallback.used": _Course.noted,

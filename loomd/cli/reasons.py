@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from loomd.api.client import Json
-from loomd.cli.course import next_attempt
+from loomd.cli.course import next_attempt, skill_used, skills_offered
 from loomd.cli.task import NOT_KEPT, short, took
 from loomd.manifest.wording import without_secrets
 
@@ -202,6 +202,10 @@ def _notes(phase: Json) -> Iterator[str]:
                 found.append(f"limit {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}")
             case "fallback.used":
                 found.append(f"{step['fallback']}, because {short(step['reason'])}")
+            case "skill.activated":
+                found.append(f"it took up the {skill_used(step)}")
+            case "skill.offered":
+                found.append(f"the model could take up these skills: {skills_offered(step)}")
             case "model.retried":
                 found.append(f"{next_attempt(step)}, because {short(step['reason'])}")
             case "approval.resolved":

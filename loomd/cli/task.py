@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from loomd.api.client import Json
-from loomd.cli.course import next_attempt
+from loomd.cli.course import next_attempt, skill_used, skills_offered
 from loomd.cli.page import pairs, section
 from loomd.manifest.wording import without_secrets
 
@@ -161,6 +161,10 @@ def _note(kind: str, step: Json) -> str:
     match kind:
         case "knowledge.searched":
             text = f"search  {step['knowledge']}: {', '.join(step['sources']) or 'nothing found'}"
+        case "skill.activated":
+            text = f"takes   {skill_used(step)}"
+        case "skill.offered":
+            text = f"offers  skills {skills_offered(step)}"
         case "budget.exceeded":
             text = f"limit   {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}"
         case "fallback.used":

@@ -35,7 +35,6 @@ from loomd.engine.images import filled
 from loomd.errors import Conflict, LoomdError, NotFound, Unauthorized
 from loomd.events.event import AnyFact, Event, StepCompleted, StepFailed, StepStarted
 from loomd.events.journal import decode
-from loomd.manifest.inside import inside
 from loomd.manifest.load import load
 from loomd.manifest.object import EMPTY, Object, Ref, Snapshot
 from loomd.manifest.secret import Secret
@@ -44,7 +43,6 @@ from loomd.messages import Request
 from loomd.replay.player import Played, accepted, play
 from loomd.replay.stage import Frozen, closure, describe, staged
 from loomd.skills.base import SkillSpec
-from loomd.skills.document import read_skill
 from loomd.store.base import Store, TaskRecord
 
 _log = logging.getLogger("loomd.replay")
@@ -179,15 +177,21 @@ def _known(serving: Serving | None, namespace: str) -> dict[str, tuple[str, Tape
 
 
 def _declared(item: Object) -> Declared:
-    """Return an object as a cassette holds it; the text of a skill stands in it, because files are not kept."""
-    spec: dict[str, Any] = dict(item.raw)
-    if isinstance(item.spec, SkillSpec) and item.spec.file is not None:
-        with suppress(LoomdError):  # then its replay says that the file is not there
-            document = read_skill(inside(item.root, item.spec.file), item.spec.max_size)
-            del spec["file"]
-            spec["instructions"] = document.instructions
+    """Return an object as a cassette holds it: with the files of a skill, because what it says enters prompts."""
+    files: dict[str, str] = {}
+    if isinstance(item.spec, SkillSpec):
+        with suppress(LoomdError, OSError):  # then its replay says that a file is not there
+            files = {path.relative_to(item.root).as_posix(): _text(path) for path in item.spec.reads(item.root)}
     refs = tuple((pointer, f"{to.kind}/{to.name}") for pointer, to in item.refs)
-    return Declared(item.ref.kind, item.ref.name, item.digest, refs, spec)
+    return Declared(item.ref.kind, item.ref.name, item.digest, refs, dict(item.raw), files)
+
+
+def _text(path: Path) -> str:
+    """Return what is in a file, or nothing when it is no text."""
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _secrets(objects: Sequence[Object]) -> Iterator[str]:

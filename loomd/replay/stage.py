@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from loomd.agents.base import Tool
+from loomd.agents.skills import TOOL, SkillTool
 from loomd.cassette import Cassette, TapedTool
 from loomd.clock import Clock
 from loomd.cluster.cluster import Cluster
@@ -87,6 +88,8 @@ async def staged(
         names = ", ".join(item.ref.name for item in snapshot.of_kind("Cluster")) or "none"
         raise NotFound(f"{cluster} is not declared; there: {names}")
     told: dict[str, TapedTool] = {}
+    if any(item.ref.kind == "Skill" for item in closure(snapshot, cluster)):
+        told[TOOL] = TapedTool(SkillTool.schema, SkillTool.effects, SkillTool.idempotent)
     needed = Snapshot.of(_cast(item, known, told, secrets=secrets) for item in closure(snapshot, cluster))
     with TemporaryDirectory(prefix="loomd-replay-") as folder:
         async with open_store(Path(folder)) as store:
@@ -111,8 +114,12 @@ def closure(snapshot: Snapshot, root: Ref) -> list[Object]:
     return [item for ref, item in snapshot.objects.items() if ref in needed]
 
 
-def declared(cassette: Cassette) -> Snapshot:
+def declared(cassette: Cassette, folder: Path) -> Snapshot:
     """Return the objects that a cassette holds.
+
+    Args:
+        cassette: what was recorded.
+        folder: where the files go that they read, each object's below a folder of its own.
 
     Raises:
         Permanent: it holds none, or one is not valid any more.
@@ -134,9 +141,24 @@ def declared(cassette: Cassette) -> Snapshot:
             spec = kinds[one.kind].adapter.validate_python(one.spec)
         except ValueError as error:
             raise Permanent(f"the cassette of task {cassette.task}: {ref} is not valid here: {error}") from error
-        position = Position(f"{cassette.task} (cassette)")
-        objects.append(Object(ref, metadata, spec, one.spec, Path(), position, refs=refs, digest=one.digest))
+        position, root = Position(f"{cassette.task} (cassette)"), (folder / one.kind / one.name).resolve()
+        _write(root, one.files)
+        objects.append(Object(ref, metadata, spec, one.spec, root, position, refs=refs, digest=one.digest))
     return Snapshot.of(objects)
+
+
+def _write(root: Path, files: Mapping[str, str]) -> None:
+    """Write files below a folder.
+
+    Raises:
+        Permanent: a path leads out of it.
+    """
+    for path, text in files.items():
+        place = (root / path).resolve()
+        if not place.is_relative_to(root):
+            raise Permanent(f'the cassette holds a file "{path}", which leads out of its folder')
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8", newline="")
 
 
 def _target(text: str, namespace: str) -> Ref:

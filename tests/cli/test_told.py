@@ -275,6 +275,12 @@ NOTES = [
     happened("task.moved", before="r1", after="r2"),
     happened("task.resumed", recorded=7),
     happened("knowledge.searched", knowledge="kb", query="q", sources=["a.md:1-2"]),
+    happened("skill.activated", skill="tides", trigger="semantic", why="it is 0.52 like it", score=0.52),
+    happened("skill.activated", skill="forms", trigger="model", why="the model asked", score=1.0, tools=["read", "ls"]),
+    happened("skill.activated", skill="quiet", trigger="manual", why="the task names /quiet", score=1.0, tools=[]),
+    happened("skill.offered", skills=["a", "b"], unlisted=["c"]),
+    happened("skill.offered", skills=[], unlisted=["d"]),
+    happened("step.completed", name="skills", value={}),
     happened("tool.call.started", tool="pay", call_id="c1", arguments={}),
     happened("something.newer", unknown=1),
 ]
@@ -295,6 +301,9 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         "goes on on revision r2 instead of r1",
         "goes on after an interruption; 7 checkpoints are kept",
         "found in kb: a.md:1-2",
+        "takes up the skill tides by semantic, because it is 0.52 like it",
+        "takes up the skill forms by model, because the model asked; of the tools only read, ls from then on",
+        "takes up the skill quiet by manual, because the task names /quiet; no tools from then on",
         "pay {}",
     ]
     tree = trace("t1", NOTES)
@@ -306,9 +315,16 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         "answer  approval a1 denied by eve after 4s: too much",
         "instead done alone: no plan",
         "search  kb: a.md:1-2",
+        "takes   skill tides by semantic, because it is 0.52 like it",
+        "takes   skill forms by model, because the model asked; of the tools only read, ls from then on",
+        "takes   skill quiet by manual, because the task names /quiet; no tools from then on",
+        "offers  skills a, b; no room in the list for c (spec.skillBudget.catalogue)",
+        "offers  skills none; no room in the list for d (spec.skillBudget.catalogue)",
         "tool    pay {} -> no end recorded",
     ]
     said = " ".join(" ".join(tell(ITEM, tree)).split())
+    assert "- it took up the skill tides by semantic, because it is 0.52 like it" in said
+    assert "- the model could take up these skills: a, b; no room in the list for c" in said
     assert "- approval a1 was denied by eve: too much - done alone, because no plan" in said
     assert "it went over from revision r1 to r2" in said
     assert "It does not run: Cluster/team does not serve." in said

@@ -65,7 +65,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path, None, No
     tool = tool.replace("more = lambda a: a", 'def more(a: int) -> int:\n    """Add more."""\n    return a + 2')
     skill = "---\nname: review\ndescription: Reviews.\n---\nLook NUMBER.\n"
     files = {"tools/calc.py": tool, "tools/other.py": tool, "docs/a.md": "# A\n\nText.\n", "docs/x": "x"}
-    files |= {"skills/review/SKILL.md": skill, "other/SKILL.md": skill.replace("NUMBER", "twice")}
+    files |= {"skills/review.md": skill, "other/SKILL.md": skill.replace("NUMBER", "twice")}
+    files |= {".agents/skills/review/SKILL.md": skill, "more/review/SKILL.md": skill}
     said = tape((Request((Message("user", "hello"),)), Reply("yes"))).decode()
     files |= {"recordings/late-fee.json": said, "other.json": said}
     files |= {"model.gguf": "GGUF", "other.gguf": "GGUF", "x": "secret-x", "b": "secret-b"}
