@@ -188,7 +188,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, tag="reply"):
     """The whole answer of one model call; always the last chunk of a stream.
 
     `stop` says why the model ended; `cost` is in USD; `model` is `provider/model` that answered; `asked` is the
-    fingerprint of the request, set by whoever asked.
+    fingerprint of the request, set by whoever asked. `refused` says which interceptor did not let the call pass, and
+    why: then there is no text.
     """
 
     text: str = ""
@@ -199,6 +200,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, tag="reply"):
     thoughts: tuple[Thought, ...] = ()
     cost: float = 0.0
     asked: str = ""
+    refused: str = ""
 
     @property
     def reasoning(self) -> str:

@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
+from loomd.agents.approval import Approval
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
 from loomd.agents.budget import Limits, SkillBudget
+from loomd.agents.permissions import Permissions, effective
 from loomd.agents.strategies.base import Strategy
 from loomd.agents.strategies.tool_use import ToolUse
 from loomd.clock import Clock
@@ -24,11 +26,13 @@ class Latest:
         revision: the one that serves.
         limits: what a task may use; higher ones are for tasks that begin later.
         tools: names of the tools that it may call; added ones are for tasks that begin later.
+        permissions: which calls it may make; more of them are for tasks that begin later.
     """
 
     revision: str
     limits: Limits
     tools: Collection[str]
+    permissions: Permissions = field(default_factory=Permissions)
 
 
 def _unchanged() -> Latest | None:
@@ -48,6 +52,7 @@ class Agent:
         digest: SHA-256 of what makes it behave as it does; learned scores belong to it.
         prompt: Jinja2 template of the system prompt.
         output: JSON Schema of the answer, or None for free text.
+        permissions: which tool calls it may make.
         durability: what is kept of its work; None is what is kept of the task.
         strategy: how it and its model speak with each other.
         done: whether the model ends its work by calling the tool `done`.
@@ -77,6 +82,7 @@ class Agent:
     skill_budget: SkillBudget = field(default_factory=SkillBudget)
     interceptors: Sequence[Interceptor] = ()
     memory: Memory | None = None
+    permissions: Permissions = field(default_factory=Permissions)
     durability: Literal["steps", "task", "none"] | None = None
     strategy: Strategy = field(default_factory=ToolUse)
     done: bool = False
@@ -94,8 +100,45 @@ class Agent:
     def offered(self) -> list[Tool]:
         """Return the tools that may be called now."""
         latest = self.latest()
-        allowed = self.tools if latest is None else latest.tools
-        return [tool for name, tool in self.tools.items() if name in allowed and not tool.withdrawn]
+        allowed, rules = self.tools if latest is None else latest.tools, self.rules()
+        return [
+            tool
+            for name, tool in self.tools.items()
+            if name in allowed and not tool.withdrawn and not any(rule.hides(name) for rule in rules)
+        ]
+
+    def rules(self) -> tuple[Permissions, ...]:
+        """Return the permissions that hold now, all of them: those of now, and those of when the work began."""
+        latest, own = self.latest(), self.permissions
+        return (own,) if latest is None or latest.permissions == own else (latest.permissions, own)
+
+    def forbids(self, tool: str, arguments: JsonObject, inherited: Sequence[Permissions] = ()) -> str:
+        """Return why permissions do not let a call pass, or an empty string.
+
+        Args:
+            tool: name of the tool.
+            arguments: those of the call.
+            inherited: what binds the work beside the agent's own permissions.
+        """
+        call = self.effective(tool, arguments)
+        return next((why for rule in (*inherited, *self.rules()) if (why := rule.refusal(tool, call))), "")
+
+    def approval(self, tool: str, arguments: JsonObject, inherited: Sequence[Permissions] = ()) -> Approval | None:
+        """Return on what terms people must agree to a call, by the tool or by permissions; None when nobody is asked.
+
+        Args:
+            tool: name of the tool.
+            arguments: those of the call.
+            inherited: what binds the work beside the agent's own permissions.
+        """
+        if tool in self.tools and (terms := self.tools[tool].approval) is not None:
+            return terms
+        call = self.effective(tool, arguments)
+        return next((rule for rule in (*inherited, *self.rules()) if rule.asks(tool, call)), None)
+
+    def effective(self, tool: str, arguments: JsonObject) -> JsonObject:
+        """Return the arguments of a call as the tool takes them: those left out have the defaults that it declares."""
+        return effective(self.tools[tool].schema if tool in self.tools else None, arguments)
 
     def refusal(self, tool: str) -> str:
         """Return why the agent may not call a tool, or an empty string when nothing speaks against it."""

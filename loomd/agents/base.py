@@ -5,6 +5,7 @@ from typing import Literal, Protocol, TypeVar
 
 from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.work import Outcome
+from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
@@ -112,22 +113,54 @@ class Memory(Protocol):
 
 
 class Interceptor(Protocol):
-    """Looks at every model call and tool call, and may change it; the live form of kind Interceptor."""
+    """Looks at runs, model calls and tool calls, and may change or refuse them; the live form of kind Interceptor."""
 
-    async def before_model(self, request: Request) -> Request:
-        """Return the request to send."""
+    @property
+    def name(self) -> str:
+        """Return `Interceptor/guard`."""
         ...
 
-    async def after_model(self, reply: Reply) -> Reply:
-        """Return the reply to use."""
+    @property
+    def moments(self) -> frozenset[Moment]:
+        """Return when it is asked; the other methods are not called."""
         ...
 
-    async def before_tool(self, call: ToolCall) -> ToolCall:
-        """Return the call to make."""
+    @property
+    def timeout(self) -> float:
+        """Return the seconds that it may take each time."""
         ...
 
-    async def after_tool(self, call: ToolCall, result: str) -> str:
-        """Return the result to use."""
+    @property
+    def on_error(self) -> Literal["refuse", "skip"]:
+        """Return what a failure of its own does to the call."""
+        ...
+
+    async def before_run(self, goal: str, context: InterceptorContext) -> str:
+        """Return the goal to work on.
+
+        Raises:
+            Refused: the work is not to be done; so it is with all methods.
+        """
+        ...
+
+    async def after_run(self, output: str, context: InterceptorContext) -> str:
+        """Return the answer to give."""
+        ...
+
+    async def before_model(self, request: Request, context: InterceptorContext) -> Request | Reply:
+        """Return the request to send, or the reply that makes the call needless."""
+        ...
+
+    async def after_model(self, request: Request, reply: Reply, context: InterceptorContext) -> Reply:
+        """Return the reply to use; `request` is what this interceptor let pass."""
+        ...
+
+    async def before_tool(self, call: ToolCall, context: InterceptorContext) -> ToolCall:
+        """Return the call to make; of it only the arguments may differ."""
+        ...
+
+    async def after_tool(self, call: ToolCall, result: str, context: InterceptorContext) -> str:
+        """Return the result to use, or the text of the failure."""
         ...
 
 

@@ -5,6 +5,7 @@ Each call has keys of its own below its step, so that calls side by side are nev
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from loomd.agents.agent import Agent
-from loomd.agents.approval import Ask, Decision
+from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.base import Steps, Tool
 from loomd.agents.call_context import CallContext, Delegated, Errand
+from loomd.agents.interception import Passing, before_call
+from loomd.agents.permissions import Permissions
 from loomd.agents.skills import SkillUse
 from loomd.agents.work import Citation, Outcome, StopReason
-from loomd.errors import ToolFailed, Uncertain
+from loomd.errors import Refused, ToolFailed, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.event import ToolCompleted, ToolErred, ToolStarted
+from loomd.events.event import CallChecked, ToolCompleted, ToolErred, ToolStarted
 from loomd.messages import JsonObject, ToolCall
 
 T = TypeVar("T")
@@ -63,6 +66,7 @@ class Caller:
         key: prefix of the keys of its work's steps.
         steps: where they are recorded.
         scope: the envelope of the task's events.
+        inherited: permissions that bind the work beside the agent's own.
     """
 
     agent: Agent
@@ -70,6 +74,7 @@ class Caller:
     key: str
     steps: Steps
     scope: Scope
+    inherited: Sequence[Permissions] = ()
 
 
 class ToolCalls:
@@ -100,6 +105,8 @@ class ToolCalls:
         self._scope = caller.scope
         self._unlimited = unlimited
         self._delegate = delegate
+        self._inherited = caller.inherited
+        self._wanted: Counter[str] = Counter()
         self.failed = 0
         self.failing = 0
         self.refused: StopReason | None = None
@@ -120,15 +127,15 @@ class ToolCalls:
         """
         most = min(per_turn, left)
         self.full = self.full or len(calls[:per_turn]) > left
-        keys = [f"{self._key}/tool/{step}/{ordinal}" for ordinal in range(len(calls))]
-        making = list(zip(calls[:most], keys, strict=False))
+        places = [f"{step}/{ordinal}" for ordinal in range(len(calls))]
+        making = list(zip(calls[:most], places, strict=False))
         if self._agent.parallel_tools and len(making) > 1:
-            outcomes = await _together([self._run(call, key) for call, key in making])
+            outcomes = await _together([self._run(call, place) for call, place in making])
         else:
-            outcomes = [await self._run(call, key) for call, key in making]
+            outcomes = [await self._run(call, place) for call, place in making]
         why = "the task may make no more calls" if left < per_turn else f"at most {per_turn} are made in one turn"
-        for call, key in zip(calls[most:], keys[most:], strict=True):
-            outcomes.append(await self._keep_back(call, key, why))
+        for call, place in zip(calls[most:], places[most:], strict=True):
+            outcomes.append(await self._keep_back(call, f"{self._key}/tool/{place}", why))
         for outcome in outcomes:
             self.failed += outcome.failed
             self.failing = self.failing + 1 if outcome.failed else self.failing * (not outcome.made)
@@ -140,28 +147,26 @@ class ToolCalls:
         outcome = ToolOutcome(f"not made: {why}", made=False)
         return await self._steps.skip(key, f"tool:{call.name}", outcome, asked=_gist(call.arguments))
 
-    async def _run(self, call: ToolCall, key: str) -> ToolOutcome:
+    async def _run(self, call: ToolCall, place: str) -> ToolOutcome:
         """Return the result of one call; a failure is a text for the model."""
-        name = call.name
-        try:
-            for interceptor in self._agent.interceptors:
-                call = await interceptor.before_tool(call)
-            return await self._make_call(call, name, key)
-        except ToolFailed as error:
-            self._scope.emit(ToolErred(call.name, call.id, str(error)), self._agent.name)
-            return ToolOutcome(str(error), failed=True)
+        self._wanted[call.name] += 1
+        before, wanted = f"{self._key}/before/{place}", dict(self._wanted)
+        checked = await before_call(self._agent, call, self._scope, self._steps, before, wanted)
+        if checked.refused:
+            return ToolOutcome(checked.refused, failed=True)
+        return await self._make_call(checked.call or call, f"{self._key}/tool/{place}", checked.terms)
 
-    async def _make_call(self, call: ToolCall, name: str, key: str) -> ToolOutcome:
-        """Make a call as a recorded step, once people agreed to it where they must.
+    async def _make_call(self, call: ToolCall, key: str, terms: Approval | None) -> ToolOutcome:
+        """Make a call as a recorded step, once people agreed to it where they must; `terms` are an interceptor's.
 
         Raises:
             Uncertain: it was begun before an interruption, may have had its effect, and is not to be repeated.
         """
-        tool = self._skills.find(name)
+        tool = self._skills.find(call.name)
         skip = partial(self._steps.skip, key, f"tool:{call.name}", asked=_gist(call.arguments))
-        if (refusal := await self._refused(tool, call, name, key)) is not None:
+        if (refusal := await self._refused(call, key, terms)) is not None:
             return await skip(refusal)
-        do = partial(self._call, call, name, key)
+        do = partial(self._call, call, key)
         step = partial(self._steps.step, key, f"tool:{call.name}", do, ToolOutcome, asked=_gist(call.arguments))
         if tool is None or tool.effects == "read" or tool.idempotent:
             return await step()
@@ -181,14 +186,14 @@ class ToolCalls:
                 self._scope.emit(ToolErred(call.name, call.id, text), self._agent.name)
                 return await skip(ToolOutcome(text, failed=True))
 
-    async def _refused(self, tool: Tool | None, call: ToolCall, name: str, key: str) -> ToolOutcome | None:
+    async def _refused(self, call: ToolCall, key: str, terms: Approval | None) -> ToolOutcome | None:
         """Return what stands for a call to which people did not agree, now or before; None when it may be made."""
         decision: Decision | None
-        terms = tool.approval if tool is not None else None
-        if terms is not None and not self._skills.refusal(name):
-            decision = await self._ask_people(key, Ask(name, call.arguments, terms.ttl))
+        terms = self._agent.approval(call.name, call.arguments, self._inherited) or terms
+        if terms is not None and not self._forbidden(call):
+            decision = await self._ask_people(key, Ask(call.name, call.arguments, terms.ttl))
         else:
-            decision = await self._steps.denied(key, Ask(name, call.arguments, 0.0))
+            decision = await self._steps.denied(key, Ask(call.name, call.arguments, 0.0))
         if decision is None or decision.verdict == "approved":
             return None
         refused: StopReason | None = None
@@ -215,24 +220,43 @@ class ToolCalls:
         with self._unlimited():
             return await self._steps.approve(key, ask)
 
-    async def _call(self, call: ToolCall, name: str, key: str) -> ToolOutcome:
-        """Call the tool of a name; a failure is recorded like a result, because the model will see it."""
+    def _forbidden(self, call: ToolCall) -> str:
+        """Return why a call may not be made, or an empty string."""
+        agent = self._agent
+        return self._skills.refusal(call.name) or agent.forbids(call.name, call.arguments, self._inherited)
+
+    async def _call(self, call: ToolCall, key: str) -> ToolOutcome:
+        """Call a tool; a failure is recorded like a result, because the model will see it."""
         emit, agent, clock = self._scope.emit, self._agent.name, self._agent.clock
         started = clock.monotonic()
         context = CallContext(self._steps, self._scope, agent, key, self._delegate)
+        tool = self._skills.find(call.name)
+        if (refusal := self._forbidden(call)) or tool is None:
+            if not self._skills.refusal(call.name):
+                emit(CallChecked("permissions", f"tool:{call.name}", "refused", refusal), agent)
+            emit(ToolErred(call.name, call.id, refusal), agent)
+            return ToolOutcome(refusal, failed=True)
+        emit(ToolStarted(call.name, call.id, call.arguments), agent)
+        text, failed = await self._result(tool, call, context)
+        if failed:
+            emit(ToolErred(call.name, call.id, text), agent)
+        else:
+            emit(ToolCompleted(call.name, call.id, text[:_SHOWN], clock.monotonic() - started), agent)
+        cited = () if failed else tuple(context.citations)
+        return ToolOutcome(text, failed, citations=cited, delegated=context.used)
+
+    async def _result(self, tool: Tool, call: ToolCall, context: CallContext) -> tuple[str, bool]:
+        """Return what a tool gave, as the interceptors let the model see it, and whether that is a failure."""
+        failed = False
         try:
-            tool = self._skills.find(name)
-            if (refusal := self._skills.refusal(name)) or tool is None:
-                raise ToolFailed(refusal)  # noqa: TRY301  # one exit
-            emit(ToolStarted(call.name, call.id, call.arguments), agent)
-            result = await tool.call(call.arguments, context)
+            text = await tool.call(call.arguments, context)
         except ToolFailed as error:
-            emit(ToolErred(call.name, call.id, str(error)), agent)
-            return ToolOutcome(str(error), failed=True, delegated=context.used)
-        for interceptor in reversed(self._agent.interceptors):
-            result = await interceptor.after_tool(call, result)
-        emit(ToolCompleted(call.name, call.id, result[:_SHOWN], clock.monotonic() - started), agent)
-        return ToolOutcome(result, citations=tuple(context.citations), delegated=context.used)
+            text, failed = str(error), True
+        try:
+            passing = Passing(self._agent, self._scope, f"tool:{call.name}", calls=self._wanted)
+            return await passing.result(call, text), failed
+        except Refused as error:
+            return str(error), True
 
 
 def _gist(arguments: JsonObject) -> str:

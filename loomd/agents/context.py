@@ -34,7 +34,7 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     citable = {c.number: c for finding in work.findings for c in finding.citations}
     citable |= {p.number: cite(p) for p in passages}
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
-    system = "\n\n".join([system, *await skills.take_up()])
+    system = "\n\n".join([system, *await skills.take_up(work.goal)])
     user = brief(work.goal, work.findings, remembered)
     asked = Message("user", user, passages=tuple(passages), images=work.images)
     messages = (Message("system", system), *work.history, asked)

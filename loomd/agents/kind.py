@@ -11,14 +11,17 @@ from loomd.agents import done
 from loomd.agents.agent import Agent, Latest
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
 from loomd.agents.budget import Limits, SkillBudget
+from loomd.agents.permissions import Permissions, misnamed
 from loomd.agents.skills import TOOL, require_distinct
 from loomd.agents.strategies.base import Strategy
 from loomd.agents.strategies.tool_use import ToolUse
 from loomd.agents.v1alpha1 import V1ALPHA1
+from loomd.errors import Permanent
 from loomd.manifest.inline_schema import schema_faults
 from loomd.manifest.kind import Behaviour, Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share, Tokens
+from loomd.manifest.selector import Selector, SelectorOf
 from loomd.manifest.template import Template
 from loomd.messages import JsonObject
 from loomd.topology import Parts
@@ -46,8 +49,13 @@ class AgentSpec(Spec):
     """Skills whose instructions enter the prompt when they fit the task, or when the model asks for them."""
     skill_budget: SkillBudget = Field(default_factory=SkillBudget)
     """How much of the prompt skills may take up."""
-    interceptors: list[Annotated[str, RefTo("Interceptor")]] = Field(default_factory=list, examples=[["private"]])
-    """Interceptors around every model and tool call, outermost first."""
+    permissions: Annotated[Permissions, Reload("immediate")] = Field(default_factory=Permissions)
+    """Which tool calls the agent may make, and to which people must agree; of its tasks' parts, too."""
+    interceptors: list[Annotated[str, RefTo("Interceptor")] | Annotated[Selector, SelectorOf("Interceptor")]] = Field(
+        default_factory=list, examples=[["private"]]
+    )
+    """Interceptors around the agent's work, every model call and every tool call, outermost first: by name, or by
+    label as `{matchLabels: {...}}`, which stands for all that fit, in order of their names."""
     memory: Annotated[str, RefTo("Memory")] | None = Field(default=None, examples=["conversation"])
     """Memory that keeps the window small and recalls earlier answers."""
     output: JsonObject | None = Field(default=None, examples=[{"type": "object", "required": ["answer"]}])
@@ -74,7 +82,7 @@ class AgentSpec(Spec):
     task."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
-        """Yield what is wrong with the schema of the answer, and a tool that has a name of loomd's own."""
+        """Yield what is wrong with the schema of the answer, names of loomd's own, permissions for unknown tools."""
         del root
         if self.skills and TOOL in self.tools:
             text = f'expected a tool of another name, got "{TOOL}": with it an agent takes up its skills'
@@ -84,6 +92,8 @@ class AgentSpec(Spec):
         if self.done and done.NAME in self.tools:
             text = f'expected a tool of another name, got "{done.NAME}": with `done: true` it ends the work'
             yield f"/tools/{self.tools.index(done.NAME)}", text, "invalid-value"
+        for pointer, said in self.permissions.unknown([*self.tools, *([TOOL] if self.skills else [])]):
+            yield f"/permissions{pointer}", said, "invalid-value"
 
     def behaviour(self) -> Behaviour:
         """Return what makes the agent behave as it does; learned scores belong to it.
@@ -93,26 +103,30 @@ class AgentSpec(Spec):
         used = [("Provider", self.provider)]
         used += [("Tool", name) for name in self.tools]
         used += [("Skill", name) for name in self.skills]
-        used += [("Interceptor", name) for name in self.interceptors]
+        used += [("Interceptor", name) for name in self.interceptors if isinstance(name, str)]
+        chosen = [f"/spec/interceptors/{at}" for at, one in enumerate(self.interceptors) if isinstance(one, Selector)]
         said = self.model_dump(mode="json", include={"prompt", "output", "temperature", "max_tokens"})
         said |= self.model_dump(mode="json", include={"strategy", "done"}, exclude_defaults=True)
-        return Behaviour(said, used)
+        return Behaviour(said, used, chosen)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Agent, None]:
         """Wire the agent to the live things that it refers to.
 
         Raises:
-            Permanent: two of its skills have one name, or a tool has that of the tool for skills.
+            Permanent: two of its skills have one name, a tool has that of the tool for skills, or its permissions name
+                an argument that the tool does not take.
         """
         tools = {tool.schema.name: tool for tool in (parts.get("Tool", name, Tool) for name in self.tools)}
+        if wrong := next((said for tool in tools.values() for said in misnamed(self.permissions, tool.schema)), ""):
+            raise Permanent(f"{parts.declared.ref} {wrong}")
         serving = parts.services.serving
 
         def latest() -> Latest | None:
             item = parts.latest()
             if item is None or item is parts.declared:
                 return None
-            return Latest(serving.snapshot.revision, item.spec.limits, item.spec.tools)
+            return Latest(serving.snapshot.revision, item.spec.limits, item.spec.tools, item.spec.permissions)
 
         yield Agent(
             name=parts.name,
@@ -136,11 +150,20 @@ class AgentSpec(Spec):
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],
             skills=require_distinct({name: parts.get("Skill", name, Skills) for name in self.skills}, tools),
             skill_budget=self.skill_budget,
-            interceptors=[parts.get("Interceptor", name, Interceptor) for name in self.interceptors],
+            interceptors=[parts.get("Interceptor", name, Interceptor) for name in self._chosen(parts)],
+            permissions=self.permissions,
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,
             latest=latest,
             listening=serving.listening,
         )
+
+    def _chosen(self, parts: Parts) -> Iterator[str]:
+        """Yield the names of the interceptors in order; one that is named and selected stands at its first place."""
+        names: dict[str, None] = {}
+        for at, one in enumerate(self.interceptors):
+            selected = [to.name for pointer, to in parts.declared.refs if pointer == f"/spec/interceptors/{at}"]
+            names |= dict.fromkeys([one] if isinstance(one, str) else selected)
+        yield from names
 
 
 KIND = Kind("Agent", "agents", AgentSpec, "One mind: a model, a prompt, and what it may use.", versions=(V1ALPHA1,))

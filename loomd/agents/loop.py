@@ -27,11 +27,12 @@ from loomd.agents.call_context import Errand
 from loomd.agents.calling import Caller, ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
 from loomd.agents.context import Context, assemble, scope_of
+from loomd.agents.interception import enter, leave
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
-from loomd.errors import Diverged, LoomdError, RecordFailed, Temporary, ToolFailed, Uncertain
+from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import BudgetExceeded, Fallback
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
@@ -77,8 +78,8 @@ class Loop:
         self._helped = 0
         self._errors = 0
         self._spoiled = 0
-        self._skills = SkillUse(agent, work.goal, work.key, steps, scope)
-        caller = Caller(agent, self._skills, work.key, steps, scope)
+        self._skills = SkillUse(agent, work.key, steps, scope)
+        caller = Caller(agent, self._skills, work.key, steps, scope, work.permissions)
         self._tools = ToolCalls(caller, self.unlimited, self._delegate)
         self._called: list[str] = []
         self._repeats: Counter[str] = Counter()
@@ -98,6 +99,8 @@ class Loop:
                 self._began = self._steps.now(f"{self._work.key}/began")
                 with self._agent.listening(self._heed):
                     self._heed()
+                    goal = await enter(self._agent, self._work.goal, self._scope, self._steps, self._work.key)
+                    self._work = replace(self._work, goal=goal)
                     self._begin(await assemble(self._agent, self._work, self._steps, self._scope, self._skills))
                     text, reason = await self._converse()
         except TimeoutError:
@@ -111,8 +114,8 @@ class Loop:
             self._exceeded(reason, exhausted.limit, exhausted.used)
         except (RecordFailed, Diverged):
             raise
-        except Uncertain as error:
-            text, reason, failure = self._partial, "uncertain", error
+        except (Refused, Uncertain) as error:
+            text, reason, failure = self._partial, "refused" if isinstance(error, Refused) else "uncertain", error
         except LoomdError as error:
             text, reason, failure = self._partial, "error", error
         except asyncio.CancelledError:
@@ -121,12 +124,24 @@ class Loop:
             raise
         finally:
             self._agent.running -= 1
-        outcome = self._outcome(text, reason)
-        if failure is not None:
-            temporary = isinstance(failure, Temporary)
-            outcome = msgspec.structs.replace(outcome, error=str(failure), temporary=temporary)
+        outcome = await self._leave(text, reason, failure)
         await self._remember(outcome)
         return outcome
+
+    async def _leave(self, text: str, reason: StopReason, failure: LoomdError | None) -> Outcome:
+        """Return the outcome, once the interceptors have seen its text."""
+        try:
+            text = await leave(self._agent, text, self._scope, self._steps, self._work.key)
+        except Refused as error:
+            text, reason, failure = "", "refused", error
+        except asyncio.CancelledError:
+            if self._above is None:
+                self._steps.leave(self._outcome("", "cancelled"))
+            raise
+        outcome = self._outcome(text, reason)
+        if failure is None:
+            return outcome
+        return msgspec.structs.replace(outcome, error=str(failure), temporary=isinstance(failure, Temporary))
 
     def _begin(self, context: Context) -> None:
         """Take over what the conversation begins with."""
@@ -239,6 +254,7 @@ class Loop:
 
         Raises:
             Unreadable: the reply does not keep to the strategy's form.
+            Refused: an interceptor does not let it pass.
         """
         self.budget.check()
         agent = self._agent
@@ -259,6 +275,8 @@ class Loop:
         call = partial(ask, agent, request, self._scope, heard=heard)
         reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
         self.budget.settle(reply)
+        if reply.refused:
+            raise Refused(reply.refused)
         if reply.thoughts and (thought := reply.reasoning):
             self._thought.append(thought)
         before = self._partial
@@ -318,7 +336,8 @@ class Loop:
         agent, now = errand.agent, self._steps.now(f"{errand.key}/asked")
         tools = {name: tool for name, tool in agent.tools.items() if tool.effects == "read" or self._may(name, tool)}
         end = min(self._began + self._seconds, now + errand.seconds) - self._steps.waited()
-        work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner)
+        rules = (*self._work.permissions, *self._agent.rules())
+        work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules)
         scope = self._scope.within(errand.key)
         agent.running += 1
         try:

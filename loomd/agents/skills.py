@@ -74,15 +74,14 @@ class SkillUse:
 
     Args:
         agent: whose skills they are.
-        goal: what is wanted.
         key: prefix of the keys of the work's steps.
         steps: where the choice is recorded.
         scope: the envelope of the task's events.
     """
 
-    def __init__(self, agent: Agent, goal: str, key: str, steps: Steps, scope: Scope) -> None:
+    def __init__(self, agent: Agent, key: str, steps: Steps, scope: Scope) -> None:
         self._agent = agent
-        self._goal = goal
+        self._goal = ""
         self._key = key
         self._steps = steps
         self._scope = scope
@@ -91,8 +90,9 @@ class SkillUse:
         self._used: dict[str, Skill] = {}
         self._tool = SkillTool(self)
 
-    async def take_up(self) -> list[str]:
-        """Take up what fits the goal, and return the parts of the system prompt that say so."""
+    async def take_up(self, goal: str) -> list[str]:
+        """Take up what fits a goal, and return the parts of the system prompt that say so."""
+        self._goal = goal
         if not self._known:
             return []
         self._choice = await self._steps.step(f"{self._key}/skills", "skills", self._choose, Choice)
@@ -107,7 +107,8 @@ class SkillUse:
     def offered(self) -> list[Tool]:
         """Return the tools that may be called now, with that of the skills."""
         tools = [tool for tool in self._agent.offered() if not self._narrowed(tool.schema.name)]
-        return [*tools, self._tool] if self._has_tool else tools
+        hidden = any(rule.hides(TOOL) for rule in self._agent.rules())
+        return [*tools, self._tool] if self._has_tool and not hidden else tools
 
     def find(self, tool: str) -> Tool | None:
         """Return the tool of a name, that of the skills included."""

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from loomd.agents.permissions import Permissions
 from loomd.messages import Image, Message, Passage, Usage
 
 StopReason = Literal[
@@ -81,6 +82,7 @@ class Work:
         remember: key under which the answer is remembered, or empty for not at all.
         history: earlier turns of the conversation, oldest first: what was asked, and what was answered.
         owner: whose work it is, such as a tenant and one of its users; what is remembered for one is kept from others.
+        permissions: those of the agents that split the task, which bind it beside the agent's own.
         cut: returns by how much less tokens, USD and seconds it may use since; asked before each model call.
         images: what the agent is shown beside the goal.
     """
@@ -94,6 +96,7 @@ class Work:
     remember: str = ""
     history: Sequence[Message] = ()
     owner: tuple[str, ...] = ()
+    permissions: Sequence[Permissions] = ()
     cut: Callable[[], Cut] = Cut
     images: tuple[Image, ...] = ()
 

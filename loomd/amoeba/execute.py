@@ -12,7 +12,9 @@ from typing import Literal
 import msgspec
 
 from loomd.agents import citation
+from loomd.agents.agent import Agent
 from loomd.agents.loop import Loop
+from loomd.agents.permissions import Permissions
 from loomd.agents.work import Citation, Outcome, Work
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
@@ -30,7 +32,7 @@ async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Ru
         outcome = msgspec.structs.replace(_more(executed.outcome, scaled, ()), waited=run.waited())
         return msgspec.structs.replace(executed, outcome=outcome)
     started = world.agent(winner).clock.monotonic()
-    results = await _children(task, scaled, run)
+    results = await _children(task, scaled, run, world.agent(winner))
     findings = [_finding(result) for result in results]
     done = [finding for finding in findings if not finding.failed]
     missing = tuple(finding.goal for finding in findings if finding.failed)
@@ -89,6 +91,7 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         remember=task.id,
         history=history,
         owner=(task.tenant, task.user) if task.tenant or task.user else (),
+        permissions=[Permissions.model_validate(one) for one in task.permissions],
         cut=partial(world.cut, task.grant),
         images=task.images,
     )
@@ -98,12 +101,16 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
     return Executed(outcome, winner, error=outcome.failure)
 
 
-async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
-    """Run the subtasks, each as soon as what it needs is done; return their results in the order of the plan."""
+async def _children(task: Task, scaled: Scaled, run: Run, lead: Agent) -> list[Result]:
+    """Run the subtasks, each as soon as what it needs is done; return their results in the order of the plan.
+
+    What the lead may not call, no agent may call in a part of its task.
+    """
     count = len(scaled.subtasks)
     done: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in range(count)]
     share = _share(task.budget, count + 1)
     grant = msgspec.structs.replace(task.grant, share=task.grant.share / (count + 1))
+    bound = [rule.model_dump(mode="json") for rule in lead.rules() if rule != Permissions()]
 
     async def one(ordinal: int) -> None:
         subtask = scaled.subtasks[ordinal]
@@ -123,6 +130,7 @@ async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
             revision=task.revision,
             created=task.created,
             durability=task.durability,
+            permissions=(*task.permissions, *bound),
             engine=task.engine,
             tenant=task.tenant,
             user=task.user,

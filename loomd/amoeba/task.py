@@ -86,6 +86,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         tenant: whose work it is; what is said and remembered for one tenant is never seen by another.
         user: which user of the tenant; kept apart alike.
         images: what its agents are shown beside the goal; kept and told by their digests.
+        permissions: those of the agents that split its parents, which bind it beside the agent's own.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str = ""
     user: str = ""
     images: tuple[Image, ...] = ()
+    permissions: tuple[JsonObject, ...] = ()
 
 
 class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):

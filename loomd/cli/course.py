@@ -153,7 +153,7 @@ class _Course:
                 step["key"] = key
                 if "result" in step:
                     step["result"] = value["text"]
-        elif name not in {"clock", "random", "skills"} and not name.startswith("knowledge:"):
+        elif name not in {"clock", "random", "skills", "interceptors"} and not name.startswith("knowledge:"):
             _last(node)["steps"].append({"kind": "step", "at": event["ts"], "name": name, "key": key})
 
     def noted(self, node: Json, fact: Json, event: Json) -> None:
@@ -195,6 +195,20 @@ def skills_offered(fact: Json) -> str:
     return f"{', '.join(fact['skills']) or 'none'}{room}"
 
 
+def check_of(fact: Json) -> str:
+    """Return what was done about a call, and by whom, for people."""
+    what = {"run": "the work", "model": "the model call"}.get(fact["call"], f"the call of {fact['call'][5:]}")
+    return f"{fact['by']} {_CHECKS[fact['action']]} {what}"
+
+
+_CHECKS = {
+    "refused": "refused",
+    "changed": "changed",
+    "warned": "warned of",
+    "skipped": "was skipped for",
+    "answered": "answered",
+}
+
 _Taker = Callable[[_Course, Json, Json, Json], None]
 _TAKERS: dict[str, _Taker] = {
     "task.started": _Course.started,
@@ -216,6 +230,7 @@ _TAKERS: dict[str, _Taker] = {
     "skill.offered": _Course.noted,
     "memory.compacted": _Course.noted,
     "budget.exceeded": _Course.noted,
+    "call.checked": _Course.noted,
     "fallback.used": _Course.noted,
     "model.retried": _Course.noted,
     "approval.requested": _Course.noted,

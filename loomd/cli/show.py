@@ -177,6 +177,11 @@ def _(fact: facts.ApprovalResolved) -> Line:
 
 
 @describe.register
+def _(fact: facts.CallChecked) -> Line:
+    return Line("", f"{fact.by} {fact.action} ({fact.call}): {fact.reason}", "yellow")
+
+
+@describe.register
 def _(fact: facts.Fallback) -> Line:
     return Line("", f"{fact.phase}: {fact.reason}; {fact.fallback}", "yellow")
 

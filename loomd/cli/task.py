@@ -3,11 +3,11 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from loomd.api.client import Json
-from loomd.cli.course import next_attempt, skill_used, skills_offered
+from loomd.cli.course import check_of, next_attempt, skill_used, skills_offered
 from loomd.cli.page import pairs, section
 from loomd.manifest.wording import without_secrets
 
@@ -158,30 +158,30 @@ def _tool(step: Json) -> str:
 
 
 def _note(kind: str, step: Json) -> str:
-    match kind:
-        case "knowledge.searched":
-            text = f"search  {step['knowledge']}: {', '.join(step['sources']) or 'nothing found'}"
-        case "skill.activated":
-            text = f"takes   {skill_used(step)}"
-        case "skill.offered":
-            text = f"offers  skills {skills_offered(step)}"
-        case "budget.exceeded":
-            text = f"limit   {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}"
-        case "fallback.used":
-            text = f"instead {step['fallback']}: {short(step['reason'])}"
-        case "model.retried":
-            text = f"again   {next_attempt(step)}: {short(step['reason'])}"
-        case "approval.requested":
-            text = f"asks    approval {step['approval']}: {step['tool']} {short(step['arguments'])}"
-        case "approval.resolved":
-            by = f" by {step['by']}" if step["by"] else ""
-            why = f": {short(step['reason'])}" if step["reason"] else ""
-            text = f"answer  approval {step['approval']} {step['verdict']}{by} after {step['seconds']:.0f}s{why}"
-        case "step":
-            text = f"step    {step['name']}"
-        case _:
-            text = ""
-    return text
+    told = _NOTES.get(kind)
+    return told(step) if told is not None else ""
+
+
+def _answer(step: Json) -> str:
+    by = f" by {step['by']}" if step["by"] else ""
+    why = f": {short(step['reason'])}" if step["reason"] else ""
+    return f"answer  approval {step['approval']} {step['verdict']}{by} after {step['seconds']:.0f}s{why}"
+
+
+_NOTES: dict[str, Callable[[Json], str]] = {
+    "knowledge.searched": lambda step: f"search  {step['knowledge']}: {', '.join(step['sources']) or 'nothing found'}",
+    "skill.activated": lambda step: f"takes   {skill_used(step)}",
+    "skill.offered": lambda step: f"offers  skills {skills_offered(step)}",
+    "budget.exceeded": lambda step: f"limit   {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}",
+    "call.checked": lambda step: f"check   {check_of(step)}: {short(step['reason'])}",
+    "fallback.used": lambda step: f"instead {step['fallback']}: {short(step['reason'])}",
+    "model.retried": lambda step: f"again   {next_attempt(step)}: {short(step['reason'])}",
+    "approval.requested": lambda step: (
+        f"asks    approval {step['approval']}: {step['tool']} {short(step['arguments'])}"
+    ),
+    "approval.resolved": _answer,
+    "step": lambda step: f"step    {step['name']}",
+}
 
 
 def _drawn(branches: Iterable[Branch], before: str = "") -> Iterator[str]:

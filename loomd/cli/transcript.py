@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from loomd.api.client import Json
-from loomd.cli.course import Work, next_attempt, skill_used, work_of
+from loomd.cli.course import Work, check_of, next_attempt, skill_used, work_of
 from loomd.manifest.wording import masked
 
 _SHOWN = 500
@@ -138,6 +138,7 @@ _LINES: dict[str, Line] = {
         f"found in {fact['knowledge']}: {', '.join(fact['sources']) or 'nothing'}",
     ),
     "skill.activated": lambda fact: ("note", f"takes up the {skill_used(fact)}"),
+    "call.checked": lambda fact: ("note", f"{check_of(fact)}: {fact['reason']}"),
     "fallback.used": lambda fact: ("note", f"{fact['phase']}: {fact['reason']}; {fact['fallback']}"),
     "model.retried": lambda fact: ("note", f"{next_attempt(fact)}: {fact['reason']}"),
     "budget.exceeded": lambda fact: ("note", f"{fact['stop_reason']}: {fact['used']:g} used of {fact['limit']:g}"),

@@ -11,6 +11,9 @@ import msgspec
 from loomd.messages import JsonObject, Usage
 
 Phase = Literal["sense", "match", "scale", "execute", "evaluate", "adapt"]
+CallAction = Literal["refused", "changed", "warned", "skipped", "answered"]
+"""What is done about a call: it does not pass, is changed, passes with a warning, passes because an interceptor failed
+that may be skipped, or is answered from a cache."""
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -208,6 +211,22 @@ class ToolErred(Fact, tag="tool.call.failed", frozen=True):
     tool: str
     call_id: str
     error: str
+
+
+class CallChecked(Fact, tag="call.checked", frozen=True):
+    """An interceptor or an agent's permissions did something about a call.
+
+    Attributes:
+        by: who, `Interceptor/guard` or `permissions`.
+        call: `run`, `model`, or `tool:NAME`.
+        action: what was done.
+        reason: why, in words.
+    """
+
+    by: str
+    call: str
+    action: CallAction
+    reason: str
 
 
 class KnowledgeSearched(Fact, tag="knowledge.searched", frozen=True):
@@ -424,6 +443,7 @@ AnyFact = (
     | ToolStarted
     | ToolCompleted
     | ToolErred
+    | CallChecked
     | KnowledgeSearched
     | SkillActivated
     | SkillsOffered

@@ -97,10 +97,12 @@ class Behaviour:
     Attributes:
         said: the fields of the spec that count, as JSON values.
         used: kind and name of the objects whose own digests count.
+        selected: JSON pointers of selectors; the digests of what they select count, too.
     """
 
     said: Mapping[str, object]
     used: Sequence[tuple[str, str]]
+    selected: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

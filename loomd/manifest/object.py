@@ -151,10 +151,13 @@ class Snapshot:
 
         What an object merely says of itself is no part of it: an edit of that keeps the learned scores.
         """
-        found = self.objects[ref].spec.behaviour()
+        item = self.objects[ref]
+        found = item.spec.behaviour()
         if found is None:
             return ""
-        used = (self.objects.get(Ref(kind, object_name(name), ref.namespace)) for kind, name in found.used)
+        refs = [Ref(kind, object_name(name), ref.namespace) for kind, name in found.used]
+        refs += [to for pointer, to in item.refs if pointer in found.selected]
+        used = (self.objects.get(one) for one in refs)
         text = json.dumps([found.said, [item.digest if item else "" for item in used]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 from dataclasses import dataclass
 from functools import cache
+from inspect import isabstract
 from typing import Annotated, Any, Union, get_args
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler
@@ -54,7 +55,10 @@ def find_types(folder: str, base: type[BaseModel]) -> dict[str, type[BaseModel]]
 
 
 def _is_variant(value: Any, base: type[BaseModel], module: str) -> bool:
-    return isinstance(value, type) and issubclass(value, base) and value is not base and value.__module__ == module
+    """Return whether a class is a type of the family, and not a base that several of them share."""
+    if not isinstance(value, type) or not issubclass(value, base) or value is base:
+        return False
+    return value.__module__ == module and not isabstract(value)
 
 
 def _type_of(variant: type[BaseModel]) -> str:

@@ -251,6 +251,8 @@ class Player:
         self._left -= {done, *repeats}  # whether it was repeated is not known any more
         self._compare_name(key, fact, name)
         value = _decode(fact.value, type=result)
+        if isinstance(value, Reply) and value.refused:
+            return value
         if name in MODEL and isinstance(value, Reply):
             take, _ = await self._take(do, value)
             self._compare_request(done, take, value.asked, fingerprint)

@@ -1,12 +1,14 @@
 """The stage on which a recorded task runs again: its cluster, with stand-ins for all that would reach out.
 
-Agents, skills, windows of memories and interceptors are real, because they make the prompts, and so is delegation.
-Models, other tools, knowledge bases and embedders are not opened. Called by `player` and `export`.
+Agents, skills, windows of memories and those interceptors that look at nothing but the call are real, because they make
+the prompts, and so is delegation; other interceptors let everything pass. Models, other tools, knowledge bases and
+embedders are not opened. Called by `player` and `export`.
 """
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -18,6 +20,7 @@ from loomd.clock import Clock
 from loomd.cluster.cluster import Cluster
 from loomd.errors import NotFound, Permanent
 from loomd.events.bus import Bus
+from loomd.interceptors.base import LiveInterceptor
 from loomd.interceptors.redact import RedactInterceptor
 from loomd.manifest.kind import find_kinds
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
@@ -185,6 +188,8 @@ def _cast(
             spec = spec.model_copy(update={"recall": spec.recall.model_copy(update={"enabled": False})})
         case "Interceptor" if isinstance(spec, RedactInterceptor) and not secrets:
             spec = spec.model_copy(update={"secrets": []})
+        case "Interceptor" if not spec.pure:
+            spec = standing_in(partial(LiveInterceptor, spec))
         case _:
             pass
     return replace(item, spec=spec)

@@ -20,15 +20,13 @@ from pydantic import Field
 
 from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.inside import inside
+from loomd.manifest.python_file import functions_in, load_function
 from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import LiveTool, ToolSpec
 from loomd.tools.context import ToolContext
 from loomd.tools.signature import Signature, read_signature, unnamed
 from loomd.topology import Parts
-
-MAX_FILE = 128 << 10
-"""Largest file in bytes: to parse one takes up to 700 times as much memory, and some seconds for each MiB."""
 
 
 class PythonTool(ToolSpec):
@@ -45,7 +43,7 @@ class PythonTool(ToolSpec):
     def check(self, root: Path) -> Iterator[tuple[str, str]]:
         """Yield a missing file, a syntax error, or a function that no model could call, without importing anything."""
         try:
-            functions = _functions(inside(root, self.file))
+            functions = functions_in(inside(root, self.file))
         except Permanent as error:
             yield "/file", str(error)
             return
@@ -84,7 +82,9 @@ class PythonTool(ToolSpec):
         """
         try:
             loop = asyncio.get_running_loop()
-            function = await loop.run_in_executor(pool, _load, module, inside(parts.root, self.file), self.function)
+            function = await loop.run_in_executor(
+                pool, load_function, module, inside(parts.root, self.file), self.function
+            )
             signature = read_signature(function)
             description = self.description or signature.summary
             if not description:
@@ -137,44 +137,6 @@ def _text(result: object) -> str:
         return pydantic_core.to_json(result, inf_nan_mode="constants", fallback=str).decode()
     except (ValueError, pydantic_core.PydanticSerializationError) as error:
         raise ToolFailed(f"the result is no text and cannot be written as JSON: {error}") from error
-
-
-def _load(module: types.ModuleType, path: Path, name: str) -> Callable[..., Any]:
-    """Run a file as a module of its own and return one of its functions. No byte code is cached, so edits count."""
-    module.__file__ = str(path)
-    try:
-        code = compile(path.read_bytes(), str(path), "exec")
-        exec(code, module.__dict__)  # noqa: S102  # running the declared file is what this type is for
-    except (Exception, SystemExit) as error:
-        raise Permanent(f'"{path.name}" cannot be loaded: {type(error).__name__}: {error}') from error
-    function = module.__dict__.get(name)
-    if not inspect.isroutine(function):
-        raise Permanent(f'"{path.name}" has no function "{name}"')
-    return function
-
-
-def _functions(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Return the functions at the top level of a file by name, in order.
-
-    Raises:
-        Permanent: it cannot be read or parsed.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise Permanent(f"expected a file of at most {MAX_FILE >> 10} KiB, got a larger one: split it")
-        if b"\0" in data:  # Python before 3.11.4 says that in another way
-            raise Permanent(f'"{path.name}" holds null bytes: write it as text')
-        tree = ast.parse(data, str(path))
-    except SyntaxError as error:
-        line = f" line {error.lineno}" if error.lineno else ""
-        raise Permanent(f'"{path.name}"{line}: {error.msg}') from None
-    except OSError as error:
-        raise Permanent(f'"{path.name}" cannot be read: {error.strerror}') from None
-    except (ValueError, RecursionError, MemoryError):
-        raise Permanent(f'"{path.name}" is too deeply nested to be read') from None
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def _unfit(function: ast.FunctionDef | ast.AsyncFunctionDef, *, described: bool) -> Iterator[str]:

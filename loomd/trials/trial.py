@@ -8,12 +8,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from loomd.agents.base import Tool
+from loomd.agents.kind import AgentSpec
 from loomd.amoeba.task import Result
 from loomd.cassette import read
 from loomd.clock import SystemClock
@@ -24,6 +26,8 @@ from loomd.engine.local import LocalEngine
 from loomd.errors import LoomdError, Permanent, ToolFailed
 from loomd.events.bus import Bus
 from loomd.events.journal import Journal
+from loomd.interceptors.approve import ApproveInterceptor
+from loomd.interceptors.base import LiveInterceptor
 from loomd.interceptors.redact import RedactInterceptor
 from loomd.manifest.inside import inside
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
@@ -171,6 +175,10 @@ def _cast(item: Object, spec: TrialSpec, refused: list[str]) -> Object:
         found = _tool(item, found, spec.results, refused)
     elif isinstance(found, RedactInterceptor):
         found = found.model_copy(update={"secrets": []})  # a test has none
+    elif isinstance(found, ApproveInterceptor):
+        found = standing_in(partial(LiveInterceptor, found))  # nobody is asked
+    elif isinstance(found, AgentSpec):
+        found = found.model_copy(update={"permissions": found.permissions.unasked()})
     return replace(item, spec=found)
 
 

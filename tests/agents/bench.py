@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from loomd.agents.agent import Agent
 from loomd.agents.approval import Approval
@@ -13,7 +14,8 @@ from loomd.clock import SystemClock
 from loomd.errors import ToolFailed
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import Event
-from loomd.messages import Chunk, JsonObject, Passage, Request, ToolSchema
+from loomd.interceptors.context import InterceptorContext, Moment
+from loomd.messages import Chunk, JsonObject, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.testing import Unrecorded
 from loomd.tools.context import ToolContext
@@ -64,6 +66,45 @@ def replies(*items: Mapping[str, object]) -> ScriptedModel:
 def call(**arguments: object) -> dict[str, object]:
     """Return a scripted reply that calls add."""
     return {"toolCalls": [{"name": "add", "arguments": arguments}]}
+
+
+class Plain:
+    """An interceptor that changes nothing."""
+
+    name = "Interceptor/plain"
+    moments: frozenset[Moment] = frozenset()
+    timeout = 5.0
+    on_error: Literal["refuse", "skip"] = "refuse"
+
+    async def before_run(self, goal: str, context: InterceptorContext) -> str:
+        """Return the goal."""
+        del context
+        return goal
+
+    async def after_run(self, output: str, context: InterceptorContext) -> str:
+        """Return the answer."""
+        del context
+        return output
+
+    async def before_model(self, request: Request, context: InterceptorContext) -> Request | Reply:
+        """Return the request."""
+        del context
+        return request
+
+    async def after_model(self, request: Request, reply: Reply, context: InterceptorContext) -> Reply:
+        """Return the reply."""
+        del request, context
+        return reply
+
+    async def before_tool(self, call: ToolCall, context: InterceptorContext) -> ToolCall:
+        """Return the call."""
+        del context
+        return call
+
+    async def after_tool(self, call: ToolCall, result: str, context: InterceptorContext) -> str:
+        """Return the result."""
+        del call, context
+        return result
 
 
 class Bench:

@@ -11,6 +11,7 @@ from loomd.agents.budget import Limits
 from loomd.agents.work import Work
 from loomd.errors import Permanent, Uncertain
 from loomd.events.event import BudgetExceeded, Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
+from loomd.interceptors.context import InterceptorContext
 from loomd.messages import (
     Chunk,
     JsonObject,
@@ -23,7 +24,7 @@ from loomd.messages import (
 )
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.tools.context import ToolContext
-from tests.agents.bench import Adder, Bench, Shelf, agent, call, replies
+from tests.agents.bench import Adder, Bench, Plain, Shelf, agent, call, replies
 
 
 @pytest.fixture
@@ -165,18 +166,24 @@ async def test_citations_are_resolved_and_grounded(bench: Bench) -> None:
 async def test_interceptors_see_everything_and_nothing_is_shown_before_them(bench: Bench) -> None:
     """A redacting interceptor changes request, reply, call and result; the raw text is never shown."""
 
-    class Redact:
-        async def before_model(self, request: Request) -> Request:
+    class Redact(Plain):
+        moments = frozenset({"beforeModel", "afterModel", "beforeTool", "afterTool"})
+
+        async def before_model(self, request: Request, context: InterceptorContext) -> Request:
+            del context
             turns = tuple(Message(m.role, m.text.replace("secret", "***")) for m in request.messages)
             return Request(turns, request.tools)
 
-        async def after_model(self, reply: Reply) -> Reply:
+        async def after_model(self, request: Request, reply: Reply, context: InterceptorContext) -> Reply:
+            del request, context
             return Reply(reply.text.replace("secret", "***"), reply.tool_calls, reply.usage, model=reply.model)
 
-        async def before_tool(self, call: ToolCall) -> ToolCall:
-            return ToolCall(call.id, call.name, {"a": 5})
+        async def before_tool(self, call: ToolCall, context: InterceptorContext) -> ToolCall:
+            del context
+            return ToolCall(call.id, "other", {"a": 5})
 
-        async def after_tool(self, call: ToolCall, result: str) -> str:
+        async def after_tool(self, call: ToolCall, result: str, context: InterceptorContext) -> str:
+            del context
             return f"<{call.name}:{result}>"
 
     tool = Adder()
@@ -225,12 +232,33 @@ async def test_nothing_uninspected_is_kept_at_a_time_limit(bench: Bench) -> None
             yield TextDelta("the key is sk-1234")
             await asyncio.Event().wait()
 
-    class Pass:
-        async def before_model(self, request: Request) -> Request:
-            return request
+    class Pass(Plain):
+        moments = frozenset({"afterModel"})
 
     outcome = await bench.run(agent(Hang(), interceptors=[Pass()], limits=Limits.model_validate({"time": "50ms"})))
     assert (outcome.output, outcome.stop_reason) == ("", "budget_time")
+
+
+async def test_work_may_be_cancelled_while_its_answer_is_looked_at(bench: Bench) -> None:
+    """What was not looked at is not kept; what it took is."""
+    looking = asyncio.Event()
+
+    class Hang(Plain):
+        moments = frozenset({"afterRun"})
+
+        async def after_run(self, output: str, context: InterceptorContext) -> str:
+            del output, context
+            looking.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    work = asyncio.ensure_future(bench.run(agent(replies({"text": "Three."}), interceptors=[Hang()])))
+    await looking.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert bench.steps.left is not None
+    assert (bench.steps.left.output, bench.steps.left.stop_reason, bench.steps.left.steps) == ("", "cancelled", 1)
 
 
 async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> None:

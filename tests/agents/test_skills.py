@@ -18,9 +18,11 @@ from loomd.clock import SystemClock
 from loomd.errors import Permanent, ToolFailed
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import Event, SkillActivated, SkillsOffered, ToolErred
+from loomd.interceptors.context import InterceptorContext
 from loomd.messages import Chunk, JsonObject, Reply, Request, ToolCall, ToolSchema
 from loomd.testing import Unrecorded
 from loomd.tools.context import ToolContext
+from tests.agents.bench import Plain
 
 
 @dataclass(frozen=True)
@@ -332,23 +334,19 @@ async def test_a_file_takes_nothing_up(bench: Bench) -> None:
     assert brought.startswith('Error: there is no skill "secret"')
 
 
-class Bent:
+class Bent(Plain):
     """An interceptor that asks for another skill than the model, and signs what comes back."""
 
-    async def before_model(self, request: Request) -> Request:
-        """Change nothing."""
-        return request
+    moments = frozenset({"beforeTool", "afterTool"})
 
-    async def after_model(self, reply: Reply) -> Reply:
-        """Change nothing."""
-        return reply
-
-    async def before_tool(self, call: ToolCall) -> ToolCall:
+    async def before_tool(self, call: ToolCall, context: InterceptorContext) -> ToolCall:
         """Ask for b."""
+        del context
         return ToolCall(call.id, call.name, {"name": "b"})
 
-    async def after_tool(self, call: ToolCall, result: str) -> str:
+    async def after_tool(self, call: ToolCall, result: str, context: InterceptorContext) -> str:
         """Sign it."""
+        del context
         return f"{result}\nseen {json.dumps(call.arguments)}"
 
 

@@ -272,6 +272,8 @@ NOTES = [
     happened("approval.requested", approval="a1", tool="pay", arguments={"sum": 3}, question="call", expires=9.0),
     happened("approval.resolved", approval="a1", verdict="denied", by="eve", reason="too much", at=2.0, seconds=4.0),
     happened("fallback.used", phase="scale", reason="no plan", fallback="done alone"),
+    happened("call.checked", by="Interceptor/guard", call="model", action="refused", reason="no poems"),
+    happened("call.checked", by="permissions", call="tool:pay", action="refused", reason="pay is denied"),
     happened("task.moved", before="r1", after="r2"),
     happened("task.resumed", recorded=7),
     happened("knowledge.searched", knowledge="kb", query="q", sources=["a.md:1-2"]),
@@ -298,6 +300,8 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         'waits for approval a1 of pay {"sum": 3}',
         "approval a1 denied by eve: too much",
         "scale: no plan; done alone",
+        "Interceptor/guard refused the model call: no poems",
+        "permissions refused the call of pay: pay is denied",
         "goes on on revision r2 instead of r1",
         "goes on after an interruption; 7 checkpoints are kept",
         "found in kb: a.md:1-2",
@@ -314,6 +318,8 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         'asks    approval a1: pay {"sum": 3}',
         "answer  approval a1 denied by eve after 4s: too much",
         "instead done alone: no plan",
+        "check   Interceptor/guard refused the model call: no poems",
+        "check   permissions refused the call of pay: pay is denied",
         "search  kb: a.md:1-2",
         "takes   skill tides by semantic, because it is 0.52 like it",
         "takes   skill forms by model, because the model asked; of the tools only read, ls from then on",
@@ -326,6 +332,7 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "- it took up the skill tides by semantic, because it is 0.52 like it" in said
     assert "- the model could take up these skills: a, b; no room in the list for c" in said
     assert "- approval a1 was denied by eve: too much - done alone, because no plan" in said
+    assert "- permissions refused the call of pay, because pay is denied" in said
     assert "it went over from revision r1 to r2" in said
     assert "It does not run: Cluster/team does not serve." in said
 

@@ -22,6 +22,14 @@ _QUERY = {"type": "object", "properties": {"query": {"type": "string"}}}
 _MORE: dict[str, tuple[Any, ...]] = {
     "GitSource.spec.url": ("https://git.example.com/a.git", "https://git.example.com/b.git"),
     "GitSource.spec.ref.commit": ("a" * 40, "b" * 40),
+    "Agent.spec.permissions.deny": ([], ["*(a=1)"]),
+    "Agent.spec.permissions.ask": (["*(a=3)"], ["*(a=4)"]),
+    "Agent.spec.permissions.allow": (["*"], ["*(a=3)"]),
+    "Interceptor(command).spec.argv": (["true"], ["cat"]),
+    "Interceptor(command).spec.at": (["beforeTool"], ["afterTool"]),
+    "Interceptor(python).spec.at": (["beforeTool"], ["afterTool"]),
+    "Interceptor(python).spec.file": ("tools/calc.py", "tools/other.py"),
+    "Interceptor(python).spec.function": ("add", "more"),
     "Interceptor(redact).spec.places": (["requests"], ["replies"]),
     "KnowledgeBase.spec.sources": ([{"path": "docs"}], [{"path": "docs", "exclude": ["x"]}]),
     "Skill.spec.instructions": ("Be brief.", "Be kind."),
@@ -50,6 +58,7 @@ _MORE: dict[str, tuple[Any, ...]] = {
 _ENDS: dict[str, tuple[Any, ...]] = {"valueFrom.env": ("API_KEY", "OPENAI_API_KEY"), "valueFrom.file": ("x", "b")}
 """The same for fields whose names end so."""
 _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
+    ("Agent", ""): ((("permissions", "ask"), ["*(a=3)"]),),
     ("Provider", "local"): ((("model",), "model.gguf"),),
     ("Tool", "http"): ((("url",), "https://api.example.com/books"), (("parameters",), _QUERY)),
 }
@@ -101,7 +110,8 @@ class Field:
 
     def _values(self, names: Mapping[str, list[str]]) -> Iterator[Any]:
         """Yield values that the field may have, the likeliest first."""
-        listed = self.schema.get("items", {}).get(_REF)
+        items = self.schema.get("items", {})
+        listed = next((arm[_REF] for arm in (items, *_arms(items)) if _REF in arm), None)
         if listed:
             yield from (names[listed], names[listed][::-1], names[listed][:1], [])
             return
@@ -148,7 +158,8 @@ def examples() -> dict[str, set[str]]:
     """Return the names that examples of references name, by kind."""
     found: dict[str, set[str]] = {kind: set() for kind in find_kinds()}
     for field in fields():
-        for schema in (field.schema, *_arms(field.schema), field.schema.get("items", {})):
+        items = field.schema.get("items", {})
+        for schema in (field.schema, *_arms(field.schema), items, *_arms(items)):
             given = [one for value in field.schema.get("examples", ()) for one in _names(value)]
             found.get(schema.get(_REF, ""), set()).update(given)
     return found

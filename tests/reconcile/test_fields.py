@@ -111,7 +111,9 @@ def found(live: Any) -> Any:
     if isinstance(live, Agent):
         own = {one.name: getattr(live, one.name) for one in dataclasses.fields(live)}
         offered = [tool.schema.name for tool in live.offered()]
-        return own, live.limits_now(), offered, [live.refusal(name) for name in NAMES["Tool"]]
+        calls: list[dict[str, object]] = [{"a": str(number)} for number in range(1, 5)]
+        permitted = [(live.forbids("alpha", call), live.approval("alpha", call)) for call in calls]
+        return own, live.limits_now(), offered, [live.refusal(name) for name in NAMES["Tool"]], permitted
     if isinstance(live, Cluster):
         grant = live.grant(Budget())
         return live.limit(Budget()), live.cut(grant), sorted(live.agents), live._terms.policies, live._terms.priors
