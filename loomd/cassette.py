@@ -94,7 +94,8 @@ class Declared(msgspec.Struct, frozen=True):
 class TapedTool(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a model was told of a tool, and what the loop has to know of it.
 
-    `on_denied` says that people are asked before a call, and what a denial does; None that they are not.
+    `on_denied` says that people are asked before a call, and what a denial does; None that they are not. `of` is the
+    name of the Tool object that brings it, unless that has the name of the tool.
     """
 
     tool: ToolSchema
@@ -102,6 +103,7 @@ class TapedTool(msgspec.Struct, frozen=True, omit_defaults=True):
     idempotent: bool = False
     on_uncertain: Literal["fail", "ask", "retry"] = "fail"
     on_denied: Literal["stop", "continue"] | None = None
+    of: str = ""
 
 
 class Cassette(msgspec.Struct, frozen=True, rename="camel"):

@@ -94,9 +94,10 @@ HealthReason = Literal[
     "Submitted",
     "NotSubmitted",
     "ClusterNotServing",
+    "ToolsDrifted",
 ]
-"""Why a live thing is as it was observed: eight of a provider's calls, four of an index, two of its documents, six of a
-schedule."""
+"""Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, four of an index, two of
+its documents, six of a schedule, one of tools."""
 
 
 @dataclass(frozen=True)

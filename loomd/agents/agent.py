@@ -25,7 +25,7 @@ class Latest:
     Attributes:
         revision: the one that serves.
         limits: what a task may use; higher ones are for tasks that begin later.
-        tools: names of the tools that it may call; added ones are for tasks that begin later.
+        tools: names of the Tool objects that it may use; added ones are for tasks that begin later.
         permissions: which calls it may make; more of them are for tasks that begin later.
     """
 
@@ -37,6 +37,10 @@ class Latest:
 
 def _unchanged() -> Latest | None:
     return None
+
+
+def _itself(tool: str) -> str:
+    return tool
 
 
 def _never(listener: Callable[[], object]) -> AbstractContextManager[None]:
@@ -54,6 +58,8 @@ class Agent:
         output: JSON Schema of the answer, or None for free text.
         permissions: which tool calls it may make.
         durability: what is kept of its work; None is what is kept of the task.
+        tools: by the names that the model sees, see `Toolbox`.
+        owner: returns the name of the Tool object that brings a tool; the tool's own name unless that is a set.
         strategy: how it and its model speak with each other.
         done: whether the model ends its work by calling the tool `done`.
         parallel_tools: whether tool calls of one turn are made side by side.
@@ -77,6 +83,7 @@ class Agent:
     temperature: float | None = None
     max_tokens: int = 1024
     tools: Mapping[str, Tool] = field(default_factory=dict)
+    owner: Callable[[str], str] = _itself
     knowledge: Sequence[KnowledgeBase] = ()
     skills: Sequence[Skills] = ()
     skill_budget: SkillBudget = field(default_factory=SkillBudget)
@@ -100,11 +107,11 @@ class Agent:
     def offered(self) -> list[Tool]:
         """Return the tools that may be called now."""
         latest = self.latest()
-        allowed, rules = self.tools if latest is None else latest.tools, self.rules()
+        named = self.tools.items()
+        allowed = {name: tool for name, tool in named if latest is None or self.owner(name) in latest.tools}
+        rules = self.rules()
         return [
-            tool
-            for name, tool in self.tools.items()
-            if name in allowed and not tool.withdrawn and not any(rule.hides(name) for rule in rules)
+            tool for name, tool in allowed.items() if not tool.withdrawn and not any(rule.hides(name) for rule in rules)
         ]
 
     def rules(self) -> tuple[Permissions, ...]:
@@ -146,6 +153,6 @@ class Agent:
         if tool not in self.tools:
             known = ", ".join(offer.schema.name for offer in self.offered()) or "none"
             return f'there is no tool "{tool}"; available: {known}'
-        if latest is not None and tool not in latest.tools:
+        if latest is not None and self.owner(tool) not in latest.tools:
             return f'the tool "{tool}" was withdrawn from this agent at revision {latest.revision}: go on without it'
         return self.tools[tool].withdrawn

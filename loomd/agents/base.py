@@ -1,7 +1,7 @@
 """What an agent expects of its parts. The consumer owns the protocol: a part fits by shape and knows no agent."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.work import Outcome
@@ -74,6 +74,19 @@ class Tool(Protocol):
 
         Raises:
             ToolFailed: the arguments are refused or the tool raised; the text is meant for the model.
+        """
+        ...
+
+
+@runtime_checkable
+class ToolSet(Protocol):
+    """Many tools under one name; what a kind Tool may be, too. Having `tools` is enough."""
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """Return its tools as they are now: no two of one name, and the same sequence as long as nothing changed.
+
+        What was offered once stays in it; a tool that may not be called any more says so itself (`withdrawn`).
         """
         ...
 

@@ -9,12 +9,13 @@ from pydantic import Field
 
 from loomd.agents import done
 from loomd.agents.agent import Agent, Latest
-from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
+from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool, ToolSet
 from loomd.agents.budget import Limits, SkillBudget
 from loomd.agents.permissions import Permissions, misnamed
 from loomd.agents.skills import TOOL, require_distinct
 from loomd.agents.strategies.base import Strategy
 from loomd.agents.strategies.tool_use import ToolUse
+from loomd.agents.toolbox import Toolbox
 from loomd.agents.v1alpha1 import V1ALPHA1
 from loomd.errors import Permanent
 from loomd.manifest.inline_schema import schema_faults
@@ -42,7 +43,7 @@ class AgentSpec(Spec):
     domains: dict[str, Share] = Field(default_factory=dict, examples=[{"python": 0.8}])
     """What the agent is believed to be good at before anything was learned, each from 0 to 1."""
     tools: Annotated[list[Annotated[str, RefTo("Tool")]], Reload("immediate")] = Field([], examples=[["search"]])
-    """Tools that the agent may call."""
+    """Tools that the agent may call; one that is a tool set brings all that it offers."""
     knowledge: list[Annotated[str, RefTo("KnowledgeBase")]] = Field(default_factory=list, examples=[["handbook"]])
     """Knowledge bases that are searched for every task; the answer cites their passages."""
     skills: list[Annotated[str, RefTo("Skill")]] = Field(default_factory=list, examples=[["code-review"]])
@@ -114,10 +115,14 @@ class AgentSpec(Spec):
         """Wire the agent to the live things that it refers to.
 
         Raises:
-            Permanent: two of its skills have one name, a tool has that of the tool for skills, or its permissions name
-                an argument that the tool does not take.
+            Permanent: two of its tools or of its skills have one name, a tool has a name of loomd's own, or its
+                permissions name an argument that the tool does not take.
         """
-        tools = {tool.schema.name: tool for tool in (parts.get("Tool", name, Tool) for name in self.tools)}
+        tools = Toolbox({name: parts.get("Tool", name, _tools) for name in self.tools})
+        try:
+            tools.check([done.NAME] if self.done else [])
+        except Permanent as error:
+            raise Permanent(f"{parts.declared.ref} spec.tools: {error}") from error
         if wrong := next((said for tool in tools.values() for said in misnamed(self.permissions, tool.schema)), ""):
             raise Permanent(f"{parts.declared.ref} {wrong}")
         serving = parts.services.serving
@@ -147,6 +152,7 @@ class AgentSpec(Spec):
             parallel_tools=self.parallel_tools,
             history=self.history,
             tools=tools,
+            owner=tools.owner,
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],
             skills=require_distinct({name: parts.get("Skill", name, Skills) for name in self.skills}, tools),
             skill_budget=self.skill_budget,
@@ -164,6 +170,11 @@ class AgentSpec(Spec):
             selected = [to.name for pointer, to in parts.declared.refs if pointer == f"/spec/interceptors/{at}"]
             names |= dict.fromkeys([one] if isinstance(one, str) else selected)
         yield from names
+
+
+def _tools(live: Tool | ToolSet) -> Tool | ToolSet:
+    """Return what an open Tool is, for `Parts.get`: one tool, or many."""
+    return live
 
 
 KIND = Kind("Agent", "agents", AgentSpec, "One mind: a model, a prompt, and what it may use.", versions=(V1ALPHA1,))

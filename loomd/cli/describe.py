@@ -153,6 +153,7 @@ def _object(item: Json, history: list[Json]) -> None:
     )
     section("Spec", to_yaml(item["spec"]).splitlines())
     section("Conditions", _conditions(item, now))
+    section("Tools", _tools(status.get("tools", [])))
     section("Runs", _runs(status.get("runs", []), now))
     section("Refers to", [f"{one['object']} ({one['field']})" for one in item["references"]])
     section("Referred to by", [f"{one['object']} ({one['field']})" for one in item["referrers"]])
@@ -187,6 +188,23 @@ def _runs(runs: list[Json], now: float) -> list[str]:
         for one in runs
     ]
     return render(("DUE", "AGE", "WHAT CAME OF IT"), rows) if rows else []
+
+
+def _tools(tools: list[Json]) -> list[str]:
+    """Return the tools of a set, with how they stand; what a model is not offered says why."""
+    rows = [
+        (
+            one["tool"],
+            one["name"],
+            one["state"],
+            one["effects"],
+            "asked" if one["approval"] == "always" else "",
+            one.get("pin", ""),
+            one.get("message", ""),
+        )
+        for one in tools
+    ]
+    return render(("TOOL", "NAME", "STATE", "EFFECTS", "PEOPLE", "PIN", "MESSAGE"), rows) if rows else []
 
 
 def _source(item: Json) -> None:

@@ -1,7 +1,8 @@
 """A type is a variant inside a spec (`type: http`), and the folder is the registry.
 
 `Annotated[ToolSpec, OneOf("loomd.tools")]` is the base class for the type checker and, at run time, a union of all
-subclasses found in that folder, told apart by their `Literal` field `type`. Adding a type is adding a file.
+subclasses found in that folder, told apart by their `Literal` field `type`; an abstract one only holds what several
+have in common. Adding a type is adding a file.
 """
 
 import importlib

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from pydantic import ValidationError
 
-from loomd.agents.base import Tool
 from loomd.amoeba.task import Result, Task
 from loomd.cassette import (
     MODEL,
@@ -41,7 +40,7 @@ from loomd.manifest.secret import Secret
 from loomd.manifest.source import SourceFile
 from loomd.messages import Request
 from loomd.replay.player import Played, accepted, play
-from loomd.replay.stage import Frozen, closure, describe, staged
+from loomd.replay.stage import Frozen, Known, closure, staged, told_of
 from loomd.skills.base import SkillSpec
 from loomd.store.base import Store, TaskRecord
 
@@ -164,13 +163,13 @@ async def _snapshot(store: Store, revision: str, serving: Serving | None) -> Sna
         return EMPTY
 
 
-def _known(serving: Serving | None, namespace: str) -> dict[str, tuple[str, TapedTool]]:
-    """Return digest and description of the tools that are open, by name."""
+def _known(serving: Serving | None, namespace: str) -> Known:
+    """Return digest and description of the tools that are open, by the names of their objects."""
     if serving is None:
         return {}
     tools = (item for item in serving.snapshot.of_kind("Tool") if item.ref.namespace == namespace)
     return {
-        item.ref.name: (item.digest, describe(cast("Tool", serving.live[item.ref]).schema, item.spec))
+        item.ref.name: (item.digest, told_of(item, serving.live[item.ref]))
         for item in tools
         if item.ref in serving.live
     }
@@ -217,7 +216,7 @@ async def _play(
     cassette: Cassette,
     snapshot: Snapshot,
     cluster: Ref,
-    known: Mapping[str, tuple[str, TapedTool]],
+    known: Known,
     *,
     secrets: bool = False,
 ) -> tuple[Played, dict[str, TapedTool]]:

@@ -126,10 +126,13 @@ async def replay(cassette: Cassette, against: Snapshot | None = None) -> Played:
             f"task {cassette.task} was recorded by version {task.engine} of the engine, this one is version {ENGINE}: "
             "replay it with the loomd that recorded it, or record it again"
         )
+    brought: dict[str, list[TapedTool]] = {}
+    for tool in cassette.tools.values():
+        brought.setdefault(tool.of or tool.tool.name, []).append(tool)
     known = {
-        one.name: (one.digest, cassette.tools[one.name])
+        one.name: (one.digest, brought[one.name])
         for one in cassette.objects
-        if one.kind == "Tool" and one.name in cassette.tools
+        if one.kind == "Tool" and one.name in brought
     }
     cluster = Ref("Cluster", cassette.cluster, cassette.namespace)
     with TemporaryDirectory(prefix="loomd-replay-") as folder:

@@ -5,7 +5,7 @@ the prompts, and so is delegation; other interceptors let everything pass. Model
 embedders are not opened. Called by `player` and `export`.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from loomd.agents.base import Tool
+import msgspec
+
+from loomd.agents.base import Tool, ToolSet
 from loomd.agents.skills import TOOL, SkillTool
 from loomd.cassette import Cassette, TapedTool
 from loomd.clock import Clock
@@ -27,12 +29,16 @@ from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
 from loomd.memory.base import MemorySpec
 from loomd.messages import ToolSchema
-from loomd.replay.stand_in import StandIn, TapedCalls, TapedEmbedder, TapedKnowledge, TapedModel, standing_in
+from loomd.replay.stand_in import StandIn, TapedCalls, TapedEmbedder, TapedKnowledge, TapedModel, TapedSet, standing_in
 from loomd.store.sqlite import open_store
 from loomd.tools.agent import AgentTool
 from loomd.tools.base import ToolSpec
 from loomd.tools.http import HttpTool
+from loomd.tools.toolset import ToolSetSpec
 from loomd.topology import Parts, Services, Topology
+
+Known = Mapping[str, tuple[str, Sequence[TapedTool]]]
+"""What models are told of tools, by the names of their objects, each with the digest of the object that says it."""
 
 
 class Frozen:
@@ -70,7 +76,7 @@ async def staged(
     snapshot: Snapshot,
     cluster: Ref,
     clock: Clock,
-    known: Mapping[str, tuple[str, TapedTool]],
+    known: Known,
     *,
     secrets: bool = False,
 ) -> AsyncGenerator[Stage, None]:
@@ -80,7 +86,7 @@ async def staged(
         snapshot: where it is declared.
         cluster: its name.
         clock: the time on the stage.
-        known: digest and description of tools that need not be opened, by name.
+        known: what is known of tools that need not be opened.
         secrets: let interceptors hide the secrets that they name; in a cassette there are none left.
 
     Raises:
@@ -169,9 +175,7 @@ def _target(text: str, namespace: str) -> Ref:
     return Ref(kind, name, namespace)
 
 
-def _cast(
-    item: Object, known: Mapping[str, tuple[str, TapedTool]], told: dict[str, TapedTool], *, secrets: bool
-) -> Object:
+def _cast(item: Object, known: Known, told: dict[str, TapedTool], *, secrets: bool) -> Object:
     """Return an object with its stand-in; those that make prompts stay as they are, without what reaches out."""
     spec: Any = item.spec
     match item.ref.kind:
@@ -183,7 +187,7 @@ def _cast(
             spec = standing_in(lambda _: TapedEmbedder())
         case "Tool":
             digest, taped = known.get(item.ref.name, ("", None))
-            spec = _tool(spec, taped if digest == item.digest else declared_tool(item), told)
+            spec = _tool(item, taped if digest == item.digest else declared_tools(item), told)
         case "Memory" if isinstance(spec, MemorySpec):
             spec = spec.model_copy(update={"recall": spec.recall.model_copy(update={"enabled": False})})
         case "Interceptor" if isinstance(spec, RedactInterceptor) and not secrets:
@@ -195,11 +199,12 @@ def _cast(
     return replace(item, spec=spec)
 
 
-def _tool(spec: ToolSpec, taped: TapedTool | None, told: dict[str, TapedTool]) -> StandIn:
+def _tool(item: Object, taped: Sequence[TapedTool] | None, told: dict[str, TapedTool]) -> StandIn:
     """Return the stand-in for a tool: what a model is told of it is known, or asked of the tool itself.
 
     Delegated work is a part of the task, and done again like the rest of it.
     """
+    spec: ToolSpec = item.spec
 
     @asynccontextmanager
     async def opened(parts: Parts) -> AsyncGenerator[object, None]:
@@ -211,19 +216,45 @@ def _tool(spec: ToolSpec, taped: TapedTool | None, told: dict[str, TapedTool]) -
                 return
         if found is None:
             async with spec.open(parts) as live:
-                found = describe(cast("Tool", live).schema, spec)
-        told[found.tool.name] = found
-        yield TapedCalls(found)
+                found = told_of(item, live)
+        told.update({one.tool.name: one for one in found})
+        tools = tuple(TapedCalls(one) for one in found)
+        yield tools[0] if len(tools) == 1 and not found[0].of else TapedSet(tools)
 
     return StandIn(opened)
 
 
-def declared_tool(item: Object) -> TapedTool | None:
-    """Return what models are told of a tool whose manifest says it; None of one that must be opened to know it."""
+def told_of(item: Object, live: object) -> tuple[TapedTool, ...]:
+    """Return what models are told of an open tool, or of each tool of an open set that may be called."""
+    if not isinstance(live, ToolSet):
+        return (describe(cast("Tool", live).schema, item.spec),)
+    return tuple(
+        TapedTool(
+            tool.schema,
+            tool.effects,
+            tool.idempotent,
+            tool.on_uncertain,
+            None if tool.approval is None else tool.approval.on_denied,
+            item.ref.name,
+        )
+        for tool in live.tools
+        if not tool.withdrawn
+    )
+
+
+def declared_tools(item: Object) -> tuple[TapedTool, ...] | None:
+    """Return what models are told of a tool whose manifest says it; None of one that must be opened to know it.
+
+    A set is never opened for that: it might start a process, or reach out.
+    """
     spec = item.spec
+    if isinstance(spec, ToolSetSpec):
+        told = spec.declared(item.root, item.ref.name)
+        return tuple(msgspec.structs.replace(describe(one.schema, one.spec), of=item.ref.name) for one in told)
     if not isinstance(spec, HttpTool):
         return None
-    return describe(ToolSchema(item.ref.name, spec.description or f"{spec.method} {spec.url}", spec.parameters), spec)
+    schema = ToolSchema(item.ref.name, spec.description or f"{spec.method} {spec.url}", spec.parameters)
+    return (describe(schema, spec),)
 
 
 def describe(schema: ToolSchema, spec: ToolSpec) -> TapedTool:

@@ -113,6 +113,13 @@ class TapedCalls:
         return ""
 
 
+@dataclass(frozen=True)
+class TapedSet:
+    """A tool set whose tools stand in."""
+
+    tools: tuple[TapedCalls, ...]
+
+
 class TapedKnowledge:
     """A knowledge base of which only recorded searches are known."""
 

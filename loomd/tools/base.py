@@ -58,26 +58,47 @@ class ToolSpec(Spec):
     """Longest result that is handed to the model; a longer one is cut, and says so."""
 
     @abstractmethod
-    def open(self, parts: Parts) -> AbstractAsyncContextManager["LiveTool"]:
-        """Open the live tool.
+    def open(self, parts: Parts) -> AbstractAsyncContextManager[object]:
+        """Open the live tool, or the live tool set: see `LiveTool`, and `ToolSet` in `loomd.agents.base`.
 
         Raises:
             Permanent: it cannot be used as declared; the text names the field.
         """
 
+    def one(self, tool: str) -> "ToolSpec":
+        """Return what is declared of one tool, by its own name: a set may declare it of each."""
+        del tool
+        return self
+
+
+def _free() -> str:
+    return ""
+
 
 class LiveTool:
     """A tool that can be called."""
 
-    def __init__(self, schema: ToolSchema, spec: ToolSpec, run: Run, parts: Parts, *, timed: bool = True) -> None:
+    def __init__(
+        self,
+        schema: ToolSchema,
+        spec: ToolSpec,
+        run: Run,
+        parts: Parts,
+        *,
+        timed: bool = True,
+        own: str = "",
+        barred: Callable[[], str] = _free,
+    ) -> None:
         """Guard `run`, which gets the decoded arguments and returns the result as text.
 
         Args:
             schema: what a model is told.
-            spec: what is declared.
+            spec: what is declared of it.
             run: makes a call.
-            parts: what opened the tool.
+            parts: what opened the tool, or the set that it is one of.
             timed: whether a call is ended after `spec.timeout`; a type that waits sees to that by itself.
+            own: its own name in a set.
+            barred: returns why it may not be called now, for the model; an empty text when nothing speaks against it.
         """
         self.schema = schema
         self.effects: Effects = spec.effects
@@ -87,12 +108,14 @@ class LiveTool:
         self._run = run
         self._timed = timed
         self._parts = parts
+        self._own = own
+        self._barred = barred
 
     @property
     def withdrawn(self) -> str:
         """Return why it may not be called any more, for the model; an empty string as long as it may."""
         if self._parts.latest() is not None:
-            return ""
+            return self._barred()
         revision = self._parts.services.serving.snapshot.revision
         return f'the tool "{self.schema.name}" was withdrawn at revision {revision}: go on without it'
 
@@ -104,8 +127,10 @@ class LiveTool:
 
     def _terms(self) -> Approval:
         item = self._parts.latest()
-        declared: Approval = self._spec.approval if item is None else item.spec.approval
-        return declared
+        if item is None:
+            return self._spec.approval
+        now: ToolSpec = item.spec
+        return now.one(self._own).approval
 
     async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         """Do it and return the result as text, valid Unicode and of bounded length.

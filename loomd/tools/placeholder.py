@@ -37,12 +37,20 @@ def fill_path(template: str, arguments: JsonObject) -> str:
     def put(match: re.Match[str]) -> str:
         if match[1] not in arguments:
             raise ToolFailed(f'the argument "{match[1]}" is missing')
-        text = as_text(arguments[match[1]])
-        if text in ("", ".", ".."):
-            raise ToolFailed(f'the argument "{match[1]}" may not be "{text}"')
-        return quote(text, safe="", errors="replace")
+        return as_segment(match[1], as_text(arguments[match[1]]))
 
     return _NAME.sub(put, template)
+
+
+def as_segment(name: str, text: str) -> str:
+    """Return the text of an argument as one percent-encoded segment of a path.
+
+    Raises:
+        ToolFailed: it is `.`, `..` or empty and would change the path.
+    """
+    if text in ("", ".", ".."):
+        raise ToolFailed(f'the argument "{name}" may not be "{text}"')
+    return quote(text, safe="", errors="replace")
 
 
 def fill_query(template: dict[str, str], arguments: JsonObject) -> list[tuple[str, str]]:

@@ -5,16 +5,15 @@ Nothing is reached: what a task would reach must be given, or the test fails and
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
-from loomd.agents.base import Tool
 from loomd.agents.kind import AgentSpec
 from loomd.amoeba.task import Result
 from loomd.cassette import read
@@ -36,11 +35,12 @@ from loomd.providers.replay import Replay
 from loomd.providers.scripted import Scripted
 from loomd.replay.difference import Difference
 from loomd.replay.player import replay
-from loomd.replay.stage import closure, declared_tool, describe
+from loomd.replay.stage import closure, declared_tools, told_of
 from loomd.replay.stand_in import StandIn, standing_in
 from loomd.store.sqlite import open_store
 from loomd.tools.base import Approval, ToolSpec
 from loomd.tools.python import PythonTool
+from loomd.tools.toolset import ToolSetSpec, name_of
 from loomd.topology import Openable, Parts, Services, Topology
 from loomd.trials.kind import ToolAnswer, TrialSpec
 from loomd.trials.verdict import Miss, judge
@@ -187,19 +187,32 @@ def _tool(item: Object, spec: ToolSpec, results: Mapping[str, list[ToolAnswer]],
     answers = results.get(item.ref.name)
     if answers is None and isinstance(spec, PythonTool) and spec.effects == "read":
         return spec.model_copy(update={"approval": Approval()})
+    if isinstance(spec, ToolSetSpec):
+        tools = tuple(_set(item, spec, answers or [], refused))
+        return standing_in(lambda _: _GivenSet(tools))
     why = "" if answers else f"{item.ref} would be called: give spec.results for it"
     if not answers and isinstance(spec, PythonTool):
         why += ", or declare effects: read"
 
     @asynccontextmanager
     async def opened(parts: Parts) -> AsyncGenerator[_Given, None]:
-        told = declared_tool(item)
+        told = declared_tools(item)
         if told is None:
             async with spec.open(parts) as live:
-                told = describe(cast("Tool", live).schema, spec)
-        yield _Given(told.tool, answers or [], why, refused)
+                told = told_of(item, live)
+        yield _Given(told[0].tool, answers or [], why, refused)
 
     return StandIn(opened)
+
+
+def _set(item: Object, spec: ToolSetSpec, answers: Sequence[ToolAnswer], refused: list[str]) -> Iterator["_Given"]:
+    """Yield the tools of a set: those that the manifest declares, and those that only give an answer here."""
+    schemas = {one.tool: one.schema for one in spec.declared(item.root, item.ref.name)}
+    for name in dict.fromkeys([*schemas, *(answer.tool for answer in answers if answer.tool)]):
+        schema = schemas.get(name) or ToolSchema(name_of(item.ref.name, spec.prefix, name), name, {"type": "object"})
+        own = [answer for answer in answers if answer.tool == name]
+        why = "" if own else f'{item.ref} would be called: give spec.results for it, with tool: "{name}"'
+        yield _Given(schema, own, why, refused)
 
 
 class _Nobody:
@@ -223,6 +236,13 @@ class _Nobody:
         del request
         self._refused.append(self._why)
         raise Permanent(self._why)
+
+
+@dataclass(frozen=True)
+class _GivenSet:
+    """A tool set whose results are given."""
+
+    tools: tuple["_Given", ...]
 
 
 class _Given:

@@ -3,10 +3,12 @@
 Nothing here knows a kind: a field counts because it is in a schema.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path as Folder
 from typing import Any
 
 from loomd.manifest.annotation import RELOAD
@@ -19,6 +21,12 @@ Path = tuple[str, ...]
 
 _REF = "x-loomd-ref"
 _QUERY = {"type": "object", "properties": {"query": {"type": "string"}}}
+_SERVER = str(Folder(__file__).parents[1] / "tools" / "hostile.py")
+API = {
+    "openapi": "3.1.0",
+    "servers": [{"url": "https://library.example.com"}],
+    "paths": {"/books": {"get": {"operationId": "findBooks", "tags": ["books"]}, "post": {"operationId": "addBook"}}},
+}
 _MORE: dict[str, tuple[Any, ...]] = {
     "GitSource.spec.url": ("https://git.example.com/a.git", "https://git.example.com/b.git"),
     "GitSource.spec.ref.commit": ("a" * 40, "b" * 40),
@@ -45,6 +53,17 @@ _MORE: dict[str, tuple[Any, ...]] = {
     "Tool(http).spec.parameters": (_QUERY, {**_QUERY, "required": ["query"]}),
     "Tool(python).spec.file": ("tools/calc.py", "tools/other.py"),
     "Tool(python).spec.function": ("add", "more"),
+    "Tool(mcp).spec.command": ("true", "false"),
+    "Tool(mcp).spec.args": ([_SERVER, "plain"], [_SERVER, "junk"]),
+    "Tool(mcp).spec.url": ("https://127.0.0.1:9/mcp", "https://127.0.0.1:10/mcp"),
+    "Tool(mcp).spec.pins": ({"echo": "0" * 32}, {"echo": "1" * 32}),
+    "Tool(mcp).spec.overrides": ({"echo": {"effects": "read"}}, {"echo": {"effects": "write"}}),
+    "Tool(openapi).spec.file": ("apis/library.yaml", "other.yaml"),
+    "Tool(openapi).spec.document": (API, {**API, "openapi": "3.0.0"}),
+    "Tool(mcp).spec.exclude": ([], ["echo"]),
+    "Tool(openapi).spec.include": (["books"], ["addBook"]),
+    "Tool(openapi).spec.exclude": ([], ["findBooks"]),
+    "Tool(openapi).spec.overrides": ({"findBooks": {"effects": "write"}}, {"findBooks": {"effects": "external"}}),
     "Interceptor(redact).spec.secrets": ([{"valueFrom": {"env": "API_KEY"}}], [{"valueFrom": {"file": "x"}}]),
     "Cluster.spec.agentSelector.matchLabels": ({"name": "alpha"}, {"name": "beta"}),
     "Cluster.spec.agentSelector.matchExpressions": (
@@ -60,9 +79,19 @@ _ENDS: dict[str, tuple[Any, ...]] = {"valueFrom.env": ("API_KEY", "OPENAI_API_KE
 _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
     ("Agent", ""): ((("permissions", "ask"), ["*(a=3)"]),),
     ("Provider", "local"): ((("model",), "model.gguf"),),
+    ("Tool", "mcp"): (
+        (("command",), sys.executable),
+        (("args",), [_SERVER]),
+        (("startTimeout",), "10s"),
+        (("stopTimeout",), "200ms"),
+    ),
+    ("Tool", "openapi"): ((("file",), "apis/library.yaml"),),
+    ("Tool", "python"): ((("file",), "tools/calc.py"),),
     ("Tool", "http"): ((("url",), "https://api.example.com/books"), (("parameters",), _QUERY)),
 }
 """What is set for types whose examples name something that is not at hand."""
+_EITHER = {("command", "url"), ("file", "document")}
+"""Fields that are not set for the sake of another one, because that excludes them."""
 _TOGETHER = {"weights"}
 """Objects whose fields must add up, and change together."""
 _TRIES = 24
@@ -133,7 +162,8 @@ class Field:
         for left_out in (None, *others):  # some fields exclude each other
             document = deepcopy(base)
             document["spec"].pop(left_out, None)
-            extra = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
+            known = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
+            extra = [(path, one) for path, one in known if (path[0], self.path[0]) not in _EITHER]
             for path, one in (*self.presets, *extra, (self.path, value)):
                 inner = document["spec"]
                 for name in path[:-1]:

@@ -14,6 +14,7 @@ import pytest_asyncio
 import yaml
 
 from loomd.agents.agent import Agent
+from loomd.agents.base import ToolSet
 from loomd.amoeba.task import Budget
 from loomd.cluster.cluster import Cluster
 from loomd.daemon import Settings, System, open_system
@@ -25,14 +26,16 @@ from loomd.manifest.kind import find_kinds
 from loomd.manifest.object import Object, Ref, Snapshot
 from loomd.manifest.places import Document
 from loomd.manifest.problem import Position
+from loomd.manifest.secret import Secret
 from loomd.manifest.source import SourceFile
 from loomd.messages import Message, Reply, Request
 from loomd.models.place import models_dir
 from loomd.models.registry import locate
 from loomd.reconcile.plan import Plan, diff
 from loomd.tools.base import LiveTool
+from loomd.tools.toolset import Listing
 from tests.providers.tapes import tape
-from tests.reconcile.fields import Field, examples, fields, named
+from tests.reconcile.fields import API, Field, examples, fields, named
 
 FIELDS = list(fields())
 HELD = [field for field in FIELDS if field.kind.name not in {"GitSource", "Schedule", "Test"}]
@@ -41,7 +44,16 @@ NAMES = {kind: ["alpha", "beta"] for kind in find_kinds()}
 """What references name, by kind."""
 IT = "it"
 """The object whose field changes."""
-SECRETS = ("ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY", "GROQ_API_KEY", "OPENAI_API_KEY", "API_KEY")
+SECRETS = (
+    "ANTHROPIC_API_KEY",
+    "DEEPSEEK_API_KEY",
+    "GEMINI_API_KEY",
+    "GROQ_API_KEY",
+    "OPENAI_API_KEY",
+    "API_KEY",
+    "WIKI_TOKEN",
+    "LIBRARY_TOKEN",
+)
 """Variables that hold a secret."""
 
 PARTS: dict[str, dict[str, Any]] = {
@@ -68,6 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path, None, No
     files |= {"skills/review.md": skill, "other/SKILL.md": skill.replace("NUMBER", "twice")}
     files |= {".agents/skills/review/SKILL.md": skill, "more/review/SKILL.md": skill}
     said = tape((Request((Message("user", "hello"),)), Reply("yes"))).decode()
+    files |= {"apis/library.yaml": yaml.safe_dump(API), "other.yaml": yaml.safe_dump(API), "data/x": "x"}
     files |= {"recordings/late-fee.json": said, "other.json": said}
     files |= {"model.gguf": "GGUF", "other.gguf": "GGUF", "x": "secret-x", "b": "secret-b"}
     for path, text in files.items():
@@ -117,9 +130,11 @@ def found(live: Any) -> Any:
     if isinstance(live, Cluster):
         grant = live.grant(Budget())
         return live.limit(Budget()), live.cut(grant), sorted(live.agents), live._terms.policies, live._terms.priors
+    if isinstance(live, ToolSet):
+        rows = live.listed() if isinstance(live, Listing) else ()
+        return [found(tool) for tool in live.tools], rows, _sent(live)
     if isinstance(live, LiveTool):
-        run: Any = live._run
-        sent = (run._access.headers(), run._access.secret_query()) if hasattr(run, "_access") else None
+        sent = _sent(live._run)
         return live.schema, live.effects, live.idempotent, live.withdrawn, live._spec, live._terms(), sent
     if isinstance(live, Redactor):
         live._heed()
@@ -127,6 +142,15 @@ def found(live: Any) -> Any:
     if hasattr(live, "_wire"):
         return live._wire.credentials(), live._wire.fields
     return _plain(live)
+
+
+def _sent(thing: Any) -> Any:
+    """Return the headers and secrets that would be sent."""
+    if not hasattr(thing, "_access"):
+        return None
+    now = thing._access.declared()
+    query = {key: one for key, one in getattr(now, "query", {}).items() if isinstance(one, Secret)}
+    return thing._access.texts("headers", now.headers), thing._access.texts("query", query)
 
 
 def _plain(live: Any) -> Any:

@@ -134,7 +134,8 @@ def spec(function: str, **more: object) -> dict[str, object]:
 
 def test_the_types() -> None:
     """The folder holds these types."""
-    assert set(find_types("loomd.tools", ToolSpec)) == {"agent", "http", "knowledge", "python", "signal", "wait"}
+    names = {"agent", "http", "knowledge", "mcp", "openapi", "python", "signal", "wait"}
+    assert set(find_types("loomd.tools", ToolSpec)) == names
 
 
 @pytest.mark.usefixtures("calc")
