@@ -95,7 +95,8 @@ class TapedTool(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a model was told of a tool, and what the loop has to know of it.
 
     `on_denied` says that people are asked before a call, and what a denial does; None that they are not. `of` is the
-    name of the Tool object that brings it, unless that has the name of the tool.
+    name of the Tool object that brings it, unless that has the name of the tool. `max_output` is how many bytes of a
+    result the model is shown.
     """
 
     tool: ToolSchema
@@ -104,6 +105,7 @@ class TapedTool(msgspec.Struct, frozen=True, omit_defaults=True):
     on_uncertain: Literal["fail", "ask", "retry"] = "fail"
     on_denied: Literal["stop", "continue"] | None = None
     of: str = ""
+    max_output: int = 64 << 10
 
 
 class Cassette(msgspec.Struct, frozen=True, rename="camel"):

@@ -71,6 +71,8 @@ class Services:
     """Folder of the embedded models' files."""
     serving: Serving = field(default_factory=Serving)
     """What serves now."""
+    packages: tuple[str, ...] = ()
+    """Packages whose functions manifests may name, with all that is in them."""
 
 
 HealthReason = Literal[

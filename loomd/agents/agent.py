@@ -57,6 +57,7 @@ class Agent:
         prompt: Jinja2 template of the system prompt.
         output: JSON Schema of the answer, or None for free text.
         permissions: which tool calls it may make.
+        tool_context: what its tools are told of it beside their arguments.
         durability: what is kept of its work; None is what is kept of the task.
         tools: by the names that the model sees, see `Toolbox`.
         owner: returns the name of the Tool object that brings a tool; the tool's own name unless that is a set.
@@ -90,6 +91,7 @@ class Agent:
     interceptors: Sequence[Interceptor] = ()
     memory: Memory | None = None
     permissions: Permissions = field(default_factory=Permissions)
+    tool_context: Mapping[str, object] = field(default_factory=dict)
     durability: Literal["steps", "task", "none"] | None = None
     strategy: Strategy = field(default_factory=ToolUse)
     done: bool = False

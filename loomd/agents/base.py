@@ -65,6 +65,11 @@ class Tool(Protocol):
         ...
 
     @property
+    def max_output(self) -> int:
+        """Return how many bytes of a result the model is shown; the rest it may read on."""
+        ...
+
+    @property
     def approval(self) -> Approval | None:
         """Return on what terms a person must agree before a call; None when nobody is asked."""
         ...

@@ -19,7 +19,7 @@ class Limits(Spec):
     tokens: Tokens = 64_000
     """Input and output tokens of all model calls together."""
     cost: Usd = 1.0
-    """US dollars of all model calls together."""
+    """US dollars of all model calls and tool calls together."""
     time: Duration = 300.0
     """Wall-clock time."""
     repeats: int = Field(default=3, ge=1)
@@ -89,6 +89,7 @@ class Budget:
         tool_calls: most tool calls, set likewise.
         above: the account of whoever delegated the work; what is used here must be left there, too.
         below: the accounts of work that is delegated right now.
+        held: USD of tool calls that are being made, by the keys of their steps.
     """
 
     tokens: int = 0
@@ -99,6 +100,7 @@ class Budget:
     tool_calls: int = 0
     above: "Budget | None" = None
     below: list["Budget"] = field(default_factory=list["Budget"])
+    held: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         """Make the account known to the one above it."""
@@ -118,6 +120,12 @@ class Budget:
         """Return how many tool calls may still be made."""
         left = self.tool_calls - self.total.calls
         return max(0, left if self.above is None else min(left, self.above.calls_left))
+
+    @property
+    def left(self) -> float:
+        """Return the USD that may still be spent."""
+        left = self.cost - self.total.cost - sum(self.held.values())
+        return left if self.above is None else min(left, self.above.left)
 
     def check(self) -> None:
         """Raise when there is nothing left for another call.

@@ -1,7 +1,7 @@
 """Where one tool call comes from, and what it may ask of the work that it belongs to. Made by `calling`."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +10,9 @@ import msgspec
 from loomd.agents import citation
 from loomd.agents.agent import Agent
 from loomd.agents.base import Steps
+from loomd.agents.budget import Budget
+from loomd.agents.permissions import Permissions
+from loomd.agents.skills import SkillUse
 from loomd.agents.work import Citation, Outcome, cite
 from loomd.errors import ToolFailed, Uncertain
 from loomd.events.bus import Scope
@@ -57,31 +60,57 @@ class Errand:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Whose calls they are.
+
+    Attributes:
+        agent: the agent.
+        skills: what it has taken up, which decides what may be called.
+        key: prefix of the keys of its work's steps.
+        steps: where they are recorded.
+        scope: the envelope of the task's events.
+        budget: what the work may spend; calls that cost something are held there.
+        inherited: permissions that bind the work beside the agent's own.
+    """
+
+    agent: Agent
+    skills: SkillUse
+    key: str
+    steps: Steps
+    scope: Scope
+    budget: Budget
+    inherited: Sequence[Permissions] = ()
+
+
 class CallContext:
     """Where one tool call comes from; fits `loomd.tools.context.ToolContext`.
 
     Args:
-        steps: where its parts are recorded.
-        scope: the envelope of the task's events.
-        agent: name of the agent that calls.
+        caller: whose call it is.
         key: the key of the call's step.
         run: does what another agent is asked, as a part of the work that the call belongs to.
+        long: whole results of which the model was shown the beginning, by the name that it was told.
 
     Attributes:
         agent: name of the agent that calls.
+        metadata: what the agent's manifest says to its tools.
         citations: the passages that the result offers, numbered from 1.
         used: what other agents used for it; None when none worked for it.
     """
 
     def __init__(
-        self, steps: Steps, scope: Scope, agent: str, key: str, run: Callable[[Errand], Awaitable[Outcome]]
+        self, caller: Caller, key: str, run: Callable[[Errand], Awaitable[Outcome]], long: Mapping[str, str]
     ) -> None:
-        self._steps = steps
-        self._scope = scope
+        self._steps = caller.steps
+        self._scope = caller.scope
+        self._budget = caller.budget
         self._key = key
         self._run = run
+        self._long = long
         self._count: Counter[str] = Counter()
-        self.agent = agent
+        self.agent = caller.agent.name
+        self.metadata: Mapping[str, object] = caller.agent.tool_context
         self.citations: list[Citation] = []
         self.used: Delegated | None = None
 
@@ -99,6 +128,26 @@ class CallContext:
     def key(self) -> str:
         """Return what is the same whenever this call is made again, and unique among all calls."""
         return f"{self._scope.task}/{self._key}"
+
+    def spend(self, usd: float) -> None:
+        """Book US dollars before they are spent.
+
+        Raises:
+            ToolFailed: so many are not left.
+        """
+        left = self._budget.left
+        if usd > left:
+            raise ToolFailed(f"the call costs {usd:g} USD, and {max(0.0, left):g} USD are left: go on without it")
+        self._budget.held[self._key] = self.spent + usd
+
+    @property
+    def spent(self) -> float:
+        """Return the USD that the call has cost so far."""
+        return self._budget.held.get(self._key, 0.0)
+
+    def result(self, name: str) -> str | None:
+        """Return a whole result of which the model was shown the beginning."""
+        return self._long.get(name)
 
     async def step(self, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False) -> T:
         """Return the recorded result of a part of the call, or do it and record the result."""

@@ -8,30 +8,30 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
-from loomd.agents.agent import Agent
 from loomd.agents.approval import Approval, Ask, Decision
-from loomd.agents.base import Steps, Tool
-from loomd.agents.call_context import CallContext, Delegated, Errand
+from loomd.agents.base import Tool
+from loomd.agents.call_context import CallContext, Caller, Delegated, Errand
 from loomd.agents.interception import Passing, before_call
-from loomd.agents.permissions import Permissions
-from loomd.agents.skills import SkillUse
 from loomd.agents.work import Citation, Outcome, StopReason
 from loomd.errors import Refused, ToolFailed, Uncertain
-from loomd.events.bus import Scope
 from loomd.events.event import CallChecked, ToolCompleted, ToolErred, ToolStarted
 from loomd.messages import JsonObject, ToolCall
+from loomd.tools.text import cut
 
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _SHOWN = 500
 """Characters of a tool's result that its event shows; the step keeps all of it."""
+_REFUSAL = 4096
+"""Bytes of what is said of a tool that the agent does not have."""
+_REFUSAL = 4096
+"""Bytes of what is said of a tool that the agent does not have."""
 _ASKING = 86_400.0
 """Seconds for which people are asked whether an interrupted call is to be repeated, when the tool does not say."""
 
@@ -41,6 +41,8 @@ class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
     text: str
     failed: bool = False
+    cost: float = 0.0
+    """USD that it cost."""
     refused: StopReason | None = None
     """Why the work ends after it, when people refused the call."""
     citations: tuple[Citation, ...] = ()
@@ -56,27 +58,6 @@ class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"Error: {self.text}" if self.failed else self.text
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Whose calls they are.
-
-    Attributes:
-        agent: the agent.
-        skills: what it has taken up, which decides what may be called.
-        key: prefix of the keys of its work's steps.
-        steps: where they are recorded.
-        scope: the envelope of the task's events.
-        inherited: permissions that bind the work beside the agent's own.
-    """
-
-    agent: Agent
-    skills: SkillUse
-    key: str
-    steps: Steps
-    scope: Scope
-    inherited: Sequence[Permissions] = ()
-
-
 class ToolCalls:
     """Makes the tool calls of one piece of work.
 
@@ -90,6 +71,7 @@ class ToolCalls:
         failing: how many of them failed last, one after another.
         refused: why the work is to end, once people refused a call and the tool says so.
         full: whether a call was not made because the task may make no more.
+        long: whole results of which the model was shown the beginning, by the name that it was told.
     """
 
     def __init__(
@@ -98,6 +80,7 @@ class ToolCalls:
         unlimited: Callable[[], AbstractContextManager[None]],
         delegate: Callable[[Errand], Awaitable[Outcome]],
     ) -> None:
+        self._caller = caller
         self._agent = caller.agent
         self._skills = caller.skills
         self._key = caller.key
@@ -111,6 +94,7 @@ class ToolCalls:
         self.failing = 0
         self.refused: StopReason | None = None
         self.full = False
+        self.long: dict[str, str] = {}
 
     async def run(self, calls: Sequence[ToolCall], step: int, per_turn: int, left: int) -> list[ToolOutcome]:
         """Return the results of the calls of one turn in their order, made side by side unless the agent wants it not.
@@ -154,7 +138,22 @@ class ToolCalls:
         checked = await before_call(self._agent, call, self._scope, self._steps, before, wanted)
         if checked.refused:
             return ToolOutcome(checked.refused, failed=True)
-        return await self._make_call(checked.call or call, f"{self._key}/tool/{place}", checked.terms)
+        key = f"{self._key}/tool/{place}"
+        try:
+            outcome = await self._make_call(checked.call or call, key, checked.terms)
+        finally:
+            self._caller.budget.held.pop(key, None)
+        return self._shown(outcome, self._skills.find(call.name), f"r{place.replace('/', '-')}")
+
+    def _shown(self, outcome: ToolOutcome, tool: Tool | None, name: str) -> ToolOutcome:
+        """Return a result as the model is shown it; of a long one the beginning, and where it may read on."""
+        text, limit = outcome.text, _REFUSAL if tool is None else tool.max_output
+        shown = cut(text, limit, f'; the whole is result "{name}", of which this ends at character {{at}}')
+        if shown == text:
+            return outcome
+        if len(text.encode("utf-8", "replace")) > limit:
+            self.long[name] = text
+        return msgspec.structs.replace(outcome, text=shown)
 
     async def _make_call(self, call: ToolCall, key: str, terms: Approval | None) -> ToolOutcome:
         """Make a call as a recorded step, once people agreed to it where they must; `terms` are an interceptor's.
@@ -229,7 +228,7 @@ class ToolCalls:
         """Call a tool; a failure is recorded like a result, because the model will see it."""
         emit, agent, clock = self._scope.emit, self._agent.name, self._agent.clock
         started = clock.monotonic()
-        context = CallContext(self._steps, self._scope, agent, key, self._delegate)
+        context = CallContext(self._caller, key, self._delegate, self.long)
         tool = self._skills.find(call.name)
         if (refusal := self._forbidden(call)) or tool is None:
             if not self._skills.refusal(call.name):
@@ -239,11 +238,11 @@ class ToolCalls:
         emit(ToolStarted(call.name, call.id, call.arguments), agent)
         text, failed = await self._result(tool, call, context)
         if failed:
-            emit(ToolErred(call.name, call.id, text), agent)
+            emit(ToolErred(call.name, call.id, text[:_SHOWN]), agent)
         else:
             emit(ToolCompleted(call.name, call.id, text[:_SHOWN], clock.monotonic() - started), agent)
         cited = () if failed else tuple(context.citations)
-        return ToolOutcome(text, failed, citations=cited, delegated=context.used)
+        return ToolOutcome(text, failed, cost=context.spent, citations=cited, delegated=context.used)
 
     async def _result(self, tool: Tool, call: ToolCall, context: CallContext) -> tuple[str, bool]:
         """Return what a tool gave, as the interceptors let the model see it, and whether that is a failure."""

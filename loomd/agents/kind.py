@@ -22,6 +22,7 @@ from loomd.manifest.inline_schema import schema_faults
 from loomd.manifest.kind import Behaviour, Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share, Tokens
+from loomd.manifest.secret import literal_secrets
 from loomd.manifest.selector import Selector, SelectorOf
 from loomd.manifest.template import Template
 from loomd.messages import JsonObject
@@ -44,6 +45,9 @@ class AgentSpec(Spec):
     """What the agent is believed to be good at before anything was learned, each from 0 to 1."""
     tools: Annotated[list[Annotated[str, RefTo("Tool")]], Reload("immediate")] = Field([], examples=[["search"]])
     """Tools that the agent may call; one that is a tool set brings all that it offers."""
+    tool_context: JsonObject = Field(default_factory=dict, examples=[{"tenant": "acme"}])
+    """What the agent's tools are told beside their arguments, as `metadata` of their `ToolContext`. No model sees it;
+    it is no place for secrets."""
     knowledge: list[Annotated[str, RefTo("KnowledgeBase")]] = Field(default_factory=list, examples=[["handbook"]])
     """Knowledge bases that are searched for every task; the answer cites their passages."""
     skills: list[Annotated[str, RefTo("Skill")]] = Field(default_factory=list, examples=[["code-review"]])
@@ -83,8 +87,9 @@ class AgentSpec(Spec):
     task."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
-        """Yield what is wrong with the schema of the answer, names of loomd's own, permissions for unknown tools."""
+        """Yield what is wrong with the schema of the answer, with names, permissions, and secrets in the manifest."""
         del root
+        yield from literal_secrets(self.tool_context, "/toolContext")
         if self.skills and TOOL in self.tools:
             text = f'expected a tool of another name, got "{TOOL}": with it an agent takes up its skills'
             yield f"/tools/{self.tools.index(TOOL)}", text, "invalid-value"
@@ -151,6 +156,7 @@ class AgentSpec(Spec):
             done=self.done,
             parallel_tools=self.parallel_tools,
             history=self.history,
+            tool_context=self.tool_context,
             tools=tools,
             owner=tools.owner,
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],

@@ -23,8 +23,8 @@ from loomd.agents.agent import Agent
 from loomd.agents.ask import ask
 from loomd.agents.base import Steps, Tool
 from loomd.agents.budget import Budget, Exhausted, Limits, Spent
-from loomd.agents.call_context import Errand
-from loomd.agents.calling import Caller, ToolCalls, ToolOutcome
+from loomd.agents.call_context import Caller, Errand
+from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
 from loomd.agents.context import Context, assemble, scope_of
 from loomd.agents.interception import enter, leave
@@ -79,7 +79,7 @@ class Loop:
         self._errors = 0
         self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
-        caller = Caller(agent, self._skills, work.key, steps, scope, work.permissions)
+        caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
         self._tools = ToolCalls(caller, self.unlimited, self._delegate)
         self._called: list[str] = []
         self._repeats: Counter[str] = Counter()
@@ -314,7 +314,7 @@ class Loop:
     def _book(self, call: ToolCall, outcome: ToolOutcome) -> None:
         """Take a call that was made into the account, with what other agents used for it."""
         self._called.append(call.name)
-        self.budget.book(Spent(calls=1))
+        self.budget.book(Spent(cost=outcome.cost, calls=1))
         if (used := outcome.delegated) is not None:
             self._called += used.tools
             self._helped += used.steps

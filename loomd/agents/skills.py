@@ -196,6 +196,7 @@ class SkillTool:
     withdrawn = ""
     on_uncertain: OnUncertain = "fail"
     approval: Approval | None = None
+    max_output = 1 << 20  # what a skill says is bounded where it is read
 
     def __init__(self, use: SkillUse) -> None:
         self._use = use

@@ -108,7 +108,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         output: the answer's text, with marks `[n]` for its citations.
         stop_reason: why the work ended.
         usage: tokens of all model calls.
-        cost: USD of all model calls.
+        cost: USD of all model calls and tool calls.
         seconds: wall-clock time.
         waited: seconds of that in which it waited for people; they count against no limit.
         steps: model calls made.

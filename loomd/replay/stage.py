@@ -30,10 +30,10 @@ from loomd.manifest.problem import Position
 from loomd.memory.base import MemorySpec
 from loomd.messages import ToolSchema
 from loomd.replay.stand_in import StandIn, TapedCalls, TapedEmbedder, TapedKnowledge, TapedModel, TapedSet, standing_in
+from loomd.settings import allowed_packages
 from loomd.store.sqlite import open_store
 from loomd.tools.agent import AgentTool
 from loomd.tools.base import ToolSpec
-from loomd.tools.http import HttpTool
 from loomd.tools.toolset import ToolSetSpec
 from loomd.topology import Parts, Services, Topology
 
@@ -102,7 +102,7 @@ async def staged(
     needed = Snapshot.of(_cast(item, known, told, secrets=secrets) for item in closure(snapshot, cluster))
     with TemporaryDirectory(prefix="loomd-replay-") as folder:
         async with open_store(Path(folder)) as store:
-            services = Services(store, Bus(clock), clock, Path(folder) / "models")
+            services = Services(store, Bus(clock), clock, Path(folder) / "models", packages=allowed_packages())
             topology = Topology(needed)
             await topology.open(services)
             try:
@@ -235,7 +235,8 @@ def told_of(item: Object, live: object) -> tuple[TapedTool, ...]:
             tool.idempotent,
             tool.on_uncertain,
             None if tool.approval is None else tool.approval.on_denied,
-            item.ref.name,
+            of=item.ref.name,
+            max_output=tool.max_output,
         )
         for tool in live.tools
         if not tool.withdrawn
@@ -249,15 +250,13 @@ def declared_tools(item: Object) -> tuple[TapedTool, ...] | None:
     """
     spec = item.spec
     if isinstance(spec, ToolSetSpec):
-        told = spec.declared(item.root, item.ref.name)
+        told = spec.declared_in(item.root, item.ref.name)
         return tuple(msgspec.structs.replace(describe(one.schema, one.spec), of=item.ref.name) for one in told)
-    if not isinstance(spec, HttpTool):
-        return None
-    schema = ToolSchema(item.ref.name, spec.description or f"{spec.method} {spec.url}", spec.parameters)
-    return (describe(schema, spec),)
+    schema = spec.declared(item.ref.name) if isinstance(spec, ToolSpec) else None
+    return None if schema is None else (describe(schema, spec),)
 
 
 def describe(schema: ToolSchema, spec: ToolSpec) -> TapedTool:
     """Return what models are told of a tool, with what its manifest says to the loop."""
     denied = None if spec.approval.required == "never" else spec.approval.on_denied
-    return TapedTool(schema, spec.effects, spec.idempotent, spec.on_uncertain, denied)
+    return TapedTool(schema, spec.effects, spec.idempotent, spec.on_uncertain, denied, max_output=spec.max_output)

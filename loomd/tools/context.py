@@ -4,7 +4,7 @@ An `async def` function of a `python` tool takes it as a parameter annotated `To
 the attributes, the rest belongs to the event loop. Made by the agent's loop; only its shape is here.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from loomd.messages import Passage
@@ -35,6 +35,27 @@ class ToolContext(Protocol):
         """Return what is the same whenever this very call is made again, and unique among all calls.
 
         Hand it to services that take an idempotency key.
+        """
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """Return what the agent's manifest says to its tools under `toolContext`; no model sees it."""
+        ...
+
+    def spend(self, usd: float) -> None:
+        """Book US dollars that the call costs to the budget of the task, before they are spent.
+
+        Raises:
+            ToolFailed: so much is not left.
+        """
+        ...
+
+    def result(self, name: str) -> str | None:
+        """Return the whole result of an earlier call of the same work, of which the model was shown the beginning.
+
+        Args:
+            name: as the model was told.
         """
         ...
 

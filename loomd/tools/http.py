@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import Field, field_validator
 
-from loomd.errors import Permanent, ToolFailed
-from loomd.manifest.inline_schema import BadSchema, schema_faults, validator_of
+from loomd.errors import LoomdError
 from loomd.manifest.kind import Reload
 from loomd.manifest.quantity import Bytes
 from loomd.manifest.rule import spelled
@@ -23,8 +22,9 @@ from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.access import Access
 from loomd.tools.base import LiveTool, ToolSpec
 from loomd.tools.context import ToolContext
+from loomd.tools.parameters import arguments_validator, parameter_faults, refuse_misfits
 from loomd.tools.placeholder import fill_json, fill_path, fill_query, names_in
-from loomd.tools.web import ADDRESS, FIXED_HOST, KEY, Web, WebRequest, open_web, refuse_arguments
+from loomd.tools.web import ADDRESS, FIXED_HOST, KEY, Web, WebRequest, open_web
 from loomd.topology import Parts
 
 
@@ -65,22 +65,16 @@ class HttpTool(ToolSpec):
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield placeholders that are no parameter, and secrets that stand in the manifest."""
-        del root
+        yield from super().check(root)
         fixed = {name: text for name, text in self.query.items() if not any(names_in(text))}
         yield from literal_secrets(self.headers, "/headers")
         yield from literal_secrets(fixed, "/query")
         yield from secrets_in_url(self.url, "/url", "spec.query or spec.headers")
-        properties = self.parameters.get("properties")
-        if self.parameters.get("type") != "object" or not isinstance(properties, dict):
-            yield "/parameters", "expected a JSON Schema of type object with properties", "invalid-value"
-            return
-        yield from schema_faults(self.parameters, "/parameters")
-        for pointer, template in (("/url", self.url), ("/query", self.query), ("/body", self.body)):
-            for name in dict.fromkeys(names_in(template)):
-                if name not in properties:
-                    known = ", ".join(properties) or "none"
-                    text = f"expected a property of spec.parameters, got {{{name}}}: the properties are {known}"
-                    yield pointer, text, "invalid-value"
+        yield from parameter_faults(self.parameters, ("/url", self.url), ("/query", self.query), ("/body", self.body))
+
+    def declared(self, name: str) -> ToolSchema:
+        """Return what a model is told."""
+        return ToolSchema(name, self.description or f"{self.method} {self.url}", self.parameters)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:
@@ -91,17 +85,13 @@ class HttpTool(ToolSpec):
             Permanent: `parameters` is no JSON Schema.
         """
         owner = str(parts.declared.ref)
-        try:
-            validator = validator_of(self.parameters)
-        except BadSchema as error:
-            raise Permanent(f"{owner} spec.parameters: {error}") from error
+        validator = arguments_validator(owner, self.parameters)
         access = Access(self, parts, lambda spec: spec.url)
         _headers(access)
         _secret_query(access)
-        description = self.description or f"{self.method} {self.url}"
         async with open_web(owner, self.allow_hosts, self.max_response, self.max_redirects) as web:
             request = _Request(self, web, validator, access)
-            yield LiveTool(ToolSchema(parts.name, description, self.parameters), self, request, parts)
+            yield LiveTool(self.declared(parts.name), self, request, parts)
 
 
 class _Request:
@@ -117,7 +107,7 @@ class _Request:
     async def __call__(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         from yarl import URL  # noqa: PLC0415  # comes with aiohttp, which costs 0.2 s
 
-        refuse_arguments(self._validator, arguments)
+        refuse_misfits(self._validator, arguments)
         spec = self._spec
         url = URL(fill_path(spec.url, arguments), encoded=True)
         pairs = fill_query(self._query, arguments) + _secret_query(self._access)
@@ -128,8 +118,9 @@ class _Request:
             headers = {KEY: context.key, **headers}
         try:
             return self._access.mask(await self._web.send(WebRequest(spec.method, url, headers, body)))
-        except ToolFailed as error:
-            raise ToolFailed(self._access.mask(str(error))) from error
+        except LoomdError as error:
+            error.args = (self._access.mask(str(error)),)
+            raise
 
 
 def _headers(access: Access[HttpTool]) -> dict[str, str]:

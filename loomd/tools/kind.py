@@ -10,5 +10,5 @@ KIND = Kind(
     name="Tool",
     plural="tools",
     spec=Annotated[ToolSpec, OneOf("loomd.tools")],
-    summary="Something an agent can do: a Python function, a web service, or many tools at once.",
+    summary="Something an agent can do: a Python function, a web service, a command, or many tools at once.",
 )

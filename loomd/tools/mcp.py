@@ -32,8 +32,9 @@ from loomd.tools.context import ToolContext
 from loomd.tools.mcp_link import Broken, Caps, Command, Link, Streams, reach, run_process
 from loomd.tools.mcp_pins import Pins, unusable
 from loomd.tools.mcp_server import Patience, Said, Server
+from loomd.tools.parameters import refuse_misfits
 from loomd.tools.toolset import Listed, Override, ToolSetSpec, barred, name_of
-from loomd.tools.web import ADDRESS, FIXED_HOST, open_web, refuse_arguments
+from loomd.tools.web import ADDRESS, FIXED_HOST, open_web
 from loomd.topology import Health, Parts
 
 _PIN_RULE: dict[str, JsonValue] = {
@@ -291,7 +292,7 @@ class McpTools:
 
         async def run(arguments: JsonObject, context: ToolContext | None) -> str:
             del context
-            refuse_arguments(validator, arguments)
+            refuse_misfits(validator, arguments)
             return await self.server.call(known.name, arguments)
 
         schema = ToolSchema(visible, spec.described(known.name, known.description), known.parameters)

@@ -33,9 +33,10 @@ from loomd.tools.access import Access
 from loomd.tools.base import Effects, LiveTool
 from loomd.tools.context import ToolContext
 from loomd.tools.openapi_document import OpenApi, Operation, Parameter, Place
+from loomd.tools.parameters import refuse_misfits
 from loomd.tools.placeholder import as_segment, as_text
 from loomd.tools.toolset import Declared, Listed, ToolSetSpec, barred, name_of
-from loomd.tools.web import ADDRESS, FIXED_HOST, KEY, Web, WebRequest, open_web, refuse_arguments
+from loomd.tools.web import ADDRESS, FIXED_HOST, KEY, Web, WebRequest, open_web
 from loomd.topology import Parts
 
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -139,7 +140,7 @@ class OpenApiTool(ToolSetSpec):
         if self.file is not None:
             yield inside(root, self.file)
 
-    def declared(self, root: Path, owner: str) -> Sequence[Declared]:
+    def declared_in(self, root: Path, owner: str) -> Sequence[Declared]:
         """Return the operations that are offered."""
         return [
             Declared(one.name, self._schema(owner, one), self._ruled(one))
@@ -293,7 +294,7 @@ class _Run:
     async def __call__(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         from yarl import URL  # noqa: PLC0415  # comes with aiohttp, which costs 0.2 s
 
-        refuse_arguments(self._validator, arguments)
+        refuse_misfits(self._validator, arguments)
         one = self._one
         headers, query = _sent(self._access)
         given = [(item, arguments[item.argument]) for item in one.parameters if item.argument in arguments]

@@ -100,7 +100,7 @@ class ToolSetSpec(ToolSpec):
             if word not in names:
                 yield f"/overrides/{escape(word)}", _unknown(word, names), "invalid-value"
 
-    def declared(self, root: Path, owner: str) -> Sequence["Declared"]:
+    def declared_in(self, root: Path, owner: str) -> Sequence["Declared"]:
         """Return the tools that are offered, as far as the manifest says it without opening anything.
 
         Args:

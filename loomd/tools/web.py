@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loomd.errors import ToolFailed
-from loomd.messages import JsonObject
+from loomd.errors import Overloaded, ToolFailed, Unreachable
 from loomd.tools.address import PublicResolver
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ FIXED_HOST = (
 KEY = "Idempotency-Key"
 """Header that tells a service that a call is made again (IETF draft-ietf-httpapi-idempotency-key-header)."""
 _REDIRECTS = (301, 302, 303, 307, 308)
+_BUSY = (429, 502, 503, 504)
+"""What may be answered otherwise later."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class Web:
         Redirects are followed by hand, so that every address is checked and no credential travels.
 
         Raises:
-            ToolFailed: the address may not be reached, nothing answers there, or the answer is an error or too large;
-                the text may hold what the service said.
+            ToolFailed: the address may not be reached, or the answer is an error or too large; the text may hold what
+                the service said.
+            Temporary: nothing answers there, or it may answer otherwise later.
         """
         from aiohttp import ClientError  # noqa: PLC0415  # costs 0.2 s
 
@@ -75,7 +77,7 @@ class Web:
             except (ClientError, OSError) as error:
                 if isinstance(error, TimeoutError):
                     raise
-                raise ToolFailed(f"{url.host} cannot be reached: {type(error).__name__}") from error
+                raise Unreachable(f"{url.host} cannot be reached: {type(error).__name__}") from error
             if target.origin() != url.origin():
                 headers = {}
             if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
@@ -104,7 +106,10 @@ class Web:
         except LookupError:
             text = data.decode("utf-8", "replace")
         if answer.status >= 400:
-            raise ToolFailed(f"HTTP {answer.status}: {text[:500]}")
+            told = f"HTTP {answer.status}: {text[:500]}"
+            if answer.status in _BUSY:
+                raise Overloaded(told, _seconds(answer.headers.get("Retry-After", "")))
+            raise ToolFailed(told)
         return text
 
 
@@ -128,18 +133,9 @@ async def open_web(
         yield Web(session, resolver, max_response, max_redirects)
 
 
-def refuse_arguments(validator: Any, arguments: JsonObject) -> None:
-    """Refuse arguments that do not fit a schema.
-
-    Raises:
-        ToolFailed: what is wrong, for the model.
-    """
-    wrong = [
-        f"{'.'.join(str(part) for part in error.instance_path) or 'arguments'}: {error.message}"
-        for error in validator.iter_errors(arguments)
-    ]
-    if wrong:
-        raise ToolFailed(f"the arguments are refused: {'; '.join(wrong[:10])}")
+def _seconds(retry_after: str) -> float | None:
+    """Return the seconds for which a service wants to be left alone; None when it names none, or a date."""
+    return float(retry_after) if retry_after.isdecimal() and retry_after.isascii() else None
 
 
 def _target(url: "URL", location: str) -> "URL":

@@ -37,6 +37,7 @@ from loomd.replay.difference import Difference
 from loomd.replay.player import replay
 from loomd.replay.stage import closure, declared_tools, told_of
 from loomd.replay.stand_in import StandIn, standing_in
+from loomd.settings import allowed_packages
 from loomd.store.sqlite import open_store
 from loomd.tools.base import Approval, ToolSpec
 from loomd.tools.python import PythonTool
@@ -127,7 +128,7 @@ async def _perform(snapshot: Snapshot, test: Object, models_dir: Path) -> Result
 @asynccontextmanager
 async def _opened(snapshot: Snapshot, store: Any, models_dir: Path) -> AsyncGenerator[tuple[Services, Topology], None]:
     clock = SystemClock()
-    services = Services(store, Bus(clock, Journal(store).record), clock, models_dir)
+    services = Services(store, Bus(clock, Journal(store).record), clock, models_dir, packages=allowed_packages())
     topology = Topology(snapshot)
     await topology.open(services)
     try:
@@ -207,7 +208,7 @@ def _tool(item: Object, spec: ToolSpec, results: Mapping[str, list[ToolAnswer]],
 
 def _set(item: Object, spec: ToolSetSpec, answers: Sequence[ToolAnswer], refused: list[str]) -> Iterator["_Given"]:
     """Yield the tools of a set: those that the manifest declares, and those that only give an answer here."""
-    schemas = {one.tool: one.schema for one in spec.declared(item.root, item.ref.name)}
+    schemas = {one.tool: one.schema for one in spec.declared_in(item.root, item.ref.name)}
     for name in dict.fromkeys([*schemas, *(answer.tool for answer in answers if answer.tool)]):
         schema = schemas.get(name) or ToolSchema(name_of(item.ref.name, spec.prefix, name), name, {"type": "object"})
         own = [answer for answer in answers if answer.tool == name]
@@ -253,6 +254,7 @@ class _Given:
     withdrawn = ""
     on_uncertain = "fail"
     approval = None
+    max_output = 64 << 10
 
     def __init__(self, schema: ToolSchema, answers: Sequence[ToolAnswer], why: str, refused: list[str]) -> None:
         self.schema = schema

@@ -28,6 +28,7 @@ class Adder:
     idempotent = True
     withdrawn = ""
     on_uncertain: OnUncertain = "fail"
+    max_output = 64 << 10
     approval: Approval | None = None
     schema = ToolSchema("add", "Adds numbers.", {"type": "object"})
 

@@ -79,6 +79,7 @@ class Named:
     withdrawn = ""
     on_uncertain: OnUncertain = "fail"
     approval: Approval | None = None
+    max_output = 64 << 10
 
     def __init__(self, name: str) -> None:
         self.schema = ToolSchema(name, "Says its name.", {"type": "object"})

@@ -22,6 +22,7 @@ class Named:
     idempotent = True
     on_uncertain: OnUncertain = "fail"
     approval: Approval | None = None
+    max_output = 64 << 10
 
     def __init__(self, name: str, withdrawn: str = "") -> None:
         self.schema = ToolSchema(name, name, {"type": "object"})

@@ -37,7 +37,7 @@ def test_explain_lists_the_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in lines] == list(find_kinds())
     assert (
         lines[-1]
-        == "Tool           Something an agent can do: a Python function, a web service, or many tools at once."
+        == "Tool           Something an agent can do: a Python function, a web service, a command, or many tools at once."
     )
 
 

@@ -64,6 +64,14 @@ _MORE: dict[str, tuple[Any, ...]] = {
     "Tool(openapi).spec.include": (["books"], ["addBook"]),
     "Tool(openapi).spec.exclude": ([], ["findBooks"]),
     "Tool(openapi).spec.overrides": ({"findBooks": {"effects": "write"}}, {"findBooks": {"effects": "external"}}),
+    "Tool(python).spec.package": ("acme_one", "acme_two"),
+    "Tool(files).spec.folder": ("docs", "tools"),
+    "Tool(shell).spec.command": (["true"], ["false"]),
+    "Tool(shell).spec.stdin": ("a", "b"),
+    "Tool(shell).spec.parameters": (_QUERY, {**_QUERY, "required": ["query"]}),
+    "Tool(shell).spec.workdir": ("docs", "tools"),
+    "Tool(shell).spec.read": (["docs"], ["tools"]),
+    "Tool(shell).spec.write": (["docs"], ["tools"]),
     "Interceptor(redact).spec.secrets": ([{"valueFrom": {"env": "API_KEY"}}], [{"valueFrom": {"file": "x"}}]),
     "Cluster.spec.agentSelector.matchLabels": ({"name": "alpha"}, {"name": "beta"}),
     "Cluster.spec.agentSelector.matchExpressions": (
@@ -84,14 +92,25 @@ _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
         (("args",), [_SERVER]),
         (("startTimeout",), "10s"),
         (("stopTimeout",), "200ms"),
+        (("effects",), "read"),
     ),
-    ("Tool", "openapi"): ((("file",), "apis/library.yaml"),),
-    ("Tool", "python"): ((("file",), "tools/calc.py"),),
-    ("Tool", "http"): ((("url",), "https://api.example.com/books"), (("parameters",), _QUERY)),
+    ("Tool", "openapi"): ((("file",), "apis/library.yaml"), (("effects",), "read")),
+    ("Tool", "http"): (
+        (("url",), "https://api.example.com/books"),
+        (("parameters",), _QUERY),
+        (("effects",), "read"),
+    ),
+    ("Tool", "python"): ((("file",), "tools/calc.py"), (("effects",), "read")),
+    ("Tool", "files"): ((("folder",), "docs"),),
+    ("Tool", "shell"): ((("command",), ["true"]), (("sandbox",), "none"), (("effects",), "read")),
 }
-"""What is set for types whose examples name something that is not at hand."""
-_EITHER = {("command", "url"), ("file", "document")}
+"""What is set for types whose examples name something that is not at hand, or whose defaults exclude other fields."""
+_EITHER = {("command", "url"), ("file", "document"), ("file", "package")}
 """Fields that are not set for the sake of another one, because that excludes them."""
+_WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
+    "Tool(files).spec.write": ((("effects",), "write"),),
+}
+"""What is set for a field that needs another one."""
 _TOGETHER = {"weights"}
 """Objects whose fields must add up, and change together."""
 _TRIES = 24
@@ -164,7 +183,8 @@ class Field:
             document["spec"].pop(left_out, None)
             known = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
             extra = [(path, one) for path, one in known if (path[0], self.path[0]) not in _EITHER]
-            for path, one in (*self.presets, *extra, (self.path, value)):
+            more = _WITH.get(str(self), ())
+            for path, one in (*self.presets, *extra, *more, (self.path, value)):
                 inner = document["spec"]
                 for name in path[:-1]:
                     inner = inner[name] if isinstance(inner.get(name), dict) else inner.setdefault(name, {})

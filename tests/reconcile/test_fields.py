@@ -42,6 +42,8 @@ HELD = [field for field in FIELDS if field.kind.name not in {"GitSource", "Sched
 """The fields of what tasks hold; the others do nothing by being open, see their own tests."""
 NAMES = {kind: ["alpha", "beta"] for kind in find_kinds()}
 """What references name, by kind."""
+PACKAGES = ("acme_one", "acme_two")
+"""Modules whose functions tools may name."""
 IT = "it"
 """The object whose field changes."""
 SECRETS = (
@@ -82,6 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path, None, No
     said = tape((Request((Message("user", "hello"),)), Reply("yes"))).decode()
     files |= {"apis/library.yaml": yaml.safe_dump(API), "other.yaml": yaml.safe_dump(API), "data/x": "x"}
     files |= {"recordings/late-fee.json": said, "other.json": said}
+    files |= {"acme_one.py": tool, "acme_two.py": tool}
     files |= {"model.gguf": "GGUF", "other.gguf": "GGUF", "x": "secret-x", "b": "secret-b"}
     for path, text in files.items():
         (place / path).parent.mkdir(parents=True, exist_ok=True)
@@ -90,13 +93,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path, None, No
         for name in SECRETS:
             patch.setenv(name, f"secret-{name}")
         patch.chdir(place)  # a secret's file is named from there
+        patch.syspath_prepend(str(place))  # where a package is found
         yield place
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(folder: Path) -> AsyncGenerator[System, None]:
     """Yield a system with nothing but what references name."""
-    async with open_system(Settings(folder / "state", models_dir(), folder / "s")) as opened:
+    async with open_system(Settings(folder / "state", models_dir(), folder / "s", allow_packages=PACKAGES)) as opened:
         others = examples()
         documents = [named(kind, name, spec) for kind, spec in PARTS.items() for name in {*NAMES[kind], *others[kind]}]
         data = yaml.safe_dump_all(documents, sort_keys=False).encode()
@@ -134,7 +138,8 @@ def found(live: Any) -> Any:
         rows = live.listed() if isinstance(live, Listing) else ()
         return [found(tool) for tool in live.tools], rows, _sent(live)
     if isinstance(live, LiveTool):
-        sent = _sent(live._run)
+        run: Any = live._run
+        sent = run._secrets.read() if hasattr(run, "_secrets") else _sent(run)
         return live.schema, live.effects, live.idempotent, live.withdrawn, live._spec, live._terms(), sent
     if isinstance(live, Redactor):
         live._heed()
