@@ -136,20 +136,8 @@ def spec(function: str, **more: object) -> dict[str, object]:
 
 def test_the_types() -> None:
     """The folder holds these types."""
-    names = {
-        "agent",
-        "calculator",
-        "files",
-        "http",
-        "knowledge",
-        "mcp",
-        "openapi",
-        "python",
-        "result",
-        "shell",
-        "signal",
-    }
-    assert set(find_types("loomd.tools", ToolSpec)) == names | {"wait"}
+    names = "agent calculator files http knowledge mcp openapi python result shell signal wait"
+    assert set(find_types("loomd.tools", ToolSpec)) == set(names.split())
 
 
 @pytest.mark.usefixtures("calc")
