@@ -181,7 +181,7 @@ def _declared(item: Object) -> Declared:
     spec: dict[str, Any] = dict(item.raw)
     if isinstance(item.spec, SkillSpec) and item.spec.file is not None:
         with suppress(LoomdError):  # then its replay says that the file is not there
-            document = read_skill(inside(item.root, item.spec.file), item.spec.max_size)
+            document = read_skill(inside(item.folder, item.spec.file), item.spec.max_size)
             del spec["file"]
             spec["instructions"] = document.instructions
     refs = tuple((pointer, f"{to.kind}/{to.name}") for pointer, to in item.refs)

@@ -13,7 +13,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Permanent
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Bytes
 from loomd.manifest.rule import exactly_one
@@ -62,7 +62,7 @@ class SkillSpec(Spec):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the skill document."""
         if self.file is not None:
-            yield inside(root, self.file)
+            yield named(root, self.file)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator["LiveSkill", None]:

@@ -95,7 +95,8 @@ class ApprovalRecord(msgspec.Struct, frozen=True):
 class StoredFile(msgspec.Struct, frozen=True):
     """A manifest file as it was delivered: its source, the root of relative paths, its path below it, its bytes.
 
-    `base` tells one root from another, as in `loomd.manifest.source.SourceFile`.
+    `base` tells one root from another, as in `loomd.manifest.source.SourceFile`. With a `target` it is no manifest but
+    a file that an object names: the source is the object, the target where the file lies with links resolved.
     """
 
     source: str
@@ -103,6 +104,7 @@ class StoredFile(msgspec.Struct, frozen=True):
     path: str
     data: bytes
     base: str = ""
+    target: str = ""
 
 
 class RevisionRecord(msgspec.Struct, frozen=True):
@@ -171,7 +173,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         record: the new revision, which is the last known good from then on; None: the newest one has other bytes.
-        files: files that are new or have other contents.
+        files: files that are new or have other contents, manifests and such that objects name.
         dropped: source, root and path of files that are gone.
         anew: sources of which the revision has no other file; of all others it has those of the revision before, too.
         objects: records that are new or differ.
@@ -334,11 +336,15 @@ class Store(Protocol):
         ...
 
     async def files(self, number: int, source: str | None = None) -> list[StoredFile]:
-        """Return the files of all sources in a revision, or of one, ordered by source and path.
+        """Return the manifest files of all sources in a revision, or of one, ordered by source and path.
 
         Raises:
             Damaged: the contents of one are not what was stored.
         """
+        ...
+
+    async def copies(self, number: int) -> list[StoredFile]:
+        """Return what is kept in a revision of the files that objects name; without what is damaged."""
         ...
 
     async def roots(self) -> set[str]:

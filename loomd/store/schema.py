@@ -93,6 +93,7 @@ CREATE TABLE counts (rows INTEGER NOT NULL);
 INSERT INTO counts SELECT count(*) FROM journal;
 CREATE INDEX tasks_ended ON tasks (created) WHERE result != x'' AND instr(id, '.') = 0;
 CREATE INDEX approvals_by_task ON approvals (task);
+ALTER TABLE files ADD COLUMN target TEXT NOT NULL DEFAULT '';
 CREATE TABLE seals (
     name TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (name, key)
 ) WITHOUT ROWID;

@@ -241,6 +241,10 @@ class SqliteStore:
         """
         return await self._query(lambda db: history.files(db, number, source))
 
+    async def copies(self, number: int) -> list[StoredFile]:
+        """Return what is kept in a revision of the files that objects name; without what is damaged."""
+        return await self._query(lambda db: history.copies(db, number))
+
     async def roots(self) -> set[str]:
         """Return the roots that files of any stored revision have."""
         return await self._query(lambda db: {root for (root,) in db.execute("SELECT DISTINCT root FROM files")})

@@ -19,7 +19,7 @@ import pydantic_core
 from pydantic import Field
 
 from loomd.errors import Permanent, ToolFailed
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import LiveTool, ToolSpec
@@ -58,7 +58,7 @@ class PythonTool(ToolSpec):
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the function's file."""
-        yield inside(root, self.file)
+        yield named(root, self.file)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:
