@@ -367,6 +367,15 @@ class Store(Protocol):
         """Return what is known of all schedules."""
         ...
 
+    async def prove(self) -> None:
+        """Read something, and write something when a write has failed: it may be possible again.
+
+        Raises:
+            Temporary: it cannot be read, or still not be written.
+            Damaged: the database is corrupt.
+        """
+        ...
+
     async def close(self) -> None:
         """Write what waits and release the state directory."""
         ...

@@ -160,5 +160,10 @@ def identity(db: sqlite3.Connection) -> str:
     return str(row[0]) if row else ""
 
 
+def is_fresh(db: sqlite3.Connection) -> bool:
+    """Return whether nothing was ever kept: the first start was not finished."""
+    return db.execute("SELECT 1 FROM journal UNION ALL SELECT 1 FROM tasks LIMIT 1").fetchone() is None
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()

@@ -237,7 +237,7 @@ class _Request:
         except LookupError:
             text = data.decode("utf-8", "replace")
         if answer.status >= 400:
-            raise ToolFailed(self._access.mask(f"HTTP {answer.status}: {text[:500]}"))
+            raise ToolFailed(f"HTTP {answer.status}: {self._access.mask(text)[:500]}")
         return text
 
 

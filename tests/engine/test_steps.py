@@ -16,6 +16,7 @@ from loomd.daemon import System
 from loomd.errors import Conflict, NotFound
 from loomd.events.event import ApprovalRequested, ApprovalResolved, StepCompleted, TaskMoved, ToolErred
 from loomd.events.journal import Journal
+from loomd.store.seal import seal_all
 from tests.engine.world import World, outcome, task_of, until
 
 CALL = {"toolCalls": [{"name": "mark", "arguments": {}}]}
@@ -557,6 +558,7 @@ async def test_a_task_of_a_newer_engine_is_left_alone(world: World) -> None:
     with sqlite3.connect(world.folder / "state" / "loomd.db") as db:
         body = msgspec.json.decode(db.execute("SELECT body FROM tasks").fetchone()[0], type=Task)
         db.execute("UPDATE tasks SET body = ?", (msgspec.json.encode(msgspec.structs.replace(body, engine=99)),))
+        seal_all(db)
     async with world.open() as system:
         assert await system.engine.resume() == []
         record = await system.store.get_task(task)
