@@ -17,6 +17,7 @@ from loomd.errors import Conflict, NotFound
 from loomd.events.event import ApprovalRequested, ApprovalResolved, StepCompleted, TaskMoved, ToolErred
 from loomd.events.journal import Journal
 from loomd.store.seal import seal_all
+from tests.engine.copies import lose_copies
 from tests.engine.world import World, outcome, task_of, until
 
 CALL = {"toolCalls": [{"name": "mark", "arguments": {}}]}
@@ -601,6 +602,7 @@ async def test_a_part_of_a_call_that_is_done_no_more_diverges(tmp_path: Path) ->
     code = tmp_path / "tool.py"
     code.write_text(code.read_text().replace('"first"', '"other"'))
     async with world.open() as system:
+        lose_copies(world.folder / "state")
         (record,) = await system.store.list_tasks(unfinished=True)
         assert await system.engine.resume() in ([], [record.id])
         with suppress(Conflict):
