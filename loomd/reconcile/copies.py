@@ -107,7 +107,7 @@ def _write(place: Path, data: bytes) -> None:
             return
     fresh = place.with_name(f"{place.name}.new")
     fresh.write_bytes(data)
-    fresh.chmod(0o600)
+    fresh.chmod(0o700)  # it may be a program
     fresh.replace(place)
 
 

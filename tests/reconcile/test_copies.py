@@ -82,7 +82,7 @@ async def test_what_served_last_serves_with_its_own_files(
             assert (seen.reconciler.stale, seen.reconciler.number, seen.reconciler.revision) == (False, 1, revision)
             assert await said(seen) == "one"
             (copy,) = copies_of(state)
-            assert (copy.stat().st_mode & 0o777, copy.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+            assert (copy.stat().st_mode & 0o777, copy.parent.stat().st_mode & 0o777) == (0o700, 0o700)
             assert seen.reconciler.topology.snapshot.objects[F].root == tool.root
         assert not (state / "copies").exists()
     async with opened() as seen:
