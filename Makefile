@@ -8,7 +8,7 @@ override Q := $(value Q)
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos fuzz check format generate bench bench-quick lock models editor clean
+.PHONY: help demo setup test chaos fuzz check format generate bench bench-quick lock models editor clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,8 @@ endif
 
 models: $(VENV)/run.ok  ## Fetch and verify the embedded models
 	@$(BIN)/loomd models pull --default
+
+setup: $(VENV)/dev.ok  ## Install all that is needed to work on the code, and run nothing
 
 test: $(VENV)/dev.ok models  ## Run the tests
 	@$(BIN)/loomd models pull minilm

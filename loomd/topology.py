@@ -174,7 +174,7 @@ class Parts:
     @property
     def root(self) -> Path:
         """Return the folder that relative paths of the manifest start from and may not leave."""
-        return self.declared.root
+        return self.declared.folder
 
     @property
     def state_dir(self) -> Path:
@@ -274,6 +274,12 @@ class Topology:
         """Return the folders that objects come from, and those that live things were opened from and may still read."""
         items = [*self.snapshot.objects.values(), *(thing.item for thing in self._things.values())]
         return {item.root for item in items}
+
+    @property
+    def copies(self) -> set[Path]:
+        """Return the folders with kept files that objects and live things may still read."""
+        items = [*self.snapshot.objects.values(), *(thing.item for thing in self._things.values())]
+        return {item.copies for item in items if item.copies is not None}
 
     def health(self, ref: Ref) -> tuple[Health, ...]:
         """Return what was observed of a live thing; nothing of one that observes nothing or is not open."""

@@ -72,7 +72,7 @@ class Health:
             return fault
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._system.store.get_task("")
+                await self._system.store.prove()
         except TimeoutError:
             return f"no answer within {PATIENCE:g} s"
         except LoomdError as error:

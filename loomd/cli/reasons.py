@@ -34,6 +34,13 @@ _ENDS = {
 """What the stop reasons mean."""
 
 
+_UNDECIDED = {
+    "Cancelled": "and the task was cancelled before anything was decided",
+    "Failed": "and the task failed before anything was decided",
+}
+"""Why a phase has no decision, by how the task ended."""
+
+
 def tell(item: Json, course: Json) -> Iterator[str]:
     """Yield the lines that explain a task.
 
@@ -48,7 +55,7 @@ def tell(item: Json, course: Json) -> Iterator[str]:
     for phase in course["phases"]:
         if phase["phase"] in _TELLERS:
             yield ""
-            yield from _phase(phase, seed, course)
+            yield from _phase(phase, seed, course, item["status"]["phase"])
     yield from _end(item, course)
     for child in course["children"]:
         yield ""
@@ -57,10 +64,11 @@ def tell(item: Json, course: Json) -> Iterator[str]:
         yield _filled(f"{text} task/{child['task']}` says why.")
 
 
-def _phase(phase: Json, seed: int, course: Json) -> Iterator[str]:
+def _phase(phase: Json, seed: int, course: Json, ended: str) -> Iterator[str]:
     again = "".join(f" It was interrupted, and went on at {_clock(at)}." for at in phase.get("resumed", ()))
     if "decision" not in phase:
-        yield _filled(f"{phase['phase'].upper()}: begun at {_clock(phase['began'])}, not decided yet.{again}")
+        rest = _UNDECIDED.get(ended, "not decided yet")
+        yield _filled(f"{phase['phase'].upper()}: begun at {_clock(phase['began'])}, {rest}.{again}")
         yield from _notes(phase)
         return
     first, *more = _TELLERS[phase["phase"]](phase["decision"], seed, course)

@@ -131,7 +131,8 @@ def _selector(context: click.Context, option: click.Parameter, text: str) -> str
 def wanted(client: Client, arguments: Sequence[str], namespace: str) -> list[Wanted]:
     """Return what the arguments `KIND[,KIND] [NAME]...` or `KIND/NAME...` name, in their order.
 
-    `KIND/NAMESPACE/NAME`, as loomd itself spells what is not in the namespace `default`, is understood too.
+    `KIND/NAMESPACE/NAME`, as loomd itself spells what is not in the namespace `default`, is understood too, and ids of
+    tasks as `loomd submit` prints them.
 
     Args:
         client: the daemon that knows the kinds.
@@ -144,7 +145,12 @@ def wanted(client: Client, arguments: Sequence[str], namespace: str) -> list[Wan
     """
     first = arguments[0]
     if "/" not in first:
-        places = _places(client, first.split(","))
+        try:
+            places = _places(client, first.split(","))
+        except NotFound:
+            if not _is_task(client, namespace, first):
+                raise
+            return [Wanted(TASKS, namespace, tuple(arguments))]
         if len(places) > 1 and len(arguments) > 1:
             raise click.UsageError("several kinds take no names: write KIND/NAME KIND/NAME")
         return [Wanted(place, namespace, tuple(arguments[1:])) for place in places]
@@ -232,6 +238,15 @@ def find_source(client: Client, name: str, namespace: str = "default") -> Json:
             return known[spelling]
     hint = _hint(name, known) or "nothing was applied yet, and nothing is followed"
     raise NotFound(f"no source {name!r}: {hint}")
+
+
+def _is_task(client: Client, namespace: str, name: str) -> bool:
+    """Return whether a word that names no kind is the id of a task."""
+    try:
+        client.get(*TASKS.parts(namespace), name)
+    except NotFound:
+        return False
+    return True
 
 
 def _named(place: Place, name: str, namespace: str) -> Wanted:

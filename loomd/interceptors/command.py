@@ -20,7 +20,7 @@ from pydantic import Field
 from loomd.encoded import to_json
 from loomd.errors import BadReply, Permanent, Refused
 from loomd.interceptors.hook import Hook, HookSpec
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.manifest.quantity import Bytes
 from loomd.messages import JsonObject
 from loomd.topology import Parts
@@ -60,7 +60,7 @@ class CommandInterceptor(HookSpec):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the program, if it is a file below the root."""
         if "/" in self.argv[0]:
-            yield inside(root, self.argv[0])
+            yield named(root, self.argv[0])
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator["CommandHook", None]:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from loomd.errors import Permanent, Refused
 from loomd.interceptors.hook import Hook, HookSpec
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.manifest.python_file import functions_in, load_function
 from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject
@@ -50,7 +50,7 @@ class PythonInterceptor(HookSpec):
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the function's file."""
-        yield inside(root, self.file)
+        yield named(root, self.file)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator["FunctionHook", None]:

@@ -6,7 +6,7 @@ Data only: reading files, cutting, storing and searching are in the modules name
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -46,6 +46,9 @@ class Embedder(Protocol):
 
 class FilesSource(Spec):
     """Text files in a folder below the manifest's root."""
+
+    keeps_files: ClassVar[bool] = False
+    """The index has what is in them."""
 
     type: Literal["files"] = "files"
     path: str = Field(min_length=1, examples=["docs"])

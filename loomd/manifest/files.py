@@ -7,8 +7,8 @@ file.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from loomd.clock import Clock
 from loomd.errors import Permanent
 from loomd.manifest.kind import Spec
 from loomd.manifest.marks import Marked
-from loomd.manifest.object import Object, Ref
+from loomd.manifest.object import NamedFile, Object, Ref
 from loomd.manifest.problem import Problem
 from loomd.manifest.wording import dotted, read_sentence
 
@@ -26,8 +26,11 @@ SETTLED = 2.0
 MAX_TOLD = 100
 """Most problems told of the files of one object."""
 
-Found = tuple[tuple[str, bytes], ...]
-"""Path below the root and digest of every file that a spec reads."""
+MAX_KEPT = 4 << 20
+"""Largest file in bytes whose contents are kept with a revision, as for manifests."""
+
+Found = tuple[tuple[str, bytes, NamedFile | None], ...]
+"""Of every file that a spec reads its path below the root, its digest, and what is kept of it."""
 
 _Stamp = tuple[int, int, int, int, int]
 
@@ -49,6 +52,34 @@ class _Seen:
     found: Found
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an object reads.
+
+    Attributes:
+        digest: over the contents of all its files, empty when it reads none.
+        kept: the files that are kept with it, sorted.
+        copies: folder that holds them when those below the root are others.
+    """
+
+    digest: str = ""
+    kept: tuple[NamedFile, ...] = ()
+    copies: Path | None = None
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What was kept of the files of an object.
+
+    Attributes:
+        kept: the files, sorted.
+        place: returns a folder that holds them.
+    """
+
+    kept: tuple[NamedFile, ...]
+    place: Callable[[], Path]
+
+
 class Files:
     """Remembers the files that specs read from one load to the next; `begin` starts a load."""
 
@@ -64,14 +95,24 @@ class Files:
         self._old_hashes, self._hashes = self._hashes, {}
         self._old_seen, self._seen = self._seen, {}
 
-    def look(self, item: Object, specs: Iterable[Marked]) -> tuple[list[Problem], str]:
-        """Return what is wrong with the files of an object, and a digest of their contents, empty when it reads none.
+    def look(self, item: Object, specs: Sequence[Marked], copy: Copy | None = None) -> tuple[list[Problem], Contents]:
+        """Return what is wrong with the files of an object, and what is in them.
 
         Args:
             item: the object.
             specs: those of its specs that name files.
+            copy: what it reads where its own files are others or are gone; as far as that is enough for it.
         """
+        problems, contents = self._read(item, specs)
+        if copy is None or (not problems and contents.kept == copy.kept):
+            return problems, contents
+        folder = copy.place()
+        wrong, kept = self._read(replace(item, root=folder), specs)
+        return (problems, contents) if wrong else ([], replace(kept, copies=folder))
+
+    def _read(self, item: Object, specs: Sequence[Marked]) -> tuple[list[Problem], Contents]:
         problems: list[Problem] = []
+        kept: list[NamedFile] = []
         digest = hashlib.sha256()
         read = False
         for marked in specs:
@@ -79,11 +120,12 @@ class Files:
                 break
             wrong, found = self._look(item, marked)
             problems += wrong
-            for path, content in found:
+            for path, content, named in found:
                 read = True
                 digest.update(f"\n{path} ".encode())
                 digest.update(content)
-        return problems, digest.hexdigest() if read else ""
+                kept += [] if named is None else [named]
+        return problems, Contents(digest.hexdigest() if read else "", tuple(sorted(set(kept))))
 
     def _look(self, item: Object, marked: Marked) -> tuple[list[Problem], Found]:
         spec: Spec = marked.value
@@ -115,7 +157,17 @@ class Files:
         """
         if type(spec).reads is Spec.reads:
             return ()
-        return tuple((path.relative_to(root).as_posix(), self._digest(path)) for path in spec.reads(root))
+        return tuple(self._content(path, root, keep=spec.keeps_files) for path in spec.reads(root))
+
+    def _content(self, path: Path, root: Path, *, keep: bool) -> tuple[str, bytes, NamedFile | None]:
+        """Return of a file below a root what `Found` has; one that is kept is told by where it lies."""
+        name, digest = path.relative_to(root).as_posix(), self._digest(path)
+        if not keep:
+            return name, digest, None
+        target = path.resolve().relative_to(root).as_posix()
+        if len(digest) != hashlib.sha256().digest_size or path.stat().st_size > MAX_KEPT:
+            return target, digest, None
+        return target, digest, NamedFile(name, target, digest.hex())
 
     def _digest(self, path: Path) -> bytes:
         fresh = self._hashes.get(path)

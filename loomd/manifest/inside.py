@@ -34,6 +34,16 @@ def inside(root: Path, path: str) -> Path:
     return found
 
 
+def named(root: Path, path: str) -> Path:
+    """Return the file that a relative path names, as it is named: links in it stay.
+
+    Raises:
+        Permanent: see `inside`.
+    """
+    inside(root, path)
+    return root / os.path.normpath(path)
+
+
 def below(root: Path, path: str, wanted: str) -> Path:
     """Return whatever a relative path names, with links resolved.
 

@@ -5,10 +5,11 @@ so a new value needs a restart, or another name in the manifest. Never writes or
 providers, tools and interceptors before each call.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from loomd.errors import Unauthorized
 from loomd.manifest.kind import Spec
@@ -18,6 +19,9 @@ S = TypeVar("S", bound=Spec)
 
 _SHORT = 3
 """A text of so few characters is not masked: it would hide ordinary words."""
+
+_SCHEMES = {"basic", "bearer", "token"}
+"""What may stand before the secret in the header `Authorization`."""
 
 _Stamp = tuple[int, int, int, int]
 
@@ -60,11 +64,11 @@ class Keyring:
         }
 
     def mask(self, text: str) -> str:
-        """Return a text without the secrets that were read."""
-        for seen in self._read.values():
-            for secret in seen:
-                if len(secret) > _SHORT:
-                    text = text.replace(secret, "***")
+        """Return a text without the secrets that were read, also as JSON and addresses spell them."""
+        forms = {form for seen in self._read.values() for secret in seen for form in _spelled(secret)}
+        for form in sorted(forms, key=len, reverse=True):
+            if len(form) > _SHORT:
+                text = text.replace(form, "***")
         return text
 
     def _in_file(self, field: str, secret: Secret, path: str) -> str:
@@ -78,6 +82,17 @@ class Keyring:
         if kept is None or kept[0] != stamp:
             kept = self._files[path] = (stamp, secret.read(self._owner, field))
         return kept[1]
+
+
+def _spelled(secret: str) -> Iterator[str]:
+    """Yield how a service may repeat a secret: as it is, without the scheme before it, and escaped."""
+    scheme, _, rest = secret.partition(" ")
+    for text in (secret, rest.strip()) if scheme.lower() in _SCHEMES else (secret,):
+        yield text
+        yield json.dumps(text)[1:-1]
+        yield json.dumps(text, ensure_ascii=False)[1:-1]
+        yield quote(text, safe="")
+        yield quote_plus(text)
 
 
 def entitled(own: S, now: Spec, address: Callable[[S], str]) -> S | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter
 from pydantic.alias_generators import to_camel
@@ -47,6 +47,9 @@ class Spec(BaseModel):
         protected_namespaces=(),
     )
 
+    keeps_files: ClassVar[bool] = True
+    """Whether the contents of the files that it reads are kept with a revision; documents that are indexed are not."""
+
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield what is wrong with the files and folders that this spec names; by default nothing.
 
@@ -66,10 +69,11 @@ class Spec(BaseModel):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the files whose contents are part of what this spec does; by default none.
 
-        A change of one of them is a change of the object: it gets a new digest and is opened anew.
+        A change of one of them is a change of the object: it gets a new digest and is opened anew. What they hold is
+        kept with every revision, so that it runs with its own files, see `keeps_files`.
 
         Args:
-            root: folder that relative paths start from.
+            root: folder that relative paths start from; what is yielded is below it, as it is named.
         """
         del root
         yield from ()

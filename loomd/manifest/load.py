@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from loomd.clock import Clock, SystemClock
 from loomd.manifest.claim import claimed
 from loomd.manifest.convert import Converted, convert
 from loomd.manifest.document import read_documents
-from loomd.manifest.files import Files
+from loomd.manifest.files import Contents, Copy, Files
 from loomd.manifest.kind import Kind, find_kinds
 from loomd.manifest.object import Ref, Snapshot
 from loomd.manifest.problem import Position, Problem
@@ -54,7 +55,7 @@ class _Done:
 
     reads: tuple[_Read, ...]
     pending: bool
-    digests: Mapping[Ref, str]
+    contents: Mapping[Ref, Contents]
     snapshot: Snapshot
 
 
@@ -70,13 +71,16 @@ class Loader:
         self._last: _Done | None = None
         self._lock = threading.Lock()
 
-    def load(self, files: Sequence[SourceFile], pending: bool = False) -> Snapshot:
+    def load(
+        self, files: Sequence[SourceFile], pending: bool = False, copies: Mapping[Ref, Copy] = MappingProxyType({})
+    ) -> Snapshot:
         """Return the snapshot of manifest files.
 
         Args:
             files: what was read.
             pending: accept references to what is not there: who refers so, and all that depends on those, is in the
                 snapshot and in its `pending`; implicit objects leave them out.
+            copies: what was kept of the files that some objects name, for where they are others by now.
 
         Raises:
             Problems: the files are not valid; all that is wrong with all of them.
@@ -87,13 +91,13 @@ class Loader:
             self._forget(reads)
             self._named = {(read.source.base, read.source.path): read for read in reads if read.source.base}
             documents = [one for read in reads for one in read.documents]
-            wrong, digests = self._resolver.look(documents)
+            wrong, contents = self._resolver.look(documents, copies)
             last = self._last
-            if last and not wrong and _same(last.reads, reads) and (last.pending, last.digests) == (pending, digests):
+            if last and not wrong and _same(last.reads, reads) and (last.pending, last.contents) == (pending, contents):
                 return last.snapshot
             wrong += [problem for read in reads for problem in read.problems]
-            snapshot = self._resolver.resolve(documents, wrong, digests, pending)
-            self._last = _Done(reads, pending, digests, snapshot)
+            snapshot = self._resolver.resolve(documents, wrong, contents, pending)
+            self._last = _Done(reads, pending, contents, snapshot)
             return snapshot
 
     def documents(self, files: Iterable[SourceFile]) -> list[Converted]:

@@ -75,6 +75,20 @@ class Metadata(Spec):
     """Free key-value pairs for tools and people; they change no behaviour."""
 
 
+class NamedFile(NamedTuple):
+    """A file that an object reads, kept with the revision.
+
+    Attributes:
+        path: as it is named, below the root.
+        target: where it lies below the root, with links resolved.
+        digest: SHA-256 of its contents.
+    """
+
+    path: str
+    target: str
+    digest: str
+
+
 @dataclass(frozen=True)
 class Object:
     """One typed document.
@@ -92,6 +106,8 @@ class Object:
         base: what tells one root from another: the root itself, or the name of a source whose files never change in
             place, so that another root with the same contents is no change.
         selects: JSON pointers of its selectors.
+        reads: the files that it reads and that are kept with it, sorted.
+        copies: folder with those files as they were kept, when the ones below the root are others by now.
     """
 
     ref: Ref
@@ -105,6 +121,13 @@ class Object:
     digest: str = ""
     base: str = ""
     selects: frozenset[str] = frozenset()
+    reads: tuple[NamedFile, ...] = field(default=(), repr=False)
+    copies: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder in which the files that it names are read."""
+        return self.copies or self.root
 
     def where(self, pointer: str) -> Position:
         """Return the position of the nearest known value at or above a JSON pointer."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loomd.manifest.convert import Converted, convert
-from loomd.manifest.files import MAX_TOLD, Files
+from loomd.manifest.files import MAX_TOLD, Contents, Copy, Files
 from loomd.manifest.graph import Link, find_dangling, find_duplicates, in_order, spread
 from loomd.manifest.kind import API_VERSION, Kind
 from loomd.manifest.marks import Marked
@@ -39,14 +39,18 @@ class Resolver:
     _order: tuple[dict[Ref, tuple[tuple[str, Ref], ...]], list[Ref]] | None = None
 
     def resolve(
-        self, documents: Sequence[Converted], problems: Sequence[Problem], digests: Mapping[Ref, str], pending: bool
+        self,
+        documents: Sequence[Converted],
+        problems: Sequence[Problem],
+        contents: Mapping[Ref, Contents],
+        pending: bool,
     ) -> Snapshot:
         """Return the snapshot of documents.
 
         Args:
             documents: all of them.
             problems: what is wrong with them each for itself, and with the files that they name.
-            digests: what `look` returned.
+            contents: what `look` returned.
             pending: accept references to what is not there.
 
         Raises:
@@ -75,7 +79,7 @@ class Resolver:
         if wrong:
             raise Problems(wrong)
         warnings = [problem for one in documents for problem in one.warnings]
-        return Snapshot.of((_with(item, digests) for item in ordered), lost, warnings)
+        return Snapshot.of((_with(item, contents) for item in ordered), lost, warnings)
 
     def _in_order(self, objects: Mapping[Ref, Object]) -> tuple[list[Object], list[Problem]]:
         """Return what `in_order` does; as long as all refer to the same, the order is the same."""
@@ -87,19 +91,27 @@ class Resolver:
         self._order = None if circles else (refs, [item.ref for item in ordered])
         return ordered, circles
 
-    def look(self, documents: Iterable[Converted]) -> tuple[list[Problem], dict[Ref, str]]:
-        """Return what is wrong with the files that documents name, and digests of their contents by who reads them."""
+    def look(
+        self, documents: Iterable[Converted], copies: Mapping[Ref, Copy]
+    ) -> tuple[list[Problem], dict[Ref, Contents]]:
+        """Return what is wrong with the files that documents name, and what is in them by who reads them.
+
+        Args:
+            documents: all of them.
+            copies: what was kept of the files of some, for where they are others by now.
+        """
         self.files.begin()
         problems: list[Problem] = []
-        digests: dict[Ref, str] = {}
+        contents: dict[Ref, Contents] = {}
         told: Counter[str] = Counter()
         for one in documents:
             file = one.document.position.file
-            if one.specs and one.object is not None and one.object.ref not in digests and told[file] < MAX_TOLD:
-                found, digests[one.object.ref] = self.files.look(one.object, one.specs)
+            if one.specs and one.object is not None and one.object.ref not in contents and told[file] < MAX_TOLD:
+                ref = one.object.ref
+                found, contents[ref] = self.files.look(one.object, one.specs, copies.get(ref))
                 told[file] += len(found)
                 problems += found
-        return problems, digests
+        return problems, contents
 
     def _implied(self, objects: Mapping[Ref, Object], lost: Mapping[Ref, object]) -> Iterator[Converted]:
         """Yield the documents that namespaces get because they declare none of their kind; they use nothing lost."""
@@ -166,9 +178,10 @@ def _lost(
                 yield Link(one.ref, pointer, one.document, to)
 
 
-def _with(item: Object, digests: Mapping[Ref, str]) -> Object:
-    """Return the object with the contents of the files that it reads in its digest."""
-    contents = digests.get(item.ref)
-    if not contents:
+def _with(item: Object, contents: Mapping[Ref, Contents]) -> Object:
+    """Return the object with what it reads, which is part of its digest."""
+    found = contents.get(item.ref)
+    if found is None or not found.digest:
         return item
-    return replace(item, digest=hashlib.sha256(f"{item.digest} {contents}".encode()).hexdigest())
+    digest = hashlib.sha256(f"{item.digest} {found.digest}".encode()).hexdigest()
+    return replace(item, digest=digest, reads=found.kept, copies=found.copies)

@@ -17,7 +17,7 @@ from pydantic import Field
 from loomd.cassette import MODEL, Cassette, plain, read, requests
 from loomd.errors import Permanent
 from loomd.events.event import StepCompleted
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.messages import Chunk, Message, Reply, Request, TextDelta, fingerprint
 from loomd.providers.base import ProviderSpec, refuse_withdrawn
 from loomd.topology import Parts
@@ -43,7 +43,7 @@ class Replay(ProviderSpec):
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the cassette."""
-        yield inside(root, self.file)
+        yield named(root, self.file)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator["ReplayModel", None]:

@@ -6,10 +6,13 @@ stored, so a candidate that is refused leaves no trace. Runs in a thread; called
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from loomd.errors import Conflict, Permanent, Stale
 from loomd.manifest.convert import Converted
 from loomd.manifest.delivery import Delivery
+from loomd.manifest.files import Copy
 from loomd.manifest.graph import referrers
 from loomd.manifest.load import Loader
 from loomd.manifest.object import EMPTY, Ref, Snapshot
@@ -86,7 +89,7 @@ class Candidates:
                     f"{one.source} declares nothing any more, {len(old)} documents serve on: nothing is deleted"
                 )
             changed[one.source] = (*one.files, *left_out(old, declared, one.prune))
-        candidate = self._load(changed, sources)
+        candidate = self._load(changed, sources, copies=self._copies(new))
         for one in deliveries:
             got = candidate.snapshot.revision
             if one.planned and one.planned != got:
@@ -124,28 +127,39 @@ class Candidates:
             return self._load({source: (*self._without(source, refs), file)}, sources)
         return self._load({file.path: (file,)}, sources)  # nothing in it has a name: validation says why
 
-    def restore(self, files: Files, sources: Mapping[str, SourceState]) -> Candidate:
-        """Return other files of all sources as a candidate."""
+    def restore(
+        self, files: Files, sources: Mapping[str, SourceState], copies: Mapping[Ref, Copy] | None = None
+    ) -> Candidate:
+        """Return other files of all sources as a candidate.
+
+        Args:
+            files: the files.
+            sources: what is known of the sources.
+            copies: what was kept of the files that objects name, for where they are others by now.
+        """
         gone = dict.fromkeys(self.files.keys() - files.keys(), tuple[SourceFile, ...]())
-        return self._load({**gone, **files}, sources)
+        return self._load({**gone, **files}, sources, copies=copies or {})
 
     def _load(
         self,
         changed: Mapping[str, tuple[SourceFile, ...]],
         sources: Mapping[str, SourceState],
         deleted: Collection[Ref] = (),
+        copies: Mapping[Ref, Copy] | None = None,
     ) -> Candidate:
         """Return the candidate that some sources' files make together with all others.
 
         A reference to nothing is wrong as long as nobody else can declare what is missing. With another source it may
-        still come: then the object waits, unless it is one that serves now.
+        still come: then the object waits, unless it is one that serves now. What serves with copies of its files goes
+        on with them, unless others are given.
         """
+        copies = self._copies() if copies is None else copies
         files = {name: items for name, items in {**self.files, **changed}.items() if items}
         everything = [file for _, items in sorted(files.items()) for file in items]
         try:
-            snapshot = self._loader.load(everything, pending=True)
+            snapshot = self._loader.load(everything, pending=True, copies=copies)
         except Problems:
-            snapshot = self._loader.load(everything)  # tells of references to nothing, too
+            snapshot = self._loader.load(everything, copies=copies)  # tells of references to nothing, too
         owners = self._owners(files)
         self._refuse_referenced(snapshot, owners, changed, deleted)
         several = len(files.keys() | sources.keys()) > 1 or bool(snapshot.of_kind("GitSource"))
@@ -202,6 +216,16 @@ class Candidates:
             more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
             raise Conflict("\n".join([*told[:_TOLD], *more]))
         return taken
+
+    def _copies(self, delivered: Collection[str] = ()) -> dict[Ref, Copy]:
+        """Return the copies with which objects serve, without those of sources that deliver anew: they bring theirs."""
+        items = [item for item in self.snapshot.objects.values() if item.copies is not None]
+        owners = self._owners(self.files) if items and delivered else {}
+        return {
+            item.ref: Copy(item.reads, partial(Path, item.folder))
+            for item in items
+            if owners.get(item.ref) not in delivered
+        }
 
     def _without(
         self, source: str, refs: Collection[Ref], left: tuple[SourceFile, ...] | None = None

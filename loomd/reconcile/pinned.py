@@ -64,7 +64,7 @@ class Pinned:
         if record is None:
             raise NotFound(f"revision {revision} is not stored any more")
         files = await stored(self._store, record.number)
-        candidate = await asyncio.to_thread(self._stage.candidates.restore, files, self._sources())
+        candidate = await self._stage.recall(record.number, files, self._sources())
         if candidate.snapshot.revision != revision:
             raise Conflict((await asyncio.to_thread(differs, record, candidate.snapshot)).message)
         topology = await self._stage.open_beside(candidate)
@@ -96,7 +96,7 @@ def differs(target: RevisionRecord, snapshot: Snapshot) -> Problem:
     since: set[str] = set()
     for item in snapshot.objects.values():
         with suppress(OSError, Permanent):  # one that is gone was not written
-            since |= {str(path) for path in item.spec.reads(item.root) if path.stat().st_mtime > target.at}
+            since |= {str(path) for path in item.spec.reads(item.folder) if path.stat().st_mtime > target.at}
     which = f" ({', '.join(sorted(since)[:_SHOWN])}{', ...' if len(since) > _SHOWN else ''})" if since else ""
     message = f"files that the manifests of revision {target.number} name have changed since{which}: it is not the same"
     return Problem(Position(f"revision {target.number}"), "changed-since", message, severity="warning")

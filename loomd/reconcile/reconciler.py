@@ -150,9 +150,9 @@ class Reconciler:
                 except Damaged as error:
                     lost.append(source)
                     self._unread = error
-            stage.adopt_files(records[0], files, lost)
+            await stage.adopt_files(records[0], files, lost)
             try:
-                candidate = await asyncio.to_thread(stage.candidates.restore, files, self._known())
+                candidate = await stage.recall(records[0].number, files, self._known())
             except LoomdError as error:
                 self._unread = self._unread or error
             else:
@@ -264,7 +264,7 @@ class Reconciler:
         async with self._lock:
             target = _find(await self.history(), to, self.number)
             files = await stored(self._services.store, target.number)
-            candidate = await asyncio.to_thread(self._stage.candidates.restore, files, self._known())
+            candidate = await self._stage.recall(target.number, files, self._known())
             reason = f"rolled back to revision {target.number}"
             followed = self._undone(candidate)
 

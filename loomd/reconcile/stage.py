@@ -5,7 +5,7 @@ Whatever fails before the swap closes what was opened and changes nothing. One a
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,14 @@ from loomd.errors import LoomdError, Permanent, Temporary
 from loomd.events.event import ConfigLoaded
 from loomd.manifest.object import EMPTY, Ref
 from loomd.reconcile.candidate import Candidate, Candidates, Files
+from loomd.reconcile.copies import Key, named, stored_copies, sweep, take
 from loomd.reconcile.ledger import advance
 from loomd.reconcile.meaning import consequences
 from loomd.reconcile.plan import FILES, Mark, Plan, diff
-from loomd.reconcile.state import SourceBook
+from loomd.reconcile.state import SourceBook, SourceState
 from loomd.reconcile.status import Known, Statuses
 from loomd.store.base import Commit, RevisionRecord, StoredFile
+from loomd.store.blob import digest_of
 from loomd.store.finish import finish
 from loomd.topology import Services, Topology, open_topology
 
@@ -48,6 +50,9 @@ class Bounds:
     live: int = 8
     drain: float = 30.0
 
+
+_Files = tuple[list[StoredFile], list[Key]]
+"""Files that are new or differ, and those that are gone."""
 
 Note = Callable[[SourceBook, Plan], None]
 """Notes in the book of sources what was carried out; it is called on a copy before, and on the book itself after."""
@@ -101,6 +106,7 @@ class Stage:
         self._others: list[Topology] = []
         self._emptied: Topology | None = None
         self._lost: tuple[str, ...] = ()
+        self._copied: dict[Key, tuple[str, str]] = {}
         self._stored = ""
         self._restored: Candidate | None = None
         self.topology = Topology(EMPTY)
@@ -134,10 +140,32 @@ class Stage:
         learned, running = await store.capabilities(), await store.list_tasks(unfinished=True)
         return replace(plan, consequences=consequences(old, new, plan, learned, running))
 
-    def adopt_files(self, record: RevisionRecord, files: Files, lost: Collection[str]) -> None:
+    async def adopt_files(self, record: RevisionRecord, files: Files, lost: Collection[str]) -> None:
         """Take over the present revision and its files, but for those of sources that are damaged."""
         self.number, self._stored, self._lost = record.number, record.revision, tuple(lost)
         self.candidates.files = files
+        copies = await self._services.store.copies(record.number)
+        self._copied = {(one.source, one.root, one.path): (one.target, digest_of(one.data)) for one in copies}
+
+    async def recall(self, number: int, files: Files, sources: Mapping[str, SourceState]) -> Candidate:
+        """Return a stored revision as a candidate: its manifests, and the files that they name as they were then.
+
+        Args:
+            number: of the revision.
+            files: its manifests.
+            sources: what is known of the sources.
+
+        Raises:
+            LoomdError: it is refused.
+        """
+        store = self._services.store
+        kept = stored_copies(store.directory, await store.copies(number))
+
+        def make() -> Candidate:
+            sweep(store.directory, set[Path]().union(*(one.copies for one in (self.topology, *self._open()))))
+            return self.candidates.restore(files, sources, kept)
+
+        return await asyncio.to_thread(make)
 
     def adopt_snapshot(self, candidate: Candidate) -> None:
         """Take over what the files of the present revision make; nothing of it is open."""
@@ -226,6 +254,8 @@ class Stage:
         for topology in (*self._open(), old):
             if not topology.is_held:
                 await topology.closed.wait()
+        used = set[Path]().union(*(one.copies for one in self._open()))
+        await asyncio.to_thread(sweep, self._services.store.directory, used)
 
     async def save(self) -> None:
         """Store what is known of sources and objects and is not stored yet."""
@@ -253,13 +283,14 @@ class Stage:
         _look(fresh, self.topology)
         if act.dry_run:
             return plan
-        change, known = self._advance(candidate, act, plan, fresh)
+        copied, more = await self._copy(candidate)
+        change, known = self._advance(candidate, act, plan, fresh, more)
         number = self.number if change.record is None else change.record.number
         plan = plan if change.record is None else plan.at(number)
         old, others = self.topology, [one for one in (*self._open(), self.topology) if one is not fresh]
         withdrawn = self._withdrawn(candidate, others)
         await self._commit(change)
-        self.topology, self._others, self._lost = fresh, others, ()
+        self.topology, self._others, self._lost, self._copied = fresh, others, (), copied
         self.number, self.statuses.known, self._stored = number, known, candidate.snapshot.revision
         self.candidates.files, self.candidates.snapshot = candidate.files, candidate.snapshot
         self._services.serving.snapshot, self._services.serving.withdrawn = candidate.snapshot, withdrawn
@@ -298,16 +329,19 @@ class Stage:
         if plan.empty:
             return
         act = Act("restore", LAST_GOOD)
-        change, known = self._advance(candidate, act, plan, self.topology)
+        copied, more = await self._copy(candidate)
+        change, known = self._advance(candidate, act, plan, self.topology, more)
         await self._commit(change)
+        self._copied = copied
         self.number, self.statuses.known, self._stored = self.number + 1, known, candidate.snapshot.revision
         self._tell(candidate, act, plan.at(self.number))
 
     async def _commit_unchanged(self, candidate: Candidate, act: Act, plan: Plan) -> None:
         """Keep other bytes of the same objects: positions, comments, and who declares them."""
-        change, known = self._advance(candidate, act, plan, self.topology)
+        copied, more = await self._copy(candidate)
+        change, known = self._advance(candidate, act, plan, self.topology, more)
         await self._commit(change)
-        self.statuses.known, self._lost = known, ()
+        self.statuses.known, self._lost, self._copied = known, (), copied
         self._set_current(candidate)
         self._note_stored(candidate, act, plan)
         act.done()
@@ -317,21 +351,36 @@ class Stage:
         self.topology.snapshot = self._services.serving.snapshot = candidate.snapshot
         self.candidates.files, self.candidates.snapshot = candidate.files, candidate.snapshot
 
-    def _advance(self, candidate: Candidate, act: Act, plan: Plan, fresh: Topology) -> tuple[Commit, Known]:
+    async def _copy(self, candidate: Candidate) -> tuple[dict[Key, tuple[str, str]], _Files]:
+        """Return what is kept of the files that objects name, and what of it is new or gone.
+
+        Raises:
+            Temporary: one has changed meanwhile.
+        """
+        wanted = named(candidate.snapshot.objects.values())
+        copied = {key: (one.target, one.digest) for key, (one, _) in wanted.items()}
+        fresh = {key: wanted[key] for key, seen in copied.items() if self._copied.get(key) != seen}
+        taken = await asyncio.to_thread(take, fresh) if fresh else []
+        return copied, (taken, [key for key in self._copied if key not in copied])
+
+    def _advance(
+        self, candidate: Candidate, act: Act, plan: Plan, fresh: Topology, more: _Files
+    ) -> tuple[Commit, Known]:
         """Return what is stored once a candidate serves, and what is known of the objects then."""
         now, number = self._services.clock.now(), self.number + (not plan.empty)
         manager = act.manager or act.cause
         owners = {ref: (source, manager) for ref, source in candidate.owners.items()}
         ledger = advance(self.statuses.known.records, plan, candidate.snapshot, owners, number, now)
         ledger, known = self.statuses.observed(ledger, fresh, now)
-        change = msgspec.structs.replace(self._change(candidate, act, plan), objects=ledger.records, gone=ledger.gone)
+        change = self._change(candidate, act, plan, more)
+        change = msgspec.structs.replace(change, objects=ledger.records, gone=ledger.gone)
         if plan.empty:
             return change, known
         lines = tuple(str(one) for one in plan.effective)
         record = RevisionRecord(number, candidate.snapshot.revision, now, act.cause, act.source, lines)
         return msgspec.structs.replace(change, record=record), known
 
-    def _change(self, candidate: Candidate, act: Act, plan: Plan) -> Commit:
+    def _change(self, candidate: Candidate, act: Act, plan: Plan, more: _Files) -> Commit:
         """Return what is stored of files and sources."""
         book = self.book.draft()
         _note_inventory(book, candidate)
@@ -339,8 +388,8 @@ class Stage:
         sources, forgotten = book.unsaved()
         files, dropped = _delta(self.candidates.files, candidate)
         return Commit(
-            files=files,
-            dropped=dropped,
+            files=[*files, *more[0]],
+            dropped=[*dropped, *more[1]],
             anew=self._lost,
             sources=sources,
             forgotten=forgotten,
@@ -430,10 +479,10 @@ def _note_inventory(book: SourceBook, candidate: Candidate) -> None:
         book.holds(source, inventory.get(source, ()))
 
 
-def _delta(old: Files, candidate: Candidate) -> tuple[list[StoredFile], list[tuple[str, str, str]]]:
+def _delta(old: Files, candidate: Candidate) -> _Files:
     """Return the files that are new or differ, and source, root and path of those that are gone."""
     files: list[StoredFile] = []
-    dropped: list[tuple[str, str, str]] = []
+    dropped: list[Key] = []
     for source in old.keys() | candidate.files.keys():
         before, after = old.get(source, ()), candidate.files.get(source, ())
         if before is after:

@@ -180,7 +180,7 @@ def _declared(item: Object) -> Declared:
     files: dict[str, str] = {}
     if isinstance(item.spec, SkillSpec):
         with suppress(LoomdError, OSError):  # then its replay says that a file is not there
-            files = {path.relative_to(item.root).as_posix(): _text(path) for path in item.spec.reads(item.root)}
+            files = {path.relative_to(item.folder).as_posix(): _text(path) for path in item.spec.reads(item.folder)}
     refs = tuple((pointer, f"{to.kind}/{to.name}") for pointer, to in item.refs)
     return Declared(item.ref.kind, item.ref.name, item.digest, refs, dict(item.raw), files)
 

@@ -250,7 +250,7 @@ def declared_tools(item: Object) -> tuple[TapedTool, ...] | None:
     """
     spec = item.spec
     if isinstance(spec, ToolSetSpec):
-        told = spec.declared_in(item.root, item.ref.name)
+        told = spec.declared_in(item.folder, item.ref.name)
         return tuple(msgspec.structs.replace(describe(one.schema, one.spec), of=item.ref.name) for one in told)
     schema = spec.declared(item.ref.name) if isinstance(spec, ToolSpec) else None
     return None if schema is None else (describe(schema, spec),)

@@ -12,7 +12,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Permanent
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.manifest.kind import Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Bytes
@@ -102,7 +102,7 @@ class SkillSpec(Spec):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the documents and all files that belong to them."""
         if self.file is not None:
-            yield inside(root, self.file)
+            yield named(root, self.file)
         elif self.directory is not None:
             for folder in find_folders(root, self.directory, self.exclude):
                 yield folder.place / SKILL

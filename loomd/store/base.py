@@ -125,7 +125,8 @@ class SessionRecord(msgspec.Struct, frozen=True):
 class StoredFile(msgspec.Struct, frozen=True):
     """A manifest file as it was delivered: its source, the root of relative paths, its path below it, its bytes.
 
-    `base` tells one root from another, as in `loomd.manifest.source.SourceFile`.
+    `base` tells one root from another, as in `loomd.manifest.source.SourceFile`. With a `target` it is no manifest but
+    a file that an object names: the source is the object, the target where the file lies with links resolved.
     """
 
     source: str
@@ -133,6 +134,7 @@ class StoredFile(msgspec.Struct, frozen=True):
     path: str
     data: bytes
     base: str = ""
+    target: str = ""
 
 
 class RevisionRecord(msgspec.Struct, frozen=True):
@@ -201,7 +203,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         record: the new revision, which is the last known good from then on; None: the newest one has other bytes.
-        files: files that are new or have other contents.
+        files: files that are new or have other contents, manifests and such that objects name.
         dropped: source, root and path of files that are gone.
         anew: sources of which the revision has no other file; of all others it has those of the revision before, too.
         objects: records that are new or differ.
@@ -396,11 +398,15 @@ class Store(Protocol):
         ...
 
     async def files(self, number: int, source: str | None = None) -> list[StoredFile]:
-        """Return the files of all sources in a revision, or of one, ordered by source and path.
+        """Return the manifest files of all sources in a revision, or of one, ordered by source and path.
 
         Raises:
             Damaged: the contents of one are not what was stored.
         """
+        ...
+
+    async def copies(self, number: int) -> list[StoredFile]:
+        """Return what is kept in a revision of the files that objects name; without what is damaged."""
         ...
 
     async def roots(self) -> set[str]:
@@ -421,6 +427,15 @@ class Store(Protocol):
 
     async def schedules(self) -> list[ScheduleRecord]:
         """Return what is known of all schedules."""
+        ...
+
+    async def prove(self) -> None:
+        """Read something, and write something when a write has failed: it may be possible again.
+
+        Raises:
+            Temporary: it cannot be read, or still not be written.
+            Damaged: the database is corrupt.
+        """
         ...
 
     async def close(self) -> None:

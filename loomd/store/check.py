@@ -103,7 +103,7 @@ def _check(path: Path, *, held: bool) -> Report:
     findings = [Finding("lost", *_split(lost, str(path)))] if lost else []
     if not database.stat().st_size:
         return Report(str(path), told, findings=tuple(findings))
-    with reading(database, held=held) as db:
+    with reading(database, held=held, log=not lost) as db:
         try:
             counts = _open(db, path)
         except Damaged as error:
@@ -119,10 +119,13 @@ def _check(path: Path, *, held: bool) -> Report:
 
 
 @contextmanager
-def reading(database: Path, *, held: bool) -> Generator[sqlite3.Connection]:
-    """Open a database of which nothing is changed, and no file is made beside it unless a process holds it."""
-    log = database.with_name(f"{database.name}-wal")
-    plain = not held and (not log.exists() or not log.stat().st_size)
+def reading(database: Path, *, held: bool, log: bool = True) -> Generator[sqlite3.Connection]:
+    """Open a database of which nothing is changed, and no file is made beside it unless a process holds it.
+
+    Without its `log` nothing is done to that either: SQLite would make it one that ends earlier.
+    """
+    beside = database.with_name(f"{database.name}-wal")
+    plain = not log or (not held and (not beside.exists() or not beside.stat().st_size))
     uri = f"{database.as_uri()}?mode=ro{'&immutable=1' if plain else ''}"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
         db.text_factory = _text

@@ -53,16 +53,18 @@ class StateDirectory:
         """Return the path of the database."""
         return self.path / DATABASE
 
-    def check(self, identity: str) -> None:
+    def check(self, identity: str, *, fresh: bool) -> None:
         """Compare the database's identity with the marker; a fresh directory gets its marker.
+
+        Args:
+            identity: of the database.
+            fresh: whether nothing was ever kept in it.
 
         Raises:
             Damaged: the database is not the one that this directory was made with.
         """
-        marker = self.path / _MARKER
-        if not marker.exists():
+        if fresh and not is_marked(self.path):
             self._write(_MARKER, {"format": "loomd-state", "id": identity})
-            return
         compare(self.path, identity)
 
     def refuse_loss(self) -> None:
@@ -170,6 +172,11 @@ def compare(path: Path, identity: str) -> None:
         Damaged: they differ, or the marker cannot be read.
     """
     marker = path / _MARKER
+    if not marker.exists():
+        raise Damaged(
+            f"{marker} is missing, so nothing says whose {DATABASE} this is: put it back from the backup that the "
+            f'database is of, or write {{"id":"{identity}"}} into it to take this one on purpose'
+        )
     try:
         expected = json.loads(marker.read_text(encoding="utf-8"))["id"]
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -249,8 +256,14 @@ def _boot() -> str:
 def _refuse_foreign(path: Path) -> None:
     names = {entry.name for entry in path.iterdir()}
     foreign = {name for name in names - _OURS if not name.startswith(_COPY)}
-    if _MARKER not in names and foreign:
+    if _MARKER not in names and foreign and not _has_database(path):
         raise Conflict(f"{path} is not a state directory of loomd (it holds {min(foreign)}): choose an empty one")
+
+
+def _has_database(path: Path) -> bool:
+    """Return whether there is a database with something in it: whose it is, itself says."""
+    database = path / DATABASE
+    return database.is_file() and database.stat().st_size > 0
 
 
 def _refuse_gutted(path: Path) -> None:

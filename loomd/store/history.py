@@ -25,10 +25,14 @@ _END_ALL = "UPDATE files SET until = ? WHERE source = ? AND until = ?"
 _NEEDED = """
 SELECT min(number) FROM revisions WHERE revision IN (SELECT body ->> '$.revision' FROM tasks WHERE result = x'')
 """
-_PUT_FILE = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_FILE = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _FILES = """
 SELECT source, root, path, data, base, digest FROM files LEFT JOIN blobs USING (digest)
-WHERE since <= ?1 AND until > ?1 AND source = coalesce(?2, source) ORDER BY source, root, path
+WHERE since <= ?1 AND until > ?1 AND source = coalesce(?2, source) AND target = '' ORDER BY source, root, path
+"""
+_COPIES = """
+SELECT source, root, path, data, base, target, digest FROM files JOIN blobs USING (digest)
+WHERE since <= ?1 AND until > ?1 AND target != '' ORDER BY source, root, path
 """
 
 
@@ -63,12 +67,12 @@ def revisions(db: sqlite3.Connection) -> list[RevisionRecord]:
 
 def holders(db: sqlite3.Connection, number: int) -> list[str]:
     """Return the names of the sources that have files in a revision."""
-    query = "SELECT DISTINCT source FROM files WHERE since <= ?1 AND until > ?1 ORDER BY source"
+    query = "SELECT DISTINCT source FROM files WHERE since <= ?1 AND until > ?1 AND target = '' ORDER BY source"
     return [source for (source,) in db.execute(query, (number,))]
 
 
 def files(db: sqlite3.Connection, number: int, only: str | None) -> list[StoredFile]:
-    """Return the files of a revision, or those of one source in it, ordered by source and path.
+    """Return the manifest files of a revision, or those of one source in it, ordered by source and path.
 
     Raises:
         Damaged: the contents of one are not what was stored.
@@ -82,6 +86,12 @@ def files(db: sqlite3.Connection, number: int, only: str | None) -> list[StoredF
             )
         found.append(StoredFile(source, root, path, data, base))
     return found
+
+
+def copies(db: sqlite3.Connection, number: int) -> list[StoredFile]:
+    """Return what is kept in a revision of the files that objects name; without what is damaged."""
+    rows = db.execute(_COPIES, (number,))
+    return [StoredFile(*row) for *row, digest in rows if digest_of(row[3]) == digest]
 
 
 def objects(db: sqlite3.Connection) -> list[ObjectRecord]:
@@ -104,7 +114,9 @@ def _change_files(db: sqlite3.Connection, number: int, change: Commit) -> None:
     if change.record is None:  # what the newest revision had so far, no revision ever had
         query = "DELETE FROM files WHERE until = ?1 AND since >= ?1 RETURNING digest"
         never = db.execute(query, (number,)).fetchall()
-    rows = [(one.source, one.root, one.path, number, OPEN, one.base, keep(db, one.data)) for one in change.files]
+    rows = [
+        (one.source, one.root, one.path, number, OPEN, one.base, keep(db, one.data), one.target) for one in change.files
+    ]
     db.executemany(_PUT_FILE, rows)
     drop(db, (digest for (digest,) in never))
 

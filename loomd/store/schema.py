@@ -93,6 +93,7 @@ CREATE TABLE counts (rows INTEGER NOT NULL);
 INSERT INTO counts SELECT count(*) FROM journal;
 CREATE INDEX tasks_ended ON tasks (created) WHERE result != x'' AND instr(id, '.') = 0;
 CREATE INDEX approvals_by_task ON approvals (task);
+ALTER TABLE files ADD COLUMN target TEXT NOT NULL DEFAULT '';
 CREATE TABLE seals (
     name TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (name, key)
 ) WITHOUT ROWID;
@@ -165,6 +166,11 @@ def identity(db: sqlite3.Connection) -> str:
     """Return the id that ties a database to the marker beside it, or an empty string."""
     row = db.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
     return str(row[0]) if row else ""
+
+
+def is_fresh(db: sqlite3.Connection) -> bool:
+    """Return whether nothing was ever kept: the first start was not finished."""
+    return db.execute("SELECT 1 FROM journal UNION ALL SELECT 1 FROM tasks LIMIT 1").fetchone() is None
 
 
 def _sha256(data: bytes) -> str:

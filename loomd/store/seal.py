@@ -52,6 +52,16 @@ def seal_all(db: sqlite3.Connection) -> None:
         db.execute(f"INSERT INTO seals SELECT '{table.name}', {table.key('')}, {table.seal('')} FROM {table.name}")  # noqa: S608  # names of ours
 
 
+def fits(digest: object, values: tuple[object, ...]) -> bool:
+    """Return whether a row is what was stored.
+
+    Args:
+        digest: its seal, as it was read.
+        values: all its columns, in the order of the table.
+    """
+    return digest == _seal(*values)
+
+
 def broken(db: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
     """Yield table, key and what is wrong of every row that is not what was stored."""
     db.create_function("loomd_seal", -1, _seal, deterministic=True)

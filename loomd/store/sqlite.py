@@ -5,6 +5,7 @@ A write returns when it is on disk. A read sees all that was written or noted be
 """
 
 import asyncio
+import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -39,6 +40,8 @@ from loomd.store.writer import PATIENCE, Writer, code_of
 T = TypeVar("T")
 
 _READERS = 2
+_SPACE = 1 << 20
+"""Free bytes from which on a disk that was full is not any more: what is small may fit before."""
 _RETRY = 1.0
 """Seconds until what could not be read may be."""
 
@@ -265,6 +268,10 @@ class SqliteStore:
         """
         return await self._query(lambda db: history.files(db, number, source))
 
+    async def copies(self, number: int) -> list[StoredFile]:
+        """Return what is kept in a revision of the files that objects name; without what is damaged."""
+        return await self._query(lambda db: history.copies(db, number))
+
     async def roots(self) -> set[str]:
         """Return the roots that files of any stored revision have."""
         return await self._query(lambda db: {root for (root,) in db.execute("SELECT DISTINCT root FROM files")})
@@ -295,6 +302,20 @@ class SqliteStore:
         for record in await self.revisions():
             await self.files(record.number)
         return await self._query(verify)
+
+    async def prove(self) -> None:
+        """Read something, and write something when a write has failed: it may be possible again.
+
+        Raises:
+            Temporary: it cannot be read, or still not be written.
+            Damaged: the database is corrupt.
+        """
+        await self.get_task("")
+        if failed := self._writer.failed:
+            if (await asyncio.to_thread(shutil.disk_usage, self._state.path)).free < _SPACE:
+                raise Temporary(failed, _RETRY)
+            await self._writer.write(lambda: chain.count(self._db, 0))
+            self._writer.failed = ""
 
     async def close(self) -> None:
         """Write what waits and close the database; a second call does nothing."""
@@ -396,13 +417,13 @@ def _prepare(db: sqlite3.Connection, state: StateDirectory) -> None:
     db.execute("PRAGMA synchronous = FULL")
     version = schema.version_of(db, state.database)
     if version:
-        state.check(schema.identity(db))
+        state.check(schema.identity(db), fresh=schema.is_fresh(db))
     else:
         state.refuse_emptied()
     if version != schema.VERSION:
         schema.migrate(db, state.database, version)
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what is there without its log can be told from nothing
-    state.check(schema.identity(db))
+    state.check(schema.identity(db), fresh=not version)
     seal.install(db)
     db.execute(_OPENED)  # from now on there is a log
     state.begin()

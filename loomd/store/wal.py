@@ -6,6 +6,7 @@ Called when a store opens, and by `check`.
 """
 
 import struct
+import sys
 from functools import cache
 from operator import mul
 from pathlib import Path
@@ -15,6 +16,12 @@ _FRAME = struct.Struct(">6I")
 _MAGIC = 0x377F0682
 """The last bit says in which byte order checksums are made: 1 for the most significant first."""
 _WORD = 0xFFFFFFFF
+_SALTS = slice(16, 24)
+"""Where the header has the two numbers that tell one log from another in the same file."""
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+_INDEX = struct.Struct("=I12xI12x8s2I")
+"""The head of the index: version, number of the last committed frame, salts, and the checksum of all before it."""
+_INDEX_VERSION = 3007000
 
 
 def damage(path: Path, *, torn: bool) -> str:
@@ -28,8 +35,11 @@ def damage(path: Path, *, torn: bool) -> str:
         data = path.read_bytes()
     except FileNotFoundError:
         return ""
+    salts, written = (b"", 0) if torn else _written(path.with_name(f"{path.name.removesuffix('-wal')}-shm"))
+    if written and data[_SALTS] != salts:
+        return "it is not the one that was written last"
     if len(data) < _HEADER.size + _FRAME.size:
-        return ""
+        return f"it ends before its first frame, and {written} were written" if written else ""
     magic, _, page, _, *salt, first, second = _HEADER.unpack_from(data)
     order = ">" if magic & 1 else "<"
     head = _sum(data[: _HEADER.size - 8], order, (0, 0))
@@ -39,8 +49,26 @@ def damage(path: Path, *, torn: bool) -> str:
     broken = _first_broken(data, frames, (order, page, salt[0], salt[1], head))
     ends = [number for number, at in enumerate(frames) if number >= broken and _is_end(data, at, salt)]
     if not ends or (torn and ends[-1] == ends[0] and not _goes_on(data, frames[ends[0] + 1 :], salt)):
-        return ""
+        return f"it ends after frame {broken}, and {written} were written" if broken < written else ""
     return f"frame {broken + 1} of {len(frames)} does not match its checksum"
+
+
+def _written(index: Path) -> tuple[bytes, int]:
+    """Return the salts of a log and how many of its frames are committed, as the killed process left them in memory.
+
+    SQLite keeps both in the index of the log, which all its processes share. It is a file that nobody flushes: it says
+    how far the log went as long as the machine was not started anew.
+    """
+    try:
+        data = index.read_bytes()[: 2 * _INDEX.size]
+    except FileNotFoundError:
+        return b"", 0
+    for at in range(0, len(data) - _INDEX.size + 1, _INDEX.size):  # two copies: one of them is always whole
+        head = data[at : at + _INDEX.size]
+        version, last, salts, *sums = _INDEX.unpack(head)
+        if version == _INDEX_VERSION and _sum(head[:-8], _NATIVE, (0, 0)) == tuple(sums):
+            return salts, last
+    return b"", 0
 
 
 def _first_broken(data: bytes, frames: list[int], how: tuple[str, int, int, int, tuple[int, int]]) -> int:

@@ -91,6 +91,7 @@ class Writer(Generic[R]):
 
     Attributes:
         last: number of the last record handed in.
+        failed: why a transaction could not be written, until somebody has seen that it is over; or empty.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Writer(Generic[R]):
         self._started = last
         self._durable = last
         self._broken = ""
+        self.failed = ""
         self._insert = insert
         self._undone = undone
         self._loop = asyncio.get_running_loop()
@@ -295,7 +297,7 @@ class Writer(Generic[R]):
 
     def _fail(self, batch: _Batch[R], error: BaseException) -> None:
         """Tell all callers; keep the records in front of the next transaction."""
-        self._started = self._durable
+        self._started, self.failed = self._durable, str(self._explain(error))
         kept = [part for part in batch.work if part.caller is None]
         _log.error("%s: %s; %d records wait for the next try", self._name, error, batch.count)
         self._refuse_all(batch, error)
@@ -329,6 +331,9 @@ class Writer(Generic[R]):
             raise Damaged(self._broken)
 
     def _explain(self, error: BaseException) -> BaseException:
+        if _is_busy(error):
+            what = "another program works on it, and nothing of this was stored; end that program, and try again"
+            return Temporary(f"{self._name}: {error}: {what}", _RETRY)
         if isinstance(error, sqlite3.OperationalError) and code_of(error) != sqlite3.SQLITE_ERROR:
             return Temporary(f"{self._name}: {error}: nothing of this was stored; free space and try again", _RETRY)
         if isinstance(error, sqlite3.DatabaseError):

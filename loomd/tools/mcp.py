@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, JsonValue, field_validator, model_valida
 
 from loomd.errors import Permanent, Unauthorized, Unreachable
 from loomd.manifest.inline_schema import validator_of
-from loomd.manifest.inside import below, inside
+from loomd.manifest.inside import below, inside, named
 from loomd.manifest.kind import Reload
 from loomd.manifest.quantity import Bytes, Duration
 from loomd.manifest.rule import PATTERN_MESSAGE, exactly_one, spelled
@@ -133,7 +133,7 @@ class McpTool(ToolSetSpec):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the program, when it is one below the root."""
         if self._own_program is not None:
-            yield inside(root, self._own_program)
+            yield named(root, self._own_program)
 
     @property
     def _own_program(self) -> str | None:

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.document import read_documents
 from loomd.manifest.inline_schema import validator_of
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.manifest.kind import Reload
 from loomd.manifest.places import Document
 from loomd.manifest.quantity import Bytes
@@ -138,7 +138,7 @@ class OpenApiTool(ToolSetSpec):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the document's file."""
         if self.file is not None:
-            yield inside(root, self.file)
+            yield named(root, self.file)
 
     def declared_in(self, root: Path, owner: str) -> Sequence[Declared]:
         """Return the operations that are offered."""

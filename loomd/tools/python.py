@@ -21,7 +21,7 @@ import pydantic_core
 from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Permanent, ToolFailed
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.manifest.python_file import functions_in, load_function
 from loomd.manifest.rule import exactly_one
 from loomd.manifest.wording import did_you_mean
@@ -76,7 +76,7 @@ class PythonTool(ToolSpec):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the function's file."""
         if self.file is not None:
-            yield inside(root, self.file)
+            yield named(root, self.file)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:

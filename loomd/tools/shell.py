@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from loomd.errors import Permanent, Temporary, ToolFailed, Unauthorized
-from loomd.manifest.inside import below, inside
+from loomd.manifest.inside import below, inside, named
 from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload
 from loomd.manifest.secret import Secret, literal_secrets
@@ -103,7 +103,7 @@ class ShellTool(ToolSpec):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the program when it lies below the root."""
         if _is_file(self.command[0]):
-            yield inside(root, self.command[0])
+            yield named(root, self.command[0])
 
     def _code(self) -> Iterator[tuple[str, str, str]]:
         """Yield placeholders where a model would choose the program, or write a part of one."""

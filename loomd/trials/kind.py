@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 from loomd.agents.work import StopReason
 from loomd.cassette import read
 from loomd.errors import Permanent
-from loomd.manifest.inside import inside
+from loomd.manifest.inside import inside, named
 from loomd.manifest.kind import Kind, RefTo, Spec
 from loomd.manifest.quantity import Duration, Tokens, Usd
 from loomd.manifest.rule import exactly_one, never
@@ -182,7 +182,7 @@ class TrialSpec(Spec):
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the cassette."""
         if self.cassette is not None:
-            yield inside(root, self.cassette)
+            yield named(root, self.cassette)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Any, None]:

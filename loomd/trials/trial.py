@@ -208,7 +208,7 @@ def _tool(item: Object, spec: ToolSpec, results: Mapping[str, list[ToolAnswer]],
 
 def _set(item: Object, spec: ToolSetSpec, answers: Sequence[ToolAnswer], refused: list[str]) -> Iterator["_Given"]:
     """Yield the tools of a set: those that the manifest declares, and those that only give an answer here."""
-    schemas = {one.tool: one.schema for one in spec.declared_in(item.root, item.ref.name)}
+    schemas = {one.tool: one.schema for one in spec.declared_in(item.folder, item.ref.name)}
     for name in dict.fromkeys([*schemas, *(answer.tool for answer in answers if answer.tool)]):
         schema = schemas.get(name) or ToolSchema(name_of(item.ref.name, spec.prefix, name), name, {"type": "object"})
         own = [answer for answer in answers if answer.tool == name]

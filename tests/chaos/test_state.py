@@ -159,6 +159,23 @@ async def test_a_damaged_log_is_no_shorter_one(left: tuple[Path, int], tmp_path:
     assert check(folder).findings == ()
 
 
+async def test_a_log_that_is_cut_anywhere_is_no_shorter_one(left: tuple[Path, int], tmp_path: Path) -> None:
+    """As long as the machine runs on, a log that ends before what was committed last is told, at whatever byte."""
+    folder = copy(left[0], tmp_path / "state")
+    log = folder / "loomd.db-wal"
+    data, end = log.read_bytes(), last_commit(log)
+    rng = random.Random(7)
+    for size in (1, 31, 32, 33, 32 + 4120, end, *(rng.randrange(end) for _ in range(50))):
+        log.write_bytes(data[:size])
+        for _ in range(2):
+            assert "lost" in {finding.code for finding in check(folder).findings}, size
+    assert "it ends after frame" in str(await refused(folder))
+    log.write_bytes(data)
+    async with open_store(folder) as store:
+        await store.verify()
+    assert check(folder).findings == ()
+
+
 async def test_one_may_go_on_without_a_damaged_log(left: tuple[Path, int], tmp_path: Path) -> None:
     """Whoever removes what the message names goes on with what is in the database, which verifies."""
     folder = copy(left[0], tmp_path / "state")
@@ -362,7 +379,7 @@ async def test_a_database_locked_by_another_program(tmp_path: Path, monkeypatch:
         async with open_store(folder) as store:
             last = await step(store, 1)
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(Temporary, match="locked"):
+            with pytest.raises(Temporary, match=r"locked: another program works on it, .* end that program"):
                 await step(store, 2)
             assert len(await store.read(after=last)) == 0
             other.execute("ROLLBACK")
@@ -406,8 +423,12 @@ def test_a_full_disk_while_it_runs(daemon: Daemon) -> None:
         assert refused.returncode == 2
         assert "free space and try again" in refused.stderr
         assert daemon.is_alive()
+        status, said = daemon.ask("/readyz?verbose")
+        assert (status, "[-]store" in said, "free space and try again" in said) == (503, True, True)
         assert len(daemon.client.get("namespaces", "default", "tasks")["items"]) == accepted
         filler.unlink()
+        status, said = daemon.ask("/readyz?verbose")
+        assert (status, "[+]store ok" in said) == (200, True)
         assert daemon.loomd("submit", "what is it?", "--wait").stdout == "The answer is 42.\n"
         assert daemon.stop() == 0
         report = check(filler.parent / "state")

@@ -161,6 +161,11 @@ async def test_feedback_is_kept(capsys: Out) -> None:
     (given,) = (fact for fact in facts if fact["type"] == "feedback.given")
     assert (given["score"], given["note"]) == (0.25, "too late")
     assert given["by"]
+    for verb in ("describe", "get"):
+        assert await loomd(verb, task) == 0
+        assert task in capsys.readouterr().out
+    assert await loomd("explain", f"task/{task}") == 0
+    assert "the task was cancelled before anything was decided" in " ".join(capsys.readouterr().out.split())
     for verb in ("describe", "logs", "explain"):
         assert await loomd(verb, f"task/{task}") == 0
         shown = capsys.readouterr().out

@@ -1,10 +1,15 @@
 """The daemon as a process: started, reloaded, killed and resumed through its command line."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import Any
 
+import pytest
+
+from loomd.store.check import check
 from tests.daemon.process import TEAM, Daemon
 
 NEEDS_A_FILE = """---
@@ -97,14 +102,43 @@ def test_a_killed_daemon_resumes_its_tasks(daemon: Daemon) -> None:
     assert [fact["phase"] for fact in started].count("execute") == 2
 
 
-def test_a_task_waits_until_what_it_needs_serves_again(daemon: Daemon) -> None:
-    """Without a file that its manifests need, a daemon is not ready and fails no task; mended, it goes on."""
+@pytest.mark.parametrize("broken", ["def broken(:", None])
+def test_the_last_good_set_serves_with_its_own_files(daemon: Daemon, broken: str | None) -> None:
+    """Killed when a tool's file is broken or gone, a daemon serves what was good, and its tasks go on."""
     tool, text = daemon.folder / "tool.py", "def nothing() -> str:\n    return ''\n"
     tool.write_text(text)
     daemon.write(SLOW + NEEDS_A_FILE)
     daemon.start()
     task = daemon.loomd("submit", "something slow").stdout.strip()
+    tool.unlink() if broken is None else tool.write_text(broken)
+    daemon.until(lambda: "refused" in daemon.ask("/readyz?verbose")[1])
     daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert "tool.py" in daemon.ask("/readyz?verbose")[1]
+    daemon.until(lambda: status(daemon, task)["phase"] == "Succeeded")
+    assert [path.stat().st_mode & 0o777 for path in (daemon.home / "state").glob("copies*")] == [0o700]
+    tool.write_text(text)
+    daemon.until(lambda: "refused" not in daemon.ask("/readyz?verbose")[1])
+    assert daemon.stop() == 0
+    assert check(daemon.home / "state").findings == ()
+
+
+def lose_copies(daemon: Daemon) -> None:
+    """Take away what is kept of files that manifests name."""
+    with closing(sqlite3.connect(daemon.home / "state" / "loomd.db")) as db:
+        assert db.execute("DELETE FROM blobs WHERE digest IN (SELECT digest FROM files WHERE target != '')").rowcount
+        db.commit()
+
+
+def test_a_task_waits_until_what_it_needs_serves_again(daemon: Daemon) -> None:
+    """Without a file that its manifests need, a daemon is not ready and fails no task; mended, it goes on."""
+    tool, text = daemon.folder / "tool.py", "def nothing() -> str:\n    return ''\n"
+    tool.write_text(text)
+    daemon.write(SLOW + NEEDS_A_FILE)
+    daemon.start("--grace", "0.2")
+    task = daemon.loomd("submit", "something slow").stdout.strip()
+    daemon.stop()
+    lose_copies(daemon)
     tool.unlink()
     daemon.launch()
     daemon.until_logged(f"Task/{task} waits: ")
@@ -118,9 +152,10 @@ def test_a_task_whose_revision_is_gone_goes_on_when_it_is_told_to(daemon: Daemon
     tool = daemon.folder / "tool.py"
     tool.write_text("def nothing() -> str:\n    return ''\n")
     daemon.write(SLOW + NEEDS_A_FILE)
-    daemon.start()
+    daemon.start("--grace", "0.2")
     task = daemon.loomd("submit", "something slow").stdout.strip()
-    daemon.stop(signal.SIGKILL)
+    daemon.stop()
+    lose_copies(daemon)
     tool.unlink()
     daemon.write(TEAM.replace("DELAY", "1ms"))
     daemon.start()

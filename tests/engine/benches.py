@@ -19,6 +19,7 @@ from loomd.manifest.source import read_path
 from loomd.store.base import ApprovalRecord, TaskRecord
 from tests.chaos.system import write_system
 from tests.engine.conformance import Living
+from tests.engine.copies import lose_copies
 from tests.simulation.loop import Killed, VirtualLoop
 from tests.simulation.store import Disk, Faults, SimulatedStore
 from tests.simulation.system import Outside, Process, WallClock
@@ -55,6 +56,8 @@ class LocalBench:
             with (self._home / "manifests" / "tool.py").open("a") as file:
                 file.write("CHANGED = True\n")
         async with self._open() as system:
+            if changed:
+                lose_copies(self._home / "state")
             yield _LocalLiving(system, self._home / "manifests")
 
     @asynccontextmanager

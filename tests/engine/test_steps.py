@@ -17,6 +17,8 @@ from loomd.daemon import System, open_system
 from loomd.errors import Conflict, NotFound
 from loomd.events.event import ApprovalRequested, ApprovalResolved, StepCompleted, TaskMoved, ToolErred
 from loomd.events.journal import Journal
+from loomd.store.seal import seal_all
+from tests.engine.copies import lose_copies
 from tests.engine.world import World, outcome, task_of, until
 
 CALL = {"toolCalls": [{"name": "mark", "arguments": {}}]}
@@ -593,6 +595,7 @@ async def test_a_task_of_a_newer_engine_is_left_alone(world: World) -> None:
     with closing(sqlite3.connect(world.folder / "state" / "loomd.db")) as db, db:
         body = msgspec.json.decode(db.execute("SELECT body FROM tasks").fetchone()[0], type=Task)
         db.execute("UPDATE tasks SET body = ?", (msgspec.json.encode(msgspec.structs.replace(body, engine=99)),))
+        seal_all(db)
     async with world.open() as system:
         assert await system.engine.resume() == []
         record = await system.store.get_task(task)
@@ -635,6 +638,7 @@ async def test_a_part_of_a_call_that_is_done_no_more_diverges(tmp_path: Path) ->
     code = tmp_path / "tool.py"
     code.write_text(code.read_text().replace('"first"', '"other"'))
     async with world.open() as system:
+        lose_copies(world.folder / "state")
         (record,) = await system.store.list_tasks(unfinished=True)
         assert await system.engine.resume() in ([], [record.id])
         with suppress(Conflict):

@@ -163,8 +163,11 @@ async def test_suspended_by_hand_stays_so(opened: Open, provider: Make) -> None:
             await seen.reconciler.suspend("/x")
 
 
-async def test_an_undo_that_cannot_serve_changes_nothing(opened: Open, provider: Make, tmp_path: Path) -> None:
-    """When a file that the revision names is gone, what serves serves on and nothing is suspended."""
+async def test_an_undo_that_cannot_serve_changes_nothing(
+    opened: Open, provider: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a file that the revision names is gone and was too large to keep, what serves serves on."""
+    monkeypatch.setattr("loomd.manifest.files.MAX_KEPT", 10)
     (tmp_path / "tool.py").write_text('def f() -> str:\n    """Say."""\n    return "a"\n')
     tool = (
         b"apiVersion: loomd.dev/v1\nkind: Tool\nmetadata: {name: f}\nspec: {type: python, file: tool.py, function: f}\n"
@@ -180,8 +183,11 @@ async def test_an_undo_that_cannot_serve_changes_nothing(opened: Open, provider:
         assert not seen.reconciler.source("/a").suspended
 
 
-async def test_undo_says_when_it_is_not_quite_the_same(opened: Open, tmp_path: Path) -> None:
-    """Files that manifests name are not in the history: when they changed meanwhile, that is a warning."""
+async def test_undo_says_when_it_is_not_quite_the_same(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large files that manifests name are not in the history: when they changed meanwhile, that is a warning."""
+    monkeypatch.setattr("loomd.manifest.files.MAX_KEPT", 10)
     path = tmp_path / "tool.py"
     path.write_text('def f() -> str:\n    """Say."""\n    return "a"\n')
     tool = (

@@ -149,7 +149,8 @@ async def test_damaged_records_begin_anew(
 async def test_a_file_that_changed_while_nothing_served(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes of it is a revision of its own, once, stored as soon as it can be; later starts find nothing new."""
+    """What is too large to be kept makes a revision of its own, once, as soon as it can be stored; then nothing new."""
+    monkeypatch.setattr("loomd.manifest.files.MAX_KEPT", 10)
     tool = "apiVersion: loomd.dev/v1\nkind: Tool\nmetadata: {name: add}\n"
     files = [SourceFile(tmp_path, "t.yaml", f"{tool}spec: {{type: python, file: add.py, function: add}}\n".encode())]
     code = tmp_path / "add.py"

@@ -1,7 +1,9 @@
+import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from aiohttp import web
@@ -286,6 +288,30 @@ async def test_a_refusal_hides_secrets(tool: Any, site: Site, monkeypatch: pytes
         with pytest.raises(ToolFailed) as caught:
             await live.call({})
     assert str(caught.value) == "HTTP 403: bad token ***"
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_service_that_echoes_everything(
+    tool: Any, site: Site, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Whatever comes back is without the tool's secrets, however the service spells them, also where it is cut."""
+    key = TOKEN + '/"é+'
+    monkeypatch.setenv("CANARY", f"Bearer {key}")
+
+    async def echo(request: web.Request) -> web.Response:
+        sent = request.headers["Authorization"]
+        spelled = [sent, key, quote(key, safe=""), quote_plus(sent), json.dumps(sent), json.dumps(key)]
+        return web.Response(status=status, text="x" * 480 + " ".join(spelled))
+
+    site.handler = echo
+    headers = {"Authorization": {"valueFrom": {"env": "CANARY"}}}
+    async with tool(spec(f"{site.url}/", headers=headers)) as live:
+        try:
+            said = await live.call({})
+        except ToolFailed as error:
+            said = str(error)
+    assert "***" in said
+    assert TOKEN[:8] not in said
 
 
 async def test_a_slow_service(tool: Any, site: Site) -> None:
