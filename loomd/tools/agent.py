@@ -14,7 +14,7 @@ from loomd.errors import ToolFailed
 from loomd.manifest.kind import RefTo
 from loomd.manifest.quantity import Duration
 from loomd.messages import JsonObject, ToolSchema
-from loomd.tools.base import LiveTool, ToolSpec
+from loomd.tools.base import Effects, LiveTool, ToolSpec
 from loomd.tools.context import ToolContext
 from loomd.topology import Parts
 
@@ -42,8 +42,9 @@ class AgentTool(ToolSpec):
     agent: Annotated[str, RefTo("Agent")] = Field(examples=["researcher"])
     """The agent that is asked. It uses its own model, prompt and tools; of the tools that change something or reach out
     only those that the caller may call itself."""
-    effects: Literal["read"] = "read"  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen: nobody sets it
-    """What a call does by itself: nothing. What the agent's tools do is declared with them."""
+    effects: Effects = "read"
+    """What a call does by itself: nothing. What the agent's tools do is declared with them; say more here to let nobody
+    ask that agent for another one that may not ask it itself."""
     max_depth: int = Field(default=3, ge=1, le=20)
     """How many delegations may stand above each other: with 1 an agent that was asked may not ask another by this
     tool."""
@@ -71,4 +72,6 @@ class AgentTool(ToolSpec):
                 raise ToolFailed("there is no task to work in")
             return await context.delegate(agent, wanted.strip(), most=self.max_depth, seconds=self.timeout)
 
-        yield LiveTool(ToolSchema(parts.name, summary, parameters), self, delegate, parts, timed=False)
+        tool = LiveTool(ToolSchema(parts.name, summary, parameters), self, delegate, parts, timed=False)
+        tool.idempotent = True  # after a crash it goes on inside, whatever it is said to do
+        yield tool

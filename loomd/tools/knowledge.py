@@ -12,7 +12,7 @@ from pydantic import Field
 from loomd.errors import ToolFailed
 from loomd.manifest.kind import RefTo
 from loomd.messages import JsonObject, Passage, ToolSchema, render_passages
-from loomd.tools.base import LiveTool, ToolSpec
+from loomd.tools.base import Effects, LiveTool, ToolSpec
 from loomd.tools.context import ToolContext
 from loomd.topology import Parts
 
@@ -33,9 +33,9 @@ class KnowledgeTool(ToolSpec):
     type: Literal["knowledge"] = "knowledge"
     knowledge: Annotated[str, RefTo("KnowledgeBase")] = Field(examples=["handbook"])
     """The knowledge base that is searched."""
-    effects: Literal["read"] = "read"  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen: nobody sets it
+    effects: Effects = "read"
     """What a call does to the world: nothing."""
-    top_k: int | None = Field(default=None, ge=1, le=50)
+    top_k: int | None = Field(default=None, ge=1, le=50, examples=[3])
     """How many passages a search returns at most; by default as many as the knowledge base says."""
 
     @asynccontextmanager

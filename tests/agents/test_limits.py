@@ -218,7 +218,7 @@ async def test_react_calls_tools_and_answers(bench: Bench) -> None:
     outcome = await bench.run(agent(model, tools={"add": tool}, strategy=React()))
     assert (outcome.output, outcome.stop_reason, outcome.tools) == ("3", "completed", ("add",))
     assert tool.calls == [{"a": 1, "b": 2}]
-    assert model.heard[1].messages[-1] == Message("user", "Observation: 3")
+    assert model.heard[1].messages[-1].text.startswith("Observation: 3\n\nIf that answers the question")
     assert bench.facts(ModelDelta) == []
     assert bench.steps.keys == ["execute/model/0", "execute/tool/0/0", "execute/model/1"]
 

@@ -79,7 +79,7 @@ def test_verbs_are_offered_without_importing_them() -> None:
         pytest.param(["loomd", "explain", "ag"], {"agent"}, id="path"),
         pytest.param(
             ["loomd", "explain", "agent.spec.limits.t"],
-            {f"agent.spec.limits.{x}" for x in ("tokens", "time")},
+            {f"agent.spec.limits.{x}" for x in ("tokens", "time", "toolCalls", "toolErrors")},
             id="field",
         ),
         pytest.param(["loomd", "explain", "provider.spec.op"], {"provider.spec.openai"}, id="type"),

@@ -439,6 +439,17 @@ async def test_killed_anywhere_it_goes_on_inside_the_delegation(team: Team, at: 
     assert len(team.marks) in {2, before + 1} if "mark" in at else len(team.marks) == 2
 
 
+async def test_a_delegation_that_is_said_to_act_goes_on_alike(team: Team) -> None:
+    """It is never uncertain itself: what it comes to is recorded inside."""
+    team.declare(WORKS, ask="effects: write")
+    team.kill_at("step.completed tool:mark")
+    async with team.open() as system:
+        (task,) = await system.engine.resume()
+        result = await system.engine.result(task)
+    assert outcome(result) == ("Succeeded", "completed", "All done.")
+    assert team.marks == ["xw"]
+
+
 async def test_an_uncertain_call_in_delegated_work_ends_all_of_it(team: Team) -> None:
     """Whoever asked may not ask again: that could repeat the effect."""
     team.kill_at("step.started tool:mark")

@@ -30,6 +30,8 @@ and stop there: the result comes back to you as "Observation:". Or, once you kno
 
 Thought: why you know it
 Final Answer: {answer}"""
+_CUE = 'If that answers the question, write "Final Answer:" and the answer. Otherwise write the next "Action:".'
+_LAST_CUE = 'Write "Final Answer:" and the answer.'
 _ANSWER = "the answer"
 _STRUCTURED = "the answer, nothing but JSON that fits this JSON Schema: {schema}"
 _EXPECTED = (
@@ -59,11 +61,16 @@ class React(Strategy):
     def phrase(self, request: Request) -> Request:
         """Return a request whose conversation is plain text; with tools it explains the form to keep to."""
         messages = _merged(_worded(message) for message in request.messages)
+        last = request.messages[-1] if request.messages else None
+        if last is not None and last.role == "tool":
+            messages[-1] = _with(messages[-1], _CUE)
+        elif not request.tools and request.output_schema is None and any(one.tool_calls for one in request.messages):
+            messages[-1] = _with(messages[-1], _LAST_CUE)
         if not request.tools:
             return msgspec.structs.replace(request, messages=tuple(messages))
         rules = _rules(request.tools, request.output_schema)
         if messages and messages[0].role == "system":
-            messages[0] = msgspec.structs.replace(messages[0], text=f"{messages[0].text}\n\n{rules}")
+            messages[0] = _with(messages[0], rules)
         else:
             messages.insert(0, Message("system", rules))
         return msgspec.structs.replace(request, messages=tuple(messages), tools=(), output_schema=None)
@@ -86,7 +93,7 @@ class React(Strategy):
                 call = _call(text, given, request.tools, f"call-{number}")
                 return msgspec.structs.replace(reply, text=thought, tool_calls=(call,), stop="tool_calls")
         if not request.tools:
-            return reply
+            return reply if "action" not in dict(sections) else msgspec.structs.replace(reply, text=thought)
         wrong = "it was cut off" if reply.stop == "length" else "it has neither an action nor an answer"
         raise Unreadable(_EXPECTED.format(wrong=wrong), reply.text)
 
@@ -107,6 +114,11 @@ def _worded(message: Message) -> Message:
     thought = [f"Thought: {message.text}"] if message.text else []
     calls = [f"Action: {call.name}\nAction Input: {_json(call.arguments)}" for call in message.tool_calls]
     return Message("assistant", "\n".join([*thought, *calls]))
+
+
+def _with(message: Message, more: str) -> Message:
+    """Return a turn that says something more."""
+    return msgspec.structs.replace(message, text=f"{message.text}\n\n{more}")
 
 
 def _merged(messages: Iterable[Message]) -> list[Message]:

@@ -112,7 +112,8 @@ def test_without_tools_any_text_is_an_answer() -> None:
     """So it is in the last turn, when nothing is called any more."""
     bare = Request(ASKED.messages)
     assert read("It is 42.", bare).text == "It is 42."
-    assert read("Action: search\nAction Input: x", bare).tool_calls == ()
+    called = read("Thought: it may be 42\nAction: search\nAction Input: x", bare)
+    assert (called.text, called.tool_calls) == ("it may be 42", ())
     assert read("Thought: done\nFinal Answer: 42", bare).text == "42"
 
 
@@ -152,7 +153,18 @@ def test_calls_and_results_are_told_as_text() -> None:
     assert told[1].text == (
         'Thought: look\nAction: search\nAction Input: {"query": "x"}\nAction: now\nAction Input: {}'
     )
-    assert told[2].text == "Observation: found\n\nObservation: 12:00\n\nStop here."
+    assert told[2].text == (
+        'Observation: found\n\nObservation: 12:00\n\nStop here.\n\nWrite "Final Answer:" and the answer.'
+    )
+
+
+def test_a_result_comes_with_what_to_write_next() -> None:
+    """Small models go on in the form of what they see last."""
+    talk = (Message("user", "Why?"), Message("assistant", "", (ToolCall("c1", "now", {}),)), Message("tool", "12:00"))
+    asked = React().phrase(Request(talk, TOOLS)).messages[-1]
+    assert asked.text.startswith('Observation: 12:00\n\nIf that answers the question, write "Final Answer:"')
+    again = React().phrase(Request((*talk, Message("user", "Mend it.")), TOOLS)).messages[-1]
+    assert again.text == "Observation: 12:00\n\nMend it."
 
 
 def test_what_is_said_is_read_back_alike() -> None:
