@@ -115,7 +115,7 @@ class Life:
     async def run(self) -> None:
         """Serve until told to stop, then drain."""
         system = self._system
-        unsubscribe = system.bus.subscribe(self._hear)
+        unsubscribe = system.bus.subscribe(self._hear, ConfigLoaded, ConfigRejected)
         try:
             async with asyncio.TaskGroup() as group:
                 living = group.create_task(self._give_signs_of_life())
@@ -131,8 +131,8 @@ class Life:
             unsubscribe()
 
     def _hear(self, event: Event) -> None:
-        if isinstance(event.data, ConfigLoaded | ConfigRejected):
-            self._changed.set()
+        del event
+        self._changed.set()
 
     async def _serve(self) -> None:
         """Serve the last known good set, then what the sources hold now; go on with unfinished tasks; follow."""

@@ -4,14 +4,13 @@ Read from the parameters of a request. Called by `stream`.
 """
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import msgspec
 from aiohttp import web
 
 from loomd.api.problem import BadRequest
 from loomd.errors import NotFound
-from loomd.events.event import TYPES, Event
+from loomd.events.event import TYPES, Event, facts_of
 from loomd.manifest.wording import did_you_mean
 from loomd.store.base import Row
 
@@ -76,10 +75,10 @@ def read_filter(request: web.Request) -> Filter:
 
 
 def _types(said: str) -> list[str]:
-    found = [name for name in TYPES if fnmatchcase(name, said)]
-    if not found:
-        raise NotFound(f"no type of events {said[:80]!r}: {did_you_mean(said, TYPES, 'there are')}")
-    return found
+    try:
+        return [str(fact.__struct_config__.tag) for fact in facts_of(said)]
+    except NotFound:
+        raise NotFound(f"no type of events {said[:80]!r}: {did_you_mean(said, TYPES, 'there are')}") from None
 
 
 def _moment(said: str) -> float:

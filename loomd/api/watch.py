@@ -86,7 +86,7 @@ class Watch:
 
     async def tell(self, send: Send) -> None:
         """Send what is there and then every change, until the reader leaves."""
-        unsubscribe = self._system.bus.subscribe(self._hear)
+        unsubscribe = self._system.bus.subscribe(self._hear, *self._moves)
         try:
             version = str(self._system.reconciler.number)
             mark = encode({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}})

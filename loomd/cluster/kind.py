@@ -19,7 +19,7 @@ from loomd.cluster.capability import Priors
 from loomd.cluster.cluster import Cluster, Terms
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
-from loomd.events.event import Event
+from loomd.events.event import CapabilityUpdated, Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.rule import some_of
@@ -104,7 +104,7 @@ class ClusterSpec(Spec):
         )
         for event in meanwhile:
             cluster.book.hear(event)
-        unsubscribe = bus.subscribe(cluster.book.hear)
+        unsubscribe = bus.subscribe(cluster.book.hear, CapabilityUpdated)
         try:
             yield cluster
         finally:
@@ -114,7 +114,7 @@ class ClusterSpec(Spec):
 async def _learned(parts: Parts) -> tuple[Sequence[Capability], Sequence[Event]]:
     """Return what was learned so far, and what happened while that was read: tasks learn while others open."""
     events: list[Event] = []
-    unsubscribe = parts.services.bus.subscribe(events.append)
+    unsubscribe = parts.services.bus.subscribe(events.append, CapabilityUpdated)
     try:
         return await parts.services.store.capabilities(), events
     finally:

@@ -1,6 +1,7 @@
 """Spreads events to whoever listens. Emitting never blocks and never fails because of a listener.
 
-A handler is a plain call and must be quick. What is not transient is journaled first, so that it has a number. A
+A handler is a plain call and must be quick; it hears all events, those of some types or patterns (`tool.*`), or those
+of one task with everything that it is split into. What is not transient is journaled first, so that it has a number. A
 stream is a bounded queue for a slow reader; one that falls behind is ended and told so, the emitter is never slowed.
 """
 
@@ -9,12 +10,13 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import msgspec
 
 from loomd.clock import Clock
 from loomd.errors import Overloaded
-from loomd.events.event import TRANSIENT, AnyFact, Event
+from loomd.events.event import TRANSIENT, AnyFact, Event, Fact, facts_of
 
 Handler = Callable[[Event], None]
 
@@ -24,22 +26,50 @@ Recorder = Callable[[Event, str], int]
 _log = logging.getLogger("loomd.events")
 
 
+class _Listener(NamedTuple):
+    """A handler, and the types of facts that it hears; None for all."""
+
+    handler: Handler
+    facts: frozenset[type[Fact]] | None
+
+
 class Bus:
     """One bus per process."""
 
     def __init__(self, clock: Clock, record: Recorder | None = None) -> None:
         self._clock = clock
         self._record = record
-        self._handlers: tuple[Handler, ...] = ()
+        self._listeners: tuple[_Listener, ...] = ()
+        self._hearing: dict[type[Fact], tuple[Handler, ...]] = {}
+        """Who hears a type of facts, in the order in which they came; filled when one is emitted."""
 
-    def subscribe(self, handler: Handler) -> Callable[[], None]:
-        """Call `handler` with every event from now on; the returned function ends that."""
-        self._handlers = (*self._handlers, handler)
+    def subscribe(self, handler: Handler, *types: type[Fact] | str, task: str = "") -> Callable[[], None]:
+        """Call `handler` with every event from now on that it is to hear; the returned function ends that.
+
+        Args:
+            handler: who hears.
+            types: types of facts, or patterns over their names such as `tool.*`; all of them by default.
+            task: only the events of this task and of all that it is split into; all by default.
+
+        Raises:
+            NotFound: no type of facts has such a name.
+        """
+        facts = frozenset(fact for one in types for fact in facts_of(one)) if types else None
+        listener = _Listener(_within(handler, task) if task else handler, facts)
+        self._listeners = (*self._listeners, listener)
+        self._hearing = {}
 
         def unsubscribe() -> None:
-            self._handlers = tuple(h for h in self._handlers if h is not handler)
+            self._listeners = tuple(one for one in self._listeners if one is not listener)
+            self._hearing = {}
 
         return unsubscribe
+
+    def _hear(self, fact: type[Fact]) -> tuple[Handler, ...]:
+        """Return who hears facts of a type, and remember it until somebody comes or goes."""
+        handlers = tuple(one.handler for one in self._listeners if one.facts is None or fact in one.facts)
+        self._hearing[fact] = handlers
+        return handlers
 
     def emit(self, fact: AnyFact, scope: "Scope | None" = None, agent: str = "", key: str = "") -> Event:
         """Wrap a fact in its envelope, journal it unless it is transient, and hand it to every listener.
@@ -70,7 +100,9 @@ class Bus:
         kept = scope is None or scope.kept
         if kept and self._record is not None and not isinstance(fact, TRANSIENT):
             msgspec.structs.force_setattr(event, "seq", self._record(event, key))
-        for handler in self._handlers:
+        kind = type(fact)
+        handlers = self._hearing.get(kind)
+        for handler in self._hear(kind) if handlers is None else handlers:
             try:
                 handler(event)
             except Exception:
@@ -93,6 +125,17 @@ class Bus:
             yield stream
         finally:
             unsubscribe()
+
+
+def _within(handler: Handler, task: str) -> Handler:
+    """Return a handler that hears only of a task and of what it is split into."""
+    parts = f"{task}."
+
+    def hear(event: Event) -> None:
+        if event.task == task or event.task.startswith(parts):
+            handler(event)
+
+    return hear
 
 
 class Stream:

@@ -4,10 +4,12 @@ Every floor above `events` emits; the journal, the API, logs and the console lis
 and never carries control information. A fact's wire name is its tag (`phase.completed`).
 """
 
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 import msgspec
 
+from loomd.errors import NotFound
 from loomd.messages import JsonObject, Usage
 
 Phase = Literal["sense", "match", "scale", "execute", "evaluate", "adapt"]
@@ -269,12 +271,67 @@ class MemoryCompacted(Fact, tag="memory.compacted", frozen=True):
     kept: int
 
 
+class BudgetWarning(Fact, tag="budget.warning", frozen=True):
+    """Most of a budget is used.
+
+    Attributes:
+        budget: whose: `run` for the limits of one piece of work, `Agent/NAME` or `namespace NAME` for a day's.
+        measure: what is counted: `tokens`, `cost`, `calls`, `toolCalls` or `time`.
+        limit: most of it.
+        used: how much of it is used.
+    """
+
+    budget: str
+    measure: str
+    limit: float
+    used: float
+
+
 class BudgetExceeded(Fact, tag="budget.exceeded", frozen=True):
-    """A limit was reached; the task wraps up."""
+    """A limit was reached; the task wraps up. `budget` as above; `opens` is when a day's opens again, in seconds."""
 
     stop_reason: str
     limit: float
     used: float
+    budget: str = "run"
+    opens: float = 0.0
+
+
+class Entered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What of a source entered a prompt: its share of the room in tokens, and what it offered and filled of it."""
+
+    source: str
+    share: int
+    offered: int
+    tokens: int
+
+
+class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What of a source did not enter a prompt, or was cut to `kept` tokens of its `tokens`, and why."""
+
+    source: str
+    item: str
+    tokens: int
+    kept: int = 0
+    why: str = ""
+
+
+class ContextAssembled(Fact, tag="context.assembled", frozen=True):
+    """A prompt was put together.
+
+    Attributes:
+        window: tokens that a model may be sent.
+        tokens: tokens of what enters, by estimate.
+        characters: characters that a token is taken for.
+        sources: what entered, the fixed parts first.
+        cut: what did not, or not whole.
+    """
+
+    window: int
+    tokens: int
+    characters: float
+    sources: tuple[Entered, ...]
+    cut: tuple[LeftOut, ...] = ()
 
 
 class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
@@ -448,7 +505,9 @@ AnyFact = (
     | SkillActivated
     | SkillsOffered
     | MemoryCompacted
+    | BudgetWarning
     | BudgetExceeded
+    | ContextAssembled
     | CapabilityUpdated
     | IndexProgress
     | EventsMissing
@@ -475,8 +534,25 @@ def subject(key: str, fact: ApprovalRequested | ApprovalResolved) -> str:
 TRANSIENT: tuple[type[Fact], ...] = (ModelDelta, ReasoningDelta, IndexProgress, EventsMissing)
 """Facts that are spread but not journaled."""
 
-TYPES: tuple[str, ...] = tuple(str(fact.__struct_config__.tag) for fact in get_args(AnyFact))
+_NAMED: dict[str, type[Fact]] = {str(fact.__struct_config__.tag): fact for fact in get_args(AnyFact)}
+
+TYPES: tuple[str, ...] = tuple(_NAMED)
 """The wire names of all facts."""
+
+
+def facts_of(said: type[Fact] | str) -> tuple[type[Fact], ...]:
+    """Return the types of facts that a type, a name (`tool.call.failed`) or a pattern (`tool.*`) stands for.
+
+    Raises:
+        NotFound: there is no such fact.
+    """
+    if isinstance(said, str):
+        found = tuple(fact for name, fact in _NAMED.items() if fnmatchcase(name, said))
+    else:
+        found = (said,) if said in _NAMED.values() else ()
+    if not found:
+        raise NotFound(f"no type of events {str(said)[:80]!r}; there are: {', '.join(TYPES)}")
+    return found
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -113,7 +113,7 @@ class Schedules:
             takes_work: says whether the daemon takes work now.
         """
         services = self._services
-        unsubscribe = services.bus.subscribe(self._hear)
+        unsubscribe = services.bus.subscribe(self._hear, TaskCompleted, TaskFailed)
         try:
             with services.serving.listening(self._moved.set):
                 while True:

@@ -62,7 +62,7 @@ class Sources:
 
     async def run(self) -> None:
         """Follow everything, until cancelled."""
-        unsubscribe = self._services.bus.subscribe(self._hear)
+        unsubscribe = self._services.bus.subscribe(self._hear, SourceResumed)
         try:
             with self._services.serving.listening(self._moved.set):
                 async with asyncio.TaskGroup() as group:

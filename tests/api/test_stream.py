@@ -231,7 +231,7 @@ async def test_a_verb_whose_output_is_not_taken(tmp_path: Path) -> None:
     """A follower that is stuck is cut off; when it goes on it comes again, and has every event once."""
     async with served(tmp_path, limits=limits(body_time=0.3)) as system:
         release = threading.Event()
-        before = len(system.bus._handlers)  # who listens is nobody else's business
+        before = len(system.bus._listeners)  # who listens is nobody else's business
         got: list[int] = []
 
         def follow() -> None:
@@ -246,7 +246,7 @@ async def test_a_verb_whose_output_is_not_taken(tmp_path: Path) -> None:
         for _ in range(100):
             emit(system, 30, size=2000)
             await asyncio.sleep(0.01)
-        await until(lambda: len(system.bus._handlers) == before)  # the reader was cut off
+        await until(lambda: len(system.bus._listeners) == before)  # the reader was cut off
         release.set()
         await following
     assert got == list(range(1, 3001))
@@ -285,12 +285,12 @@ async def test_a_long_way_to_go_does_not_drop_a_reader(
 async def test_a_vanished_reader_is_noticed(tmp_path: Path) -> None:
     """In the silence a comment finds out that nobody reads any more; the place is free again."""
     async with served(tmp_path, limits=limits(connections=1)) as system:
-        before = len(system.bus._handlers)  # who listens is nobody else's business
+        before = len(system.bus._listeners)  # who listens is nobody else's business
         with connected(system) as gone:
             gone.sendall(b"GET /v1/events?follow=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            await until(lambda: len(system.bus._handlers) > before)
+            await until(lambda: len(system.bus._listeners) > before)
             assert (await say(system, "GET", "/version")).status == 503
-        await until(lambda: len(system.bus._handlers) == before)
+        await until(lambda: len(system.bus._listeners) == before)
         async with asyncio.timeout(20):  # the place is free a moment after nobody listens any more
             status = 503
             while status != 200:

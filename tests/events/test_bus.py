@@ -4,9 +4,19 @@ import logging
 
 import pytest
 
-from loomd.errors import Overloaded
+from loomd.errors import NotFound, Overloaded
 from loomd.events.bus import Bus, Scope
-from loomd.events.event import ConfigLoaded, Event, IndexProgress, ModelDelta, ReasoningDelta
+from loomd.events.event import (
+    AnyFact,
+    ConfigLoaded,
+    Event,
+    IndexProgress,
+    ModelDelta,
+    PhaseStarted,
+    ReasoningDelta,
+    StepCompleted,
+    ToolErred,
+)
 from loomd.testing import VirtualClock
 
 
@@ -102,3 +112,52 @@ async def test_a_slow_stream_is_ended_and_told_so() -> None:
         with pytest.raises(Overloaded, match="fell behind"):
             await anext(slow)
         assert [(await anext(other)).data for _ in range(5)] == [loaded(number) for number in range(5)]
+
+
+SAID: tuple[AnyFact, ...] = (PhaseStarted("sense"), StepCompleted("tool"), ToolErred("add", "1", "no"), ModelDelta("a"))
+
+
+@pytest.mark.parametrize(
+    ("types", "heard"),
+    [
+        ((), SAID),
+        ((StepCompleted,), SAID[1:2]),
+        (("tool.*",), SAID[2:3]),
+        (("tool.call.failed", ModelDelta), SAID[2:]),
+        (("*.completed", "phase.*"), SAID[:2]),
+    ],
+    ids=["all", "type", "pattern", "name and type", "patterns"],
+)
+def test_a_listener_hears_what_it_asked_for(types: tuple[type[StepCompleted] | str, ...], heard: list[AnyFact]) -> None:
+    """Types, names and patterns choose; of two listeners each hears its own, also of one that came later."""
+    bus = Bus(VirtualClock())
+    found: list[AnyFact] = []
+    everything: list[Event] = []
+    for fact in SAID:
+        bus.emit(fact)
+    bus.subscribe(lambda event: found.append(event.data), *types)
+    unsubscribe = bus.subscribe(everything.append)
+    for fact in SAID:
+        bus.emit(fact)
+    unsubscribe()
+    bus.emit(SAID[0])
+    assert found[: len(heard)] == list(heard)
+    assert [event.data for event in everything] == list(SAID)
+
+
+def test_a_pattern_that_names_nothing_is_refused() -> None:
+    """The union of facts is closed: a name that is none of them is an error at once, not silence."""
+    with pytest.raises(NotFound, match=r"no type of events 'tools\.\*'"):
+        Bus(VirtualClock()).subscribe(print, "tools.*")
+
+
+def test_a_listener_of_a_task_hears_of_its_parts() -> None:
+    """What happens in parts of a task, at any depth, reaches whoever listens to it; other tasks do not."""
+    bus = Bus(VirtualClock())
+    heard: list[str] = []
+    bus.subscribe(lambda event: heard.append(event.task), "step.*", task="t1")
+    for task in ("t1", "t1.2", "t1.2.3", "t12", "t2.1"):
+        scope = Scope(bus, task)
+        scope.emit(StepCompleted("tool"))
+        scope.emit(PhaseStarted("sense"))
+    assert heard == ["t1", "t1.2", "t1.2.3"]

@@ -173,7 +173,7 @@ class Bench:
             len(os.listdir("/proc/self/fd")),  # noqa: PTH208  # a count
             frozenset(one for one in threading.enumerate() if one.name.startswith(_THREADS)),
             frozenset(name for name in sys.modules if name.startswith("loomd_tool_")),
-            len(services.bus._handlers),
+            len(services.bus._listeners),
             len(asyncio.all_tasks()),
             reconciler.live,
         )
