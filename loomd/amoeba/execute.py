@@ -15,7 +15,7 @@ from loomd.agents import citation
 from loomd.agents.agent import Agent
 from loomd.agents.loop import Loop
 from loomd.agents.permissions import Permissions
-from loomd.agents.work import Citation, Outcome, Work
+from loomd.agents.work import Citation, Outcome, StopReason, Work
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
@@ -32,18 +32,12 @@ async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Ru
         outcome = msgspec.structs.replace(_more(executed.outcome, scaled, ()), waited=run.waited())
         return msgspec.structs.replace(executed, outcome=outcome)
     started = world.agent(winner).clock.monotonic()
-    results = await _children(task, scaled, run, world.agent(winner))
-    findings = [_finding(result) for result in results]
-    done = [finding for finding in findings if not finding.failed]
-    missing = tuple(finding.goal for finding in findings if finding.failed)
-    if not done:
-        error = "; ".join(f"{finding.goal}: {finding.failed}" for finding in findings)
-        executed = Executed(Outcome("", "error"), winner, error=f"no part brought a result: {error}")
-    elif merge == "join":
-        executed = Executed(_join(combine(done)), winner)
-    else:
-        left = msgspec.structs.replace(task, budget=_after(task.budget, results))
-        executed = await _alone(left, winner, world, run, combine((*task.findings, *done)), "execute/merge")
+    futures: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in scaled.subtasks]
+    try:
+        executed, results = await _together(task, winner, scaled, world, run, merge, futures)
+    except asyncio.CancelledError:
+        run.leave(_so_far(scaled, [one.result() for one in futures if one.done() and not one.cancelled()]))
+        raise
     outcome = msgspec.structs.replace(_more(executed.outcome, scaled, results), waited=run.waited())
     seconds = world.agent(winner).clock.monotonic() - started
     return msgspec.structs.replace(
@@ -51,8 +45,50 @@ async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Ru
         outcome=msgspec.structs.replace(outcome, seconds=seconds),
         own=executed.outcome.usage.total / max(1, outcome.usage.total),
         children=tuple(result.task.id for result in results),
-        missing=missing,
+        missing=tuple(finding.goal for finding in map(_finding, results) if finding.failed),
     )
+
+
+async def _together(
+    task: Task,
+    winner: str,
+    scaled: Scaled,
+    world: World,
+    run: Run,
+    merge: Merge,
+    futures: Sequence[asyncio.Future[Result]],
+) -> tuple[Executed, list[Result]]:
+    """Return what came of the parts, put together, and their results; each is in its future as soon as it is there."""
+    results = await _children(task, scaled, run, world.agent(winner), futures)
+    findings = [_finding(result) for result in results]
+    done = [finding for finding in findings if not finding.failed]
+    if not done:
+        error = "; ".join(f"{finding.goal}: {finding.failed}" for finding in findings)
+        return Executed(Outcome("", "error"), winner, error=f"no part brought a result: {error}"), results
+    if merge == "join":
+        executed = Executed(_join(combine(done)), winner)
+    else:
+        left = msgspec.structs.replace(task, budget=_after(task.budget, results))
+        executed = await _alone(left, winner, world, run, combine((*task.findings, *done)), "execute/merge")
+    reason = _limit(results)
+    if reason is not None and executed.outcome.stop_reason == "completed":
+        executed = msgspec.structs.replace(
+            executed, outcome=msgspec.structs.replace(executed.outcome, stop_reason=reason)
+        )
+    return executed, results
+
+
+def _limit(results: Sequence[Result]) -> StopReason | None:
+    """Return which limit of the whole task ended one of its parts, if one did."""
+    reasons = [result.executed.outcome.stop_reason for result in results if result.executed is not None]
+    return next((reason for reason in reasons if reason.startswith("budget_")), None)
+
+
+def _so_far(scaled: Scaled, results: Sequence[Result]) -> Outcome:
+    """Return what there is of a task that is cancelled before its parts are put together."""
+    done = [finding for finding in map(_finding, results) if not finding.failed]
+    joined = msgspec.structs.replace(_join(combine(done)), stop_reason="cancelled")
+    return _more(joined, scaled, results)
 
 
 def explain(executed: Executed) -> str:
@@ -101,13 +137,14 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
     return Executed(outcome, winner, error=outcome.failure)
 
 
-async def _children(task: Task, scaled: Scaled, run: Run, lead: Agent) -> list[Result]:
+async def _children(
+    task: Task, scaled: Scaled, run: Run, lead: Agent, done: Sequence[asyncio.Future[Result]]
+) -> list[Result]:
     """Run the subtasks, each as soon as what it needs is done; return their results in the order of the plan.
 
     What the lead may not call, no agent may call in a part of its task.
     """
     count = len(scaled.subtasks)
-    done: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in range(count)]
     share = _share(task.budget, count + 1)
     grant = msgspec.structs.replace(task.grant, share=task.grant.share / (count + 1))
     bound = [rule.model_dump(mode="json") for rule in lead.rules() if rule != Permissions()]

@@ -284,6 +284,24 @@ async def test_cancel_reaches_the_parts(folder: Path) -> None:
     assert records[task] == records[f"{task}.1"] == "Cancelled"
 
 
+async def test_a_cancelled_split_keeps_what_its_parts_brought(folder: Path) -> None:
+    """The answers of parts that have ended are its partial result, with what they used."""
+    slow = SYSTEM.replace("{when: right, text: R}", "{when: right, text: R, delay: 1m}")
+    async with open_system(settings(folder)) as system:
+        await system.reconciler.apply(Delivery("test", (SourceFile(folder, "manifests.yaml", slow.encode()),)))
+        async with system.bus.stream() as events:
+            task = await system.engine.submit(new_task(SPLIT, system.clock))
+            async for event in events:
+                if event.task == f"{task}.1" and isinstance(event.data, TaskCompleted):
+                    break
+            await system.engine.cancel(task)
+        result = await system.engine.result(task)
+    assert result.executed is not None
+    outcome = result.executed.outcome
+    assert (result.phase, outcome.stop_reason, outcome.output) == ("Cancelled", "cancelled", "left\nL")
+    assert outcome.usage.total > 0
+
+
 async def test_a_task_waits_for_a_cluster_that_does_not_serve(folder: Path) -> None:
     """A restart on broken manifests fails no task: it goes on when they are mended."""
     async with open_system(settings(folder)) as system:
@@ -321,6 +339,7 @@ async def test_the_deadline_holds_for_the_whole_tree(folder: Path) -> None:
     assert ran.result.executed is not None
     assert "right" in ran.result.executed.missing
     assert ran.result.executed.outcome.seconds < 5
+    assert ran.result.executed.outcome.stop_reason == "budget_time"
 
 
 async def test_planning_goes_through_the_interceptors(folder: Path) -> None:
