@@ -85,10 +85,10 @@ $(VENV)/run.ok: $(VENV)/uv.ok requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -q loomd
 	@touch $@
 
-editor: $(VENV)/npm.ok  ## Fetch what the editor tests need from npm: the YAML language server, the schema of SARIF
+editor: $(VENV)/npm.ok  ## Fetch what some tests need from npm: the YAML language server, the schema of SARIF, two MCP servers
 
 $(VENV)/npm.ok: | $(VENV)/uv.ok
-	@npm install --silent --no-audit --no-fund --no-save --prefix $(VENV)/npm yaml-language-server@1.19.2 @microsoft/jest-sarif@1.0.0-beta.0
+	@npm install --silent --no-audit --no-fund --no-save --prefix $(VENV)/npm yaml-language-server@1.19.2 @microsoft/jest-sarif@1.0.0-beta.0 @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem@2026.8.31
 	@touch $@
 
 $(VENV)/dev.ok: $(VENV)/run.ok requirements-dev.lock

@@ -72,19 +72,31 @@ class Taped(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """An object that the task ran on; `refs` are JSON pointers and targets `Kind/name`, `spec` is as written."""
+    """An object that the task ran on.
+
+    Attributes:
+        kind: its kind.
+        name: its name.
+        digest: its digest.
+        refs: JSON pointers and targets `Kind/name`.
+        spec: as written.
+        files: what is in the files of a skill, by their paths below the root; nothing of those that are no text.
+    """
 
     kind: str
     name: str
     digest: str
     refs: tuple[tuple[str, str], ...]
     spec: JsonObject
+    files: dict[str, str] = {}
 
 
 class TapedTool(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a model was told of a tool, and what the loop has to know of it.
 
-    `on_denied` says that people are asked before a call, and what a denial does; None that they are not.
+    `on_denied` says that people are asked before a call, and what a denial does; None that they are not. `of` is the
+    name of the Tool object that brings it, unless that has the name of the tool. `max_output` is how many bytes of a
+    result the model is shown.
     """
 
     tool: ToolSchema
@@ -92,6 +104,8 @@ class TapedTool(msgspec.Struct, frozen=True, omit_defaults=True):
     idempotent: bool = False
     on_uncertain: Literal["fail", "ask", "retry"] = "fail"
     on_denied: Literal["stop", "continue"] | None = None
+    of: str = ""
+    max_output: int = 64 << 10
 
 
 class Cassette(msgspec.Struct, frozen=True, rename="camel"):

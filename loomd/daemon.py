@@ -91,7 +91,7 @@ async def open_system(settings: Settings, clock: Clock | None = None) -> AsyncGe
     token = token_digest(settings)
     async with open_store(settings.state_dir) as store:
         bus = Bus(clock, Journal(store).record)
-        services = Services(store, bus, clock, settings.models_dir)
+        services = Services(store, bus, clock, settings.models_dir, packages=settings.allow_packages)
 
         async def move(topology: Topology) -> None:
             await engine.move(topology)

@@ -9,6 +9,7 @@
     |   |-- QuotaExceeded          the account has no money or quota left
     |   |-- BadReply               the other side answered with something unusable
     |   |-- ToolFailed             a tool refused its arguments or raised
+    |   |-- Refused                an interceptor does not let a call pass
     |   |-- Damaged                stored data does not match its checksum
     |   |-- RecordFailed           the record of a task could not be written; the task stays unfinished
     |   |-- Diverged               a resumed task does something else than was recorded
@@ -57,6 +58,10 @@ class BadReply(Permanent):
 
 class ToolFailed(Permanent):
     """A tool refused its arguments or raised; the text goes back to the model."""
+
+
+class Refused(Permanent):
+    """An interceptor does not let a call pass; the text says why, to the model or to the user."""
 
 
 class Damaged(Permanent):

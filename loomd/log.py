@@ -11,6 +11,10 @@ _CHATTY = ("watchfiles", "faiss", "asyncio", "aiohttp")
 """Libraries whose notes say nothing about loomd; they are heard from `warning` on, or when all is logged."""
 
 
+_FOREIGN = ("mcp", "client")
+"""Loggers of the MCP SDK: they quote what servers say, and the health of a tool tells it better."""
+
+
 class JsonLines(logging.Formatter):
     """Formats a record as one JSON object."""
 
@@ -37,5 +41,7 @@ def configure(level: str, form: str) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    for name in _FOREIGN:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else max(logging.WARNING, root.level))

@@ -18,12 +18,23 @@ UNREADABLE = "_unreadable"
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens of one or more model calls. `cached` is part of `input`, `reasoning` part of `output`."""
+    """Tokens of one or more model calls.
+
+    Attributes:
+        input: tokens sent, those of the service's cache included.
+        output: tokens made, reasoning included.
+        cached: part of `input` that the service had in its cache.
+        reasoning: part of `output`.
+        written: part of `input` that the service put into its cache.
+        unpriced: tokens of which no price is known: in the accounts they cost nothing.
+    """
 
     input: int = 0
     output: int = 0
     cached: int = 0
     reasoning: int = 0
+    written: int = 0
+    unpriced: int = 0
 
     @property
     def total(self) -> int:
@@ -37,6 +48,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.output + other.output,
             self.cached + other.cached,
             self.reasoning + other.reasoning,
+            self.written + other.written,
+            self.unpriced + other.unpriced,
         )
 
 
@@ -62,6 +75,37 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: JsonObject
 
 
+class Thought(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of a model's reasoning. It goes back as it came with the turn that it led to, and only to who had it.
+
+    Attributes:
+        text: what there is to read; empty when the service keeps it to itself.
+        by: `provider/model` that had it.
+        signature: by which the service knows it again; opaque.
+        sealed: the reasoning itself when it is encrypted; opaque.
+        after_text: characters of the turn's text before it.
+        after_calls: tool calls of the turn before it.
+    """
+
+    text: str = ""
+    by: str = ""
+    signature: str = ""
+    sealed: str = ""
+    after_text: int = 0
+    after_calls: int = 0
+
+
+MediaType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+"""The forms of pictures that models read."""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A picture; `data` is its content in base64."""
+
+    media: MediaType
+    data: str
+
+
 class ToolSchema(msgspec.Struct, frozen=True, weakref=True):
     """What a model is told of a tool. `parameters` is a JSON Schema of type object."""
 
@@ -73,8 +117,9 @@ class ToolSchema(msgspec.Struct, frozen=True, weakref=True):
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, weakref=True):
     """One turn of a conversation.
 
-    An `assistant` turn may hold `tool_calls`; a `tool` turn answers the call named by `call_id`; a `user` turn may
-    offer `passages`, which a provider renders in the form that its model understands best.
+    An `assistant` turn may hold `tool_calls` and the `thoughts` that led to it; a `tool` turn answers the call named by
+    `call_id`; a `user` turn may show `images` and offer `passages`, which a provider renders in the form that its model
+    understands best.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -82,6 +127,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, weakref=True):
     tool_calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
     passages: tuple[Passage, ...] = ()
+    thoughts: tuple[Thought, ...] = ()
+    images: tuple[Image, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -141,7 +188,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, tag="reply"):
     """The whole answer of one model call; always the last chunk of a stream.
 
     `stop` says why the model ended; `cost` is in USD; `model` is `provider/model` that answered; `asked` is the
-    fingerprint of the request, set by whoever asked.
+    fingerprint of the request, set by whoever asked. `refused` says which interceptor did not let the call pass, and
+    why: then there is no text.
     """
 
     text: str = ""
@@ -149,9 +197,15 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, tag="reply"):
     usage: Usage = Usage()
     stop: Literal["stop", "length", "tool_calls", "refusal"] = "stop"
     model: str = ""
-    reasoning: str = ""
+    thoughts: tuple[Thought, ...] = ()
     cost: float = 0.0
     asked: str = ""
+    refused: str = ""
+
+    @property
+    def reasoning(self) -> str:
+        """Return what there is to read of the model's reasoning; never part of the answer."""
+        return "".join(thought.text for thought in self.thoughts)
 
 
 Chunk = TextDelta | ReasoningDelta | Retried | Reply

@@ -6,6 +6,7 @@ daemon runs: `settle` refuses the whole reload then. Called by the command line 
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from loomd.manifest.places import Document
 from loomd.manifest.problem import Position, Problem, Problems
 from loomd.manifest.quantity import Bytes, Duration
 from loomd.manifest.refusal import Refusal, explain
+from loomd.manifest.rule import PATTERN_MESSAGE
 from loomd.manifest.schema import JsonSchema, generate_model
 from loomd.manifest.secret import Secret, SecretSource
 from loomd.manifest.source import printable
@@ -35,6 +37,16 @@ SHORTEST_TOKEN = 16
 """Least characters of a token."""
 FLAGS = "(command line)"
 """File name in the position of a problem with a flag."""
+
+
+PackageName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        json_schema_extra={PATTERN_MESSAGE: "expected the name of a package such as acme_tools or acme.tools"},
+    ),
+]
+"""Name of a Python package or module."""
 
 
 class LogSettings(Spec):
@@ -91,6 +103,11 @@ class DaemonSpec(Spec):
     """Web pages that may ask the API over TCP, `https://console.example`; requests of all others are refused."""
     limits: Annotated[ApiLimits, Reload("restart")] = ApiLimits()
     """What one client may cost the API."""
+    allow_packages: Annotated[list[PackageName], Reload("restart")] = Field(
+        default_factory=list, examples=[["acme_tools"]]
+    )
+    """Installed Python packages whose functions tools of type `python` may name, with all that is in them. By default
+    those of `LOOMD_ALLOW_PACKAGES`, separated by commas."""
     watch: Annotated[list[str], Reload("immediate")] = Field(default_factory=list, examples=[["/etc/loomd/manifests"]])
     """Folders of manifests to follow. What a folder declared stays when it is no longer followed."""
     grace: Annotated[Duration, Reload("immediate")] = 30.0
@@ -109,6 +126,11 @@ class DaemonSpec(Spec):
     """What is logged."""
 
 
+def allowed_packages() -> tuple[str, ...]:
+    """Return the packages that `LOOMD_ALLOW_PACKAGES` names."""
+    return tuple(name for part in os.environ.get("LOOMD_ALLOW_PACKAGES", "").split(",") if (name := part.strip()))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a daemon is told, with all paths absolute. The fields are those of `DaemonSpec`."""
@@ -124,6 +146,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     limits: ApiLimits = field(default_factory=ApiLimits)
+    allow_packages: tuple[str, ...] = field(default_factory=allowed_packages)
     quiet_window: float = DaemonSpec.model_fields["quiet_window"].default
     history: int = DaemonSpec.model_fields["history"].default
     retention: Retention = field(default_factory=Retention)
@@ -286,6 +309,7 @@ def _settings(spec: DaemonSpec, path: Path | None) -> Settings:
         allowed_hosts=tuple(spec.allowed_hosts),
         allowed_origins=tuple(spec.allowed_origins),
         limits=spec.limits,
+        allow_packages=tuple(spec.allow_packages),
         quiet_window=spec.quiet_window,
         history=spec.history,
         retention=spec.retention,
@@ -308,4 +332,6 @@ def _shown(value: Any) -> str:
         return json.dumps(value.model_dump(mode="json", by_alias=True, exclude_none=True))
     if isinstance(value, float):  # the only ones are durations
         return format_duration(value)
+    if isinstance(value, tuple):
+        value = ", ".join(value)
     return str(value) if value not in (None, "") else "not set"

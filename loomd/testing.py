@@ -136,6 +136,7 @@ async def open_spec(
     *,
     clock: Clock | None = None,
     live: Mapping[Ref, object] | None = None,
+    packages: tuple[str, ...] = (),
 ) -> AsyncGenerator[Any, None]:
     """Open one spec, as written in a manifest, on a real store below a folder; its object is named `it`.
 
@@ -145,12 +146,13 @@ async def open_spec(
         folder: where relative paths start from, and where state is kept.
         clock: the time; the machine's by default.
         live: open things that the spec refers to.
+        packages: packages whose functions it may name.
     """
     hands = clock or SystemClock()
     typed = find_kinds()[kind].adapter.validate_python(spec)
     declared = Object(Ref(kind, "it"), Metadata(name="it"), typed, spec, folder, Position("test.yaml"))
     async with open_store(folder / "state") as store:
-        services = Services(store, Bus(hands), hands, folder / "models")
+        services = Services(store, Bus(hands), hands, folder / "models", packages=packages)
         parts = Parts(declared, services, live or {}, Snapshot.of([declared]).behaviour(declared.ref))
         async with cast("Openable", typed).open(parts) as thing:
             yield thing

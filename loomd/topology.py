@@ -18,7 +18,7 @@ from typing import Literal, Protocol, TypeVar, cast
 from loomd.clock import Clock
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Bus
-from loomd.manifest.object import EMPTY, Object, Ref, Snapshot
+from loomd.manifest.object import EMPTY, Object, Ref, Snapshot, object_name
 from loomd.store.base import Store
 
 _log = logging.getLogger("loomd.topology")
@@ -71,6 +71,8 @@ class Services:
     """Folder of the embedded models' files."""
     serving: Serving = field(default_factory=Serving)
     """What serves now."""
+    packages: tuple[str, ...] = ()
+    """Packages whose functions manifests may name, with all that is in them."""
 
 
 HealthReason = Literal[
@@ -94,9 +96,10 @@ HealthReason = Literal[
     "Submitted",
     "NotSubmitted",
     "ClusterNotServing",
+    "ToolsDrifted",
 ]
-"""Why a live thing is as it was observed: eight of a provider's calls, four of an index, two of its documents, six of a
-schedule."""
+"""Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, four of an index, two of
+its documents, six of a schedule, one of tools."""
 
 
 @dataclass(frozen=True)
@@ -198,13 +201,13 @@ class Parts:
 
         Args:
             kind: kind of the target.
-            name: its name, in this object's namespace.
+            name: its name, in this object's namespace, as the reference writes it.
             shape: the protocol that the caller expects, for the type checker.
 
         Raises:
             NotFound: the object does not refer to it (references are checked before, so this is a fault of the caller).
         """
-        ref = Ref(kind, name, self.declared.ref.namespace)
+        ref = Ref(kind, object_name(name), self.declared.ref.namespace)
         if ref not in self.live:
             raise NotFound(f"{self.declared.ref}: {ref} is not open")
         del shape

@@ -8,8 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
-from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skill, Tool
-from loomd.agents.budget import Limits
+from loomd.agents.approval import Approval
+from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
+from loomd.agents.budget import Limits, SkillBudget
+from loomd.agents.permissions import Permissions, effective
+from loomd.agents.strategies.base import Strategy
+from loomd.agents.strategies.tool_use import ToolUse
 from loomd.clock import Clock
 from loomd.messages import JsonObject
 
@@ -21,16 +25,22 @@ class Latest:
     Attributes:
         revision: the one that serves.
         limits: what a task may use; higher ones are for tasks that begin later.
-        tools: names of the tools that it may call; added ones are for tasks that begin later.
+        tools: names of the Tool objects that it may use; added ones are for tasks that begin later.
+        permissions: which calls it may make; more of them are for tasks that begin later.
     """
 
     revision: str
     limits: Limits
     tools: Collection[str]
+    permissions: Permissions = field(default_factory=Permissions)
 
 
 def _unchanged() -> Latest | None:
     return None
+
+
+def _itself(tool: str) -> str:
+    return tool
 
 
 def _never(listener: Callable[[], object]) -> AbstractContextManager[None]:
@@ -46,7 +56,16 @@ class Agent:
         digest: SHA-256 of what makes it behave as it does; learned scores belong to it.
         prompt: Jinja2 template of the system prompt.
         output: JSON Schema of the answer, or None for free text.
+        permissions: which tool calls it may make.
+        tool_context: what its tools are told of it beside their arguments.
         durability: what is kept of its work; None is what is kept of the task.
+        tools: by the names that the model sees, see `Toolbox`.
+        owner: returns the name of the Tool object that brings a tool; the tool's own name unless that is a set.
+        strategy: how it and its model speak with each other.
+        done: whether the model ends its work by calling the tool `done`.
+        parallel_tools: whether tool calls of one turn are made side by side.
+        history: most earlier turns of a conversation that it is told of.
+        skill_budget: how much of the prompt its skills may take up.
         running: pieces of work in hand right now, over all clusters.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
@@ -65,11 +84,19 @@ class Agent:
     temperature: float | None = None
     max_tokens: int = 1024
     tools: Mapping[str, Tool] = field(default_factory=dict)
+    owner: Callable[[str], str] = _itself
     knowledge: Sequence[KnowledgeBase] = ()
-    skills: Sequence[Skill] = ()
+    skills: Sequence[Skills] = ()
+    skill_budget: SkillBudget = field(default_factory=SkillBudget)
     interceptors: Sequence[Interceptor] = ()
     memory: Memory | None = None
+    permissions: Permissions = field(default_factory=Permissions)
+    tool_context: Mapping[str, object] = field(default_factory=dict)
     durability: Literal["steps", "task", "none"] | None = None
+    strategy: Strategy = field(default_factory=ToolUse)
+    done: bool = False
+    parallel_tools: bool = True
+    history: int = 20
     running: int = 0
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
@@ -82,8 +109,45 @@ class Agent:
     def offered(self) -> list[Tool]:
         """Return the tools that may be called now."""
         latest = self.latest()
-        allowed = self.tools if latest is None else latest.tools
-        return [tool for name, tool in self.tools.items() if name in allowed and not tool.withdrawn]
+        named = self.tools.items()
+        allowed = {name: tool for name, tool in named if latest is None or self.owner(name) in latest.tools}
+        rules = self.rules()
+        return [
+            tool for name, tool in allowed.items() if not tool.withdrawn and not any(rule.hides(name) for rule in rules)
+        ]
+
+    def rules(self) -> tuple[Permissions, ...]:
+        """Return the permissions that hold now, all of them: those of now, and those of when the work began."""
+        latest, own = self.latest(), self.permissions
+        return (own,) if latest is None or latest.permissions == own else (latest.permissions, own)
+
+    def forbids(self, tool: str, arguments: JsonObject, inherited: Sequence[Permissions] = ()) -> str:
+        """Return why permissions do not let a call pass, or an empty string.
+
+        Args:
+            tool: name of the tool.
+            arguments: those of the call.
+            inherited: what binds the work beside the agent's own permissions.
+        """
+        call = self.effective(tool, arguments)
+        return next((why for rule in (*inherited, *self.rules()) if (why := rule.refusal(tool, call))), "")
+
+    def approval(self, tool: str, arguments: JsonObject, inherited: Sequence[Permissions] = ()) -> Approval | None:
+        """Return on what terms people must agree to a call, by the tool or by permissions; None when nobody is asked.
+
+        Args:
+            tool: name of the tool.
+            arguments: those of the call.
+            inherited: what binds the work beside the agent's own permissions.
+        """
+        if tool in self.tools and (terms := self.tools[tool].approval) is not None:
+            return terms
+        call = self.effective(tool, arguments)
+        return next((rule for rule in (*inherited, *self.rules()) if rule.asks(tool, call)), None)
+
+    def effective(self, tool: str, arguments: JsonObject) -> JsonObject:
+        """Return the arguments of a call as the tool takes them: those left out have the defaults that it declares."""
+        return effective(self.tools[tool].schema if tool in self.tools else None, arguments)
 
     def refusal(self, tool: str) -> str:
         """Return why the agent may not call a tool, or an empty string when nothing speaks against it."""
@@ -91,6 +155,6 @@ class Agent:
         if tool not in self.tools:
             known = ", ".join(offer.schema.name for offer in self.offered()) or "none"
             return f'there is no tool "{tool}"; available: {known}'
-        if latest is not None and tool not in latest.tools:
+        if latest is not None and self.owner(tool) not in latest.tools:
             return f'the tool "{tool}" was withdrawn from this agent at revision {latest.revision}: go on without it'
         return self.tools[tool].withdrawn

@@ -9,7 +9,8 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
-from loomd.errors import BadReply
+from loomd.agents.interception import Passing, looks
+from loomd.errors import BadReply, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import ModelCalled, ModelDelta, ModelRetried, ReasoningDelta
 from loomd.messages import Reply, Request, Retried, TextDelta, fingerprint
@@ -20,7 +21,8 @@ async def ask(
 ) -> Reply:
     """Return the whole answer of a model.
 
-    An agent with interceptors does not stream: nothing is shown or kept before they have seen all of it.
+    Nothing is shown or kept before the interceptors that look at replies have seen all of it. When one does not let the
+    call pass, that is the reply: its `refused` says so.
 
     Args:
         agent: who asks.
@@ -31,24 +33,49 @@ async def ask(
 
     Raises:
         BadReply: the stream ended without a reply.
-        LoomdError: the provider or an interceptor failed.
+        LoomdError: the provider failed.
     """
     asked = model or agent.model
-    for interceptor in agent.interceptors:
-        request = await interceptor.before_model(request)
-    mark = fingerprint(request)
+    passing = Passing(agent, scope, "model", asked.name)
+    try:
+        sent = await passing.request(request)
+    except Refused as error:
+        return Reply(stop="refusal", refused=str(error))
     started = agent.clock.monotonic()
-    reply = await _listen(agent, asked, request, scope, None if agent.interceptors else heard)
-    if reply is None:
-        raise BadReply(f"Provider {asked.name} ended its stream without a reply")
-    for interceptor in reversed(agent.interceptors):
-        reply = await interceptor.after_model(reply)
-    reply = msgspec.structs.replace(reply, asked=mark)
-    if agent.interceptors and heard is not None and reply.text:
-        heard.append(reply.text)
-        scope.emit(ModelDelta(reply.text), agent.name)
+    whole = looks(agent.interceptors, "afterModel")
+    if isinstance(sent, Reply):
+        reply, shown = sent, False
+    else:
+        reply, shown = await _call(agent, asked, sent, scope, None if whole else heard), not whole
+    try:
+        reply = await passing.reply(reply)
+    except Refused as error:
+        reply = msgspec.structs.replace(reply, text="", thoughts=(), tool_calls=(), stop="refusal", refused=str(error))
+    if not shown and heard is not None:
+        _show(agent, reply, scope, heard)
     scope.emit(ModelCalled(reply.model, reply.usage, reply.cost, agent.clock.monotonic() - started), agent.name)
     return reply
+
+
+def _show(agent: Agent, reply: Reply, scope: Scope, heard: list[str]) -> None:
+    """Show at once what was not shown piece by piece."""
+    if reply.reasoning:
+        scope.emit(ReasoningDelta(reply.reasoning), agent.name)
+    if reply.text:
+        heard.append(reply.text)
+        scope.emit(ModelDelta(reply.text), agent.name)
+
+
+async def _call(agent: Agent, model: ChatModel, request: Request, scope: Scope, heard: list[str] | None) -> Reply:
+    """Return the reply of a model, with the mark of what it was asked.
+
+    Raises:
+        BadReply: the stream ended without a reply.
+    """
+    reply = await _listen(agent, model, request, scope, heard)
+    if reply is None:
+        raise BadReply(f"Provider {model.name} ended its stream without a reply")
+    return msgspec.structs.replace(reply, asked=fingerprint(request))
 
 
 async def _listen(

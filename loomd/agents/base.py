@@ -1,10 +1,11 @@
 """What an agent expects of its parts. The consumer owns the protocol: a part fits by shape and knows no agent."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Literal, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.work import Outcome
+from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
@@ -64,6 +65,11 @@ class Tool(Protocol):
         ...
 
     @property
+    def max_output(self) -> int:
+        """Return how many bytes of a result the model is shown; the rest it may read on."""
+        ...
+
+    @property
     def approval(self) -> Approval | None:
         """Return on what terms a person must agree before a call; None when nobody is asked."""
         ...
@@ -73,6 +79,19 @@ class Tool(Protocol):
 
         Raises:
             ToolFailed: the arguments are refused or the tool raised; the text is meant for the model.
+        """
+        ...
+
+
+@runtime_checkable
+class ToolSet(Protocol):
+    """Many tools under one name; what a kind Tool may be, too. Having `tools` is enough."""
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """Return its tools as they are now: no two of one name, and the same sequence as long as nothing changed.
+
+        What was offered once stays in it; a tool that may not be called any more says so itself (`withdrawn`).
         """
         ...
 
@@ -93,8 +112,13 @@ class KnowledgeBase(Protocol):
 class Memory(Protocol):
     """What is remembered across tasks; the live form of kind Memory. `scope` keeps agents apart."""
 
-    def fit(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """Return the messages that fit the window: the system turn, the goal, and the latest turns."""
+    def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
+        """Return the messages that fit the window: the system turn, the goal, and the latest turns.
+
+        Args:
+            messages: the conversation, oldest first.
+            goal: place of the turn that says what is wanted; those before it are earlier turns.
+        """
         ...
 
     async def recall(self, scope: str, query: str) -> list[str]:
@@ -107,27 +131,78 @@ class Memory(Protocol):
 
 
 class Interceptor(Protocol):
-    """Looks at every model call and tool call, and may change it; the live form of kind Interceptor."""
+    """Looks at runs, model calls and tool calls, and may change or refuse them; the live form of kind Interceptor."""
 
-    async def before_model(self, request: Request) -> Request:
-        """Return the request to send."""
+    @property
+    def name(self) -> str:
+        """Return `Interceptor/guard`."""
         ...
 
-    async def after_model(self, reply: Reply) -> Reply:
-        """Return the reply to use."""
+    @property
+    def moments(self) -> frozenset[Moment]:
+        """Return when it is asked; the other methods are not called."""
         ...
 
-    async def before_tool(self, call: ToolCall) -> ToolCall:
-        """Return the call to make."""
+    @property
+    def timeout(self) -> float:
+        """Return the seconds that it may take each time."""
         ...
 
-    async def after_tool(self, call: ToolCall, result: str) -> str:
-        """Return the result to use."""
+    @property
+    def on_error(self) -> Literal["refuse", "skip"]:
+        """Return what a failure of its own does to the call."""
+        ...
+
+    async def before_run(self, goal: str, context: InterceptorContext) -> str:
+        """Return the goal to work on.
+
+        Raises:
+            Refused: the work is not to be done; so it is with all methods.
+        """
+        ...
+
+    async def after_run(self, output: str, context: InterceptorContext) -> str:
+        """Return the answer to give."""
+        ...
+
+    async def before_model(self, request: Request, context: InterceptorContext) -> Request | Reply:
+        """Return the request to send, or the reply that makes the call needless."""
+        ...
+
+    async def after_model(self, request: Request, reply: Reply, context: InterceptorContext) -> Reply:
+        """Return the reply to use; `request` is what this interceptor let pass."""
+        ...
+
+    async def before_tool(self, call: ToolCall, context: InterceptorContext) -> ToolCall:
+        """Return the call to make; of it only the arguments may differ."""
+        ...
+
+    async def after_tool(self, call: ToolCall, result: str, context: InterceptorContext) -> str:
+        """Return the result to use, or the text of the failure."""
+        ...
+
+
+class Fit(Protocol):
+    """That a skill fits a task: what says so, why, and how sure it is (0 to 1)."""
+
+    @property
+    def trigger(self) -> str:
+        """Return the type of the trigger."""
+        ...
+
+    @property
+    def why(self) -> str:
+        """Return what it found, in a few words."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """Return how sure it is."""
         ...
 
 
 class Skill(Protocol):
-    """Instructions that an agent takes up when they fit the task; the live form of kind Skill."""
+    """Instructions that an agent takes up when they fit the task."""
 
     @property
     def name(self) -> str:
@@ -135,12 +210,54 @@ class Skill(Protocol):
         ...
 
     @property
+    def description(self) -> str:
+        """Return what it does and when to use it."""
+        ...
+
+    @property
     def instructions(self) -> str:
         """Return the text that enters the prompt."""
         ...
 
-    def fits(self, text: str) -> bool:
-        """Return whether the skill applies to a task."""
+    @property
+    def files(self) -> Sequence[str]:
+        """Return the paths of the files that belong to it."""
+        ...
+
+    @property
+    def tools(self) -> tuple[str, ...] | None:
+        """Return the names of the tools that may be used with it; None when it does not say."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """Return a number; skills with higher ones come first."""
+        ...
+
+    @property
+    def offered(self) -> bool:
+        """Return whether a model may take it up by itself."""
+        ...
+
+    async def read(self, path: str) -> str:
+        """Return the text of one of its files.
+
+        Raises:
+            ToolFailed: it cannot be had; the text is meant for the model.
+        """
+        ...
+
+
+class Skills(Protocol):
+    """Skills that are taken up alike; the live form of kind Skill."""
+
+    @property
+    def skills(self) -> Mapping[str, Skill]:
+        """Return the skills by name."""
+        ...
+
+    async def fits(self, text: str) -> Mapping[str, Fit]:
+        """Return which of them a task fits, by name."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 from pydantic import Field
 
 from loomd.agents.work import StopReason
@@ -18,11 +19,22 @@ class Limits(Spec):
     tokens: Tokens = 64_000
     """Input and output tokens of all model calls together."""
     cost: Usd = 1.0
-    """US dollars of all model calls together."""
+    """US dollars of all model calls and tool calls together."""
     time: Duration = 300.0
     """Wall-clock time."""
     repeats: int = Field(default=3, ge=1)
     """How often the same tool may be called with the same arguments before the work is wrapped up."""
+    tool_calls: int = Field(default=100, ge=1)
+    """Tool calls of the whole task, those of agents that it delegates to included; a call beyond them is not made, and
+    the work is wrapped up."""
+    calls_per_turn: int = Field(default=32, ge=1)
+    """Tool calls that are made of those that a model wants in one turn; it is told that the others were not made."""
+    tool_errors: int = Field(default=5, ge=1)
+    """Tool calls in a row that may fail, bad arguments included, before the work is wrapped up; the model is told of
+    each."""
+    repairs: int = Field(default=2, ge=0, le=20)
+    """How often in a row an answer that cannot be used goes back to the model with what is wrong with it: one that
+    breaks the schema of `output`, or the form that `strategy` wants."""
 
     def lowest(self, other: "Limits") -> "Limits":
         """Return the lower one of each limit."""
@@ -30,6 +42,16 @@ class Limits(Spec):
             return self
         fields = type(self).model_fields
         return self.model_copy(update={name: min(getattr(self, name), getattr(other, name)) for name in fields})
+
+
+class SkillBudget(Spec):
+    """How much of the prompt an agent's skills may take up, estimated as a quarter of the characters."""
+
+    catalogue: int = Field(default=2000, ge=0)
+    """Tokens for the list of skills that the model may take up; those of the lowest priority are left out of it."""
+    instructions: int = Field(default=8000, ge=0)
+    """Tokens for the instructions of skills whose triggers fit; those of the lowest priority that find no room are
+    listed instead."""
 
 
 class Exhausted(Exception):  # control flow inside an agent's run, never seen outside
@@ -42,6 +64,18 @@ class Exhausted(Exception):  # control flow inside an agent's run, never seen ou
         self.used = used
 
 
+class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens and USD of model calls, and the number of tool calls."""
+
+    usage: Usage = Usage()
+    cost: float = 0.0
+    calls: int = 0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        """Return the sum, field by field."""
+        return Spent(self.usage + other.usage, self.cost + other.cost, self.calls + other.calls)
+
+
 @dataclass
 class Budget:
     """The running account of one piece of work.
@@ -51,12 +85,47 @@ class Budget:
         cost: most USD, set likewise.
         usage: tokens used so far.
         spent: USD spent so far.
+        calls: tool calls made so far.
+        tool_calls: most tool calls, set likewise.
+        above: the account of whoever delegated the work; what is used here must be left there, too.
+        below: the accounts of work that is delegated right now.
+        held: USD of tool calls that are being made, by the keys of their steps.
     """
 
     tokens: int = 0
     cost: float = 0.0
     usage: Usage = field(default_factory=Usage)
     spent: float = 0.0
+    calls: int = 0
+    tool_calls: int = 0
+    above: "Budget | None" = None
+    below: list["Budget"] = field(default_factory=list["Budget"])
+    held: dict[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        """Make the account known to the one above it."""
+        if self.above is not None:
+            self.above.below.append(self)
+
+    @property
+    def total(self) -> "Spent":
+        """Return what is used so far, delegated work that goes on included."""
+        total = Spent(self.usage, self.spent, self.calls)
+        for budget in self.below:
+            total += budget.total
+        return total
+
+    @property
+    def calls_left(self) -> int:
+        """Return how many tool calls may still be made."""
+        left = self.tool_calls - self.total.calls
+        return max(0, left if self.above is None else min(left, self.above.calls_left))
+
+    @property
+    def left(self) -> float:
+        """Return the USD that may still be spent."""
+        left = self.cost - self.total.cost - sum(self.held.values())
+        return left if self.above is None else min(left, self.above.left)
 
     def check(self) -> None:
         """Raise when there is nothing left for another call.
@@ -64,16 +133,25 @@ class Budget:
         Raises:
             Exhausted: with the stop reason and both values.
         """
-        if self.usage.total >= self.tokens:
-            raise Exhausted("budget_tokens", max(0, self.tokens), self.usage.total)
-        if self.spent > self.cost:
-            raise Exhausted("budget_cost", max(0.0, self.cost), self.spent)
+        used = self.total
+        if used.usage.total >= self.tokens:
+            raise Exhausted("budget_tokens", max(0, self.tokens), used.usage.total)
+        if used.cost > self.cost:
+            raise Exhausted("budget_cost", max(0.0, self.cost), used.cost)
+        if self.above is not None:
+            self.above.check()
 
     def room(self, wanted: int) -> int:
         """Return how many output tokens a call may still produce, at least 1."""
-        return max(1, min(wanted, self.tokens - self.usage.total))
+        room = max(1, min(wanted, self.tokens - self.total.usage.total))
+        return room if self.above is None else self.above.room(room)
 
     def settle(self, reply: Reply) -> None:
         """Book what a call used."""
-        self.usage += reply.usage
-        self.spent += reply.cost
+        self.book(Spent(reply.usage, reply.cost))
+
+    def book(self, spent: "Spent") -> None:
+        """Book what was used otherwise."""
+        self.usage += spent.usage
+        self.spent += spent.cost
+        self.calls += spent.calls

@@ -13,77 +13,27 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from loomd.agents.agent import Agent
-from loomd.agents.approval import Ask, Decision
-from loomd.agents.base import Steps, Tool
-from loomd.agents.work import StopReason
-from loomd.errors import ToolFailed, Uncertain
-from loomd.events.bus import Scope
-from loomd.events.event import ToolCompleted, ToolErred, ToolStarted
+from loomd.agents.approval import Approval, Ask, Decision
+from loomd.agents.base import Tool
+from loomd.agents.call_context import CallContext, Caller, Delegated, Errand
+from loomd.agents.interception import Passing, before_call
+from loomd.agents.work import Citation, Outcome, StopReason
+from loomd.errors import Refused, ToolFailed, Uncertain
+from loomd.events.event import CallChecked, ToolCompleted, ToolErred, ToolStarted
 from loomd.messages import JsonObject, ToolCall
+from loomd.tools.text import cut
 
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _SHOWN = 500
 """Characters of a tool's result that its event shows; the step keeps all of it."""
+_REFUSAL = 4096
+"""Bytes of what is said of a tool that the agent does not have."""
+_REFUSAL = 4096
+"""Bytes of what is said of a tool that the agent does not have."""
 _ASKING = 86_400.0
 """Seconds for which people are asked whether an interrupted call is to be repeated, when the tool does not say."""
-
-
-class CallContext:
-    """Where one tool call comes from; fits `loomd.tools.context.ToolContext`.
-
-    Attributes:
-        agent: name of the agent that calls.
-    """
-
-    def __init__(self, steps: Steps, scope: Scope, agent: str, key: str) -> None:
-        self._steps = steps
-        self._scope = scope
-        self._key = key
-        self._count: Counter[str] = Counter()
-        self.agent = agent
-
-    @property
-    def task(self) -> str:
-        """Return the id of the task."""
-        return self._scope.task
-
-    @property
-    def namespace(self) -> str:
-        """Return the namespace of the task."""
-        return self._scope.namespace
-
-    @property
-    def key(self) -> str:
-        """Return what is the same whenever this call is made again, and unique among all calls."""
-        return f"{self._scope.task}/{self._key}"
-
-    async def step(self, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, once: bool = False) -> T:
-        """Return the recorded result of a part of the call, or do it and record the result."""
-        return await self._steps.step(f"{self._key}/{name}", name, do, result, once=once)
-
-    async def sleep(self, seconds: float) -> None:
-        """Return when so many seconds have gone by since the call first came here."""
-        await self._steps.sleep(self._next("timer"), seconds)
-
-    async def receive(self, name: str, seconds: float) -> object:
-        """Return what is sent to the task under a name."""
-        return await self._steps.receive(self._next("signal"), name, seconds)
-
-    def now(self) -> float:
-        """Return the wall-clock time at which the call first came here."""
-        return self._steps.now(self._next("clock"))
-
-    def random(self) -> float:
-        """Return a number from 0 to 1."""
-        return self._steps.random(self._next("random"))
-
-    def _next(self, sort: str) -> str:
-        """Return a key by what is asked and how often it was before: never by the order of arrival."""
-        self._count[sort] += 1
-        return f"{self._key}/{sort}/{self._count[sort]}"
 
 
 class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,79 +41,131 @@ class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
     text: str
     failed: bool = False
+    cost: float = 0.0
+    """USD that it cost."""
     refused: StopReason | None = None
     """Why the work ends after it, when people refused the call."""
+    citations: tuple[Citation, ...] = ()
+    """The passages that it offers, by their numbers in the text."""
+    delegated: Delegated | None = None
+    """What other agents used for it."""
+    made: bool = True
+    """Whether it was made; one beyond a limit is not."""
+
+    @property
+    def said(self) -> str:
+        """Return what the model is told of it."""
+        return f"Error: {self.text}" if self.failed else self.text
 
 
 class ToolCalls:
     """Makes the tool calls of one piece of work.
 
     Args:
-        agent: whose calls they are.
-        key: prefix of the keys of the work's steps.
-        steps: where they are recorded.
-        scope: the envelope of the task's events.
+        caller: whose calls they are.
         unlimited: a context in which time counts against no limit, because people are asked.
+        delegate: does what another agent is asked.
 
     Attributes:
         failed: how many calls failed so far.
+        failing: how many of them failed last, one after another.
         refused: why the work is to end, once people refused a call and the tool says so.
+        full: whether a call was not made because the task may make no more.
+        long: whole results of which the model was shown the beginning, by the name that it was told.
     """
 
     def __init__(
-        self, agent: Agent, key: str, steps: Steps, scope: Scope, unlimited: Callable[[], AbstractContextManager[None]]
+        self,
+        caller: Caller,
+        unlimited: Callable[[], AbstractContextManager[None]],
+        delegate: Callable[[Errand], Awaitable[Outcome]],
     ) -> None:
-        self._agent = agent
-        self._key = key
-        self._steps = steps
-        self._scope = scope
+        self._caller = caller
+        self._agent = caller.agent
+        self._skills = caller.skills
+        self._key = caller.key
+        self._steps = caller.steps
+        self._scope = caller.scope
         self._unlimited = unlimited
+        self._delegate = delegate
+        self._inherited = caller.inherited
+        self._wanted: Counter[str] = Counter()
         self.failed = 0
+        self.failing = 0
         self.refused: StopReason | None = None
+        self.full = False
+        self.long: dict[str, str] = {}
 
-    async def run(self, calls: Sequence[ToolCall], step: int) -> list[str]:
-        """Return the results of the calls of one turn, made side by side, in the order of the calls.
+    async def run(self, calls: Sequence[ToolCall], step: int, per_turn: int, left: int) -> list[ToolOutcome]:
+        """Return the results of the calls of one turn in their order, made side by side unless the agent wants it not.
 
         Args:
             calls: at least one.
             step: number of the model call that wanted them.
+            per_turn: most calls to make of them.
+            left: most calls that the task may still make.
 
         Raises:
             Uncertain: one was begun before an interruption, may have had its effect, and is not to be repeated.
             RecordFailed: one could not be recorded.
         """
-        if len(calls) == 1:
-            return [await self._run(calls[0], step, 0)]
-        return await _together([self._run(call, step, n) for n, call in enumerate(calls)])
+        most = min(per_turn, left)
+        self.full = self.full or len(calls[:per_turn]) > left
+        places = [f"{step}/{ordinal}" for ordinal in range(len(calls))]
+        making = list(zip(calls[:most], places, strict=False))
+        if self._agent.parallel_tools and len(making) > 1:
+            outcomes = await _together([self._run(call, place) for call, place in making])
+        else:
+            outcomes = [await self._run(call, place) for call, place in making]
+        why = "the task may make no more calls" if left < per_turn else f"at most {per_turn} are made in one turn"
+        for call, place in zip(calls[most:], places[most:], strict=True):
+            outcomes.append(await self._keep_back(call, f"{self._key}/tool/{place}", why))
+        for outcome in outcomes:
+            self.failed += outcome.failed
+            self.failing = self.failing + 1 if outcome.failed else self.failing * (not outcome.made)
+            self.refused = outcome.refused or self.refused
+        return outcomes
 
-    async def _run(self, call: ToolCall, step: int, ordinal: int) -> str:
-        """Return the result of one call as text; a failure is a text for the model, and counted."""
-        name, key = call.name, f"{self._key}/tool/{step}/{ordinal}"
+    async def _keep_back(self, call: ToolCall, key: str, why: str) -> ToolOutcome:
+        """Return what stands for a call beyond a limit, also when the task is resumed with another one."""
+        outcome = ToolOutcome(f"not made: {why}", made=False)
+        return await self._steps.skip(key, f"tool:{call.name}", outcome, asked=_gist(call.arguments))
+
+    async def _run(self, call: ToolCall, place: str) -> ToolOutcome:
+        """Return the result of one call; a failure is a text for the model."""
+        self._wanted[call.name] += 1
+        before, wanted = f"{self._key}/before/{place}", dict(self._wanted)
+        checked = await before_call(self._agent, call, self._scope, self._steps, before, wanted)
+        if checked.refused:
+            return ToolOutcome(checked.refused, failed=True)
+        key = f"{self._key}/tool/{place}"
         try:
-            for interceptor in self._agent.interceptors:
-                call = await interceptor.before_tool(call)
-            outcome = await self._make_call(call, name, key)
-        except ToolFailed as error:
-            self._scope.emit(ToolErred(call.name, call.id, str(error)), self._agent.name)
-            outcome = ToolOutcome(str(error), failed=True)
-        if outcome.refused is not None:
-            self.refused = outcome.refused
-        if outcome.failed:
-            self.failed += 1
-            return f"Error: {outcome.text}"
-        return outcome.text
+            outcome = await self._make_call(checked.call or call, key, checked.terms)
+        finally:
+            self._caller.budget.held.pop(key, None)
+        return self._shown(outcome, self._skills.find(call.name), f"r{place.replace('/', '-')}")
 
-    async def _make_call(self, call: ToolCall, name: str, key: str) -> ToolOutcome:
-        """Make a call as a recorded step, once people agreed to it where they must.
+    def _shown(self, outcome: ToolOutcome, tool: Tool | None, name: str) -> ToolOutcome:
+        """Return a result as the model is shown it; of a long one the beginning, and where it may read on."""
+        text, limit = outcome.text, _REFUSAL if tool is None else tool.max_output
+        shown = cut(text, limit, f'; the whole is result "{name}", of which this ends at character {{at}}')
+        if shown == text:
+            return outcome
+        if len(text.encode("utf-8", "replace")) > limit:
+            self.long[name] = text
+        return msgspec.structs.replace(outcome, text=shown)
+
+    async def _make_call(self, call: ToolCall, key: str, terms: Approval | None) -> ToolOutcome:
+        """Make a call as a recorded step, once people agreed to it where they must; `terms` are an interceptor's.
 
         Raises:
             Uncertain: it was begun before an interruption, may have had its effect, and is not to be repeated.
         """
-        tool = self._agent.tools.get(name)
+        tool = self._skills.find(call.name)
         skip = partial(self._steps.skip, key, f"tool:{call.name}", asked=_gist(call.arguments))
-        if (refusal := await self._refused(tool, call, name, key)) is not None:
+        if (refusal := await self._refused(call, key, terms)) is not None:
             return await skip(refusal)
-        do = partial(self._call, call, name, key)
+        do = partial(self._call, call, key)
         step = partial(self._steps.step, key, f"tool:{call.name}", do, ToolOutcome, asked=_gist(call.arguments))
         if tool is None or tool.effects == "read" or tool.idempotent:
             return await step()
@@ -183,14 +185,14 @@ class ToolCalls:
                 self._scope.emit(ToolErred(call.name, call.id, text), self._agent.name)
                 return await skip(ToolOutcome(text, failed=True))
 
-    async def _refused(self, tool: Tool | None, call: ToolCall, name: str, key: str) -> ToolOutcome | None:
+    async def _refused(self, call: ToolCall, key: str, terms: Approval | None) -> ToolOutcome | None:
         """Return what stands for a call to which people did not agree, now or before; None when it may be made."""
         decision: Decision | None
-        terms = tool.approval if tool is not None else None
-        if terms is not None and not self._agent.refusal(name):
-            decision = await self._ask_people(key, Ask(name, call.arguments, terms.ttl))
+        terms = self._agent.approval(call.name, call.arguments, self._inherited) or terms
+        if terms is not None and not self._forbidden(call):
+            decision = await self._ask_people(key, Ask(call.name, call.arguments, terms.ttl))
         else:
-            decision = await self._steps.denied(key, Ask(name, call.arguments, 0.0))
+            decision = await self._steps.denied(key, Ask(call.name, call.arguments, 0.0))
         if decision is None or decision.verdict == "approved":
             return None
         refused: StopReason | None = None
@@ -217,23 +219,43 @@ class ToolCalls:
         with self._unlimited():
             return await self._steps.approve(key, ask)
 
-    async def _call(self, call: ToolCall, name: str, key: str) -> ToolOutcome:
-        """Call the tool of a name; a failure is recorded like a result, because the model will see it."""
+    def _forbidden(self, call: ToolCall) -> str:
+        """Return why a call may not be made, or an empty string."""
+        agent = self._agent
+        return self._skills.refusal(call.name) or agent.forbids(call.name, call.arguments, self._inherited)
+
+    async def _call(self, call: ToolCall, key: str) -> ToolOutcome:
+        """Call a tool; a failure is recorded like a result, because the model will see it."""
         emit, agent, clock = self._scope.emit, self._agent.name, self._agent.clock
         started = clock.monotonic()
+        context = CallContext(self._caller, key, self._delegate, self.long)
+        tool = self._skills.find(call.name)
+        if (refusal := self._forbidden(call)) or tool is None:
+            if not self._skills.refusal(call.name):
+                emit(CallChecked("permissions", f"tool:{call.name}", "refused", refusal), agent)
+            emit(ToolErred(call.name, call.id, refusal), agent)
+            return ToolOutcome(refusal, failed=True)
+        emit(ToolStarted(call.name, call.id, call.arguments), agent)
+        text, failed = await self._result(tool, call, context)
+        if failed:
+            emit(ToolErred(call.name, call.id, text[:_SHOWN]), agent)
+        else:
+            emit(ToolCompleted(call.name, call.id, text[:_SHOWN], clock.monotonic() - started), agent)
+        cited = () if failed else tuple(context.citations)
+        return ToolOutcome(text, failed, cost=context.spent, citations=cited, delegated=context.used)
+
+    async def _result(self, tool: Tool, call: ToolCall, context: CallContext) -> tuple[str, bool]:
+        """Return what a tool gave, as the interceptors let the model see it, and whether that is a failure."""
+        failed = False
         try:
-            if refusal := self._agent.refusal(name):
-                raise ToolFailed(refusal)  # noqa: TRY301  # one exit
-            emit(ToolStarted(call.name, call.id, call.arguments), agent)
-            context = CallContext(self._steps, self._scope, agent, key)
-            result = await self._agent.tools[name].call(call.arguments, context)
+            text = await tool.call(call.arguments, context)
         except ToolFailed as error:
-            emit(ToolErred(call.name, call.id, str(error)), agent)
-            return ToolOutcome(str(error), failed=True)
-        for interceptor in reversed(self._agent.interceptors):
-            result = await interceptor.after_tool(call, result)
-        emit(ToolCompleted(call.name, call.id, result[:_SHOWN], clock.monotonic() - started), agent)
-        return ToolOutcome(result)
+            text, failed = str(error), True
+        try:
+            passing = Passing(self._agent, self._scope, f"tool:{call.name}", calls=self._wanted)
+            return await passing.result(call, text), failed
+        except Refused as error:
+            return str(error), True
 
 
 def _gist(arguments: JsonObject) -> str:
@@ -241,7 +263,7 @@ def _gist(arguments: JsonObject) -> str:
     return f"arguments={hashlib.sha256(_encode(arguments)).hexdigest()[:16]}"
 
 
-async def _together(calls: Sequence[Coroutine[Any, Any, str]]) -> list[str]:
+async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Return the results of calls made side by side, in their order.
 
     Raises:

@@ -11,6 +11,7 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import KnowledgeBase, Steps
+from loomd.agents.skills import SkillUse
 from loomd.agents.work import Citation, Finding, Work, cite
 from loomd.events.bus import Scope
 from loomd.events.event import KnowledgeSearched
@@ -26,17 +27,17 @@ class Context(msgspec.Struct, frozen=True):
     offered: int
 
 
-async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope) -> Context:
-    """Return the system turn and the user turn for a piece of work."""
+async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
+    """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name)
     remembered = await _recall(agent, work, steps)
     citable = {c.number: c for finding in work.findings for c in finding.citations}
     citable |= {p.number: cite(p) for p in passages}
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
-    skills = [skill for skill in agent.skills if skill.fits(work.goal)]
-    system = "\n\n".join([system, *(f"## Skill: {skill.name}\n{skill.instructions}" for skill in skills)])
+    system = "\n\n".join([system, *await skills.take_up(work.goal)])
     user = brief(work.goal, work.findings, remembered)
-    messages = (Message("system", system), Message("user", user, passages=tuple(passages)))
+    asked = Message("user", user, passages=tuple(passages), images=work.images)
+    messages = (Message("system", system), *work.history, asked)
     return Context(messages, citable, len(passages))
 
 
@@ -75,4 +76,10 @@ async def _recall(agent: Agent, work: Work, steps: Steps) -> list[str]:
     memory = agent.memory
     if memory is None:
         return []
-    return await steps.step(f"{work.key}/recall", "recall", lambda: memory.recall(agent.name, work.goal), list[str])
+    scope = scope_of(agent, work)
+    return await steps.step(f"{work.key}/recall", "recall", lambda: memory.recall(scope, work.goal), list[str])
+
+
+def scope_of(agent: Agent, work: Work) -> str:
+    """Return what keeps memories apart: those of other agents, and of others whom the agent works for."""
+    return "/".join((agent.name, *work.owner))

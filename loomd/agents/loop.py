@@ -1,5 +1,8 @@
 """The agent's loop: ask the model, run the tools that it calls, hand back the results, until it answers.
 
+The conversation is kept in one form; the agent's strategy puts it into words for the model and reads what it says. What
+another agent is asked is a loop of its own, below the call that asked it, on the account of whoever asked.
+
 Every model call and tool call is a recorded step; between steps the loop is pure, so that a killed task runs through
 what is recorded and goes on after it. Limits are checked before each call and end in a wrap-up turn, never in lost
 work.
@@ -9,46 +12,75 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 import msgspec
 
-from loomd.agents import citation
+from loomd.agents import citation, done
 from loomd.agents.agent import Agent
 from loomd.agents.ask import ask
-from loomd.agents.base import Steps
-from loomd.agents.budget import Budget, Exhausted, Limits
-from loomd.agents.calling import ToolCalls
-from loomd.agents.context import Context, assemble
+from loomd.agents.base import Steps, Tool
+from loomd.agents.budget import Budget, Exhausted, Limits, Spent
+from loomd.agents.call_context import Caller, Errand
+from loomd.agents.calling import ToolCalls, ToolOutcome
+from loomd.agents.citation import Passages
+from loomd.agents.context import Context, assemble, scope_of
+from loomd.agents.interception import enter, leave
 from loomd.agents.schema import violation
+from loomd.agents.skills import SkillUse
+from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
-from loomd.errors import Diverged, LoomdError, RecordFailed, Temporary, Uncertain
+from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import BudgetExceeded, Fallback
-from loomd.messages import Message, Reply, Request, ToolCall, gist
+from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
+_MISFIT = "That does not fit the required JSON Schema: {}."
 
 
 class Loop:
-    """One run of an agent over one piece of work."""
+    """One run of an agent over one piece of work.
 
-    def __init__(self, agent: Agent, work: Work, steps: Steps, scope: Scope) -> None:
+    Args:
+        agent: who works.
+        work: what is wanted.
+        steps: where side effects are recorded.
+        scope: the envelope of its events.
+        above: the loop that delegated the work.
+
+    Attributes:
+        budget: the account of the work.
+        depth: how many delegations stand above it.
+    """
+
+    def __init__(self, agent: Agent, work: Work, steps: Steps, scope: Scope, above: "Loop | None" = None) -> None:
         self._agent = agent
         self._work = work
         self._steps = steps
         self._scope = scope
-        self._budget = Budget()
+        self._above = above
+        self.depth: int = 0 if above is None else above.depth + 1
+        self.budget: Budget = Budget(above=None if above is None else above.budget)
         self._began = 0.0
         self._seconds = 0.0
         self._asking = 0
         self._timer = asyncio.timeout(None)
         self._messages: list[Message] = []
+        self._goal = 0
+        self._passages = Passages()
         self._answered = ""
         self._heard: list[str] = []
+        self._thought: list[str] = []
         self._calls = 0
-        self._tools = ToolCalls(agent, work.key, steps, scope, self._unlimited)
+        self._helped = 0
+        self._errors = 0
+        self._spoiled = 0
+        self._skills = SkillUse(agent, work.key, steps, scope)
+        caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
+        self._tools = ToolCalls(caller, self.unlimited, self._delegate)
         self._called: list[str] = []
         self._repeats: Counter[str] = Counter()
 
@@ -59,7 +91,6 @@ class Loop:
             RecordFailed: the work could not be recorded.
             Diverged: the work does something else than was recorded.
         """
-        context = Context((), {}, 0)
         reason: StopReason
         failure: LoomdError | None = None
         self._agent.running += 1
@@ -68,8 +99,9 @@ class Loop:
                 self._began = self._steps.now(f"{self._work.key}/began")
                 with self._agent.listening(self._heed):
                     self._heed()
-                    context = await assemble(self._agent, self._work, self._steps, self._scope)
-                    self._messages = list(context.messages)
+                    goal = await enter(self._agent, self._work.goal, self._scope, self._steps, self._work.key)
+                    self._work = replace(self._work, goal=goal)
+                    self._begin(await assemble(self._agent, self._work, self._steps, self._scope, self._skills))
                     text, reason = await self._converse()
         except TimeoutError:
             if not self._timer.expired():
@@ -82,72 +114,133 @@ class Loop:
             self._exceeded(reason, exhausted.limit, exhausted.used)
         except (RecordFailed, Diverged):
             raise
-        except Uncertain as error:
-            text, reason, failure = self._partial, "uncertain", error
+        except (Refused, Uncertain) as error:
+            text, reason, failure = self._partial, "refused" if isinstance(error, Refused) else "uncertain", error
         except LoomdError as error:
             text, reason, failure = self._partial, "error", error
         except asyncio.CancelledError:
-            self._steps.leave(self._outcome(self._partial, "cancelled", context))
+            if self._above is None:
+                self._steps.leave(self._outcome(self._partial, "cancelled"))
             raise
         finally:
             self._agent.running -= 1
-        outcome = self._outcome(text, reason, context)
-        if failure is not None:
-            temporary = isinstance(failure, Temporary)
-            outcome = msgspec.structs.replace(outcome, error=str(failure), temporary=temporary)
+        outcome = await self._leave(text, reason, failure)
         await self._remember(outcome)
         return outcome
 
+    async def _leave(self, text: str, reason: StopReason, failure: LoomdError | None) -> Outcome:
+        """Return the outcome, once the interceptors have seen its text."""
+        try:
+            text = await leave(self._agent, text, self._scope, self._steps, self._work.key)
+        except Refused as error:
+            text, reason, failure = "", "refused", error
+        except asyncio.CancelledError:
+            if self._above is None:
+                self._steps.leave(self._outcome("", "cancelled"))
+            raise
+        outcome = self._outcome(text, reason)
+        if failure is None:
+            return outcome
+        return msgspec.structs.replace(outcome, error=str(failure), temporary=isinstance(failure, Temporary))
+
+    def _begin(self, context: Context) -> None:
+        """Take over what the conversation begins with."""
+        self._messages = list(context.messages)
+        self._goal = len(self._messages) - 1
+        self._passages = Passages(dict(context.citable), context.offered)
+
     async def _converse(self) -> tuple[str, StopReason]:
-        """Go back and forth with the model until it answers; the last allowed call is a wrap-up without tools."""
-        reason: StopReason = "completed"
-        reply = Reply()
+        """Go back and forth with the model until it answers; at a limit it is asked once more, without tools."""
         for turn in range(self._agent.limits.steps):
             limits = self._heed()
             left = max(1, limits.steps - turn)
-            if self._repeats and max(self._repeats.values()) >= limits.repeats:
-                reason = "tool_loop"
-            elif self._tools.refused is not None:
-                reason = self._tools.refused
-            elif left == 1 and self._called:
-                reason = "max_steps"
-            if reason != "completed":
+            if (limit := self._limit(limits, left)) is not None:
                 self._messages.append(Message("user", WRAP_UP))
                 reply = await self._ask("wrap-up")
-                return reply.text, "refused" if reply.stop == "refusal" else reason
-            reply = await self._ask(tools=left > 1)
+                return reply.text or self._partial, "refused" if reply.stop == "refusal" else limit
+            try:
+                reply = await self._ask(tools=left > 1)
+            except Unreadable as error:
+                self._send_back(error.said, str(error))
+                continue
             if reply.stop == "refusal":
                 return reply.text, "refused"
-            if not reply.tool_calls:
-                return await self._finish(reply)
-            self._messages.append(Message("assistant", reply.text, reply.tool_calls))
-            await self._run_tools(reply.tool_calls)
-        return reply.text, "max_steps"
+            ended = await self._use(reply, limits) if reply.tool_calls else self._finish(reply, limits, tools=left > 1)
+            if ended is not None:
+                return ended
+        return self._partial, "output_invalid" if self._spoiled else "max_steps"
 
-    async def _finish(self, reply: Reply) -> tuple[str, StopReason]:
-        """Accept an answer; one that breaks the output schema gets one chance to be mended."""
-        schema = self._agent.output
-        if schema is None:
-            return reply.text, "budget_tokens" if reply.stop == "length" else "completed"
-        wrong = violation(reply.text, schema)
+    def _limit(self, limits: Limits, left: int) -> StopReason | None:
+        """Return which limit is reached that leaves a last turn, if one is.
+
+        Args:
+            limits: those that hold now.
+            left: model calls that are left.
+        """
+        reached: tuple[tuple[bool, StopReason], ...] = (
+            (bool(self._repeats) and max(self._repeats.values()) >= limits.repeats, "tool_loop"),
+            (self._tools.refused is not None, self._tools.refused or "approval_denied"),
+            (self._tools.failing >= limits.tool_errors, "tool_errors"),
+            (self._tools.full, "max_tool_calls"),
+            (self._spoiled > limits.repairs, "bad_format"),
+            (left == 1 and bool(self._called), "max_steps"),
+        )
+        return next((reason for is_reached, reason in reached if is_reached), None)
+
+    async def _use(self, reply: Reply, limits: Limits) -> tuple[str, StopReason] | None:
+        """Run the calls of a turn and hand their results back; return the answer when the model is done."""
+        calls = reply.tool_calls
+        self._messages.append(Message("assistant", reply.text, calls, thoughts=reply.thoughts))
+        last = done.find(calls) if self._agent.done else None
+        if last is None:
+            await self._run_tools(calls, limits)
+            return None
+        answer = done.answer_of(last, self._agent.output)
+        wrong = "expected the answer, got none" if answer is None else self._violation(answer)
+        if answer is not None and wrong is None:
+            return answer, "completed"
+        if self._spoiled >= limits.repairs:
+            return answer or self._partial, "output_invalid"
+        self._spoiled += 1
+        for call in calls:
+            said = f"Error: {wrong}" if call is last else done.BESIDE
+            self._messages.append(Message("tool", said, call_id=call.id))
+        return None
+
+    def _finish(self, reply: Reply, limits: Limits, *, tools: bool) -> tuple[str, StopReason] | None:
+        """Return an answer in words; None when it goes back to the model, because it cannot be used as it is."""
+        if self._agent.done and tools and self._spoiled < limits.repairs:
+            self._send_back(reply.text, done.MISSING, reply.thoughts)
+            return None
+        wrong = self._violation(reply.text)
         if wrong is None:
-            return reply.text, "completed"
-        self._messages += [
-            Message("assistant", reply.text),
-            Message("user", f"That does not fit the required JSON Schema: {wrong}. Answer again with valid JSON only."),
-        ]
-        self._heed()
-        mended = await self._ask()
-        return mended.text, "completed" if violation(mended.text, schema) is None else "output_invalid"
+            cut = reply.stop == "length" and self._agent.output is None
+            return reply.text, "budget_tokens" if cut else "completed"
+        if self._spoiled >= limits.repairs:
+            return reply.text, "output_invalid"
+        self._send_back(reply.text, f"{_MISFIT.format(wrong)} Answer again with valid JSON only.", reply.thoughts)
+        return None
+
+    def _violation(self, answer: str) -> str | None:
+        """Return what an answer breaks of the agent's output schema, if it has one."""
+        return None if self._agent.output is None else violation(answer, self._agent.output)
+
+    def _send_back(self, said: str, why: str, thoughts: tuple[Thought, ...] = ()) -> None:
+        """Let the model try again, and tell it why."""
+        self._spoiled += 1
+        if said:
+            self._messages.append(Message("assistant", said, thoughts=thoughts))
+        self._messages.append(Message("user", why))
 
     def _heed(self) -> Limits:
         """Take over what was lowered since the work began, and return the agent's limits as they hold now."""
         limits, work, cut = self._agent.limits_now(), self._work, self._work.cut()
-        self._budget.tokens = limits.tokens if work.tokens is None else min(limits.tokens, work.tokens - cut.tokens)
-        self._budget.cost = limits.cost if work.cost is None else min(limits.cost, work.cost - cut.cost)
+        self.budget.tokens = limits.tokens if work.tokens is None else min(limits.tokens, work.tokens - cut.tokens)
+        self.budget.cost = limits.cost if work.cost is None else min(limits.cost, work.cost - cut.cost)
         seconds = limits.time + self._steps.waited(work.key)
         if work.deadline is not None:
             seconds = min(seconds, work.deadline + self._steps.waited() - self._began - cut.seconds)
+        self.budget.tool_calls = limits.tool_calls
         if seconds != self._seconds and not self._asking and not self._timer.expired():
             self._seconds = seconds
             left = self._began + seconds - self._agent.clock.now()
@@ -155,27 +248,42 @@ class Loop:
         return limits
 
     async def _ask(self, kind: str = "model", *, tools: bool = False) -> Reply:
-        """Make one model call as a recorded step.
+        """Make one model call as a recorded step, and return the reply as the agent's strategy reads it.
 
         A wrap-up has a key of its own: when limits are lowered, it comes in place of a call that may be recorded.
+
+        Raises:
+            Unreadable: the reply does not keep to the strategy's form.
+            Refused: an interceptor does not let it pass.
         """
-        self._budget.check()
+        self.budget.check()
         agent = self._agent
         messages = tuple(self._messages)
-        request = Request(
-            agent.memory.fit(messages) if agent.memory else messages,
-            tuple(tool.schema for tool in agent.offered()) if tools else (),
-            agent.output,
+        offered = [tool.schema for tool in self._skills.offered()] if tools else []
+        ending = [done.schema_of(agent.output)] if tools and agent.done else []
+        plain = Request(
+            agent.memory.fit(messages, self._goal) if agent.memory else messages,
+            (*offered, *ending),
+            None if ending else agent.output,
             agent.temperature,
-            self._budget.room(agent.max_tokens),
+            self.budget.room(agent.max_tokens),
         )
+        request = agent.strategy.phrase(plain)
         key = f"{self._work.key}/{kind}/{self._calls}"
         self._calls += 1
-        call = partial(ask, agent, request, self._scope, heard=self._heard)
+        heard = self._heard if agent.strategy.streams or not plain.tools else None
+        call = partial(ask, agent, request, self._scope, heard=heard)
         reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
-        self._budget.settle(reply)
-        self._answered = reply.text or self._partial
+        self.budget.settle(reply)
+        if reply.refused:
+            raise Refused(reply.refused)
+        if reply.thoughts and (thought := reply.reasoning):
+            self._thought.append(thought)
+        before = self._partial
         self._heard.clear()
+        self._answered = reply.text or before
+        reply = agent.strategy.read(reply, plain, self._calls - 1)
+        self._answered = reply.text or before
         return reply
 
     @property
@@ -188,22 +296,68 @@ class Loop:
         """Return what there is of an answer: of the one under way, or the last one that had a text."""
         return "".join(self._heard) or self._answered
 
-    async def _run_tools(self, calls: tuple[ToolCall, ...]) -> None:
+    async def _run_tools(self, calls: tuple[ToolCall, ...], limits: Limits) -> None:
         """Run the calls of one turn and hand their results back in the order of the calls."""
-        results = await self._tools.run(calls, self._calls - 1)
-        for call, result in zip(calls, results, strict=True):
-            self._repeats[json.dumps([call.name, call.arguments], sort_keys=True)] += 1
-            self._called.append(call.name)
-            self._messages.append(Message("tool", result, call_id=call.id))
+        self._spoiled = 0
+        left = self.budget.calls_left
+        outcomes = await self._tools.run(calls, self._calls - 1, limits.calls_per_turn, left)
+        self.budget.below.clear()  # what was used there is in the outcomes, also of those that were recorded before
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if outcome.made:
+                self._repeats[json.dumps([call.name, call.arguments], sort_keys=True)] += 1
+                self._book(call, outcome)
+            self._skills.note(call, outcome.said)
+            self._messages.append(
+                Message("tool", self._passages.take(outcome.said, outcome.citations), call_id=call.id)
+            )
+
+    def _book(self, call: ToolCall, outcome: ToolOutcome) -> None:
+        """Take a call that was made into the account, with what other agents used for it."""
+        self._called.append(call.name)
+        self.budget.book(Spent(cost=outcome.cost, calls=1))
+        if (used := outcome.delegated) is not None:
+            self._called += used.tools
+            self._helped += used.steps
+            self._errors += used.tool_errors
+            self.budget.book(Spent(used.usage, used.cost, len(used.tools)))
+
+    async def _delegate(self, errand: Errand) -> Outcome:
+        """Return what another agent makes of what it is asked, within what is left of this work.
+
+        Of the tools that change something or reach out it gets those that this agent may call itself.
+
+        Raises:
+            ToolFailed: too many delegations stand above each other.
+        """
+        if self.depth >= errand.most:
+            raise ToolFailed(
+                f"Agent/{errand.agent.name} is not asked: at most {errand.most} delegations stand above each other"
+            )
+        agent, now = errand.agent, self._steps.now(f"{errand.key}/asked")
+        tools = {name: tool for name, tool in agent.tools.items() if tool.effects == "read" or self._may(name, tool)}
+        end = min(self._began + self._seconds, now + errand.seconds) - self._steps.waited()
+        rules = (*self._work.permissions, *self._agent.rules())
+        work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules)
+        scope = self._scope.within(errand.key)
+        agent.running += 1
+        try:
+            return await Loop(replace(agent, tools=tools, running=0), work, self._steps, scope, self).run()
+        finally:
+            agent.running -= 1
+
+    def _may(self, name: str, tool: Tool) -> bool:
+        """Return whether this agent itself may call a tool now."""
+        return self._agent.tools.get(name) is tool and not self._skills.refusal(name)
 
     @contextmanager
-    def _unlimited(self) -> Generator[None]:
-        """Let time go by that counts against no limit: people are asked."""
+    def unlimited(self) -> Generator[None]:
+        """Let time go by that counts against no limit, here and above: people are asked."""
         self._asking += 1
         if not self._timer.expired():
             self._timer.reschedule(None)
         try:
-            yield
+            with nullcontext() if self._above is None else self._above.unlimited():
+                yield
         finally:
             self._asking -= 1
             self._seconds = -1.0
@@ -212,21 +366,26 @@ class Loop:
     def _exceeded(self, reason: str, limit: float, used: float) -> None:
         self._scope.emit(BudgetExceeded(reason, limit, used), self._agent.name)
 
-    def _outcome(self, text: str, reason: StopReason, context: Context) -> Outcome:
-        cited, unknown = citation.resolve(text, context.citable)
+    def _outcome(self, text: str, reason: StopReason) -> Outcome:
+        cited, unknown = citation.resolve(text, self._passages.citable)
+        used = self.budget.total
+        cut = text.strip() and reason not in {"completed", "output_invalid", "refused", "cancelled", "error"}
+        wrong = self._violation(text) if cut else None
         return Outcome(
             output=text,
             stop_reason=reason,
-            usage=self._budget.usage,
-            cost=self._budget.spent,
+            usage=used.usage,
+            cost=used.cost,
             seconds=self._elapsed,
-            steps=self._calls,
+            steps=self._calls + self._helped,
             tools=tuple(self._called),
-            tool_errors=self._tools.failed,
+            tool_errors=self._tools.failed + self._errors,
             citations=cited,
-            offered=context.offered,
+            offered=self._passages.offered,
+            error="" if wrong is None else f"{_MISFIT.format(wrong)} The work ended as {reason}",
             unknown_citations=unknown,
             grounding=citation.grounding(text, cited),
+            reasoning="\n\n".join(self._thought),
         )
 
     async def _remember(self, outcome: Outcome) -> None:
@@ -236,6 +395,6 @@ class Loop:
             return
         text = citation.unmarked(outcome.output)
         try:
-            await memory.remember(self._agent.name, key, f"{self._work.goal}\n{text}")
+            await memory.remember(scope_of(self._agent, self._work), key, f"{self._work.goal}\n{text}")
         except LoomdError as error:
             self._scope.emit(Fallback("remember", str(error), "the answer is not remembered"), self._agent.name)

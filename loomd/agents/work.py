@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from loomd.messages import Passage, Usage
+from loomd.agents.permissions import Permissions
+from loomd.messages import Image, Message, Passage, Usage
 
 StopReason = Literal[
     "completed",
@@ -14,7 +15,10 @@ StopReason = Literal[
     "budget_tokens",
     "budget_cost",
     "budget_time",
+    "max_tool_calls",
     "tool_loop",
+    "tool_errors",
+    "bad_format",
     "output_invalid",
     "approval_denied",
     "approval_expired",
@@ -76,7 +80,11 @@ class Work:
         cost: most USD, when less than the agent's own limit.
         deadline: wall-clock seconds since 1970-01-01 UTC at which it ends, or None for the agent's own limit only.
         remember: key under which the answer is remembered, or empty for not at all.
+        history: earlier turns of the conversation, oldest first: what was asked, and what was answered.
+        owner: whose work it is, such as a tenant and one of its users; what is remembered for one is kept from others.
+        permissions: those of the agents that split the task, which bind it beside the agent's own.
         cut: returns by how much less tokens, USD and seconds it may use since; asked before each model call.
+        images: what the agent is shown beside the goal.
     """
 
     goal: str
@@ -86,7 +94,11 @@ class Work:
     cost: float | None = None
     deadline: float | None = None
     remember: str = ""
+    history: Sequence[Message] = ()
+    owner: tuple[str, ...] = ()
+    permissions: Sequence[Permissions] = ()
     cut: Callable[[], Cut] = Cut
+    images: tuple[Image, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -96,7 +108,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         output: the answer's text, with marks `[n]` for its citations.
         stop_reason: why the work ended.
         usage: tokens of all model calls.
-        cost: USD of all model calls.
+        cost: USD of all model calls and tool calls.
         seconds: wall-clock time.
         waited: seconds of that in which it waited for people; they count against no limit.
         steps: model calls made.
@@ -105,8 +117,9 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         citations: the passages that the answer names.
         offered: how many passages the model was shown.
         unknown_citations: marks in the answer that name no passage.
-        error: what went wrong, when the work ended as `error`.
+        error: what went wrong, when the work ended as `error`, or why what there is at a limit is no answer.
         temporary: whether the same work may succeed later; then the error says nothing about the agent.
+        reasoning: what the model thought on the way, as far as its service shows it.
         grounding: share (0 to 1) of the answer's content words that stand in the cited passages; 0 without citations.
     """
 
@@ -125,6 +138,18 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     grounding: float = 0.0
     error: str = ""
     temporary: bool = False
+    reasoning: str = ""
+
+    @property
+    def failure(self) -> str:
+        """Return why this is no answer, or an empty string when it is one, whole or partial."""
+        if self.error:
+            return self.error
+        if self.stop_reason == "refused":
+            return f"the model refused: {self.output}" if self.output else "the model refused"
+        if self.stop_reason == "output_invalid":
+            return "the answer does not fit the agent's output schema"
+        return "" if self.output.strip() else f"there is no answer: the work ended as {self.stop_reason}"
 
 
 def cite(passage: Passage) -> Citation:

@@ -12,11 +12,14 @@ from typing import Literal
 import msgspec
 
 from loomd.agents import citation
+from loomd.agents.agent import Agent
 from loomd.agents.loop import Loop
+from loomd.agents.permissions import Permissions
 from loomd.agents.work import Citation, Outcome, Work
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
+from loomd.messages import Message
 
 Merge = Literal["model", "join"]
 
@@ -29,7 +32,7 @@ async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Ru
         outcome = msgspec.structs.replace(_more(executed.outcome, scaled, ()), waited=run.waited())
         return msgspec.structs.replace(executed, outcome=outcome)
     started = world.agent(winner).clock.monotonic()
-    results = await _children(task, scaled, run)
+    results = await _children(task, scaled, run, world.agent(winner))
     findings = [_finding(result) for result in results]
     done = [finding for finding in findings if not finding.failed]
     missing = tuple(finding.goal for finding in findings if finding.failed)
@@ -64,6 +67,8 @@ def explain(executed: Executed) -> str:
         parts.append(f"{len(outcome.citations)} of {outcome.offered} passages cited")
     if executed.children:
         parts.append(f"{len(executed.children) - len(executed.missing)} of {len(executed.children)} parts done")
+    if unpriced := outcome.usage.unpriced:
+        parts.append(f"no price known of {unpriced} tokens")
     parts.append(f"{outcome.usage.total} tokens, {outcome.seconds:.1f} s")
     return "; ".join(parts)
 
@@ -71,6 +76,11 @@ def explain(executed: Executed) -> str:
 async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequence[Finding], key: str) -> Executed:
     """Let the winner do it; without a usable answer the outcome says why there is none."""
     agent = world.agent(winner)
+    steps = run if agent.durability in {None, "steps"} else run.loose()
+    history: list[Message] = []
+    if task.session:
+        look = partial(world.history, task, winner)
+        history = await steps.step(f"{key}/history", "history", look, list[Message])
     work = Work(
         task.goal,
         key,
@@ -79,30 +89,28 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         task.budget.cost,
         task.deadline,
         remember=task.id,
+        history=history,
+        owner=(task.tenant, task.user) if task.tenant or task.user else (),
+        permissions=[Permissions.model_validate(one) for one in task.permissions],
         cut=partial(world.cut, task.grant),
+        images=task.images,
     )
-    steps = run if agent.durability in {None, "steps"} else run.loose()
     outcome = await Loop(agent, work, steps, run.scope).run()
-    return Executed(outcome, winner, error=_unusable(outcome))
+    if task.session and not outcome.failure:
+        await world.converse(task, winner, citation.unmarked(outcome.output))
+    return Executed(outcome, winner, error=outcome.failure)
 
 
-def _unusable(outcome: Outcome) -> str:
-    """Return why an outcome is no answer, or an empty string when it is one, whole or partial."""
-    if outcome.error:
-        return outcome.error
-    if outcome.stop_reason == "refused":
-        return f"the model refused: {outcome.output}" if outcome.output else "the model refused"
-    if outcome.stop_reason == "output_invalid":
-        return "the answer does not fit the agent's output schema"
-    return "" if outcome.output.strip() else f"there is no answer: the work ended as {outcome.stop_reason}"
+async def _children(task: Task, scaled: Scaled, run: Run, lead: Agent) -> list[Result]:
+    """Run the subtasks, each as soon as what it needs is done; return their results in the order of the plan.
 
-
-async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
-    """Run the subtasks, each as soon as what it needs is done; return their results in the order of the plan."""
+    What the lead may not call, no agent may call in a part of its task.
+    """
     count = len(scaled.subtasks)
     done: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in range(count)]
     share = _share(task.budget, count + 1)
     grant = msgspec.structs.replace(task.grant, share=task.grant.share / (count + 1))
+    bound = [rule.model_dump(mode="json") for rule in lead.rules() if rule != Permissions()]
 
     async def one(ordinal: int) -> None:
         subtask = scaled.subtasks[ordinal]
@@ -122,7 +130,11 @@ async def _children(task: Task, scaled: Scaled, run: Run) -> list[Result]:
             revision=task.revision,
             created=task.created,
             durability=task.durability,
+            permissions=(*task.permissions, *bound),
             engine=task.engine,
+            tenant=task.tenant,
+            user=task.user,
+            images=task.images,
         )
         done[ordinal].set_result(await run.child(child))
 

@@ -13,11 +13,12 @@ import msgspec
 
 from loomd.agents.ask import ask
 from loomd.agents.context import brief
+from loomd.agents.interception import enter
 from loomd.amoeba.policies.base import ScalePolicy
 from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
 from loomd.amoeba.world import Run, World
 from loomd.clock import Clock
-from loomd.errors import Diverged, LoomdError, RecordFailed
+from loomd.errors import Diverged, LoomdError, RecordFailed, Refused
 from loomd.events.event import AgentSplit, Fallback
 from loomd.messages import JsonObject, Message, Reply, Request, Usage, gist
 
@@ -94,7 +95,11 @@ class _Planned:
 async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner: str, most: int) -> _Planned:
     """Ask a model for a plan and check it; ask again with what was wrong."""
     agent = world.agent(winner)
-    messages = [Message("system", _SYSTEM), Message("user", brief(task.goal, task.findings))]
+    try:
+        goal = await enter(agent, task.goal, run.scope, run, "scale")
+    except Refused as error:
+        return _Planned((), str(error), Usage(), 0.0)
+    messages = [Message("system", _SYSTEM), Message("user", brief(goal, task.findings))]
     wrong, usage, cost = "", Usage(), 0.0
     for attempt in range(policy.plan_attempts):
         request = Request(
@@ -118,6 +123,8 @@ async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner:
         except LoomdError as error:
             return _Planned((), str(error), usage, cost)
         usage, cost = usage + reply.usage, cost + reply.cost
+        if reply.refused:
+            return _Planned((), reply.refused, usage, cost)
         try:
             subtasks, late = read_plan(reply.text, most, task.goal)
         except ValueError as error:

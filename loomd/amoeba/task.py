@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from loomd.agents.work import Citation, Outcome
-from loomd.messages import JsonObject, Usage
+from loomd.messages import Image, JsonObject, Usage
 
 Durability = Literal["steps", "task", "none"]
 """What is kept of a task: every step; that it was accepted and what became of it; nothing."""
@@ -82,6 +82,11 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         created: wall-clock seconds since 1970-01-01 UTC at which it was accepted.
         durability: what is kept of it; the cluster's own choice when None, until it is accepted.
         engine: version of the order and the keys of its steps, `ENGINE` when it was accepted.
+        session: the conversation that it is a turn of, or empty for none.
+        tenant: whose work it is; what is said and remembered for one tenant is never seen by another.
+        user: which user of the tenant; kept apart alike.
+        images: what its agents are shown beside the goal; kept and told by their digests.
+        permissions: those of the agents that split its parents, which bind it beside the agent's own.
     """
 
     id: str
@@ -101,6 +106,11 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     created: float = 0.0
     durability: Durability | None = None
     engine: int = 0
+    session: str = ""
+    tenant: str = ""
+    user: str = ""
+    images: tuple[Image, ...] = ()
+    permissions: tuple[JsonObject, ...] = ()
 
 
 class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):

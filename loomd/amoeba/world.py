@@ -12,6 +12,7 @@ from loomd.agents.work import Cut
 from loomd.amoeba.task import Decision, Grant, Result, Task
 from loomd.events.bus import Scope
 from loomd.events.event import Phase
+from loomd.messages import Message
 
 T = TypeVar("T")
 
@@ -91,6 +92,14 @@ class World(Protocol):
 
     def cut(self, grant: Grant) -> Cut:
         """Return by how much less a task may use since the cluster's limits were lowered."""
+        ...
+
+    async def history(self, task: Task, agent: str) -> list[Message]:
+        """Return the earlier turns of a task's session with an agent, oldest first."""
+        ...
+
+    async def converse(self, task: Task, agent: str, answer: str) -> None:
+        """Keep a task with its answer as a turn of its session."""
         ...
 
     async def learned(self, task: str) -> tuple[Decision, ...] | None:

@@ -9,6 +9,7 @@ import msgspec
 from loomd.amoeba.task import Budget, Durability, Expect, Task
 from loomd.api.problem import BadRequest
 from loomd.clock import Clock
+from loomd.engine.images import images_of
 from loomd.engine.intake import Wish, keyed_id, new_task
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, printable
@@ -21,8 +22,9 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new task.
 
     Without `seed` one is drawn; without `cluster` the namespace's only one takes it, and without `durability` says how
-    much is kept. `agent` names the member that does it, alone. `key` names this wish: sent again with it, after an
-    answer that was lost, it is the same task.
+    much is kept. `agent` names the member that does it, alone. `images` are pictures in base64: PNG, JPEG, GIF or WebP.
+    `key` names this wish: sent again with it, after an answer that was lost, it is the same task. With a `session` it
+    is a turn of that conversation; `tenant` and `user` say whose it is.
     """
 
     goal: str
@@ -33,12 +35,16 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expect: Expect = Expect()
     durability: Durability | None = None
     key: str = ""
+    session: str = ""
+    tenant: str = ""
+    user: str = ""
+    images: tuple[str, ...] = ()
 
     def task(self, namespace: str, clock: Clock) -> Task:
         """Return the task with a fresh id, or with the one that its key stands for.
 
         Raises:
-            Permanent: the goal is empty.
+            Permanent: the goal is empty, an image is none, or session, tenant or user is no name.
         """
         wish = Wish(
             namespace=namespace,
@@ -47,6 +53,10 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             budget=self.budget,
             expect=self.expect,
             durability=self.durability,
+            session=self.session,
+            tenant=self.tenant,
+            user=self.user,
+            images=images_of(self.images),
         )
         if self.seed is not None:
             wish["seed"] = self.seed

@@ -68,8 +68,8 @@ class Health:
 
     async def _store_fault(self) -> str:
         """Return why the store does not answer, or an empty string."""
-        if self._system.fault:
-            return self._system.fault
+        if fault := self._system.fault or self._system.store.broken:
+            return fault
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._system.store.prove()
@@ -106,8 +106,8 @@ class Health:
             yield from (f"   {line}" for line in reconciler.last_error.splitlines())
         else:
             yield "[+]config ok"
-        why = "the store is not what it was" if system.fault else "it starts or drains"
-        yield "[+]work is taken" if system.ready else f"[-]work is not taken: {why}"
+        why = "the store is not what it was" if fault else "it starts or drains"
+        yield "[+]work is taken" if system.ready and not fault else f"[-]work is not taken: {why}"
 
     def _measured(self) -> Iterator[Metric]:
         system, reconciler = self._system, self._system.reconciler

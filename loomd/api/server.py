@@ -22,6 +22,7 @@ from loomd.api.objects import ObjectRoutes
 from loomd.api.path import PREFIX
 from loomd.api.rollout import RolloutRoutes
 from loomd.api.schedules import ScheduleRoutes
+from loomd.api.sessions import SessionRoutes
 from loomd.api.sources import SourceRoutes
 from loomd.api.stream import stream_events
 from loomd.api.tasks import TaskRoutes
@@ -43,7 +44,7 @@ async def open_server(system: System) -> AsyncGenerator[None, None]:
 def add_routes(app: web.Application, system: System) -> None:
     """Register all routes; the objects' come last, because a kind's plural may be any word."""
     first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes)
-    for family in (*first, TaskRoutes, ApprovalRoutes, CassetteRoutes, ObjectRoutes):
+    for family in (*first, TaskRoutes, ApprovalRoutes, SessionRoutes, CassetteRoutes, ObjectRoutes):
         family(system).add_to(app)
 
 

@@ -1,6 +1,6 @@
 """What the API shows of objects, tasks, sources and revisions. Secrets are references and stay so."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from loomd.reconcile.status import ObjectStatus
 from loomd.schedules.agenda import Run
 from loomd.schedules.entry import Standing
 from loomd.store.base import Capability, RevisionRecord, TaskRecord
+from loomd.tools.toolset import Listed, Listing
 
 Body = dict[str, Any]
 
@@ -41,15 +42,18 @@ class Viewer:
             learned.setdefault((one.agent, one.spec), []).append(one)
         return Viewer(system, learned)
 
-    def state(self, item: Object) -> tuple[ObjectStatus, list[Capability], Standing | None]:
-        """Return what tells two states of an object apart: its status, what was learned of it, how a schedule does."""
+    def state(self, item: Object) -> tuple[ObjectStatus, list[Capability], Standing | None, Sequence[Listed]]:
+        """Return what tells two states of an object apart.
+
+        That are its status, what was learned of it, how a schedule does, and how the tools of a set stand.
+        """
         standing = self.system.schedules.standing(item.ref)
-        return self.system.reconciler.status(item.ref), self._learned(item.ref), standing
+        return self.system.reconciler.status(item.ref), self._learned(item.ref), standing, self._tools(item.ref)
 
     def show(self, item: Object) -> Body:
         """Return an object with its identity, who manages it, and its status."""
         reconciler = self.system.reconciler
-        known, learned, standing = self.state(item)
+        known, learned, standing, tools = self.state(item)
         written = item.metadata.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         status: Body = {
             "observedGeneration": known.observed_generation,
@@ -63,6 +67,8 @@ class Viewer:
             status["capabilities"] = [_score(one) for one in learned]
         if standing is not None:
             status |= _schedule(standing)
+        if tools:
+            status["tools"] = msgspec.to_builtins(tools)
         declared = {"manager": f"declared:{known.source}", "actor": known.manager, "fields": list(_declared(item))}
         return {
             "apiVersion": API_VERSION,
@@ -82,6 +88,11 @@ class Viewer:
             "spec": masked(item.raw, "/spec"),
             "status": status,
         }
+
+    def _tools(self, ref: Ref) -> Sequence[Listed]:
+        """Return how the tools of a live tool set stand; nothing of anything else."""
+        live = self.system.reconciler.topology.live.get(ref)
+        return live.listed() if isinstance(live, Listing) else ()
 
     def _learned(self, ref: Ref) -> list[Capability]:
         """Return what was learned of an object's present behaviour."""
@@ -182,6 +193,8 @@ def _outcome(result: Result) -> Body:
             "cost": done.cost,
             "seconds": done.seconds,
         }
+        if done.reasoning:
+            outcome["reasoning"] = done.reasoning
     if result.evaluated is not None:
         outcome["reward"] = result.evaluated.reward
     return outcome

@@ -119,6 +119,15 @@ _KNOWN: dict[str, Sequence[Column]] = {
         Column("BY", _status("by")),
         Column("REASON", _status("reason"), wide=True),
     ),
+    "Session": (
+        Column("SESSION", lambda item, _: _name(item)),
+        Column("AGENTS", lambda item, _: ", ".join(item["status"]["agents"])),
+        Column("TENANT", _spec("tenant")),
+        Column("USER", _spec("user")),
+        Column("TURNS", lambda item, _: str(item["status"]["turns"])),
+        Column("LAST", lambda item, now: age_of(item["status"]["last"], now)),
+        Column("AGE", _created),
+    ),
     "GitSource": (
         Column("NAME", lambda item, _: _name(item)),
         Column("READY", lambda item, _: ready(item)),

@@ -109,7 +109,8 @@ class Conversation:
             elif said:
                 await self._turn(said)
         if self._line.live and self._last:
-            self._note(f"Go on with it: loomd chat --session {self._session}")
+            whom = f"{self._setting.agent} " if self._setting.agent else ""
+            self._note(f"Go on with it: loomd chat {whom}--session {self._session}")
         return 1 if self._failed else 0
 
     async def _command(self, name: str, rest: str) -> None:
@@ -165,7 +166,7 @@ class Conversation:
 
     def _wish(self) -> Wish:
         setting = self._setting
-        return Wish(namespace=setting.namespace, cluster=setting.cluster, agent=setting.agent)
+        return Wish(namespace=setting.namespace, cluster=setting.cluster, agent=setting.agent, session=self._session)
 
     async def help(self, rest: str) -> None:
         """List the commands."""

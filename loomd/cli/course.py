@@ -26,13 +26,17 @@ def trace(root: str, events: Iterable[Json]) -> Json:
     return node
 
 
+Work = tuple[str, str]
+"""A task, and the delegation in it; empty for the task's own work."""
+
+
 class _Course:
     """Takes events one after another, and puts each where it belongs."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, Json] = {}
-        self._open: dict[str, Json] = {}  # the last model call of a task, until its step is recorded
-        self._ended: dict[str, list[Json]] = {}  # tool calls of a task that ended, until their steps are recorded
+        self._open: dict[Work, Json] = {}  # the last model call of a piece of work, until its step is recorded
+        self._ended: dict[Work, list[Json]] = {}  # tool calls of it that ended, until their steps are recorded
 
     def node(self, task: str) -> Json:
         """Return what is known of a task; one that is new is put below its parent."""
@@ -96,15 +100,18 @@ class _Course:
         if fact["phase"] == "execute":
             node["output"] = value.get("outcome", {}).get("output", "")
             phase["decision"]["outcome"] = {
-                key: one for key, one in value.get("outcome", {}).items() if key not in {"output", "citations"}
+                key: one
+                for key, one in value.get("outcome", {}).items()
+                if key not in {"output", "citations", "reasoning"}
             }
 
     def model_called(self, node: Json, fact: Json, event: Json) -> None:
         """Note a model call."""
         usage = {"input": 0, "output": 0, **fact["usage"]}
         step = {"kind": "model", "at": event["ts"], "agent": event.get("agent", ""), "model": fact["model"]}
+        step |= _place(event)
         step |= {"tokens": usage, "cost": fact["cost"], "seconds": fact["seconds"]}
-        self._open[node["task"]] = step
+        self._open[work_of(node["task"], event)] = step
         _last(node)["steps"].append(step)
 
     def tool_started(self, node: Json, fact: Json, event: Json) -> None:
@@ -114,31 +121,39 @@ class _Course:
     def tool_ended(self, node: Json, fact: Json, event: Json) -> None:
         """Note how a tool call ended; one that was refused never began."""
         steps = _last(node)["steps"]
-        calls = [one for one in steps if one.get("id") == fact["call_id"] and not {"result", "error"} & one.keys()]
+        within = event.get("within", "")
+        calls = [
+            one
+            for one in steps
+            if (one.get("id"), one.get("within", "")) == (fact["call_id"], within)
+            and not {"result", "error"} & one.keys()
+        ]
         if not calls:
             calls = [_call(fact, event)]
             steps.append(calls[0])
         calls[-1].update({key: fact[key] for key in ("result", "error", "seconds") if key in fact})
-        self._ended.setdefault(node["task"], []).append(calls[-1])
+        self._ended.setdefault(work_of(node["task"], event), []).append(calls[-1])
 
     def step_completed(self, node: Json, fact: Json, event: Json) -> None:
         """Add what the record of a step knows better than the call's own events."""
-        name, task = fact["name"], node["task"]
+        name, work = fact["name"], work_of(node["task"], event)
         value: Any = fact.get("value")
         key = event.get("key", "").removeprefix("step/")
         if name in {"model", "plan"}:
-            step = self._open.pop(task, None)
+            step = self._open.pop(work, None)
             if step is not None:
                 step |= {"key": key, "name": name, "text": value.get("text", "")}
                 step["calls"] = [call["name"] for call in value.get("tool_calls", ())]
+                if thought := "".join(one.get("text", "") for one in value.get("thoughts", ())):
+                    step["reasoning"] = thought
         elif name.startswith("tool:"):
-            done = self._ended.get(task, [])
+            done = self._ended.get(work, [])
             step = next((one for one in reversed(done) if one["tool"] == name[5:] and "key" not in one), None)
             if step is not None:
                 step["key"] = key
                 if "result" in step:
                     step["result"] = value["text"]
-        elif name not in {"clock", "random"} and not name.startswith("knowledge:"):
+        elif name not in {"clock", "random", "skills", "interceptors"} and not name.startswith("knowledge:"):
             _last(node)["steps"].append({"kind": "step", "at": event["ts"], "name": name, "key": key})
 
     def noted(self, node: Json, fact: Json, event: Json) -> None:
@@ -163,6 +178,37 @@ def next_attempt(fact: Json) -> str:
     return f"{fact['model']} did not answer and was asked again after {fact['wait']:.1f} s"
 
 
+def skill_used(fact: Json) -> str:
+    """Return why a skill was taken up, for people."""
+    tools = fact.get("tools")
+    if tools is None:
+        allowed = ""
+    else:
+        allowed = f"; of the tools only {', '.join(tools)} from then on" if tools else "; no tools from then on"
+    return f"skill {fact['skill']} by {fact['trigger']}, because {fact['why']}{allowed}"
+
+
+def skills_offered(fact: Json) -> str:
+    """Return which skills a model could take up, for people."""
+    unlisted = fact.get("unlisted")
+    room = f"; no room in the list for {', '.join(unlisted)} (spec.skillBudget.catalogue)" if unlisted else ""
+    return f"{', '.join(fact['skills']) or 'none'}{room}"
+
+
+def check_of(fact: Json) -> str:
+    """Return what was done about a call, and by whom, for people."""
+    what = {"run": "the work", "model": "the model call"}.get(fact["call"], f"the call of {fact['call'][5:]}")
+    return f"{fact['by']} {_CHECKS[fact['action']]} {what}"
+
+
+_CHECKS = {
+    "refused": "refused",
+    "changed": "changed",
+    "warned": "warned of",
+    "skipped": "was skipped for",
+    "answered": "answered",
+}
+
 _Taker = Callable[[_Course, Json, Json, Json], None]
 _TAKERS: dict[str, _Taker] = {
     "task.started": _Course.started,
@@ -180,8 +226,11 @@ _TAKERS: dict[str, _Taker] = {
     "tool.call.failed": _Course.tool_ended,
     "step.completed": _Course.step_completed,
     "knowledge.searched": _Course.noted,
+    "skill.activated": _Course.noted,
+    "skill.offered": _Course.noted,
     "memory.compacted": _Course.noted,
     "budget.exceeded": _Course.noted,
+    "call.checked": _Course.noted,
     "fallback.used": _Course.noted,
     "model.retried": _Course.noted,
     "approval.requested": _Course.noted,
@@ -196,7 +245,21 @@ def _call(fact: Json, event: Json) -> Json:
         "agent": event.get("agent", ""),
         "tool": fact["tool"],
         "id": fact["call_id"],
+        **_place(event),
     }
+
+
+def work_of(task: str, event: Json) -> Work:
+    """Return which piece of work an event belongs to; of a step its key tells."""
+    key = event.get("key", "").removeprefix("step/")
+    head, delegated, rest = key.rpartition("/agent/")
+    inside = f"{head}{delegated}{rest.partition('/')[0]}" if delegated else ""
+    return task, event.get("within", "") or inside
+
+
+def _place(event: Json) -> Json:
+    """Return in which delegation something happened, if it was in one."""
+    return {"within": event["within"]} if event.get("within") else {}
 
 
 def _current(node: Json, name: str, at: float) -> Json:
@@ -218,12 +281,14 @@ def _last(node: Json) -> Json:
 def _add_up(node: Json) -> Json:
     """Add to a task and to all below it what they took, children included, and return that."""
     total: dict[str, Any] = {"modelCalls": 0, "toolCalls": 0, "toolErrors": 0, "input": 0, "output": 0, "cost": 0.0}
+    total["unpriced"] = 0
     for step in (step for phase in node["phases"] for step in phase["steps"]):
         if step["kind"] == "model":
             total["modelCalls"] += 1
             total["input"] += step["tokens"]["input"]
             total["output"] += step["tokens"]["output"]
             total["cost"] += step["cost"]
+            total["unpriced"] += step["tokens"].get("unpriced", 0)
         elif step["kind"] == "tool":
             total["toolCalls"] += 1
             total["toolErrors"] += "error" in step

@@ -1,4 +1,4 @@
-"""`loomd delete`: deletes objects, all that are named or none of them."""
+"""`loomd delete`: deletes objects, all that are named or none of them; or forgets conversations."""
 
 import click
 
@@ -10,8 +10,10 @@ from loomd.cli.progress import working
 from loomd.cli.target import (
     EVERY,
     REVISIONS,
+    SESSIONS,
     SOURCES,
     TASKS,
+    Wanted,
     get_one,
     namespace_option,
     select,
@@ -20,6 +22,7 @@ from loomd.cli.target import (
     wanted,
 )
 from loomd.cli.waiting import deadline
+from loomd.errors import NotFound
 
 _ELSEWHERE = {
     TASKS: "tasks are not deleted: loomd cancel NAME ends one",
@@ -34,6 +37,8 @@ _ELSEWHERE = {
 @file_option(required=False)
 @click.option("--all", "everything", is_flag=True, help="Delete all of this kind in the namespace.")
 @click.option("--ignore-not-found", is_flag=True, help="Pass over what is not there.")
+@click.option("--tenant", help="Of sessions, the one of this tenant.")
+@click.option("--user", help="Of sessions, the one of this user.")
 @namespace_option
 @selector_option
 @dry_run_option
@@ -45,6 +50,8 @@ def command(
     paths: tuple[str, ...],
     everything: bool,
     ignore_not_found: bool,
+    tenant: str | None,
+    user: str | None,
     namespace: str,
     selector: str,
     dry_run: str | None,
@@ -56,10 +63,15 @@ def command(
     """Delete objects by name, by label, or those that manifests (-f) name.
 
     All of them are deleted, or nothing is. What others refer to is not deleted, and the answer says who they are; what
-    a followed folder or repository declares is deleted there.
+    a followed folder or repository declares is deleted there. A session is forgotten: its tasks stay as long as they
+    are kept, and --tenant and --user say which one is meant when several have its name.
     """
     if bool(what) == bool(paths):
         raise click.UsageError("expected names of objects, or manifests with -f")
+    sessions = [] if paths else [one for one in wanted(client, what, namespace) if one.place == SESSIONS]
+    if sessions:
+        whose = {key: name for key, name in (("tenant", tenant), ("user", user)) if name is not None}
+        return _forget(client, sessions, whose, strict=not ignore_not_found)
     objects = _named(paths) if paths else _asked(client, what, namespace, selector, everything, ignore_not_found)
     if dry_run == "client":
         for one in objects:
@@ -72,6 +84,27 @@ def command(
     gone = done | {"changes": [one for one in done["changes"] if one["action"] not in kept]}
     show(gone, output, " (server dry run)" if dry_run else "")
     return wait_changes(client, gone, deadline(timeout)) if wait and not dry_run else 0
+
+
+def _forget(client: Client, sessions: list[Wanted], whose: dict[str, str], *, strict: bool) -> int:
+    """Forget conversations, one after another.
+
+    Raises:
+        UsageError: it is not said which.
+        NotFound: one is not there, and that is not to be ignored.
+    """
+    for one in sessions:
+        if not one.names:
+            raise click.UsageError("say which: names of sessions; `loomd get sessions` lists them")
+        for name in one.names:
+            try:
+                client.delete(*SESSIONS.parts(one.namespace), name, **whose)
+            except NotFound:
+                if strict:
+                    raise
+            else:
+                click.echo(f"{SESSIONS.spelled(name, one.namespace)} forgotten")
+    return 0
 
 
 def _named(paths: tuple[str, ...]) -> list[Json]:

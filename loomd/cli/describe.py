@@ -1,4 +1,4 @@
-"""`loomd describe`: shows objects, tasks, sources and revisions in full."""
+"""`loomd describe`: shows objects, tasks, sessions, sources and revisions in full."""
 
 import click
 
@@ -16,6 +16,7 @@ from loomd.cli.target import (
     APPROVALS,
     EVERY,
     REVISIONS,
+    SESSIONS,
     SOURCES,
     TASKS,
     Place,
@@ -28,6 +29,7 @@ from loomd.cli.target import (
 )
 from loomd.clock import SystemClock
 from loomd.manifest.problem import Problem
+from loomd.manifest.wording import without_secrets
 
 _HISTORY = 10
 """Most revisions that are told of one object."""
@@ -40,7 +42,7 @@ _HISTORY = 10
 @output_option("text", "json")
 @socket_option
 def command(what: tuple[str, ...], namespace: str, selector: str, output: Form, client: Client) -> None:
-    """Show objects, tasks, sources or revisions in full: by name, by label, or all of a kind.
+    """Show objects, tasks, sessions, sources or revisions in full: by name, by label, or all of a kind.
 
     A task is a tree: its phases with what was decided and why, all bids, steps, children, and what each took. With json
     that is its `status.course`.
@@ -50,8 +52,8 @@ def command(what: tuple[str, ...], namespace: str, selector: str, output: Form, 
     for one in wanted(client, what, namespace):
         if one.place == EVERY:
             raise click.UsageError("expected one kind, such as agents")
-        if selector and one.place in {TASKS, APPROVALS, SOURCES, REVISIONS}:
-            raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and revisions have none")
+        if selector and one.place in {TASKS, APPROVALS, SESSIONS, SOURCES, REVISIONS}:
+            raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and the like have none")
         for name in one.names or select(client, one.place, one.namespace, selector, everything=not selector):
             if output.name == "json":
                 bodies.append(_body(client, one.place, one.namespace, name))
@@ -68,7 +70,7 @@ def _body(client: Client, place: Place, namespace: str, name: str) -> Json:
     """Return what is known of a thing, as data."""
     if place == REVISIONS:
         return client.get(*REVISIONS.parts(None), name)
-    if place in {TASKS, SOURCES, APPROVALS}:
+    if place in {TASKS, SOURCES, APPROVALS, SESSIONS}:
         item = get_one(client, place, namespace, name)
         return task.as_data(item, trace(name, client.events(task=name))) if place == TASKS else item
     return get_one(client, place, namespace, name, full="1")
@@ -79,6 +81,8 @@ def _describe(client: Client, place: Place, namespace: str, name: str) -> None:
         task.describe(get_one(client, place, namespace, name), trace(name, client.events(task=name)))
     elif place == APPROVALS:
         _approval(get_one(client, place, namespace, name))
+    elif place == SESSIONS:
+        _session(get_one(client, place, namespace, name))
     elif place == SOURCES:
         _source(get_one(client, place, namespace, name))
     elif place == REVISIONS:
@@ -108,6 +112,24 @@ def _approval(item: Json) -> None:
     section("Arguments", to_yaml(spec["arguments"]).splitlines())
 
 
+def _session(item: Json) -> None:
+    spec, status, now = item["spec"], item["status"], SystemClock().now()
+    pairs(
+        [
+            ("Session", item["metadata"]["name"]),
+            ("Namespace", item["metadata"]["namespace"]),
+            ("Tenant", spec["tenant"]),
+            ("User", spec["user"]),
+            ("Agents", ", ".join(status["agents"])),
+            ("Turns", str(status["turns"])),
+            ("Last", moment(status["last"], now)),
+        ]
+    )
+    for turn in status["history"]:
+        lines = [*turn["goal"].splitlines(), "", *turn["answer"].splitlines()]
+        section(f"{turn['agent']}, task/{turn['task']}", [without_secrets(line) for line in lines])
+
+
 def _object(item: Json, history: list[Json]) -> None:
     metadata, status, now = item["metadata"], item["status"], SystemClock().now()
     declared = metadata["managedFields"][0]
@@ -131,6 +153,7 @@ def _object(item: Json, history: list[Json]) -> None:
     )
     section("Spec", to_yaml(item["spec"]).splitlines())
     section("Conditions", _conditions(item, now))
+    section("Tools", _tools(status.get("tools", [])))
     section("Runs", _runs(status.get("runs", []), now))
     section("Refers to", [f"{one['object']} ({one['field']})" for one in item["references"]])
     section("Referred to by", [f"{one['object']} ({one['field']})" for one in item["referrers"]])
@@ -165,6 +188,23 @@ def _runs(runs: list[Json], now: float) -> list[str]:
         for one in runs
     ]
     return render(("DUE", "AGE", "WHAT CAME OF IT"), rows) if rows else []
+
+
+def _tools(tools: list[Json]) -> list[str]:
+    """Return the tools of a set, with how they stand; what a model is not offered says why."""
+    rows = [
+        (
+            one["tool"],
+            one["name"],
+            one["state"],
+            one["effects"],
+            "asked" if one["approval"] == "always" else "",
+            one.get("pin", ""),
+            one.get("message", ""),
+        )
+        for one in tools
+    ]
+    return render(("TOOL", "NAME", "STATE", "EFFECTS", "PEOPLE", "PIN", "MESSAGE"), rows) if rows else []
 
 
 def _source(item: Json) -> None:

@@ -12,7 +12,17 @@ from loomd.api.client import Client, Json
 from loomd.cli.change import effective, line, warn
 from loomd.cli.editor import edit, read
 from loomd.cli.output import name_of
-from loomd.cli.target import EVERY, REVISIONS, SOURCES, TASKS, get_one, namespace_option, socket_option, wanted
+from loomd.cli.target import (
+    EVERY,
+    REVISIONS,
+    SESSIONS,
+    SOURCES,
+    TASKS,
+    get_one,
+    namespace_option,
+    socket_option,
+    wanted,
+)
 from loomd.errors import Conflict, LoomdError, NotFound, Permanent
 from loomd.manifest.problem import Problem, Problems
 
@@ -33,7 +43,7 @@ def command(what: tuple[str, ...], namespace: str, client: Client) -> int:
     Exit code 0: it serves, or nothing was changed; 1: refused, and your text is kept.
     """
     asked = wanted(client, what, namespace)
-    if len(asked) != 1 or len(asked[0].names) != 1 or asked[0].place in {EVERY, REVISIONS, SOURCES, TASKS}:
+    if len(asked) != 1 or len(asked[0].names) != 1 or asked[0].place in {EVERY, REVISIONS, SESSIONS, SOURCES, TASKS}:
         raise click.UsageError("expected one object: loomd edit KIND/NAME")
     place, name = asked[0].place, asked[0].names[0]
     namespace = asked[0].namespace

@@ -11,7 +11,7 @@ from loomd.api.server import open_server
 from loomd.lifecycle import serve
 from loomd.models.place import models_dir
 from loomd.notify import Notifier
-from loomd.settings import Settings, read_settings
+from loomd.settings import Settings, allowed_packages, read_settings
 from loomd.store.directory import default_directory
 
 
@@ -28,6 +28,7 @@ def run(config: Path | None, flags: dict[str, Any]) -> None:
         "stateDir": str(default_directory()),
         "modelsDir": str(models_dir()),
         "socket": str(default_socket()),
+        "allowPackages": list(allowed_packages()),
     }
 
     def reread() -> Settings:

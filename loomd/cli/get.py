@@ -1,4 +1,4 @@
-"""`loomd get`: lists objects, tasks, approvals, sources or revisions, once or as they change."""
+"""`loomd get`: lists objects, tasks, approvals, sessions, sources or revisions, once or as they change."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,6 +13,7 @@ from loomd.cli.target import (
     APPROVALS,
     EVERY,
     REVISIONS,
+    SESSIONS,
     SOURCES,
     TASKS,
     Wanted,
@@ -26,6 +27,8 @@ from loomd.clock import SystemClock
 from loomd.manifest.json_text import write_json
 
 _PEOPLE = ("table", "wide")
+_OWN_ROWS = frozenset(("Task", "Approval", "Session", "Source", "Revision", "GitSource", "Schedule"))
+"""Kinds that have columns of their own."""
 
 
 @click.command()
@@ -53,7 +56,7 @@ def command(
     watch: bool,
     client: Client,
 ) -> None:
-    """List things of a KIND (agents, tools, ...), or tasks, approvals, sources, revisions, or all; or some by NAME.
+    """List things of a KIND (agents, tools, ...), tasks, approvals, sessions, sources, revisions, or all; or by NAME.
 
     JSONPath is written as for kubectl, '{.items[*].metadata.name}', or as RFC 9535 has it, '$.items[*].metadata.name'.
     With --watch, json is one object per line; `all` is then all objects without tasks.
@@ -61,8 +64,8 @@ def command(
     write = None if output.name in _PEOPLE else writer(output)
     look = Look(client, None if everywhere else namespace, selector, output.name == "wide", limit)
     asked = wanted(client, what, namespace)
-    if any(one.place in {TASKS, APPROVALS, SOURCES, REVISIONS} for one in asked) and selector:
-        raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and revisions have none")
+    if any(one.place in {TASKS, APPROVALS, SESSIONS, SOURCES, REVISIONS} for one in asked) and selector:
+        raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and the like have none")
     if everywhere and any(one.names for one in asked):
         raise click.UsageError("-A: a name stands in one namespace: say which with -n")
     if watch:
@@ -119,9 +122,9 @@ class Look:
         """Print what is there and then what becomes of it, until interrupted."""
         places = {(one.place, one.namespace) for one in asked}
         place = asked[0].place
-        if len(places) > 1 or place in {APPROVALS, REVISIONS}:
+        if len(places) > 1 or place in {APPROVALS, REVISIONS, SESSIONS}:
             raise click.UsageError(
-                "-w: expected one kind, or all; approvals and revisions are followed by `loomd events -f`"
+                "-w: expected one kind, or all; approvals, revisions and sessions are followed by `loomd events -f`"
             )
         names = {name for one in asked for name in one.names}
         for name in names:
@@ -180,7 +183,7 @@ class Look:
 
 def _rows(item: Json) -> str:
     """Return the kind whose rows a thing has; objects of all kinds share theirs."""
-    return item["kind"] if item["kind"] in {"Task", "Approval", "Source", "Revision", "GitSource", "Schedule"} else ""
+    return item["kind"] if item["kind"] in _OWN_ROWS else ""
 
 
 def _row(item: Json, columns: Sequence[Column], now: float) -> list[str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from loomd.api.client import Json
-from loomd.cli.course import next_attempt
+from loomd.cli.course import check_of, next_attempt, skill_used, skills_offered
 from loomd.cli.task import NOT_KEPT, short, took
 from loomd.manifest.wording import without_secrets
 
@@ -20,8 +20,11 @@ _ENDS = {
     "budget_cost": "the money was used up, and what there was of an answer was taken",
     "budget_time": "the time was over, and what there was of an answer was taken",
     "tool_loop": "the same tool was called with the same arguments too often, and the agent had to wrap up",
+    "max_tool_calls": "the task may make no more tool calls, and the agent had to wrap up",
+    "tool_errors": "too many tool calls in a row failed, and the agent had to wrap up",
+    "bad_format": "the model did not keep to the form of the agent's strategy, and had to wrap up",
     "output_invalid": "the answer did not fit the agent's output schema, also when it was asked again",
-    "refused": "the model refused",
+    "refused": "the model or an interceptor refused",
     "approval_denied": "a person denied a tool call, and the tool says to stop then",
     "approval_expired": "nobody approved a tool call in time, and the tool says to stop then",
     "uncertain": "a tool call was interrupted and may have had its effect; it was not repeated",
@@ -205,8 +208,14 @@ def _notes(phase: Json) -> Iterator[str]:
         match step["kind"]:
             case "budget.exceeded":
                 found.append(f"limit {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}")
+            case "call.checked":
+                found.append(f"{check_of(step)}, because {short(step['reason'])}")
             case "fallback.used":
                 found.append(f"{step['fallback']}, because {short(step['reason'])}")
+            case "skill.activated":
+                found.append(f"it took up the {skill_used(step)}")
+            case "skill.offered":
+                found.append(f"the model could take up these skills: {skills_offered(step)}")
             case "model.retried":
                 found.append(f"{next_attempt(step)}, because {short(step['reason'])}")
             case "approval.resolved":

@@ -41,7 +41,7 @@ class Show:
         fact = event.data
         if isinstance(fact, facts.ModelDelta):
             self._stream(event, fact.text)
-        elif isinstance(fact, facts.ModelCalled) and event.task == self._root:
+        elif isinstance(fact, facts.ModelCalled) and event.task == self._root and not event.within:
             self._streamed, self._piece = self._piece, ""
         elif isinstance(fact, facts.IndexProgress):
             self._progress(f"indexing {fact.knowledge}: {fact.done} of {fact.total} chunks", fact.done >= fact.total)
@@ -54,7 +54,7 @@ class Show:
 
     def _stream(self, event: Event, text: str) -> None:
         """Print a piece of the answer of the task itself; the texts of its parts are not the answer."""
-        if event.task != self._root or not self._live:
+        if event.task != self._root or event.within or not self._live:
             return
         if not self._piece:
             self._end_line()
@@ -174,6 +174,11 @@ def _(fact: facts.ApprovalRequested) -> Line:
 def _(fact: facts.ApprovalResolved) -> Line:
     said = Decision(fact.verdict, fact.by, fact.reason).said()
     return Line(fact.verdict, said, "green" if fact.verdict == "approved" else "yellow")
+
+
+@describe.register
+def _(fact: facts.CallChecked) -> Line:
+    return Line("", f"{fact.by} {fact.action} ({fact.call}): {fact.reason}", "yellow")
 
 
 @describe.register

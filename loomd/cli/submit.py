@@ -9,7 +9,7 @@ from loomd.cli.output import Form, output_option
 from loomd.cli.target import TASKS, namespace_option, schedule_parts, socket_option
 from loomd.cli.task_options import task_options
 
-_OPTIONS = ("goal", "cluster", "agent", "budget", "durability")
+_OPTIONS = ("goal", "cluster", "agent", "budget", "durability", "session", "tenant", "user", "images")
 """What a schedule says in place of the command line, beside the seed and what the answer must contain."""
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "APPROVALS",
     "EVERY",
     "REVISIONS",
+    "SESSIONS",
     "SOURCES",
     "TASKS",
     "Client",
@@ -66,11 +67,12 @@ class Place:
 EVERY = Place("all", "")
 TASKS = Place("tasks", "Task")
 APPROVALS = Place("approvals", "Approval")
+SESSIONS = Place("sessions", "Session")
 SOURCES = Place("sources", "Source", spaced=False)
 REVISIONS = Place("revisions", "Revision", spaced=False)
 _SHORT = {"gs": "gitsources", "kb": "knowledgebases"}
 """Short spellings of long kinds."""
-_FIXED = (EVERY, TASKS, APPROVALS, SOURCES, REVISIONS)
+_FIXED = (EVERY, TASKS, APPROVALS, SESSIONS, SOURCES, REVISIONS)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from loomd.api.client import Json
-from loomd.cli.course import next_attempt
+from loomd.cli.course import check_of, next_attempt, skill_used, skills_offered
 from loomd.cli.page import pairs, section
 from loomd.manifest.wording import without_secrets
 
@@ -43,6 +43,7 @@ def describe(item: Json, course: Json) -> None:
         [
             ("Task", item["metadata"]["name"]),
             ("Goal", without_secrets(spec["goal"])),
+            ("Images", ", ".join(f"{one['media']} {one['data'][:19]}" for one in spec.get("images", ()))),
             ("Cluster", spec.get("cluster", "")),
             ("Phase", status["phase"]),
             ("Reason", status.get("reason", "")),
@@ -64,6 +65,7 @@ def describe(item: Json, course: Json) -> None:
         section("Phases", [NOT_KEPT])
     elif not course["phases"] and "stopReason" in status:
         section("Phases", ["its events are not there any more: retention removed them"])
+    section("Reasoning", without_secrets(str(status.get("reasoning", ""))).splitlines())
     section("Answer", without_secrets(str(status.get("output", ""))).splitlines())
     section("Sources", [f"[{c['number']}] {c['source']}" for c in status.get("citations", ())])
 
@@ -82,6 +84,8 @@ def took(total: Json) -> str:
     said.append(f"{total['input']}+{total['output']} tokens")
     if total["cost"]:
         said.append(f"{total['cost']:.6f} USD")
+    if total["unpriced"]:
+        said.append(f"no price known of {total['unpriced']} tokens")
     if "seconds" in total:
         said.append(f"{total['seconds']:.3f} s")
     return ", ".join(said)
@@ -131,14 +135,18 @@ def _bids(bids: Sequence[Json]) -> list[str]:
 def _step(step: Json) -> str:
     """Return the line of a step, or nothing for one of which there is nothing to see."""
     kind = step["kind"]
-    return _model(step) if kind == "model" else _tool(step) if kind == "tool" else _note(kind, step)
+    line = _model(step) if kind == "model" else _tool(step) if kind == "tool" else _note(kind, step)
+    depth = step.get("within", "").count("/agent/")
+    return f"{'  ' * depth}{step['agent']}: {line}" if depth and line else line
 
 
 def _model(step: Json) -> str:
     kind = "wrap-up" if "/wrap-up/" in step.get("key", "") else step.get("name", "model")
     tokens, cost = step["tokens"], f"{step['cost']:.6f} USD, " if step["cost"] else ""
+    cost = "price not known, " if tokens.get("unpriced") else cost
     calls = f"calls {', '.join(step['calls'])}" if step.get("calls") else ""
-    said = "; ".join(one for one in (short(step.get("text", "")), calls) if one)
+    thought = f"thinks: {short(step['reasoning'])}" if step.get("reasoning") else ""
+    said = "; ".join(one for one in (thought, short(step.get("text", "")), calls) if one)
     taken = f"{tokens['input']}+{tokens['output']} tokens, {cost}{step['seconds']:.3f}s"
     return f"{kind:<7} {step['model']} ({taken}){f' -> {said}' if said else ''}"
 
@@ -150,26 +158,30 @@ def _tool(step: Json) -> str:
 
 
 def _note(kind: str, step: Json) -> str:
-    match kind:
-        case "knowledge.searched":
-            text = f"search  {step['knowledge']}: {', '.join(step['sources']) or 'nothing found'}"
-        case "budget.exceeded":
-            text = f"limit   {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}"
-        case "fallback.used":
-            text = f"instead {step['fallback']}: {short(step['reason'])}"
-        case "model.retried":
-            text = f"again   {next_attempt(step)}: {short(step['reason'])}"
-        case "approval.requested":
-            text = f"asks    approval {step['approval']}: {step['tool']} {short(step['arguments'])}"
-        case "approval.resolved":
-            by = f" by {step['by']}" if step["by"] else ""
-            why = f": {short(step['reason'])}" if step["reason"] else ""
-            text = f"answer  approval {step['approval']} {step['verdict']}{by} after {step['seconds']:.0f}s{why}"
-        case "step":
-            text = f"step    {step['name']}"
-        case _:
-            text = ""
-    return text
+    told = _NOTES.get(kind)
+    return told(step) if told is not None else ""
+
+
+def _answer(step: Json) -> str:
+    by = f" by {step['by']}" if step["by"] else ""
+    why = f": {short(step['reason'])}" if step["reason"] else ""
+    return f"answer  approval {step['approval']} {step['verdict']}{by} after {step['seconds']:.0f}s{why}"
+
+
+_NOTES: dict[str, Callable[[Json], str]] = {
+    "knowledge.searched": lambda step: f"search  {step['knowledge']}: {', '.join(step['sources']) or 'nothing found'}",
+    "skill.activated": lambda step: f"takes   {skill_used(step)}",
+    "skill.offered": lambda step: f"offers  skills {skills_offered(step)}",
+    "budget.exceeded": lambda step: f"limit   {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}",
+    "call.checked": lambda step: f"check   {check_of(step)}: {short(step['reason'])}",
+    "fallback.used": lambda step: f"instead {step['fallback']}: {short(step['reason'])}",
+    "model.retried": lambda step: f"again   {next_attempt(step)}: {short(step['reason'])}",
+    "approval.requested": lambda step: (
+        f"asks    approval {step['approval']}: {step['tool']} {short(step['arguments'])}"
+    ),
+    "approval.resolved": _answer,
+    "step": lambda step: f"step    {step['name']}",
+}
 
 
 def _drawn(branches: Iterable[Branch], before: str = "") -> Iterator[str]:

@@ -1,8 +1,10 @@
 """What a person asks of a task: the same argument and options for `loomd run` and `loomd submit`."""
 
+import base64
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -40,6 +42,15 @@ _OPTIONS = (
         type=click.Choice(["steps", "task", "none"]),
         help="What is kept: every step, the task and its result, or nothing; by default what its cluster says.",
     ),
+    click.option("--session", default="", help="Conversation that it is a turn of: the agent sees the turns before."),
+    click.option("--tenant", default="", help="Whose work it is; tenants see nothing of each other's conversations."),
+    click.option("--user", default="", help="Which user of the tenant; users are kept apart alike."),
+    click.option(
+        "--image",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Picture that the agents are shown beside the goal: PNG, JPEG, GIF or WebP.",
+    ),
     click.option("--contains", multiple=True, help="Text that the answer must contain; counts in the evaluation."),
 )
 
@@ -60,7 +71,11 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
         max_cost: float | None,
         max_time: float | None,
         durability: str | None,
+        session: str,
+        tenant: str,
+        user: str,
         contains: tuple[str, ...],
+        image: tuple[Path, ...],
         **others: Any,
     ) -> int:
         text = goal if goal not in {None, _STDIN} or others.get("origin") else _read()
@@ -74,6 +89,9 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
             "expect": {"contains": list(contains)},
             "durability": durability,
         }
+        wish |= {key: name for key, name in (("session", session), ("tenant", tenant), ("user", user)) if name}
+        if image:
+            wish["images"] = [base64.b64encode(path.read_bytes()).decode() for path in image]
         return function(wish=wish, **others)
 
     for option in reversed(_OPTIONS):

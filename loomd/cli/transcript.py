@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from loomd.api.client import Json
-from loomd.cli.course import next_attempt
+from loomd.cli.course import Work, check_of, next_attempt, skill_used, work_of
 from loomd.manifest.wording import masked
 
 _SHOWN = 500
@@ -45,7 +45,7 @@ class Transcript:
     def __init__(self, root: str) -> None:
         self.ended = False
         self._root = root
-        self._agents: dict[str, str] = {}
+        self._agents: dict[Work, str] = {}
         self._said: dict[str, str] = {}
         self._held: dict[str, Entry] = {}
 
@@ -54,11 +54,14 @@ class Transcript:
         task, fact = event.get("task", ""), masked(event["data"])
         kind = fact["type"]
         if kind == "auction.awarded":
-            self._agents[task] = fact["winner"]
+            self._agents[task, ""] = fact["winner"]
+        elif kind == "model.called":
+            self._agents[work_of(task, event)] = event.get("agent", "")
         entries = self._let_go(task, fact)
         found = self._told(task, kind, fact)
         if found is not None and found[1]:
-            entry = Entry(event["ts"], self._who(task, event.get("agent", "")), *found)
+            agent = event.get("agent", "") or self._agents.get(work_of(task, event), "")
+            entry = Entry(event["ts"], self._who(task, agent), *found)
             if kind == "tool.call.completed" and len(fact["result"]) >= _SHOWN:
                 self._held[task] = entry
             else:
@@ -68,7 +71,7 @@ class Transcript:
 
     def _who(self, task: str, agent: str) -> str:
         part = task[len(self._root) :].lstrip(".")
-        name = agent or self._agents.get(task, "")
+        name = agent or self._agents.get((task, ""), "")
         return " ".join(one for one in (part, name) if one) or "task"
 
     def _let_go(self, task: str, fact: Json) -> list[Entry]:
@@ -134,6 +137,8 @@ _LINES: dict[str, Line] = {
         "note",
         f"found in {fact['knowledge']}: {', '.join(fact['sources']) or 'nothing'}",
     ),
+    "skill.activated": lambda fact: ("note", f"takes up the {skill_used(fact)}"),
+    "call.checked": lambda fact: ("note", f"{check_of(fact)}: {fact['reason']}"),
     "fallback.used": lambda fact: ("note", f"{fact['phase']}: {fact['reason']}; {fact['fallback']}"),
     "model.retried": lambda fact: ("note", f"{next_attempt(fact)}: {fact['reason']}"),
     "budget.exceeded": lambda fact: ("note", f"{fact['stop_reason']}: {fact['used']:g} used of {fact['limit']:g}"),

@@ -6,6 +6,7 @@ from loomd.api.client import Client
 from loomd.cli.target import (
     EVERY,
     REVISIONS,
+    SESSIONS,
     SOURCES,
     TASKS,
     find_source,
@@ -51,7 +52,7 @@ def command(
     if wish is not None:
         goal_of(wish)
     for one in wanted(client, what, namespace):
-        if one.place in {EVERY, REVISIONS}:
+        if one.place in {EVERY, REVISIONS, SESSIONS}:
             raise click.UsageError(f"{one.place.plural}: expected one kind, such as agents")
         goal = goal_of(wish or ("phase=Succeeded" if one.place == TASKS else "condition=Ready"))
         names = one.names or select(client, one.place, one.namespace, selector, everything)

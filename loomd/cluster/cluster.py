@@ -18,7 +18,8 @@ from loomd.errors import NotFound, Temporary
 from loomd.events.bus import Scope
 from loomd.events.event import CapabilityUpdated
 from loomd.events.journal import Journal
-from loomd.store.base import Capability
+from loomd.messages import Message
+from loomd.store.base import Capability, SessionKey, Turn
 from loomd.topology import Services
 
 _UNCUT = Cut()
@@ -151,6 +152,17 @@ class Cluster:
             0.0 if grant.seconds is None else max(0.0, grant.seconds - now.time),
         )
 
+    async def history(self, task: Task, agent: str) -> list[Message]:
+        """Return the earlier turns of a task's session with an agent, oldest first."""
+        most = self.agent(agent).history
+        turns = await self._services.store.turns(_session(task), agent, most) if most else []
+        before = [turn for turn in turns if turn.task != task.id]  # begun anew, it may have been kept before
+        return [one for turn in before for one in (Message("user", turn.goal), Message("assistant", turn.answer))]
+
+    async def converse(self, task: Task, agent: str, answer: str) -> None:
+        """Keep a task with its answer as a turn of its session."""
+        await self._services.store.converse(Turn(_session(task), agent, task.id, task.goal, answer, task.created))
+
     async def learned(self, task: str) -> tuple[Decision, ...] | None:
         """Return what was learned of a task, as it is recorded, or None when nothing was."""
         store = self._services.store
@@ -182,6 +194,10 @@ class Cluster:
                 await asyncio.sleep(error.retry_after or _RETRY)
             else:
                 return
+
+
+def _session(task: Task) -> SessionKey:
+    return SessionKey(task.namespace, task.session, task.tenant, task.user)
 
 
 def _domain_texts(agents: Sequence[Agent]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import msgspec
 
 from loomd.amoeba.task import ENGINE, Task
 from loomd.cluster.cluster import Cluster
-from loomd.errors import NotFound
+from loomd.errors import NotFound, Permanent
 from loomd.manifest.object import Ref, Snapshot
 from loomd.topology import Topology
 
@@ -14,19 +14,26 @@ def accept(task: Task, topology: Topology, now: float) -> Task:
 
     Raises:
         NotFound: no cluster takes it, or the agent that it names is no member.
+        Permanent: it is a turn of a session, and nothing of it is kept.
     """
     cluster = resolve(topology.snapshot, task.cluster or _home(topology, task), task.namespace)
     task = msgspec.structs.replace(task, cluster=cluster, revision=topology.snapshot.revision, created=now)
     live = cluster_of(topology, task)
     if task.agent:
         live.agent(task.agent)
+    durability = task.durability or live.durability
+    if task.session and durability == "none":
+        raise Permanent(
+            f'the session "{task.session}" keeps its turns, and of the task nothing is kept (durability: none): leave '
+            "out the session, or choose durability task or steps"
+        )
     budget, grant = live.limit(task.budget), live.grant(task.budget)
     return msgspec.structs.replace(
         task,
         budget=budget,
         grant=grant,
         deadline=now + (budget.seconds or 0.0),
-        durability=task.durability or live.durability,
+        durability=durability,
         engine=ENGINE,
     )
 

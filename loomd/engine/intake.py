@@ -1,12 +1,18 @@
 """How a wish becomes a task: checked, with a fresh id and a seed."""
 
 import hashlib
+import re
 import secrets
 from typing import TypedDict, Unpack
 
 from loomd.amoeba.task import Budget, Durability, Expect, Task
 from loomd.clock import Clock
+from loomd.engine.images import lean
 from loomd.errors import Permanent
+from loomd.messages import Image
+
+_NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._:@|+=]{0,199}")
+"""A session, a tenant or a user."""
 
 
 class Wish(TypedDict, total=False):
@@ -26,13 +32,22 @@ class Wish(TypedDict, total=False):
     """What the answer must satisfy."""
     durability: Durability | None
     """What is kept; by default what the cluster says."""
+    session: str
+    """Name of the conversation that it is a turn of."""
+    tenant: str
+    """On whose behalf: conversations of one tenant are not seen by another."""
+    images: tuple[Image, ...]
+    """Pictures that its agents are shown beside the goal."""
+    user: str
+    """Who speaks: conversations of one user are not seen by another."""
 
 
 def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
 
     Raises:
-        Permanent: the goal is empty or no Unicode, or a limit of the budget is negative.
+        Permanent: the goal is empty or no Unicode, a limit of the budget is negative, or session, tenant or user is no
+            name.
     """
     if not goal.strip():
         raise Permanent("goal: expected what is wanted, in words; got nothing")
@@ -44,6 +59,13 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
             raise Permanent(f"budget.{name}: expected more than 0, got {limit}")
     if wanted.cost is not None and wanted.cost < 0:
         raise Permanent(f"budget.cost: expected 0 or more, got {wanted.cost}")
+    named = {"session": wish.get("session"), "tenant": wish.get("tenant"), "user": wish.get("user")}
+    for field, given in named.items():
+        if given and not _NAME.fullmatch(given):
+            raise Permanent(
+                f"{field}: expected up to 200 letters, digits and -._:@|+= that begin with a letter or a digit, got "
+                f"{given[:80]!r}"
+            )
     wish.setdefault("seed", secrets.randbits(32))
     return Task(id=_new_id(clock), goal=goal.strip(), **wish)
 
@@ -69,6 +91,10 @@ def anew(task: Task, clock: Clock) -> Task:
         budget=budget,
         expect=task.expect,
         durability=task.durability,
+        session=task.session,
+        tenant=task.tenant,
+        user=task.user,
+        images=task.images,
     )
 
 
@@ -83,8 +109,12 @@ def is_same_wish(one: Task, other: Task) -> bool:
 
     What it leaves open was filled in there.
     """
-    same = (one.goal, one.namespace, one.agent, one.expect) == (other.goal, other.namespace, other.agent, other.expect)
+    same = _wish(one) == _wish(other)
     return same and one.cluster in {"", other.cluster} and one.durability in {None, other.durability}
+
+
+def _wish(task: Task) -> tuple[object, ...]:
+    return task.goal, task.namespace, task.agent, task.expect, task.session, task.tenant, task.user, lean(task).images
 
 
 def _new_id(clock: Clock) -> str:

@@ -1,20 +1,39 @@
 """What interrupts the run of a task: a request to stop it, or a record that cannot be written. Called by the engine."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+from loomd.amoeba.task import Task
 from loomd.errors import LoomdError, RecordFailed, Temporary
+
+T = TypeVar("T")
 
 _RETRY = 1.0
 """Seconds until a task goes on that could not be recorded, when nobody says how long that lasts."""
 
 
-def raise_unrecorded(error: Exception) -> None:
-    """Raise the failure to record a part that is inside a group of failures."""
+def raise_within(error: Exception, kind: type[LoomdError]) -> None:
+    """Raise the first failure of a kind that an error is, or that is inside a group of failures."""
     if isinstance(error, ExceptionGroup):
         for one in error.exceptions:
-            raise_unrecorded(one)
-    if isinstance(error, RecordFailed):
+            raise_within(one, kind)
+    if isinstance(error, kind):
         raise error
+
+
+async def recorded(task: Task, work: Callable[[], Awaitable[T]]) -> T:
+    """Return what writing something about a task that runs returns.
+
+    Raises:
+        RecordFailed: it could not be written.
+    """
+    try:
+        return await work()
+    except RecordFailed:
+        raise
+    except LoomdError as error:
+        raise unrecorded(f"Task/{task.id}", error) from error
 
 
 def unrecorded(what: str, error: LoomdError) -> RecordFailed:

@@ -5,6 +5,7 @@ import logging
 import msgspec
 
 from loomd.amoeba.task import Task
+from loomd.engine.images import keep, lean
 from loomd.errors import Conflict, NotFound, Temporary
 from loomd.store.base import Store, TaskRecord
 
@@ -53,6 +54,7 @@ class Ledger:
     async def create(self, task: Task) -> bool:
         """Keep a new task, which runs; return False when its id is taken."""
         if task.durability != "none":
+            await keep(self._store, task, task.created)
             return await self._store.create_task(record_of(task, "Running"))
         if await self.get(task.id) is not None:
             return False
@@ -83,4 +85,4 @@ class Ledger:
 
 def record_of(task: Task, phase: str, result: bytes = b"") -> TaskRecord:
     """Return the record of a task."""
-    return TaskRecord(task.id, task.namespace, task.cluster, phase, _encode(task), result, task.created)
+    return TaskRecord(task.id, task.namespace, task.cluster, phase, _encode(lean(task)), result, task.created)

@@ -9,9 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 
@@ -20,20 +18,20 @@ from loomd.amoeba.task import ENGINE, Result, Task
 from loomd.engine.accept import accept, cluster_of
 from loomd.engine.claims import Claims
 from loomd.engine.ending import announce, reason_of, scope_of
+from loomd.engine.images import filled, lean
 from loomd.engine.intake import anew
-from loomd.engine.interruption import pause, raise_unrecorded, uncancel, unrecorded
+from loomd.engine.interruption import pause, raise_within, recorded, uncancel
 from loomd.engine.ledger import Ledger, record_of
 from loomd.engine.mailbox import Mailbox
 from loomd.engine.record import Lent, TaskRecorder
-from loomd.errors import Conflict, LoomdError, NotFound, RecordFailed, Temporary
-from loomd.events.event import TaskMoved, TaskResumed, TaskStarted
+from loomd.engine.stay import Stay
+from loomd.errors import Conflict, Diverged, LoomdError, NotFound, RecordFailed, Temporary
+from loomd.events.event import TaskResumed, TaskStarted
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
 from loomd.store.base import ApprovalRecord, TaskRecord
 from loomd.store.finish import finish
 from loomd.topology import Services, Topology
-
-T = TypeVar("T")
 
 _log = logging.getLogger("loomd.engine")
 _encode = msgspec.json.Encoder().encode
@@ -46,24 +44,11 @@ Pinned = Callable[[str], Awaitable[Topology]]
 
 _NEWER = "a newer engine recorded it"
 _HERE = "`loomd resume task/{0}` lets it go on on what serves, "
+_AWAY = (
+    "{0}; it was moved because too many earlier revisions are open, and goes on on its own once one of them closes; "
+    "`loomd cancel task/{1}` ends it"
+)
 _WAYS = "`loomd retry task/{0}` runs it anew, `loomd cancel task/{0}` ends it"
-
-
-@dataclass
-class _Stay:
-    """A task's time on one topology.
-
-    Attributes:
-        topology: what it runs on and holds open.
-        moving: whether it is interrupted to go on elsewhere.
-        moved: whether it goes on elsewhere.
-        left: set once it let go of the topology.
-    """
-
-    topology: Topology
-    moving: bool = False
-    moved: bool = False
-    left: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class LocalEngine:
@@ -84,7 +69,7 @@ class LocalEngine:
         self._ledger = Ledger(services.store)
         self._running: dict[str, asyncio.Task[Result]] = {}
         self._claims = Claims(self._running)
-        self._stays: dict[str, _Stay] = {}
+        self._stays: dict[str, Stay] = {}
         self._cancelled: set[str] = set()
         self._draining = False
         self._stopping = False
@@ -202,7 +187,8 @@ class LocalEngine:
             record = await self._ledger.whole(task)
             if not free:
                 raise Conflict(f"Task/{task} runs: cancel it first")
-            fresh = await self.submit(anew(_task(record.body), self._services.clock))
+            known = await filled(self._services.store, _task(record.body))
+            fresh = await self.submit(anew(known, self._services.clock))
             if not record.result:
                 await self._cancel_tree(record)
         return fresh
@@ -257,8 +243,9 @@ class LocalEngine:
     async def move(self, topology: Topology) -> int:
         """Continue every task of an old topology on the current one, from its recorded steps; return how many.
 
-        Nothing that is recorded is done again. A task that does something else there than was recorded ends Failed, and
-        one whose cluster does not serve there waits for it, as after a restart.
+        Nothing that is recorded is done again. A task of which something else is recorded than it would do there waits
+        until its own revision may be open once more, and one whose cluster does not serve there waits for it, as after
+        a restart.
         """
         if topology is self._topology():
             return 0
@@ -309,7 +296,7 @@ class LocalEngine:
             resumed: whether it ran before.
             here: whether it goes on on what serves, whatever it began on.
         """
-        wait = 0.0
+        wait, back, parked = 0.0, "", False
         while True:
             try:
                 topology = self._topology() if here else await self._open(task, resumed=resumed)
@@ -317,21 +304,27 @@ class LocalEngine:
                 why = f"revision {task.revision} does not open: {error}; {_HERE.format(task.id)}{_WAYS.format(task.id)}"
                 await self._ledger.park(record_of(task, "Running"), why)
                 raise asyncio.CancelledError from error
-            stay = self._stays[task.id] = _Stay(topology)
+            stay = self._stays[task.id] = Stay(topology, self._ledger, self._services.bus, back)
             try:
                 async with stay.topology.lease():
-                    task = await self._pin(task, stay.topology, resumed=resumed)
-                    return await self._finish(task, stay.topology, resumed=resumed)
+                    task = await stay.pin(task, resumed=resumed, parked=parked)
+                    return await self._finish(task, stay, resumed=resumed)
             except asyncio.CancelledError:
                 if not self._moves(task, stay):
                     raise
                 resumed = here = True
+                back = stay.back or task.revision
+            except Diverged as error:  # on what it was moved to
+                task = msgspec.structs.replace(task, revision=stay.back)
+                here, back, parked = False, "", True
+                await self._ledger.park(record_of(task, "Running"), _AWAY.format(error, task.id))
             except (RecordFailed, Temporary) as error:
                 wait, resumed = pause(error), True
+                back = stay.back
                 if stay.moving or self._is_told_to_stop(task):  # and that was lost on the way
                     if not self._moves(task, stay):
                         raise asyncio.CancelledError from error
-                    here = True
+                    here, back = True, stay.back or task.revision
                 _log.warning("Task/%s waits: %s", task.id, error)
             finally:
                 del self._stays[task.id]
@@ -341,18 +334,7 @@ class LocalEngine:
             if self._is_told_to_stop(task):
                 raise asyncio.CancelledError
 
-    async def _pin(self, task: Task, topology: Topology, *, resumed: bool) -> Task:
-        """Return the task with the revision that it runs on, which is on disk; tell everybody when that is another."""
-        before, after = task.revision, topology.snapshot.revision
-        if before == after:
-            return task
-        task = msgspec.structs.replace(task, revision=after)
-        await self._recorded(task, partial(self._ledger.put, task, "Running"))
-        if resumed:
-            scope_of(self._services.bus, task).emit(TaskMoved(before, after))
-        return task
-
-    def _moves(self, task: Task, stay: _Stay) -> bool:
+    def _moves(self, task: Task, stay: Stay) -> bool:
         """Return whether an interrupted task goes on on what serves, and not only when it is resumed."""
         stay.moved = stay.moving and not self._is_told_to_stop(task) and self._serves(task)
         if stay.moved:
@@ -370,25 +352,38 @@ class LocalEngine:
         _log.warning("Task/%s waits: Cluster/%s does not serve", task.id, task.cluster)
         return False
 
-    async def _finish(self, task: Task, topology: Topology, *, resumed: bool) -> Result:
-        """Run a task through its cluster and store what became of it, whatever that is."""
+    async def _finish(self, task: Task, stay: Stay, *, resumed: bool, root: Task | None = None) -> Result:
+        """Run a task through its cluster and store what became of it, whatever that is.
+
+        Args:
+            task: the task, or a part of it.
+            stay: where it runs.
+            resumed: whether it ran before.
+            root: the task that it is a part of.
+
+        Raises:
+            Diverged: something else is recorded than it does where it was moved to, and it may go back.
+        """
+        root = root or task
         scope = scope_of(self._services.bus, task)
-        recorded = await self._journal.checkpoints(task.id) if resumed and task.durability != "none" else {}
-        if recorded and task.durability == "steps":
-            scope.emit(TaskResumed(len(recorded)))
+        known = await self._journal.checkpoints(task.id) if resumed and task.durability != "none" else {}
+        if known and task.durability == "steps":
+            scope.emit(TaskResumed(len(known)))
         else:
             scope.emit(TaskStarted(task.goal, task.cluster), key="started")
         lent = Lent(
             self._services,
             self._mailbox,
-            lambda child: self._child(child, topology, resumed=resumed),
-            lambda waiting: self._recorded(
+            lambda child: self._child(child, root, stay, resumed=resumed),
+            lambda waiting: recorded(
                 task, partial(self._ledger.put, task, "WaitingApproval" if waiting else "Running")
             ),
+            partial(stay.settle, root),
         )
-        recorder = TaskRecorder(task, lent, scope, recorded, resumed=resumed)
+        recorder = TaskRecorder(task, lent, scope, known, resumed=resumed)
         try:
-            result = await cluster_of(topology, task).run(task, recorder)
+            whole = await filled(self._services.store, task)
+            result = await cluster_of(stay.topology, task).run(whole, recorder)
         except asyncio.CancelledError:
             if not self._is_cancelled(task):
                 raise  # the process stops: the task stays unfinished and is resumed
@@ -396,10 +391,13 @@ class LocalEngine:
         except RecordFailed:
             raise  # nothing can be written: the task stays unfinished and is resumed
         except Exception as error:
-            raise_unrecorded(error)  # of a part
+            raise_within(error, RecordFailed)  # of a part
+            if stay.back:
+                raise_within(error, Diverged)
             result = recorder.ended("Failed", reason_of(error))
         if result.phase != "Succeeded" and (resumed or (result.scaled is not None and result.scaled.subtasks)):
-            await finish(self._recorded(task, partial(self._cancel_parts, task.id)))
+            await finish(recorded(task, partial(self._cancel_parts, task.id)))
+        result = msgspec.structs.replace(result, task=lean(task))
         announce(scope, result)
         await self._end(task, result)
         return result
@@ -414,7 +412,7 @@ class LocalEngine:
 
         async def put() -> None:
             nonlocal stored
-            await self._recorded(task, partial(self._ledger.put, task, result.phase, _encode(result)))
+            await recorded(task, partial(self._ledger.put, task, result.phase, _encode(result)))
             stored = True
 
         try:
@@ -424,17 +422,17 @@ class LocalEngine:
                 raise
             uncancel()
 
-    async def _child(self, task: Task, topology: Topology, *, resumed: bool) -> Result:
+    async def _child(self, task: Task, root: Task, stay: Stay, *, resumed: bool) -> Result:
         """Run a subtask inside its parent; one that has ended before a crash is not run again."""
         try:
             if resumed and (record := await self.get(task.id)) is not None and record.result:
                 return _result(record.result)
-            await self._recorded(task, partial(self._ledger.put, task, "Running"))
-            return await self._finish(task, topology, resumed=resumed)
+            await recorded(task, partial(self._ledger.put, task, "Running"))
+            return await self._finish(task, stay, resumed=resumed, root=root)
         except asyncio.CancelledError:
             if not self._is_cancelled(task):
                 raise
-            return await finish(self._recorded(task, partial(self._cancel_at_rest, task)))
+            return await finish(recorded(task, partial(self._cancel_at_rest, task)))
 
     async def _cancel_tree(self, record: TaskRecord) -> None:
         """End a task that does not run, with its parts."""
@@ -460,19 +458,6 @@ class LocalEngine:
         announce(scope_of(self._services.bus, task), cancelled)
         await self._ledger.put(task, "Cancelled", _encode(cancelled))
         return cancelled
-
-    async def _recorded(self, task: Task, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what writing something about a task that runs returns.
-
-        Raises:
-            RecordFailed: it could not be written.
-        """
-        try:
-            return await work()
-        except RecordFailed:
-            raise
-        except LoomdError as error:
-            raise unrecorded(f"Task/{task.id}", error) from error
 
     async def _open(self, task: Task, *, resumed: bool) -> Topology:
         """Return what a task runs on: what serves, or for one that goes on the revision that it began with.

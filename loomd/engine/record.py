@@ -67,12 +67,14 @@ class Lent:
         mailbox: where it waits for the world outside.
         child: runs a subtask.
         mark: makes known that the task waits for a person, or no longer.
+        settle: is called before anything is done that is not recorded.
     """
 
     services: Services
     mailbox: Mailbox
     child: Callable[[Task], Awaitable[Result]]
     mark: Callable[[bool], Awaitable[None]]
+    settle: Callable[[], Awaitable[None]]
 
 
 class TaskRecorder:
@@ -127,6 +129,7 @@ class TaskRecorder:
             self._scope.emit(PhaseStarted(name))
             started = clock.monotonic()
             value = await do()
+            await self._lent.settle()
             fact = PhaseCompleted(name, why(value), msgspec.Raw(_encode(value)), clock.monotonic() - started)
             self._scope.emit(fact, key=key if self._keeps else "")
         self._phases[name] = value
@@ -158,6 +161,7 @@ class TaskRecorder:
         if done in self._recorded:
             return msgspec.json.decode(self._value(done, name, asked), type=result)
         await self._refuse_denied(key, name)
+        await self._lent.settle()
         if once:
             await self._intend(key, "", name, asked, again=again)
         try:
@@ -186,6 +190,7 @@ class TaskRecorder:
         done = f"step/{key}"
         if done in self._recorded:
             return msgspec.json.decode(self._value(done, name, asked), type=type(value))
+        await self._lent.settle()
         await self._keep(StepCompleted(name, msgspec.Raw(_encode(value)), asked), done)
         return value
 
@@ -261,6 +266,7 @@ class TaskRecorder:
     async def _decided(self, key: str, ask: Ask, asked: ApprovalRecord) -> Decision:
         """Ask people, and return what they decide once it is recorded."""
         clock, mailbox = self._lent.services.clock, self._lent.mailbox
+        await self._lent.settle()
         wait = self._waits.get(asked.id, _Wait(key, asked.created))._replace(ended=None)
         self._waits[asked.id] = wait
         record = await self._written(key, mailbox.ask(asked))

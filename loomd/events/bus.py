@@ -57,7 +57,15 @@ class Bus:
             event = Event(fact, self._clock.now(), agent=agent, key=key)
         else:
             event = Event(
-                fact, self._clock.now(), scope.task, agent, scope.parent, scope.namespace, scope.revision, key=key
+                fact,
+                self._clock.now(),
+                scope.task,
+                agent,
+                scope.parent,
+                scope.namespace,
+                scope.revision,
+                key=key,
+                within=scope.call,
             )
         kept = scope is None or scope.kept
         if kept and self._record is not None and not isinstance(fact, TRANSIENT):
@@ -147,9 +155,12 @@ class Stream:
 
 
 class Scope:
-    """The envelope that all events of one task share; what is not `kept` is spread and not journaled."""
+    """The envelope that all events of one task share; what is not `kept` is spread and not journaled.
 
-    __slots__ = ("bus", "kept", "namespace", "parent", "revision", "task")
+    What happens in delegated work has the key of the tool call that it happens below, `call`.
+    """
+
+    __slots__ = ("bus", "call", "kept", "namespace", "parent", "revision", "task")
 
     def __init__(
         self,
@@ -160,6 +171,7 @@ class Scope:
         revision: str = "",
         *,
         kept: bool = True,
+        call: str = "",
     ) -> None:
         self.bus = bus
         self.task = task
@@ -167,6 +179,11 @@ class Scope:
         self.namespace = namespace
         self.revision = revision
         self.kept = kept
+        self.call = call
+
+    def within(self, call: str) -> "Scope":
+        """Return the envelope for work below a tool call."""
+        return Scope(self.bus, self.task, self.parent, self.namespace, self.revision, kept=self.kept, call=call)
 
     def emit(self, fact: AnyFact, agent: str = "", key: str = "") -> Event:
         """Journal and spread a fact of this task."""

@@ -11,6 +11,9 @@ import msgspec
 from loomd.messages import JsonObject, Usage
 
 Phase = Literal["sense", "match", "scale", "execute", "evaluate", "adapt"]
+CallAction = Literal["refused", "changed", "warned", "skipped", "answered"]
+"""What is done about a call: it does not pass, is changed, passes with a warning, passes because an interceptor failed
+that may be skipped, or is answered from a cache."""
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -210,12 +213,53 @@ class ToolErred(Fact, tag="tool.call.failed", frozen=True):
     error: str
 
 
+class CallChecked(Fact, tag="call.checked", frozen=True):
+    """An interceptor or an agent's permissions did something about a call.
+
+    Attributes:
+        by: who, `Interceptor/guard` or `permissions`.
+        call: `run`, `model`, or `tool:NAME`.
+        action: what was done.
+        reason: why, in words.
+    """
+
+    by: str
+    call: str
+    action: CallAction
+    reason: str
+
+
 class KnowledgeSearched(Fact, tag="knowledge.searched", frozen=True):
     """Passages were retrieved; `sources` are in order of rank."""
 
     knowledge: str
     query: str
     sources: tuple[str, ...]
+
+
+class SkillActivated(Fact, tag="skill.activated", frozen=True):
+    """An agent took a skill up.
+
+    Attributes:
+        skill: its name.
+        trigger: type of the trigger that took it up; `manual` when the task names it, `model` when the model asked.
+        why: what the trigger found.
+        score: how sure it is, from 0 to 1; the likeness of the trigger `semantic`.
+        tools: names of the tools that it allows from then on; None when it does not say.
+    """
+
+    skill: str
+    trigger: str
+    why: str
+    score: float = 1.0
+    tools: tuple[str, ...] | None = None
+
+
+class SkillsOffered(Fact, tag="skill.offered", frozen=True):
+    """Skills were listed in an agent's prompt, for the model to take up; for those in `unlisted` there was no room."""
+
+    skills: tuple[str, ...]
+    unlisted: tuple[str, ...] = ()
 
 
 class MemoryCompacted(Fact, tag="memory.compacted", frozen=True):
@@ -399,7 +443,10 @@ AnyFact = (
     | ToolStarted
     | ToolCompleted
     | ToolErred
+    | CallChecked
     | KnowledgeSearched
+    | SkillActivated
+    | SkillsOffered
     | MemoryCompacted
     | BudgetExceeded
     | CapabilityUpdated
@@ -445,6 +492,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
         revision: snapshot that the task is pinned to.
         seq: place in the journal, from 1; 0 for a transient fact.
         key: what names it within its task when it is a checkpoint (`step/execute/model/0`), or empty.
+        within: key of the delegation that it happened in (`execute/tool/0/0/agent/1`), or empty.
     """
 
     data: AnyFact
@@ -456,6 +504,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     revision: str = ""
     seq: int = 0
     key: str = ""
+    within: str = ""
 
     @property
     def type(self) -> str:

@@ -1,1 +1,1 @@
-"""Kind Interceptor: what looks at every model and tool call."""
+"""Kind Interceptor: what looks at runs, model calls and tool calls."""

@@ -6,9 +6,10 @@ text makes it slow. Called by `redact`; patterns from manifests are never compil
 
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import IPv6Address
 from typing import Literal
 
-Detector = Literal["email", "card", "iban", "phone", "ipv4", "apiKey", "jwt", "privateKey"]
+Detector = Literal["email", "card", "iban", "ssn", "phone", "ipv4", "ipv6", "mac", "apiKey", "jwt", "privateKey"]
 """Names of the detectors, as written in a manifest."""
 
 
@@ -60,6 +61,21 @@ def _octets(text: str) -> bool:
     return all(int(part) < 256 for part in text.split("."))
 
 
+def _ssn(text: str) -> bool:
+    """Return whether a US social security number may have been given out."""
+    area, group, serial = text.split("-")
+    return area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
+
+
+def _address(text: str) -> bool:
+    """Return whether a text is an IPv6 address with as much in it that it is nothing else."""
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return sum(bool(part) for part in text.split(":")) > 2
+
+
 _KEYS = (
     r"(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}",
     r"gh[pousr]_[A-Za-z0-9]{20,}",
@@ -84,6 +100,9 @@ _PATTERNS: Mapping[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
     ),
     "phone": (re.compile(r"(?<![\w+])\+\d(?:[ .()-]{0,2}\d){7,14}(?!\d)", re.ASCII), _any),
     "ipv4": (re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w])(?!\.\d)", re.ASCII), _octets),
+    "ssn": (re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])", re.ASCII), _ssn),
+    "ipv6": (re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])", re.ASCII), _address),
+    "mac": (re.compile(r"(?<![\w:-])[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}(?![\w:-])", re.ASCII), _any),
     "apiKey": (re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(_KEYS)})"), _any),
     "jwt": (
         re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),

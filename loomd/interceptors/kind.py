@@ -10,5 +10,5 @@ KIND = Kind(
     name="Interceptor",
     plural="interceptors",
     spec=Annotated[InterceptorSpec, OneOf("loomd.interceptors")],
-    summary="Looks at every model call and tool call of an agent, and may change it.",
+    summary="Looks at the runs, model calls and tool calls of an agent, and may change or refuse them.",
 )

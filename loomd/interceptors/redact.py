@@ -4,31 +4,42 @@ It works on whole texts: an answer is redacted before it is used, shown, recorde
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from pydantic import Field
 
 from loomd.errors import Unauthorized
 from loomd.interceptors.base import InterceptorSpec, LiveInterceptor
+from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.interceptors.detector import Detector, find
+from loomd.interceptors.text import in_call, in_message, in_thought
 from loomd.manifest.keyring import Keyring
 from loomd.manifest.kind import Reload
 from loomd.manifest.secret import Secret
-from loomd.messages import JsonObject, Message, Passage, Reply, Request, ToolCall
+from loomd.messages import Reply, Request, ToolCall
 from loomd.topology import Parts
 
 Place = Literal["requests", "replies", "toolCalls", "toolResults"]
+
+_MOMENTS: Mapping[Place, tuple[Moment, ...]] = {
+    "requests": ("beforeModel",),
+    "replies": ("afterModel",),
+    "toolCalls": ("afterModel", "beforeTool"),
+    "toolResults": ("afterTool",),
+}
 
 
 class RedactInterceptor(InterceptorSpec):
     """Replaces secrets and personal data."""
 
+    pure: ClassVar[bool] = True
     type: Literal["redact"] = "redact"
     detectors: list[Detector] = Field(default_factory=lambda: list[Detector](("email", "card", "apiKey", "privateKey")))
-    """What to look for; a card or iban counts with a right check digit, a phone number with its leading +."""
+    """What to look for; a card or iban counts with a right check digit, a phone number with its leading +, an ssn (of
+    the United States) with its hyphens."""
     words: list[str] = Field(default_factory=list, examples=[["Project Falcon"]])
     """Texts to replace wherever they stand, in any case of letters."""
     secrets: Annotated[list[Secret], Reload("immediate")] = Field(default_factory=list)
@@ -39,6 +50,11 @@ class RedactInterceptor(InterceptorSpec):
         default_factory=lambda: list[Place](("requests", "replies", "toolResults")), min_length=1
     )
     """Where to look: requests to the model, replies of the model, arguments of toolCalls, toolResults."""
+
+    @property
+    def moments(self) -> frozenset[Moment]:
+        """Return when it is asked."""
+        return frozenset(moment for place in self.places for moment in _MOMENTS[place])
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator["Redactor", None]:
@@ -57,14 +73,17 @@ class RedactInterceptor(InterceptorSpec):
                 with suppress(Unauthorized):  # what cannot be read any more stays hidden as it was
                     yield keyring.read(f"spec.secrets[{at}]", secret)
 
-        yield Redactor(self, [*self.words, *words], later)
+        yield Redactor(self, parts, [*self.words, *words], later)
 
 
 class Redactor(LiveInterceptor):
     """Replaces what the detectors and the words find."""
 
-    def __init__(self, spec: RedactInterceptor, words: list[str], later: Callable[[], Iterator[str]]) -> None:
+    def __init__(
+        self, spec: RedactInterceptor, parts: Parts, words: list[str], later: Callable[[], Iterator[str]]
+    ) -> None:
         """Take the texts to replace, and what returns those that became secrets since."""
+        super().__init__(spec, parts)
         self._spec = spec
         self._places = frozenset(spec.places)
         self._later = later
@@ -88,56 +107,38 @@ class Redactor(LiveInterceptor):
             text = find(name, text, lambda: self._spec.mask)
         return text
 
-    async def before_model(self, request: Request) -> Request:
+    async def before_model(self, request: Request, context: InterceptorContext) -> Request:
         """Return the request with every text redacted."""
+        del context
         if "requests" not in self._places:
             return request
         self._heed()
-        return msgspec.structs.replace(request, messages=tuple(self._message(m) for m in request.messages))
+        return msgspec.structs.replace(request, messages=tuple(in_message(m, self.redact) for m in request.messages))
 
-    async def after_model(self, reply: Reply) -> Reply:
+    async def after_model(self, request: Request, reply: Reply, context: InterceptorContext) -> Reply:
         """Return the reply with its text and reasoning redacted, and the arguments of the calls that it makes."""
+        del request, context
         self._heed()
         if "replies" in self._places:
-            reply = msgspec.structs.replace(reply, text=self.redact(reply.text), reasoning=self.redact(reply.reasoning))
+            thoughts = tuple(in_thought(one, self.redact) for one in reply.thoughts)
+            reply = msgspec.structs.replace(reply, text=self.redact(reply.text), thoughts=thoughts)
         if "toolCalls" in self._places:
-            reply = msgspec.structs.replace(reply, tool_calls=tuple(self._call(call) for call in reply.tool_calls))
+            reply = msgspec.structs.replace(
+                reply, tool_calls=tuple(in_call(call, self.redact) for call in reply.tool_calls)
+            )
         return reply
 
-    async def before_tool(self, call: ToolCall) -> ToolCall:
+    async def before_tool(self, call: ToolCall, context: InterceptorContext) -> ToolCall:
         """Return the call with its arguments redacted."""
+        del context
         self._heed()
-        return self._call(call) if "toolCalls" in self._places else call
+        return in_call(call, self.redact) if "toolCalls" in self._places else call
 
-    async def after_tool(self, call: ToolCall, result: str) -> str:
+    async def after_tool(self, call: ToolCall, result: str, context: InterceptorContext) -> str:
         """Return the result redacted."""
-        del call
+        del call, context
         self._heed()
         return self.redact(result) if "toolResults" in self._places else result
-
-    def _message(self, message: Message) -> Message:
-        return msgspec.structs.replace(
-            message,
-            text=self.redact(message.text),
-            tool_calls=tuple(self._call(call) for call in message.tool_calls),
-            passages=tuple(self._passage(passage) for passage in message.passages),
-        )
-
-    def _passage(self, passage: Passage) -> Passage:
-        return msgspec.structs.replace(passage, text=self.redact(passage.text), title=self.redact(passage.title))
-
-    def _call(self, call: ToolCall) -> ToolCall:
-        arguments: JsonObject = {key: self._value(value) for key, value in call.arguments.items()}
-        return msgspec.structs.replace(call, arguments=arguments)
-
-    def _value(self, value: object) -> object:
-        if isinstance(value, str):
-            return self.redact(value)
-        if isinstance(value, dict):
-            return {key: self._value(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._value(item) for item in value]
-        return value
 
 
 def _pattern(texts: Iterable[str]) -> re.Pattern[str] | None:

@@ -5,7 +5,7 @@ The schema goes first because it is the published contract; the types follow bec
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from loomd.manifest.claim import claimed
 from loomd.manifest.envelope import check_envelope, deprecated, in_old_words, in_todays_form
 from loomd.manifest.kind import API_VERSION, Kind, RefTo, Spec
 from loomd.manifest.marks import Marked, find_marked, find_marked_text
-from loomd.manifest.object import Metadata, Object, Ref
+from loomd.manifest.object import Metadata, Object, Ref, object_name
 from loomd.manifest.places import Document
 from loomd.manifest.problem import Problem
 from loomd.manifest.refusal import MAX_REFUSALS, NOTHING_SET, Refusal, explain, instead
@@ -38,6 +38,7 @@ class Converted:
         document: where it came from.
         object: the typed object, or None when it is not valid.
         refs: (JSON pointer, target) of its references, also when it is not valid.
+        shorthands: those of them that may mean an object that nobody declares, by pointer, as they are written.
         problems: what is wrong with it.
         warnings: what is not wrong and should be looked at.
         specs: its specs that name files.
@@ -52,6 +53,7 @@ class Converted:
     warnings: tuple[Problem, ...] = ()
     specs: tuple[Marked, ...] = ()
     selectors: tuple[Marked, ...] = ()
+    shorthands: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str = "") -> Converted:
@@ -80,15 +82,15 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
     metadata, spec, more = _typed(kind, value)
     refusals = _merge(refusals, more)
     if refusals or metadata is None:
-        refs, wrong = _follow(find_marked_text(value, schema, schema), claims, document)
+        refs, short, wrong = _follow(find_marked_text(value, schema, schema), claims, document, kinds)
         problems = problems_of(document, claims, _merge(refusals, wrong))
-        return Converted(claims, document, None, refs, problems, warnings)
+        return Converted(claims, document, None, refs, problems, warnings, shorthands=short)
     ref = Ref(kind.name, metadata.name, metadata.namespace)
     marks = list(find_marked(spec, "/spec"))
     selectors = tuple(one for one in marks if isinstance(one.marker, SelectorOf))
-    refs, wrong = _follow(marks, ref, document)
+    refs, short, wrong = _follow(marks, ref, document, kinds)
     if wrong:
-        return Converted(ref, document, None, refs, problems_of(document, ref, wrong), warnings)
+        return Converted(ref, document, None, refs, problems_of(document, ref, wrong), warnings, shorthands=short)
     found = Object(
         ref=ref,
         metadata=metadata,
@@ -103,7 +105,7 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
         selects=frozenset(one.pointer for one in selectors),
     )
     specs = tuple(one for one in marks if _names_files(one))
-    return Converted(ref, document, found, refs, (), warnings, specs, selectors)
+    return Converted(ref, document, found, refs, (), warnings, specs, selectors, short)
 
 
 def _names_files(marked: Marked) -> bool:
@@ -207,11 +209,16 @@ _EXPECTED = {
 def _pointer(loc: tuple[int | str, ...], value: Any, missing: bool) -> str:
     """Return a pydantic location as a JSON pointer; the names of union members in it are no places."""
     pointer = ""
+    tagged = False
     for index, part in enumerate(loc):
+        if not tagged and index < len(loc) - 1 and isinstance(value, dict) and part == value.get("type"):
+            tagged = True  # also where a field of the member is called like it
+            continue
         known: Any = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
         if part in known:
             inside: Any = value
             value = inside[part]
+            tagged = False
         elif not (missing and index == len(loc) - 1):
             continue
         pointer += f"/{escape(str(part))}"
@@ -233,21 +240,25 @@ def _touch(one: str, other: str) -> bool:
 
 
 def _follow(
-    marks: Iterable[Marked], ref: Ref | None, document: Document
-) -> tuple[tuple[tuple[str, Ref], ...], list[Refusal]]:
-    """Return the references among marked values, and what is wrong with the templates."""
+    marks: Iterable[Marked], ref: Ref | None, document: Document, kinds: Mapping[str, Kind]
+) -> tuple[tuple[tuple[str, Ref], ...], dict[str, str], list[Refusal]]:
+    """Return the references among marked values, those that are shorthands, and what is wrong with the templates."""
     namespace = ref.namespace if ref else "default"
     refs: list[tuple[str, Ref]] = []
+    short: dict[str, str] = {}
     refusals: list[Refusal] = []
     for marked in marks:
         if isinstance(marked.marker, RefTo):
-            refs.append((marked.pointer, Ref(marked.marker.kind, marked.value, namespace)))
+            kind, name = marked.marker.kind, marked.value
+            if "/" in name and kind in kinds and kinds[kind].shorthand is not None:
+                short[marked.pointer], name = name, object_name(name)
+            refs.append((marked.pointer, Ref(kind, name, namespace)))
         elif isinstance(marked.marker, Template) and marked.pointer in document.places:
             for one in check_template(marked.value, marked.marker.variables):
                 place = (one.line, one.column) if one.line else None
                 said = (one.message, one.hint, one.expected, one.got)
                 refusals.append(Refusal(marked.pointer, "bad-template", *said, place))
-    return tuple(refs), refusals
+    return tuple(refs), short, refusals
 
 
 def _digest(kind: Kind, ref: Ref, spec: Any) -> str:

@@ -101,10 +101,12 @@ class Behaviour:
     Attributes:
         said: the fields of the spec that count, as JSON values.
         used: kind and name of the objects whose own digests count.
+        selected: JSON pointers of selectors; the digests of what they select count, too.
     """
 
     said: Mapping[str, object]
     used: Sequence[tuple[str, str]]
+    selected: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,21 @@ class RefTo:
         return value["name"]
 
 
+@dataclass(frozen=True)
+class Shorthand:
+    """How a reference `head/rest` to a kind stands for an object that nobody declares.
+
+    The head is the name of a declared object, which is meant with another value of `field`, or one of `heads`.
+
+    Attributes:
+        field: what the rest is, in the names of the manifest.
+        heads: the spec of the object without that field, by head.
+    """
+
+    field: str
+    heads: Mapping[str, Mapping[str, object]]
+
+
 @dataclass(frozen=True, eq=False)
 class Kind:
     """One kind of document.
@@ -161,6 +178,7 @@ class Kind:
         implicit: makes the spec of an object named `default` for a namespace that declares none of this kind, from
             the names of its objects by kind; returns None when there is nothing to make one from.
         versions: older forms of this kind that are still read.
+        shorthand: what a reference with a slash stands for; without it, for nothing.
     """
 
     name: str
@@ -169,6 +187,7 @@ class Kind:
     summary: str
     implicit: Callable[[Mapping[str, Sequence[str]]], dict[str, object] | None] | None = None
     versions: tuple[OldVersion, ...] = ()
+    shorthand: Shorthand | None = None
 
     @property
     def adapter(self) -> TypeAdapter[Any]:

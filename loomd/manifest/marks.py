@@ -68,22 +68,23 @@ def find_marked(spec: Any, pointer: str) -> Iterator[Marked]:
 
 def _inside(value: Any, pointer: str, field: _Field) -> Iterator[Marked]:
     if isinstance(value, str | Selector):
-        yield from (Marked(pointer, value, marker) for marker in field.values)
+        yield from (Marked(pointer, value, marker) for marker in field.values if _fits(marker, value))
     if isinstance(value, BaseModel):
         yield from find_marked(value, pointer)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            if type(item) is str:
-                for marker in field.values:
-                    yield Marked(f"{pointer}/{index}", item, marker)
-            else:
-                yield from _inside(item, f"{pointer}/{index}", field)
+            yield from _inside(item, f"{pointer}/{index}", field)
     elif isinstance(value, dict):
         for key, item in value.items():
             place = f"{pointer}/{escape(str(key))}"
             for marker in field.keys:
                 yield Marked(place, key, marker)
             yield from _inside(item, place, field)
+
+
+def _fits(marker: Marker, value: str | Selector) -> bool:
+    """Return whether a marker is about a value: a field may be a name or a selector."""
+    return isinstance(marker, SelectorOf) == isinstance(value, Selector)
 
 
 def find_marked_text(value: Any, schema: JsonSchema, root: JsonSchema, pointer: str = "") -> Iterator[Marked]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,24 @@ class Ref(NamedTuple):
         """Return the error that there is no such object, with what to do."""
         text = f"no {self.kind} {self.name!r} in namespace {self.namespace}: `loomd get all` shows what there is"
         return NotFound(text)
+
+
+_LONGEST = 63
+"""Most characters of a name."""
+
+
+def object_name(reference: str) -> str:
+    """Return the name of the object that a reference means; `openai/gpt-5.1` means `openai-gpt-5-1`.
+
+    An object of that name that is declared is what is meant; otherwise it is made, see `shorthand`.
+    """
+    if "/" not in reference:
+        return reference
+    plain = re.sub(r"[^a-z0-9]+", "-", reference.lower()).strip("-")
+    if len(plain) <= _LONGEST:
+        return plain
+    digest = hashlib.sha256(reference.encode()).hexdigest()[:8]
+    return f"{plain[: _LONGEST - 9].rstrip('-')}-{digest}"
 
 
 class Metadata(Spec):
@@ -155,10 +174,13 @@ class Snapshot:
 
         What an object merely says of itself is no part of it: an edit of that keeps the learned scores.
         """
-        found = self.objects[ref].spec.behaviour()
+        item = self.objects[ref]
+        found = item.spec.behaviour()
         if found is None:
             return ""
-        used = (self.objects.get(Ref(kind, name, ref.namespace)) for kind, name in found.used)
+        refs = [Ref(kind, object_name(name), ref.namespace) for kind, name in found.used]
+        refs += [to for pointer, to in item.refs if pointer in found.selected]
+        used = (self.objects.get(one) for one in refs)
         text = json.dumps([found.said, [item.digest if item else "" for item in used]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

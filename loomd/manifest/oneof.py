@@ -1,13 +1,15 @@
 """A type is a variant inside a spec (`type: http`), and the folder is the registry.
 
 `Annotated[ToolSpec, OneOf("loomd.tools")]` is the base class for the type checker and, at run time, a union of all
-subclasses found in that folder, told apart by their `Literal` field `type`. Adding a type is adding a file.
+subclasses found in that folder, told apart by their `Literal` field `type`; an abstract one only holds what several
+have in common. Adding a type is adding a file.
 """
 
 import importlib
 import pkgutil
 from dataclasses import dataclass
 from functools import cache
+from inspect import isabstract
 from typing import Annotated, Any, Union, get_args
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler
@@ -54,7 +56,10 @@ def find_types(folder: str, base: type[BaseModel]) -> dict[str, type[BaseModel]]
 
 
 def _is_variant(value: Any, base: type[BaseModel], module: str) -> bool:
-    return isinstance(value, type) and issubclass(value, base) and value is not base and value.__module__ == module
+    """Return whether a class is a type of the family, and not a base that several of them share."""
+    if not isinstance(value, type) or not issubclass(value, base) or value is base:
+        return False
+    return value.__module__ == module and not isabstract(value)
 
 
 def _type_of(variant: type[BaseModel]) -> str:

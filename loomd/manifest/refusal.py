@@ -213,8 +213,8 @@ def _union(error: Any, pointer: str, root: JsonSchema) -> Iterator[Refusal]:
     if not fitting:
         yield _expected(error.schema, error.instance, pointer, root)
         return
-    for inner in min(fitting, key=len):
-        yield from _explain(inner, root)
+    said = ([one for inner in branch for one in _explain(inner, root)] for branch in fitting)
+    yield from min(said, key=len)  # the one that is nearest to being right
 
 
 def _is_top_type(inner: Any, outer: Any) -> bool:

@@ -5,7 +5,7 @@ Pure but for the files that specs name, which `files` looks at. Called by `load`
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from loomd.manifest.object import Object, Ref, Snapshot
 from loomd.manifest.places import Document
 from loomd.manifest.problem import Position, Problem, Problems
 from loomd.manifest.selection import choose
+from loomd.manifest.shorthand import derive
 
 IMPLICIT = "(implicit)"
 """File name in the position of an object that no file declares."""
@@ -56,10 +57,16 @@ class Resolver:
             Problems: something is wrong with one of them, or between them.
         """
         wrong = list(problems)
+        derived, astray = derive(documents, self.kinds)
+        wrong += [problem for one in derived for problem in one.problems]
+        documents = [*documents, *derived]
         claims = [(one.ref, one.document) for one in documents if one.ref is not None]
         wrong += find_duplicates(claims)
         known = dict(claims)
-        dangling = find_dangling(_lost(documents, known), known)
+        dangling = find_dangling(_lost(documents, known, astray), known)
+        for (owner, _), problem in astray.items():
+            if problem is not None:
+                dangling.setdefault(owner, []).append(problem)
         objects, nowhere, lost = _select(documents, dangling, pending)
         if not pending:
             wrong += [problem for found in nowhere.values() for problem in found]
@@ -161,11 +168,13 @@ def _labels(document: Document) -> dict[str, str] | None:
     return labels if isinstance(labels, dict) and all(isinstance(value, str) for value in labels.values()) else None
 
 
-def _lost(documents: Iterable[Converted], known: Mapping[Ref, Document]) -> Iterator[Link]:
-    """Yield the references to what is not there."""
+def _lost(
+    documents: Iterable[Converted], known: Mapping[Ref, Document], told: Collection[tuple[Ref, str]]
+) -> Iterator[Link]:
+    """Yield the references to what is not there, but for those that are told of already."""
     for one in documents:
         for pointer, to in one.refs:
-            if to not in known and one.ref is not None:
+            if to not in known and one.ref is not None and (one.ref, pointer) not in told:
                 yield Link(one.ref, pointer, one.document, to)
 
 

@@ -1,8 +1,8 @@
 """Reads manifests as bytes with an origin: a folder, a file, or standard input. Never parses and never writes.
 
-A folder gives its `*.yaml` and `*.yml` files, hidden ones left out. Its JSON files are no manifests: folders hold
-documents, schemas and recordings in JSON; a file that is named may be JSON. Called by the command line and by the
-sources of the daemon.
+A folder gives its `*.yaml` and `*.yml` files, hidden ones left out, and those in the folders of a skill: they belong to
+it. Its JSON files are no manifests: folders hold documents, schemas and recordings in JSON; a file that is named may be
+JSON. Called by the command line and by the sources of the daemon.
 """
 
 import errno
@@ -25,6 +25,8 @@ MAX_SET_BYTES = 64 << 20
 
 STDIN = "-"
 """The path that stands for standard input."""
+SKILL = "SKILL.md"
+"""Name of the document in a skill's folder."""
 
 _SUFFIXES = (".yaml", ".yml")
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -99,8 +101,8 @@ def try_path(path: str | Path, stdin: bytes | None = None) -> tuple[list[SourceF
 def read_folder(root: Path) -> list[SourceFile]:
     """Return all manifest files below a folder, sorted by path.
 
-    Hidden files and folders are left out, and with them the swap files of editors. A symbolic link may point to
-    anything inside the root.
+    Hidden files and folders are left out, and with them the swap files of editors; so are the folders beside a
+    `SKILL.md`, but for one in the root itself. A symbolic link may point to anything inside the root.
 
     Raises:
         NotFound: the folder does not exist.
@@ -192,7 +194,7 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[str]:
             found = check_folder(root, below + name)
             if found is not None:
                 problems.append(found)
-        folders[:] = [name for name in folders if not is_manifest(name)]
+        folders[:] = [name for name in folders if not is_manifest(name) and not (below and SKILL in files)]
         yield from (below + name for name in files if is_manifest(name))
 
 

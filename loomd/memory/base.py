@@ -73,9 +73,9 @@ class LiveMemory:
         self._tokens = tokens
         self._recall = recall
 
-    def fit(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
         """Return the messages that fit the window: the system turn, the goal, and the latest turns."""
-        return fit_window(messages, self._tokens)
+        return fit_window(messages, self._tokens, goal)
 
     async def recall(self, scope: str, query: str) -> list[str]:
         """Return what was remembered that fits the query, best first; nothing when recall is off."""

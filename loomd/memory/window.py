@@ -11,37 +11,39 @@ CHARACTERS_PER_TOKEN = 4
 _PER_TURN = 4
 
 
-def fit_window(messages: tuple[Message, ...], tokens: int) -> tuple[Message, ...]:
+def fit_window(messages: tuple[Message, ...], tokens: int, goal: int = 1) -> tuple[Message, ...]:
     """Return the messages that fit.
 
-    The system turn, the first user turn and the latest group (a turn with its tool results) are always kept.
+    The system turn, the goal and the latest group after it (a turn with its tool results) are always kept. Earlier
+    turns, before the goal, leave first, each question with its answer.
 
     Args:
         messages: the conversation, oldest first.
         tokens: size of the window.
+        goal: place of the turn that says what is wanted.
     """
     sizes = [_tokens(message) for message in messages]
     if sum(sizes) <= tokens:
         return messages
     fixed = {at for at, message in enumerate(messages) if message.role == "system"}
-    fixed.update([at for at, message in enumerate(messages) if message.role == "user"][:1])
+    fixed.update([at for at, message in enumerate(messages) if message.role == "user" and at >= goal][:1])
     room = tokens - sum(sizes[at] for at in fixed)
     kept = set(fixed)
-    for group in reversed(_groups(messages, fixed)):
+    for group in reversed(_groups(messages, fixed, goal)):
         room -= sum(sizes[at] for at in group)
-        if room < 0 and len(kept) > len(fixed):
+        if room < 0 and (group[0] < goal or len(kept) > len(fixed)):
             break
         kept.update(group)
     return tuple(message for at, message in enumerate(messages) if at in kept)
 
 
-def _groups(messages: tuple[Message, ...], fixed: set[int]) -> list[list[int]]:
-    """Return the places of the other messages; tool results are grouped with the turn before them."""
+def _groups(messages: tuple[Message, ...], fixed: set[int], goal: int) -> list[list[int]]:
+    """Return the places of the other messages; results are grouped with their calls, earlier answers with questions."""
     groups: list[list[int]] = []
     for at, message in enumerate(messages):
         if at in fixed:
             continue
-        if message.role == "tool" and groups:
+        if groups and (message.role == "tool" or (message.role == "assistant" and at < goal)):
             groups[-1].append(at)
         else:
             groups.append([at])

@@ -12,8 +12,9 @@ from loomd.messages import JsonObject
 from loomd.providers.base import ProviderSpec
 from loomd.providers.exchange import RemoteModel
 from loomd.providers.http import open_http
-from loomd.providers.messages_api import MessagesApi
-from loomd.providers.remote import RemoteFields, Wire
+from loomd.providers.messages_api import MessagesApi, MessagesFields
+from loomd.providers.prices import price_of
+from loomd.providers.remote import Wire
 from loomd.providers.transport import NO_KEY, Sdk, SdkTransport, Transport
 from loomd.topology import Parts
 
@@ -22,7 +23,7 @@ _VERSION = "2023-06-01"
 """Version of the protocol that `messages_api` speaks; Anthropic wants it with every request."""
 
 
-class Anthropic(RemoteFields, ProviderSpec):
+class Anthropic(MessagesFields, ProviderSpec):
     """A model behind the Messages protocol. The key is read at the start, and again when it changes."""
 
     type: Literal["anthropic"] = "anthropic"
@@ -45,13 +46,14 @@ class Anthropic(RemoteFields, ProviderSpec):
             Unauthorized: the key is missing; the text says which variable to set.
         """
         wire = Wire(self, parts)
+        wire.price = await price_of(self, kept=self.cache)
         transport: Transport
         if self.client == "sdk":
             transport = SdkTransport(await asyncio.to_thread(_connect, wire))
         else:
             transport = await open_http(wire.owner, wire.url, _PATH, _sign)
         try:
-            yield RemoteModel(wire, MessagesApi(wire), transport)
+            yield RemoteModel(wire, MessagesApi(wire, self), transport)
         finally:
             await transport.close()
 

@@ -7,11 +7,11 @@ here decides when a model is called, retries, or keeps a conversation: that is t
 from abc import abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic import Field
 
-from loomd.errors import Unauthorized
+from loomd.errors import Permanent, Unauthorized
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Usd
 from loomd.messages import Chunk, Request, Usage
@@ -53,6 +53,24 @@ def refuse_withdrawn(parts: Parts) -> None:
         raise Unauthorized(f"{parts.declared.ref} was withdrawn: it is not called any more; submit the task again")
 
 
+def refuse_images(name: str, request: Request) -> None:
+    """Refuse a request that shows pictures to a model that takes none.
+
+    Raises:
+        Permanent: it does.
+    """
+    if any(message.images for message in request.turns):
+        raise Permanent(f"{name} takes no images: ask an agent whose model does, or leave them out")
+
+
+class Price(Protocol):
+    """What a model's tokens cost."""
+
+    def cost(self, usage: Usage, now: float) -> float:
+        """Return what one call cost in USD; `now` is when it was, in seconds since 1970-01-01 UTC."""
+        ...
+
+
 class Pricing(Spec):
     """What a model's tokens cost, in USD per million."""
 
@@ -60,14 +78,33 @@ class Pricing(Spec):
     """USD for a million input tokens."""
     cached_input: Usd | None = Field(default=None, examples=[0.3])
     """USD for a million input tokens that the service had in its cache; the same as `input` when not set."""
+    cache_write: Usd | None = Field(default=None, examples=[3.75])
+    """USD for a million input tokens that the service put into its cache; the same as `input` when not set."""
     output: Usd = 0.0
     """USD for a million output tokens, reasoning included."""
 
-    def cost(self, usage: Usage) -> float:
-        """Return what one call cost in USD."""
+    def cost(self, usage: Usage, now: float) -> float:
+        """Return what one call cost in USD, whenever it was."""
+        del now
         cached = self.input if self.cached_input is None else self.cached_input
-        fresh = usage.input - usage.cached
-        return (fresh * self.input + usage.cached * cached + usage.output * self.output) / 1e6
+        written = self.input if self.cache_write is None else self.cache_write
+        fresh = usage.input - usage.cached - usage.written
+        sent = fresh * self.input + usage.cached * cached + usage.written * written
+        return (sent + usage.output * self.output) / 1e6
+
+
+class Counts(NamedTuple):
+    """Tokens as a service reports them, the parts as in `Usage`; anything may be missing or absurd."""
+
+    input: object = None
+    output: object = None
+    cached: object = None
+    reasoning: object = None
+    written: object = None
+
+
+_IMAGE = 6_000
+"""Characters that take about as many tokens as a picture."""
 
 
 def estimate_tokens(characters: int) -> int:
@@ -80,6 +117,8 @@ def request_characters(request: Request) -> int:
     total = 0
     for message in request.turns:
         total += len(message.text)
+        if message.thoughts or message.images:
+            total += _IMAGE * len(message.images) + sum(len(one.text) for one in message.thoughts)
         for passage in message.passages:
             total += len(passage.text) + len(passage.source)
         for call in message.tool_calls:
@@ -87,13 +126,11 @@ def request_characters(request: Request) -> int:
     return total
 
 
-def sane_usage(
-    counts: tuple[object, object, object, object], request: Request, produced: int, *, ceiling: int = 100_000_000
-) -> Usage:
+def sane_usage(counts: Counts, request: Request, produced: int, *, ceiling: int = 100_000_000) -> Usage:
     """Return usage that can be charged, whatever the service reported.
 
     Args:
-        counts: input, output, cached and reasoning tokens as reported; anything may be missing or absurd.
+        counts: tokens as reported.
         request: what was sent, to estimate a missing input count from.
         produced: characters that came back, to estimate a missing output count from.
         ceiling: a count above it is taken for nonsense and estimated.
@@ -101,4 +138,5 @@ def sane_usage(
     known = [n if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= ceiling else None for n in counts]
     sent = estimate_tokens(request_characters(request)) if not known[0] else known[0]
     made = known[1] if known[1] is not None and (known[1] or not produced) else estimate_tokens(produced)
-    return Usage(input=sent, output=made, cached=min(known[2] or 0, sent), reasoning=min(known[3] or 0, made))
+    cached = min(known[2] or 0, sent)
+    return Usage(sent, made, cached, min(known[3] or 0, made), min(known[4] or 0, sent - cached))

@@ -1,32 +1,24 @@
-"""Chat completions: the protocol of OpenAI and of every service that speaks the same, in both directions.
+"""Chat completions: the protocol of OpenAI and of every service that speaks the same: requests become JSON bytes.
 
-Requests become JSON bytes, the data of events become deltas and one reply. Nothing here knows how the bytes travel.
+Nothing here knows how the bytes travel; answers are read by `chat_answer`.
 """
 
-from typing import Any, Literal
-
-import msgspec
+from collections.abc import Sequence
 
 from loomd.encoded import Encoded, to_json
-from loomd.messages import Chunk, JsonObject, Message, ReasoningDelta, Reply, Request, TextDelta, ToolSchema
+from loomd.messages import JsonObject, Message, Request, Thought, ToolCall, ToolSchema
+from loomd.providers.base import refuse_images
+from loomd.providers.chat_answer import ChatAnswer
 from loomd.providers.encoding import Envelope, array
-from loomd.providers.remote import Wire, distinct, tool_call, user_text
+from loomd.providers.remote import Wire, user_text
 from loomd.providers.service import Service
-
-_DONE = b"[DONE]"
-_STOPS: dict[str, Literal["stop", "length", "tool_calls", "refusal"]] = {
-    "length": "length",
-    "content_filter": "refusal",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
 
 
 class ChatCompletions:
     """Speaks chat completions for one provider."""
 
-    def __init__(self, wire: Wire, service: Service) -> None:
-        """Take the provider: its way with its fields, and what the service does otherwise than others."""
+    def __init__(self, wire: Wire, service: Service, effort: str | None = None) -> None:
+        """Take the provider: its way with its fields, what the service does otherwise, and how much it is to think."""
         fields = wire.fields
         fixed: JsonObject = {"model": fields.model}
         if fields.stream:
@@ -35,14 +27,22 @@ class ChatCompletions:
                 fixed["stream_options"] = {"include_usage": True}
         if fields.temperature is not None:
             fixed["temperature"] = fields.temperature
+        if effort is not None:
+            fixed["reasoning_effort"] = effort
         self._wire = wire
         self._service = service
         self._envelope = Envelope(fixed, fields.parameters)
-        self._messages = Encoded[Message](_message)
+        self._messages = Encoded[Message](lambda message: to_json(self._turn(message)))
         self._tools = Encoded[ToolSchema](_tool)
 
     def body(self, request: Request) -> bytes:
-        """Return a request as JSON."""
+        """Return a request as JSON.
+
+        Raises:
+            Permanent: it shows images to a service that takes none.
+        """
+        if not self._service.images:
+            refuse_images(self._wire.owner, request)
         structured = "" if request.output_schema is None else self._service.structured
         turns = request.turns if structured in {"", "json_schema"} else _told(request)
         fields = {
@@ -60,10 +60,25 @@ class ChatCompletions:
             fields["response_format"] = to_json({"type": "json_schema", "json_schema": schema})
         return self._envelope.seal(fields)
 
-    def answer(self, request: Request) -> "_Answer":
+    def answer(self, request: Request) -> ChatAnswer:
         """Return what reads the answer to a request."""
         del request
-        return _Answer(self._wire)
+        return ChatAnswer(self._wire)
+
+    def _turn(self, message: Message) -> JsonObject:
+        if message.role == "tool":
+            return {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
+        if message.role == "user":
+            return {"role": "user", "content": _pictured(message) if message.images else user_text(message)}
+        turn: JsonObject = {"role": message.role, "content": message.text}
+        own = [thought for thought in message.thoughts if thought.by == self._wire.name]
+        if message.tool_calls:
+            turn["content"] = message.text or None
+            turn["tool_calls"] = [_call(call, at, own) for at, call in enumerate(message.tool_calls)]
+        field = self._service.reasoning
+        if field != "none" and message.role == "assistant" and (own or message.tool_calls):
+            turn[field] = "".join(thought.text for thought in own)
+        return turn
 
 
 def _told(request: Request) -> tuple[Message, ...]:
@@ -81,173 +96,21 @@ def _tool(tool: ToolSchema) -> bytes:
     return to_json({"type": "function", "function": function})
 
 
-def _message(message: Message) -> bytes:
-    return to_json(_turn(message))
+def _call(call: ToolCall, at: int, thoughts: Sequence[Thought]) -> JsonObject:
+    """Return a call of a turn, with the signature that Google puts on it and wants to see again."""
+    found: JsonObject = {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": to_json(call.arguments).decode()},
+    }
+    for thought in thoughts:
+        if thought.signature and thought.after_calls == at:
+            found["extra_content"] = {"google": {"thought_signature": thought.signature}}
+    return found
 
 
-def _turn(message: Message) -> JsonObject:
-    if message.role == "tool":
-        return {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
-    if message.role == "user":
-        return {"role": "user", "content": user_text(message)}
-    turn: JsonObject = {"role": message.role, "content": message.text}
-    if message.tool_calls:
-        turn["content"] = message.text or None
-        turn["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": to_json(call.arguments).decode()},
-            }
-            for call in message.tool_calls
-        ]
-    return turn
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _CallDelta(msgspec.Struct, gc=False):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct, gc=False):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: Any = None
-    tool_calls: list[_CallDelta] | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    """A piece of an answer, or a whole one as `message`."""
-
-    index: int = 0
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Event(msgspec.Struct, gc=False):
-    """One event of a stream, or a whole answer; usage is read leniently because nothing depends on it."""
-
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    error: Any = None
-
-
-_EVENT = msgspec.json.Decoder(_Event)
-
-
-def _numbered(whole: _Delta) -> _Delta:
-    """Return a whole answer with its calls numbered, as those of a stream are."""
-    for at, call in enumerate(whole.tool_calls or ()):
-        call.index = at
-    return whole
-
-
-class _Answer:
-    """Puts the pieces of one answer together."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.done = False
-        self._wire = wire
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._calls: dict[int, tuple[list[str], list[str], list[str]]] = {}
-        self._finish: str | None = None
-        self._refused = False
-        self._chosen = False
-        self._usage: dict[str, Any] = {}
-
-    def take(self, data: bytes) -> list[Chunk]:
-        """Add an event and return the deltas to hand on.
-
-        Raises:
-            LoomdError: the event is an error object, or cannot be read.
-        """
-        if data == _DONE:
-            self.done = True
-            return []
-        event = self._wire.decode(_EVENT, data)
-        if event.error:
-            raise self._wire.error(event.error)
-        if isinstance(event.usage, dict):
-            self._usage = event.usage
-        deltas: list[Chunk] = []
-        for choice in event.choices or ():
-            if choice.index == 0:
-                self._chosen = True
-                self._finish = choice.finish_reason or self._finish
-                if choice.delta is not None:
-                    self._take_delta(choice.delta, deltas)
-                if choice.message is not None:
-                    self._take_delta(_numbered(choice.message), deltas)
-        return deltas
-
-    def _take_delta(self, delta: _Delta, deltas: list[Chunk]) -> None:
-        reasoning = delta.reasoning_content or delta.reasoning
-        if reasoning and isinstance(reasoning, str):
-            self._reasoning.append(reasoning)
-            deltas.append(ReasoningDelta(reasoning))
-        text = delta.content or delta.refusal
-        if text:
-            self._refused = self._refused or bool(delta.refusal)
-            self._text.append(text)
-            deltas.append(TextDelta(text))
-        for piece in delta.tool_calls or ():
-            self._take_call(piece)
-
-    def _take_call(self, piece: _CallDelta) -> None:
-        """Add a piece of a tool call; a service that numbers none starts a new call with each id."""
-        at = piece.index
-        if at is None:
-            at = len(self._calls) if piece.id or not self._calls else len(self._calls) - 1
-        idents, names, arguments = self._calls.setdefault(at, ([], [], []))
-        if piece.id and piece.id not in idents:
-            idents.append(piece.id)
-        if piece.function is not None:
-            names.append(piece.function.name or "")
-            arguments.append(piece.function.arguments or "")
-
-    def counts(self) -> tuple[object, object, object, object]:
-        """Return input, output, cached and reasoning tokens as the service reported them."""
-        sent, made = self._usage.get("prompt_tokens_details"), self._usage.get("completion_tokens_details")
-        return (
-            self._usage.get("prompt_tokens"),
-            self._usage.get("completion_tokens"),
-            sent.get("cached_tokens") if isinstance(sent, dict) else self._cached(),
-            made.get("reasoning_tokens") if isinstance(made, dict) else None,
-        )
-
-    def _cached(self) -> object:
-        """Return the cached tokens where DeepSeek or Moonshot tells them."""
-        return self._usage.get("prompt_cache_hit_tokens", self._usage.get("cached_tokens"))
-
-    def reply(self) -> Reply:
-        """Return the whole answer.
-
-        Raises:
-            BadReply: there is no choice, no finish reason, no content, or a call without a name.
-        """
-        if not self._chosen:
-            raise self._wire.bad("the answer has no choices")
-        if self._finish is None:
-            raise self._wire.bad("the answer ends without a finish reason: it was cut off")
-        calls = distinct(
-            tool_call("".join(idents[:1]) or f"call-{at}", "".join(names), "".join(arguments))
-            for at, (idents, names, arguments) in sorted(self._calls.items())
-        )
-        if any(not call.name for call in calls):
-            raise self._wire.bad("the answer calls a tool without a name")
-        text = "".join(self._text)
-        stop = "refusal" if self._refused else _STOPS.get(self._finish, "stop")
-        if calls and stop == "stop":
-            stop = "tool_calls"
-        if not text and not calls and stop in ("stop", "tool_calls"):
-            raise self._wire.bad("the answer is empty")
-        return Reply(text, calls, stop=stop, reasoning="".join(self._reasoning))
+def _pictured(message: Message) -> list[JsonObject]:
+    """Return the parts of a user turn with pictures."""
+    urls = [f"data:{image.media};base64,{image.data}" for image in message.images]
+    parts: list[JsonObject] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [*parts, {"type": "text", "text": user_text(message)}]

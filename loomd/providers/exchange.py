@@ -14,13 +14,10 @@ import msgspec
 
 from loomd.errors import BadReply, Temporary, Unreachable
 from loomd.messages import Chunk, Reply, Request, Retried
+from loomd.providers.base import Counts
 from loomd.providers.remote import Wire
 from loomd.providers.sse import EventReader
 from loomd.providers.transport import Broken, Response, Transport
-
-Counts = tuple[object, object, object, object]
-"""Input, output, cached and reasoning tokens as a service reports them; anything may be missing or absurd."""
-
 
 _REASON = 1 << 16
 """Bytes of a refusal's body that are read for its reason."""
@@ -59,7 +56,11 @@ class Dialect(Protocol):
     """A protocol that services speak: requests in, answers out."""
 
     def body(self, request: Request) -> bytes:
-        """Return a request as JSON."""
+        """Return a request as JSON.
+
+        Raises:
+            Permanent: the service does not take such a request.
+        """
         ...
 
     def answer(self, request: Request) -> Answer:
@@ -81,6 +82,7 @@ class RemoteModel:
         """Answer a request: deltas as they come, then exactly one `Reply`; `Retried` before each further attempt.
 
         Raises:
+            Permanent: the service does not take such a request.
             Unauthorized: the key is refused, missing or withdrawn.
             QuotaExceeded: the account is used up.
             BadReply: the answer cannot be used.
@@ -90,6 +92,7 @@ class RemoteModel:
         wire = self._wire
         clock = asyncio.get_running_loop().time
         end = clock() + wire.fields.deadline
+        body = self._dialect.body(request)
         for attempt in count(1):
             try:
                 wire.breaker.refuse()
@@ -100,7 +103,7 @@ class RemoteModel:
                             answer = self._dialect.answer(request)
                             exchange = Exchange(wire, self._transport)
                             try:
-                                await exchange.begin(self._dialect.body(request), key, headers, end)
+                                await exchange.begin(body, key, headers, end)
                                 while not answer.done and (events := await exchange.events()) is not None:
                                     for data in events:
                                         for delta in answer.take(data):

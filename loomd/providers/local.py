@@ -22,7 +22,7 @@ from loomd.models.answer import StepReader
 from loomd.models.llama import Llama, Settings, shared
 from loomd.models.prompt import Limits, Prompt, build
 from loomd.models.registry import locate
-from loomd.providers.base import ProviderSpec, refuse_withdrawn, sane_usage
+from loomd.providers.base import Counts, ProviderSpec, refuse_images, refuse_withdrawn, sane_usage
 from loomd.providers.reach import Reach
 from loomd.topology import Parts
 
@@ -136,10 +136,11 @@ class LocalModel:
         """Answer with the embedded model.
 
         Raises:
-            Permanent: the request does not fit the context, or the model cannot be loaded.
+            Permanent: the request does not fit the context or shows images, or the model cannot be loaded.
             BadReply: the model's output cannot be used.
             Unreachable: the model's process died or took too long; the next call starts it again.
         """
+        refuse_images(self.name, request)
         prompt = build(request, self._limits)
         call = _Call(StepReader(prompt.stepwise))
         with self._reach.call():
@@ -204,7 +205,7 @@ class LocalModel:
         reader = call.reader
         counts = call.usage
         details = counts.get("prompt_tokens_details") or {}
-        reported = (counts.get("prompt_tokens"), counts.get("completion_tokens"), details.get("cached_tokens"), 0)
+        reported = Counts(counts.get("prompt_tokens"), counts.get("completion_tokens"), details.get("cached_tokens"), 0)
         usage = sane_usage(reported, request, len(reader.raw))
         cut = call.stop == "length"
         if not prompt.stepwise:

@@ -1,62 +1,152 @@
-"""The Messages protocol of Anthropic and of every service that speaks the same, in both directions.
+"""The Messages protocol of Anthropic and of every service that speaks the same: requests become JSON bytes.
 
-Requests become JSON bytes, the data of events become deltas and one reply. Structured output is a tool that the model
-must call: its arguments become the answer's text. Nothing here knows how the bytes travel.
+Structured output is a tool that the model calls: its arguments become the answer's text. Nothing here knows how the
+bytes travel; answers are read by `messages_answer`.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal
 
-import msgspec
+from pydantic import Field
 
 from loomd.encoded import Encoded, to_json
-from loomd.messages import Chunk, JsonObject, Message, ReasoningDelta, Reply, Request, TextDelta, ToolSchema
+from loomd.errors import Permanent
+from loomd.manifest.kind import Spec
+from loomd.manifest.quantity import Tokens
+from loomd.messages import JsonObject, Message, Request, Thought, ToolSchema
+from loomd.providers.base import refuse_images
 from loomd.providers.encoding import Envelope, array
-from loomd.providers.remote import Wire, distinct, tool_call, user_text
+from loomd.providers.messages_answer import ANSWER, MessagesAnswer
+from loomd.providers.remote import RemoteFields, Wire, user_text
 
-_ANSWER = "give_answer"
-_STOPS: dict[str, Literal["stop", "length", "tool_calls", "refusal"]] = {
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "refusal",
-}
+_MARKED = 2
+"""How many of the latest user turns are marked for the cache: the one that is new, and the one that was before."""
+
+
+class Thinking(Spec):
+    """How a model thinks before it answers."""
+
+    mode: Literal["adaptive", "budget", "off"] = "adaptive"
+    """Who decides how much: with `adaptive` the model itself (models since 4.6), with `budget` the field of that name
+    (models up to 4.6); `off` tells a model that would think by itself not to.
+    """
+    budget: Tokens = Field(default=8192, ge=1024)
+    """Tokens of one call for thinking, on top of the agent's `maxTokens`."""
+    display: Literal["summarized", "omitted"] | None = Field(default=None, examples=["summarized"])
+    """Whether the service shows what was thought; by default what it does for the model."""
+
+    @property
+    def sent(self) -> JsonObject:
+        """Return what the service is told."""
+        if self.mode == "off":
+            return {"type": "disabled"}
+        kind: JsonObject = {"type": "adaptive"}
+        if self.mode == "budget":
+            kind = {"type": "enabled", "budget_tokens": self.budget}
+        return kind | {"display": self.display} if self.display else kind
+
+
+class MessagesFields(RemoteFields):
+    """What is set for every service that speaks Messages."""
+
+    thinking: Thinking | None = None
+    """How the model thinks before it answers; by default what it does by itself. It takes no `temperature` then."""
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(default=None, examples=["medium"])
+    """How much effort the model puts into thinking and answering; by default what it does by itself."""
+    cache: Literal["5m", "1h", "off"] = "5m"
+    """How long the service keeps what a conversation begins with (tools, prompt, earlier turns), so that it costs a
+    tenth when it is sent again. To keep it costs a quarter more than to send it, for `1h` as much again.
+    """
+    images: bool = True
+    """Whether the model takes images."""
+
+    @property
+    def thinks(self) -> bool:
+        """Return whether thinking is asked for."""
+        return self.thinking is not None and self.thinking.mode != "off"
+
+    def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
+        """Yield secrets that stand in the manifest, and a temperature for a model that thinks."""
+        yield from super().check(root)
+        if self.thinks and self.temperature is not None:
+            text = f"expected none beside thinking, which the service refuses with it, got {self.temperature:g}"
+            yield "/temperature", text, "invalid-value"
 
 
 class MessagesApi:
     """Speaks the Messages protocol for one provider."""
 
-    def __init__(self, wire: Wire) -> None:
-        """Take the way of the provider, with its fields."""
-        fields = wire.fields
+    def __init__(self, wire: Wire, fields: MessagesFields) -> None:
+        """Take the way of the provider, and its fields."""
         fixed: JsonObject = {"model": fields.model}
         if fields.stream:
             fixed["stream"] = True
         if fields.temperature is not None:
             fixed["temperature"] = fields.temperature
+        if fields.effort is not None:
+            fixed["output_config"] = {"effort": fields.effort}
         self._wire = wire
+        self._fields = fields
+        self._thinking = None if fields.thinking is None else to_json(fields.thinking.sent)
+        self._room = fields.thinking.budget if fields.thinks and fields.thinking is not None else 0
+        self._mark = b"" if fields.cache == "off" else b',"cache_control":%b}' % to_json(_kept(fields.cache))
         self._envelope = Envelope(fixed, fields.parameters)
-        self._messages = Encoded[Message](_blocks)
+        self._messages = Encoded[Message](self._blocks)
         self._tools = Encoded[ToolSchema](_tool)
 
     def body(self, request: Request) -> bytes:
-        """Return a request as JSON."""
-        fields = {"max_tokens": to_json(request.max_tokens), "messages": self._turns(request.turns)}
+        """Return a request as JSON.
+
+        Raises:
+            Permanent: it shows images to a model that takes none, or sets a temperature for one that thinks.
+        """
+        self._refuse(request)
+        fields = {"max_tokens": to_json(request.max_tokens), "messages": self._turns(request)}
         system = "\n\n".join(message.text for message in request.messages if message.role == "system")
         if system:
-            fields["system"] = to_json(system)
+            text = to_json({"type": "text", "text": system})
+            fields["system"] = array([self._marked(text)]) if self._mark else to_json(system)
         if request.temperature is not None:
             fields["temperature"] = to_json(request.temperature)
+        if self._thinking is not None and self._may_think(request):
+            fields |= {"thinking": self._thinking, "max_tokens": to_json(request.max_tokens + self._room)}
         return self._envelope.seal(fields | self._offer(request))
 
-    def answer(self, request: Request) -> "_Answer":
+    def answer(self, request: Request) -> MessagesAnswer:
         """Return what reads the answer to a request."""
-        return _Answer(self._wire, structured=request.output_schema is not None)
+        return MessagesAnswer(self._wire, structured=request.output_schema is not None)
 
-    def _turns(self, messages: tuple[Message, ...]) -> bytes:
+    def _refuse(self, request: Request) -> None:
+        """Refuse what the service would.
+
+        Raises:
+            Permanent: see `body`.
+        """
+        if not self._fields.images:
+            refuse_images(self._wire.owner, request)
+        if self._fields.thinks and request.temperature is not None:
+            raise Permanent(
+                f"{self._wire.owner} takes no temperature while it thinks (spec.thinking), got "
+                f"{request.temperature:g}: remove spec.temperature of the agent"
+            )
+
+    def _may_think(self, request: Request) -> bool:
+        """Return whether the model may think: within a budget not where tools are called without a thought of its own.
+
+        That is where another model answered before, and the protocol does not let one begin in the middle.
+        """
+        thinking = self._fields.thinking
+        if thinking is None or thinking.mode != "budget":
+            return True
+        calling = [message for message in request.messages if message.tool_calls]
+        return not calling or any(self._own(message) for message in calling)
+
+    def _turns(self, request: Request) -> bytes:
         """Return the turns, neighbours of one role merged: tool results are part of a user turn here."""
         turns: list[tuple[bytes, list[bytes]]] = []
-        for message, blocks in zip(messages, self._messages.all(messages), strict=True):
+        for message, blocks in zip(request.turns, self._messages.all(request.turns), strict=True):
             if not blocks:
                 continue
             role = b"assistant" if message.role == "assistant" else b"user"
@@ -64,7 +154,15 @@ class MessagesApi:
                 turns[-1][1].append(blocks)
             else:
                 turns.append((role, [blocks]))
+        if self._mark and (request.tools or len(turns) > 1):  # what is asked once only is not worth being kept
+            asked = (blocks for role, blocks in reversed(turns) if role == b"user")
+            for ended in islice(asked, _MARKED):
+                ended[-1] = self._marked(ended[-1])
         return array([b'{"role":"%b","content":%b}' % (role, array(blocks)) for role, blocks in turns])
+
+    def _marked(self, blocks: bytes) -> bytes:
+        """Return blocks of which the last one is where the cache ends."""
+        return blocks[:-1] + self._mark
 
     def _offer(self, request: Request) -> dict[str, bytes]:
         """Return what may be called, and what must. Tools of earlier turns have to be declared when none is left."""
@@ -75,161 +173,65 @@ class MessagesApi:
             tools = [to_json({"name": name, "input_schema": {"type": "object"}}) for name in used]
             choice = {"type": "none"}
         if request.output_schema is not None:
-            answer = {"name": _ANSWER, "description": "Give the final answer.", "input_schema": request.output_schema}
-            tools.append(to_json(answer))
-            choice = {"type": "any"} if request.tools else {"type": "tool", "name": _ANSWER}
-        return {"tools": array(tools), "tool_choice": to_json(choice)} if tools else {}
+            said = "Give the final answer; it is given by this tool and in no other way."
+            tools.append(to_json({"name": ANSWER, "description": said, "input_schema": request.output_schema}))
+            choice = {"type": "any"} if request.tools else {"type": "tool", "name": ANSWER}
+            if self._room:  # a model that thinks cannot be made to call a tool
+                choice = {"type": "auto"}
+        if not tools:
+            return {}
+        if self._mark and request.tools:
+            tools[-1] = self._marked(tools[-1])
+        return {"tools": array(tools), "tool_choice": to_json(choice)}
+
+    def _own(self, message: Message) -> Sequence[Thought]:
+        """Return the thoughts of a turn that this service knows again: those of others it refuses."""
+        mine = [thought for thought in message.thoughts if thought.by == self._wire.name]
+        return [thought for thought in mine if thought.signature or thought.sealed]
+
+    def _blocks(self, message: Message) -> bytes:
+        """Return the content blocks of a message, divided by commas; the system turn has none here."""
+        if message.role == "system":
+            return b""
+        if message.role == "tool":
+            return to_json({"type": "tool_result", "tool_use_id": message.call_id, "content": message.text})
+        found = _said(message, self._own(message)) if message.role == "assistant" else _asked(message)
+        return b",".join([to_json(block) for block in found])
+
+
+def _kept(cache: str) -> JsonObject:
+    return {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
 
 
 def _tool(tool: ToolSchema) -> bytes:
     return to_json({"name": tool.name, "description": tool.description, "input_schema": tool.parameters})
 
 
-def _blocks(message: Message) -> bytes:
-    """Return the content blocks of a message, divided by commas; the system turn has none here."""
-    if message.role == "system":
-        return b""
-    if message.role == "tool":
-        return to_json({"type": "tool_result", "tool_use_id": message.call_id, "content": message.text})
+def _asked(message: Message) -> Iterator[JsonObject]:
+    """Yield the blocks of a user turn: pictures first, as the models like it."""
+    for image in message.images:
+        yield {"type": "image", "source": {"type": "base64", "media_type": image.media, "data": image.data}}
     text = user_text(message)
-    blocks: list[JsonObject] = [{"type": "text", "text": text}] if text.strip() else []
-    blocks.extend({"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in message.tool_calls)
-    return b",".join([to_json(block) for block in blocks])
+    if text.strip():
+        yield {"type": "text", "text": text}
 
 
-class _Block(msgspec.Struct, gc=False):
-    """A content block: empty at its beginning in a stream, whole in an answer that is none."""
-
-    type: str = ""
-    id: str = ""
-    name: str = ""
-    text: str | None = None
-    thinking: str | None = None
-    input: Any = None
-
-
-class _Delta(msgspec.Struct, gc=False):
-    type: str = ""
-    text: str = ""
-    thinking: str = ""
-    partial_json: str = ""
-    stop_reason: str | None = None
+def _said(message: Message, thoughts: Sequence[Thought]) -> Iterator[JsonObject]:
+    """Yield the blocks of an assistant turn, each thought at the place where it was."""
+    text, calls = message.text, message.tool_calls
+    written = called = 0
+    for thought in (*thoughts, None):
+        upto, until = (len(text), len(calls)) if thought is None else (thought.after_text, thought.after_calls)
+        if text[written:upto].strip():
+            yield {"type": "text", "text": text[written:upto]}
+        for call in calls[called:until]:
+            yield {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+        written, called = max(written, upto), max(called, until)
+        if thought is not None:
+            yield _thought(thought)
 
 
-class _Start(msgspec.Struct, gc=False):
-    usage: Any = None
-
-
-class _Event(msgspec.Struct, gc=False):
-    """One event of a stream, or a whole answer; usage is read leniently because nothing depends on it."""
-
-    type: str = ""
-    index: int = 0
-    content: list[_Block] | None = None
-    stop_reason: str | None = None
-    message: _Start | None = None
-    content_block: _Block | None = None
-    delta: _Delta | None = None
-    usage: Any = None
-    error: Any = None
-
-
-_EVENT = msgspec.json.Decoder(_Event)
-
-
-@dataclass
-class _Part:
-    """A content block that grows."""
-
-    block: _Block
-    pieces: list[str] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-
-class _Answer:
-    """Puts the pieces of one answer together."""
-
-    def __init__(self, wire: Wire, *, structured: bool) -> None:
-        self.done = False
-        self._wire = wire
-        self._structured = structured
-        self._parts: dict[int, _Part] = {}
-        self._stop: str | None = None
-        self._usage: dict[str, Any] = {}
-
-    def take(self, data: bytes) -> list[Chunk]:
-        """Add an event and return the deltas to hand on.
-
-        Raises:
-            LoomdError: the event is an error object, or cannot be read.
-        """
-        event = self._wire.decode(_EVENT, data)
-        if event.type == "error" or event.error:
-            raise self._wire.error(event.error)
-        for usage in (event.message.usage if event.message else None, event.usage):
-            if isinstance(usage, dict):
-                self._usage |= {key: value for key, value in usage.items() if value is not None}
-        if event.type == "content_block_start" and event.content_block is not None:
-            return self._start(event.index, event.content_block)
-        if event.type == "content_block_delta" and event.delta is not None:
-            return self._grow(event.index, event.delta.text or event.delta.thinking or event.delta.partial_json)
-        if event.type == "message_delta" and event.delta is not None:
-            self._stop = event.delta.stop_reason or self._stop
-        if event.type == "message":
-            self._stop = event.stop_reason
-            return [chunk for at, block in enumerate(event.content or ()) for chunk in self._start(at, block)]
-        self.done = event.type == "message_stop"
-        return []
-
-    def _start(self, index: int, block: _Block) -> list[Chunk]:
-        self._parts[index] = _Part(block)
-        arguments = to_json(block.input).decode() if block.input else ""
-        return self._grow(index, block.text or block.thinking or arguments)
-
-    def _grow(self, index: int, text: str) -> list[Chunk]:
-        part = self._parts.get(index)
-        if part is None:
-            raise self._wire.bad(f"the answer adds to content block {index}, which never began")
-        if not text:
-            return []
-        part.pieces.append(text)
-        if part.block.type == "thinking":
-            return [ReasoningDelta(text)]
-        whole = part.block.name == _ANSWER if self._structured else part.block.type == "text"
-        return [TextDelta(text)] if whole else []
-
-    def counts(self) -> tuple[object, object, object, object]:
-        """Return input (with what was read from or written to the cache), output, cached and reasoning tokens."""
-        parts = [self._usage.get(f"{name}input_tokens") for name in ("", "cache_read_", "cache_creation_")]
-        known = [n for n in parts if isinstance(n, int) and n >= 0]
-        return (sum(known) if known else None, self._usage.get("output_tokens"), parts[1], None)
-
-    def reply(self) -> Reply:
-        """Return the whole answer.
-
-        Raises:
-            BadReply: there is no stop reason, no content, or a call without a name.
-        """
-        if self._stop is None:
-            raise self._wire.bad("the answer ends without a stop reason: it was cut off")
-        parts = [part for _, part in sorted(self._parts.items())]
-        uses = [part for part in parts if part.block.type == "tool_use"]
-        answers = [part for part in uses if self._structured and part.block.name == _ANSWER]
-        calls = distinct(
-            tool_call(part.block.id or f"call-{at}", part.block.name, part.text)
-            for at, part in enumerate(uses)
-            if part not in answers
-        )
-        if any(not call.name for call in calls):
-            raise self._wire.bad("the answer calls a tool without a name")
-        text = answers[0].text if answers else "".join(part.text for part in parts if part.block.type == "text")
-        stop = _STOPS.get(self._stop, "stop")
-        if stop in ("stop", "tool_calls"):
-            stop = "tool_calls" if calls else "stop"
-            if not text and not calls:
-                raise self._wire.bad("the answer is empty")
-        reasoning = "".join(part.text for part in parts if part.block.type == "thinking")
-        return Reply(text, calls, stop=stop, reasoning=reasoning)
+def _thought(thought: Thought) -> JsonObject:
+    if thought.sealed:
+        return {"type": "redacted_thinking", "data": thought.sealed}
+    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}

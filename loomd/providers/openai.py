@@ -9,13 +9,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
+from pydantic import Field
+
 from loomd.messages import JsonObject
 from loomd.providers.base import ProviderSpec
 from loomd.providers.chat_completions import ChatCompletions
 from loomd.providers.exchange import RemoteModel
 from loomd.providers.http import open_http
+from loomd.providers.prices import price_of
 from loomd.providers.remote import RemoteFields, Wire
-from loomd.providers.service import COMPATIBLE, SERVICES, LimitField, Name, Service, Structured
+from loomd.providers.service import COMPATIBLE, SERVICES, LimitField, Name, ReasoningField, Service, Structured
 from loomd.providers.transport import NO_KEY, Sdk, SdkTransport, Transport
 from loomd.topology import Parts
 
@@ -34,6 +37,17 @@ class Compatible(RemoteFields):
     """
     stream_usage: bool | None = None
     """Whether the service is asked to tell the usage of a stream; by default where it takes the question."""
+
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
+        default=None, examples=["medium"]
+    )
+    """How much the model thinks before it answers, in a word that it knows; by default what it does by itself."""
+    reasoning_field: ReasoningField | None = None
+    """Field in which the service gets back what it thought, with the turn that it led to; by default where it demands
+    that or makes use of it.
+    """
+    images: bool | None = None
+    """Whether the model takes images; by default unless none of the service's models does."""
 
     @property
     def known(self) -> Service:
@@ -58,6 +72,7 @@ class Compatible(RemoteFields):
             Unauthorized: the key is missing; the text says which variable to set.
         """
         wire = Wire(self, parts)
+        wire.price = await price_of(self)
         transport: Transport
         if self.client == "sdk":
             transport = SdkTransport(await asyncio.to_thread(_connect, wire))
@@ -69,9 +84,11 @@ class Compatible(RemoteFields):
             limit=self.max_tokens_field or known.limit,
             structured=self.structured_output or known.structured,
             asks_usage=known.asks_usage if self.stream_usage is None else self.stream_usage,
+            reasoning=self.reasoning_field or known.reasoning,
+            images=known.images if self.images is None else self.images,
         )
         try:
-            yield RemoteModel(wire, ChatCompletions(wire, service), transport)
+            yield RemoteModel(wire, ChatCompletions(wire, service, self.reasoning_effort), transport)
         finally:
             await transport.close()
 

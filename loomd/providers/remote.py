@@ -20,8 +20,8 @@ from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Duration
 from loomd.manifest.rule import spelled
 from loomd.manifest.secret import Secret, SecretSource, literal_secrets, secrets_in_url
-from loomd.messages import UNREADABLE, JsonObject, Message, Reply, Request, ToolCall, Usage, render_passages
-from loomd.providers.base import Pricing, refuse_withdrawn, sane_usage
+from loomd.messages import UNREADABLE, JsonObject, Message, Reply, Request, ToolCall, render_passages
+from loomd.providers.base import Counts, Price, Pricing, refuse_withdrawn, sane_usage
 from loomd.providers.breaker import Breaker, BreakerFields
 from loomd.providers.fault import from_error_object, from_status
 from loomd.providers.rate import Rate, RateFields
@@ -72,8 +72,10 @@ class RemoteFields(Spec):
     """Sampling temperature where the agent sets none; the service's own default when not set."""
     parameters: JsonObject = Field(default_factory=dict, examples=[{"top_p": 0.9}])
     """Further fields of the request body, sent as written."""
-    pricing: Pricing = Field(default_factory=Pricing)
-    """What tokens cost, to account for money; nothing by default."""
+    pricing: Pricing | None = None
+    """What tokens cost, to account for money. By default what a list that comes with loomd has for the model, and
+    nothing on this machine; tokens of a model that is not listed are counted as `unpriced`, and cost nothing.
+    """
 
     @property
     def address(self) -> str:
@@ -119,6 +121,8 @@ class Wire:
         self.name = f"{parts.name}/{fields.model}"
         self.fields = fields
         self.url = fields.address
+        self.price: Price | None = None
+        """What a call costs; None when that is not known."""
         self.reach = Reach(parts.services.clock)
         self.breaker = Breaker(self.owner, fields.breaker, parts.services.clock)
         self.rate = Rate(self.owner, fields.rate, parts.services.clock)
@@ -182,11 +186,15 @@ class Wire:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self.bad(f"an event of the stream cannot be read: {error}") from None
 
-    def reply(self, request: Request, counts: tuple[object, object, object, object], reply: Reply) -> Reply:
+    def reply(self, request: Request, counts: Counts, reply: Reply) -> Reply:
         """Return the reply with model, usage and cost filled in from what the service reported."""
         produced = len(reply.text) + len(reply.reasoning) + sum(len(str(c.arguments)) for c in reply.tool_calls)
-        usage: Usage = sane_usage(counts, request, produced)
-        return msgspec.structs.replace(reply, model=self.name, usage=usage, cost=self.fields.pricing.cost(usage))
+        usage = sane_usage(counts, request, produced)
+        if self.price is None:
+            usage, cost = msgspec.structs.replace(usage, unpriced=usage.total), 0.0
+        else:
+            cost = self.price.cost(usage, self._clock.now())
+        return msgspec.structs.replace(reply, model=self.name, usage=usage, cost=cost)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> LoomdError:
         """Return the error for a status that is none of success."""

@@ -104,6 +104,7 @@ class Stage:
         self._bounds = bounds
         self._move = move
         self._others: list[Topology] = []
+        self._emptied: Topology | None = None
         self._lost: tuple[str, ...] = ()
         self._copied: dict[Key, tuple[str, str]] = {}
         self._stored = ""
@@ -211,14 +212,23 @@ class Stage:
                 await fresh.discard()
 
     def find(self, revision: str) -> Topology | None:
-        """Return an open topology of a revision's digest, the one that serves before others."""
+        """Return an open topology of a revision's digest, the one that serves before others.
+
+        One whose tasks were moved is about to close.
+        """
         fits = (one for one in (self.topology, *self._open()) if one.snapshot.revision == revision and one.live)
-        return next(fits, None)
+        return next((one for one in fits if one is not self._emptied), None)
 
     async def room(self) -> None:
         """Wait until one more topology may be open beside those that tasks hold."""
         while len(others := self._open()) >= self._bounds.live:
-            await others[0].closed.wait()
+            # what serves now may be one of the others by then, and one that is being opened may be what serves
+            waiting = [asyncio.ensure_future(one.closed.wait()) for one in (*others, self.topology)]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waiting:
+                    one.cancel()
 
     async def open_beside(self, candidate: Candidate) -> Topology:
         """Open what served once, beside what serves, for tasks that began on it; it closes after its last lease.
@@ -430,6 +440,7 @@ class Stage:
             if await _closes(oldest, self._bounds.drain):
                 continue
             if self._move is not None:
+                self._emptied = oldest
                 await self._move(oldest)
                 if await _closes(oldest, self._bounds.drain):
                     continue

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from pydantic import ValidationError
 
-from loomd.agents.base import Tool
 from loomd.amoeba.task import Result, Task
 from loomd.cassette import (
     MODEL,
@@ -31,19 +30,18 @@ from loomd.cassette import (
     plain,
     redacted,
 )
+from loomd.engine.images import filled
 from loomd.errors import Conflict, LoomdError, NotFound, Unauthorized
 from loomd.events.event import AnyFact, Event, StepCompleted, StepFailed, StepStarted
 from loomd.events.journal import decode
-from loomd.manifest.inside import inside
 from loomd.manifest.load import load
 from loomd.manifest.object import EMPTY, Object, Ref, Snapshot
 from loomd.manifest.secret import Secret
 from loomd.manifest.source import SourceFile
 from loomd.messages import Request
 from loomd.replay.player import Played, accepted, play
-from loomd.replay.stage import Frozen, closure, describe, staged
+from loomd.replay.stage import Frozen, Known, closure, staged, told_of
 from loomd.skills.base import SkillSpec
-from loomd.skills.document import read_skill
 from loomd.store.base import Store, TaskRecord
 
 _log = logging.getLogger("loomd.replay")
@@ -74,7 +72,7 @@ async def export(store: Store, task: str, serving: Serving | None = None) -> Cas
         raise NotFound(f"no task {task!r}: `loomd get tasks` lists them")
     if not record.result:
         raise Conflict(f"Task/{task} is {record.phase}: it can be exported once it has ended")
-    tapes = [_taped(one, recorded) for one, recorded in await _tree(store, record)]
+    tapes = [await _taped(store, one, recorded) for one, recorded in await _tree(store, record)]
     if not tapes or not any(step.key.startswith("phase/") for step in tapes[0].steps):
         raise Conflict(f"Task/{task} has no recorded steps: only a task with durability `steps` can be exported")
     root = msgspec.json.decode(record.body, type=Task)
@@ -135,12 +133,13 @@ def _order(task: str) -> tuple[int, ...]:
     return tuple(int(part) for part in task.split(".")[1:])
 
 
-def _taped(record: TaskRecord, recorded: Sequence[tuple[str, Event]]) -> Taped:
+async def _taped(store: Store, record: TaskRecord, recorded: Sequence[tuple[str, Event]]) -> Taped:
     result = msgspec.json.decode(record.result, type=Result)
     steps = tuple(
         Step(key, _marked(event.data), round(event.ts - record.created, 3), event.agent) for key, event in recorded
     )
-    return Taped(msgspec.Raw(record.body), result.phase, result.error, steps)
+    task = await filled(store, msgspec.json.decode(record.body, type=Task))
+    return Taped(msgspec.Raw(msgspec.json.encode(task)), result.phase, result.error, steps)
 
 
 def _marked(fact: AnyFact) -> AnyFact:
@@ -164,28 +163,34 @@ async def _snapshot(store: Store, revision: str, serving: Serving | None) -> Sna
         return EMPTY
 
 
-def _known(serving: Serving | None, namespace: str) -> dict[str, tuple[str, TapedTool]]:
-    """Return digest and description of the tools that are open, by name."""
+def _known(serving: Serving | None, namespace: str) -> Known:
+    """Return digest and description of the tools that are open, by the names of their objects."""
     if serving is None:
         return {}
     tools = (item for item in serving.snapshot.of_kind("Tool") if item.ref.namespace == namespace)
     return {
-        item.ref.name: (item.digest, describe(cast("Tool", serving.live[item.ref]).schema, item.spec))
+        item.ref.name: (item.digest, told_of(item, serving.live[item.ref]))
         for item in tools
         if item.ref in serving.live
     }
 
 
 def _declared(item: Object) -> Declared:
-    """Return an object as a cassette holds it; the text of a skill stands in it, because files are not kept."""
-    spec: dict[str, Any] = dict(item.raw)
-    if isinstance(item.spec, SkillSpec) and item.spec.file is not None:
-        with suppress(LoomdError):  # then its replay says that the file is not there
-            document = read_skill(inside(item.folder, item.spec.file), item.spec.max_size)
-            del spec["file"]
-            spec["instructions"] = document.instructions
+    """Return an object as a cassette holds it: with the files of a skill, because what it says enters prompts."""
+    files: dict[str, str] = {}
+    if isinstance(item.spec, SkillSpec):
+        with suppress(LoomdError, OSError):  # then its replay says that a file is not there
+            files = {path.relative_to(item.folder).as_posix(): _text(path) for path in item.spec.reads(item.folder)}
     refs = tuple((pointer, f"{to.kind}/{to.name}") for pointer, to in item.refs)
-    return Declared(item.ref.kind, item.ref.name, item.digest, refs, spec)
+    return Declared(item.ref.kind, item.ref.name, item.digest, refs, dict(item.raw), files)
+
+
+def _text(path: Path) -> str:
+    """Return what is in a file, or nothing when it is no text."""
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _secrets(objects: Sequence[Object]) -> Iterator[str]:
@@ -211,7 +216,7 @@ async def _play(
     cassette: Cassette,
     snapshot: Snapshot,
     cluster: Ref,
-    known: Mapping[str, tuple[str, TapedTool]],
+    known: Known,
     *,
     secrets: bool = False,
 ) -> tuple[Played, dict[str, TapedTool]]:

@@ -6,6 +6,8 @@ as it is now. The first difference ends the replay. Called by `export`, the verb
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -124,15 +126,19 @@ async def replay(cassette: Cassette, against: Snapshot | None = None) -> Played:
             f"task {cassette.task} was recorded by version {task.engine} of the engine, this one is version {ENGINE}: "
             "replay it with the loomd that recorded it, or record it again"
         )
-    snapshot = declared(cassette) if against is None else against
+    brought: dict[str, list[TapedTool]] = {}
+    for tool in cassette.tools.values():
+        brought.setdefault(tool.of or tool.tool.name, []).append(tool)
     known = {
-        one.name: (one.digest, cassette.tools[one.name])
+        one.name: (one.digest, brought[one.name])
         for one in cassette.objects
-        if one.kind == "Tool" and one.name in cassette.tools
+        if one.kind == "Tool" and one.name in brought
     }
     cluster = Ref("Cluster", cassette.cluster, cassette.namespace)
-    async with staged(snapshot, cluster, Frozen(task.created), known) as stage:
-        return await play(cassette, stage)
+    with TemporaryDirectory(prefix="loomd-replay-") as folder:
+        snapshot = declared(cassette, Path(folder)) if against is None else against
+        async with staged(snapshot, cluster, Frozen(task.created), known) as stage:
+            return await play(cassette, stage)
 
 
 async def play(cassette: Cassette, stage: Stage) -> Played:
@@ -248,6 +254,8 @@ class Player:
         self._left -= {done, *repeats}  # whether it was repeated is not known any more
         self._compare_name(key, fact, name)
         value = _decode(fact.value, type=result)
+        if isinstance(value, Reply) and value.refused:
+            return value
         if name in MODEL and isinstance(value, Reply):
             take, _ = await self._take(do, value)
             self._compare_request(done, take, value.asked, fingerprint)

@@ -1,33 +1,44 @@
 """The stage on which a recorded task runs again: its cluster, with stand-ins for all that would reach out.
 
-Agents, skills, windows of memories and interceptors are real, because they make the prompts. Models, tools, knowledge
-bases and embedders are not opened. Called by `player` and `export`.
+Agents, skills, windows of memories and those interceptors that look at nothing but the call are real, because they make
+the prompts, and so is delegation; other interceptors let everything pass. Models, other tools, knowledge bases and
+embedders are not opened. Called by `player` and `export`.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from loomd.agents.base import Tool
+import msgspec
+
+from loomd.agents.base import Tool, ToolSet
+from loomd.agents.skills import TOOL, SkillTool
 from loomd.cassette import Cassette, TapedTool
 from loomd.clock import Clock
 from loomd.cluster.cluster import Cluster
 from loomd.errors import NotFound, Permanent
 from loomd.events.bus import Bus
+from loomd.interceptors.base import LiveInterceptor
 from loomd.interceptors.redact import RedactInterceptor
 from loomd.manifest.kind import find_kinds
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
 from loomd.memory.base import MemorySpec
 from loomd.messages import ToolSchema
-from loomd.replay.stand_in import StandIn, TapedCalls, TapedEmbedder, TapedKnowledge, TapedModel, standing_in
+from loomd.replay.stand_in import StandIn, TapedCalls, TapedEmbedder, TapedKnowledge, TapedModel, TapedSet, standing_in
+from loomd.settings import allowed_packages
 from loomd.store.sqlite import open_store
+from loomd.tools.agent import AgentTool
 from loomd.tools.base import ToolSpec
-from loomd.tools.http import HttpTool
+from loomd.tools.toolset import ToolSetSpec
 from loomd.topology import Parts, Services, Topology
+
+Known = Mapping[str, tuple[str, Sequence[TapedTool]]]
+"""What models are told of tools, by the names of their objects, each with the digest of the object that says it."""
 
 
 class Frozen:
@@ -65,7 +76,7 @@ async def staged(
     snapshot: Snapshot,
     cluster: Ref,
     clock: Clock,
-    known: Mapping[str, tuple[str, TapedTool]],
+    known: Known,
     *,
     secrets: bool = False,
 ) -> AsyncGenerator[Stage, None]:
@@ -75,7 +86,7 @@ async def staged(
         snapshot: where it is declared.
         cluster: its name.
         clock: the time on the stage.
-        known: digest and description of tools that need not be opened, by name.
+        known: what is known of tools that need not be opened.
         secrets: let interceptors hide the secrets that they name; in a cassette there are none left.
 
     Raises:
@@ -86,10 +97,12 @@ async def staged(
         names = ", ".join(item.ref.name for item in snapshot.of_kind("Cluster")) or "none"
         raise NotFound(f"{cluster} is not declared; there: {names}")
     told: dict[str, TapedTool] = {}
+    if any(item.ref.kind == "Skill" for item in closure(snapshot, cluster)):
+        told[TOOL] = TapedTool(SkillTool.schema, SkillTool.effects, SkillTool.idempotent)
     needed = Snapshot.of(_cast(item, known, told, secrets=secrets) for item in closure(snapshot, cluster))
     with TemporaryDirectory(prefix="loomd-replay-") as folder:
         async with open_store(Path(folder)) as store:
-            services = Services(store, Bus(clock), clock, Path(folder) / "models")
+            services = Services(store, Bus(clock), clock, Path(folder) / "models", packages=allowed_packages())
             topology = Topology(needed)
             await topology.open(services)
             try:
@@ -110,8 +123,12 @@ def closure(snapshot: Snapshot, root: Ref) -> list[Object]:
     return [item for ref, item in snapshot.objects.items() if ref in needed]
 
 
-def declared(cassette: Cassette) -> Snapshot:
+def declared(cassette: Cassette, folder: Path) -> Snapshot:
     """Return the objects that a cassette holds.
+
+    Args:
+        cassette: what was recorded.
+        folder: where the files go that they read, each object's below a folder of its own.
 
     Raises:
         Permanent: it holds none, or one is not valid any more.
@@ -133,9 +150,24 @@ def declared(cassette: Cassette) -> Snapshot:
             spec = kinds[one.kind].adapter.validate_python(one.spec)
         except ValueError as error:
             raise Permanent(f"the cassette of task {cassette.task}: {ref} is not valid here: {error}") from error
-        position = Position(f"{cassette.task} (cassette)")
-        objects.append(Object(ref, metadata, spec, one.spec, Path(), position, refs=refs, digest=one.digest))
+        position, root = Position(f"{cassette.task} (cassette)"), (folder / one.kind / one.name).resolve()
+        _write(root, one.files)
+        objects.append(Object(ref, metadata, spec, one.spec, root, position, refs=refs, digest=one.digest))
     return Snapshot.of(objects)
+
+
+def _write(root: Path, files: Mapping[str, str]) -> None:
+    """Write files below a folder.
+
+    Raises:
+        Permanent: a path leads out of it.
+    """
+    for path, text in files.items():
+        place = (root / path).resolve()
+        if not place.is_relative_to(root):
+            raise Permanent(f'the cassette holds a file "{path}", which leads out of its folder')
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8", newline="")
 
 
 def _target(text: str, namespace: str) -> Ref:
@@ -143,9 +175,7 @@ def _target(text: str, namespace: str) -> Ref:
     return Ref(kind, name, namespace)
 
 
-def _cast(
-    item: Object, known: Mapping[str, tuple[str, TapedTool]], told: dict[str, TapedTool], *, secrets: bool
-) -> Object:
+def _cast(item: Object, known: Known, told: dict[str, TapedTool], *, secrets: bool) -> Object:
     """Return an object with its stand-in; those that make prompts stay as they are, without what reaches out."""
     spec: Any = item.spec
     match item.ref.kind:
@@ -157,40 +187,76 @@ def _cast(
             spec = standing_in(lambda _: TapedEmbedder())
         case "Tool":
             digest, taped = known.get(item.ref.name, ("", None))
-            spec = _tool(spec, taped if digest == item.digest else declared_tool(item), told)
+            spec = _tool(item, taped if digest == item.digest else declared_tools(item), told)
         case "Memory" if isinstance(spec, MemorySpec):
             spec = spec.model_copy(update={"recall": spec.recall.model_copy(update={"enabled": False})})
         case "Interceptor" if isinstance(spec, RedactInterceptor) and not secrets:
             spec = spec.model_copy(update={"secrets": []})
+        case "Interceptor" if not spec.pure:
+            spec = standing_in(partial(LiveInterceptor, spec))
         case _:
             pass
     return replace(item, spec=spec)
 
 
-def _tool(spec: ToolSpec, taped: TapedTool | None, told: dict[str, TapedTool]) -> StandIn:
-    """Return the stand-in for a tool: what a model is told of it is known, or asked of the tool itself."""
+def _tool(item: Object, taped: Sequence[TapedTool] | None, told: dict[str, TapedTool]) -> StandIn:
+    """Return the stand-in for a tool: what a model is told of it is known, or asked of the tool itself.
+
+    Delegated work is a part of the task, and done again like the rest of it.
+    """
+    spec: ToolSpec = item.spec
 
     @asynccontextmanager
-    async def opened(parts: Parts) -> AsyncGenerator[TapedCalls, None]:
+    async def opened(parts: Parts) -> AsyncGenerator[object, None]:
         found = taped
+        if isinstance(spec, AgentTool):
+            async with spec.open(replace(parts, declared=replace(parts.declared, spec=spec))) as live:
+                told[live.schema.name] = describe(live.schema, spec)
+                yield live
+                return
         if found is None:
             async with spec.open(parts) as live:
-                found = describe(cast("Tool", live).schema, spec)
-        told[found.tool.name] = found
-        yield TapedCalls(found)
+                found = told_of(item, live)
+        told.update({one.tool.name: one for one in found})
+        tools = tuple(TapedCalls(one) for one in found)
+        yield tools[0] if len(tools) == 1 and not found[0].of else TapedSet(tools)
 
     return StandIn(opened)
 
 
-def declared_tool(item: Object) -> TapedTool | None:
-    """Return what models are told of a tool whose manifest says it; None of one that must be opened to know it."""
+def told_of(item: Object, live: object) -> tuple[TapedTool, ...]:
+    """Return what models are told of an open tool, or of each tool of an open set that may be called."""
+    if not isinstance(live, ToolSet):
+        return (describe(cast("Tool", live).schema, item.spec),)
+    return tuple(
+        TapedTool(
+            tool.schema,
+            tool.effects,
+            tool.idempotent,
+            tool.on_uncertain,
+            None if tool.approval is None else tool.approval.on_denied,
+            of=item.ref.name,
+            max_output=tool.max_output,
+        )
+        for tool in live.tools
+        if not tool.withdrawn
+    )
+
+
+def declared_tools(item: Object) -> tuple[TapedTool, ...] | None:
+    """Return what models are told of a tool whose manifest says it; None of one that must be opened to know it.
+
+    A set is never opened for that: it might start a process, or reach out.
+    """
     spec = item.spec
-    if not isinstance(spec, HttpTool):
-        return None
-    return describe(ToolSchema(item.ref.name, spec.description or f"{spec.method} {spec.url}", spec.parameters), spec)
+    if isinstance(spec, ToolSetSpec):
+        told = spec.declared_in(item.root, item.ref.name)
+        return tuple(msgspec.structs.replace(describe(one.schema, one.spec), of=item.ref.name) for one in told)
+    schema = spec.declared(item.ref.name) if isinstance(spec, ToolSpec) else None
+    return None if schema is None else (describe(schema, spec),)
 
 
 def describe(schema: ToolSchema, spec: ToolSpec) -> TapedTool:
     """Return what models are told of a tool, with what its manifest says to the loop."""
     denied = None if spec.approval.required == "never" else spec.approval.on_denied
-    return TapedTool(schema, spec.effects, spec.idempotent, spec.on_uncertain, denied)
+    return TapedTool(schema, spec.effects, spec.idempotent, spec.on_uncertain, denied, max_output=spec.max_output)

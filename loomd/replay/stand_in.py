@@ -97,6 +97,7 @@ class TapedCalls:
         self.effects: Effects = taped.effects
         self.idempotent = taped.idempotent
         self.on_uncertain: OnUncertain = taped.on_uncertain
+        self.max_output = taped.max_output
         self.approval = None if taped.on_denied is None else TapedTerms(taped.on_denied)
 
     async def call(self, arguments: JsonObject, context: object = None) -> str:
@@ -111,6 +112,13 @@ class TapedCalls:
             raise Diverged(f"the tool {self.schema.name} is called outside a recorded step")
         take.arguments = arguments
         return ""
+
+
+@dataclass(frozen=True)
+class TapedSet:
+    """A tool set whose tools stand in."""
+
+    tools: tuple[TapedCalls, ...]
 
 
 class TapedKnowledge:

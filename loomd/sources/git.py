@@ -33,6 +33,8 @@ _log = logging.getLogger("loomd.sources")
 
 _NEWER = "any other"
 """A revision that nobody has: whether it would be ignored says whether every revision would be."""
+_OWN = "spec.manifests"
+"""Name of the manifests that the source brings itself, in messages."""
 _DOUBLINGS = 30
 _INTERVAL_PART = 0.1
 """Random part of the interval, so that many daemons do not ask at the same time."""
@@ -150,7 +152,10 @@ class GitSource:
                 "mend the path; allowEmpty takes it as empty"
             )
         root = await self._trees.export(git, tree)
-        files, problems = await asyncio.to_thread(try_folder, root)
+        if spec.manifests:
+            files, problems = [SourceFile(root, _OWN, spec.manifests.encode())], list[Problem]()
+        else:
+            files, problems = await asyncio.to_thread(try_folder, root)
         base = f"{self.name}/{spec.path}".rstrip("/")
         if problems:
             raise Problems(_placed(one, root, base) for one in problems)

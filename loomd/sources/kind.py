@@ -142,6 +142,13 @@ class GitSourceSpec(Spec):
         default="", max_length=1000, json_schema_extra=spelled(_FOLDER_RULE), examples=["agents/live"]
     )
     """Folder inside the repository that holds the manifests, and all files that they name; by default all of it."""
+    manifests: Annotated[str, Now] = Field(
+        default="",
+        max_length=64 << 10,
+        examples=["apiVersion: loomd.dev/v1\nkind: Skill\nmetadata: {name: shared}\nspec: {directory: skills}\n"],
+    )
+    """Manifests that are taken instead of those of the repository, for one that holds skills or documents and was not
+    made for loomd: paths in them start at `path`, and of the repository no YAML file is read as a manifest."""
     interval: Annotated[Duration, Now] = Field(60.0, gt=0)
     """Time between looks at the remote; a random tenth more or less."""
     timeout: Annotated[Duration, Now] = Field(60.0, gt=0)

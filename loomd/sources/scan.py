@@ -12,10 +12,12 @@ from pathlib import Path
 
 from loomd.clock import Clock
 from loomd.manifest.problem import Position, Problem
-from loomd.manifest.source import SourceFile, check_folder, is_manifest, no_folder, printable, read_file
+from loomd.manifest.source import SKILL, SourceFile, check_folder, is_manifest, no_folder, printable, read_file
 
 TICK = 2.0
 """Seconds: the coarsest time stamp of a file system. Two writes within it may leave the same times."""
+
+_SKILLS = "skills"
 
 Signature = tuple[int, int, int, int, int, int]
 """What a file looks like without being opened: mode, device, inode, size, times of change in nanoseconds."""
@@ -59,6 +61,8 @@ class _Listing:
     others: list[bytes] = field(default_factory=list[bytes])
     folders: list[str] = field(default_factory=list[str])
     problems: list[Problem] = field(default_factory=list[Problem])
+    kept: set[str] = field(default_factory=set[str])
+    """Folders that hold no manifests: they are those of skills."""
 
 
 class Scanner:
@@ -119,32 +123,45 @@ def _list(root: Path) -> _Listing:
         folder = left.pop()
         place = os.path.join(root, folder)  # noqa: PTH118  # ten thousand files: a Path of each costs more than its stat
         try:
-            with os.scandir(place) as entries:
-                below = [path for entry in entries if (path := _note(root, f"{folder}{entry.name}", entry, listing))]
+            with os.scandir(place) as found:
+                entries = list(found)
         except OSError as error:
             message = f"cannot be read: {error.strerror or error}"
             listing.problems.append(Problem(Position(printable(place)), "unreadable", message))
         else:
+            below = [path for entry in entries if (path := _note(root, folder, entry, listing))]
+            if folder in listing.kept or (folder and any(entry.name == SKILL for entry in entries)):
+                listing.kept.update(below)
             listing.folders += below
             left += below
     return listing
 
 
-def _note(root: Path, path: str, entry: os.DirEntry[str], listing: _Listing) -> str:
+def _note(root: Path, folder: str, entry: os.DirEntry[str], listing: _Listing) -> str:
     """Put an entry of a folder into the listing; return the path of a folder that is to be listed too."""
+    path = f"{folder}{entry.name}"
     if _is_folder(entry):
         if entry.name.startswith("."):
-            return ""
+            return _skills(entry, path, listing)
         problem = check_folder(root, path) if entry.is_symlink() or is_manifest(entry.name) else None
         if problem is not None:
             listing.problems.append(problem)
         elif not entry.is_symlink():
             return f"{path}/"
-    elif is_manifest(entry.name):
+    elif is_manifest(entry.name) and folder not in listing.kept:
         listing.manifests[path] = _signature(entry)
     elif not is_scratch(entry.name):
         listing.others.append(os.fsencode(f"{path}\0{_signature(entry)}\n"))
     return ""
+
+
+def _skills(entry: os.DirEntry[str], path: str, listing: _Listing) -> str:
+    """Return the one folder in a hidden folder in which something counts: programs keep skills in `.agents/skills`."""
+    below = os.path.join(entry.path, _SKILLS)  # noqa: PTH118  # see above
+    if entry.is_symlink() or os.path.islink(below) or not os.path.isdir(below):  # noqa: PTH112, PTH114  # see above
+        return ""
+    listing.kept.add(f"{path}/{_SKILLS}/")
+    return f"{path}/{_SKILLS}/"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

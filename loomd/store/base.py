@@ -92,6 +92,36 @@ class ApprovalRecord(msgspec.Struct, frozen=True):
     decision: bytes = b""
 
 
+class SessionKey(msgspec.Struct, frozen=True):
+    """A conversation: its namespace, its id, and whose it is."""
+
+    namespace: str
+    session: str
+    tenant: str = ""
+    user: str = ""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One task of a conversation: with which agent, what was asked, what was answered, and when it was accepted."""
+
+    key: SessionKey
+    agent: str
+    task: str
+    goal: str
+    answer: str
+    created: float
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """What is known of a conversation: with which agents, how many turns, when the first and the last were accepted."""
+
+    key: SessionKey
+    agents: tuple[str, ...]
+    turns: int
+    created: float
+    last: float
+
+
 class StoredFile(msgspec.Struct, frozen=True):
     """A manifest file as it was delivered: its source, the root of relative paths, its path below it, its bytes.
 
@@ -202,6 +232,11 @@ class Store(Protocol):
         """Return the state directory."""
         ...
 
+    @property
+    def broken(self) -> str:
+        """Return why nothing is written any more until somebody acts, or an empty string."""
+        ...
+
     def note(self, row: Row) -> int:
         """Queue a row for the next commit and return the sequence number that it has from now on.
 
@@ -295,6 +330,33 @@ class Store(Protocol):
 
     async def list_approvals(self, pending: bool = False) -> list[ApprovalRecord]:
         """Return all questions, newest first; or those that nobody decided, oldest first."""
+        ...
+
+    async def converse(self, turn: Turn) -> None:
+        """Store a turn of a conversation; one of the same task is replaced."""
+        ...
+
+    async def turns(self, key: SessionKey, agent: str = "", limit: int = 0) -> list[Turn]:
+        """Return the turns of a conversation, oldest first.
+
+        Args:
+            key: the conversation.
+            agent: only those with this agent.
+            limit: most that are returned, the newest; 0 for all.
+        """
+        ...
+
+    async def sessions(self, namespace: str = "", session: str = "") -> list[SessionRecord]:
+        """Return conversations, the one with the newest turn first.
+
+        Args:
+            namespace: only those of one namespace.
+            session: only those with this id; each tenant and user may have one.
+        """
+        ...
+
+    async def forget(self, key: SessionKey) -> bool:
+        """Remove all turns of a conversation; return whether there were any. Its tasks stay."""
         ...
 
     async def learn(self, task: str, scores: Sequence[Capability]) -> bool:

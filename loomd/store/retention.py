@@ -36,7 +36,14 @@ SELECT coalesce(data, body) FROM journal LEFT JOIN blobs ON digest = blob WHERE 
 """
 _PARTS = "SELECT seq, blob FROM journal WHERE task > ? AND task < ? ORDER BY task DESC, seq DESC LIMIT ?"
 _WHOLE = "SELECT seq, blob FROM journal WHERE task = ? ORDER BY seq DESC LIMIT ?"
-_BELONGING = {"tasks": "id", "ends": "task", "learned": "task", "signals": "task", "approvals": "task"}
+_BELONGING = {
+    "tasks": "id",
+    "ends": "task",
+    "learned": "task",
+    "signals": "task",
+    "approvals": "task",
+    "turns": "task",
+}
 """Tables with what belongs to a task, and the column that names it."""
 _ORPHANS = {"learned": "at", "signals": "at", "approvals": "expires"}
 """Tables with what a task may leave that is not kept itself, and the column that says how old it is."""

@@ -93,13 +93,21 @@ CREATE TABLE counts (rows INTEGER NOT NULL);
 INSERT INTO counts SELECT count(*) FROM journal;
 CREATE INDEX tasks_ended ON tasks (created) WHERE result != x'' AND instr(id, '.') = 0;
 CREATE INDEX approvals_by_task ON approvals (task);
-ALTER TABLE files ADD COLUMN target TEXT NOT NULL DEFAULT '';
 CREATE TABLE seals (
     name TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (name, key)
 ) WITHOUT ROWID;
 """
 
-_STEPS = (_FIRST, _HISTORY, _DURABLE)
+_SESSIONS = """
+ALTER TABLE files ADD COLUMN target TEXT NOT NULL DEFAULT '';
+CREATE TABLE turns (
+    task TEXT PRIMARY KEY, namespace TEXT NOT NULL, session TEXT NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL,
+    agent TEXT NOT NULL, goal TEXT NOT NULL, answer TEXT NOT NULL, created REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX turns_by_session ON turns (namespace, session, tenant, user, created);
+"""
+
+_STEPS = (_FIRST, _HISTORY, _DURABLE, _SESSIONS)
 """One script per schema version; script number n leads from version n to n + 1."""
 
 VERSION = len(_STEPS)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from loomd.errors import Damaged, LoomdError, Permanent, Temporary
-from loomd.store import chain, history, mailbox, retention, schedules, schema, seal, tasks
+from loomd.store import chain, history, mailbox, retention, schedules, schema, seal, sessions, tasks
 from loomd.store.base import (
     ApprovalRecord,
     Capability,
@@ -25,9 +25,12 @@ from loomd.store.base import (
     RevisionRecord,
     Row,
     ScheduleRecord,
+    SessionKey,
+    SessionRecord,
     SourceRecord,
     StoredFile,
     TaskRecord,
+    Turn,
 )
 from loomd.store.chain import Chain, envelope, verify
 from loomd.store.directory import StateDirectory, claim, typed
@@ -83,6 +86,11 @@ class SqliteStore:
     def directory(self) -> Path:
         """Return the state directory."""
         return self._state.path
+
+    @property
+    def broken(self) -> str:
+        """Return why nothing is written any more until somebody acts, or an empty string."""
+        return self._writer.broken
 
     def note(self, row: Row) -> int:
         """Queue a row for the next commit and return the sequence number that it has from now on.
@@ -186,6 +194,22 @@ class SqliteStore:
     async def list_approvals(self, pending: bool = False) -> list[ApprovalRecord]:
         """Return all questions, newest first; or those that nobody decided, oldest first."""
         return await self._query(lambda db: mailbox.approvals(db, pending))
+
+    async def converse(self, turn: Turn) -> None:
+        """Store a turn of a conversation; one of the same task is replaced."""
+        await self._writer.write(lambda: sessions.put(self._db, turn))
+
+    async def turns(self, key: SessionKey, agent: str = "", limit: int = 0) -> list[Turn]:
+        """Return the turns of a conversation, oldest first; what is asked for as in `Store.turns`."""
+        return await self._query(lambda db: sessions.turns(db, key, agent, limit))
+
+    async def sessions(self, namespace: str = "", session: str = "") -> list[SessionRecord]:
+        """Return conversations, the one with the newest turn first; what is asked for as in `Store.sessions`."""
+        return await self._query(lambda db: sessions.listed(db, namespace, session))
+
+    async def forget(self, key: SessionKey) -> bool:
+        """Remove all turns of a conversation; return whether there were any."""
+        return await self._writer.write(lambda: sessions.forget(self._db, key))
 
     async def learn(self, task: str, scores: Sequence[Capability]) -> bool:
         """Store scores, once per task; return False when this task was learned from, or waits for that, already."""
@@ -328,7 +352,10 @@ class SqliteStore:
             raise self._damaged(error) from error
 
     def _damaged(self, error: sqlite3.Error) -> Damaged:
-        return Damaged(f"{self._state.database}: {error}: stop the daemon and restore a backup")
+        """Return what a reader found; nothing is written from then on: it would hide what can still be saved."""
+        found = f"{self._state.database}: {error}: stop the daemon and restore a backup"
+        self._writer.stop(found)
+        return Damaged(found)
 
     def _reader(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)

@@ -120,6 +120,17 @@ class Writer(Generic[R]):
         self._patience = PATIENCE
         self._took = math.inf
 
+    @property
+    def broken(self) -> str:
+        """Return why nothing is written any more, or an empty string."""
+        return self._broken
+
+    def stop(self, why: str) -> None:
+        """Write nothing any more; may be called on any thread, and the first reason counts."""
+        if not self._broken:
+            self._broken = why
+            _log.critical("%s", why)
+
     async def write(self, operation: Callable[[], T]) -> T:
         """Run an operation on the writer's thread and return its value once it is on disk.
 
@@ -326,7 +337,10 @@ class Writer(Generic[R]):
         if isinstance(error, sqlite3.OperationalError) and code_of(error) != sqlite3.SQLITE_ERROR:
             return Temporary(f"{self._name}: {error}: nothing of this was stored; free space and try again", _RETRY)
         if isinstance(error, sqlite3.DatabaseError):
-            return Damaged(f"{self._name}: {error}: stop the daemon and restore a backup")
+            found = f"{self._name}: {error}: stop the daemon and restore a backup"
+            if code_of(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                self.stop(found)
+            return Damaged(found)
         return error
 
     def _commit(self, work: Sequence[_Part], values: list[object]) -> None:

@@ -1,4 +1,4 @@
-"""What every tool type declares, and the guard that every call passes: readable arguments, a deadline, a capped result.
+"""What every tool type declares, and the guard that every call passes: readable arguments, its place, a deadline.
 
 A tool type is one module here with one `ToolSpec`. Whatever goes wrong inside a call becomes `ToolFailed` with a text
 that a model can act on; a tool never ends a task by itself. One that was withdrawn refuses the calls of running tasks,
@@ -7,17 +7,22 @@ too. Called by the agent's loop.
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from loomd.errors import Diverged, LoomdError, RecordFailed, ToolFailed, Uncertain
 from loomd.manifest.kind import Reload, Spec
-from loomd.manifest.quantity import Bytes, Duration
+from loomd.manifest.quantity import Bytes, Duration, Usd
 from loomd.messages import UNREADABLE, JsonObject, ToolSchema
+from loomd.tools.cache import Cache, Results, key_of
 from loomd.tools.context import ToolContext
+from loomd.tools.retry import Retries
+from loomd.tools.text import cut
 from loomd.topology import Parts
 
 Effects = Literal["read", "write", "external"]
@@ -53,46 +58,101 @@ class ToolSpec(Spec):
     approval: Annotated[Approval, Reload("immediate")] = Field(default_factory=Approval)
     """Whether a person must agree to a call."""
     timeout: Duration = Field(default=30.0, gt=0)
-    """Longest time for one call."""
+    """Longest time for one call, all its attempts included."""
     max_output: Bytes = Field(default=64 << 10, ge=1)
-    """Longest result that is handed to the model; a longer one is cut, and says so."""
+    """Longest result that is shown to the model; of a longer one it is shown the beginning, and can read on with a tool
+    of type `result`."""
+    keep: Bytes = Field(default=1 << 20, ge=1)
+    """Longest result that is kept with the task; what is beyond is lost."""
+    retries: Retries = Field(default_factory=Retries)
+    """Further attempts of a call that failed and may work later; for tools with `effects: read` or `idempotent`."""
+    concurrency: int | None = Field(default=None, ge=1, le=10_000, examples=[4])
+    """Most calls at once, over all agents and tasks; further ones wait. By default there is no limit."""
+    cache: Cache | None = Field(default=None, examples=[{"ttl": "5m"}])
+    """Whether results stand for further calls with the same arguments; for tools with `effects: read` whose results
+    hang on the arguments and the agent's `toolContext` alone."""
+    cost: Usd = 0.0
+    """US dollars of one attempt; they count against the task's budget, and a call that would exceed it is refused."""
+
+    def check(self, root: Path) -> Iterator[tuple[str, ...]]:
+        """Yield what contradicts the effects; a type that overrides this calls it, too."""
+        del root
+        if self.retries.count and self.effects != "read" and not self.idempotent:
+            text = f"expected effects read or idempotent true for calls that are made again, got effects {self.effects}"
+            yield "/retries", f"{text}: leave retries out", "invalid-value"
+        if self.cache is not None and self.effects != "read":
+            text = f"expected effects read for results that stand for further calls, got effects {self.effects}"
+            yield "/cache", f"{text}: leave cache out", "invalid-value"
+
+    def declared(self, name: str) -> ToolSchema | None:
+        """Return what a model is told of a tool of this name, when its manifest says it all; else None."""
+        del name
+        return None
 
     @abstractmethod
-    def open(self, parts: Parts) -> AbstractAsyncContextManager["LiveTool"]:
-        """Open the live tool.
+    def open(self, parts: Parts) -> AbstractAsyncContextManager[object]:
+        """Open the live tool, or the live tool set: see `LiveTool`, and `ToolSet` in `loomd.agents.base`.
 
         Raises:
             Permanent: it cannot be used as declared; the text names the field.
         """
 
+    def one(self, tool: str) -> "ToolSpec":
+        """Return what is declared of one tool, by its own name: a set may declare it of each."""
+        del tool
+        return self
+
+
+def _free() -> str:
+    return ""
+
 
 class LiveTool:
     """A tool that can be called."""
 
-    def __init__(self, schema: ToolSchema, spec: ToolSpec, run: Run, parts: Parts, *, timed: bool = True) -> None:
+    def __init__(
+        self,
+        schema: ToolSchema,
+        spec: ToolSpec,
+        run: Run,
+        parts: Parts,
+        *,
+        timed: bool = True,
+        own: str = "",
+        barred: Callable[[], str] = _free,
+    ) -> None:
         """Guard `run`, which gets the decoded arguments and returns the result as text.
 
         Args:
             schema: what a model is told.
-            spec: what is declared.
+            spec: what is declared of it.
             run: makes a call.
-            parts: what opened the tool.
+            parts: what opened the tool, or the set that it is one of.
             timed: whether a call is ended after `spec.timeout`; a type that waits sees to that by itself.
+            own: its own name in a set.
+            barred: returns why it may not be called now, for the model; an empty text when nothing speaks against it.
         """
         self.schema = schema
         self.effects: Effects = spec.effects
         self.idempotent = spec.idempotent
         self.on_uncertain: OnUncertain = spec.on_uncertain
+        self.max_output = spec.max_output
         self._spec = spec
         self._run = run
         self._timed = timed
         self._parts = parts
+        self._own = own
+        self._barred = barred
+        reads = spec.effects == "read"  # a set says of all its tools what holds for those that read
+        self._again = reads or spec.idempotent
+        self._results = Results(spec.cache, parts.services.clock) if reads and spec.cache is not None else None
+        self._places = nullcontext() if spec.concurrency is None else asyncio.Semaphore(spec.concurrency)
 
     @property
     def withdrawn(self) -> str:
         """Return why it may not be called any more, for the model; an empty string as long as it may."""
         if self._parts.latest() is not None:
-            return ""
+            return self._barred()
         revision = self._parts.services.serving.snapshot.revision
         return f'the tool "{self.schema.name}" was withdrawn at revision {revision}: go on without it'
 
@@ -104,8 +164,10 @@ class LiveTool:
 
     def _terms(self) -> Approval:
         item = self._parts.latest()
-        declared: Approval = self._spec.approval if item is None else item.spec.approval
-        return declared
+        if item is None:
+            return self._spec.approval
+        now: ToolSpec = item.spec
+        return now.one(self._own).approval
 
     async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         """Do it and return the result as text, valid Unicode and of bounded length.
@@ -114,33 +176,41 @@ class LiveTool:
             Uncertain: a part of it was begun before an interruption, and may have had its effect.
             Diverged: a part of it is not what was recorded.
             RecordFailed: a part of it could not be recorded.
-            ToolFailed: the tool was withdrawn, the arguments are refused, or it raised or took too long; the text is
-                for the model.
+            ToolFailed: the tool was withdrawn, the arguments are refused, it raised, took too long or costs too much;
+                the text is for the model.
         """
         if self.withdrawn:
             raise ToolFailed(self.withdrawn)
         if UNREADABLE in arguments:
             raise ToolFailed("the arguments are not a JSON object: call again with valid JSON")
-        limit = asyncio.timeout(self._spec.timeout if self._timed else None)
-        try:
-            async with limit:
-                result = await self._run(arguments, context)
-        except (ToolFailed, Uncertain, Diverged, RecordFailed):
-            raise
-        except LoomdError as error:
-            raise ToolFailed(str(error)) from error
-        except Exception as error:
-            if isinstance(error, TimeoutError) and limit.expired():
-                raise ToolFailed(f"no result within {self._spec.timeout:g} s") from error
-            raise ToolFailed(f"{type(error).__name__}: {error}") from error
-        return cut(result, self._spec.max_output)
+        if self._results is None:
+            return await self._guarded(arguments, context)
+        key = key_of(arguments, {} if context is None else context.metadata)
+        known = self._results.get(key)
+        if known is None:
+            known = await self._guarded(arguments, context)
+            self._results.put(key, known)
+        return known
 
+    async def _guarded(self, arguments: JsonObject, context: ToolContext | None) -> str:
+        """Make a call once it has its place; time begins to count then."""
+        async with self._places:
+            limit = asyncio.timeout(self._spec.timeout if self._timed else None)
+            try:
+                async with limit:
+                    attempt = partial(self._attempt, arguments, context)
+                    result = await (self._spec.retries.call(attempt) if self._again else attempt())
+            except (Uncertain, Diverged, RecordFailed):
+                raise
+            except LoomdError as error:
+                raise ToolFailed(cut(str(error), self._spec.keep)) from error
+            except Exception as error:
+                if isinstance(error, TimeoutError) and limit.expired():
+                    raise ToolFailed(f"no result within {self._spec.timeout:g} s") from error
+                raise ToolFailed(cut(f"{type(error).__name__}: {error}", self._spec.keep)) from error
+        return cut(result, self._spec.keep)
 
-def cut(text: str, limit: int) -> str:
-    """Return a text of at most `limit` bytes in UTF-8; what is cut says how much is missing."""
-    if len(text) <= limit and text.isascii():
-        return text
-    data = text.encode("utf-8", "replace")
-    if len(data) <= limit:
-        return data.decode()
-    return f"{data[:limit].decode('utf-8', 'ignore')}\n[cut: {limit} of {len(data)} bytes]"
+    async def _attempt(self, arguments: JsonObject, context: ToolContext | None) -> str:
+        if self._spec.cost and context is not None:
+            context.spend(self._spec.cost)
+        return await self._run(arguments, context)

@@ -4,8 +4,10 @@ An `async def` function of a `python` tool takes it as a parameter annotated `To
 the attributes, the rest belongs to the event loop. Made by the agent's loop; only its shape is here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
+
+from loomd.messages import Passage
 
 T = TypeVar("T")
 
@@ -33,6 +35,27 @@ class ToolContext(Protocol):
         """Return what is the same whenever this very call is made again, and unique among all calls.
 
         Hand it to services that take an idempotency key.
+        """
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """Return what the agent's manifest says to its tools under `toolContext`; no model sees it."""
+        ...
+
+    def spend(self, usd: float) -> None:
+        """Book US dollars that the call costs to the budget of the task, before they are spent.
+
+        Raises:
+            ToolFailed: so much is not left.
+        """
+        ...
+
+    def result(self, name: str) -> str | None:
+        """Return the whole result of an earlier call of the same work, of which the model was shown the beginning.
+
+        Args:
+            name: as the model was told.
         """
         ...
 
@@ -68,4 +91,25 @@ class ToolContext(Protocol):
 
     def random(self) -> float:
         """Return a number from 0 to 1, the same one when the call is made again."""
+        ...
+
+    def offer(self, passages: Sequence[Passage]) -> str:
+        """Return passages as text for the result, so that the answer may cite them.
+
+        Call it outside of `step`: what is recorded of a part holds no passages.
+        """
+        ...
+
+    async def delegate(self, agent: object, goal: str, *, most: int, seconds: float) -> str:
+        """Let another agent do something below this call, and return its answer; used by tools of type `agent`.
+
+        Args:
+            agent: the live agent.
+            goal: what is wanted.
+            most: how many delegations may stand above each other.
+            seconds: longest time.
+
+        Raises:
+            ToolFailed: it came to no answer, or too many delegations stand above each other.
+        """
         ...

@@ -1,45 +1,30 @@
 """HTTP: one request to a web service, on the public internet only.
 
-Every name is resolved once and every address checked, on each redirect too; proxies of the environment are ignored,
-credentials stay with the host that they were declared for, and no answer is larger than allowed.
+The manifest says how the request is made from the arguments; `web` sees to where it may go.
 """
 
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field, field_validator
 
-from loomd.errors import Permanent, ToolFailed, Unauthorized
-from loomd.manifest.inline_schema import BadSchema, schema_faults, validator_of
-from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload
 from loomd.manifest.quantity import Bytes
 from loomd.manifest.rule import spelled
 from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
 from loomd.messages import JsonObject, ToolSchema
-from loomd.tools.address import PublicResolver
+from loomd.tools.access import Access
 from loomd.tools.base import LiveTool, ToolSpec
 from loomd.tools.context import ToolContext
+from loomd.tools.parameters import arguments_validator, parameter_faults, refuse_misfits
 from loomd.tools.placeholder import fill_json, fill_path, fill_query, names_in
+from loomd.tools.web import ADDRESS, FIXED_HOST, KEY, Web, WebRequest, open_web
 from loomd.topology import Parts
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
-    from yarl import URL
-
-_ADDRESS = (r"^[hH][tT][tT][pP][sS]?://[^/?#:\s]", "expected an address such as https://host/path/{name}")
-_FIXED_HOST = (
-    r"^[^/]*//[^/?#{@]*([/?#]|$)",
-    "expected a host without placeholder and password: use headers with valueFrom",
-)
-_KEY = "Idempotency-Key"
-"""Header that tells a service that a call is made again (IETF draft-ietf-httpapi-idempotency-key-header)."""
-_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class HttpTool(ToolSpec):
@@ -48,7 +33,7 @@ class HttpTool(ToolSpec):
     type: Literal["http"] = "http"
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """HTTP method."""
-    url: str = Field(json_schema_extra=spelled(_ADDRESS, _FIXED_HOST), examples=["https://api.example.com/books/{id}"])
+    url: str = Field(json_schema_extra=spelled(ADDRESS, FIXED_HOST), examples=["https://api.example.com/books/{id}"])
     """Address; `{name}` in the path is filled with the percent-encoded argument. The host is fixed."""
     query: dict[str, str | Secret] = Field(default_factory=dict, examples=[{"q": "{query}"}])
     """Query parameters; `{name}` is filled with the argument, and a parameter without its argument is left out; what
@@ -72,29 +57,23 @@ class HttpTool(ToolSpec):
     @field_validator("url")
     @classmethod
     def _fixed_host(cls, value: str) -> str:
-        for pattern, message in (_ADDRESS, _FIXED_HOST):
+        for pattern, message in (ADDRESS, FIXED_HOST):
             if not re.search(pattern, value) or not urlsplit(value).hostname:
                 raise ValueError(message)
         return value
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield placeholders that are no parameter, and secrets that stand in the manifest."""
-        del root
+        yield from super().check(root)
         fixed = {name: text for name, text in self.query.items() if not any(names_in(text))}
         yield from literal_secrets(self.headers, "/headers")
         yield from literal_secrets(fixed, "/query")
         yield from secrets_in_url(self.url, "/url", "spec.query or spec.headers")
-        properties = self.parameters.get("properties")
-        if self.parameters.get("type") != "object" or not isinstance(properties, dict):
-            yield "/parameters", "expected a JSON Schema of type object with properties", "invalid-value"
-            return
-        yield from schema_faults(self.parameters, "/parameters")
-        for pointer, template in (("/url", self.url), ("/query", self.query), ("/body", self.body)):
-            for name in dict.fromkeys(names_in(template)):
-                if name not in properties:
-                    known = ", ".join(properties) or "none"
-                    text = f"expected a property of spec.parameters, got {{{name}}}: the properties are {known}"
-                    yield pointer, text, "invalid-value"
+        yield from parameter_faults(self.parameters, ("/url", self.url), ("/query", self.query), ("/body", self.body))
+
+    def declared(self, name: str) -> ToolSchema:
+        """Return what a model is told."""
+        return ToolSchema(name, self.description or f"{self.method} {self.url}", self.parameters)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:
@@ -104,152 +83,47 @@ class HttpTool(ToolSpec):
             Unauthorized: a secret is missing.
             Permanent: `parameters` is no JSON Schema.
         """
-        from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415  # costs 0.2 s
-
         owner = str(parts.declared.ref)
-        try:
-            validator = validator_of(self.parameters)
-        except BadSchema as error:
-            raise Permanent(f"{owner} spec.parameters: {error}") from error
-        access = _Access(self, parts)
-        access.headers()
-        access.secret_query()
-        resolver: Any = PublicResolver(owner, self.allow_hosts)
-        connector = TCPConnector(resolver=resolver, use_dns_cache=False)
-        description = self.description or f"{self.method} {self.url}"
-        async with ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=False) as session:
-            request = _Request(self, session, resolver, validator, access)
-            yield LiveTool(ToolSchema(parts.name, description, self.parameters), self, request, parts)
-
-
-class _Access:
-    """The headers and secrets of one tool, as they are declared and kept at the time of a call."""
-
-    def __init__(self, spec: HttpTool, parts: Parts) -> None:
-        self._spec = spec
-        self._latest = parts.latest
-        self._owner = str(parts.declared.ref)
-        self._keyring = Keyring(self._owner)
-        self.mask = self._keyring.mask
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers to send.
-
-        Raises:
-            Unauthorized: a secret is missing, or meant for another host now.
-        """
-        return self._keyring.texts("spec.headers", self._declared().headers)
-
-    def secret_query(self) -> list[tuple[str, str]]:
-        """Return the query parameters that are secrets.
-
-        Raises:
-            Unauthorized: a secret is missing, or meant for another host now.
-        """
-        secrets = {name: value for name, value in self._declared().query.items() if isinstance(value, Secret)}
-        return list(self._keyring.texts("spec.query", secrets).items())
-
-    def _declared(self) -> HttpTool:
-        item = self._latest()
-        spec = self._spec if item is None else entitled(self._spec, item.spec, lambda spec: spec.url)
-        if spec is None:
-            raise Unauthorized(f"{self._owner} has other secrets now; the old ones are not used any more")
-        return spec
+        validator = arguments_validator(owner, self.parameters)
+        access = Access(self, parts, lambda spec: spec.url)
+        _headers(access)
+        _secret_query(access)
+        async with open_web(owner, self.allow_hosts, self.max_response, self.max_redirects) as web:
+            request = _Request(self, web, validator, access)
+            yield LiveTool(self.declared(parts.name), self, request, parts)
 
 
 class _Request:
     """Makes the request of one tool."""
 
-    def __init__(
-        self,
-        spec: HttpTool,
-        session: "ClientSession",
-        resolver: PublicResolver,
-        validator: Any,
-        access: _Access,
-    ) -> None:
+    def __init__(self, spec: HttpTool, web: Web, validator: Any, access: Access[HttpTool]) -> None:
         self._spec = spec
-        self._session = session
-        self._resolver = resolver
+        self._web = web
         self._validator = validator
         self._access = access
         self._query = {name: value for name, value in spec.query.items() if isinstance(value, str)}
 
     async def __call__(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
-        wrong = [
-            f"{'.'.join(str(part) for part in error.instance_path) or 'arguments'}: {error.message}"
-            for error in self._validator.iter_errors(arguments)
-        ]
-        if wrong:
-            raise ToolFailed(f"the arguments are refused: {'; '.join(wrong[:10])}")
-        key = context.key if context is not None and self._spec.idempotent else ""
-        return self._access.mask(await self._send(arguments, key))
+        from yarl import URL  # noqa: PLC0415  # comes with aiohttp, which costs 0.2 s
 
-    async def _send(self, arguments: JsonObject, key: str) -> str:
-        """Follow redirects by hand, so that every address is checked and no credential travels.
-
-        A call that may be made twice says by its key that it is the same one.
-        """
-        from aiohttp import ClientError  # noqa: PLC0415  # see `open`
-        from yarl import URL  # noqa: PLC0415  # comes with aiohttp
-
+        refuse_misfits(self._validator, arguments)
         spec = self._spec
         url = URL(fill_path(spec.url, arguments), encoded=True)
-        pairs = fill_query(self._query, arguments) + self._access.secret_query()
+        pairs = fill_query(self._query, arguments) + _secret_query(self._access)
         url = url.extend_query(pairs) if pairs else url
-        method: str = spec.method
         body = None if spec.body is None else msgspec.json.encode(fill_json(spec.body, arguments))
-        headers = self._access.headers()
-        if key:
-            headers = {_KEY: key, **headers}
-        for _ in range(spec.max_redirects + 1):
-            self._check(url)
-            sent = {**headers, "Content-Type": "application/json"} if body is not None else headers
-            try:
-                async with self._session.request(method, url, data=body, headers=sent, allow_redirects=False) as answer:
-                    if answer.status not in _REDIRECTS or "Location" not in answer.headers:
-                        return await self._read(answer)
-                    target = _target(url, answer.headers["Location"])
-            except (ClientError, OSError) as error:
-                if isinstance(error, TimeoutError):
-                    raise
-                raise ToolFailed(f"{url.host} cannot be reached: {type(error).__name__}") from error
-            if target.origin() != url.origin():
-                headers = {}
-            if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
-                method, body = "GET", None
-            url = target
-        raise ToolFailed(f"more than {spec.max_redirects} redirects")
-
-    def _check(self, url: "URL") -> None:
-        if url.scheme not in ("http", "https") or not url.host or url.user is not None:
-            raise ToolFailed("a redirect leads to an address that is not http or https")
-        self._resolver.check_literal(url.host)
-
-    async def _read(self, answer: "ClientResponse") -> str:
-        data = bytearray()
-        async for chunk in answer.content.iter_chunked(64 << 10):
-            data += chunk
-            if len(data) > self._spec.max_response:
-                raise ToolFailed(f"the answer is larger than {self._spec.max_response} bytes")
-        try:
-            text = data.decode(answer.charset or "utf-8", "replace")
-        except LookupError:
-            text = data.decode("utf-8", "replace")
-        if answer.status >= 400:
-            raise ToolFailed(f"HTTP {answer.status}: {self._access.mask(text)[:500]}")
-        return text
+        headers = _headers(self._access)
+        if context is not None and spec.idempotent:  # says by its key that it is the same call
+            headers = {KEY: context.key, **headers}
+        return await self._web.send(WebRequest(spec.method, url, headers, body, mask=self._access.mask))
 
 
-def _target(url: "URL", location: str) -> "URL":
-    """Return where a redirect leads.
+def _headers(access: Access[HttpTool]) -> dict[str, str]:
+    """Return the headers to send."""
+    return access.texts("spec.headers", access.declared().headers)
 
-    Raises:
-        ToolFailed: the address cannot be read.
-    """
-    try:
-        target = url.join(type(url)(location))
-        target.origin()
-    except ValueError as error:
-        raise ToolFailed("a redirect leads to an address that cannot be read") from error
-    return target
+
+def _secret_query(access: Access[HttpTool]) -> list[tuple[str, str]]:
+    """Return the query parameters that are secrets."""
+    secrets = {name: value for name, value in access.declared().query.items() if isinstance(value, Secret)}
+    return list(access.texts("spec.query", secrets).items())

@@ -10,5 +10,5 @@ KIND = Kind(
     name="Tool",
     plural="tools",
     spec=Annotated[ToolSpec, OneOf("loomd.tools")],
-    summary="Something an agent can do: a Python function or a web service.",
+    summary="Something an agent can do: a Python function, a web service, a command, or many tools at once.",
 )

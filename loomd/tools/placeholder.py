@@ -1,10 +1,10 @@
-"""Placeholders `{name}` in the parts of a web request, filled with arguments without changing what surrounds them.
+"""Placeholders `{name}` in the parts of a web request or a command, filled without changing what surrounds them.
 
-Called by the `http` type.
+Called by the types `http` and `shell`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -37,12 +37,20 @@ def fill_path(template: str, arguments: JsonObject) -> str:
     def put(match: re.Match[str]) -> str:
         if match[1] not in arguments:
             raise ToolFailed(f'the argument "{match[1]}" is missing')
-        text = as_text(arguments[match[1]])
-        if text in ("", ".", ".."):
-            raise ToolFailed(f'the argument "{match[1]}" may not be "{text}"')
-        return quote(text, safe="", errors="replace")
+        return as_segment(match[1], as_text(arguments[match[1]]))
 
     return _NAME.sub(put, template)
+
+
+def as_segment(name: str, text: str) -> str:
+    """Return the text of an argument as one percent-encoded segment of a path.
+
+    Raises:
+        ToolFailed: it is `.`, `..` or empty and would change the path.
+    """
+    if text in ("", ".", ".."):
+        raise ToolFailed(f'the argument "{name}" may not be "{text}"')
+    return quote(text, safe="", errors="replace")
 
 
 def fill_query(template: dict[str, str], arguments: JsonObject) -> list[tuple[str, str]]:
@@ -76,10 +84,52 @@ def fill_json(template: object, arguments: JsonObject) -> object:
     whole = _NAME.fullmatch(template)
     if whole:
         return arguments[whole[1]]
+    return fill_text(template, arguments)
+
+
+def fill_command(template: Sequence[str], arguments: JsonObject) -> list[str]:
+    """Return the arguments of a command; a part whose argument is missing is left out, a list becomes several parts.
+
+    A value stays within its part, and never becomes an option: where a part begins with a placeholder, what fills it
+    may not begin with `-`, unless the template says `--` before it.
+
+    Raises:
+        ToolFailed: a value would be read as an option, or cannot be handed to a program.
+    """
+    filled: list[str] = []
+    for at, part in enumerate(template):
+        whole = _NAME.fullmatch(part)
+        value = arguments.get(whole[1]) if whole else None
+        if any(name not in arguments for name in _NAME.findall(part)):
+            continue
+        if isinstance(value, list):
+            texts = [as_text(item) for item in value]
+        else:
+            texts = [_NAME.sub(lambda match: as_text(arguments[match[1]]), part)]
+        first = _NAME.match(part)
+        if first and "--" not in template[:at] and any(text.startswith("-") for text in texts):
+            raise ToolFailed(f'the argument "{first[1]}" may not begin with "-": it would be read as an option')
+        filled += [_handed(text, first[1] if first else part) for text in texts]
+    return filled
+
+
+def fill_text(template: str, arguments: JsonObject) -> str:
+    """Return a text with its placeholders filled.
+
+    Raises:
+        ToolFailed: an argument is missing.
+    """
     missing = [name for name in _NAME.findall(template) if name not in arguments]
     if missing:
         raise ToolFailed(f'the argument "{missing[0]}" is missing')
     return _NAME.sub(lambda match: as_text(arguments[match[1]]), template)
+
+
+def _handed(text: str, name: str) -> str:
+    """Return a text that a program can be given as an argument."""
+    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise ToolFailed(f'the argument "{name}" holds null characters, or what is no Unicode: leave them out')
+    return text
 
 
 def as_text(value: object) -> str:

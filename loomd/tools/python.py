@@ -1,25 +1,29 @@
-"""Python: a function in a file below the manifest's root.
+"""Python: a function in a file below the manifest's root, or in a package that the daemon's settings allow.
 
-The file is trusted like the manifest beside it: it runs inside the process, without a sandbox. It is never imported
-by a dotted name and never during validation, which reads its syntax tree only.
+The code is trusted like the manifest beside it: it runs inside the process, without a sandbox. It is never run during
+validation, which reads the file's syntax tree only, and a package is imported only where `allowPackages` names it.
 """
 
 import ast
 import asyncio
+import importlib
 import inspect
 import sys
 import types
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pydantic_core
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.inside import inside, named
+from loomd.manifest.python_file import functions_in, load_function
+from loomd.manifest.rule import exactly_one
 from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import LiveTool, ToolSpec
@@ -27,25 +31,38 @@ from loomd.tools.context import ToolContext
 from loomd.tools.signature import Signature, read_signature, unnamed
 from loomd.topology import Parts
 
-MAX_FILE = 128 << 10
-"""Largest file in bytes: to parse one takes up to 700 times as much memory, and some seconds for each MiB."""
-
 
 class PythonTool(ToolSpec):
     """Calls a Python function; its signature and docstring say what it takes."""
 
+    model_config = ConfigDict(json_schema_extra=exactly_one("file", "package"))
+
     type: Literal["python"] = "python"
-    file: str = Field(examples=["tools/calc.py"])
+    file: str | None = Field(default=None, examples=["tools/calc.py"])
     """Path of the file, from the manifest's root and below it, for example `tools/calc.py`."""
+    package: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$", examples=["acme_tools.billing"]
+    )
+    """Module of an installed package, instead of a file; the daemon's setting `allowPackages` must name it, or the
+    package that it is in."""
     function: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["add"])
-    """Name of a function at the top level of the file; `async def` is awaited, `def` runs in a thread."""
+    """Name of a function at the top level of the file or module; `async def` is awaited, `def` runs in a thread."""
     threads: int = Field(default=4, ge=1, le=64)
     """How many calls of a `def` function may run at once; one that hangs occupies a thread beyond its timeout."""
 
-    def check(self, root: Path) -> Iterator[tuple[str, str]]:
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.file is None) == (self.package is None):
+            raise ValueError("expected exactly one of file, package")
+        return self
+
+    def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield a missing file, a syntax error, or a function that no model could call, without importing anything."""
+        yield from super().check(root)
+        if self.file is None:
+            return
         try:
-            functions = _functions(inside(root, self.file))
+            functions = functions_in(inside(root, self.file))
         except Permanent as error:
             yield "/file", str(error)
             return
@@ -58,7 +75,8 @@ class PythonTool(ToolSpec):
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the function's file."""
-        yield named(root, self.file)
+        if self.file is not None:
+            yield named(root, self.file)
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:
@@ -82,17 +100,35 @@ class PythonTool(ToolSpec):
         Raises:
             Permanent: see `open`.
         """
+        field = "file" if self.package is None else "package"
         try:
-            loop = asyncio.get_running_loop()
-            function = await loop.run_in_executor(pool, _load, module, inside(parts.root, self.file), self.function)
+            load = self._loader(module, parts)
+            function = await asyncio.get_running_loop().run_in_executor(pool, load)
             signature = read_signature(function)
             description = self.description or signature.summary
             if not description:
                 raise Permanent(f'expected spec.description or a docstring in "{self.function}", got neither')  # noqa: TRY301  # one place adds the owner
         except Permanent as error:
-            raise Permanent(f"{parts.declared.ref} spec.file: {error}") from error
+            raise Permanent(f"{parts.declared.ref} spec.{field}: {error}") from error
         schema = ToolSchema(parts.name, description, signature.parameters)
         return LiveTool(schema, self, _Runner(function, signature, pool), parts)
+
+    def _loader(self, module: types.ModuleType, parts: Parts) -> Callable[[], Callable[..., Any]]:
+        """Return what loads the function.
+
+        Raises:
+            Permanent: there is no such file, or the package is not allowed.
+        """
+        if self.package is None:
+            return partial(load_function, module, inside(parts.root, self.file or ""), self.function)
+        allowed = parts.services.packages
+        if not any(self.package == name or self.package.startswith(f"{name}.") for name in allowed):
+            known = ", ".join(allowed) or "none"
+            raise Permanent(
+                f'"{self.package}" is not allowed here, allowed are: {known}: add it to allowPackages of the '
+                "daemon's settings, or to LOOMD_ALLOW_PACKAGES"
+            )
+        return partial(_import, self.package, self.function)
 
 
 class _Runner:
@@ -139,42 +175,16 @@ def _text(result: object) -> str:
         raise ToolFailed(f"the result is no text and cannot be written as JSON: {error}") from error
 
 
-def _load(module: types.ModuleType, path: Path, name: str) -> Callable[..., Any]:
-    """Run a file as a module of its own and return one of its functions. No byte code is cached, so edits count."""
-    module.__file__ = str(path)
+def _import(package: str, name: str) -> Callable[..., Any]:
+    """Return a function of a module that is installed."""
     try:
-        code = compile(path.read_bytes(), str(path), "exec")
-        exec(code, module.__dict__)  # noqa: S102  # running the declared file is what this type is for
+        module = importlib.import_module(package)
     except (Exception, SystemExit) as error:
-        raise Permanent(f'"{path.name}" cannot be loaded: {type(error).__name__}: {error}') from error
-    function = module.__dict__.get(name)
+        raise Permanent(f'"{package}" cannot be imported: {type(error).__name__}: {error}') from error
+    function = getattr(module, name, None)
     if not inspect.isroutine(function):
-        raise Permanent(f'"{path.name}" has no function "{name}"')
+        raise Permanent(f'"{package}" has no function "{name}"')
     return function
-
-
-def _functions(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Return the functions at the top level of a file by name, in order.
-
-    Raises:
-        Permanent: it cannot be read or parsed.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise Permanent(f"expected a file of at most {MAX_FILE >> 10} KiB, got a larger one: split it")
-        if b"\0" in data:  # Python before 3.11.4 says that in another way
-            raise Permanent(f'"{path.name}" holds null bytes: write it as text')
-        tree = ast.parse(data, str(path))
-    except SyntaxError as error:
-        line = f" line {error.lineno}" if error.lineno else ""
-        raise Permanent(f'"{path.name}"{line}: {error.msg}') from None
-    except OSError as error:
-        raise Permanent(f'"{path.name}" cannot be read: {error.strerror}') from None
-    except (ValueError, RecursionError, MemoryError):
-        raise Permanent(f'"{path.name}" is too deeply nested to be read') from None
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def _unfit(function: ast.FunctionDef | ast.AsyncFunctionDef, *, described: bool) -> Iterator[str]:

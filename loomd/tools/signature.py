@@ -1,16 +1,18 @@
 """From a Python function to what a model must know: parameters with types, defaults and descriptions.
 
-Types come from the annotations, descriptions from the Google-style docstring or from `Annotated[..., Field(...)]`.
+Types come from the annotations, descriptions from the Google-style docstring or from `Annotated[..., Field(...)]`; or
+all of it from a Pydantic model, which is then the only parameter.
 Called by the `python` type; the function itself is never called here.
 """
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticUndefined
 
 from loomd.errors import Permanent, ToolFailed
 from loomd.messages import JsonObject
@@ -25,17 +27,20 @@ class Signature:
         summary: first paragraph of the docstring, on one line.
         model: validates arguments.
         context: name of the parameter that gets the `ToolContext`, which no model sees, or empty.
+        whole: name of the one parameter that gets all arguments as a Pydantic model of the function's own, or empty.
     """
 
     summary: str
     model: type[BaseModel]
     context: str = ""
+    whole: str = ""
 
     @property
     def parameters(self) -> JsonObject:
         """Return the JSON Schema of the arguments."""
         schema = self.model.model_json_schema()
-        schema.pop("title", None)
+        for name in ("title", "description") if self.whole else ("title",):
+            schema.pop(name, None)
         for field in schema.get("properties", {}).values():
             field.pop("title", None)
         return schema
@@ -49,9 +54,9 @@ class Signature:
         try:
             valid = self.model.model_validate(arguments)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)
-            wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'arguments'}: {e['msg']}" for e in found)
-            raise ToolFailed(f"the arguments are refused: {wrong}") from None
+            raise refusal(error) from None
+        if self.whole:
+            return {self.whole: valid}
         return {name: getattr(valid, name) for name in type(valid).model_fields if name in arguments}
 
 
@@ -76,13 +81,32 @@ def read_signature(function: Callable[..., object]) -> Signature:
             raise Permanent(unnamed(name))
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), Field(default=default, description=described.get(name)))
+    whole, model = _own_model(fields)
     try:
-        model = create_model("Arguments", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
-        signature = Signature(summary, model, context)
+        if model is None:
+            model = create_model("Arguments", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+        signature = Signature(summary, model, context, whole)
         signature.parameters  # noqa: B018  # a type without a JSON Schema shows here
     except Exception as error:
         raise Permanent(f"the parameters cannot be described to a model: {error}") from error
     return signature
+
+
+def _own_model(fields: Mapping[str, tuple[Any, Any]]) -> tuple[str, type[BaseModel] | None]:
+    """Return the only parameter and its type when that is a Pydantic model, whose fields are the arguments then."""
+    if len(fields) != 1:
+        return "", None
+    [(name, (hint, field))] = fields.items()
+    required = field.default is PydanticUndefined or field.default is ...
+    fits = isinstance(hint, type) and issubclass(hint, BaseModel) and required
+    return (name, hint) if fits else ("", None)
+
+
+def refusal(error: ValidationError) -> ToolFailed:
+    """Return what a model is told of arguments that do not fit."""
+    found = error.errors(include_url=False, include_input=False)
+    wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'arguments'}: {e['msg']}" for e in found)
+    return ToolFailed(f"the arguments are refused: {wrong}")
 
 
 def unnamed(parameter: str) -> str:

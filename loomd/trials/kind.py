@@ -33,6 +33,8 @@ class ToolAnswer(Spec):
     """The result."""
     error: str | None = Field(default=None, examples=["no such book"])
     """The message of a call that fails."""
+    tool: str = Field(default="", examples=["read_file"])
+    """Which tool of a tool set gives it, by its own name; for any other tool nothing."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -149,7 +151,9 @@ class TrialSpec(Spec):
         default_factory=dict, examples=[{"late-fee": [{"text": "2.40"}]}]
     )
     """What tools give instead of being called, one answer for each call, the last one again. A `python` tool with
-    `effects: read` is called when nothing stands here for it; every other one that is called fails the test."""
+    `effects: read` is called when nothing stands here for it; every other one that is called fails the test. The
+    answers of a tool set say which of its tools gives them; a tool that only its server knows is there when it gives
+    one."""
     timeout: Duration = Field(default=30.0, gt=0)
     """Longest time of the test."""
     expect: Expected = Field(default_factory=Expected)

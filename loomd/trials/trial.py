@@ -5,15 +5,16 @@ Nothing is reached: what a task would reach must be given, or the test fails and
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
-from loomd.agents.base import Tool
+from loomd.agents.kind import AgentSpec
 from loomd.amoeba.task import Result
 from loomd.cassette import read
 from loomd.clock import SystemClock
@@ -24,6 +25,8 @@ from loomd.engine.local import LocalEngine
 from loomd.errors import LoomdError, Permanent, ToolFailed
 from loomd.events.bus import Bus
 from loomd.events.journal import Journal
+from loomd.interceptors.approve import ApproveInterceptor
+from loomd.interceptors.base import LiveInterceptor
 from loomd.interceptors.redact import RedactInterceptor
 from loomd.manifest.inside import inside
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
@@ -32,11 +35,13 @@ from loomd.providers.replay import Replay
 from loomd.providers.scripted import Scripted
 from loomd.replay.difference import Difference
 from loomd.replay.player import replay
-from loomd.replay.stage import closure, declared_tool, describe
+from loomd.replay.stage import closure, declared_tools, told_of
 from loomd.replay.stand_in import StandIn, standing_in
+from loomd.settings import allowed_packages
 from loomd.store.sqlite import open_store
 from loomd.tools.base import Approval, ToolSpec
 from loomd.tools.python import PythonTool
+from loomd.tools.toolset import ToolSetSpec, name_of
 from loomd.topology import Openable, Parts, Services, Topology
 from loomd.trials.kind import ToolAnswer, TrialSpec
 from loomd.trials.verdict import Miss, judge
@@ -123,7 +128,7 @@ async def _perform(snapshot: Snapshot, test: Object, models_dir: Path) -> Result
 @asynccontextmanager
 async def _opened(snapshot: Snapshot, store: Any, models_dir: Path) -> AsyncGenerator[tuple[Services, Topology], None]:
     clock = SystemClock()
-    services = Services(store, Bus(clock, Journal(store).record), clock, models_dir)
+    services = Services(store, Bus(clock, Journal(store).record), clock, models_dir, packages=allowed_packages())
     topology = Topology(snapshot)
     await topology.open(services)
     try:
@@ -171,6 +176,10 @@ def _cast(item: Object, spec: TrialSpec, refused: list[str]) -> Object:
         found = _tool(item, found, spec.results, refused)
     elif isinstance(found, RedactInterceptor):
         found = found.model_copy(update={"secrets": []})  # a test has none
+    elif isinstance(found, ApproveInterceptor):
+        found = standing_in(partial(LiveInterceptor, found))  # nobody is asked
+    elif isinstance(found, AgentSpec):
+        found = found.model_copy(update={"permissions": found.permissions.unasked()})
     return replace(item, spec=found)
 
 
@@ -179,19 +188,32 @@ def _tool(item: Object, spec: ToolSpec, results: Mapping[str, list[ToolAnswer]],
     answers = results.get(item.ref.name)
     if answers is None and isinstance(spec, PythonTool) and spec.effects == "read":
         return spec.model_copy(update={"approval": Approval()})
+    if isinstance(spec, ToolSetSpec):
+        tools = tuple(_set(item, spec, answers or [], refused))
+        return standing_in(lambda _: _GivenSet(tools))
     why = "" if answers else f"{item.ref} would be called: give spec.results for it"
     if not answers and isinstance(spec, PythonTool):
         why += ", or declare effects: read"
 
     @asynccontextmanager
     async def opened(parts: Parts) -> AsyncGenerator[_Given, None]:
-        told = declared_tool(item)
+        told = declared_tools(item)
         if told is None:
             async with spec.open(parts) as live:
-                told = describe(cast("Tool", live).schema, spec)
-        yield _Given(told.tool, answers or [], why, refused)
+                told = told_of(item, live)
+        yield _Given(told[0].tool, answers or [], why, refused)
 
     return StandIn(opened)
+
+
+def _set(item: Object, spec: ToolSetSpec, answers: Sequence[ToolAnswer], refused: list[str]) -> Iterator["_Given"]:
+    """Yield the tools of a set: those that the manifest declares, and those that only give an answer here."""
+    schemas = {one.tool: one.schema for one in spec.declared_in(item.root, item.ref.name)}
+    for name in dict.fromkeys([*schemas, *(answer.tool for answer in answers if answer.tool)]):
+        schema = schemas.get(name) or ToolSchema(name_of(item.ref.name, spec.prefix, name), name, {"type": "object"})
+        own = [answer for answer in answers if answer.tool == name]
+        why = "" if own else f'{item.ref} would be called: give spec.results for it, with tool: "{name}"'
+        yield _Given(schema, own, why, refused)
 
 
 class _Nobody:
@@ -217,6 +239,13 @@ class _Nobody:
         raise Permanent(self._why)
 
 
+@dataclass(frozen=True)
+class _GivenSet:
+    """A tool set whose results are given."""
+
+    tools: tuple["_Given", ...]
+
+
 class _Given:
     """A tool whose results are given."""
 
@@ -225,6 +254,7 @@ class _Given:
     withdrawn = ""
     on_uncertain = "fail"
     approval = None
+    max_output = 64 << 10
 
     def __init__(self, schema: ToolSchema, answers: Sequence[ToolAnswer], why: str, refused: list[str]) -> None:
         self.schema = schema

@@ -3,112 +3,34 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 import pytest
 
-from loomd.agents.agent import Agent
-from loomd.agents.approval import Approval
 from loomd.agents.base import OnUncertain
 from loomd.agents.budget import Limits
-from loomd.agents.loop import Loop
-from loomd.agents.work import Outcome, Work
-from loomd.clock import SystemClock
-from loomd.errors import Permanent, ToolFailed, Uncertain
-from loomd.events.bus import Bus, Scope
-from loomd.events.event import BudgetExceeded, Event, Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
+from loomd.agents.work import Work
+from loomd.errors import Permanent, Uncertain
+from loomd.events.event import BudgetExceeded, Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
+from loomd.interceptors.context import InterceptorContext
 from loomd.messages import (
     Chunk,
     JsonObject,
     Message,
-    Passage,
     Reply,
     Request,
     TextDelta,
     ToolCall,
-    ToolSchema,
     Usage,
 )
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
-from loomd.testing import Unrecorded
 from loomd.tools.context import ToolContext
-
-
-class Adder:
-    """A tool that adds, refuses what is no number, and counts."""
-
-    effects = "read"
-    idempotent = True
-    withdrawn = ""
-    on_uncertain: OnUncertain = "fail"
-    approval: Approval | None = None
-    schema = ToolSchema("add", "Adds numbers.", {"type": "object"})
-
-    def __init__(self) -> None:
-        self.calls: list[JsonObject] = []
-
-    async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
-        """Add."""
-        del context
-        self.calls.append(arguments)
-        numbers = [value for value in arguments.values() if isinstance(value, int)]
-        if len(numbers) < len(arguments):
-            raise ToolFailed("a and b must be whole numbers")
-        return str(sum(numbers))
-
-
-class Shelf:
-    """A knowledge base with two passages."""
-
-    name = "shelf"
-
-    async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
-        """Return both, whatever is asked."""
-        del query, top_k
-        return [
-            Passage(1, "Generators yield values lazily.", "gen.md:1-2", "Generators", "shelf"),
-            Passage(2, "Lists hold all values.", "list.md:3-4", "Lists", "shelf"),
-        ]
-
-
-def replies(*items: dict[str, object]) -> ScriptedModel:
-    """Return a model that answers in this order."""
-    return ScriptedModel("script/test", [ScriptedReply.model_validate(item) for item in items])
-
-
-def call(**arguments: object) -> dict[str, object]:
-    """Return a scripted reply that calls add."""
-    return {"toolCalls": [{"name": "add", "arguments": arguments}]}
-
-
-class Bench:
-    """Runs an agent and keeps what happened."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.steps = Unrecorded()
-        self.bus = Bus(SystemClock())
-        self.bus.subscribe(self.events.append)
-
-    async def run(self, agent: Agent, work: Work | None = None) -> Outcome:
-        """Do a piece of work."""
-        return await Loop(agent, work or Work("What is 1 + 2?"), self.steps, Scope(self.bus, "t")).run()
-
-    def facts(self, kind: type) -> list[object]:
-        """Return the facts of a type."""
-        return [event.data for event in self.events if isinstance(event.data, kind)]
+from tests.agents.bench import Adder, Bench, Plain, Shelf, agent, call, replies
 
 
 @pytest.fixture
 def bench() -> Bench:
     """Return a place to run agents."""
     return Bench()
-
-
-def agent(model: object, **changes: object) -> Agent:
-    """Return an agent on a model."""
-    plain = Agent("ada", "default", "d1", "", {}, model, "You are {{ agent }}.", Limits(), SystemClock())  # type: ignore[arg-type]  # fits by shape
-    return replace(plain, **changes)  # type: ignore[arg-type]  # the caller names fields
 
 
 async def test_an_answer_without_tools(bench: Bench) -> None:
@@ -225,9 +147,10 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
     ("second", "reason"),
     [pytest.param({"n": 3}, "completed", id="mended"), pytest.param({"n": "x"}, "output_invalid", id="not-mended")],
 )
-async def test_structured_output_gets_one_chance_to_be_mended(bench: Bench, second: object, reason: str) -> None:
-    """The model is told what is wrong; a second failure is said, not hidden."""
-    outcome = await bench.run(agent(replies({"json": {"m": 1}}, {"json": second}), output=SCHEMA))
+async def test_structured_output_is_mended_as_often_as_allowed(bench: Bench, second: object, reason: str) -> None:
+    """The model is told what is wrong; one failure too many is said, not hidden."""
+    script = replies({"json": {"m": 1}}, {"json": second})
+    outcome = await bench.run(agent(script, output=SCHEMA, limits=Limits(repairs=1)))
     assert outcome.stop_reason == reason
     assert json.loads(outcome.output) == second
 
@@ -243,18 +166,24 @@ async def test_citations_are_resolved_and_grounded(bench: Bench) -> None:
 async def test_interceptors_see_everything_and_nothing_is_shown_before_them(bench: Bench) -> None:
     """A redacting interceptor changes request, reply, call and result; the raw text is never shown."""
 
-    class Redact:
-        async def before_model(self, request: Request) -> Request:
+    class Redact(Plain):
+        moments = frozenset({"beforeModel", "afterModel", "beforeTool", "afterTool"})
+
+        async def before_model(self, request: Request, context: InterceptorContext) -> Request:
+            del context
             turns = tuple(Message(m.role, m.text.replace("secret", "***")) for m in request.messages)
             return Request(turns, request.tools)
 
-        async def after_model(self, reply: Reply) -> Reply:
+        async def after_model(self, request: Request, reply: Reply, context: InterceptorContext) -> Reply:
+            del request, context
             return Reply(reply.text.replace("secret", "***"), reply.tool_calls, reply.usage, model=reply.model)
 
-        async def before_tool(self, call: ToolCall) -> ToolCall:
-            return ToolCall(call.id, call.name, {"a": 5})
+        async def before_tool(self, call: ToolCall, context: InterceptorContext) -> ToolCall:
+            del context
+            return ToolCall(call.id, "other", {"a": 5})
 
-        async def after_tool(self, call: ToolCall, result: str) -> str:
+        async def after_tool(self, call: ToolCall, result: str, context: InterceptorContext) -> str:
+            del context
             return f"<{call.name}:{result}>"
 
     tool = Adder()
@@ -303,19 +232,41 @@ async def test_nothing_uninspected_is_kept_at_a_time_limit(bench: Bench) -> None
             yield TextDelta("the key is sk-1234")
             await asyncio.Event().wait()
 
-    class Pass:
-        async def before_model(self, request: Request) -> Request:
-            return request
+    class Pass(Plain):
+        moments = frozenset({"afterModel"})
 
     outcome = await bench.run(agent(Hang(), interceptors=[Pass()], limits=Limits.model_validate({"time": "50ms"})))
     assert (outcome.output, outcome.stop_reason) == ("", "budget_time")
+
+
+async def test_work_may_be_cancelled_while_its_answer_is_looked_at(bench: Bench) -> None:
+    """What was not looked at is not kept; what it took is."""
+    looking = asyncio.Event()
+
+    class Hang(Plain):
+        moments = frozenset({"afterRun"})
+
+        async def after_run(self, output: str, context: InterceptorContext) -> str:
+            del output, context
+            looking.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    work = asyncio.ensure_future(bench.run(agent(replies({"text": "Three."}), interceptors=[Hang()])))
+    await looking.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert bench.steps.left is not None
+    assert (bench.steps.left.output, bench.steps.left.stop_reason, bench.steps.left.steps) == ("", "cancelled", 1)
 
 
 async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> None:
     """The answer is returned, and that it is not remembered is told."""
 
     class Full:
-        def fit(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
+            del goal
             return messages
 
         async def recall(self, scope: str, query: str) -> list[str]:

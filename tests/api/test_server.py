@@ -1,6 +1,7 @@
 """The API over a real Unix socket, asked by the client of the command line: tasks, events, and what is unknown."""
 
 import asyncio
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from loomd.api.client import Client
 from loomd.daemon import System
-from loomd.errors import NotFound, Overloaded, Permanent, Unreachable
+from loomd.errors import Conflict, NotFound, Overloaded, Permanent, Unreachable
 from loomd.events.event import ConfigLoaded, ModelDelta
 from tests.api.talk import TEAM, apply, ask, keep_tasks, say
 
@@ -43,6 +44,23 @@ async def test_a_task_from_end_to_end(client: Client) -> None:
     assert all(event["task"] == task for event in events)
     phases = [event["data"]["phase"] for event in events if event["data"]["type"] == "phase.completed"]
     assert phases == ["sense", "match", "scale", "execute", "evaluate", "adapt"]
+
+
+async def test_pictures_of_a_task(client: Client) -> None:
+    """They are told by their digests; the same wish has the same ones, and what is no picture makes no task."""
+    await apply(client, TEAM)
+    place = ("namespaces", "default", "tasks")
+    wish = {"goal": "what is it?", "key": "k", "images": ["R0lGODlh"]}
+    task = (await ask(client.post, *place, body=wish))["id"]
+    found = await ask(client.get, *place, task, wait="1")
+    digest = hashlib.sha256(b"R0lGODlh").hexdigest()
+    assert found["spec"]["images"] == [{"media": "image/gif", "data": f"sha256:{digest}"}]
+    assert found["status"]["result"]["task"]["images"] == found["spec"]["images"]
+    assert (await ask(client.post, *place, body=wish))["id"] == task
+    with pytest.raises(Conflict, match="wants something else"):
+        await ask(client.post, *place, body=wish | {"images": ["R0lGODdh"]})
+    with pytest.raises(Permanent, match=r"images\[0\]: expected PNG"):
+        await ask(client.post, *place, body={"goal": "x", "images": ["aGVsbG8="]})
 
 
 async def test_a_task_can_be_cancelled(client: Client) -> None:

@@ -19,6 +19,7 @@ from loomd.cli.main import run
 from loomd.errors import Conflict, Damaged, LoomdError, Permanent, Temporary
 from loomd.store import sqlite as sqlite_store
 from loomd.store import writer as sqlite_writer
+from loomd.store.base import Row, TaskRecord
 from loomd.store.check import check
 from loomd.store.sqlite import open_store
 from tests.chaos.damage import closed, contents, expected_of, fill, flips, killed, step
@@ -344,6 +345,25 @@ def test_a_state_that_is_held_is_checked_too(daemon: Daemon, capsys: pytest.Capt
     assert run(arguments) == 0
 
 
+async def test_nothing_is_written_to_what_is_known_to_be_damaged(whole: Path, tmp_path: Path) -> None:
+    """Once a reader met damage no task is taken and no row is written: both could hide what can still be saved."""
+    folder = copy(whole, tmp_path / "state")
+    database = folder / "loomd.db"
+    size = database.stat().st_size // 4096
+    data = bytearray(database.read_bytes())
+    data[4096 * (size // 2) : 4096 * (size // 2 + 8)] = b"\xff" * 4096 * 8
+    database.write_bytes(data)
+    async with open_store(folder) as store:
+        assert store.broken == ""
+        with pytest.raises(Damaged, match="malformed: stop the daemon and restore a backup"):
+            await store.read(limit=10_000)
+        assert "malformed" in store.broken
+        store.note(Row("t9", "step.completed", b'{"ts":1}', "step/1"))
+        with pytest.raises(Damaged, match="malformed"):
+            await store.put_task(TaskRecord("t9", "default", "team", "Running", b"{}"))
+    assert "corrupt" in {one.code for one in check(folder).findings}
+
+
 async def test_a_database_locked_by_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start and while it runs: it may work later, nothing is lost, and what waits is stored when it is free."""
     for module in (sqlite_store, sqlite_writer):
@@ -467,7 +487,7 @@ def test_a_read_only_state_is_refused_and_can_be_checked(whole: Path, tmp_path: 
             parent.chmod(parent.stat().st_mode | 0o111)
     leave = f"os.setgid({NOBODY}); os.setuid({NOBODY})" if os.geteuid() == 0 else ""
     code = (
-        "import asyncio, os, sys; from pathlib import Path; from loomd.store.sqlite import open_store\n"
+        "import asyncio, os, sys, urllib.parse; from pathlib import Path; from loomd.store.sqlite import open_store\n"
         f"from loomd.store.check import check; from loomd.errors import LoomdError\n{leave}\n"
         "async def main():\n"
         "    async with open_store(Path(sys.argv[1])): pass\n"

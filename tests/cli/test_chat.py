@@ -70,12 +70,15 @@ def test_a_conversation_in_tmux(desk: Folder, screen: Screen, where: tuple[str, 
     screen.until("You talk with clerk")
     screen.type("does it rain", "Enter")
     screen.until("It rains in Paris.\n>")
+    screen.type("/new", "Enter")
+    screen.until("a new conversation")
     screen.type("write it", "Enter")
     assert "Let me note it." in screen.until('note({"text":"hello"}): call it?')
     assert not (desk.path / "noted").exists()
     screen.type("y", "Enter")
     assert "note -> it is noted" in screen.until("Noted it.\n>")
     assert (desk.path / "noted").read_text() == "hello"
+    screen.type("/new", "Enter")
     screen.type("hang", "Enter")
     screen.until("look -> nothing there")
     screen.type("C-c")
@@ -86,6 +89,24 @@ def test_a_conversation_in_tmux(desk: Folder, screen: Screen, where: tuple[str, 
     screen.until("there is no command /wrong")
     screen.type("C-d")
     screen.until("ended with 1")  # the last turn was stopped
+
+
+def test_a_conversation_goes_on(desk: Folder, screen: Screen) -> None:
+    """Turns are those of one session, which is named at the end and can be gone on with."""
+    screen.start(desk, "chat", "clerk", "-n", desk.space)
+    screen.until("You talk with clerk")
+    for turn in ("does it rain", "and will it rain"):
+        screen.type(turn, "Enter")
+        screen.until(f"{turn}\nIt rains in Paris.\n>")
+    screen.type("C-d")
+    shown = screen.until("ended with 0")
+    (session,) = desk.daemon.client.get("namespaces", desk.space, "sessions")["items"]
+    name = session["metadata"]["name"]
+    assert f"loomd chat clerk --session {name}" in shown
+    assert session["status"]["turns"] == 2
+    desk.process("chat", "clerk", "-n", desk.space, "--session", name, stdin="does it rain\n")
+    (session,) = desk.daemon.client.get("namespaces", desk.space, "sessions")["items"]
+    assert session["status"]["turns"] == 3
 
 
 def test_a_denial_is_told_with_its_reason(desk: Folder, screen: Screen) -> None:
@@ -105,7 +126,7 @@ def test_a_denial_is_told_with_its_reason(desk: Folder, screen: Screen) -> None:
 
 def test_lines_of_a_pipe_are_turns(desk: Folder) -> None:
     """Without a terminal only answers are printed; nobody is asked; the exit code is that of the last turn."""
-    ran = desk.process("chat", "clerk", "-n", desk.space, stdin="does it rain\n\nwrite it\n")
+    ran = desk.process("chat", "clerk", "-n", desk.space, stdin="does it rain\n\n/new\nwrite it\n")
     assert (ran.returncode, ran.stdout.splitlines()) == (0, ["It rains in Paris.", "Noted it."]), ran.stderr
     assert not (desk.path / "noted").exists()
     failed = desk.process("chat", "clerk", "-n", desk.space, stdin="fail\n")

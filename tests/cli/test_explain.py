@@ -35,7 +35,8 @@ def test_explain_lists_the_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a path the kinds are listed with one sentence each."""
     lines = said(capsys, "explain").splitlines()
     assert [line.split()[0] for line in lines] == list(find_kinds())
-    assert lines[-1] == "Tool           Something an agent can do: a Python function or a web service."
+    said_of_tools = "Something an agent can do: a Python function, a web service, a command, or many tools at once."
+    assert lines[-1] == f"Tool           {said_of_tools}"
 
 
 def test_explain_a_field(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,15 @@
 
 import json
 import re
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.cli.terminal import BOB, Folder, Terminal
+
+HOSTILE = Path(__file__).parents[1] / "tools" / "hostile.py"
 
 
 @pytest.fixture
@@ -77,7 +81,9 @@ def test_forms_for_machines(team: Folder) -> None:
     ("arguments", "says"),
     [
         pytest.param(["agnets"], "no kind 'agnets': did you mean \"agents\"?", id="kind"),
-        pytest.param(["xyz"], "no kind 'xyz': there are all, tasks, approvals, sources, revisions", id="strange-kind"),
+        pytest.param(
+            ["xyz"], "no kind 'xyz': there are all, tasks, approvals, sessions, sources, revisions", id="strange-kind"
+        ),
         pytest.param(["agent", "adda"], 'did you mean "ada"?', id="name"),
         pytest.param(["task", "t1"], "'t1'", id="task"),
         pytest.param(["source", "/nowhere"], "no source '/nowhere'", id="source"),
@@ -254,3 +260,30 @@ def test_a_task_elsewhere_says_how_to_find_it(team: Folder) -> None:
     task = ran.stdout.strip()
     assert ran.stderr == f"in namespace {team.space}: loomd describe task/{team.space}/{task}\n"
     assert f" {task}\n" in team.said("describe", f"task/{team.space}/{task}")
+
+
+def test_the_tools_of_a_set(folder: Folder) -> None:
+    """How each tool of a server stands is shown, and what changed comes back once its pin is in the manifest."""
+    file = folder.path / "tools.json"
+    tool = {"name": "echo", "description": "Says it again.", "inputSchema": {"type": "object"}}
+    file.write_text(json.dumps([tool]), encoding="utf-8")
+    command = f"command: {json.dumps(sys.executable)}, args: {json.dumps([str(HOSTILE), 'plain', str(file)])}"
+    manifest = (
+        "apiVersion: loomd.dev/v1\nkind: Tool\nmetadata: {name: desk, namespace: SPACE}\n"
+        f"spec: {{type: mcp, {command}, refresh: 20ms, stopTimeout: 200ms, exclude: []}}\n"
+    )
+    folder.write("desk.yaml", manifest)
+    folder.apply()
+    shown = folder.said("describe", "tool/desk", "-n", folder.space)
+    assert re.search(r"^ +echo +desk_echo +Offered +external +[0-9a-f]{32}$", shown, re.MULTILINE)
+    file.write_text(json.dumps([{**tool, "description": "Says it twice."}]), encoding="utf-8")
+    folder.said("wait", "tool/desk", "-n", folder.space, "--for", "condition=Degraded", "--timeout", "20s")
+    shown = folder.said("describe", "tool/desk", "-n", folder.space)
+    drifted = re.search(
+        r"^ +echo +desk_echo +Drifted +external +([0-9a-f]{32}) +its server says something", shown, re.MULTILINE
+    )
+    assert drifted is not None, shown
+    folder.change("exclude: []", f"pins: {{echo: '{drifted[1]}'}}", "desk.yaml")
+    folder.apply()
+    folder.said("wait", "tool/desk", "-n", folder.space, "--for", "condition=Degraded=False", "--timeout", "20s")
+    assert " Offered " in folder.said("describe", "tool/desk", "-n", folder.space)

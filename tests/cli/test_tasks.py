@@ -1,6 +1,7 @@
 """The verbs that talk to a daemon, on a real one in this process: apply, submit, and what they share with run."""
 
 import asyncio
+import hashlib
 import io
 import json
 from collections.abc import AsyncGenerator
@@ -108,6 +109,7 @@ async def test_a_removed_file_of_a_folder_is_kept_until_pruned(system: System, t
     assert [ref.name for ref in system.reconciler.topology.live] == ["other"]
 
 
+GIF = hashlib.sha256(b"R0lGODlh").hexdigest()
 ASKED = ["--max-tokens", "5000", "--max-cost", "0.5", "--max-time", "1m30s", "--contains", "42", "--seed", "7"]
 
 
@@ -117,17 +119,19 @@ async def test_run_and_submit_take_the_same_options(
     """Both make the same task of the same words, show the same lines, and print the answer alone."""
     (tmp_path / "m.yaml").write_text(PROVIDER + TOOL + "---" + AGENT)
     assert await loomd("apply", "-f", "m.yaml") == 0
+    (tmp_path / "cat.gif").write_bytes(b"GIF89a")
+    options = [*ASKED, "--image", str(tmp_path / "cat.gif")]
     tasks: list[Task] = []
     shown: list[list[str]] = []
     for verb in (["submit", "--wait"], ["run", "m.yaml", "--state", str(tmp_path / "other")]):
         capsys.readouterr()
         stdin.say("use a tool\n")
-        assert await loomd(*verb, *ASKED, "-") == 0
+        assert await loomd(*verb, *options, "-") == 0
         said = capsys.readouterr()
         assert said.out == "The answer is 42.\n"
         shown.append([line.split()[0] for line in said.err.splitlines()])
         stdin.say("use a tool\n")
-        assert await loomd(*verb, *ASKED, "-o", "json") == 0
+        assert await loomd(*verb, *options, "-o", "json") == 0
         said = capsys.readouterr()
         assert said.err == ""
         found = json.loads(said.out)["task"]
@@ -135,6 +139,7 @@ async def test_run_and_submit_take_the_same_options(
             Task("", found["goal"], seed=found["seed"], budget=Budget(**found["budget"]), expect=Expect(("42",)))
         )
         assert found["expect"] == {"contains": ["42"]}
+        assert found["images"] == [{"media": "image/gif", "data": f"sha256:{GIF}"}]
     assert shown[0] == shown[1]
     assert shown[0][:2] == ["TASK", "SENSE"]
     assert (

@@ -272,9 +272,17 @@ NOTES = [
     happened("approval.requested", approval="a1", tool="pay", arguments={"sum": 3}, question="call", expires=9.0),
     happened("approval.resolved", approval="a1", verdict="denied", by="eve", reason="too much", at=2.0, seconds=4.0),
     happened("fallback.used", phase="scale", reason="no plan", fallback="done alone"),
+    happened("call.checked", by="Interceptor/guard", call="model", action="refused", reason="no poems"),
+    happened("call.checked", by="permissions", call="tool:pay", action="refused", reason="pay is denied"),
     happened("task.moved", before="r1", after="r2"),
     happened("task.resumed", recorded=7),
     happened("knowledge.searched", knowledge="kb", query="q", sources=["a.md:1-2"]),
+    happened("skill.activated", skill="tides", trigger="semantic", why="it is 0.52 like it", score=0.52),
+    happened("skill.activated", skill="forms", trigger="model", why="the model asked", score=1.0, tools=["read", "ls"]),
+    happened("skill.activated", skill="quiet", trigger="manual", why="the task names /quiet", score=1.0, tools=[]),
+    happened("skill.offered", skills=["a", "b"], unlisted=["c"]),
+    happened("skill.offered", skills=[], unlisted=["d"]),
+    happened("step.completed", name="skills", value={}),
     happened("tool.call.started", tool="pay", call_id="c1", arguments={}),
     happened("something.newer", unknown=1),
 ]
@@ -292,9 +300,14 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         'waits for approval a1 of pay {"sum": 3}',
         "approval a1 denied by eve: too much",
         "scale: no plan; done alone",
+        "Interceptor/guard refused the model call: no poems",
+        "permissions refused the call of pay: pay is denied",
         "goes on on revision r2 instead of r1",
         "goes on after an interruption; 7 checkpoints are kept",
         "found in kb: a.md:1-2",
+        "takes up the skill tides by semantic, because it is 0.52 like it",
+        "takes up the skill forms by model, because the model asked; of the tools only read, ls from then on",
+        "takes up the skill quiet by manual, because the task names /quiet; no tools from then on",
         "pay {}",
     ]
     tree = trace("t1", NOTES)
@@ -305,13 +318,55 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         'asks    approval a1: pay {"sum": 3}',
         "answer  approval a1 denied by eve after 4s: too much",
         "instead done alone: no plan",
+        "check   Interceptor/guard refused the model call: no poems",
+        "check   permissions refused the call of pay: pay is denied",
         "search  kb: a.md:1-2",
+        "takes   skill tides by semantic, because it is 0.52 like it",
+        "takes   skill forms by model, because the model asked; of the tools only read, ls from then on",
+        "takes   skill quiet by manual, because the task names /quiet; no tools from then on",
+        "offers  skills a, b; no room in the list for c (spec.skillBudget.catalogue)",
+        "offers  skills none; no room in the list for d (spec.skillBudget.catalogue)",
         "tool    pay {} -> no end recorded",
     ]
     said = " ".join(" ".join(tell(ITEM, tree)).split())
+    assert "- it took up the skill tides by semantic, because it is 0.52 like it" in said
+    assert "- the model could take up these skills: a, b; no room in the list for c" in said
     assert "- approval a1 was denied by eve: too much - done alone, because no plan" in said
+    assert "- permissions refused the call of pay, because pay is denied" in said
     assert "it went over from revision r1 to r2" in said
     assert "It does not run: Cluster/team does not serve." in said
+
+
+THOUGHT = [
+    happened("phase.started", phase="execute"),
+    happened("model.called", model="p/m", usage={"input": 9, "output": 7, "unpriced": 16}, cost=0.0, seconds=0.5),
+    happened(
+        "step.completed", name="model", value={"text": "Yes.", "thoughts": [{"text": "Let me "}, {"text": "see."}]}
+    )
+    | {"key": "step/execute/model/0"},
+    happened("model.called", model="p/n", usage={"input": 9, "output": 7}, cost=0.25, seconds=0.5),
+    happened(
+        "phase.completed",
+        phase="execute",
+        why="done",
+        value={"outcome": {"output": "Yes.", "reasoning": "Let me see."}},
+    ),
+]
+
+
+def test_what_a_model_thought_and_what_it_cost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Reasoning stands with its call and with the answer; a price that is not known is not left out."""
+    tree = trace("t1", THOUGHT)
+    describe(ITEM | {"status": {"phase": "Succeeded", "output": "Yes.", "reasoning": "Let me see."}}, tree)
+    text = capsys.readouterr().out
+    assert "model   p/m (9+7 tokens, price not known, 0.500s) -> thinks: Let me see.; Yes." in text
+    assert "model   p/n (9+7 tokens, 0.250000 USD, 0.500s)" in text
+    assert re.search(
+        r"Took: +2 model calls, 0 tool calls, 18\+14 tokens, 0.250000 USD, no price known of 16 tokens", text
+    )
+    assert "Reasoning" in text
+    assert "reasoning" not in tree["phases"][0]["decision"]["outcome"]  # it stands with the calls
+    assert "no price known of 16 tokens" in " ".join(" ".join(tell(ITEM, tree)).split())
 
 
 def test_without_events_the_result_is_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,16 @@ import yaml
 from loomd.errors import Conflict, NotFound, Permanent, Unauthorized
 from loomd.manifest.kind import Reload
 from loomd.manifest.problem import Problems
-from loomd.settings import DaemonSpec, Settings, parse_address, read_settings, settings_schema, settle, token_digest
+from loomd.settings import (
+    DaemonSpec,
+    Settings,
+    allowed_packages,
+    parse_address,
+    read_settings,
+    settings_schema,
+    settle,
+    token_digest,
+)
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 EXAMPLE = CONFIGS / "loomd.yaml"
@@ -29,6 +38,7 @@ OTHERS: dict[str, Any] = {
     "history": 7,
     "live_snapshots": 2,
     "drain": "1s",
+    "allow_packages": ["acme"],
 }
 """Another value for every field that needs a restart."""
 
@@ -148,6 +158,16 @@ def test_relative_paths_start_from_the_file(tmp_path: Path) -> None:
     assert settings.watch == (tmp_path / "a", Path("/b"))
     assert settings.token is not None
     assert settings.token.value_from.file == str(tmp_path / "token")
+
+
+def test_allowed_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file says which packages are allowed; without it the variable does."""
+    assert read(tmp_path, "allowPackages: [acme_tools, a.b]\n").allow_packages == ("acme_tools", "a.b")
+    monkeypatch.setenv("LOOMD_ALLOW_PACKAGES", " acme_tools,,a.b ")
+    assert allowed_packages() == ("acme_tools", "a.b")
+    assert Settings(tmp_path, tmp_path, tmp_path).allow_packages == ("acme_tools", "a.b")
+    with pytest.raises(Problems, match="allowPackages"):
+        read(tmp_path, "allowPackages: [acme tools]\n")
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def assigned(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-@pytest.mark.parametrize("drops", [(), ("listen.conf",)], ids=["plain", "listen"])
+@pytest.mark.parametrize("drops", [(), ("listen.conf",), ("sandbox.conf",)], ids=["plain", "listen", "sandbox"])
 @pytest.mark.parametrize("scope", ["--system", "--user"])
 def test_systemd_finds_nothing_wrong(analyze: str, tmp_path: Path, scope: str, drops: tuple[str, ...]) -> None:
     """`systemd-analyze verify` accepts every unit with every drop-in that it is documented with."""

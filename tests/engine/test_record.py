@@ -50,8 +50,11 @@ class Bench:
         async def mark(waits: bool) -> None:
             del waits
 
+        async def settle() -> None:
+            return
+
         task = Task("t1", "go", durability=durability, engine=engine)
-        lent = Lent(self.services, self.mailbox, child, mark)
+        lent = Lent(self.services, self.mailbox, child, mark, settle)
         recorded = await self.journal.checkpoints("t1")
         return TaskRecorder(task, lent, Scope(self.bus, "t1"), recorded, resumed=bool(recorded))
 

@@ -4,7 +4,8 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 
 from loomd.agents.approval import Decision
 from loomd.amoeba.task import Durability, Task
-from loomd.daemon import System
+from loomd.daemon import System, open_system
 from loomd.errors import Conflict, NotFound
 from loomd.events.event import ApprovalRequested, ApprovalResolved, StepCompleted, TaskMoved, ToolErred
 from loomd.events.journal import Journal
@@ -528,9 +529,9 @@ async def test_a_task_goes_on_on_the_revision_that_it_began_with(world: World) -
     ],
 )
 async def test_what_is_recorded_answers_on_another_revision_for_what_was_asked(
-    world: World, old: str, new: str, error: str
+    world: World, old: str, new: str, error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A task is moved: less to use is no other question, another prompt is one, and the text says so."""
+    """A task is moved: less to use is no other question; with another prompt it goes back to its own revision."""
     world.write([CALL, {"text": "done", "delay": "500ms", "times": None}])
     async with world.open() as system:
         task = await system.engine.submit(task_of(system))
@@ -540,13 +541,48 @@ async def test_what_is_recorded_answers_on_another_revision_for_what_was_asked(
         assert path.read_text().count(old) == 1
         path.write_text(path.read_text().replace(old, new))
         await system.reconciler.apply(world.delivery())
+        moves: list[TaskMoved] = []
+        system.bus.subscribe(lambda event: moves.append(event.data) if isinstance(event.data, TaskMoved) else None)
         assert await system.engine.move(before) == 1
         result = await system.engine.result(task)
+        record = await system.store.get_task(task)
+        now = system.reconciler.topology.snapshot.revision
+    assert (result.phase, result.output) == ("Succeeded", "done")
+    assert record is not None
+    assert record.reason == ""
+    pinned = msgspec.json.decode(record.body, type=Task).revision
     if error:
-        assert (result.phase, error in result.error) == ("Failed", True), result.error
+        assert (moves, pinned) == ([], before.snapshot.revision)
+        assert error in caplog.text
     else:
-        assert result.phase == "Succeeded"
+        assert (moves, pinned) == ([TaskMoved(before.snapshot.revision, now)], now)
     assert world.marks == ["x"]
+
+
+async def test_edits_end_no_task_that_waits(world: World) -> None:
+    """More revisions than may be open have tasks that wait for people: each ends on the prompt that it began with."""
+    ends = {"when": "go", "text": "done", "times": None}
+    tight = replace(world.settings, live_snapshots=1, drain=0.05)
+    world.write([CALL, ends], APPROVED, agent="prompt: Be 0.")
+    async with open_system(tight) as system:
+        tasks: list[str] = []
+        for number in range(4):
+            world.edit(f"Be {max(0, number - 1)}.", f"Be {number}.")
+            await system.reconciler.apply(world.delivery())
+            tasks.append(await system.engine.submit(task_of(system)))
+            await questions(system, number + 1)
+            assert system.reconciler.live <= 2
+        waits = {one.id: one.reason for one in await system.store.list_tasks()}
+        assert ["goes on on its own once" in waits[task] for task in tasks] == [True, True, False, False]
+        for asked in await system.store.list_approvals(pending=True):
+            await system.engine.decide(asked.id, Decision("approved"))
+        for task in tasks:
+            async with asyncio.timeout(20):
+                assert (await system.engine.result(task)).output == "done"
+            record = await system.store.get_task(task)
+            assert record is not None
+            assert (record.phase, record.reason) == ("Succeeded", "")
+    assert len(world.marks) == 4
 
 
 async def test_a_task_of_a_newer_engine_is_left_alone(world: World) -> None:
@@ -556,7 +592,7 @@ async def test_a_task_of_a_newer_engine_is_left_alone(world: World) -> None:
         task = await system.engine.submit(task_of(system))
         await until(system, lambda event: event.type == "phase.started", task)
         await system.engine.drain(0)
-    with sqlite3.connect(world.folder / "state" / "loomd.db") as db:
+    with closing(sqlite3.connect(world.folder / "state" / "loomd.db")) as db, db:
         body = msgspec.json.decode(db.execute("SELECT body FROM tasks").fetchone()[0], type=Task)
         db.execute("UPDATE tasks SET body = ?", (msgspec.json.encode(msgspec.structs.replace(body, engine=99)),))
         seal_all(db)

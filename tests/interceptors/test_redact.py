@@ -5,7 +5,7 @@ import pytest
 
 from loomd.errors import Unauthorized
 from loomd.interceptors.detector import find
-from loomd.messages import Message, Passage, Reply, Request, ToolCall
+from loomd.messages import Message, Passage, Reply, Request, Thought, ToolCall
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
@@ -24,6 +24,10 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
         ("iban", "to DE00 3704 0044 0532 0130 00", "to DE00 3704 0044 0532 0130 00"),
         ("phone", "call +49 (30) 901820-0", "call #"),
         ("phone", "1 + 2 = 3", "1 + 2 = 3"),
+        ("ssn", "his is 123-45-6789.", "his is #."),
+        ("ssn", "not 000-45-6789, 123-45-67890 or 987-65-4321", "not 000-45-6789, 123-45-67890 or 987-65-4321"),
+        ("ipv6", "from 2001:db8::8a2e:370:7334, not 12:30:45 or a::b", "from #, not 12:30:45 or a::b"),
+        ("mac", "on 00:1A:2b:3c:4d:5e or 00-1a-2b-3c-4d-5e", "on # or #"),
         ("ipv4", "from 10.0.0.1, not 1.2.3.4.5 or 300.1.1.1", "from #, not 1.2.3.4.5 or 300.1.1.1"),
         ("apiKey", "use sk-proj-abcdefghij0123456789", "use #"),
         ("apiKey", "AKIAABCDEFGHIJKLMNOP ghp_abcdefghijklmnopqrstuvwxyz", "# #"),
@@ -39,12 +43,26 @@ def test_detectors(name: Any, text: str, expected: str) -> None:
     assert find(name, text, lambda: "#") == expected
 
 
-@pytest.mark.parametrize("name", ["email", "card", "iban", "phone", "ipv4", "apiKey", "jwt", "privateKey"])
+@pytest.mark.parametrize(
+    "name", ["email", "card", "iban", "ssn", "phone", "ipv4", "ipv6", "mac", "apiKey", "jwt", "privateKey"]
+)
 @pytest.mark.parametrize(
     "piece",
     [
         *("a", "1", "1 ", "1-", "a.", "a@", "a@a.", "1.", "A1", "DE89 ", "+1", "+1 ()", "eyJ", "eyJaaaaaaaa."),
-        *("sk-", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "AKIA", "xoxb-", "."),
+        *(
+            "sk-",
+            "-----BEGIN ",
+            "-----BEGIN PRIVATE KEY-----",
+            "AKIA",
+            "xoxb-",
+            ".",
+            ":",
+            "a:",
+            "aa:",
+            "123-",
+            "123-45-",
+        ),
     ],
 )
 def test_detectors_are_linear(name: Any, piece: str) -> None:
@@ -55,7 +73,7 @@ def test_detectors_are_linear(name: Any, piece: str) -> None:
     assert time.process_time() - started < 1
 
 
-async def test_every_text_of_a_request(interceptor: Any) -> None:
+async def test_every_text_of_a_request(interceptor: Any, context: Any) -> None:
     """Turns, passages and the arguments of earlier calls are redacted."""
     call = ToolCall("c", "send", {"to": "a@b.org", "deep": [{"x": "a@b.org"}], "n": 1})
     request = Request(
@@ -66,8 +84,8 @@ async def test_every_text_of_a_request(interceptor: Any) -> None:
         )
     )
     async with interceptor({"type": "redact", "mask": "#"}) as live:
-        sent = await live.before_model(request)
-        assert await live.before_tool(call) == call
+        sent = await live.before_model(request, context)
+        assert await live.before_tool(call, context) == call
     assert sent.messages == (
         Message("user", "#", passages=(Passage(1, "by #", "s.md:1"),)),
         Message("assistant", tool_calls=(ToolCall("c", "send", {"to": "#", "deep": [{"x": "#"}], "n": 1}),)),
@@ -75,19 +93,22 @@ async def test_every_text_of_a_request(interceptor: Any) -> None:
     )
 
 
-async def test_replies_and_results(interceptor: Any) -> None:
+async def test_replies_and_results(interceptor: Any, context: Any) -> None:
     """Replies with their reasoning and tool results are redacted; calls when asked for."""
     spec = {"type": "redact", "mask": "#", "places": ["replies", "toolResults", "toolCalls"]}
     call = ToolCall("c", "send", {"to": "a@b.org"})
     request = Request((Message("user", "a@b.org"),))
     async with interceptor(spec) as live:
-        assert await live.after_model(Reply("to a@b.org", reasoning="a@b.org?")) == Reply("to #", reasoning="#?")
-        assert await live.after_tool(call, "sent to a@b.org") == "sent to #"
-        assert (await live.before_tool(call)).arguments == {"to": "#"}
-        assert await live.before_model(request) == request
+        thoughts = (Thought("a@b.org?", signature="s"), Thought("hm", signature="t"))
+        hidden = (Thought("#?"), Thought("hm", signature="t"))  # what was changed is no longer what was signed
+        said = await live.after_model(request, Reply("to a@b.org", thoughts=thoughts), context)
+        assert said == Reply("to #", thoughts=hidden)
+        assert await live.after_tool(call, "sent to a@b.org", context) == "sent to #"
+        assert (await live.before_tool(call, context)).arguments == {"to": "#"}
+        assert await live.before_model(request, context) == request
 
 
-async def test_words_and_secrets(interceptor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_words_and_secrets(interceptor: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Words are literal and match in any case; a secret's value is replaced wherever it stands."""
     monkeypatch.setenv("CANARY", "s3cr3t+value")
     spec = {
@@ -97,7 +118,7 @@ async def test_words_and_secrets(interceptor: Any, monkeypatch: pytest.MonkeyPat
         "secrets": [{"valueFrom": {"env": "CANARY"}}],
     }
     async with interceptor(spec) as live:
-        reply = await live.after_model(Reply("project x-ray, PROJECT X, a.c, abc, s3cr3t+value"))
+        reply = await live.after_model(Request(()), Reply("project x-ray, PROJECT X, a.c, abc, s3cr3t+value"), context)
     assert reply.text == "[redacted], [redacted], [redacted], abc, [redacted]"
 
 
@@ -108,11 +129,11 @@ async def test_a_missing_secret(interceptor: Any) -> None:
             pass
 
 
-async def test_arguments_of_a_call_are_redacted_where_the_reply_is_recorded(interceptor: Any) -> None:
+async def test_arguments_of_a_call_are_redacted_where_the_reply_is_recorded(interceptor: Any, context: Any) -> None:
     """A reply is recorded whole, so the arguments in it are redacted before the tool is."""
     spec = {"type": "redact", "detectors": ["email"], "places": ["toolCalls"]}
     async with interceptor(spec) as it:
         call = ToolCall("c1", "send", {"to": ["ann@example.com"], "n": 1})
-        reply = await it.after_model(Reply("write to ann@example.com", (call,)))
+        reply = await it.after_model(Request(()), Reply("write to ann@example.com", (call,)), context)
     assert reply.tool_calls[0].arguments == {"to": ["[redacted]"], "n": 1}
     assert reply.text == "write to ann@example.com"

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ async def test_killed_while_indexing(lab: "Lab", tmp_path: Path, lines: int) -> 
             child.stdout.readline()
         child.send_signal(signal.SIGKILL)
     (path,) = lab.state.glob("*.db")
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         per_file = db.execute("SELECT count(*) FROM chunk GROUP BY file").fetchall()
         db.execute("INSERT INTO words(words) VALUES ('integrity-check')")

@@ -23,6 +23,7 @@ KINDS = list(find_kinds().values())
 BEYOND_SCHEMA = re.compile(
     r"expected a whole number, got -?[0-9.e+]+$"  # a JSON Schema takes 10.0 for an integer, a strict type does not
     r"|expected weights that sum to 1, "  # a JSON Schema cannot add
+    r"|expected a regular expression of RE2, "  # nor compile
     r"|expected an overlap of at most half of size "  # nor compare two fields
 )
 """What only the types refuse, by their words. What only the schema refuses: nothing."""

@@ -33,6 +33,7 @@ DIFFERENT = {
     "complex-key": "its parser takes any key",
     "git-addresses": "what belongs to an address is checked behind the schema",
     "hexadecimal-too-large": "its parser takes any number",
+    "openapi-documents": "what a document of another kind holds is checked behind the schema",
     "http-placeholders": "placeholders are compared with parameters behind the schema",
     "indentation": "its parser points at the line where the value begins",
     "integer-as-float": "10.0 is an integer for a JSON Schema",

@@ -92,7 +92,7 @@ def test_patterns_are_said_in_words(name: str) -> None:
     while pending:
         one = pending.pop()
         if isinstance(one, dict):
-            if isinstance(one.get("pattern"), str):
+            if isinstance(one.get("pattern"), str) and not one["pattern"].startswith("#/"):  # a type of that name
                 assert PATTERN_MESSAGE in one or MESSAGE in one, one
             pending += [inner for key, inner in one.items() if key not in VALUES]
         elif isinstance(one, list):

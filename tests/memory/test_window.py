@@ -53,3 +53,20 @@ def test_without_system_and_goal() -> None:
     talk = tuple(Message("assistant", "x" * 400) for _ in range(5))
     assert fit_window(talk, 250) == talk[-2:]
     assert fit_window((), 10) == ()
+
+
+def test_earlier_turns_leave_first_each_question_with_its_answer() -> None:
+    """Turns before the goal make room for it and for all that came after it."""
+    before = tuple(
+        message for n in range(4) for message in (Message("user", f"q{n} " * 10), Message("assistant", f"a{n} " * 10))
+    )
+    after = (Message("assistant", "", (ToolCall("c", "t", {}),)), Message("tool", "result " * 10, call_id="c"))
+    talk = (SYSTEM, *before, GOAL, *after)
+    for tokens in range(10, 300):
+        kept = fit_window(talk, tokens, goal=9)
+        assert kept[0] is SYSTEM
+        assert kept[-3:] == (GOAL, *after)
+        earlier = kept[1:-3]
+        assert earlier == before[len(before) - len(earlier) :]
+        assert len(earlier) % 2 == 0
+    assert len(fit_window(talk, 300, goal=9)) == len(talk)

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from anthropic.types import Message as AnthropicMessage
 from anthropic.types import RawMessageStreamEvent
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter
 from loomd.messages import (
     UNREADABLE,
     Chunk,
+    Image,
     Message,
     Passage,
     ReasoningDelta,
@@ -30,9 +32,10 @@ from loomd.models.place import models_dir
 from loomd.models.registry import locate
 from tests.providers.rough import Visit, answer, chunk, chunked_head, rough
 from tests.providers.speech import ADD, HELLO, block, delta, message, sse
-from tests.providers.traffic import TRAFFIC, Traffic
+from tests.providers.traffic import THOUGHTS, TRAFFIC, Traffic
 
 CLIENTS = ("http", "sdk")
+PNG = "iVBORw0KGgo="
 CALL = ToolCall("c1", "add", {"a": 1})
 REQUESTS = {
     "plain": HELLO,
@@ -54,6 +57,16 @@ REQUESTS = {
         (*HELLO.messages, Message("assistant", "", (CALL,)), Message("tool", "1", call_id="c1"))
     ),
     "schema": Request(HELLO.messages, output_schema={"type": "object", "properties": {}}),
+    "thoughts": Request(
+        (
+            *HELLO.messages,
+            Message("assistant", "Let me.", (CALL, ToolCall("c2", "add", {})), thoughts=THOUGHTS),
+            Message("tool", "1", call_id="c1"),
+            Message("tool", "2", call_id="c2"),
+        ),
+        (ADD,),
+    ),
+    "images": Request((Message("user", "What is it?", images=(Image("image/png", PNG), Image("image/webp", PNG))),)),
     "schema-and-tools": Request(HELLO.messages, (ADD,), output_schema={"type": "object", "properties": {}}),
 }
 
@@ -143,27 +156,38 @@ def exhausted(value: Any) -> Any:
 
 @pytest.mark.parametrize("request_of", REQUESTS.values(), ids=REQUESTS)
 @pytest.mark.parametrize(
-    ("kind", "params"),
+    ("kind", "params", "more"),
     [
-        pytest.param("openai", CompletionCreateParams, id="openai"),
-        pytest.param("anthropic", MessageCreateParams, id="anthropic"),
+        pytest.param("openai", CompletionCreateParams, {"reasoningEffort": "high"}, id="openai"),
+        pytest.param("anthropic", MessageCreateParams, {"cache": "off", "effort": "low"}, id="anthropic"),
+        pytest.param("anthropic", MessageCreateParams, {"cache": "1h"}, id="anthropic-cached"),
+        pytest.param(
+            "anthropic", MessageCreateParams, {"thinking": {"display": "summarized"}}, id="anthropic-adaptive"
+        ),
+        pytest.param("anthropic", MessageCreateParams, {"thinking": {"mode": "budget"}}, id="anthropic-budget"),
+        pytest.param("anthropic", MessageCreateParams, {"thinking": {"mode": "off"}}, id="anthropic-unthinking"),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_requests_are_of_the_official_types(
-    provider: Any, service: Any, request_of: Request, kind: str, params: Any, stream: bool
+    provider: Any, service: Any, request_of: Request, kind: str, params: Any, more: Any, stream: bool
 ) -> None:
     """What is sent has the fields of the official types and no other, and is the same with either client."""
+    if more.get("thinking", {"mode": "off"}).get("mode") != "off":  # such a model takes no temperature
+        request_of = msgspec.structs.replace(request_of, temperature=None)
     official: TypeAdapter[Any] = TypeAdapter(params)
     traffic = TRAFFIC[f"{kind}-text"]
     for client in CLIENTS:
         service.says(streamed(traffic))
-        await said(provider, spec(kind, client, service.url, stream=stream), request_of)
+        await said(provider, spec(kind, client, service.url, stream=stream) | more, request_of)
     first, second = service.bodies
     assert first == second
     first = {"stream": False, **first}
     if kind == "anthropic":
         first.pop("temperature", None)  # the types of today leave it out: only older models take it
+    turns: Any = first["messages"]
+    for call in [call for turn in turns for call in turn.get("tool_calls", ())]:
+        call.pop("extra_content", None)  # Google's, for calls that it signed itself
     assert exhausted(official.validate_python(first)) == first
 
 

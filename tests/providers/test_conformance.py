@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loomd.manifest.oneof import find_types
-from loomd.messages import Message, Reply, Request, Usage
+from loomd.messages import Image, Message, Reply, Request, Thought, ToolCall, Usage
 from loomd.providers.base import ProviderSpec
 from tests.providers.tapes import tape
 
@@ -80,3 +80,26 @@ async def test_a_stream_may_be_left(provider: Any, service: Any, kind: str) -> N
         await anext(stream)
         await stream.aclose()
         assert [chunk async for chunk in model.stream(HELLO)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RECIPES if kind != "replay"])  # which answers what was recorded
+async def test_images_are_never_left_out(provider: Any, service: Any, kind: str) -> None:
+    """What is sent holds them as they are; who sends nothing answers from what it was told."""
+    request = Request((Message("user", "what is it?", images=(Image("image/gif", "R0lGODlh"),)),))
+    async with provider(RECIPES[kind](service)) as model:
+        assert [chunk async for chunk in model.stream(request)][-1].text == "Hi"
+    assert ("R0lGODlh" in str(service.bodies)) is (kind != "scripted")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RECIPES if kind != "replay"])
+async def test_thoughts_of_others_are_not_handed_on(provider: Any, service: Any, kind: str) -> None:
+    """A conversation that another model began goes on, without what that one thought."""
+    thoughts = (Thought("secretly", "other/m", "sig-of-another"), Thought(by="other/m", sealed="sealed-by-another"))
+    turns = (
+        Message("user", "add"),
+        Message("assistant", "", (ToolCall("c1", "add", {}),), thoughts=thoughts),
+        Message("tool", "1", call_id="c1"),
+    )
+    async with provider(RECIPES[kind](service)) as model:
+        assert [chunk async for chunk in model.stream(Request(turns))][-1].text == "Hi"
+    assert not any(word in str(service.bodies) for word in ("secretly", "another"))

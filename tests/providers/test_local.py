@@ -14,7 +14,19 @@ from aiohttp import web
 
 from loomd.clock import SystemClock
 from loomd.errors import BadReply, Damaged, LoomdError, NotFound, Permanent, Unreachable
-from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, TextDelta, ToolCall, ToolSchema, Usage
+from loomd.messages import (
+    Chunk,
+    Image,
+    JsonObject,
+    Message,
+    Passage,
+    Reply,
+    Request,
+    TextDelta,
+    ToolCall,
+    ToolSchema,
+    Usage,
+)
 from loomd.models.llama import Endpoint, Llama, Settings, shared
 from loomd.models.place import models_dir
 from loomd.models.prompt import Limits
@@ -186,6 +198,14 @@ async def test_no_connection_is_temporary(unused_port: int) -> None:
         )
         with pytest.raises(Unreachable, match="went away"):
             await said(model, Request((Message("user", "Hi"),)))
+
+
+async def test_it_takes_no_images(model: LocalModel, service: Service) -> None:
+    """A picture is refused, not left out."""
+    request = Request((Message("user", "What is it?", images=(Image("image/gif", "R0lGODlh"),)),))
+    with pytest.raises(Permanent, match="it/tiny takes no images"):
+        await said(model, request)
+    assert not service.bodies
 
 
 async def test_a_model_without_weights_says_the_command(provider: Open) -> None:

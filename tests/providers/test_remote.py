@@ -22,6 +22,7 @@ from loomd.errors import (
 from loomd.messages import (
     UNREADABLE,
     Chunk,
+    Image,
     Message,
     Passage,
     ReasoningDelta,
@@ -92,7 +93,8 @@ async def test_the_request(provider: Any, service: Any, spec: dict[str, object],
         temperature=0.5,
         max_tokens=99,
     )
-    async with provider(spec | {"headers": {"X-Team": "blue"}, "parameters": {"top_p": 0.9}}) as model:
+    more: dict[str, object] = {"cache": "off"} if kind == "anthropic" else {}
+    async with provider(spec | more | {"headers": {"X-Team": "blue"}, "parameters": {"top_p": 0.9}}) as model:
         await chunks(model, request)
     body, headers = service.bodies[0], service.headers[0]
     asked = "[1] A (a.md:1)\nWater is wet.\n\nwhat?"
@@ -431,3 +433,34 @@ def test_base_url(url: str, kind: str) -> None:
     """An address that is none is refused with the manifest."""
     with pytest.raises(ValueError, match="expected an address"):
         KIND.adapter.validate_python({"type": kind, "model": "m", "baseUrl": url})
+
+
+@pytest.mark.parametrize(
+    "more", [{"images": False}, {"type": "openai", "service": "deepseek"}], ids=["declared", "known"]
+)
+async def test_images_are_refused_by_who_takes_none(
+    provider: Any, service: Any, spec: dict[str, object], kind: str, more: dict[str, object]
+) -> None:
+    """They are not left out in silence, and the service is not asked; an earlier turn counts like the last one."""
+    service.says(GOOD[str(more.get("type", kind))])
+    picture = Message("user", "what is it?", images=(Image("image/gif", "R0lGODlh"),))
+    request = Request((picture, Message("assistant", "A cat."), Message("user", "sure?")))
+    async with provider(spec | more) as model:
+        with pytest.raises(Permanent, match="Provider/it takes no images"):
+            await chunks(model, request)
+        assert not service.bodies
+        assert await chunks(model)
+
+
+async def test_images_go_where_the_question_is(provider: Any, service: Any, spec: dict[str, object], kind: str) -> None:
+    """In the service's own form, with their content."""
+    service.says(GOOD[kind])
+    request = Request((Message("user", "what is it?", images=(Image("image/gif", "R0lGODlh"),)),))
+    async with provider(spec) as model:
+        await chunks(model, request)
+    picture, words = service.bodies[0]["messages"][0]["content"]
+    assert words == {"type": "text", "text": "what is it?"}
+    if kind == "openai":
+        assert picture == {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGODlh"}}
+    else:
+        assert picture["source"] == {"type": "base64", "media_type": "image/gif", "data": "R0lGODlh"}

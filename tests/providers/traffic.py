@@ -1,8 +1,9 @@
 """Whole answers as the services of OpenAI and Anthropic give them, every field included: streamed, and in one piece."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from loomd.messages import Chunk, JsonObject, ReasoningDelta, Reply, TextDelta, ToolCall, Usage
+from loomd.messages import Chunk, JsonObject, ReasoningDelta, Reply, TextDelta, Thought, ToolCall, Usage
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,11 @@ def _block(index: int, block: JsonObject, *deltas: JsonObject) -> tuple[JsonObje
     )
 
 
-def _end(stop: str, output: int) -> tuple[JsonObject, ...]:
+def _end(stop: str, output: int, thinking: int | None = None) -> tuple[JsonObject, ...]:
     delta = {"stop_reason": stop, "stop_sequence": None}
-    usage = {"output_tokens": output}
+    usage: JsonObject = {"output_tokens": output}
+    if thinking is not None:
+        usage["output_tokens_details"] = {"thinking_tokens": thinking}
     return ({"type": "message_delta", "delta": delta, "usage": usage}, {"type": "message_stop"})
 
 
@@ -126,8 +129,22 @@ def _message(stop: str, usage: JsonObject, *content: JsonObject) -> JsonObject:
     }
 
 
+_SIGNED: JsonObject = {"google": {"thought_signature": "CiQB"}}
+
+
+def _signed(delta: JsonObject) -> JsonObject:
+    calls: Any = delta["tool_calls"]
+    return {"tool_calls": [calls[0] | {"extra_content": _SIGNED}]}
+
+
 _CACHED = {"input_tokens": 12, "cache_creation_input_tokens": 3, "cache_read_input_tokens": 80}
 _CALLS = (ToolCall("call_a", "add", {"a": 1, "b": 2}), ToolCall("call_b", "clock", {}))
+THOUGHTS = (
+    Thought("Two calls.", "it/m", "EqQB"),
+    Thought("", "it/m", sealed="Emwk"),
+    Thought("", "it/m", "Gx8C", after_text=7, after_calls=2),
+)
+"""What was thought before the text, sealed beside it, and kept back after the calls."""
 
 TRAFFIC = {
     "openai-text": Traffic(
@@ -176,7 +193,29 @@ TRAFFIC = {
         ),
         _completion({"content": "Yes.", "reasoning_content": "Let me see."}, "length", _usage(5, 9, 0, 6)),
         (ReasoningDelta("Let me "), ReasoningDelta("see."), TextDelta("Yes.")),
-        Reply("Yes.", (), Usage(5, 9, 0, 6), "length", "it/m", "Let me see."),
+        Reply("Yes.", (), Usage(5, 9, 0, 6), "length", "it/m", (Thought("Let me see.", "it/m"),)),
+    ),
+    "openai-signed-calls": Traffic(
+        "openai",
+        (
+            _chunk({"role": "assistant", "content": None}),
+            _chunk(_signed(_call(0, '{"a": 1, "b": 2}', "call_a", "add"))),
+            _chunk(_call(1, "{}", "call_b", "clock")),
+            _chunk({}, "tool_calls", _usage(5, 9)),
+        ),
+        _completion(
+            {
+                "content": None,
+                "tool_calls": [
+                    _tool("call_a", "add", '{"a": 1, "b": 2}') | {"extra_content": _SIGNED},
+                    _tool("call_b", "clock", "{}"),
+                ],
+            },
+            "tool_calls",
+            _usage(5, 9),
+        ),
+        (),
+        Reply("", _CALLS, Usage(5, 9), "tool_calls", "it/m", (Thought(by="it/m", signature="CiQB"),)),
     ),
     "openai-refusal": Traffic(
         "openai",
@@ -204,7 +243,7 @@ TRAFFIC = {
         ),
         _message("max_tokens", {**_CACHED, "output_tokens": 10}, {"type": "text", "text": "Größe", "citations": None}),
         (TextDelta("Grö"), TextDelta("ße")),
-        Reply("Größe", usage=Usage(95, 10, 80), stop="length", model="it/m"),
+        Reply("Größe", usage=Usage(95, 10, 80, written=3), stop="length", model="it/m"),
     ),
     "anthropic-thinking-and-tools": Traffic(
         "anthropic",
@@ -228,18 +267,20 @@ TRAFFIC = {
                 {"type": "input_json_delta", "partial_json": '"b": 2}'},
             ),
             *_block(4, {"type": "tool_use", "id": "call_b", "name": "clock", "input": {}}),
-            *_end("tool_use", 44),
+            *_block(5, {"type": "thinking", "thinking": "", "signature": "Gx8C"}),
+            *_end("tool_use", 44, 21),
         ),
         _message(
             "tool_use",
-            {"input_tokens": 30, "output_tokens": 44},
+            {"input_tokens": 30, "output_tokens": 44, "output_tokens_details": {"thinking_tokens": 21}},
             {"type": "thinking", "thinking": "Two calls.", "signature": "EqQB"},
             {"type": "redacted_thinking", "data": "Emwk"},
             {"type": "text", "text": "Let me."},
             {"type": "tool_use", "id": "call_a", "name": "add", "input": {"a": 1, "b": 2}},
             {"type": "tool_use", "id": "call_b", "name": "clock", "input": {}},
+            {"type": "thinking", "thinking": "", "signature": "Gx8C"},
         ),
         (ReasoningDelta("Two "), ReasoningDelta("calls."), TextDelta("Let me.")),
-        Reply("Let me.", _CALLS, Usage(30, 44), "tool_calls", "it/m", "Two calls."),
+        Reply("Let me.", _CALLS, Usage(30, 44, reasoning=21), "tool_calls", "it/m", THOUGHTS),
     ),
 }

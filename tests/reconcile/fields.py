@@ -3,10 +3,12 @@
 Nothing here knows a kind: a field counts because it is in a schema.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path as Folder
 from typing import Any
 
 from loomd.manifest.annotation import RELOAD
@@ -19,13 +21,31 @@ Path = tuple[str, ...]
 
 _REF = "x-loomd-ref"
 _QUERY = {"type": "object", "properties": {"query": {"type": "string"}}}
+_SERVER = str(Folder(__file__).parents[1] / "tools" / "hostile.py")
+API = {
+    "openapi": "3.1.0",
+    "servers": [{"url": "https://library.example.com"}],
+    "paths": {"/books": {"get": {"operationId": "findBooks", "tags": ["books"]}, "post": {"operationId": "addBook"}}},
+}
 _MORE: dict[str, tuple[Any, ...]] = {
     "GitSource.spec.url": ("https://git.example.com/a.git", "https://git.example.com/b.git"),
     "GitSource.spec.ref.commit": ("a" * 40, "b" * 40),
+    "Agent.spec.permissions.deny": ([], ["*(a=1)"]),
+    "Agent.spec.permissions.ask": (["*(a=3)"], ["*(a=4)"]),
+    "Agent.spec.permissions.allow": (["*"], ["*(a=3)"]),
+    "Interceptor(command).spec.argv": (["true"], ["cat"]),
+    "Interceptor(command).spec.at": (["beforeTool"], ["afterTool"]),
+    "Interceptor(python).spec.at": (["beforeTool"], ["afterTool"]),
+    "Interceptor(python).spec.file": ("tools/calc.py", "tools/other.py"),
+    "Interceptor(python).spec.function": ("add", "more"),
     "Interceptor(redact).spec.places": (["requests"], ["replies"]),
     "KnowledgeBase.spec.sources": ([{"path": "docs"}], [{"path": "docs", "exclude": ["x"]}]),
     "Skill.spec.instructions": ("Be brief.", "Be kind."),
-    "Skill.spec.file": ("skills/review/SKILL.md", "other/SKILL.md"),
+    "Skill.spec.description": ("How to review.", "How to speak."),
+    "Skill.spec.directory": (".agents/skills", "more"),
+    "Skill.spec.triggers": ([{"type": "always"}], [{"type": "keyword", "keywords": ["x"]}]),
+    "Skill.spec.toolNames": ({}, {"Read": ["alpha"]}),
+    "Skill.spec.file": ("skills/review.md", "other/SKILL.md"),
     "Provider(replay).spec.file": ("recordings/late-fee.json", "other.json"),
     "Test.spec.cassette": ("recordings/late-fee.json", "other.json"),
     "Provider(local).spec.model": ("model.gguf", "other.gguf"),
@@ -33,6 +53,25 @@ _MORE: dict[str, tuple[Any, ...]] = {
     "Tool(http).spec.parameters": (_QUERY, {**_QUERY, "required": ["query"]}),
     "Tool(python).spec.file": ("tools/calc.py", "tools/other.py"),
     "Tool(python).spec.function": ("add", "more"),
+    "Tool(mcp).spec.command": ("true", "false"),
+    "Tool(mcp).spec.args": ([_SERVER, "plain"], [_SERVER, "junk"]),
+    "Tool(mcp).spec.url": ("https://127.0.0.1:9/mcp", "https://127.0.0.1:10/mcp"),
+    "Tool(mcp).spec.pins": ({"echo": "0" * 32}, {"echo": "1" * 32}),
+    "Tool(mcp).spec.overrides": ({"echo": {"effects": "read"}}, {"echo": {"effects": "write"}}),
+    "Tool(openapi).spec.file": ("apis/library.yaml", "other.yaml"),
+    "Tool(openapi).spec.document": (API, {**API, "openapi": "3.0.0"}),
+    "Tool(mcp).spec.exclude": ([], ["echo"]),
+    "Tool(openapi).spec.include": (["books"], ["addBook"]),
+    "Tool(openapi).spec.exclude": ([], ["findBooks"]),
+    "Tool(openapi).spec.overrides": ({"findBooks": {"effects": "write"}}, {"findBooks": {"effects": "external"}}),
+    "Tool(python).spec.package": ("acme_one", "acme_two"),
+    "Tool(files).spec.folder": ("docs", "tools"),
+    "Tool(shell).spec.command": (["true"], ["false"]),
+    "Tool(shell).spec.stdin": ("a", "b"),
+    "Tool(shell).spec.parameters": (_QUERY, {**_QUERY, "required": ["query"]}),
+    "Tool(shell).spec.workdir": ("docs", "tools"),
+    "Tool(shell).spec.read": (["docs"], ["tools"]),
+    "Tool(shell).spec.write": (["docs"], ["tools"]),
     "Interceptor(redact).spec.secrets": ([{"valueFrom": {"env": "API_KEY"}}], [{"valueFrom": {"file": "x"}}]),
     "Cluster.spec.agentSelector.matchLabels": ({"name": "alpha"}, {"name": "beta"}),
     "Cluster.spec.agentSelector.matchExpressions": (
@@ -46,10 +85,32 @@ _MORE: dict[str, tuple[Any, ...]] = {
 _ENDS: dict[str, tuple[Any, ...]] = {"valueFrom.env": ("API_KEY", "OPENAI_API_KEY"), "valueFrom.file": ("x", "b")}
 """The same for fields whose names end so."""
 _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
+    ("Agent", ""): ((("permissions", "ask"), ["*(a=3)"]),),
     ("Provider", "local"): ((("model",), "model.gguf"),),
-    ("Tool", "http"): ((("url",), "https://api.example.com/books"), (("parameters",), _QUERY)),
+    ("Tool", "mcp"): (
+        (("command",), sys.executable),
+        (("args",), [_SERVER]),
+        (("startTimeout",), "10s"),
+        (("stopTimeout",), "200ms"),
+        (("effects",), "read"),
+    ),
+    ("Tool", "openapi"): ((("file",), "apis/library.yaml"), (("effects",), "read")),
+    ("Tool", "http"): (
+        (("url",), "https://api.example.com/books"),
+        (("parameters",), _QUERY),
+        (("effects",), "read"),
+    ),
+    ("Tool", "python"): ((("file",), "tools/calc.py"), (("effects",), "read")),
+    ("Tool", "files"): ((("folder",), "docs"),),
+    ("Tool", "shell"): ((("command",), ["true"]), (("sandbox",), "none"), (("effects",), "read")),
 }
-"""What is set for types whose examples name something that is not at hand."""
+"""What is set for types whose examples name something that is not at hand, or whose defaults exclude other fields."""
+_EITHER = {("command", "url"), ("file", "document"), ("file", "package")}
+"""Fields that are not set for the sake of another one, because that excludes them."""
+_WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
+    "Tool(files).spec.write": ((("effects",), "write"),),
+}
+"""What is set for a field that needs another one."""
 _TOGETHER = {"weights"}
 """Objects whose fields must add up, and change together."""
 _TRIES = 24
@@ -97,7 +158,8 @@ class Field:
 
     def _values(self, names: Mapping[str, list[str]]) -> Iterator[Any]:
         """Yield values that the field may have, the likeliest first."""
-        listed = self.schema.get("items", {}).get(_REF)
+        items = self.schema.get("items", {})
+        listed = next((arm[_REF] for arm in (items, *_arms(items)) if _REF in arm), None)
         if listed:
             yield from (names[listed], names[listed][::-1], names[listed][:1], [])
             return
@@ -119,8 +181,10 @@ class Field:
         for left_out in (None, *others):  # some fields exclude each other
             document = deepcopy(base)
             document["spec"].pop(left_out, None)
-            extra = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
-            for path, one in (*self.presets, *extra, (self.path, value)):
+            known = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
+            extra = [(path, one) for path, one in known if (path[0], self.path[0]) not in _EITHER]
+            more = _WITH.get(str(self), ())
+            for path, one in (*self.presets, *extra, *more, (self.path, value)):
                 inner = document["spec"]
                 for name in path[:-1]:
                     inner = inner[name] if isinstance(inner.get(name), dict) else inner.setdefault(name, {})
@@ -144,7 +208,8 @@ def examples() -> dict[str, set[str]]:
     """Return the names that examples of references name, by kind."""
     found: dict[str, set[str]] = {kind: set() for kind in find_kinds()}
     for field in fields():
-        for schema in (field.schema, *_arms(field.schema), field.schema.get("items", {})):
+        items = field.schema.get("items", {})
+        for schema in (field.schema, *_arms(field.schema), items, *_arms(items)):
             given = [one for value in field.schema.get("examples", ()) for one in _names(value)]
             found.get(schema.get(_REF, ""), set()).update(given)
     return found

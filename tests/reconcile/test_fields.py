@@ -14,6 +14,7 @@ import pytest_asyncio
 import yaml
 
 from loomd.agents.agent import Agent
+from loomd.agents.base import ToolSet
 from loomd.amoeba.task import Budget
 from loomd.cluster.cluster import Cluster
 from loomd.daemon import Settings, System, open_system
@@ -25,23 +26,36 @@ from loomd.manifest.kind import find_kinds
 from loomd.manifest.object import Object, Ref, Snapshot
 from loomd.manifest.places import Document
 from loomd.manifest.problem import Position
+from loomd.manifest.secret import Secret
 from loomd.manifest.source import SourceFile
 from loomd.messages import Message, Reply, Request
 from loomd.models.place import models_dir
 from loomd.models.registry import locate
 from loomd.reconcile.plan import Plan, diff
 from loomd.tools.base import LiveTool
+from loomd.tools.toolset import Listing
 from tests.providers.tapes import tape
-from tests.reconcile.fields import Field, examples, fields, named
+from tests.reconcile.fields import API, Field, examples, fields, named
 
 FIELDS = list(fields())
 HELD = [field for field in FIELDS if field.kind.name not in {"GitSource", "Schedule", "Test"}]
 """The fields of what tasks hold; the others do nothing by being open, see their own tests."""
 NAMES = {kind: ["alpha", "beta"] for kind in find_kinds()}
 """What references name, by kind."""
+PACKAGES = ("acme_one", "acme_two")
+"""Modules whose functions tools may name."""
 IT = "it"
 """The object whose field changes."""
-SECRETS = ("ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY", "GROQ_API_KEY", "OPENAI_API_KEY", "API_KEY")
+SECRETS = (
+    "ANTHROPIC_API_KEY",
+    "DEEPSEEK_API_KEY",
+    "GEMINI_API_KEY",
+    "GROQ_API_KEY",
+    "OPENAI_API_KEY",
+    "API_KEY",
+    "WIKI_TOKEN",
+    "LIBRARY_TOKEN",
+)
 """Variables that hold a secret."""
 
 PARTS: dict[str, dict[str, Any]] = {
@@ -65,9 +79,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path, None, No
     tool = tool.replace("more = lambda a: a", 'def more(a: int) -> int:\n    """Add more."""\n    return a + 2')
     skill = "---\nname: review\ndescription: Reviews.\n---\nLook NUMBER.\n"
     files = {"tools/calc.py": tool, "tools/other.py": tool, "docs/a.md": "# A\n\nText.\n", "docs/x": "x"}
-    files |= {"skills/review/SKILL.md": skill, "other/SKILL.md": skill.replace("NUMBER", "twice")}
+    files |= {"skills/review.md": skill, "other/SKILL.md": skill.replace("NUMBER", "twice")}
+    files |= {".agents/skills/review/SKILL.md": skill, "more/review/SKILL.md": skill}
     said = tape((Request((Message("user", "hello"),)), Reply("yes"))).decode()
+    files |= {"apis/library.yaml": yaml.safe_dump(API), "other.yaml": yaml.safe_dump(API), "data/x": "x"}
     files |= {"recordings/late-fee.json": said, "other.json": said}
+    files |= {"acme_one.py": tool, "acme_two.py": tool}
     files |= {"model.gguf": "GGUF", "other.gguf": "GGUF", "x": "secret-x", "b": "secret-b"}
     for path, text in files.items():
         (place / path).parent.mkdir(parents=True, exist_ok=True)
@@ -76,13 +93,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path, None, No
         for name in SECRETS:
             patch.setenv(name, f"secret-{name}")
         patch.chdir(place)  # a secret's file is named from there
+        patch.syspath_prepend(str(place))  # where a package is found
         yield place
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(folder: Path) -> AsyncGenerator[System, None]:
     """Yield a system with nothing but what references name."""
-    async with open_system(Settings(folder / "state", models_dir(), folder / "s")) as opened:
+    async with open_system(Settings(folder / "state", models_dir(), folder / "s", allow_packages=PACKAGES)) as opened:
         others = examples()
         documents = [named(kind, name, spec) for kind, spec in PARTS.items() for name in {*NAMES[kind], *others[kind]}]
         data = yaml.safe_dump_all(documents, sort_keys=False).encode()
@@ -110,13 +128,18 @@ def found(live: Any) -> Any:
     if isinstance(live, Agent):
         own = {one.name: getattr(live, one.name) for one in dataclasses.fields(live)}
         offered = [tool.schema.name for tool in live.offered()]
-        return own, live.limits_now(), offered, [live.refusal(name) for name in NAMES["Tool"]]
+        calls: list[dict[str, object]] = [{"a": str(number)} for number in range(1, 5)]
+        permitted = [(live.forbids("alpha", call), live.approval("alpha", call)) for call in calls]
+        return own, live.limits_now(), offered, [live.refusal(name) for name in NAMES["Tool"]], permitted
     if isinstance(live, Cluster):
         grant = live.grant(Budget())
         return live.limit(Budget()), live.cut(grant), sorted(live.agents), live._terms.policies, live._terms.priors
+    if isinstance(live, ToolSet):
+        rows = live.listed() if isinstance(live, Listing) else ()
+        return [found(tool) for tool in live.tools], rows, _sent(live)
     if isinstance(live, LiveTool):
         run: Any = live._run
-        sent = (run._access.headers(), run._access.secret_query()) if hasattr(run, "_access") else None
+        sent = run._secrets.read() if hasattr(run, "_secrets") else _sent(run)
         return live.schema, live.effects, live.idempotent, live.withdrawn, live._spec, live._terms(), sent
     if isinstance(live, Redactor):
         live._heed()
@@ -124,6 +147,15 @@ def found(live: Any) -> Any:
     if hasattr(live, "_wire"):
         return live._wire.credentials(), live._wire.fields
     return _plain(live)
+
+
+def _sent(thing: Any) -> Any:
+    """Return the headers and secrets that would be sent."""
+    if not hasattr(thing, "_access"):
+        return None
+    now = thing._access.declared()
+    query = {key: one for key, one in getattr(now, "query", {}).items() if isinstance(one, Secret)}
+    return thing._access.texts("headers", now.headers), thing._access.texts("query", query)
 
 
 def _plain(live: Any) -> Any:

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def text_of(seen: Seen, ref: Ref = ONE) -> str:
 
 def harm(folder: Path, statement: str, *values: object) -> None:
     """Change a row behind the store's back."""
-    with sqlite3.connect(folder / "state" / "loomd.db") as db:
+    with closing(sqlite3.connect(folder / "state" / "loomd.db")) as db, db:
         assert db.execute(statement, values).rowcount
     db.close()
 

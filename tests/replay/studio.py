@@ -73,7 +73,7 @@ spec: {recall: {enabled: true}}
 apiVersion: loomd.dev/v1
 kind: Skill
 metadata: {name: manners}
-spec: {file: SKILL.md}
+spec: {file: SKILL.md, triggers: [{type: always}]}
 ---
 apiVersion: loomd.dev/v1
 kind: Interceptor

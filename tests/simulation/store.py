@@ -98,6 +98,11 @@ class SimulatedStore:
         """Return no real directory."""
         return Path("/nowhere")
 
+    @property
+    def broken(self) -> str:
+        """Return that nothing is broken for good."""
+        return ""
+
     def note(self, row: Row) -> int:
         """Queue a row."""
         self._live()

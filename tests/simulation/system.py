@@ -107,6 +107,7 @@ class SimulatedTool:
     on_uncertain: OnUncertain = "fail"
     approval: Approval | None = None
     withdrawn: str = ""
+    max_output: int = 64 << 10
 
     @property
     def schema(self) -> ToolSchema:

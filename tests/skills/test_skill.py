@@ -1,10 +1,11 @@
+"""Skill objects: from documents, from folders, and from text in the manifest."""
+
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loomd.errors import Permanent
-from loomd.skills.activation import Activation
+from loomd.errors import Permanent, ToolFailed
 from loomd.skills.kind import KIND
 
 GOOD = (
@@ -12,84 +13,169 @@ GOOD = (
 )
 
 
-@pytest.mark.parametrize(
-    ("keywords", "text", "fits"),
-    [
-        pytest.param(["tide"], "When is high tide?", True, id="word"),
-        pytest.param(["tide"], "TIDE tables", True, id="case"),
-        pytest.param(["tide"], "a tidy room", False, id="part-of-a-word"),
-        pytest.param(["high tide"], "the high-tide mark", True, id="phrase"),
-        pytest.param(["flut", "straße"], "in der STRASSE", True, id="unicode"),
-        pytest.param([], "anything", True, id="no-keywords"),
-        pytest.param(["moon"], "", False, id="empty-text"),
-    ],
-)
-def test_activation(keywords: list[str], text: str, *, fits: bool) -> None:
-    """A skill applies when a keyword stands in the text as a word."""
-    assert Activation(keywords, always=False).fits(text) is fits
-
-
-def test_always() -> None:
-    """A skill may apply always, whatever its keywords."""
-    assert Activation(["moon"], always=True).fits("sun")
+def problems(spec: dict[str, object], root: Path) -> list[tuple[str, str]]:
+    """Return what validation says, and where."""
+    return [(pointer, text) for pointer, text, *_ in KIND.adapter.validate_python(spec).check(root)]
 
 
 async def test_a_document(skill: Any, tmp_path: Path) -> None:
-    """The instructions of a document enter the prompt, not its front matter."""
+    """A single document is called as its object is; the model decides about it, by its description."""
     (tmp_path / "SKILL.md").write_text(GOOD)
-    async with skill({"file": "SKILL.md", "triggers": {"keywords": ["sea"]}}) as live:
-        assert (live.name, live.instructions) == ("it", "# Tides\n\nLook at the moon.")
-        assert live.fits("the sea")
-        assert not live.fits("the land")
+    async with skill({"file": "SKILL.md"}) as live:
+        one = live.skills["it"]
+        assert (one.name, one.instructions) == ("it", "# Tides\n\nLook at the moon.")
+        assert (one.description, one.files, one.tools) == ("When the sea comes and goes.", (), None)
+        assert one.offered
+        assert not await live.fits("anything")
+        with pytest.raises(ToolFailed, match="it has no files"):
+            await one.read("SKILL.md")
 
 
 async def test_inline(skill: Any) -> None:
-    """Instructions may stand in the manifest."""
+    """Instructions in the manifest apply to every task."""
     async with skill({"instructions": "Be kind."}) as live:
-        assert live.instructions == "Be kind."
+        assert live.skills["it"].instructions == "Be kind."
+        assert not live.skills["it"].offered
+        assert (await live.fits("anything"))["it"].trigger == "always"
+
+
+async def test_a_folder(skill: Any, write: Any) -> None:
+    """A skill's folder brings its files along, which can be read by their paths."""
+    matter = "name: pdf\ndescription: Forms.\nallowed-tools: Read Bash(x:*) Grep"
+    write("pdf", matter, **{"references/a.md": "Text of A.", "scripts/run.py": "print()"})
+    spec = {"directory": "pdf", "toolNames": {"Read": ["read-file", "search"], "Bash": []}, "priority": 3}
+    async with skill({**spec, "maxResource": "4"}) as live:
+        one = live.skills["pdf"]
+        assert one.files == ("references/a.md", "scripts/run.py")
+        assert (one.tools, one.priority) == (("read-file", "search", "Grep"), 3)
+        assert await one.read("./references/a.md") == "Text\n[cut: 4 of 10 bytes]"
+        with pytest.raises(ToolFailed, match=r'no file "references/b.md": did you mean "references/a.md"'):
+            await one.read("references/b.md")
+        for path in ("../SKILL.md", "/etc/passwd", "references/../../secret", "SKILL.md", ""):
+            with pytest.raises(ToolFailed, match="has no file"):
+                await one.read(path)
+
+
+async def test_a_file_that_becomes_a_link_out(skill: Any, write: Any, tmp_path: Path) -> None:
+    """What was right when the skill was opened is looked at again when it is read."""
+    place = write("pdf", **{"a.md": "A"})
+    (tmp_path / "secret").write_text("secret")
+    async with skill({"directory": "pdf"}) as live:
+        (place / "a.md").unlink()
+        (place / "a.md").symlink_to("../secret")
+        with pytest.raises(ToolFailed, match="leads out of the skill's folder"):
+            await live.skills["pdf"].read("a.md")
+
+
+async def test_a_folder_of_folders(skill: Any, write: Any) -> None:
+    """One object stands for all skills below a folder; one that hides from models is not offered."""
+    write(".agents/skills/pdf")
+    write(".agents/skills/more/docx", "name: docx\ndescription: D.\ndisable-model-invocation: true")
+    write(".agents/skills/old", "name: [broken")
+    async with skill({"directory": ".agents/skills", "exclude": ["old"]}) as live:
+        assert {name: one.offered for name, one in live.skills.items()} == {"docx": False, "pdf": True}
+
+
+async def test_a_skill_that_is_the_root(skill: Any, tmp_path: Path) -> None:
+    """The name of the root means nothing: a repository is exported below another one."""
+    (tmp_path / "SKILL.md").write_text(GOOD)
+    async with skill({"directory": "."}) as live:
+        assert list(live.skills) == ["tides"]
+
+
+def test_all_problems_of_a_folder_are_told(write: Any, tmp_path: Path) -> None:
+    """Each skill says what is wrong with it, and where."""
+    write("s/a", "name: A\ndescription: x")
+    write("s/b", "name: c\ndescription: x")
+    write("s/d", "name: d")
+    write("s/e/same", "name: same\ndescription: x")
+    write("s/f/same", "name: same\ndescription: x")
+    write("s/ok")
+    act = "mend it, leave it out with spec.exclude"
+    loose = f"{act}, or take it as it is with strict: false"
+    assert problems({"directory": "s"}, tmp_path) == [
+        ("/directory", f'expected in s/a a name of lower-case letters, digits and single hyphens, got "A": {loose}'),
+        ("/directory", f'expected in s/b the name of its folder, "b", got "c": {loose}'),
+        ("/directory", 's/d: "SKILL.md" has no "description" in its front matter'),
+        ("/directory", f'expected in s/f/same a name of its own, got "same", as in s/e/same: {act}'),
+    ]
+
+
+async def test_strict_or_not(skill: Any, write: Any, tmp_path: Path) -> None:
+    """What no reader depends on may be let pass."""
+    write("s/a", f"name: My-Skill\ndescription: {'x' * 1068}")
+    assert len(problems({"directory": "s"}, tmp_path)) == 2
+    assert problems({"directory": "s", "strict": False}, tmp_path) == []
+    async with skill({"directory": "s", "strict": False}) as live:
+        assert list(live.skills) == ["My-Skill"]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        pytest.param("# Tides\n", "does not begin with front matter", id="none"),
-        pytest.param("---\nname: a\n", "without a closing line", id="open"),
-        pytest.param("---\nname: a\n---\n", 'has no "description"', id="no-description"),
-        pytest.param("---\ndescription: a\n---\n", 'has no "name"', id="no-name"),
-        pytest.param("---\n- a\n---\n", "not a mapping", id="list"),
-        pytest.param("---\nname: [a\n---\n", "front matter: ", id="broken"),
-        pytest.param("---\nname: a\nx: 1: 2\n---\n", "front matter: SKILL.md:3:5: ", id="line"),
-        pytest.param(f"---\nx: {'[' * 5000}\n---\n", "front matter: ", id="nesting"),
-        pytest.param(GOOD + "x" * 70_000, "larger than", id="size"),
-    ],
+    "spec", [{"file": "SKILL.md"}, {"directory": "."}, {"directory": "s"}], ids=["file", "folder", "folders"]
 )
-async def test_bad_documents(skill: Any, tmp_path: Path, text: str, message: str) -> None:
+async def test_what_cannot_be_used(skill: Any, write: Any, tmp_path: Path, spec: dict[str, object]) -> None:
     """A document that cannot be used is a problem at validation and an error when it opens."""
-    (tmp_path / "SKILL.md").write_text(text)
-    found = list(KIND.adapter.validate_python({"file": "SKILL.md"}).check(tmp_path))
-    assert [pointer for pointer, _ in found] == ["/file"]
-    assert message in found[0][1]
-    with pytest.raises(Permanent, match=r"Skill/it spec\.file: "):
-        async with skill({"file": "SKILL.md"}):
+    (tmp_path / "SKILL.md").write_text("---\nname: a\n---\n")
+    write("s/a", "name: a")
+    field = next(iter(spec))
+    (problem,) = problems(spec, tmp_path)
+    assert problem[0] == f"/{field}"
+    assert 'has no "description"' in problem[1]
+    with pytest.raises(Permanent, match=rf"Skill/it spec\.{field}: "):
+        async with skill(spec):
             pass
 
 
-def test_check(tmp_path: Path) -> None:
-    """A missing file is a problem, a good one and inline instructions are none."""
-    (tmp_path / "SKILL.md").write_text(GOOD)
-    (tmp_path / "latin.md").write_bytes(b"---\nname: \xe9\n---\n")
-    for spec, pointers in (
+@pytest.mark.parametrize(
+    ("spec", "pointers"),
+    [
         ({"file": "SKILL.md"}, []),
         ({"file": "gone.md"}, ["/file"]),
         ({"file": "latin.md"}, ["/file"]),
         ({"file": "../SKILL.md"}, ["/file"]),
+        ({"file": "SKILL.md", "exclude": ["x"]}, ["/exclude"]),
+        ({"directory": "s"}, []),
+        ({"directory": "s", "description": "x"}, ["/directory"]),
+        ({"directory": "gone"}, ["/directory"]),
         ({"instructions": "x"}, []),
-    ):
-        assert [pointer for pointer, _ in KIND.adapter.validate_python(spec).check(tmp_path)] == pointers
+        ({"instructions": "x", "triggers": [{"type": "always"}, {"type": "model"}]}, ["/triggers/1"]),
+        ({"instructions": "x", "description": "y", "triggers": [{"type": "model"}]}, []),
+    ],
+)
+def test_check(spec: dict[str, object], pointers: list[str], write: Any, tmp_path: Path) -> None:
+    """Missing files are problems, and so are fields that mean nothing together."""
+    (tmp_path / "SKILL.md").write_text(GOOD)
+    (tmp_path / "latin.md").write_bytes(b"---\nname: \xe9\n---\n")
+    write("s/a")
+    write("s/b")
+    assert [pointer for pointer, _ in problems(spec, tmp_path)] == pointers
 
 
-@pytest.mark.parametrize("spec", [{}, {"file": "a.md", "instructions": "b"}], ids=["none", "both"])
+async def test_a_description_in_the_manifest(skill: Any, write: Any) -> None:
+    """What one skill says of itself may be said better, without an edit of its document."""
+    write("s/a")
+    async with skill({"directory": "s", "description": "For forms only."}) as live:
+        assert live.skills["a"].description == "For forms only."
+
+
+def test_every_file_counts(write: Any, tmp_path: Path) -> None:
+    """All files of all skills are read for the digest, so that an edit of any of them is a change."""
+    write("s/a", **{"assets/x.bin": "x"})
+    write("s/b")
+    read = KIND.adapter.validate_python({"directory": "s"}).reads(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in read] == [
+        "s/a/SKILL.md",
+        "s/a/assets/x.bin",
+        "s/b/SKILL.md",
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{}, {"file": "a.md", "instructions": "b"}, {"file": "a.md", "directory": "b"}],
+    ids=["none", "two", "paths"],
+)
 def test_exactly_one(spec: dict[str, object]) -> None:
-    """A skill is a file or text, never both or neither."""
-    with pytest.raises(ValueError, match="expected exactly one of file, instructions"):
+    """A skill is a folder, a file or text, never two of them or none."""
+    with pytest.raises(ValueError, match="expected exactly one of directory, file, instructions"):
         KIND.adapter.validate_python(spec)

@@ -142,7 +142,7 @@ async def test_a_restart_serves_the_last_good_set(repository: Repository, url: s
         repository.publish({"skills/s.md": b"---\nname: s\ndescription: x\n---\nDo that.\n"})
         await now.until(lambda: now.source("team").last_applied_revision == revision(repository))
         skills = now.reconciler.topology.live[Ref("Skill", "s")]
-        assert getattr(skills, "instructions").strip() == "Do that."  # noqa: B009  # whatever the live thing is
+        assert getattr(skills, "skills")["s"].instructions == "Do that."  # noqa: B009  # whatever the live thing is
 
 
 async def test_files_stay_for_as_long_as_something_uses_them(repository: Repository, url: str, state: Path) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -177,7 +178,8 @@ async def test_an_older_store_becomes_a_history(tmp_path: Path) -> None:
     async with open_store(folder):
         pass
     path = folder / "loomd.db"
-    identity = sqlite3.connect(path).execute("SELECT value FROM meta").fetchone()[0]
+    with closing(sqlite3.connect(path)) as new:
+        identity = new.execute("SELECT value FROM meta").fetchone()[0]
     path.unlink()
     old = sqlite3.connect(path, isolation_level=None)
     old.executescript(_FIRST)

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ async def test_the_chain_of_the_system_begins_later(store: SqliteStore) -> None:
     await store.durable(seq)
     await store.close()
     assert check(store.directory).findings == ()
-    with sqlite3.connect(store.directory / "loomd.db") as db:
+    with closing(sqlite3.connect(store.directory / "loomd.db")) as db, db:
         db.execute("DELETE FROM chains")
     db.close()
     assert {one.code for one in check(store.directory).findings} == {"chain", "seal"}

@@ -142,7 +142,7 @@ async def test_verify_finds_a_flipped_byte(tmp_path: Path) -> None:
     async with open_store(tmp_path / "state") as store:
         await append(store, *(row("a", number) for number in range(5)))
         assert await store.verify() == 5
-    with sqlite3.connect(tmp_path / "state" / "loomd.db") as db:
+    with closing(sqlite3.connect(tmp_path / "state" / "loomd.db")) as db, db:
         db.execute("UPDATE journal SET body = ? WHERE seq = 3", (b'{"n":9}',))
     db.close()
     async with open_store(tmp_path / "state") as store:
@@ -193,7 +193,7 @@ async def test_tasks_are_listed_in_parts(store: SqliteStore, monkeypatch: pytest
     assert [one.id for one in await store.list_tasks(tree="t1")] == ["t1.9", "t1.5"]
     assert [one.id for one in await store.list_tasks(tree="t1", unfinished=True)] == ["t1.5"]
     assert len(await store.list_tasks(unfinished=True, namespace="default")) == 8
-    with sqlite3.connect(store.directory / "loomd.db") as db:
+    with closing(sqlite3.connect(store.directory / "loomd.db")) as db, db:
         for query in {one for one in said if "FROM tasks" in one}:
             plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {query}")]
             steps = [
@@ -400,7 +400,7 @@ async def test_rows_of_a_task_are_found_by_its_index(store: SqliteStore, monkeyp
     await store.sweep(before=1e9, keep=0)
     await store.close()
     queries = {one for one in said if one.lstrip().startswith("SELECT") and "journal" in one and "task" in one}
-    with sqlite3.connect(store.directory / "loomd.db") as db:
+    with closing(sqlite3.connect(store.directory / "loomd.db")) as db, db:
         plans = {one: [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {one}")] for one in queries}
     db.close()
     by_task = (
@@ -540,7 +540,7 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     """A store written by a newer version is not touched."""
     async with open_store(tmp_path / "state"):
         pass
-    with sqlite3.connect(tmp_path / "state" / "loomd.db") as db:
+    with closing(sqlite3.connect(tmp_path / "state" / "loomd.db")) as db, db:
         db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(Conflict, match="schema 99"):

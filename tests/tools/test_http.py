@@ -331,6 +331,40 @@ async def test_a_slow_service(tool: Any, site: Site) -> None:
             await live.call({})
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_busy_service_is_asked_again(tool: Any, site: Site, status: int) -> None:
+    """An answer that may be another one later is asked for again, in the time that the service wants."""
+
+    async def busy(_: web.Request) -> web.Response:
+        done = len(site.asked) == 3
+        return web.Response(text="fine") if done else web.Response(status=status, headers={"Retry-After": "0"})
+
+    site.handler = busy
+    more: dict[str, object] = {"effects": "read", "retries": {"count": 2, "wait": "1ms"}}
+    async with tool(spec(f"{site.url}/", **more)) as live:
+        assert await live.call({}) == "fine"
+    site.asked.clear()
+    async with tool(spec(f"{site.url}/", **{**more, "retries": {"count": 1, "wait": "1ms"}})) as live:
+        with pytest.raises(ToolFailed, match=rf"^HTTP {status}: .*\(after 2 attempts\)$"):
+            await live.call({})
+
+
+async def test_what_is_not_asked_again(tool: Any, site: Site) -> None:
+    """A refusal is not asked for again, nor a service that wants more time than is given."""
+    more: dict[str, object] = {"effects": "read", "retries": {"count": 2, "wait": "1ms", "longestWait": "1s"}}
+
+    async def refuse(request: web.Request) -> web.Response:
+        later = request.path == "/later"
+        return web.Response(status=503 if later else 500, headers={"Retry-After": "30"} if later else {})
+
+    site.handler = refuse
+    for path in ("/never", "/later"):
+        async with tool(spec(f"{site.url}{path}", **more)) as live:
+            with pytest.raises(ToolFailed, match="HTTP 50"):
+                await live.call({})
+    assert len(site.asked) == 2
+
+
 async def test_nobody_there(tool: Any) -> None:
     """A refused connection is a text for the model."""
     with socket.socket() as probe:

@@ -2,6 +2,7 @@ import asyncio
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.oneof import find_types
 from loomd.messages import UNREADABLE
-from loomd.tools.base import ToolSpec, cut
+from loomd.tools.base import ToolSpec
 from loomd.tools.python import PythonTool
+from loomd.tools.text import cut
 
 CALC = '''
 """Sums."""
@@ -134,7 +136,20 @@ def spec(function: str, **more: object) -> dict[str, object]:
 
 def test_the_types() -> None:
     """The folder holds these types."""
-    assert set(find_types("loomd.tools", ToolSpec)) == {"http", "python", "signal", "wait"}
+    names = {
+        "agent",
+        "calculator",
+        "files",
+        "http",
+        "knowledge",
+        "mcp",
+        "openapi",
+        "python",
+        "result",
+        "shell",
+        "signal",
+    }
+    assert set(find_types("loomd.tools", ToolSpec)) == names | {"wait"}
 
 
 @pytest.mark.usefixtures("calc")
@@ -224,8 +239,8 @@ async def test_cancelling_is_no_failure(tool: Any) -> None:
 
 @pytest.mark.usefixtures("calc")
 async def test_long_output_is_cut(tool: Any) -> None:
-    """A long result is cut at a whole character, and says so."""
-    async with tool(spec("much", maxOutput="101")) as live:
+    """What is longer than what is kept is cut at a whole character, and says so."""
+    async with tool(spec("much", keep="101")) as live:
         assert await live.call({}) == "é" * 50 + "\n[cut: 101 of 2000 bytes]"
 
 
@@ -326,3 +341,110 @@ def test_check(
 def test_cut(text: str, limit: int, expected: str) -> None:
     """A text is cut by bytes."""
     assert cut(text, limit) == expected
+
+
+PACKAGED = '''
+"""Billing."""
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from loomd.tools.context import ToolContext
+
+class Order(BaseModel):
+    """An order, as billing sees it."""
+    model_config = ConfigDict(extra="forbid")
+    book: str = Field(min_length=2, description="Title of the book.")
+    copies: int = 1
+
+    @model_validator(mode="after")
+    def _few(self):
+        if self.copies > 9:
+            raise ValueError("at most nine copies")
+        return self
+
+def bill(order: Order) -> str:
+    """Bill an order."""
+    return f"{type(order).__name__} {order.copies} x {order.book}"
+
+async def told(order: Order, context: ToolContext) -> str:
+    """Bill an order, with its context."""
+    return f"{order.book} {context is None}"
+
+def two(order: Order, note: str = "") -> str:
+    """Bill an order with a note."""
+    return f"{order.book} {note}"
+
+limit = 3
+'''
+
+
+@pytest.fixture
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put a package where Python finds it."""
+    package = tmp_path / "lib" / "acme_tools_for_tests"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "billing.py").write_text(PACKAGED)
+    (package / "broken.py").write_text("raise OSError('no licence')")
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    yield
+    for name in [name for name in sys.modules if name.startswith("acme_tools_for_tests")]:
+        del sys.modules[name]
+
+
+def packaged(function: str, module: str = "acme_tools_for_tests.billing") -> dict[str, object]:
+    """Return a spec for a function of the package."""
+    return {"type": "python", "package": module, "function": function}
+
+
+@pytest.mark.usefixtures("acme")
+async def test_a_model_says_what_a_function_takes(tool: Any) -> None:
+    """The only parameter that is a Pydantic model is what the arguments are; among others it is one of them."""
+    async with tool(packaged("bill"), packages=("acme_tools_for_tests",)) as live:
+        assert live.schema.description == "Bill an order."
+        assert live.schema.parameters == {
+            "type": "object",
+            "properties": {
+                "book": {"type": "string", "minLength": 2, "description": "Title of the book."},
+                "copies": {"type": "integer", "default": 1},
+            },
+            "required": ["book"],
+            "additionalProperties": False,
+        }
+        assert await live.call({"book": "Emma", "copies": 2}) == "Order 2 x Emma"
+        with pytest.raises(ToolFailed, match=r"book: String should have .*; other: Extra inputs"):
+            await live.call({"book": "E", "other": 1})
+        with pytest.raises(ToolFailed, match=r"arguments: Value error, at most nine copies"):
+            await live.call({"book": "Emma", "copies": 10})
+    async with tool(packaged("told"), packages=("acme_tools_for_tests.billing",)) as live:
+        assert await live.call({"book": "Emma"}) == "Emma True"
+    async with tool(packaged("two"), packages=("acme_tools_for_tests",)) as live:
+        assert await live.call({"order": {"book": "Emma"}, "note": "soon"}) == "Emma soon"
+
+
+@pytest.mark.parametrize("allowed", [(), ("acme",), ("acme_tools_for_test",), ("acme_tools_for_tests.other",)])
+@pytest.mark.usefixtures("acme")
+async def test_a_package_that_is_not_allowed(tool: Any, allowed: tuple[str, ...]) -> None:
+    """Nothing is imported that the daemon's settings do not name."""
+    with pytest.raises(
+        Permanent, match=r'spec\.package: "acme_tools_for_tests\.billing" is not allowed here'
+    ) as caught:
+        async with tool(packaged("bill"), packages=allowed):
+            pass
+    assert "allowPackages" in str(caught.value)
+    assert "acme_tools_for_tests" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (packaged("gone"), 'has no function "gone"'),
+        (packaged("limit"), 'has no function "limit"'),
+        (packaged("bill", "acme_tools_for_tests.gone"), "cannot be imported: ModuleNotFoundError"),
+        (packaged("bill", "acme_tools_for_tests.broken"), "cannot be imported: OSError: no licence"),
+    ],
+)
+@pytest.mark.usefixtures("acme")
+async def test_a_package_that_cannot_be_used(tool: Any, declared: dict[str, object], said: str) -> None:
+    """What is wrong with a module or function is found when the tool opens."""
+    with pytest.raises(Permanent, match=said):
+        async with tool(declared, packages=("acme_tools_for_tests",)):
+            pass

@@ -19,6 +19,12 @@ from tests.replay.studio import TEAM, furnish, record
 EXAMPLE = Path(__file__).parents[2] / "examples" / "04-tests"
 LATE = "What does a book cost that is 12 days late?"
 HEAD = "---\napiVersion: loomd.dev/v1\nkind: Test\nmetadata: {name: it}\nspec:\n"
+PEOPLE = """---
+apiVersion: loomd.dev/v1
+kind: Interceptor
+metadata: {name: people}
+spec: {type: approve, calls: [late-fee]}
+"""
 SHOUT = """---
 apiVersion: loomd.dev/v1
 kind: Tool
@@ -67,6 +73,28 @@ expect:
 async def test_all_that_is_expected_comes(tmp_path: Path) -> None:
     """A scripted provider answers as declared, and the tool that only reads is called."""
     verdict = await trial(tmp_path, PASSES)
+    assert verdict.passed, told(verdict)
+
+
+@pytest.mark.parametrize(
+    ("agent", "others"),
+    [
+        ("permissions: {ask: [late-fee], allow: []}", ""),
+        (
+            "interceptors: [private, people]",
+            PEOPLE,
+        ),
+    ],
+    ids=["permissions", "interceptor"],
+)
+async def test_nobody_is_asked(tmp_path: Path, agent: str, others: str) -> None:
+    """A call that would wait for a person is made; what is not permitted is still refused."""
+    furnish(tmp_path)
+    team = TEAM.replace("interceptors: [private]", agent)
+    goal = f"  goal: {LATE}\n  expect: {{output: {{contains: ['2.40']}}, most: {{toolCalls: 2}}}}\n"
+    snapshot = load([SourceFile(tmp_path, "team.yaml", (team + others + HEAD + goal).encode())])
+    async with asyncio.timeout(20):
+        verdict = await run_test(snapshot, snapshot.of_kind("Test")[0], models_dir())
     assert verdict.passed, told(verdict)
 
 

@@ -1,0 +1,82 @@
+"""A task's time on one topology: which revision it is pinned to there, and whether it may still go back.
+
+Called by the local engine.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+
+from loomd.amoeba.task import Task
+from loomd.engine.ending import scope_of
+from loomd.engine.interruption import recorded
+from loomd.engine.ledger import Ledger
+from loomd.events.bus import Bus
+from loomd.events.event import TaskMoved
+from loomd.topology import Topology
+
+
+@dataclass
+class Stay:
+    """A task's time on one topology.
+
+    Attributes:
+        topology: what it runs on and holds open.
+        ledger: where it is kept what it is pinned to.
+        bus: where a move is told.
+        back: the revision that it goes back to if what is recorded does not fit here; empty once it fits.
+        moving: whether it is interrupted to go on elsewhere.
+        moved: whether it goes on elsewhere.
+        left: set once it let go of the topology.
+    """
+
+    topology: Topology
+    ledger: Ledger
+    bus: Bus
+    back: str = ""
+    moving: bool = False
+    moved: bool = False
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def pin(self, task: Task, *, resumed: bool, parked: bool) -> Task:
+        """Return the task with the revision that it runs on, which is on disk; tell everybody when that is another.
+
+        One that may have to go back is on disk with its earlier one until it does something new: see `settle`.
+
+        Args:
+            task: the task.
+            resumed: whether it ran before.
+            parked: whether it is on disk that it waits.
+
+        Raises:
+            RecordFailed: it could not be written.
+        """
+        before, after = task.revision, self.topology.snapshot.revision
+        if before == after:
+            self.back = ""
+            if parked:
+                await self._put(task)
+            return task
+        task = msgspec.structs.replace(task, revision=after)
+        if task.durability != "steps":
+            self.back = ""  # it begins anew
+        if not self.back:
+            await self._put(task, before if resumed else "")
+        return task
+
+    async def settle(self, task: Task) -> None:
+        """Let a task stay where it was moved to: what it had recorded fits, and it is about to do something new.
+
+        Raises:
+            RecordFailed: that could not be written.
+        """
+        if self.back:
+            back, self.back = self.back, ""
+            await self._put(task, back)
+
+    async def _put(self, task: Task, before: str = "") -> None:
+        await recorded(task, partial(self.ledger.put, task, "Running"))
+        if before:
+            scope_of(self.bus, task).emit(TaskMoved(before, task.revision))

@@ -1,0 +1,59 @@
+"""Python files that manifests name: their functions read as a syntax tree, and the file run when something opens.
+
+Such a file is trusted like the manifest beside it. It is never imported by a dotted name, and never run by validation.
+Called by the specs that name a function.
+"""
+
+import ast
+import inspect
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loomd.errors import Permanent
+
+MAX_FILE = 128 << 10
+"""Largest file in bytes: to parse one takes up to 700 times as much memory, and some seconds for each MiB."""
+
+
+def functions_in(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the functions at the top level of a file by name, in order.
+
+    Raises:
+        Permanent: it cannot be read or parsed.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise Permanent(f"expected a file of at most {MAX_FILE >> 10} KiB, got a larger one: split it")
+        if b"\0" in data:  # Python before 3.11.4 says that in another way
+            raise Permanent(f'"{path.name}" holds null bytes: write it as text')
+        tree = ast.parse(data, str(path))
+    except SyntaxError as error:
+        line = f" line {error.lineno}" if error.lineno else ""
+        raise Permanent(f'"{path.name}"{line}: {error.msg}') from None
+    except OSError as error:
+        raise Permanent(f'"{path.name}" cannot be read: {error.strerror}') from None
+    except (ValueError, RecursionError, MemoryError):
+        raise Permanent(f'"{path.name}" is too deeply nested to be read') from None
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def load_function(module: types.ModuleType, path: Path, name: str) -> Callable[..., Any]:
+    """Run a file as a module of its own and return one of its functions. No byte code is cached, so edits count.
+
+    Raises:
+        Permanent: it fails, or has no such function.
+    """
+    module.__file__ = str(path)
+    try:
+        code = compile(path.read_bytes(), str(path), "exec")
+        exec(code, module.__dict__)  # noqa: S102  # running the declared file is what this is for
+    except (Exception, SystemExit) as error:
+        raise Permanent(f'"{path.name}" cannot be loaded: {type(error).__name__}: {error}') from error
+    function = module.__dict__.get(name)
+    if not inspect.isroutine(function):
+        raise Permanent(f'"{path.name}" has no function "{name}"')
+    return function

@@ -1,0 +1,1 @@
+"""When a skill is taken up: one type a module."""

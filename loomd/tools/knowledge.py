@@ -1,0 +1,63 @@
+"""Knowledge: an agent searches a knowledge base when it wants to, with words of its own.
+
+The passages that it finds are numbered after those that it was offered before, so that its answer cites them alike.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field
+
+from loomd.errors import ToolFailed
+from loomd.manifest.kind import RefTo
+from loomd.messages import JsonObject, Passage, ToolSchema, render_passages
+from loomd.tools.base import LiveTool, ToolSpec
+from loomd.tools.context import ToolContext
+from loomd.topology import Parts
+
+_NOTHING = "nothing was found: try other words"
+
+
+class Searchable(Protocol):
+    """Documents to look things up in; the live form of kind KnowledgeBase."""
+
+    async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
+        """Return the best passages, best first."""
+        ...
+
+
+class KnowledgeTool(ToolSpec):
+    """Searches a knowledge base; the answer can cite what was found as `[number]`."""
+
+    type: Literal["knowledge"] = "knowledge"
+    knowledge: Annotated[str, RefTo("KnowledgeBase")] = Field(examples=["handbook"])
+    """The knowledge base that is searched."""
+    effects: Literal["read"] = "read"  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen: nobody sets it
+    """What a call does to the world: nothing."""
+    top_k: int | None = Field(default=None, ge=1, le=50)
+    """How many passages a search returns at most; by default as many as the knowledge base says."""
+
+    @asynccontextmanager
+    async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:
+        """Yield the live tool."""
+        base = parts.get("KnowledgeBase", self.knowledge, Searchable)
+        query = {"type": "string", "minLength": 1, "description": "What is looked for, in words."}
+        parameters: JsonObject = {
+            "type": "object",
+            "properties": {"query": query},
+            "required": ["query"],
+            "additionalProperties": False,
+        }
+        summary = f"Searches the documents of {self.knowledge}; cite a passage of the result by its number, as [1]."
+
+        async def search(arguments: JsonObject, context: ToolContext | None) -> str:
+            wanted = arguments.get("query")
+            if not isinstance(wanted, str) or not wanted.strip() or len(arguments) > 1:
+                raise ToolFailed(f'expected "query" with what is looked for, and nothing else; got {arguments!r}')
+            found = await base.search(wanted.strip(), self.top_k)
+            if not found:
+                return _NOTHING
+            return render_passages(tuple(found)) if context is None else context.offer(found)
+
+        yield LiveTool(ToolSchema(parts.name, self.description or summary, parameters), self, search, parts)

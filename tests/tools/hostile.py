@@ -1,0 +1,120 @@
+"""An MCP server in one file that does what it is told on its command line, most of it wrong; run by the tests.
+
+    python hostile.py MODE [FILE]
+
+FILE holds what the server says of its tools, as JSON, and is read whenever it is asked for them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+MODE = sys.argv[1] if len(sys.argv) > 1 else "plain"
+FILE = sys.argv[2] if len(sys.argv) > 2 else ""
+ECHO: dict[str, object] = {
+    "name": "echo",
+    "description": "Says it again.",
+    "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+}
+
+
+def say(message: object) -> None:
+    """Write a message."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def tools() -> list[dict[str, object]]:
+    """Return what there is now."""
+    if not FILE.endswith(".json"):
+        return [ECHO]
+    with open(FILE, encoding="utf-8") as file:  # noqa: PTH123  # one file without imports
+        found: list[dict[str, object]] = json.load(file)
+    return found
+
+
+def misbehave() -> None:
+    """Do what the mode says when a tool is called."""
+    if MODE == "hang":
+        time.sleep(3600)
+    if MODE == "die":
+        os._exit(3)
+    if MODE == "announces":
+        say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+    while MODE == "flood":
+        say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x" * 100}})
+    while MODE == "long":
+        sys.stdout.write("x" * 65536)
+
+
+def answer(method: str, params: dict[str, object]) -> dict[str, object]:
+    """Return the result of a request."""
+    if method == "initialize":
+        return {
+            "protocolVersion": params["protocolVersion"],
+            "capabilities": {"tools": {"listChanged": True}},
+            "serverInfo": {"name": "hostile", "version": "1"},
+        }
+    if method == "tools/list":
+        return {"tools": tools()}
+    if method == "ping":
+        return {}
+    misbehave()
+    return called(params)
+
+
+def called(params: dict[str, object]) -> dict[str, object]:
+    """Return the result of a call."""
+    arguments = params.get("arguments")
+    text = str(arguments.get("text")) if isinstance(arguments, dict) else ""
+    if MODE == "huge":
+        text = "y" * 3_000_000
+    if MODE == "environment":
+        text = json.dumps(dict(os.environ))
+    if MODE == "counts":
+        with open(FILE, "a", encoding="ascii") as file:  # noqa: PTH123  # one file without imports
+            file.write("x\n")
+    if MODE == "where":
+        text = os.getcwd()  # noqa: PTH109  # one file without imports
+    if MODE == "fails":
+        return {"content": [{"type": "text", "text": "no such thing"}], "isError": True}
+    if MODE == "odd":
+        return {"contents": 7}
+    if MODE == "mixed":
+        image = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+        return {"content": [{"type": "text", "text": text}, image]}
+    return {"content": [{"type": "text", "text": text}]}
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    if MODE == "silent":
+        time.sleep(3600)
+    if MODE == "children":
+        child = subprocess.Popen(["sleep", "3600"])  # noqa: S607  # found on every machine
+        with open(FILE + ".pid", "w", encoding="ascii") as file:  # noqa: PTH123  # one file without imports
+            file.write(str(child.pid))
+    if MODE == "stubborn":
+        import signal  # noqa: PLC0415  # for this mode only
+
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with open(FILE + ".pid", "w", encoding="ascii") as file:  # noqa: PTH123  # one file without imports
+            file.write(str(os.getpid()))
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "id" not in request:
+            continue
+        if MODE == "junk":
+            sys.stdout.write("Debug: got a request\n\n{}\n[1, 2]\n\x00\x1b[31m{broken\n")
+        if request["method"] == "server/discover":
+            say({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "no such method"}})
+            continue
+        say({"jsonrpc": "2.0", "id": request["id"], "result": answer(request["method"], request.get("params") or {})})
+    while MODE == "stubborn":
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Tools of type knowledge: searches, and how their passages are offered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from loomd.errors import Temporary, ToolFailed
+from loomd.manifest.object import Ref
+from loomd.messages import JsonObject, Passage
+from loomd.testing import open_spec
+
+
+@dataclass
+class Shelf:
+    """A knowledge base that keeps what it was asked."""
+
+    found: list[Passage] = field(default_factory=lambda: [Passage(1, "At nine.", "hours.md:1", "Hours", "shelf")])
+    asked: list[tuple[str, int | None]] = field(default_factory=list)
+
+    async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
+        """Return what is there, or fail."""
+        self.asked.append((query, top_k))
+        if query == "away":
+            raise Temporary("it is being indexed")
+        return self.found
+
+
+class Context:
+    """A call that offers passages."""
+
+    def offer(self, passages: Sequence[Passage]) -> str:
+        """Return how many."""
+        return f"{len(passages)} offered"
+
+
+SPEC = {"type": "knowledge", "knowledge": "shelf"}
+
+
+@pytest.mark.parametrize(("more", "most"), [({}, None), ({"topK": 2}, 2)])
+async def test_a_search(tmp_path: Path, more: JsonObject, most: int | None) -> None:
+    """The query is the model's, the number of passages the manifest's; they are offered to the answer."""
+    shelf = Shelf()
+    async with open_spec("Tool", {**SPEC, **more}, tmp_path, live={Ref("KnowledgeBase", "shelf"): shelf}) as tool:
+        assert await tool.call({"query": " opening "}, Context()) == "1 offered"
+        assert await tool.call({"query": "opening"}) == "[1] Hours (hours.md:1)\nAt nine."
+        assert tool.effects == "read"
+    assert shelf.asked == [("opening", most)] * 2
+
+
+async def test_nothing_found(tmp_path: Path) -> None:
+    """The model is told, so that it can ask otherwise."""
+    shelf = Shelf([])
+    async with open_spec("Tool", SPEC, tmp_path, live={Ref("KnowledgeBase", "shelf"): shelf}) as tool:
+        assert await tool.call({"query": "x"}, Context()) == "nothing was found: try other words"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, 'expected "query"'),
+        ({"query": " "}, 'expected "query"'),
+        ({"query": "x", "top": 1}, 'expected "query"'),
+        ({"query": "away"}, "it is being indexed"),
+    ],
+)
+async def test_a_search_that_fails(tmp_path: Path, arguments: JsonObject, said: str) -> None:
+    """It is a failed call, whatever the reason."""
+    async with open_spec("Tool", SPEC, tmp_path, live={Ref("KnowledgeBase", "shelf"): Shelf()}) as tool:
+        with pytest.raises(ToolFailed, match=said):
+            await tool.call(arguments, Context())
