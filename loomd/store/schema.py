@@ -93,13 +93,13 @@ CREATE TABLE counts (rows INTEGER NOT NULL);
 INSERT INTO counts SELECT count(*) FROM journal;
 CREATE INDEX tasks_ended ON tasks (created) WHERE result != x'' AND instr(id, '.') = 0;
 CREATE INDEX approvals_by_task ON approvals (task);
-ALTER TABLE files ADD COLUMN target TEXT NOT NULL DEFAULT '';
 CREATE TABLE seals (
     name TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (name, key)
 ) WITHOUT ROWID;
 """
 
 _SESSIONS = """
+ALTER TABLE files ADD COLUMN target TEXT NOT NULL DEFAULT '';
 CREATE TABLE turns (
     task TEXT PRIMARY KEY, namespace TEXT NOT NULL, session TEXT NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL,
     agent TEXT NOT NULL, goal TEXT NOT NULL, answer TEXT NOT NULL, created REAL NOT NULL

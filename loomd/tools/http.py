@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import Field, field_validator
 
-from loomd.errors import LoomdError
 from loomd.manifest.kind import Reload
 from loomd.manifest.quantity import Bytes
 from loomd.manifest.rule import spelled
@@ -116,11 +115,7 @@ class _Request:
         headers = _headers(self._access)
         if context is not None and spec.idempotent:  # says by its key that it is the same call
             headers = {KEY: context.key, **headers}
-        try:
-            return self._access.mask(await self._web.send(WebRequest(spec.method, url, headers, body)))
-        except LoomdError as error:
-            error.args = (self._access.mask(str(error)),)
-            raise
+        return await self._web.send(WebRequest(spec.method, url, headers, body, mask=self._access.mask))
 
 
 def _headers(access: Access[HttpTool]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from loomd.errors import Permanent, ToolFailed
+from loomd.errors import Permanent
 from loomd.manifest.document import read_documents
 from loomd.manifest.inline_schema import validator_of
 from loomd.manifest.inside import inside, named
@@ -310,11 +310,8 @@ class _Run:
         if context is not None and self._repeatable and one.method not in _READS:
             headers = {KEY: context.key, **headers}
         body = msgspec.json.encode(arguments["body"]) if one.body and "body" in arguments else None
-        request = WebRequest(one.method, url, headers, body, one.body or "application/json")
-        try:
-            return self._access.mask(await self._web.send(request))
-        except ToolFailed as error:
-            raise ToolFailed(self._access.mask(str(error))) from error
+        content = one.body or "application/json"
+        return await self._web.send(WebRequest(one.method, url, headers, body, content, self._access.mask))
 
 
 def _simple(item: Parameter, value: object) -> str:

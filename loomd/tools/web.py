@@ -5,7 +5,7 @@ credentials stay with the host that they were declared for, and no answer is lar
 that reach web services.
 """
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,13 +33,17 @@ _BUSY = (429, 502, 503, 504)
 
 @dataclass(frozen=True)
 class WebRequest:
-    """What is sent: method, address, headers for this host only, and a body that may be sent again."""
+    """What is sent: method, address, headers for this host only, and a body that may be sent again.
+
+    `mask` hides secrets in what comes back, before anything of it is cut.
+    """
 
     method: str
     url: "URL"
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     content_type: str = "application/json"
+    mask: Callable[[str], str] = str
 
 
 class Web:
@@ -72,7 +76,7 @@ class Web:
             try:
                 async with self.session.request(method, url, data=body, headers=sent, allow_redirects=False) as answer:
                     if answer.status not in _REDIRECTS or "Location" not in answer.headers:
-                        return await self._read(answer)
+                        return await self._read(answer, request.mask)
                     target = _target(url, answer.headers["Location"])
             except (ClientError, OSError) as error:
                 if isinstance(error, TimeoutError):
@@ -95,7 +99,7 @@ class Web:
             raise ToolFailed("a redirect leads to an address that is not http or https")
         self._resolver.check_literal(url.host)
 
-    async def _read(self, answer: "ClientResponse") -> str:
+    async def _read(self, answer: "ClientResponse", mask: Callable[[str], str]) -> str:
         data = bytearray()
         async for chunk in answer.content.iter_chunked(64 << 10):
             data += chunk
@@ -106,11 +110,11 @@ class Web:
         except LookupError:
             text = data.decode("utf-8", "replace")
         if answer.status >= 400:
-            told = f"HTTP {answer.status}: {text[:500]}"
+            told = f"HTTP {answer.status}: {mask(text)[:500]}"
             if answer.status in _BUSY:
                 raise Overloaded(told, _seconds(answer.headers.get("Retry-After", "")))
             raise ToolFailed(told)
-        return text
+        return mask(text)
 
 
 @asynccontextmanager

@@ -173,8 +173,26 @@ async def test_skills_are_kept(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "s.md").write_text(SKILL.format("new"))
     async with opened() as seen:
         await seen.reconciler.restore()
-        skill: Any = seen.reconciler.topology.live[Ref("Skill", "s")]
-        assert skill.instructions.strip() == "old"
+        live: Any = seen.reconciler.topology.live[Ref("Skill", "s")]
+        assert live.skills["s"].instructions.strip() == "old"
+
+
+async def test_folders_of_skills_are_kept(opened: Open, tmp_path: Path) -> None:
+    """A skill that was added, and a file of one that is gone, change nothing of what was stored."""
+    for path, text in (("k/a/SKILL.md", SKILL.format("a")), ("k/a/notes.md", "old")):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    manifest = b"apiVersion: loomd.dev/v1\nkind: Skill\nmetadata: {name: k}\nspec: {directory: k}\n"
+    async with opened() as seen:
+        await seen.apply("a", [SourceFile(tmp_path, "s.yaml", manifest)])
+    (tmp_path / "k" / "a" / "notes.md").unlink()
+    (tmp_path / "k" / "b").mkdir()
+    (tmp_path / "k" / "b" / "SKILL.md").write_text(SKILL.format("b"))
+    async with opened() as seen:
+        await seen.reconciler.restore()
+        live: Any = seen.reconciler.topology.live[Ref("Skill", "k")]
+        assert (seen.reconciler.number, list(live.skills)) == (1, ["a"])
+        assert await live.skills["a"].read("notes.md") == "old"
 
 
 async def test_contents_are_stored_once_and_leave_with_the_last_revision(
