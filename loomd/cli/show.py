@@ -147,6 +147,11 @@ def _(fact: facts.KnowledgeSearched) -> Line:
 
 
 @describe.register
+def _(fact: facts.SkillActivated) -> Line:
+    return Line("", f"takes up the skill {fact.skill}: {fact.why}", "bright_black")
+
+
+@describe.register
 def _(fact: facts.DocumentSkipped) -> Line:
     return Line("skipped", f"{fact.path} of {fact.knowledge} {fact.reason}", "yellow")
 

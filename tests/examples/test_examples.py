@@ -11,7 +11,7 @@ import loomd
 from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
-from loomd.events.event import AgentSplit, AuctionAwarded, Event, ToolCompleted
+from loomd.events.event import AgentSplit, AuctionAwarded, Event, SkillActivated, ToolCompleted
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.load import load
 from loomd.manifest.source import SourceFile, read_folder
@@ -148,3 +148,58 @@ async def test_what_was_told_is_remembered(tmp_path: Path) -> None:
         "It lies under the blue pot.",
         "Nobody knows.",
     ]
+
+
+async def test_interceptors_hide_and_refuse(tmp_path: Path) -> None:
+    """No address reaches the model or the tool, what is forbidden is not begun, and a forbidden call is not made."""
+    replies = """
+    - when: "at [redacted]*note it"
+      times: 1
+      toolCalls: [{name: note, arguments: {text: "Faust is back, tell ann@example.com"}}]
+    - {when: note it, text: It is noted.}
+    - {when: secret, times: 1, toolCalls: [{name: note, arguments: {text: "the password is x"}}]}
+    - {when: secret, text: It may not be noted.}
+"""
+    noted, events = await run("08", replies, "Write at ann@example.com that Faust is back, and note it.", tmp_path)
+    assert noted.output == "It is noted."
+    results = [event.data.result for event in events if isinstance(event.data, ToolCompleted)]
+    assert results == ["noted: Faust is back, tell [redacted]"]
+    refused, _ = await run("08", replies, "Tell him to shut up.", tmp_path)
+    assert refused.error == "Interceptor/polite refused the work: the request breaks spec.deny[0]"
+    denied, events = await run("08", replies, "Note the secret.", tmp_path)
+    assert denied.output == "It may not be noted."
+    assert not [event for event in events if isinstance(event.data, ToolCompleted)]
+
+
+async def test_skills_are_taken_up_by_meaning(tmp_path: Path) -> None:
+    """A task that is like a description has the instructions in its prompt; another one has none."""
+    replies = """
+    - {when: "*", system: Write minutes as a list, text: "- A shelf is bought - Ann"}
+    - {when: "*", system: Write a reminder, text: "Faust was due on Monday."}
+    - {when: "*", text: Four.}
+"""
+    goals = {
+        "Make minutes of this meeting: Ann buys the shelf, Bob calls the printer.": ["minutes"],
+        "Write a reminder to Ann: her book Faust is overdue since Monday.": ["overdue"],
+        "What is two plus two?": [],
+    }
+    said: list[str] = []
+    for goal, skills in goals.items():
+        result, events = await run("09", replies, goal, tmp_path)
+        assert [event.data.skill for event in events if isinstance(event.data, SkillActivated)] == skills
+        said.append(result.output)
+    assert said == ["- A shelf is bought - Ann", "Faust was due on Monday.", "Four."]
+
+
+async def test_an_agent_asks_another(tmp_path: Path) -> None:
+    """The writer hears what the researcher found, with the passage that it cites, in one task."""
+    replies = """
+    - {when: Tell Ann, times: 1, toolCalls: [{name: ask-researcher, arguments: {goal: What does a late book cost?}}]}
+    - {when: What does a late book cost, text: "Twenty cents a day [1]."}
+    - {when: Tell Ann, text: "Dear Ann, it costs twenty cents a day [1]."}
+"""
+    result, _ = await run("10", replies, "Tell Ann what a late book costs.", tmp_path)
+    assert result.executed is not None
+    outcome = result.executed.outcome
+    assert outcome.output == "Dear Ann, it costs twenty cents a day [1]."
+    assert [cited.source for cited in outcome.citations] == ["handbook/hours.md:7-7"]
