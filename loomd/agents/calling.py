@@ -30,8 +30,6 @@ _SHOWN = 500
 """Characters of a tool's result that its event shows; the step keeps all of it."""
 _REFUSAL = 4096
 """Bytes of what is said of a tool that the agent does not have."""
-_REFUSAL = 4096
-"""Bytes of what is said of a tool that the agent does not have."""
 _ASKING = 86_400.0
 """Seconds for which people are asked whether an interrupted call is to be repeated, when the tool does not say."""
 

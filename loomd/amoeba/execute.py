@@ -80,8 +80,9 @@ async def _together(
 
 def _limit(results: Sequence[Result]) -> StopReason | None:
     """Return which limit of the whole task ended one of its parts, if one did."""
-    reasons = [result.executed.outcome.stop_reason for result in results if result.executed is not None]
-    return next((reason for reason in reasons if reason.startswith("budget_")), None)
+    ended = [result.executed.outcome.stop_reason for result in results if result.executed is not None]
+    limits: tuple[StopReason, ...] = ("budget_time", "budget_cost", "budget_tokens")
+    return next((reason for reason in limits if reason in ended), None)
 
 
 def _so_far(scaled: Scaled, results: Sequence[Result]) -> Outcome:
