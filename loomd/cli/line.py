@@ -1,6 +1,7 @@
 """Where a conversation reads lines from: a terminal with history and completion, or a pipe. For `conversation`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from typing import Protocol
@@ -26,6 +27,9 @@ class Line(Protocol):
             KeyboardInterrupt: the person wants to begin the line anew.
         """
         ...
+
+
+os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")  # a terminal that answers late would be taken for keys
 
 
 class Typed:

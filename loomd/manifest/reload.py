@@ -15,11 +15,12 @@ from loomd.manifest.schema import JsonSchema, schema_of
 _URGENCY: tuple[ReloadClass, ...] = ("restart", "immediate", "new-tasks")
 
 
-def reload_class(kind: Kind, pointer: str) -> ReloadClass:
+def reload_class(kind: Kind, pointer: str, type_: object = None) -> ReloadClass:
     """Return when a change of a field takes effect.
 
     Args:
         kind: the kind of the object.
+        type_: the type of its spec; without one, types that have the field are not told apart.
         pointer: JSON pointer from the top of the document, `/spec/limits/tokens`; a value that the schema does not
             know, such as one in a free mapping, takes effect with the nearest field above it.
     """
@@ -29,9 +30,17 @@ def reload_class(kind: Kind, pointer: str) -> ReloadClass:
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         arms = [inner for arm in arms for inner in _inner(arm, name, root)]
+        if pointer.startswith("/spec") and name == "spec":
+            arms = [one for arm in arms for one in _arms(arm, root) if _fits(one, type_)] or arms
         marks = {one[RELOAD] for one in arms if one.get(RELOAD) in get_args(ReloadClass)}
         found = _most_urgent(marks) or found
     return found
+
+
+def _fits(arm: JsonSchema, type_: object) -> bool:
+    """Return whether an arm of a union holds the fields of a type."""
+    own = arm.get("properties", {}).get("type", {}).get("const")
+    return "properties" in arm and "oneOf" not in arm and (type_ is None or own is None or own == type_)
 
 
 def _most_urgent(marks: Collection[str]) -> ReloadClass | None:

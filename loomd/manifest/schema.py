@@ -262,7 +262,7 @@ def field_docs(model: type[BaseModel]) -> dict[str, str]:
     for base in reversed(model.__mro__):
         if base is not BaseModel and issubclass(base, BaseModel):
             texts |= _docs_in(base)
-    return texts
+    return {name: text for name, text in texts.items() if name in model.model_fields}
 
 
 @cache

@@ -185,11 +185,12 @@ def _compare(old: Object | None, new: Object) -> Change:
     same = old.digest == new.digest and old.base == new.base
     if same and old.metadata == new.metadata:
         return Change(new.ref, "unchanged", old=old, new=new)
-    fields = list(_fields(new.ref.kind, _dumped(old.metadata), _dumped(new.metadata), "metadata"))
+    fields = list(_fields(new.ref.kind, None, _dumped(old.metadata), _dumped(new.metadata), "metadata"))
     if same:
         return Change(new.ref, "changed", tuple(fields), old=old, new=new)
     replaced = type(old.spec) is not type(new.spec)
-    fields += _fields(new.ref.kind, _dumped(old.spec), _dumped(new.spec), "spec")
+    type_ = None if replaced else getattr(new.spec, "type", None)
+    fields += _fields(new.ref.kind, type_, _dumped(old.spec), _dumped(new.spec), "spec")
     if old.base != new.base:
         fields.append(FieldChange("root", old.base, new.base, "new-tasks"))
     means = [] if replaced else list(new.spec.means(old.spec))
@@ -202,14 +203,14 @@ def _dumped(model: Any) -> Any:
     return model.model_dump(mode="json", by_alias=True)
 
 
-def _fields(kind: str, old: object, new: object, path: str, pointer: str = "") -> Iterator[FieldChange]:
+def _fields(kind: str, type_: object, old: object, new: object, path: str, pointer: str = "") -> Iterator[FieldChange]:
     """Yield the fields at which two JSON values differ, as deep as both are objects."""
     pointer = pointer or f"/{path}"
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}, key=str):
             below = f"{pointer}/{escape(str(key))}"
-            yield from _fields(kind, old.get(key), new.get(key), f"{path}.{key}", below)
+            yield from _fields(kind, type_, old.get(key), new.get(key), f"{path}.{key}", below)
     elif old != new:
         known = find_kinds().get(kind)
-        when = reload_class(known, pointer) if known else "new-tasks"
+        when = reload_class(known, pointer, type_) if known else "new-tasks"
         yield FieldChange(path, masked(old, pointer), masked(new, pointer), when)

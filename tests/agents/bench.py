@@ -134,6 +134,7 @@ class Searcher:
     withdrawn = ""
     on_uncertain: OnUncertain = "fail"
     approval: Approval | None = None
+    max_output = 64 << 10
     schema = ToolSchema("look", "Looks something up.", {"type": "object"})
 
     async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:

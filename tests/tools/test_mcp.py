@@ -107,8 +107,8 @@ async def test_what_a_server_does_wrong_in_a_call(tmp_path: Path, mode: str, mes
 
 
 async def test_a_long_result_is_cut(tmp_path: Path) -> None:
-    """A result that is no larger than a message is cut for the model like that of any tool."""
-    async with hostile(tmp_path, "huge", maxOutput="1Ki") as live:
+    """A result that is no larger than a message is cut like that of any tool."""
+    async with hostile(tmp_path, "huge", keep="1Ki") as live:
         text = await live.tools[0].call({"text": ""})
     assert text.endswith("[cut: 1024 of 3000000 bytes]")
 
