@@ -4,8 +4,7 @@ Importing the package costs nothing: it holds the version, and `open`, which loa
 live in the folders, one noun each; `docs/explanation/architecture.md` draws the floors.
 """
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # that of `typing` takes longer to import than all of this
 if TYPE_CHECKING:
     from loomd.embed import Embedded, open  # noqa: A004  # read as `loomd.open`
 

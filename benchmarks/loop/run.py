@@ -110,11 +110,11 @@ async def step(system: System) -> float:
     async def do() -> str:
         return "done"
 
-    async def nothing(_: object) -> Any:
+    async def nothing(*_: object) -> Any:
         return None
 
     task = msgspec.structs.replace(new_task("go", system.clock), durability="none")
-    lent = Lent(system.services, Mailbox(system.store, system.clock), nothing, nothing)
+    lent = Lent(system.services, Mailbox(system.store, system.clock), nothing, nothing, nothing)
     recorder = TaskRecorder(task, lent, Scope(system.bus, task.id, kept=False), {})
     count, before = 50_000, time.process_time()
     for _ in range(count):
