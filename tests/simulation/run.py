@@ -190,6 +190,8 @@ def verify(history: History) -> None:
         assert results[name].phase == "Cancelled", name
     for name, verdict in promises.decided.items():
         assert msgspec.json.decode(disk.approvals[name].decision, type=Decision).verdict == verdict, name
+    for key, told in outside.told.items():
+        assert len(told) == 1, f"{key} was done for what the model said before it was recorded: {told}"
     for key, times in outside.effects.items():
         _verify_effect(history, key, times)
     for result in results.values():

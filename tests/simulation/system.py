@@ -7,10 +7,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
 from typing import Literal, cast
+
+import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.approval import Approval
@@ -31,7 +34,7 @@ from loomd.events.bus import Bus
 from loomd.events.journal import Journal
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
-from loomd.messages import Chunk, JsonObject, Request, ToolSchema
+from loomd.messages import Chunk, JsonObject, Reply, Request, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.store.base import Capability, Store
 from loomd.tools.context import ToolContext
@@ -54,11 +57,13 @@ class Outside:
 
     Attributes:
         effects: wall-clock times at which it happened, by the key of the call.
+        told: what a call was told, by its key: what the model had said, which it never says twice.
         trace: everything that happened, in order.
         now: the wall-clock time, as of the last thing that happened.
     """
 
     effects: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    told: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     trace: list[str] = field(default_factory=list[str])
     now: float = 1_000_000.0
 
@@ -102,6 +107,7 @@ class SimulatedTool:
 
     name: str
     run: Callable[[ToolContext], Awaitable[str]]
+    outside: Outside
     effects: Effects = "write"
     idempotent: bool = False
     on_uncertain: OnUncertain = "fail"
@@ -116,13 +122,27 @@ class SimulatedTool:
 
     async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
         """Do it."""
-        del arguments
         assert context is not None
+        self.outside.told.setdefault(context.key, set()).add(str(arguments.get("answer")))
         return await self.run(context)
 
 
+_answers = count(1)
+
+
+def _unique(reply: Reply) -> Reply:
+    answer = next(_answers)
+    calls = tuple(
+        msgspec.structs.replace(one, arguments={**one.arguments, "answer": answer}) for one in reply.tool_calls
+    )
+    return msgspec.structs.replace(reply, text=f"answer {answer}", tool_calls=calls)
+
+
 class _Model:
-    """A scripted model that takes its time, and is away now and then."""
+    """A scripted model that takes its time, is away now and then, and never says the same before a call of tools.
+
+    So an answer that was used before it was recorded does not fit what came of it.
+    """
 
     name = "script"
 
@@ -137,7 +157,7 @@ class _Model:
             raise Temporary("the model is away")
         async with aclosing(self._scripted.stream(request)) as chunks:
             async for chunk in chunks:
-                yield chunk
+                yield _unique(chunk) if isinstance(chunk, Reply) and chunk.tool_calls else chunk
 
 
 def _call(*names: str) -> dict[str, object]:
@@ -249,14 +269,14 @@ class Process:
 
     def _make_tools(self) -> list[SimulatedTool]:
         return [
-            SimulatedTool("mark", self._act),
-            SimulatedTool("fixed", self._act, idempotent=True),
-            SimulatedTool("asking", self._act, on_uncertain="ask"),
-            SimulatedTool("again", self._act, on_uncertain="retry"),
-            SimulatedTool("guard", self._act, approval=_OnTerms()),
-            SimulatedTool("nap", self._nap, "read"),
-            SimulatedTool("post", self._post, "read"),
-            SimulatedTool("pieces", self._pieces, idempotent=True),
+            SimulatedTool("mark", self._act, self.outside),
+            SimulatedTool("fixed", self._act, self.outside, idempotent=True),
+            SimulatedTool("asking", self._act, self.outside, on_uncertain="ask"),
+            SimulatedTool("again", self._act, self.outside, on_uncertain="retry"),
+            SimulatedTool("guard", self._act, self.outside, approval=_OnTerms()),
+            SimulatedTool("nap", self._nap, self.outside, "read"),
+            SimulatedTool("post", self._post, self.outside, "read"),
+            SimulatedTool("pieces", self._pieces, self.outside, idempotent=True),
         ]
 
     async def _act(self, context: ToolContext) -> str:
