@@ -44,6 +44,16 @@ def named(root: Path, path: str) -> Path:
     return root / os.path.normpath(path)
 
 
+def is_hidden(root: Path, found: Path) -> bool:
+    """Return whether nothing in a folder below a root is read as manifests: a name on the way begins with a dot.
+
+    Args:
+        root: the root.
+        found: what `below` returned.
+    """
+    return any(part.startswith(".") for part in found.relative_to(root.resolve()).parts)
+
+
 def below(root: Path, path: str, wanted: str) -> Path:
     """Return whatever a relative path names, with links resolved.
 

@@ -28,6 +28,9 @@ from loomd.topology import Parts
 Effects = Literal["read", "write", "external"]
 OnUncertain = Literal["fail", "ask", "retry"]
 
+OPEN = "what is written elsewhere below the root is read as manifests, and who writes those can do everything"
+"""Why tools write into hidden folders only."""
+
 Run = Callable[[JsonObject, ToolContext | None], Awaitable[str]]
 """Makes a call: decoded arguments in, the result as text out."""
 

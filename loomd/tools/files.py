@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loomd.errors import Permanent, ToolFailed
-from loomd.manifest.inside import below
+from loomd.manifest.inside import below, is_hidden
 from loomd.manifest.quantity import Bytes
 from loomd.messages import JsonObject, ToolSchema
-from loomd.tools.base import Effects, LiveTool, ToolSpec
+from loomd.tools.base import OPEN, Effects, LiveTool, ToolSpec
 from loomd.tools.context import ToolContext
 from loomd.tools.folder import Folder
 from loomd.tools.signature import refusal
@@ -35,7 +35,8 @@ class FilesTool(ToolSpec):
     folder: str = Field(examples=["notes"])
     """Folder, from the manifest's root and below it; nothing outside it is reached, links are not followed."""
     write: bool = False
-    """Whether files may be written and edited; then `effects` must be `write`."""
+    """Whether files may be written and edited; then `effects` must be `write`, and the folder a hidden one such as
+    `.notes`: what is written elsewhere is read as manifests."""
     effects: Effects = "read"
     """What a call does to the world."""
     max_file: Bytes = Field(default=1 << 20, ge=1)
@@ -46,7 +47,7 @@ class FilesTool(ToolSpec):
     """Most files and folders that a search looks at."""
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
-        """Yield a missing folder, and the root where files may be written: manifests are there."""
+        """Yield a missing folder, and one where files may be written that would be read as manifests."""
         yield from super().check(root)
         if self.write and self.effects == "read":
             yield "/write", "expected effects write where files may be written, got effects read", "invalid-value"
@@ -57,8 +58,8 @@ class FilesTool(ToolSpec):
             return
         if not found.is_dir():
             yield "/folder", f'expected a folder below {root}, got the file "{self.folder}"'
-        elif self.write and found == root.resolve():
-            yield "/folder", "expected a folder below the root, got the root itself: manifests are there"
+        elif self.write and not is_hidden(root, found):
+            yield "/folder", f'expected a hidden folder, such as ".work", got "{self.folder}": {OPEN}', "invalid-value"
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:

@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from loomd.errors import Permanent, Temporary, ToolFailed, Unauthorized
-from loomd.manifest.inside import below, inside, named
+from loomd.manifest.inside import below, inside, is_hidden, named
 from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload
 from loomd.manifest.secret import Secret, literal_secrets
 from loomd.manifest.wording import escape, one_line
 from loomd.messages import JsonObject, ToolSchema
-from loomd.tools.base import LiveTool, ToolSpec
+from loomd.tools.base import OPEN, LiveTool, ToolSpec
 from loomd.tools.context import ToolContext
 from loomd.tools.parameters import arguments_validator, parameter_faults, refuse_misfits
 from loomd.tools.placeholder import fill_command, fill_text, names_in
@@ -77,7 +77,8 @@ class ShellTool(ToolSpec):
     read: list[str] = Field(default_factory=list, examples=[["data"]])
     """Files and folders below the manifest's root that the sandbox may read."""
     write: list[str] = Field(default_factory=list, examples=[["reports"]])
-    """Folders below the manifest's root that the sandbox may read and change; not the root itself."""
+    """Folders below the manifest's root that the sandbox may read and change. They are hidden ones, such as `.work`:
+    what is written elsewhere is read as manifests."""
     limits: ProcessLimits = Field(default_factory=ProcessLimits)
     """What a call may use."""
     concurrency: int | None = Field(default=4, ge=1, le=10_000)
@@ -117,7 +118,7 @@ class ShellTool(ToolSpec):
                 text = f"expected a fixed script, got {{{name}}} in it: hand it over as a further part, or by stdin"
                 yield f"/command/{at}", text, "invalid-value"
 
-    def _misplaced(self, root: Path) -> Iterator[tuple[str, str]]:
+    def _misplaced(self, root: Path) -> Iterator[tuple[str, ...]]:
         places = [*((f"/read/{at}", path) for at, path in enumerate(self.read))]
         folders = [*((f"/write/{at}", path) for at, path in enumerate(self.write))]
         if self.workdir is not None:
@@ -130,8 +131,8 @@ class ShellTool(ToolSpec):
                 continue
             if (pointer, path) in folders and not found.is_dir():
                 yield pointer, f'expected a folder below {root}, got the file "{path}"'
-            elif pointer.startswith("/write") and found == root.resolve():
-                yield pointer, "expected a folder below the root, got the root itself: manifests are there"
+            elif pointer.startswith("/write") and not is_hidden(root, found):
+                yield pointer, f'expected a hidden folder, such as ".work", got "{path}": {OPEN}', "invalid-value"
 
     def declared(self, name: str) -> ToolSchema:
         """Return what a model is told."""

@@ -71,7 +71,7 @@ _MORE: dict[str, tuple[Any, ...]] = {
     "Tool(shell).spec.parameters": (_QUERY, {**_QUERY, "required": ["query"]}),
     "Tool(shell).spec.workdir": ("docs", "tools"),
     "Tool(shell).spec.read": (["docs"], ["tools"]),
-    "Tool(shell).spec.write": (["docs"], ["tools"]),
+    "Tool(shell).spec.write": ([".agents"], [".agents/skills"]),
     "Interceptor(redact).spec.secrets": ([{"valueFrom": {"env": "API_KEY"}}], [{"valueFrom": {"file": "x"}}]),
     "Cluster.spec.agentSelector.matchLabels": ({"name": "alpha"}, {"name": "beta"}),
     "Cluster.spec.agentSelector.matchExpressions": (
@@ -108,7 +108,7 @@ _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
 _EITHER = {("command", "url"), ("file", "document"), ("file", "package")}
 """Fields that are not set for the sake of another one, because that excludes them."""
 _WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
-    "Tool(files).spec.write": ((("effects",), "write"),),
+    "Tool(files).spec.write": ((("effects",), "write"), (("folder",), ".agents")),
 }
 """What is set for a field that needs another one."""
 _TOGETHER = {"weights"}

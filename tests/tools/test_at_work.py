@@ -37,7 +37,7 @@ spec: {type: calculator}
 apiVersion: loomd.dev/v1
 kind: Tool
 metadata: {name: notes}
-spec: {type: files, folder: notes, write: true, effects: write}
+spec: {type: files, folder: .notes, write: true, effects: write}
 ---
 apiVersion: loomd.dev/v1
 kind: Tool
@@ -86,7 +86,7 @@ def read_on(name: str, first: int) -> dict[str, Any]:
 def write(folder: Path, *replies: Mapping[str, Any]) -> str:
     """Write what the manifests need, and return them."""
     (folder / "tool.py").write_text(textwrap.dedent(TOOL))
-    (folder / "notes").mkdir(exist_ok=True)
+    (folder / ".notes").mkdir(exist_ok=True)
     text = MANIFESTS.replace("REPLIES", json.dumps(replies))
     (folder / "manifests.yaml").write_text(text)
     return text
@@ -109,7 +109,7 @@ async def test_an_agent_works_with_built_in_tools(tmp_path: Path) -> None:
         '"a.md" was written, 9 characters',
         "forty-two",
     ]
-    assert (tmp_path / "notes" / "a.md").read_text() == "forty-two"
+    assert (tmp_path / ".notes" / "a.md").read_text() == "forty-two"
 
 
 async def test_a_long_result_is_read_on(tmp_path: Path) -> None:
