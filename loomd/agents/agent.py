@@ -15,6 +15,7 @@ from loomd.agents.permissions import Permissions, effective
 from loomd.agents.strategies.base import Strategy
 from loomd.agents.strategies.tool_use import ToolUse
 from loomd.clock import Clock
+from loomd.interceptors.context import Moment
 from loomd.messages import JsonObject
 
 
@@ -66,6 +67,7 @@ class Agent:
         parallel_tools: whether tool calls of one turn are made side by side.
         history: most earlier turns of a conversation that it is told of.
         skill_budget: how much of the prompt its skills may take up.
+        outer: interceptors of the agents that asked it; they look at its tool calls, too.
         running: pieces of work in hand right now, over all clusters.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
@@ -89,6 +91,7 @@ class Agent:
     skills: Sequence[Skills] = ()
     skill_budget: SkillBudget = field(default_factory=SkillBudget)
     interceptors: Sequence[Interceptor] = ()
+    outer: Sequence[Interceptor] = ()
     memory: Memory | None = None
     permissions: Permissions = field(default_factory=Permissions)
     tool_context: Mapping[str, object] = field(default_factory=dict)
@@ -100,6 +103,11 @@ class Agent:
     running: int = 0
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
+
+    def around(self, moment: Moment) -> list[Interceptor]:
+        """Return the interceptors that are asked at a moment, the outermost first."""
+        all_ = (*self.outer, *self.interceptors) if moment in {"beforeTool", "afterTool"} else self.interceptors
+        return [one for one in all_ if moment in one.moments]
 
     def limits_now(self) -> Limits:
         """Return the limits that hold now: of each, the lower one of when the work began and of now."""

@@ -9,7 +9,7 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
-from loomd.agents.interception import Passing, looks
+from loomd.agents.interception import Passing
 from loomd.errors import BadReply, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import ModelCalled, ModelDelta, ModelRetried, ReasoningDelta
@@ -42,7 +42,7 @@ async def ask(
     except Refused as error:
         return Reply(stop="refusal", refused=str(error))
     started = agent.clock.monotonic()
-    whole = looks(agent.interceptors, "afterModel")
+    whole = bool(agent.around("afterModel"))
     if isinstance(sent, Reply):
         reply, shown = sent, False
     else:

@@ -87,6 +87,7 @@ class Budget:
         spent: USD spent so far.
         calls: tool calls made so far.
         tool_calls: most tool calls, set likewise.
+        making: tool calls that are being made.
         above: the account of whoever delegated the work; what is used here must be left there, too.
         below: the accounts of work that is delegated right now.
         held: USD of tool calls that are being made, by the keys of their steps.
@@ -98,6 +99,7 @@ class Budget:
     spent: float = 0.0
     calls: int = 0
     tool_calls: int = 0
+    making: int = 0
     above: "Budget | None" = None
     below: list["Budget"] = field(default_factory=list["Budget"])
     held: dict[str, float] = field(default_factory=dict[str, float])
@@ -116,9 +118,14 @@ class Budget:
         return total
 
     @property
+    def pending(self) -> int:
+        """Return how many tool calls are being made, here and in delegated work."""
+        return self.making + sum(budget.pending for budget in self.below)
+
+    @property
     def calls_left(self) -> int:
         """Return how many tool calls may still be made."""
-        left = self.tool_calls - self.total.calls
+        left = self.tool_calls - self.total.calls - self.pending
         return max(0, left if self.above is None else min(left, self.above.calls_left))
 
     @property

@@ -6,7 +6,7 @@ to be skipped. Called by `ask`, `calling` and the loop, and by SCALE before it p
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
@@ -17,7 +17,6 @@ from loomd.agents.base import Interceptor, Steps
 from loomd.errors import Diverged, RecordFailed, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import CallAction, CallChecked, ToolErred
-from loomd.interceptors.context import Moment
 from loomd.messages import JsonObject, Reply, Request, ToolCall
 
 T = TypeVar("T")
@@ -68,6 +67,7 @@ class Passing:
         model: str = "",
         calls: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        self._around = agent.around
         self._interceptors = agent.interceptors
         self._scope = scope
         self._what = what
@@ -107,7 +107,7 @@ class Passing:
         Raises:
             Refused: the work is not to be done.
         """
-        for one in self._asked("beforeRun"):
+        for one in self._around("beforeRun"):
             goal = await self._look(one, goal, one.before_run(goal, self))
         return goal
 
@@ -117,7 +117,7 @@ class Passing:
         Raises:
             Refused: it is not to be given.
         """
-        for one in reversed(self._asked("afterRun")):
+        for one in reversed(self._around("afterRun")):
             output = await self._look(one, output, one.after_run(output, self))
         return output
 
@@ -153,7 +153,7 @@ class Passing:
         Raises:
             Refused: it is not to be made.
         """
-        for one in self._asked("beforeTool"):
+        for one in self._around("beforeTool"):
             passed = await self._look(one, call, one.before_tool(call, self))
             call = msgspec.structs.replace(call, arguments=passed.arguments)
         return call
@@ -164,12 +164,9 @@ class Passing:
         Raises:
             Refused: the model is not to see it.
         """
-        for one in reversed(self._asked("afterTool")):
+        for one in reversed(self._around("afterTool")):
             result = await self._look(one, result, one.after_tool(call, result, self))
         return result
-
-    def _asked(self, moment: Moment) -> list[Interceptor]:
-        return [one for one in self._interceptors if moment in one.moments]
 
     async def _look(self, one: Interceptor, value: T, looking: Awaitable[T]) -> T:
         """Return what an interceptor makes of a value, or the value itself when a failing interceptor is skipped.
@@ -198,18 +195,13 @@ class Passing:
 _NAMES = {"run": "work", "model": "model call"}
 
 
-def looks(interceptors: Sequence[Interceptor], moment: Moment) -> bool:
-    """Return whether any interceptor is asked at a moment."""
-    return any(moment in one.moments for one in interceptors)
-
-
 async def enter(agent: Agent, goal: str, scope: Scope, steps: Steps, key: str) -> str:
     """Return the goal that an agent is to work on, once its interceptors have seen it; a step of its own.
 
     Raises:
         Refused: the work is not to be done.
     """
-    if not looks(agent.interceptors, "beforeRun"):
+    if not agent.around("beforeRun"):
         return goal
     return await _text(steps, f"{key}/enter", lambda: Passing(agent, scope, "run").goal(goal))
 
@@ -220,7 +212,7 @@ async def leave(agent: Agent, output: str, scope: Scope, steps: Steps, key: str)
     Raises:
         Refused: it is not to be given.
     """
-    if not output or not looks(agent.interceptors, "afterRun"):
+    if not output or not agent.around("afterRun"):
         return output
     return await _text(steps, f"{key}/leave", lambda: Passing(agent, scope, "run").output(output))
 
@@ -251,7 +243,7 @@ async def before_call(
         key: key of the step.
         calls: how often each tool was called in this work, this call included.
     """
-    if not looks(agent.interceptors, "beforeTool"):
+    if not agent.around("beforeTool"):
         return Checked(call=call)
 
     async def do() -> Checked:

@@ -300,7 +300,11 @@ class Loop:
         """Run the calls of one turn and hand their results back in the order of the calls."""
         self._spoiled = 0
         left = self.budget.calls_left
-        outcomes = await self._tools.run(calls, self._calls - 1, limits.calls_per_turn, left)
+        self.budget.making = min(len(calls), limits.calls_per_turn, left)
+        try:
+            outcomes = await self._tools.run(calls, self._calls - 1, limits.calls_per_turn, left)
+        finally:
+            self.budget.making = 0
         self.budget.below.clear()  # what was used there is in the outcomes, also of those that were recorded before
         for call, outcome in zip(calls, outcomes, strict=True):
             if outcome.made:
@@ -338,10 +342,11 @@ class Loop:
         end = min(self._began + self._seconds, now + errand.seconds) - self._steps.waited()
         rules = (*self._work.permissions, *self._agent.rules())
         work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules)
+        outer = [*self._agent.outer, *(one for one in self._agent.interceptors if one not in agent.interceptors)]
         scope = self._scope.within(errand.key)
         agent.running += 1
         try:
-            return await Loop(replace(agent, tools=tools, running=0), work, self._steps, scope, self).run()
+            return await Loop(replace(agent, tools=tools, outer=outer, running=0), work, self._steps, scope, self).run()
         finally:
             agent.running -= 1
 

@@ -262,8 +262,24 @@ async def test_tool_calls_are_counted_together(team: Team) -> None:
         boss="limits: {toolCalls: 4}",
     )
     result, _ = await run(team)
-    assert len(team.marks) == 4
-    assert done(result).tools == ("ask-worker", *["mark"] * 4)
+    assert len(team.marks) == 3
+    assert done(result).tools == ("ask-worker", *["mark"] * 3)
+
+
+async def test_tool_calls_side_by_side_are_counted_together(team: Team) -> None:
+    """Work that is delegated at once shares what is left: the calls under way count before they have ended."""
+    two = [("mark", {"word": "a"}), ("mark", {"word": "b"})]
+    team.declare(
+        [
+            says("boss", "", ASKS, ("ask-worker", {"goal": "make another"}), ("ask-worker", {"goal": "and another"})),
+            says("boss", "All done."),
+            says("worker", "", *two),
+            says("worker", "It is marked."),
+        ],
+        boss="limits: {toolCalls: 5}",
+    )
+    await run(team)
+    assert len(team.marks) == 2
 
 
 async def test_the_time_of_the_caller_holds(team: Team) -> None:
@@ -350,6 +366,31 @@ async def test_no_tool_that_acts_beyond_those_of_the_caller(team: Team) -> None:
     (erred,) = [event.data.error for event in events if isinstance(event.data, ToolErred)]
     assert erred == 'there is no tool "mark"; available: look-up'
     assert outcome(result)[0] == "Succeeded"
+
+
+FORBIDS = """
+---
+apiVersion: loomd.dev/v1
+kind: Interceptor
+metadata: {name: no-marks}
+spec: {type: guard, deny: [w], places: [toolArguments]}
+"""
+
+
+async def test_what_stands_around_the_caller_stands_around_those_it_asks(team: Team) -> None:
+    """A call that an interceptor of the boss refuses is refused when the worker makes it, too."""
+    team.declare(WORKS, boss="interceptors: [no-marks]", more=FORBIDS)
+    result, events = await run(team)
+    assert result.phase == "Succeeded"
+    assert team.marks == []
+    refused = [event.data.error for event in events if isinstance(event.data, ToolErred)]
+    assert refused[0].startswith("Interceptor/no-marks refused the call")
+    team.declare(WORKS, worker="interceptors: [no-marks]", more=FORBIDS)
+    await run(team)
+    assert team.marks == []
+    team.declare(WORKS, more=FORBIDS)
+    await run(team)
+    assert team.marks == ["xw"]
 
 
 async def test_no_tool_that_acts_by_way_of_a_third(team: Team) -> None:
