@@ -1,11 +1,15 @@
 """Colours for a terminal that wants them, and whether somebody looks at all. Called by the verbs that show changes."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
 RED, GREEN, YELLOW, BLUE, CYAN, GREY, BOLD = "31", "32", "33", "34", "36", "90", "1"
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters with which a text could move the cursor, clear the screen or fill the clipboard."""
 
 Paint = Callable[[str, str], str]
 """Takes a text and a colour."""
@@ -20,6 +24,14 @@ def painter(stream: TextIO | None = None) -> Paint:
     if is_coloured(sys.stdout if stream is None else stream):
         return lambda text, code: f"\x1b[{code}m{text}\x1b[0m" if text and code else text
     return lambda text, _: text
+
+
+def harmless(text: str, stream: TextIO) -> str:
+    """Return a text from outside as a terminal may show it: control characters but line ends and tabs are spelled out.
+
+    What is no terminal gets it as it is.
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text) if stream.isatty() else text
 
 
 def is_coloured(stream: TextIO) -> bool:

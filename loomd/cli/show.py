@@ -14,7 +14,7 @@ import msgspec
 
 from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result
-from loomd.cli.colour import is_coloured
+from loomd.cli.colour import harmless, is_coloured
 from loomd.events import event as facts
 from loomd.events.event import Event
 
@@ -59,7 +59,7 @@ class Show:
         if not self._piece:
             self._end_line()
         self._piece += text
-        click.echo(text, nl=False)
+        click.echo(harmless(text, sys.stdout), nl=False)
         self._open_line = not text.endswith("\n")
 
     def _say(self, line: "Line", event: Event) -> None:
@@ -68,7 +68,8 @@ class Show:
         part = event.task[len(self._root) :].lstrip(".")
         indent = "  " * (part.count(".") + 1) + f"{part} " if part else ""
         head = "PART" if part and line.head == "task" else line.head.upper()
-        text = self._paint(line.text, line.colour) if line.colour else line.text
+        text = harmless(line.text, sys.stderr)
+        text = self._paint(text, line.colour) if line.colour else text
         click.echo(f"{indent}{self._paint(f'{head:{_WIDTH}}', 'cyan')}{text}", err=True)
 
     def _progress(self, text: str, done: bool) -> None:
@@ -93,7 +94,7 @@ class Show:
         else:
             self._answer(result)
         if result.error:
-            click.echo(f"error: {result.error}", err=True)
+            click.echo(harmless(f"error: {result.error}", sys.stderr), err=True)
         return 0 if result.phase == "Succeeded" else 1
 
     def _answer(self, result: Result) -> None:
@@ -102,7 +103,7 @@ class Show:
             return
         outcome = result.executed.outcome
         if outcome.output.strip() != self._streamed.strip():
-            click.echo(outcome.output)
+            click.echo(harmless(outcome.output, sys.stdout))
         if outcome.citations:
             click.echo("\nSources")
             for cited in outcome.citations:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from loomd.amoeba.task import Result
-from loomd.cli.colour import GREY, RED, YELLOW, is_coloured, painter
+from loomd.cli.colour import GREY, RED, YELLOW, harmless, is_coloured, painter
 from loomd.cli.show import describe
 from loomd.events import event as facts
 from loomd.events.event import Event
@@ -58,13 +58,13 @@ class Spoken:
         outcome = result.executed.outcome if result.executed is not None else None
         if outcome is not None:
             if outcome.output.strip() != self._shown.strip() or not self._live:
-                click.echo(outcome.output)
+                click.echo(harmless(outcome.output, sys.stdout))
             for cited in outcome.citations if self._live else ():
                 self._note(f"[{cited.number}] {cited.source}  {cited.title}".rstrip())
             if outcome.stop_reason not in {"completed", "error"}:
                 self._note(f"stopped: {outcome.stop_reason}", YELLOW)
         if result.error:
-            click.echo(self._paint(f"error: {result.error}", RED), err=True)
+            click.echo(self._paint(harmless(f"error: {result.error}", sys.stderr), RED), err=True)
 
     def _speak(self, fact: facts.ReasoningDelta | facts.ModelDelta | facts.ModelCalled) -> None:
         """Show what a model says, as it comes."""
@@ -74,7 +74,7 @@ class Spoken:
         self._unthink()
         if isinstance(fact, facts.ModelDelta):
             self._said += fact.text
-            click.echo(fact.text, nl=False)
+            click.echo(harmless(fact.text, sys.stdout), nl=False)
             return
         self._shown, self._said = self._said, ""
         if self._shown and not self._shown.endswith("\n"):
@@ -92,7 +92,7 @@ class Spoken:
         """Show a thought, or how long it has become."""
         self._words += max(1, len(text.split()))
         if self._reasoning:
-            click.echo(self._paint(text, GREY), nl=False, err=True)
+            click.echo(self._paint(harmless(text, sys.stderr), GREY), nl=False, err=True)
         elif self._moves:
             click.echo(f"\r\x1b[K{self._paint(f'thinking ({self._words} words)', GREY)}", nl=False, err=True)
 
@@ -112,7 +112,7 @@ class Spoken:
         if self._said and not self._said.endswith("\n"):
             click.echo()
         self._said = ""
-        click.echo(self._paint(text, colour), err=True)
+        click.echo(self._paint(harmless(text, sys.stderr), colour), err=True)
 
 
 def _short(text: str) -> str:

@@ -16,6 +16,7 @@ spec:
     - {when: write, text: "Noted it.", times: null}
     - {when: hang, times: 1, text: "Let me look.", toolCalls: [{name: look}]}
     - {when: hang, delay: 1h, text: late, times: null}
+    - {when: wipe, text: "a\\x1b[2Jb\\x1b]52;c;ZXZpbA==\\x07c", times: null}
     - {when: fail, error: permanent, text: the account is closed, times: null}
 ---
 apiVersion: loomd.dev/v1
@@ -132,6 +133,15 @@ def test_lines_of_a_pipe_are_turns(desk: Folder) -> None:
     failed = desk.process("chat", "clerk", "-n", desk.space, stdin="fail\n")
     assert failed.returncode == 1
     assert "the account is closed" in failed.stderr
+
+
+def test_no_answer_moves_the_terminal(desk: Folder, screen: Screen) -> None:
+    """Control characters of an answer are spelled out: nothing is cleared, and no clipboard is filled."""
+    screen.start(desk, "chat", "clerk", "-n", desk.space)
+    screen.until("You talk with clerk")
+    screen.type("wipe", "Enter")
+    shown = screen.until(r"a\x1b[2Jb\x1b]52;c;ZXZpbA==\x07c")
+    assert "You talk with clerk" in shown
 
 
 def test_what_cannot_be_talked_with_is_told(desk: Folder) -> None:
