@@ -34,5 +34,6 @@ def announce(scope: Scope, result: Result) -> None:
         fact = TaskCompleted(outcome.stop_reason, evaluated.reward, outcome.cost, outcome.usage)
         scope.emit(fact, executed.agent, key="ended")
     else:
-        reason = "cancelled" if result.phase == "Cancelled" else "error"
+        ended = executed.outcome.stop_reason if executed is not None else "error"
+        reason = "cancelled" if result.phase == "Cancelled" else "error" if ended == "completed" else ended
         scope.emit(TaskFailed(reason, result.error), executed.agent if executed else "", key="ended")
