@@ -39,14 +39,25 @@ _HISTORY = 10
 @click.argument("what", nargs=-1, required=True, metavar="KIND NAME... | KIND/NAME...")
 @namespace_option
 @selector_option
+@click.option("--tenant", help="Of sessions, the one of this tenant.")
+@click.option("--user", help="Of sessions, the one of this user.")
 @output_option("text", "json")
 @socket_option
-def command(what: tuple[str, ...], namespace: str, selector: str, output: Form, client: Client) -> None:
+def command(
+    what: tuple[str, ...],
+    namespace: str,
+    selector: str,
+    tenant: str | None,
+    user: str | None,
+    output: Form,
+    client: Client,
+) -> None:
     """Show objects, tasks, sessions, sources or revisions in full: by name, by label, or all of a kind.
 
     A task is a tree: its phases with what was decided and why, all bids, steps, children, and what each took. With json
-    that is its `status.course`.
+    that is its `status.course`. --tenant and --user say which session is meant when several have its name.
     """
+    whose = {key: name for key, name in (("tenant", tenant), ("user", user)) if name is not None}
     first = True
     bodies: list[Json] = []
     for one in wanted(client, what, namespace):
@@ -56,33 +67,35 @@ def command(what: tuple[str, ...], namespace: str, selector: str, output: Form, 
             raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and the like have none")
         for name in one.names or select(client, one.place, one.namespace, selector, everything=not selector):
             if output.name == "json":
-                bodies.append(_body(client, one.place, one.namespace, name))
+                bodies.append(_body(client, one.place, one.namespace, name, whose))
                 continue
             if not first:
                 click.echo("\n" + "-" * 40 + "\n")
             first = False
-            _describe(client, one.place, one.namespace, name)
+            _describe(client, one.place, one.namespace, name, whose)
     if output.name == "json":
         writer(output)(bodies[0] if len(bodies) == 1 else {"items": bodies})
 
 
-def _body(client: Client, place: Place, namespace: str, name: str) -> Json:
+def _body(client: Client, place: Place, namespace: str, name: str, whose: dict[str, str]) -> Json:
     """Return what is known of a thing, as data."""
     if place == REVISIONS:
         return client.get(*REVISIONS.parts(None), name)
-    if place in {TASKS, SOURCES, APPROVALS, SESSIONS}:
+    if place == SESSIONS:
+        return get_one(client, place, namespace, name, **whose)
+    if place in {TASKS, SOURCES, APPROVALS}:
         item = get_one(client, place, namespace, name)
         return task.as_data(item, trace(name, client.events(task=name))) if place == TASKS else item
     return get_one(client, place, namespace, name, full="1")
 
 
-def _describe(client: Client, place: Place, namespace: str, name: str) -> None:
+def _describe(client: Client, place: Place, namespace: str, name: str, whose: dict[str, str]) -> None:
     if place == TASKS:
         task.describe(get_one(client, place, namespace, name), trace(name, client.events(task=name)))
     elif place == APPROVALS:
         _approval(get_one(client, place, namespace, name))
     elif place == SESSIONS:
-        _session(get_one(client, place, namespace, name))
+        _session(get_one(client, place, namespace, name, **whose))
     elif place == SOURCES:
         _source(get_one(client, place, namespace, name))
     elif place == REVISIONS:

@@ -31,6 +31,9 @@ CallPattern = Annotated[
 ]
 """A pattern of tool calls, as written in a manifest."""
 
+_EXACT = 2.0**53
+"""Whole numbers below this have one spelling as float."""
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -137,7 +140,9 @@ def _values(value: object, path: list[str]) -> Iterator[object]:
 
 
 def _fits(glob: Glob, value: object) -> bool:
-    """Return whether a value fits: text as it is, anything else as JSON with sorted keys."""
+    """Return whether a value fits: text as it is, anything else as JSON with sorted keys; 200.0 is the number 200."""
     if value is _Missing:
         return False
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
     return glob.fits(value if isinstance(value, str) else _encode(value).decode())

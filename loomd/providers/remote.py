@@ -34,6 +34,14 @@ D = TypeVar("D")
 
 _ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
 
+_FILLED = {
+    "messages": "a conversation comes from its task",
+    "model": "spec.model says it",
+    "stream": "spec.stream says it",
+    "tools": "spec.tools of an agent says it",
+}
+"""Fields of a request body that `parameters` may not set, and what does."""
+
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
 
 
@@ -71,7 +79,7 @@ class RemoteFields(Spec):
     temperature: float | None = Field(default=None, ge=0, le=2, examples=[0.2])
     """Sampling temperature where the agent sets none; the service's own default when not set."""
     parameters: JsonObject = Field(default_factory=dict, examples=[{"top_p": 0.9}])
-    """Further fields of the request body, sent as written."""
+    """Further fields of the request body, sent as written; not `model`, `messages`, `tools` or `stream`."""
     pricing: Pricing | None = None
     """What tokens cost, to account for money. By default what a list that comes with loomd has for the model, and
     nothing on this machine; tokens of a model that is not listed are counted as `unpriced`, and cost nothing.
@@ -104,6 +112,8 @@ class RemoteFields(Spec):
         del root
         yield from literal_secrets(self.headers, "/headers")
         yield from secrets_in_url(self.base_url or "", "/baseUrl", "spec.apiKey or spec.headers")
+        for name in sorted(_FILLED.keys() & self.parameters.keys()):
+            yield f"/parameters/{name}", f"expected no field that loomd fills: {_FILLED[name]}", "invalid-value"
         if not _is_reachable(self.base_url or ""):
             yield "/baseUrl", "expected the name of a host, and a port up to 65535 if there is one", "invalid-value"
 

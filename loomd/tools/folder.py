@@ -111,7 +111,7 @@ class Folder:
 
     def _bytes(self, path: str) -> bytes:
         *folders, name = _parts(path) or [""]
-        if not name:
+        if not name or path.endswith("/"):
             raise ToolFailed(f'expected the path of a file, got "{path}"')
         with self._folder(folders, path) as at, _said(path):
             number = os.open(name, os.O_RDONLY | _FILE, dir_fd=at)
@@ -176,14 +176,20 @@ def _replace(at: int, name: str, data: bytes) -> None:
 def _parts(path: str) -> list[str]:
     """Return the names on the way to a path.
 
+    A path has one spelling, but for a `/` behind a folder: permissions and interceptors compare it with patterns before
+    it gets here.
+
     Raises:
-        ToolFailed: the path leads out of the folder, or is none.
+        ToolFailed: the path leads out of the folder, is none, or is spelled in another way.
     """
     if path.startswith("/") or "\0" in path or "\\" in path:
         raise ToolFailed(f'expected a path such as "notes/today.md", got "{path}"')
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ToolFailed(f'expected a path that stays in the folder, got "{path}"')
+    plain = "/".join(parts)
+    if path not in {plain, f"{plain}/"} and not (path == "." and not parts):
+        raise ToolFailed(f'expected "{plain or "."}", got "{path}": write the path without ./ and //')
     return parts
 
 

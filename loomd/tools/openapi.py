@@ -51,7 +51,7 @@ class OpenApiTool(ToolSetSpec):
     model_config = ConfigDict(json_schema_extra=exactly_one("file", "document"))
 
     type: Literal["openapi"] = "openapi"
-    file: str | None = Field(default=None, examples=["apis/library.yaml"])
+    file: str | None = Field(default=None, examples=["apis/library.json"])
     """Path of the document, OpenAPI 3.0 or 3.1 as YAML or JSON, from the manifest's root and below it."""
     document: JsonObject | None = Field(default=None, examples=[{"openapi": "3.1.0", "paths": {}}])
     """The document itself, instead of a file."""

@@ -98,6 +98,8 @@ async def test_a_conversation_is_held_listed_shown_and_forgotten(capsys: Out) ->
     assert [row.split()[:4] for row in rows] == [["s1", "boss", "globex", "1"], ["s1", "boss", "acme", "ann"]]
     assert await loomd("describe", "session/s1") == 1
     assert "2 sessions are called 's1': say whose, by tenant and user" in capsys.readouterr().err
+    assert await loomd("describe", "session/s1", "--tenant", "globex") == 0
+    assert "globex" in capsys.readouterr().out
     assert await loomd("delete", "session/s1") == 1
     assert await loomd("delete", "session/s1", "--tenant", "globex") == 0
     assert capsys.readouterr().out == "Session/s1 forgotten\n"

@@ -70,6 +70,15 @@ def test_of_a_list_one_item_or_all(value: object, *, some: bool, whole: bool) ->
     assert not inside.fits_whole("mail", {"to": [{"name": "ann"}, {}]})
 
 
+def test_numbers_are_compared_as_numbers() -> None:
+    """A model that writes 200.0 means 200, and gets past no pattern by it."""
+    calls = read_calls("pay(amount=200)")
+    assert calls.fits("pay", {"amount": 200.0})
+    assert calls.fits("pay", {"amount": 200})
+    assert not calls.fits("pay", {"amount": 200.5})
+    assert not calls.fits("pay", {"amount": float("inf")})
+
+
 @pytest.mark.parametrize(
     "pattern",
     ["", "files(", "files()", "files(a)", "files(a=1", "files a", "files(a=1) ", "(a=1)", r"f(a=\n)", "f(a=1,)", "é"],

@@ -24,6 +24,7 @@ DIFFERENT = {
     "schedules": "it knows no calendar and no time zones",
     "agent-loop": "names of loomd's own tools are checked behind the schema",
     "interceptors": "patterns are compiled behind the schema",
+    "filled-parameters": "further fields are any behind the schema",
     "permissions": "patterns are compared with tools behind the schema",
     "shell": "placeholders are compared with parameters behind the schema",
     "skill-folders": "the files of skills are read behind the schema",

@@ -35,7 +35,7 @@ async def test_reading(tool: Any) -> None:
         assert "text" not in live.schema.parameters["properties"]
         assert await live.call({"action": "list"}) == ".hidden\nold/\ntoday.md"
         assert await live.call({"action": "list", "path": "old/"}) == "may.md"
-        assert await live.call({"action": "read", "path": "./today.md"}) == "Buy milk\nBuy bread\nCall Ann\n"
+        assert await live.call({"action": "read", "path": "today.md"}) == "Buy milk\nBuy bread\nCall Ann\n"
         assert await live.call({"action": "read", "path": "today.md", "line": 3}) == "Call Ann\n"
         found = "today.md:1: Buy milk\nold/may.md:1: Ann likes MILK"
         assert await live.call({"action": "search", "words": "milk"}) == found
@@ -171,9 +171,18 @@ async def test_the_state_of_the_daemon(tool: Any, tmp_path: Path) -> None:
     """The daemon's own folder is not reached, also when it lies below."""
     async with tool({"type": "files", "folder": "."}) as live:
         assert (tmp_path / "state").is_dir()
-        for path in ("state", "state/x", "./state/"):
+        for path in ("state", "state/x"):
             with pytest.raises(ToolFailed, match="is the daemon's own"):
                 await live.call({"action": "list", "path": path})
+
+
+@pytest.mark.parametrize("path", ["./new/a.md", "new//a.md", "new/./a.md"])
+@pytest.mark.usefixtures("notes")
+async def test_a_path_has_one_spelling(tool: Any, path: str) -> None:
+    """What permissions compare with a pattern is what is reached; of other spellings the right one is told."""
+    async with tool(WRITE) as live:
+        with pytest.raises(ToolFailed, match=r'expected "new/a\.md", got'):
+            await live.call({"action": "write", "path": path, "text": "x"})
 
 
 async def test_a_missing_folder(tool: Any) -> None:
