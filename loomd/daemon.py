@@ -114,6 +114,8 @@ async def open_system(settings: Settings, clock: Clock | None = None) -> AsyncGe
             token,
             settings_read=clock.now(),
         )
+        await services.accounts.load(store, clock)
+        await services.averages.load(store, clock)
         await reconciler.load()
         try:
             yield system

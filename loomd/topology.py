@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol, TypeVar, cast
 
+from loomd.accounts.account import Accounts
+from loomd.accounts.averages import Averages
 from loomd.clock import Clock
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Bus
@@ -73,6 +75,10 @@ class Services:
     """What serves now."""
     packages: tuple[str, ...] = ()
     """Packages whose functions manifests may name, with all that is in them."""
+    accounts: Accounts = field(default_factory=Accounts)
+    """What agents and namespaces have used today, and may use."""
+    averages: Averages = field(default_factory=Averages)
+    """What was learned of prompts and tokens."""
 
 
 HealthReason = Literal[

@@ -8,10 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
+from loomd.accounts.account import Accounts
+from loomd.accounts.averages import Averages
 from loomd.agents.approval import Approval
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
 from loomd.agents.budget import Limits, SkillBudget
 from loomd.agents.permissions import Permissions, effective
+from loomd.agents.sources import ContextSpec
 from loomd.agents.strategies.base import Strategy
 from loomd.agents.strategies.tool_use import ToolUse
 from loomd.clock import Clock
@@ -56,6 +59,7 @@ class Agent:
     Attributes:
         digest: SHA-256 of what makes it behave as it does; learned scores belong to it.
         prompt: Jinja2 template of the system prompt.
+        context: how its prompts are put together.
         output: JSON Schema of the answer, or None for free text.
         permissions: which tool calls it may make.
         tool_context: what its tools are told of it beside their arguments.
@@ -67,6 +71,8 @@ class Agent:
         parallel_tools: whether tool calls of one turn are made side by side.
         history: most earlier turns of a conversation that it is told of.
         skill_budget: how much of the prompt its skills may take up.
+        accounts: what it has used today, and may use.
+        averages: what was learned of its prompts, and of the tokens of models.
         outer: interceptors of the agents that asked it; they look at its tool calls, too.
         running: pieces of work in hand right now, over all clusters.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
@@ -82,6 +88,7 @@ class Agent:
     prompt: str
     limits: Limits
     clock: Clock
+    context: ContextSpec = field(default_factory=ContextSpec)
     output: JsonObject | None = None
     temperature: float | None = None
     max_tokens: int = 1024
@@ -100,6 +107,8 @@ class Agent:
     done: bool = False
     parallel_tools: bool = True
     history: int = 20
+    accounts: Accounts = field(default_factory=Accounts)
+    averages: Averages = field(default_factory=Averages)
     running: int = 0
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never

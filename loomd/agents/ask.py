@@ -7,9 +7,11 @@ from contextlib import aclosing
 
 import msgspec
 
+from loomd.accounts.account import Hold
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.interception import Passing
+from loomd.agents.spending import reserve, settle
 from loomd.errors import BadReply, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import ModelCalled, ModelDelta, ModelRetried, ReasoningDelta
@@ -17,7 +19,13 @@ from loomd.messages import Reply, Request, Retried, TextDelta, fingerprint
 
 
 async def ask(
-    agent: Agent, request: Request, scope: Scope, *, heard: list[str] | None = None, model: ChatModel | None = None
+    agent: Agent,
+    request: Request,
+    scope: Scope,
+    *,
+    heard: list[str] | None = None,
+    model: ChatModel | None = None,
+    tokens: int | None = None,
 ) -> Reply:
     """Return the whole answer of a model.
 
@@ -30,9 +38,11 @@ async def ask(
         scope: the task that it is asked for.
         heard: gets each piece of the answer, and is emptied when it begins anew; without it nothing is streamed.
         model: who is asked; the agent's own model by default.
+        tokens: tokens of the request, when they were counted before.
 
     Raises:
         BadReply: the stream ended without a reply.
+        Exhausted: a day's budget has nothing left for the call.
         LoomdError: the provider failed.
     """
     asked = model or agent.model
@@ -42,18 +52,21 @@ async def ask(
     except Refused as error:
         return Reply(stop="refusal", refused=str(error))
     started = agent.clock.monotonic()
-    whole = bool(agent.around("afterModel"))
-    if isinstance(sent, Reply):
-        reply, shown = sent, False
+    if isinstance(sent, Reply):  # no call is made, so none is booked
+        reply = await _passed(passing, sent)
+        shown, seconds = False, agent.clock.monotonic() - started
     else:
-        reply, shown = await _call(agent, asked, sent, scope, None if whole else heard), not whole
-    try:
-        reply = await passing.reply(reply)
-    except Refused as error:
-        reply = msgspec.structs.replace(reply, text="", thoughts=(), tool_calls=(), stop="refusal", refused=str(error))
+        shown = not agent.around("afterModel")
+        hold = await reserve(agent, asked, sent, tokens if sent is request else None)
+        try:
+            reply = await _passed(passing, await _call(agent, asked, sent, scope, heard if shown else None, hold))
+            seconds = agent.clock.monotonic() - started
+            settle(agent, scope, hold, reply, seconds)
+        finally:
+            agent.accounts.release(agent.namespace, agent.name, hold)
     if not shown and heard is not None:
         _show(agent, reply, scope, heard)
-    scope.emit(ModelCalled(reply.model, reply.usage, reply.cost, agent.clock.monotonic() - started), agent.name)
+    scope.emit(ModelCalled(reply.model, reply.usage, reply.cost, seconds), agent.name)
     return reply
 
 
@@ -66,13 +79,26 @@ def _show(agent: Agent, reply: Reply, scope: Scope, heard: list[str]) -> None:
         scope.emit(ModelDelta(reply.text), agent.name)
 
 
-async def _call(agent: Agent, model: ChatModel, request: Request, scope: Scope, heard: list[str] | None) -> Reply:
-    """Return the reply of a model, with the mark of what it was asked.
+async def _passed(passing: Passing, reply: Reply) -> Reply:
+    """Return a reply as the interceptors let it pass; one that they refuse says so."""
+    try:
+        return await passing.reply(reply)
+    except Refused as error:
+        return msgspec.structs.replace(reply, text="", thoughts=(), tool_calls=(), stop="refusal", refused=str(error))
+
+
+async def _call(
+    agent: Agent, model: ChatModel, request: Request, scope: Scope, heard: list[str] | None, hold: Hold
+) -> Reply:
+    """Return the reply of a model, with the mark of what it was asked; of what is held its answer may be as long.
 
     Raises:
         BadReply: the stream ended without a reply.
     """
-    reply = await _listen(agent, model, request, scope, heard)
+    held = request
+    if hold.output < request.max_tokens:
+        held = msgspec.structs.replace(request, max_tokens=hold.output)
+    reply = await _listen(agent, model, held, scope, heard)
     if reply is None:
         raise BadReply(f"Provider {model.name} ended its stream without a reply")
     return msgspec.structs.replace(reply, asked=fingerprint(request))

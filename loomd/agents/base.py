@@ -300,6 +300,16 @@ class Steps(Protocol):
         """Return a number from 0 to 1, the same one whenever this is asked again."""
         ...
 
+    def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
+        """Return the recorded value under a key, or what `take` returns, recorded with what comes after it.
+
+        For what is known in this moment and must be the same when the work is run again; `take` must be quick.
+
+        Raises:
+            Diverged: another step is recorded under this key.
+        """
+        ...
+
     async def sleep(self, key: str, seconds: float) -> None:
         """Return when so many seconds have gone by since this was first asked, however often it was interrupted."""
         ...

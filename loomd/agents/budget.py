@@ -1,14 +1,16 @@
 """What one piece of work may use, and how much of it is left. Checked before each call, never after the fact."""
 
+import sys
 from dataclasses import dataclass, field
 
 import msgspec
 from pydantic import Field
 
+from loomd.accounts.account import Want, answer_room
 from loomd.agents.work import StopReason
 from loomd.manifest.kind import Spec
-from loomd.manifest.quantity import Duration, Tokens, Usd
-from loomd.messages import Reply, Usage
+from loomd.manifest.quantity import Duration, Share, Tokens, Usd
+from loomd.messages import Usage
 
 
 class Limits(Spec):
@@ -35,6 +37,8 @@ class Limits(Spec):
     repairs: int = Field(default=2, ge=0, le=20)
     """How often in a row an answer that cannot be used goes back to the model with what is wrong with it: one that
     breaks the schema of `output`, or the form that `strategy` wants."""
+    warn_at: Share = 0.8
+    """Share of the tokens or of the money from which on a `budget.warning` is told."""
 
     def lowest(self, other: "Limits") -> "Limits":
         """Return the lower one of each limit."""
@@ -55,25 +59,41 @@ class SkillBudget(Spec):
 
 
 class Exhausted(Exception):  # control flow inside an agent's run, never seen outside
-    """A limit was reached; what there is so far is the answer."""
+    """A limit was reached; what there is so far is the answer.
 
-    def __init__(self, reason: StopReason, limit: float, used: float) -> None:
-        super().__init__(reason)
+    Attributes:
+        reason: why the work ends.
+        limit: most of what is counted.
+        used: how much of it is used.
+        note: what people are to know of it.
+        budget: whose limit it is: `run`, or the owner of a day's budget.
+        opens: when that opens again, wall-clock seconds, or 0.
+    """
+
+    def __init__(
+        self, reason: StopReason, limit: float, used: float, note: str = "", budget: str = "run", opens: float = 0.0
+    ) -> None:
+        super().__init__(note or reason)
         self.reason: StopReason = reason
         self.limit = limit
         self.used = used
+        self.note = note
+        self.budget = budget
+        self.opens = opens
 
 
 class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens and USD of model calls, and the number of tool calls."""
+    """Tokens and USD of model calls, and the numbers of tool calls and of model calls."""
 
     usage: Usage = Usage()
     cost: float = 0.0
     calls: int = 0
+    steps: int = 0
 
     def __add__(self, other: "Spent") -> "Spent":
         """Return the sum, field by field."""
-        return Spent(self.usage + other.usage, self.cost + other.cost, self.calls + other.calls)
+        usage, cost = self.usage + other.usage, self.cost + other.cost
+        return Spent(usage, cost, self.calls + other.calls, self.steps + other.steps)
 
 
 @dataclass
@@ -87,6 +107,8 @@ class Budget:
         spent: USD spent so far.
         calls: tool calls made so far.
         tool_calls: most tool calls, set likewise.
+        steps: model calls begun so far.
+        steps_most: most model calls of the task's budget, set likewise.
         making: tool calls that are being made.
         above: the account of whoever delegated the work; what is used here must be left there, too.
         below: the accounts of work that is delegated right now.
@@ -99,6 +121,8 @@ class Budget:
     spent: float = 0.0
     calls: int = 0
     tool_calls: int = 0
+    steps: int = 0
+    steps_most: int = sys.maxsize
     making: int = 0
     above: "Budget | None" = None
     below: list["Budget"] = field(default_factory=list["Budget"])
@@ -112,7 +136,7 @@ class Budget:
     @property
     def total(self) -> "Spent":
         """Return what is used so far, delegated work that goes on included."""
-        total = Spent(self.usage, self.spent, self.calls)
+        total = Spent(self.usage, self.spent, self.calls, self.steps)
         for budget in self.below:
             total += budget.total
         return total
@@ -129,36 +153,47 @@ class Budget:
         return max(0, left if self.above is None else min(left, self.above.calls_left))
 
     @property
+    def steps_left(self) -> int:
+        """Return how many model calls the task's budget still has."""
+        if self.above is None and self.steps_most == sys.maxsize:
+            return sys.maxsize
+        left = self.steps_most - self.total.steps
+        return max(0, left if self.above is None else min(left, self.above.steps_left))
+
+    @property
     def left(self) -> float:
         """Return the USD that may still be spent."""
         left = self.cost - self.total.cost - sum(self.held.values())
         return left if self.above is None else min(left, self.above.left)
 
-    def check(self) -> None:
-        """Raise when there is nothing left for another call.
+    def room(self, want: Want) -> int:
+        """Return how many tokens the answer of a call may have, so that the call fits into what is left.
 
         Raises:
-            Exhausted: with the stop reason and both values.
+            Exhausted: it does not fit; with the stop reason and both values.
         """
         used = self.total
-        if used.usage.total >= self.tokens:
+        tokens = answer_room("tokens", self.tokens - used.usage.total, want)
+        if tokens < 1:
             raise Exhausted("budget_tokens", max(0, self.tokens), used.usage.total)
-        if used.cost > self.cost:
+        paid = answer_room("cost", self.cost - used.cost - sum(self.held.values()), want)
+        if paid < 1:
             raise Exhausted("budget_cost", max(0.0, self.cost), used.cost)
-        if self.above is not None:
-            self.above.check()
+        if used.steps >= self.steps_most:
+            raise Exhausted("budget_calls", max(0, self.steps_most), used.steps)
+        room = min(want.output, tokens, paid)
+        return room if self.above is None else min(room, self.above.room(want))
 
-    def room(self, wanted: int) -> int:
-        """Return how many output tokens a call may still produce, at least 1."""
-        room = max(1, min(wanted, self.tokens - self.total.usage.total))
-        return room if self.above is None else self.above.room(room)
-
-    def settle(self, reply: Reply) -> None:
-        """Book what a call used."""
-        self.book(Spent(reply.usage, reply.cost))
-
-    def book(self, spent: "Spent") -> None:
-        """Book what was used otherwise."""
+    def book(self, spent: "Spent", warn_at: float) -> list[tuple[str, float, float]]:
+        """Book what was used; return measure, limit and what is used where most of a limit is from now on."""
+        before = self.total
+        tokens, cost = float(before.usage.total), before.cost
         self.usage += spent.usage
         self.spent += spent.cost
         self.calls += spent.calls
+        self.steps += spent.steps
+        limits = (
+            ("tokens", float(self.tokens), tokens, tokens + spent.usage.total),
+            ("cost", self.cost, cost, cost + spent.cost),
+        )
+        return [(name, limit, used) for name, limit, was, used in limits if was < warn_at * limit <= used]

@@ -7,12 +7,14 @@ from typing import TypeVar
 
 import msgspec
 
+from loomd.accounts.account import Hold
 from loomd.agents import citation
 from loomd.agents.agent import Agent
 from loomd.agents.base import Steps
 from loomd.agents.budget import Budget
 from loomd.agents.permissions import Permissions
 from loomd.agents.skills import SkillUse
+from loomd.agents.spending import widen
 from loomd.agents.work import Citation, Outcome, cite
 from loomd.errors import ToolFailed, Uncertain
 from loomd.events.bus import Scope
@@ -97,6 +99,8 @@ class CallContext:
         metadata: what the agent's manifest says to its tools.
         citations: the passages that the result offers, numbered from 1.
         used: what other agents used for it; None when none worked for it.
+        hold: what is set aside for it of the day's budgets, while it is made.
+        away: seconds in which other agents worked for it, on accounts of their own.
     """
 
     def __init__(
@@ -109,10 +113,13 @@ class CallContext:
         self._run = run
         self._long = long
         self._count: Counter[str] = Counter()
+        self._agent = caller.agent
         self.agent = caller.agent.name
         self.metadata: Mapping[str, object] = caller.agent.tool_context
         self.citations: list[Citation] = []
         self.used: Delegated | None = None
+        self.hold: Hold | None = None
+        self.away = 0.0
 
     @property
     def task(self) -> str:
@@ -138,6 +145,8 @@ class CallContext:
         left = self._budget.left
         if usd > left:
             raise ToolFailed(f"the call costs {usd:g} USD, and {max(0.0, left):g} USD are left: go on without it")
+        if self.hold is not None:
+            widen(self._agent, self.hold, usd)
         self._budget.held[self._key] = self.spent + usd
 
     @property
@@ -183,7 +192,10 @@ class CallContext:
         if not isinstance(agent, Agent):
             raise TypeError(f"expected a live agent, got {type(agent).__name__}")
         errand = Errand(agent, goal, self._next("agent"), most, seconds)
+        clock = self._agent.clock
+        began = clock.monotonic()
         outcome = await self._run(errand)
+        self.away += clock.monotonic() - began
         self.used = (self.used or Delegated()).and_of(outcome)
         if outcome.stop_reason == "uncertain":
             raise Uncertain(outcome.error, errand.key)

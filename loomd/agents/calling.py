@@ -17,6 +17,7 @@ from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.base import Tool
 from loomd.agents.call_context import CallContext, Caller, Delegated, Errand
 from loomd.agents.interception import Passing, before_call
+from loomd.agents.spending import tool_call
 from loomd.agents.work import Citation, Outcome, StopReason
 from loomd.errors import Refused, ToolFailed, Uncertain
 from loomd.events.event import CallChecked, ToolCompleted, ToolErred, ToolStarted
@@ -243,6 +244,14 @@ class ToolCalls:
         return ToolOutcome(text, failed, cost=context.spent, citations=cited, delegated=context.used)
 
     async def _result(self, tool: Tool, call: ToolCall, context: CallContext) -> tuple[str, bool]:
+        """Return what a tool gave, and whether that is a failure; a call for which the day has no room is one."""
+        try:
+            with tool_call(self._agent, self._scope, context):
+                return await self._given(tool, call, context)
+        except ToolFailed as error:
+            return str(error), True
+
+    async def _given(self, tool: Tool, call: ToolCall, context: CallContext) -> tuple[str, bool]:
         """Return what a tool gave, as the interceptors let the model see it, and whether that is a failure."""
         failed = False
         try:

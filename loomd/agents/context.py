@@ -1,44 +1,168 @@
 """What enters the prompt: the agent's own words, skills that fit, what is remembered, what was found, the goal.
 
-Pure but for the look-ups, which are recorded steps. Untrusted text (passages, findings, memories) stands in the user
-turn under a heading that says what it is; it never becomes part of the system prompt.
+Everything fits into the model's window: what is fixed (prompt, tools, goal, the longest answer) is taken off it, and
+the rest is shared between the sources. What a source does not need the others get; what does not fit is cut and said
+so. The agent's words and tools come first and are alike in every turn and every task, so that services find them in
+their caches; what changes stands last. Pure but for the look-ups, which are recorded steps, and what was learned, which
+is recorded when the work begins. Untrusted text (passages, findings, memories) stands in the user turn under a heading
+that says what it is; it never becomes part of the system prompt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import KnowledgeBase, Steps
+from loomd.agents.measure import CHARACTERS, Measure, bounded, counter_of, length, price_of, subject_of_model, window_of
+from loomd.agents.room import Part, level, share
 from loomd.agents.skills import SkillUse
+from loomd.agents.sources import SOURCES, Source
 from loomd.agents.work import Citation, Finding, Work, cite
 from loomd.events.bus import Scope
 from loomd.events.event import KnowledgeSearched
+from loomd.events.room import ContextAssembled, Entered, LeftOut
 from loomd.manifest.template import render
+from loomd.memory.window import fit_window
 from loomd.messages import Message, Passage
+
+HISTORY = "history"
+_TITLE = 40
+"""Characters of an item by which it is named where it was left out."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known when the work begins, and holds until its end, also when it is run again.
+
+    Attributes:
+        characters: characters of a token.
+        relevance: how relevant each source was, from 0 to 1.
+        window: tokens that a request may have.
+        price: USD of an input token and of an output token.
+    """
+
+    characters: float
+    relevance: dict[Source, float]
+    window: int
+    price: tuple[float, float] = (0.0, 0.0)
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The first messages of a conversation, and the passages that an answer may cite, by number."""
+    """The first messages of a conversation, and what an answer may rest on.
 
-    messages: tuple[Message, ...]
-    citable: dict[int, Citation]
-    offered: int
+    Attributes:
+        messages: system turn, earlier turns, and user turn.
+        citable: the passages that an answer may cite, by number.
+        offered: how many passages entered.
+        texts: what entered of each other source, to see later what was used.
+        measure: how tokens are counted in this piece of work.
+        window: tokens that a request may have.
+        price: USD of an input token and of an output token.
+        characters: those of the messages.
+    """
+
+    messages: tuple[Message, ...] = ()
+    citable: dict[int, Citation] = {}
+    offered: int = 0
+    texts: dict[Source, tuple[str, ...]] = {}
+    measure: Measure = Measure()
+    window: int = 0
+    price: tuple[float, float] = (0.0, 0.0)
+    characters: int = 0
+
+    def cost(self, sent: int, made: int) -> float:
+        """Return the USD of input and output tokens."""
+        return sent * self.price[0] + made * self.price[1]
+
+
+@dataclass(frozen=True)
+class _Shortened:
+    """A finding of which a part entered."""
+
+    goal: str
+    output: str
+    citations: tuple[Citation, ...]
 
 
 async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
     """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
-    passages = await _search(agent.knowledge, work, steps, scope, agent.name)
+    passages = await _search(agent.knowledge, work, steps, scope, agent.name) if agent.knowledge else []
     remembered = await _recall(agent, work, steps)
-    citable = {c.number: c for finding in work.findings for c in finding.citations}
-    citable |= {p.number: cite(p) for p in passages}
+    built_on = [f"{one.goal}\n{one.output}" for one in work.findings]
+    shown = [_shown(one) for one in passages]
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
-    system = "\n\n".join([system, *await skills.take_up(work.goal)])
-    user = brief(work.goal, work.findings, remembered)
-    asked = Message("user", user, passages=tuple(passages), images=work.images)
-    messages = (Message("system", system), *work.history, asked)
-    return Context(messages, citable, len(passages))
+    counted = await _counted(agent, work, steps, [system, *remembered, *built_on, *shown, work.goal])
+    offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
+    several = bool(agent.skills) or any(offers.values())
+    known = steps.draw(f"{work.key}/context", "context", partial(_known, agent, counted, several=several), Known)
+    measure = Measure(known.characters)
+    fixed = {
+        "prompt": measure.text(system),
+        "tools": measure.tools(tuple(tool.schema for tool in agent.offered())) if agent.tools else 0,
+        "goal": measure.tokens(length(Message("user", work.goal, images=work.images)), 0),
+    }
+    weights = agent.context.weights(known.relevance) if several else {}
+    plan = _Plan(measure, weights, max(0, known.window - sum(fixed.values())))
+    told = await skills.take_up(work.goal, plan.skills(offers)) if agent.skills else []
+    found = plan.fill({"skills": told, **offers}) if several else dict.fromkeys(SOURCES, ())
+    history = plan.turns(work.history)
+    findings = [_shorten(one, text) for one, text in zip(work.findings, found["findings"], strict=True)]
+    offered = [
+        msgspec.structs.replace(one, text=_rest(text, one)) if text != whole else one
+        for one, text, whole in zip(passages, found["knowledge"], shown, strict=True)
+        if text
+    ]
+    memories = tuple(text for text in found["memory"] if text)
+    results = [one for one in findings if one is not None]
+    asked = Message("user", brief(work.goal, results, memories), passages=tuple(offered), images=work.images)
+    messages = (Message("system", "\n\n".join([system, *told])), *history, asked)
+    entered = (*(Entered(name, tokens, tokens, tokens) for name, tokens in fixed.items()), *plan.entered)
+    characters = sum(map(length, messages))
+    total = measure.tokens(characters, len(messages)) + fixed["tools"]
+    fact = ContextAssembled(known.window, total, known.characters, entered, tuple(plan.cut))
+    scope.emit(fact, agent.name, key=f"context/{work.key}")
+    citable = {c.number: c for finding in work.findings for c in finding.citations}
+    citable |= {p.number: cite(p) for p in offered}
+    texts: dict[Source, tuple[str, ...]] = {
+        "memory": memories,
+        "findings": tuple(one.output for one in results),
+        "knowledge": tuple(one.text for one in offered),
+    }
+    return Context(messages, citable, len(offered), texts, measure, known.window, known.price, characters)
+
+
+def request_window(agent: Agent) -> int:
+    """Return the tokens that a request of an agent may have, its longest answer left free."""
+    window = window_of(agent.model)
+    own = agent.context.tokens
+    most = min((one for one in (window, own) if one is not None), default=agent.context.unknown)
+    return max(1, most - agent.max_tokens)
+
+
+def fit(
+    context: Context, agent: Agent, messages: Sequence[Message], goal: int, beside: int, turns: int
+) -> tuple[Message, ...]:
+    """Return the turns that fit: into the window of the agent's memory, and into that of its model.
+
+    The system turn, the goal and the latest turn with its results are always there.
+
+    Args:
+        context: with which the conversation began.
+        agent: whose it is.
+        messages: the conversation, oldest first.
+        goal: place of the turn that says what is wanted.
+        beside: characters of the request beside the turns.
+        turns: characters of the turns.
+    """
+    whole = tuple(messages)
+    kept = whole if agent.memory is None else agent.memory.fit(whole, goal)
+    if len(kept) == len(whole) and context.measure.tokens(beside + turns, len(kept)) <= context.window:
+        return kept
+    room = max(1, context.window - context.measure.tokens(beside, 0))
+    place = next((at for at, one in enumerate(kept) if one is whole[goal]), goal)
+    return fit_window(kept, room, place, context.measure.message)
 
 
 def brief(goal: str, findings: Sequence[Finding] = (), remembered: Sequence[str] = ()) -> str:
@@ -50,6 +174,149 @@ def brief(goal: str, findings: Sequence[Finding] = (), remembered: Sequence[str]
         found = "\n\n".join(f'Result of "{f.goal}":\n{f.output}' for f in findings)
         parts.append(f"Results so far:\n{found}")
     return "\n\n".join([*parts, goal])
+
+
+class _Plan:
+    """Shares the room of a prompt between sources.
+
+    Attributes:
+        entered: what came of each source.
+        cut: what was left out.
+    """
+
+    def __init__(self, measure: Measure, weights: Mapping[str, float], room: int) -> None:
+        self.entered: list[Entered] = []
+        self.cut: list[LeftOut] = []
+        self._measure = measure
+        self._room = room
+        self._weights = weights
+
+    def skills(self, offers: Mapping[Source, Sequence[str]]) -> int:
+        """Return the tokens that skills may take beside what the other sources offer, as skills count them."""
+        parts = {name: Part(self._size(texts), self._weights[name]) for name, texts in offers.items() if texts}
+        room = share(self._shared, {"skills": Part(self._room, self._weights["skills"]), **parts})["skills"]
+        return int(room * self._measure.characters / CHARACTERS)
+
+    def fill(self, offers: Mapping[Source, Sequence[str]]) -> dict[Source, tuple[str, ...]]:
+        """Return what enters of each source: the text of each item, cut or empty where it did not fit."""
+        sizes = {name: [self._measure.text(text) for text in texts] for name, texts in offers.items()}
+        whole = sum(sizes["skills"])  # they were chosen for the room that there is
+        if whole:
+            self.entered.append(Entered("skills", whole, whole, whole))
+        parts: dict[Source, Part] = {
+            name: Part(sum(sizes[name]), self._weights[name]) for name in offers if name != "skills"
+        }
+        rooms = share(self._shared - whole, parts)
+        found: dict[Source, tuple[str, ...]] = {"skills": tuple(offers["skills"])}
+        for name, room in rooms.items():
+            found[name] = self._fill(name, offers[name], sizes[name], room)
+        return found
+
+    def turns(self, history: Sequence[Message]) -> list[Message]:
+        """Return which earlier turns of the conversation enter: the latest ones, for which there is room."""
+        room = max(0, self._room - sum(one.tokens for one in self.entered)) if self.entered else self._room
+        if not history:
+            self.entered.append(Entered(HISTORY, room, 0, 0))
+            return []
+        sizes = [self._measure.message(one) for one in history]
+        offered, kept, first = sum(sizes), sum(sizes), 0
+        while kept > room and first < len(history):
+            kept -= sizes[first]
+            first += 1
+            if first < len(history) and history[first].role == "assistant":  # an answer leaves with its question
+                kept -= sizes[first]
+                first += 1
+        self.entered.append(Entered(HISTORY, room, offered, kept))
+        why = f"{HISTORY} has room for {room} of its {offered} tokens"
+        self.cut += [
+            LeftOut(HISTORY, _title(one.text), size, 0, why)
+            for one, size in zip(history[:first], sizes[:first], strict=True)
+        ]
+        return list(history[first:])
+
+    @property
+    def _shared(self) -> int:
+        """Return the room without the share of the turns, earlier ones and those to come."""
+        return self._room - int(self._room * self._weights[HISTORY] / sum(self._weights.values()))
+
+    def _size(self, texts: Sequence[str]) -> int:
+        return sum(map(self._measure.text, texts))
+
+    def _fill(self, source: Source, texts: Sequence[str], sizes: list[int], room: int) -> tuple[str, ...]:
+        kept = level(sizes, room) if source == "findings" else _in_order(sizes, room)
+        entered = tuple(
+            text if tokens == size else self._shortened(text, tokens)
+            for text, size, tokens in zip(texts, sizes, kept, strict=True)
+        )
+        for text, size, tokens in zip(texts, sizes, kept, strict=True):
+            if tokens < size:
+                why = f"{source} has room for {room} of its {sum(sizes)} tokens"
+                self.cut.append(LeftOut(source, _title(text), size, tokens, why))
+        if texts:
+            self.entered.append(Entered(source, room, sum(sizes), sum(kept)))
+        return entered
+
+    def _shortened(self, text: str, tokens: int) -> str:
+        return text[: int(tokens * self._measure.characters)]
+
+
+def _in_order(sizes: list[int], room: int) -> list[int]:
+    """Return the tokens of each item that enter: as many as fit, the best first; the first that does not is cut."""
+    kept: list[int] = []
+    for size in sizes:
+        tokens = min(size, room)
+        kept.append(tokens)
+        room -= tokens
+    return kept
+
+
+def subject_of(agent: Agent) -> str:
+    """Return under which subject averages of an agent are kept."""
+    return f"agent {agent.namespace}/{agent.name}"
+
+
+async def _counted(agent: Agent, work: Work, steps: Steps, texts: Sequence[str]) -> float | None:
+    """Return how many characters a token of texts has, by a model that can count them; only where it is close."""
+    count = counter_of(agent.model)
+    if count is None or sum(map(len, texts)) <= request_window(agent):  # no token has less than a character
+        return None
+    text = "\n".join(texts)
+    tokens = await steps.step(f"{work.key}/count", "count", partial(count, text), int)
+    return bounded(len(text) / max(1, tokens))
+
+
+def _known(agent: Agent, counted: float | None, *, several: bool) -> Known:
+    subject, averages = subject_of(agent), agent.averages
+    price = price_of(agent.model)
+    return Known(
+        counted or averages.value(subject_of_model(agent.model), "characters", CHARACTERS),
+        {name: averages.value(subject, name, agent.context.expected) for name in SOURCES} if several else {},
+        request_window(agent),
+        (price(1, 0), price(0, 1)),
+    )
+
+
+def _shown(passage: Passage) -> str:
+    """Return a passage as it counts: with its head."""
+    return f"{passage.title or passage.source} ({passage.source})\n{passage.text}"
+
+
+def _rest(text: str, passage: Passage) -> str:
+    """Return what is left of a passage's own text."""
+    return text[len(_shown(passage)) - len(passage.text) :]
+
+
+def _shorten(finding: Finding, text: str) -> Finding | None:
+    """Return a finding with what entered of it; None when nothing did."""
+    if text == f"{finding.goal}\n{finding.output}":
+        return finding
+    output = text[len(finding.goal) + 1 :]
+    return _Shortened(finding.goal, f"{output} [cut]", finding.citations) if output else None
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE else f"{line[:_TITLE]}..."
 
 
 async def _search(bases: Sequence[KnowledgeBase], work: Work, steps: Steps, scope: Scope, agent: str) -> list[Passage]:

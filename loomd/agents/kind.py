@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from loomd.accounts.budget import Budget, Budgets
 from loomd.agents import done
 from loomd.agents.agent import Agent, Latest
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool, ToolSet
 from loomd.agents.budget import Limits, SkillBudget
 from loomd.agents.permissions import Permissions, misnamed
 from loomd.agents.skills import TOOL, require_distinct
+from loomd.agents.sources import ContextSpec
 from loomd.agents.strategies.base import Strategy
 from loomd.agents.strategies.tool_use import ToolUse
 from loomd.agents.toolbox import Toolbox
@@ -40,7 +42,8 @@ class AgentSpec(Spec):
     """Provider of the model that answers; or `service/model` such as `openai/gpt-5.1`, without a Provider of its own;
     or `name/model` for another model of a Provider that is declared."""
     prompt: Annotated[str, Template("agent", "goal", "namespace")] = DEFAULT_PROMPT
-    """System prompt, a sandboxed Jinja2 template over `agent`, `goal` and `namespace`."""
+    """System prompt, a sandboxed Jinja2 template over `agent`, `goal` and `namespace`. One that holds the goal differs
+    in every task, so that no service finds it in its cache; the goal is said in the first turn anyway."""
     domains: dict[str, Share] = Field(default_factory=dict, examples=[{"python": 0.8}])
     """What the agent is believed to be good at before anything was learned, each from 0 to 1."""
     tools: Annotated[list[Annotated[str, RefTo("Tool")]], Reload("immediate")] = Field([], examples=[["search"]])
@@ -81,6 +84,10 @@ class AgentSpec(Spec):
     """Longest answer of one model call, in tokens."""
     limits: Annotated[Limits, Reload("immediate")] = Field(default_factory=Limits)
     """What one task may use; a limit ends the work with what there is, it never throws it away."""
+    budgets: Annotated[Budgets, Reload("immediate")] = Field(default_factory=Budgets)
+    """What all its tasks together may use in a day; a task that meets a spent budget ends with what there is."""
+    context: ContextSpec = Field(default_factory=ContextSpec)
+    """How prompts are put together, and what is cut when there is too much for the model's window."""
     durability: Literal["steps", "task", "none"] | None = Field(default=None, examples=["none"])
     """What is kept of the agent's work: with `steps` every model and tool call, so that an interrupted task goes on
     after the last one; with `task` or `none` nothing, so that its work begins anew. By default what is kept of the
@@ -138,16 +145,24 @@ class AgentSpec(Spec):
                 return None
             return Latest(serving.snapshot.revision, item.spec.limits, item.spec.tools, item.spec.permissions)
 
-        yield Agent(
+        def budget() -> Budget:
+            item = parts.latest()
+            return self.budgets.daily if item is None else item.spec.budgets.daily
+
+        services, namespace = parts.services, parts.declared.ref.namespace
+        agent = Agent(
             name=parts.name,
-            namespace=parts.declared.ref.namespace,
+            namespace=namespace,
             digest=parts.behaviour,
             description=self.description,
             domains=self.domains,
             model=parts.get("Provider", self.provider, ChatModel),
             prompt=self.prompt,
             limits=self.limits,
-            clock=parts.services.clock,
+            clock=services.clock,
+            context=self.context,
+            accounts=services.accounts,
+            averages=services.averages,
             output=self.output,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
@@ -168,6 +183,8 @@ class AgentSpec(Spec):
             latest=latest,
             listening=serving.listening,
         )
+        with services.accounts.bounded(namespace, parts.name, budget):
+            yield agent
 
     def _chosen(self, parts: Parts) -> Iterator[str]:
         """Yield the names of the interceptors in order; one that is named and selected stands at its first place."""

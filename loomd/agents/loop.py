@@ -10,6 +10,7 @@ work.
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
@@ -18,6 +19,7 @@ from functools import partial
 
 import msgspec
 
+from loomd.accounts.account import Want
 from loomd.agents import citation, done
 from loomd.agents.agent import Agent
 from loomd.agents.ask import ask
@@ -26,15 +28,18 @@ from loomd.agents.budget import Budget, Exhausted, Limits, Spent
 from loomd.agents.call_context import Caller, Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
-from loomd.agents.context import Context, assemble, scope_of
+from loomd.agents.context import Context, assemble, fit, scope_of
 from loomd.agents.interception import enter, leave
+from loomd.agents.learning import Lesson, learn
+from loomd.agents.measure import Conversation, around, sent
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.event import BudgetExceeded, Fallback
+from loomd.events.event import Fallback
+from loomd.events.room import BudgetExceeded, BudgetWarning, MemoryCompacted
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
@@ -70,12 +75,17 @@ class Loop:
         self._timer = asyncio.timeout(None)
         self._messages: list[Message] = []
         self._goal = 0
+        self._context = Context()
+        self._conversation = Conversation()
+        self._dropped = 0
+        self._lesson = Lesson()
         self._passages = Passages()
         self._answered = ""
+        self._note = ""
+        self._later = False
         self._heard: list[str] = []
         self._thought: list[str] = []
         self._calls = 0
-        self._helped = 0
         self._errors = 0
         self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
@@ -108,10 +118,12 @@ class Loop:
                 raise
             text, reason = self._partial, "budget_time"
             waited = self._steps.waited(self._work.key)
-            self._exceeded(reason, self._seconds - waited, self._elapsed - waited)
+            self._scope.emit(BudgetExceeded(reason, self._seconds - waited, self._elapsed - waited), self._agent.name)
         except Exhausted as exhausted:
             text, reason = self._partial, exhausted.reason
-            self._exceeded(reason, exhausted.limit, exhausted.used)
+            self._note, self._later = exhausted.note, exhausted.opens > 0
+            fact = BudgetExceeded(reason, exhausted.limit, exhausted.used, exhausted.budget, exhausted.opens)
+            self._scope.emit(fact, self._agent.name)
         except (RecordFailed, Diverged):
             raise
         except (Refused, Uncertain) as error:
@@ -125,6 +137,8 @@ class Loop:
         finally:
             self._agent.running -= 1
         outcome = await self._leave(text, reason, failure)
+        if outcome.stop_reason == "completed":
+            learn(self._agent, self._work, self._steps, self._context, outcome, self._lesson)
         await self._remember(outcome)
         return outcome
 
@@ -145,7 +159,9 @@ class Loop:
 
     def _begin(self, context: Context) -> None:
         """Take over what the conversation begins with."""
+        self._context = context
         self._messages = list(context.messages)
+        self._conversation = Conversation(len(self._messages), context.characters)
         self._goal = len(self._messages) - 1
         self._passages = Passages(dict(context.citable), context.offered)
 
@@ -153,29 +169,31 @@ class Loop:
         """Go back and forth with the model until it answers; at a limit it is asked once more, without tools."""
         for turn in range(self._agent.limits.steps):
             limits = self._heed()
-            left = max(1, limits.steps - turn)
-            if (limit := self._limit(limits, left)) is not None:
+            left = max(1, min(limits.steps - turn, self.budget.steps_left))
+            tools = left > 1 and self.budget.calls_left > 0
+            if (limit := self._limit(limits, left, last=limits.steps - turn <= 1)) is not None:
                 self._messages.append(Message("user", WRAP_UP))
                 reply = await self._ask("wrap-up")
                 return reply.text or self._partial, "refused" if reply.stop == "refusal" else limit
             try:
-                reply = await self._ask(tools=left > 1)
+                reply = await self._ask(tools=tools)
             except Unreadable as error:
                 self._send_back(error.said, str(error))
                 continue
             if reply.stop == "refusal":
                 return reply.text, "refused"
-            ended = await self._use(reply, limits) if reply.tool_calls else self._finish(reply, limits, tools=left > 1)
+            ended = await self._use(reply, limits) if reply.tool_calls else self._finish(reply, limits, tools=tools)
             if ended is not None:
                 return ended
         return self._partial, "output_invalid" if self._spoiled else "max_steps"
 
-    def _limit(self, limits: Limits, left: int) -> StopReason | None:
+    def _limit(self, limits: Limits, left: int, *, last: bool) -> StopReason | None:
         """Return which limit is reached that leaves a last turn, if one is.
 
         Args:
             limits: those that hold now.
             left: model calls that are left.
+            last: whether no more are left of the agent's own.
         """
         reached: tuple[tuple[bool, StopReason], ...] = (
             (bool(self._repeats) and max(self._repeats.values()) >= limits.repeats, "tool_loop"),
@@ -183,7 +201,7 @@ class Loop:
             (self._tools.failing >= limits.tool_errors, "tool_errors"),
             (self._tools.full, "max_tool_calls"),
             (self._spoiled > limits.repairs, "bad_format"),
-            (left == 1 and bool(self._called), "max_steps"),
+            (left == 1 and bool(self._called), "max_steps" if last else "budget_calls"),
         )
         return next((reason for is_reached, reason in reached if is_reached), None)
 
@@ -240,7 +258,9 @@ class Loop:
         seconds = limits.time + self._steps.waited(work.key)
         if work.deadline is not None:
             seconds = min(seconds, work.deadline + self._steps.waited() - self._began - cut.seconds)
-        self.budget.tool_calls = limits.tool_calls
+        granted = limits.tool_calls if work.tool_calls is None else work.tool_calls - cut.tool_calls
+        self.budget.tool_calls = min(limits.tool_calls, granted)
+        self.budget.steps_most = sys.maxsize if work.calls is None else work.calls - cut.calls
         if seconds != self._seconds and not self._asking and not self._timer.expired():
             self._seconds = seconds
             left = self._began + seconds - self._agent.clock.now()
@@ -256,25 +276,30 @@ class Loop:
             Unreadable: the reply does not keep to the strategy's form.
             Refused: an interceptor does not let it pass.
         """
-        self.budget.check()
-        agent = self._agent
-        messages = tuple(self._messages)
+        agent, context = self._agent, self._context
         offered = [tool.schema for tool in self._skills.offered()] if tools else []
         ending = [done.schema_of(agent.output)] if tools and agent.done else []
-        plain = Request(
-            agent.memory.fit(messages, self._goal) if agent.memory else messages,
-            (*offered, *ending),
-            None if ending else agent.output,
-            agent.temperature,
-            self.budget.room(agent.max_tokens),
-        )
+        most = agent.max_tokens
+        plain = Request((), (*offered, *ending), None if ending else agent.output, agent.temperature, most)
+        beside, turns = around(plain), self._conversation.characters(self._messages)
+        messages = fit(context, agent, self._messages, self._goal, beside, turns)
+        plain = msgspec.structs.replace(plain, messages=messages)
         request = agent.strategy.phrase(plain)
+        whole = request is plain and len(messages) == len(self._messages)
+        characters = beside + turns if whole else sent(request)
         key = f"{self._work.key}/{kind}/{self._calls}"
+        self._tell_dropped(len(self._messages) - len(messages))
+        tokens = context.measure.tokens(characters, len(messages) + len(request.examples))
+        room = self.budget.room(Want(tokens, most, context.cost))
+        if room < most:
+            request = msgspec.structs.replace(request, max_tokens=room)
         self._calls += 1
+        self.budget.steps += 1
         heard = self._heard if agent.strategy.streams or not plain.tools else None
-        call = partial(ask, agent, request, self._scope, heard=heard)
+        call = partial(ask, agent, request, self._scope, heard=heard, tokens=tokens)
         reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
-        self.budget.settle(reply)
+        self._lesson = self._lesson.after(characters, reply.usage.input)
+        self._spend(Spent(reply.usage, reply.cost))
         if reply.refused:
             raise Refused(reply.refused)
         if reply.thoughts and (thought := reply.reasoning):
@@ -285,6 +310,19 @@ class Loop:
         reply = agent.strategy.read(reply, plain, self._calls - 1)
         self._answered = reply.text or before
         return reply
+
+    def _spend(self, spent: Spent) -> None:
+        """Book what was used, and tell once when most of a limit is."""
+        for measure, limit, used in self.budget.book(spent, self._agent.limits.warn_at):
+            warning = BudgetWarning("run", measure, limit, used)
+            self._scope.emit(warning, self._agent.name, key=f"warned/{self._work.key}/{measure}")
+
+    def _tell_dropped(self, dropped: int) -> None:
+        """Make known that earlier turns left the window, when there are more of them than before."""
+        if dropped > self._dropped:
+            fact = MemoryCompacted(dropped, len(self._messages) - dropped)
+            self._scope.emit(fact, self._agent.name, key=f"compacted/{self._work.key}/{self._calls}")
+        self._dropped = dropped
 
     @property
     def _elapsed(self) -> float:
@@ -318,12 +356,11 @@ class Loop:
     def _book(self, call: ToolCall, outcome: ToolOutcome) -> None:
         """Take a call that was made into the account, with what other agents used for it."""
         self._called.append(call.name)
-        self.budget.book(Spent(cost=outcome.cost, calls=1))
+        self._spend(Spent(cost=outcome.cost, calls=1))
         if (used := outcome.delegated) is not None:
             self._called += used.tools
-            self._helped += used.steps
             self._errors += used.tool_errors
-            self.budget.book(Spent(used.usage, used.cost, len(used.tools)))
+            self._spend(Spent(used.usage, used.cost, len(used.tools), used.steps))
 
     async def _delegate(self, errand: Errand) -> Outcome:
         """Return what another agent makes of what it is asked, within what is left of this work.
@@ -368,9 +405,6 @@ class Loop:
             self._seconds = -1.0
             self._heed()
 
-    def _exceeded(self, reason: str, limit: float, used: float) -> None:
-        self._scope.emit(BudgetExceeded(reason, limit, used), self._agent.name)
-
     def _outcome(self, text: str, reason: StopReason) -> Outcome:
         cited, unknown = citation.resolve(text, self._passages.citable)
         used = self.budget.total
@@ -382,7 +416,7 @@ class Loop:
             usage=used.usage,
             cost=used.cost,
             seconds=self._elapsed,
-            steps=self._calls + self._helped,
+            steps=used.steps,
             tools=tuple(self._called),
             tool_errors=self._tools.failed + self._errors,
             citations=cited,
@@ -391,6 +425,8 @@ class Loop:
             unknown_citations=unknown,
             grounding=citation.grounding(text, cited),
             reasoning="\n\n".join(self._thought),
+            note=self._note,
+            temporary=self._later,
         )
 
     async def _remember(self, outcome: Outcome) -> None:

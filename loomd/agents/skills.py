@@ -14,7 +14,7 @@ from loomd.agents.approval import Approval
 from loomd.agents.base import Effects, OnUncertain, Skill, Skills, Steps, Tool
 from loomd.errors import Permanent, ToolFailed
 from loomd.events.bus import Scope
-from loomd.events.event import SkillActivated, SkillsOffered
+from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.manifest.wording import did_you_mean, listed
 from loomd.messages import JsonObject, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
@@ -82,6 +82,7 @@ class SkillUse:
     def __init__(self, agent: Agent, key: str, steps: Steps, scope: Scope) -> None:
         self._agent = agent
         self._goal = ""
+        self._room: int | None = None
         self._key = key
         self._steps = steps
         self._scope = scope
@@ -90,9 +91,14 @@ class SkillUse:
         self._used: dict[str, Skill] = {}
         self._tool = SkillTool(self)
 
-    async def take_up(self, goal: str) -> list[str]:
-        """Take up what fits a goal, and return the parts of the system prompt that say so."""
-        self._goal = goal
+    async def take_up(self, goal: str, room: int | None = None) -> list[str]:
+        """Take up what fits a goal, and return the parts of the system prompt that say so.
+
+        Args:
+            goal: what is wanted.
+            room: most tokens of all parts together, when less than the agent's own budget for them.
+        """
+        self._goal, self._room = goal, room
         if not self._known:
             return []
         self._choice = await self._steps.step(f"{self._key}/skills", "skills", self._choose, Choice)
@@ -163,9 +169,14 @@ class SkillUse:
         fits |= {name: Taken(name, "manual", f"the task names /{name}", 1.0) for name in self._known if name in named}
         order = sorted(self._known.values(), key=lambda one: (one.name not in named, -one.priority))
         budget = self._agent.skill_budget
-        taken, rest = _fill(budget.instructions, [(one, told(one)) for one in order if one.name in fits])
+        whole = len(_CATALOGUE) // _CHARACTERS + budget.instructions + budget.catalogue
+        room = whole if self._room is None else self._room
+        texts = [(one, told(one)) for one in order if one.name in fits]
+        taken, rest = _fill(min(budget.instructions, room), texts)
+        room -= sum(len(text) for one, text in texts if one in taken) // _CHARACTERS
         wanted = [one for one in order if one not in taken and (one.offered or one in rest)]
-        listed, unlisted = _fill(budget.catalogue, [(one, _line(one)) for one in wanted])
+        room -= len(_CATALOGUE) // _CHARACTERS
+        listed, unlisted = _fill(min(budget.catalogue, max(0, room)), [(one, _line(one)) for one in wanted])
         for skill in taken:
             self._emit(fits[skill.name])
         choice = Choice(tuple(fits[one.name] for one in taken), _names(listed), _names(unlisted))

@@ -14,6 +14,7 @@ StopReason = Literal[
     "max_steps",
     "budget_tokens",
     "budget_cost",
+    "budget_calls",
     "budget_time",
     "max_tool_calls",
     "tool_loop",
@@ -66,6 +67,8 @@ class Cut:
     tokens: int = 0
     cost: float = 0.0
     seconds: float = 0.0
+    calls: int = 0
+    tool_calls: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,14 @@ class Work:
         findings: results that it builds on.
         tokens: most tokens, when less than the agent's own limit.
         cost: most USD, when less than the agent's own limit.
+        calls: most model calls, when less than the agent's own limit.
+        tool_calls: most tool calls; None for as many as it likes.
         deadline: wall-clock seconds since 1970-01-01 UTC at which it ends, or None for the agent's own limit only.
         remember: key under which the answer is remembered, or empty for not at all.
         history: earlier turns of the conversation, oldest first: what was asked, and what was answered.
         owner: whose work it is, such as a tenant and one of its users; what is remembered for one is kept from others.
         permissions: those of the agents that split the task, which bind it beside the agent's own.
-        cut: returns by how much less tokens, USD and seconds it may use since; asked before each model call.
+        cut: returns by how much less it may use since; asked before each model call.
         images: what the agent is shown beside the goal.
     """
 
@@ -92,6 +97,8 @@ class Work:
     findings: Sequence[Finding] = ()
     tokens: int | None = None
     cost: float | None = None
+    calls: int | None = None
+    tool_calls: int | None = None
     deadline: float | None = None
     remember: str = ""
     history: Sequence[Message] = ()
@@ -117,6 +124,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         citations: the passages that the answer names.
         offered: how many passages the model was shown.
         unknown_citations: marks in the answer that name no passage.
+        note: what else is to be said of its end, such as when a budget opens again.
         error: what went wrong, when the work ended as `error`, or why what there is at a limit is no answer.
         temporary: whether the same work may succeed later; then the error says nothing about the agent.
         reasoning: what the model thought on the way, as far as its service shows it.
@@ -136,6 +144,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     offered: int = 0
     unknown_citations: tuple[int, ...] = ()
     grounding: float = 0.0
+    note: str = ""
     error: str = ""
     temporary: bool = False
     reasoning: str = ""
@@ -149,7 +158,12 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"the model refused: {self.output}" if self.output else "the model refused"
         if self.stop_reason == "output_invalid":
             return "the answer does not fit the agent's output schema"
-        return "" if self.output.strip() else f"there is no answer: the work ended as {self.stop_reason}"
+        return "" if self.output.strip() else f"there is no answer: the work ended as {self.end}"
+
+    @property
+    def end(self) -> str:
+        """Return as what the work ended, with what else is to be said of that."""
+        return f"{self.stop_reason}: {self.note}" if self.note else self.stop_reason
 
 
 def cite(passage: Passage) -> Citation:

@@ -26,7 +26,7 @@ Merge = Literal["model", "join"]
 
 async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Run, merge: Merge) -> Executed:
     """Return the answer and what it took, planning and children included."""
-    task = msgspec.structs.replace(task, budget=_less(task.budget, scaled.usage.total, scaled.cost))
+    task = msgspec.structs.replace(task, budget=_less(task.budget, scaled.usage.total, scaled.cost, scaled.calls))
     if not scaled.subtasks:
         executed = await _alone(task, winner, world, run, task.findings, "execute")
         outcome = msgspec.structs.replace(_more(executed.outcome, scaled, ()), waited=run.waited())
@@ -81,7 +81,7 @@ async def _together(
 def _limit(results: Sequence[Result]) -> StopReason | None:
     """Return which limit of the whole task ended one of its parts, if one did."""
     ended = [result.executed.outcome.stop_reason for result in results if result.executed is not None]
-    limits: tuple[StopReason, ...] = ("budget_time", "budget_cost", "budget_tokens")
+    limits: tuple[StopReason, ...] = ("budget_time", "budget_cost", "budget_tokens", "budget_calls")
     return next((reason for reason in limits if reason in ended), None)
 
 
@@ -97,7 +97,7 @@ def explain(executed: Executed) -> str:
     outcome = executed.outcome
     if executed.error:
         return executed.error
-    parts = [f"{outcome.stop_reason} after {outcome.steps} model call{'s' if outcome.steps != 1 else ''}"]
+    parts = [f"{outcome.end} after {outcome.steps} model call{'s' if outcome.steps != 1 else ''}"]
     if outcome.tools:
         parts.append(f"tools {', '.join(outcome.tools)}")
     if outcome.offered or outcome.citations:
@@ -124,6 +124,8 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         findings,
         task.budget.tokens,
         task.budget.cost,
+        task.budget.calls,
+        task.budget.tool_calls,
         task.deadline,
         remember=task.id,
         history=history,
@@ -240,19 +242,24 @@ def _share(budget: Budget, parts: int) -> Budget:
     return Budget(
         None if budget.tokens is None else max(1, budget.tokens // parts),
         None if budget.cost is None else budget.cost / parts,
+        calls=None if budget.calls is None else max(1, budget.calls // parts),
+        tool_calls=None if budget.tool_calls is None else budget.tool_calls // parts,
     )
 
 
 def _after(budget: Budget, results: Sequence[Result]) -> Budget:
     """Return what the children left of a budget."""
     outcomes = [result.executed.outcome for result in results if result.executed]
-    return _less(budget, sum(o.usage.total for o in outcomes), sum(o.cost for o in outcomes))
+    tokens, cost = sum(o.usage.total for o in outcomes), sum(o.cost for o in outcomes)
+    return _less(budget, tokens, cost, sum(o.steps for o in outcomes), sum(len(o.tools) for o in outcomes))
 
 
-def _less(budget: Budget, tokens: int, cost: float) -> Budget:
+def _less(budget: Budget, tokens: int, cost: float, calls: int, tool_calls: int = 0) -> Budget:
     """Return a budget after something was used of it."""
     return Budget(
         None if budget.tokens is None else max(1, budget.tokens - tokens),
         None if budget.cost is None else max(0.0, budget.cost - cost),
         budget.seconds,
+        None if budget.calls is None else max(1, budget.calls - calls),
+        None if budget.tool_calls is None else max(0, budget.tool_calls - tool_calls),
     )

@@ -12,6 +12,7 @@ from functools import partial
 import msgspec
 
 from loomd.agents.ask import ask
+from loomd.agents.budget import Exhausted
 from loomd.agents.context import brief
 from loomd.agents.interception import enter
 from loomd.amoeba.policies.base import ScalePolicy
@@ -71,10 +72,10 @@ async def scale(task: Task, sensed: Sensed, world: World, policy: ScalePolicy, r
     if not plan.subtasks:
         run.scope.emit(Fallback("scale", plan.note, "done alone"), winner)
         note = f"{why}, but no usable plan came ({plan.note}): done alone"
-        return Scaled((), note, plan.usage, plan.cost)
+        return Scaled((), note, plan.usage, plan.cost, plan.calls)
     goals = tuple(part.goal for part in plan.subtasks)
     run.scope.emit(AgentSplit(tuple(child_id(task, n) for n in range(len(goals))), goals), winner)
-    return Scaled(plan.subtasks, f"{why}: {len(goals)} parts{plan.note}", plan.usage, plan.cost)
+    return Scaled(plan.subtasks, f"{why}: {len(goals)} parts{plan.note}", plan.usage, plan.cost, plan.calls)
 
 
 def child_id(task: Task, ordinal: int) -> str:
@@ -90,6 +91,7 @@ class _Planned:
     note: str
     usage: Usage
     cost: float
+    calls: int = 0
 
 
 async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner: str, most: int) -> _Planned:
@@ -117,14 +119,14 @@ async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner:
                 with agent.listening(heed):
                     reply = await run.step(f"scale/model/{attempt}", "plan", call, Reply, asked=gist(request))
         except TimeoutError:
-            return _Planned((), "the time is over", usage, cost)
+            return _Planned((), "the time is over", usage, cost, attempt)
         except (RecordFailed, Diverged):
             raise
-        except LoomdError as error:
-            return _Planned((), str(error), usage, cost)
+        except (LoomdError, Exhausted) as error:
+            return _Planned((), str(error), usage, cost, attempt)
         usage, cost = usage + reply.usage, cost + reply.cost
         if reply.refused:
-            return _Planned((), reply.refused, usage, cost)
+            return _Planned((), reply.refused, usage, cost, attempt + 1)
         try:
             subtasks, late = read_plan(reply.text, most, task.goal)
         except ValueError as error:
@@ -132,8 +134,8 @@ async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner:
             messages += [Message("assistant", reply.text), Message("user", f"That plan cannot be used: {wrong}.")]
         else:
             note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
-            return _Planned(subtasks, note, usage, cost)
-    return _Planned((), wrong, usage, cost)
+            return _Planned(subtasks, note, usage, cost, attempt + 1)
+    return _Planned((), wrong, usage, cost, policy.plan_attempts)
 
 
 def _heed(timer: asyncio.Timeout, task: Task, world: World, clock: Clock) -> None:

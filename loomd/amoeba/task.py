@@ -29,18 +29,22 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens: int | None = None
     cost: float | None = None
     seconds: float | None = None
+    calls: int | None = None
+    tool_calls: int | None = None
 
 
 class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the cluster granted a whole tree of tasks at first; None where the task outside set its own limit.
 
-    `share` (0 to 1) of the tokens and the money is for this task and its descendants.
+    `share` (0 to 1) of everything but the time is for this task and its descendants.
     """
 
     tokens: int | None = None
     cost: float | None = None
     seconds: float | None = None
     share: float = 1.0
+    calls: int | None = None
+    tool_calls: int | None = None
 
 
 class Expect(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -174,12 +178,16 @@ class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Scaled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Alone or together: no subtasks means that the winner does it alone. `usage` and `cost` are those of planning."""
+    """Alone or together: no subtasks means that the winner does it alone.
+
+    `usage`, `cost` and `calls` are those of planning.
+    """
 
     subtasks: tuple[Subtask, ...] = ()
     why: str = ""
     usage: Usage = Usage()
     cost: float = 0.0
+    calls: int = 0
 
 
 class Executed(msgspec.Struct, frozen=True, omit_defaults=True):

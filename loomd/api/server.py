@@ -13,6 +13,7 @@ from aiohttp import web
 from loomd import __version__
 from loomd.api.address import kinds_by_plural
 from loomd.api.approvals import ApprovalRoutes
+from loomd.api.budgets import BudgetRoutes
 from loomd.api.cassettes import CassetteRoutes
 from loomd.api.changes import ChangeRoutes
 from loomd.api.guard import answer
@@ -44,7 +45,7 @@ async def open_server(system: System) -> AsyncGenerator[None, None]:
 def add_routes(app: web.Application, system: System) -> None:
     """Register all routes; the objects' come last, because a kind's plural may be any word."""
     first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes)
-    for family in (*first, TaskRoutes, ApprovalRoutes, SessionRoutes, CassetteRoutes, ObjectRoutes):
+    for family in (*first, TaskRoutes, ApprovalRoutes, SessionRoutes, BudgetRoutes, CassetteRoutes, ObjectRoutes):
         family(system).add_to(app)
 
 

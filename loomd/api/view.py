@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from loomd.amoeba.task import Result, Task
+from loomd.api.budgets import show_budget
 from loomd.daemon import System
 from loomd.manifest.kind import API_VERSION
 from loomd.manifest.object import Object, Ref
@@ -69,6 +70,9 @@ class Viewer:
             status |= _schedule(standing)
         if tools:
             status["tools"] = msgspec.to_builtins(tools)
+        if item.ref.kind in {"Agent", "Cluster"}:
+            owner = (item.ref.namespace, item.ref.name if item.ref.kind == "Agent" else "")
+            status["budget"] = show_budget(self.system.services.accounts, owner)["status"]
         declared = {"manager": f"declared:{known.source}", "actor": known.manager, "fields": list(_declared(item))}
         return {
             "apiVersion": API_VERSION,

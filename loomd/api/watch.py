@@ -15,7 +15,8 @@ from aiohttp import web
 from loomd.api.guard import encode
 from loomd.api.reader import KEEPALIVE, SILENCE, Send, frame, stream
 from loomd.daemon import System
-from loomd.events.event import Event, Fact
+from loomd.events.event import Event
+from loomd.events.fact import Fact
 
 REFRESH = 1.0
 """Seconds after which a watcher looks again without being told: conditions change without an event."""

@@ -79,6 +79,25 @@ def _waits(item: Json) -> bool:
     return bool(item["status"]["phase"] == "Pending")
 
 
+def _used(measure: str) -> Callable[[Json, float], str]:
+    """Return what tells how much of a measure is used, and of how much."""
+
+    def cell(item: Json, _: float) -> str:
+        one = item["status"]["measures"][measure]
+        if "limit" in one:
+            return f"{one['used']:.10g}/{one['limit']:.10g}"
+        return f"{one['used']:.10g}" if one["used"] else ""
+
+    return cell
+
+
+_MEASURES = (
+    ("TOKENS", "tokens"),
+    ("USD", "cost"),
+    ("CALLS", "calls"),
+    ("TOOL CALLS", "toolCalls"),
+    ("SECONDS", "time"),
+)
 QUESTIONS = {"call": "may it be called?", "repeat": "interrupted: call it again?"}
 _DETAILS: Sequence[Column] = (
     Column("GENERATION", lambda item, _: str(item["metadata"]["generation"]), wide=True),
@@ -127,6 +146,11 @@ _KNOWN: dict[str, Sequence[Column]] = {
         Column("TURNS", lambda item, _: str(item["status"]["turns"])),
         Column("LAST", lambda item, now: age_of(item["status"]["last"], now)),
         Column("AGE", _created),
+    ),
+    "Budget": (
+        Column("BUDGET", lambda item, _: _name(item)),
+        *(Column(title, _used(measure)) for title, measure in _MEASURES),
+        Column("OPENS AGAIN", lambda item, now: until(item["status"]["opens"], now)),
     ),
     "GitSource": (
         Column("NAME", lambda item, _: _name(item)),

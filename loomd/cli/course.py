@@ -153,7 +153,9 @@ class _Course:
                 step["key"] = key
                 if "result" in step:
                     step["result"] = value["text"]
-        elif name not in {"clock", "random", "skills", "interceptors"} and not name.startswith("knowledge:"):
+        elif name == "learned":
+            _last(node)["steps"].append({"kind": name, "at": event["ts"], "key": key, "moved": value})
+        elif name not in _UNTOLD and not name.startswith("knowledge:"):
             _last(node)["steps"].append({"kind": "step", "at": event["ts"], "name": name, "key": key})
 
     def noted(self, node: Json, fact: Json, event: Json) -> None:
@@ -201,6 +203,8 @@ def check_of(fact: Json) -> str:
     return f"{fact['by']} {_CHECKS[fact['action']]} {what}"
 
 
+_UNTOLD = frozenset(("clock", "random", "context", "skills", "interceptors"))
+"""Steps of which there is nothing to see, or which a fact of their own tells."""
 _CHECKS = {
     "refused": "refused",
     "changed": "changed",
@@ -231,6 +235,8 @@ _TAKERS: dict[str, _Taker] = {
     "memory.compacted": _Course.noted,
     "budget.exceeded": _Course.noted,
     "call.checked": _Course.noted,
+    "budget.warning": _Course.noted,
+    "context.assembled": _Course.noted,
     "fallback.used": _Course.noted,
     "model.retried": _Course.noted,
     "approval.requested": _Course.noted,

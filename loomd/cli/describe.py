@@ -14,6 +14,8 @@ from loomd.cli.revision import show_revision
 from loomd.cli.table import age_of, render, until
 from loomd.cli.target import (
     APPROVALS,
+    BARE,
+    BUDGETS,
     EVERY,
     REVISIONS,
     SESSIONS,
@@ -63,8 +65,8 @@ def command(
     for one in wanted(client, what, namespace):
         if one.place == EVERY:
             raise click.UsageError("expected one kind, such as agents")
-        if selector and one.place in {TASKS, APPROVALS, SESSIONS, SOURCES, REVISIONS}:
-            raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and the like have none")
+        if selector and one.place in BARE:
+            raise click.UsageError("-l: only objects have labels; what has no manifest has none")
         for name in one.names or select(client, one.place, one.namespace, selector, everything=not selector):
             if output.name == "json":
                 bodies.append(_body(client, one.place, one.namespace, name, whose))
@@ -83,7 +85,7 @@ def _body(client: Client, place: Place, namespace: str, name: str, whose: dict[s
         return client.get(*REVISIONS.parts(None), name)
     if place == SESSIONS:
         return get_one(client, place, namespace, name, **whose)
-    if place in {TASKS, SOURCES, APPROVALS}:
+    if place in {TASKS, SOURCES, APPROVALS, BUDGETS}:
         item = get_one(client, place, namespace, name)
         return task.as_data(item, trace(name, client.events(task=name))) if place == TASKS else item
     return get_one(client, place, namespace, name, full="1")
@@ -96,6 +98,8 @@ def _describe(client: Client, place: Place, namespace: str, name: str, whose: di
         _approval(get_one(client, place, namespace, name))
     elif place == SESSIONS:
         _session(get_one(client, place, namespace, name, **whose))
+    elif place == BUDGETS:
+        _budget(get_one(client, place, namespace, name))
     elif place == SOURCES:
         _source(get_one(client, place, namespace, name))
     elif place == REVISIONS:
@@ -143,6 +147,35 @@ def _session(item: Json) -> None:
         section(f"{turn['agent']}, task/{turn['task']}", [without_secrets(line) for line in lines])
 
 
+def _budget(item: Json) -> None:
+    spec, metadata = item["spec"], item["metadata"]
+    pairs(
+        [
+            ("Budget", metadata["name"]),
+            ("Namespace", metadata["namespace"]),
+            ("Of", spec["of"]),
+            ("Opens again", item["status"]["opens"]),
+            ("Warns at", f"{spec['daily']['warnAt']:.0%}"),
+        ]
+    )
+    section("Today", _used(item["status"]["measures"]))
+
+
+def _used(measures: Json) -> list[str]:
+    """Return what is used and left of a day's budget."""
+    rows = [
+        (
+            name,
+            f"{one['used']:.10g}",
+            f"{one['limit']:.10g}" if "limit" in one else "",
+            f"{one['left']:.10g}" if "left" in one else "",
+        )
+        for name, one in measures.items()
+        if one["used"] or "limit" in one
+    ]
+    return render(("MEASURE", "USED", "LIMIT", "LEFT"), rows) if rows else []
+
+
 def _object(item: Json, history: list[Json]) -> None:
     metadata, status, now = item["metadata"], item["status"], SystemClock().now()
     declared = metadata["managedFields"][0]
@@ -170,6 +203,7 @@ def _object(item: Json, history: list[Json]) -> None:
     section("Runs", _runs(status.get("runs", []), now))
     section("Refers to", [f"{one['object']} ({one['field']})" for one in item["references"]])
     section("Referred to by", [f"{one['object']} ({one['field']})" for one in item["referrers"]])
+    section("Today", _used(status.get("budget", {}).get("measures", {})))
     section("Learned", _learned(status.get("capabilities", []), now))
     rows = [(one["manager"], one["actor"], ", ".join(one["fields"])) for one in metadata["managedFields"]]
     section("Managed fields", render(("OWNER", "ACTOR", "FIELDS"), rows) if declared["fields"] else [])

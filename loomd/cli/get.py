@@ -11,10 +11,11 @@ from loomd.cli.output import Form, output_option, writer
 from loomd.cli.table import Growing, show
 from loomd.cli.target import (
     APPROVALS,
+    BARE,
+    BUDGETS,
     EVERY,
     REVISIONS,
     SESSIONS,
-    SOURCES,
     TASKS,
     Wanted,
     get_one,
@@ -27,7 +28,7 @@ from loomd.clock import SystemClock
 from loomd.manifest.json_text import write_json
 
 _PEOPLE = ("table", "wide")
-_OWN_ROWS = frozenset(("Task", "Approval", "Session", "Source", "Revision", "GitSource", "Schedule"))
+_OWN_ROWS = frozenset(("Task", "Approval", "Session", "Budget", "Source", "Revision", "GitSource", "Schedule"))
 """Kinds that have columns of their own."""
 
 
@@ -56,7 +57,7 @@ def command(
     watch: bool,
     client: Client,
 ) -> None:
-    """List things of a KIND (agents, tools, ...), tasks, approvals, sessions, sources, revisions, or all; or by NAME.
+    """List things of a KIND (agents, tools, ...), tasks, approvals, sessions, budgets, sources, revisions; all; NAMEs.
 
     JSONPath is written as for kubectl, '{.items[*].metadata.name}', or as RFC 9535 has it, '$.items[*].metadata.name'.
     With --watch, json is one object per line; `all` is then all objects without tasks.
@@ -64,8 +65,8 @@ def command(
     write = None if output.name in _PEOPLE else writer(output)
     look = Look(client, None if everywhere else namespace, selector, output.name == "wide", limit)
     asked = wanted(client, what, namespace)
-    if any(one.place in {TASKS, APPROVALS, SESSIONS, SOURCES, REVISIONS} for one in asked) and selector:
-        raise click.UsageError("-l: only objects have labels; tasks, approvals, sources and the like have none")
+    if any(one.place in BARE for one in asked) and selector:
+        raise click.UsageError("-l: only objects have labels; what has no manifest has none")
     if everywhere and any(one.names for one in asked):
         raise click.UsageError("-A: a name stands in one namespace: say which with -n")
     if watch:
@@ -122,9 +123,10 @@ class Look:
         """Print what is there and then what becomes of it, until interrupted."""
         places = {(one.place, one.namespace) for one in asked}
         place = asked[0].place
-        if len(places) > 1 or place in {APPROVALS, REVISIONS, SESSIONS}:
+        if len(places) > 1 or place in {APPROVALS, BUDGETS, REVISIONS, SESSIONS}:
             raise click.UsageError(
-                "-w: expected one kind, or all; approvals, revisions and sessions are followed by `loomd events -f`"
+                "-w: expected one kind, or all; approvals, budgets, revisions and sessions are followed by "
+                "`loomd events -f`"
             )
         names = {name for one in asked for name in one.names}
         for name in names:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from loomd.api.client import Json
 from loomd.cli.course import check_of, next_attempt, skill_used, skills_offered
-from loomd.cli.task import NOT_KEPT, short, took
+from loomd.cli.task import NOT_KEPT, left_out, short, took
 from loomd.manifest.wording import without_secrets
 
 _WIDTH = 100
@@ -18,6 +18,7 @@ _ENDS = {
     "max_steps": "the agent's last allowed model call was spent on wrapping up",
     "budget_tokens": "the tokens were used up, and what there was of an answer was taken",
     "budget_cost": "the money was used up, and what there was of an answer was taken",
+    "budget_calls": "the calls of the day were used up, and what there was of an answer was taken",
     "budget_time": "the time was over, and what there was of an answer was taken",
     "tool_loop": "the same tool was called with the same arguments too often, and the agent had to wrap up",
     "max_tool_calls": "the task may make no more tool calls, and the agent had to wrap up",
@@ -207,7 +208,10 @@ def _notes(phase: Json) -> Iterator[str]:
     for step in phase["steps"]:
         match step["kind"]:
             case "budget.exceeded":
-                found.append(f"limit {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}")
+                whose = f" of {step['budget']}" if step.get("budget", "run") != "run" else ""
+                found.append(f"limit {step['stop_reason']}{whose}: {step['used']:.10g} used of {step['limit']:.10g}")
+            case "context.assembled":
+                found += [f"left out of the prompt: {left_out(one)}" for one in step.get("cut", ())]
             case "call.checked":
                 found.append(f"{check_of(step)}, because {short(step['reason'])}")
             case "fallback.used":

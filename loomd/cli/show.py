@@ -17,6 +17,7 @@ from loomd.amoeba.task import Result
 from loomd.cli.colour import harmless, is_coloured
 from loomd.events import event as facts
 from loomd.events.event import Event
+from loomd.events.skill import SkillActivated
 
 _WIDTH = 10
 _SHOWN_GOAL = 70
@@ -148,7 +149,7 @@ def _(fact: facts.KnowledgeSearched) -> Line:
 
 
 @describe.register
-def _(fact: facts.SkillActivated) -> Line:
+def _(fact: SkillActivated) -> Line:
     return Line("", f"takes up the skill {fact.skill}: {fact.why}", "bright_black")
 
 

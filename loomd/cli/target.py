@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
     "APPROVALS",
+    "BUDGETS",
     "EVERY",
     "REVISIONS",
     "SESSIONS",
@@ -68,11 +69,14 @@ EVERY = Place("all", "")
 TASKS = Place("tasks", "Task")
 APPROVALS = Place("approvals", "Approval")
 SESSIONS = Place("sessions", "Session")
+BUDGETS = Place("budgets", "Budget")
 SOURCES = Place("sources", "Source", spaced=False)
 REVISIONS = Place("revisions", "Revision", spaced=False)
 _SHORT = {"gs": "gitsources", "kb": "knowledgebases"}
 """Short spellings of long kinds."""
-_FIXED = (EVERY, TASKS, APPROVALS, SESSIONS, SOURCES, REVISIONS)
+_FIXED = (EVERY, TASKS, APPROVALS, SESSIONS, BUDGETS, SOURCES, REVISIONS)
+BARE = frozenset(_FIXED[1:])
+"""What has no manifest, and so no labels."""
 
 
 @dataclass(frozen=True)

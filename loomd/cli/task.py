@@ -106,7 +106,7 @@ def _phases(node: Json) -> list[Branch]:
         head = f"{phase['phase']:<8} {state:>8}  {without_secrets(phase.get('why', ''))}{again}".rstrip()
         below: list[Branch] = [(line, ()) for line in _bids(phase.get("decision", {}).get("bids", []))]
         done: list[tuple[float, Branch]] = [
-            (step["at"], (line, ())) for step in phase["steps"] if (line := _step(step))
+            (step["at"], (line, _below(step))) for step in phase["steps"] if (line := _step(step))
         ]
         if phase["phase"] == "execute":
             done += [(one.get("started", math.inf), (_child(one), _phases(one))) for one in node["children"]]
@@ -168,11 +168,33 @@ def _answer(step: Json) -> str:
     return f"answer  approval {step['approval']} {step['verdict']}{by} after {step['seconds']:.0f}s{why}"
 
 
+def _context(step: Json) -> str:
+    said = ", ".join(f"{one['source']} {one['tokens']}" for one in step["sources"] if one["tokens"])
+    sizes = f"{step['tokens']} of {step['window']} tokens"
+    return f"context {sizes} ({said}; {step['characters']:.2f} characters each)"
+
+
+def _limit(step: Json) -> str:
+    whose = f" of {step['budget']}" if step.get("budget", "run") != "run" else ""
+    return f"limit   {step['stop_reason']}{whose}: {step['used']:.10g} used of {step['limit']:.10g}"
+
+
+def _learned(step: Json) -> str:
+    moved = ", ".join(f"{name} {before:.2f} -> {after:.2f}" for name, (before, after) in step["moved"].items())
+    return f"learns  {moved}" if moved else ""
+
+
 _NOTES: dict[str, Callable[[Json], str]] = {
     "knowledge.searched": lambda step: f"search  {step['knowledge']}: {', '.join(step['sources']) or 'nothing found'}",
     "skill.activated": lambda step: f"takes   {skill_used(step)}",
     "skill.offered": lambda step: f"offers  skills {skills_offered(step)}",
-    "budget.exceeded": lambda step: f"limit   {step['stop_reason']}: {step['used']:g} used of {step['limit']:g}",
+    "context.assembled": _context,
+    "budget.exceeded": _limit,
+    "budget.warning": lambda step: (
+        f"warning {step['budget']}: {step['used']:.10g} of {step['limit']:.10g} {step['measure']} used"
+    ),
+    "learned": _learned,
+    "memory.compacted": lambda step: f"forgets {step['dropped']} earlier turns, {step['kept']} are left in the window",
     "call.checked": lambda step: f"check   {check_of(step)}: {short(step['reason'])}",
     "fallback.used": lambda step: f"instead {step['fallback']}: {short(step['reason'])}",
     "model.retried": lambda step: f"again   {next_attempt(step)}: {short(step['reason'])}",
@@ -182,6 +204,17 @@ _NOTES: dict[str, Callable[[Json], str]] = {
     "approval.resolved": _answer,
     "step": lambda step: f"step    {step['name']}",
 }
+
+
+def _below(step: Json) -> list[Branch]:
+    """Return what hangs below a step: what of a prompt was left out, and why."""
+    return [(f"cut {left_out(one)}", ()) for one in step.get("cut", ())] if step["kind"] == "context.assembled" else []
+
+
+def left_out(one: Json) -> str:
+    """Return what was left out of a prompt, on one line."""
+    size = f"{one['kept']} of {one['tokens']} tokens kept" if one.get("kept") else f"{one['tokens']} tokens"
+    return f"{one['source']}: {short(one['item'])} ({size}): {one['why']}"
 
 
 def _drawn(branches: Iterable[Branch], before: str = "") -> Iterator[str]:

@@ -141,7 +141,14 @@ _LINES: dict[str, Line] = {
     "call.checked": lambda fact: ("note", f"{check_of(fact)}: {fact['reason']}"),
     "fallback.used": lambda fact: ("note", f"{fact['phase']}: {fact['reason']}; {fact['fallback']}"),
     "model.retried": lambda fact: ("note", f"{next_attempt(fact)}: {fact['reason']}"),
-    "budget.exceeded": lambda fact: ("note", f"{fact['stop_reason']}: {fact['used']:g} used of {fact['limit']:g}"),
+    "budget.warning": lambda fact: (
+        "note",
+        f"{fact['budget']}: {fact['used']:.10g} of {fact['limit']:.10g} {fact['measure']}",
+    ),
+    "budget.exceeded": lambda fact: (
+        "note",
+        f"{fact['stop_reason']}: {fact['used']:.10g} used of {fact['limit']:.10g}",
+    ),
     "feedback.given": _judged,
     "agent.split": _split,
     "approval.requested": _asked,

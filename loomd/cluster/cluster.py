@@ -127,6 +127,8 @@ class Cluster:
             own.tokens if budget.tokens is None else budget.tokens,
             own.cost if budget.cost is None else budget.cost,
             own.time if budget.seconds is None else budget.seconds,
+            own.calls if budget.calls is None else budget.calls,
+            own.tool_calls if budget.tool_calls is None else budget.tool_calls,
         )
 
     def grant(self, budget: Budget) -> Grant:
@@ -136,12 +138,14 @@ class Cluster:
             own.tokens if budget.tokens is None else None,
             own.cost if budget.cost is None else None,
             own.time if budget.seconds is None else None,
+            calls=own.calls if budget.calls is None else None,
+            tool_calls=own.tool_calls if budget.tool_calls is None else None,
         )
 
     def cut(self, grant: Grant) -> Cut:
         """Return by how much less a task may use since the cluster's limits were lowered; raised ones change nothing.
 
-        The time is one for the whole tree, of tokens and money a task bears its share.
+        The time is one for the whole tree, of all else a task bears its share.
         """
         now = self._terms.latest()
         if now is None:
@@ -150,6 +154,8 @@ class Cluster:
             0 if grant.tokens is None else math.ceil(max(0, grant.tokens - now.tokens) * grant.share),
             0.0 if grant.cost is None else max(0.0, grant.cost - now.cost) * grant.share,
             0.0 if grant.seconds is None else max(0.0, grant.seconds - now.time),
+            0 if grant.calls is None else math.ceil(max(0, grant.calls - now.calls) * grant.share),
+            0 if grant.tool_calls is None else math.ceil(max(0, grant.tool_calls - now.tool_calls) * grant.share),
         )
 
     async def history(self, task: Task, agent: str) -> list[Message]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from loomd.accounts.budget import Budget, Budgets
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.amoeba.loop import Policies
@@ -50,6 +51,8 @@ class ClusterSpec(Spec):
     """What is believed of the agents before anything was learned."""
     limits: Annotated[TreeLimits, Reload("immediate")] = Field(default_factory=TreeLimits)
     """What one task may use together with everything that it is split into."""
+    budgets: Annotated[Budgets, Reload("immediate")] = Field(default_factory=Budgets)
+    """What all tasks of the namespace together may use in a day; of several clusters the lowest limits hold."""
     durability: Literal["steps", "task", "none"] = "steps"
     """What is kept of a task that does not say it itself: with `steps` every step, so that an interrupted task goes on
     after the last one; with `task` that it was accepted and what became of it, so that it begins anew; with `none`
@@ -88,6 +91,12 @@ class ClusterSpec(Spec):
             item = parts.latest()
             return item.spec.limits if item is not None else None
 
+        def budget() -> Budget:
+            item = parts.latest()
+            return self.budgets.daily if item is None else item.spec.budgets.daily
+
+        accounts = parts.services.accounts
+
         cluster = Cluster(
             agents=[parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])],
             terms=Terms(
@@ -106,7 +115,8 @@ class ClusterSpec(Spec):
             cluster.book.hear(event)
         unsubscribe = bus.subscribe(cluster.book.hear, CapabilityUpdated)
         try:
-            yield cluster
+            with accounts.bounded(parts.declared.ref.namespace, "", budget):
+                yield cluster
         finally:
             unsubscribe()
 

@@ -54,7 +54,7 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     if not goal.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in goal):
         raise Permanent("goal: the text is not valid Unicode; write it in UTF-8")
     wanted = wish.get("budget", Budget())
-    for name, limit in (("tokens", wanted.tokens), ("seconds", wanted.seconds)):
+    for name, limit in (("tokens", wanted.tokens), ("seconds", wanted.seconds), ("calls", wanted.calls)):
         if limit is not None and limit <= 0:
             raise Permanent(f"budget.{name}: expected more than 0, got {limit}")
     if wanted.cost is not None and wanted.cost < 0:
@@ -80,6 +80,8 @@ def anew(task: Task, clock: Clock) -> Task:
         own.tokens if granted.tokens is None else None,
         own.cost if granted.cost is None else None,
         own.seconds if granted.seconds is None else None,
+        own.calls if granted.calls is None else None,
+        own.tool_calls if granted.tool_calls is None else None,
     )
     return Task(
         id=_new_id(clock),

@@ -210,11 +210,12 @@ class TaskRecorder:
 
     def now(self, key: str) -> float:
         """Return the wall-clock time at which this was first asked; what comes after it makes it durable."""
-        return self._draw(key, "clock", self._lent.services.clock.now)
+        return self.draw(key, "clock", self._lent.services.clock.now, float)
 
     def random(self, key: str) -> float:
         """Return a number from 0 to 1, drawn from the task's seed and the key."""
-        return self._draw(key, "random", lambda: random.Random(f"{self._task.seed}/{self._task.id}/{key}").random())  # noqa: S311  # draws that can be repeated, no secrets
+        draw = random.Random(f"{self._task.seed}/{self._task.id}/{key}").random  # noqa: S311  # draws that can be repeated, no secrets
+        return self.draw(key, "random", draw, float)
 
     async def sleep(self, key: str, seconds: float) -> None:
         """Return when so many seconds have gone by since this was first asked."""
@@ -355,12 +356,16 @@ class TaskRecorder:
             error,
         )
 
-    def _draw(self, key: str, name: str, draw: Callable[[], float]) -> float:
-        """Return a recorded number, or draw and record it; what comes after it makes it durable."""
+    def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
+        """Return a recorded value, or take and record it; what comes after it makes it durable.
+
+        Raises:
+            Diverged: another step is recorded under this key.
+        """
         done = f"step/{key}"
         if done in self._recorded:
-            return msgspec.json.decode(self._value(done, name, ""), type=float)
-        value = draw()
+            return msgspec.json.decode(self._value(done, name, ""), type=result)
+        value = take()
         if self._keeps:
             self._scope.emit(StepCompleted(name, msgspec.Raw(_encode(value))), key=done)
         return value

@@ -16,7 +16,8 @@ import msgspec
 
 from loomd.clock import Clock
 from loomd.errors import Overloaded
-from loomd.events.event import TRANSIENT, AnyFact, Event, Fact, facts_of
+from loomd.events.event import TRANSIENT, AnyFact, Event, facts_of
+from loomd.events.fact import Fact
 
 Handler = Callable[[Event], None]
 

@@ -10,16 +10,15 @@ from typing import Literal, get_args
 import msgspec
 
 from loomd.errors import NotFound
+from loomd.events.fact import Fact
+from loomd.events.room import BudgetExceeded, BudgetWarning, ContextAssembled, MemoryCompacted
+from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.messages import JsonObject, Usage
 
 Phase = Literal["sense", "match", "scale", "execute", "evaluate", "adapt"]
 CallAction = Literal["refused", "changed", "warned", "skipped", "answered"]
 """What is done about a call: it does not pass, is changed, passes with a warning, passes because an interceptor failed
 that may be skipped, or is answered from a cache."""
-
-
-class Fact(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
-    """Base of all facts."""
 
 
 class TaskStarted(Fact, tag="task.started", frozen=True):
@@ -237,101 +236,6 @@ class KnowledgeSearched(Fact, tag="knowledge.searched", frozen=True):
     knowledge: str
     query: str
     sources: tuple[str, ...]
-
-
-class SkillActivated(Fact, tag="skill.activated", frozen=True):
-    """An agent took a skill up.
-
-    Attributes:
-        skill: its name.
-        trigger: type of the trigger that took it up; `manual` when the task names it, `model` when the model asked.
-        why: what the trigger found.
-        score: how sure it is, from 0 to 1; the likeness of the trigger `semantic`.
-        tools: names of the tools that it allows from then on; None when it does not say.
-    """
-
-    skill: str
-    trigger: str
-    why: str
-    score: float = 1.0
-    tools: tuple[str, ...] | None = None
-
-
-class SkillsOffered(Fact, tag="skill.offered", frozen=True):
-    """Skills were listed in an agent's prompt, for the model to take up; for those in `unlisted` there was no room."""
-
-    skills: tuple[str, ...]
-    unlisted: tuple[str, ...] = ()
-
-
-class MemoryCompacted(Fact, tag="memory.compacted", frozen=True):
-    """Old turns left the window."""
-
-    dropped: int
-    kept: int
-
-
-class BudgetWarning(Fact, tag="budget.warning", frozen=True):
-    """Most of a budget is used.
-
-    Attributes:
-        budget: whose: `run` for the limits of one piece of work, `Agent/NAME` or `namespace NAME` for a day's.
-        measure: what is counted: `tokens`, `cost`, `calls`, `toolCalls` or `time`.
-        limit: most of it.
-        used: how much of it is used.
-    """
-
-    budget: str
-    measure: str
-    limit: float
-    used: float
-
-
-class BudgetExceeded(Fact, tag="budget.exceeded", frozen=True):
-    """A limit was reached; the task wraps up. `budget` as above; `opens` is when a day's opens again, in seconds."""
-
-    stop_reason: str
-    limit: float
-    used: float
-    budget: str = "run"
-    opens: float = 0.0
-
-
-class Entered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What of a source entered a prompt: its share of the room in tokens, and what it offered and filled of it."""
-
-    source: str
-    share: int
-    offered: int
-    tokens: int
-
-
-class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What of a source did not enter a prompt, or was cut to `kept` tokens of its `tokens`, and why."""
-
-    source: str
-    item: str
-    tokens: int
-    kept: int = 0
-    why: str = ""
-
-
-class ContextAssembled(Fact, tag="context.assembled", frozen=True):
-    """A prompt was put together.
-
-    Attributes:
-        window: tokens that a model may be sent.
-        tokens: tokens of what enters, by estimate.
-        characters: characters that a token is taken for.
-        sources: what entered, the fixed parts first.
-        cut: what did not, or not whole.
-    """
-
-    window: int
-    tokens: int
-    characters: float
-    sources: tuple[Entered, ...]
-    cut: tuple[LeftOut, ...] = ()
 
 
 class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):

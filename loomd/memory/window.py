@@ -4,6 +4,8 @@ Tokens are estimated: one for every four characters. A tool's result never stand
 because services refuse such a conversation. Pure.
 """
 
+from collections.abc import Callable
+
 from loomd.messages import Message
 
 CHARACTERS_PER_TOKEN = 4
@@ -11,7 +13,9 @@ CHARACTERS_PER_TOKEN = 4
 _PER_TURN = 4
 
 
-def fit_window(messages: tuple[Message, ...], tokens: int, goal: int = 1) -> tuple[Message, ...]:
+def fit_window(
+    messages: tuple[Message, ...], tokens: int, goal: int = 1, size: Callable[[Message], int] | None = None
+) -> tuple[Message, ...]:
     """Return the messages that fit.
 
     The system turn, the goal and the latest group after it (a turn with its tool results) are always kept. Earlier
@@ -21,8 +25,9 @@ def fit_window(messages: tuple[Message, ...], tokens: int, goal: int = 1) -> tup
         messages: the conversation, oldest first.
         tokens: size of the window.
         goal: place of the turn that says what is wanted.
+        size: returns the tokens of a turn; a quarter of its characters by default.
     """
-    sizes = [_tokens(message) for message in messages]
+    sizes = [(size or _tokens)(message) for message in messages]
     if sum(sizes) <= tokens:
         return messages
     fixed = {at for at, message in enumerate(messages) if message.role == "system"}

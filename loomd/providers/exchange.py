@@ -74,6 +74,8 @@ class RemoteModel:
     def __init__(self, wire: Wire, dialect: Dialect, transport: Transport) -> None:
         self.name = wire.name
         self.health = wire.reach.health
+        self.window = wire.fields.context_window
+        self.cost = wire.cost
         self._wire = wire
         self._dialect = dialect
         self._transport = transport

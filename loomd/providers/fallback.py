@@ -15,7 +15,7 @@ from pydantic import Field
 from loomd.errors import LoomdError, Permanent, Temporary, Unreachable
 from loomd.manifest.kind import RefTo
 from loomd.manifest.quantity import Duration
-from loomd.messages import Chunk, Request, Retried
+from loomd.messages import Chunk, Request, Retried, Usage
 from loomd.providers.base import Model, ProviderSpec, refuse_withdrawn
 from loomd.providers.reach import Reach
 from loomd.topology import Parts
@@ -55,6 +55,8 @@ class FallbackModel:
         self._cooldown = cooldown
         self._reach = reach
         self.health = reach.health
+        windows = [window for model in models if (window := getattr(model, "window", None)) is not None]
+        self.window: int | None = min(windows, default=None)
         self._clock = parts.services.clock
         self._rests = [0.0] * len(models)
 
@@ -83,6 +85,11 @@ class FallbackModel:
                     self._rests[at] = 0.0
                     return
                 yield Retried(model.name, str(failures[-1]), after=self._models[after].name)
+
+    def cost(self, usage: Usage) -> float:
+        """Return what a call costs in USD at most, whoever answers."""
+        costs = [cost(usage) for model in self._models if (cost := getattr(model, "cost", None)) is not None]
+        return max(costs, default=0.0)
 
     def _order(self) -> list[int]:
         """Return who is asked in which order: those who rest come last, who may be back first before the others."""

@@ -85,7 +85,9 @@ class Local(ProviderSpec):
         fresh = aiohttp.TCPConnector(force_close=True)
         async with shared(settings) as llama, aiohttp.ClientSession(connector=fresh, timeout=wait) as session:
             reach = Reach(parts.services.clock, partial(refuse_withdrawn, parts))
-            yield LocalModel(settings.name, llama, session, limits, self.deadline, reach)
+            model = LocalModel(settings.name, llama, session, limits, self.deadline, reach)
+            model.window = self.context_tokens
+            yield model
 
 
 def _weights(model: str, parts: Parts) -> Path:
@@ -125,6 +127,7 @@ class LocalModel:
         reach: Reach,
     ) -> None:
         self.name = name
+        self.window: int | None = None
         self.health = reach.health
         self._reach = reach
         self._llama = llama
@@ -158,6 +161,25 @@ class LocalModel:
         if rest := reply.text[len(call.reader.text) :]:
             yield TextDelta(rest)
         yield reply
+
+    async def count(self, text: str) -> int:
+        """Return how many tokens a text has for this model.
+
+        Raises:
+            Unreachable: the model's process does not answer.
+        """
+        import aiohttp  # noqa: PLC0415  # loaded by open()
+
+        endpoint = await self._llama.endpoint()
+        headers = {"Authorization": f"Bearer {endpoint.key}"}
+        try:
+            async with self._session.post(
+                f"{endpoint.url}/tokenize", headers=headers, json={"content": text}
+            ) as answer:
+                answer.raise_for_status()
+                return len((await answer.json())["tokens"])
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Unreachable(f"{self.name}: the model's process did not count tokens: {error}") from error
 
     async def _pieces(self, request: Request, prompt: Prompt, call: _Call) -> AsyncIterator[TextDelta]:
         """Yield the answer's text as it comes, and fill in the call."""

@@ -17,10 +17,10 @@ from loomd.clock import Clock
 from loomd.errors import BadReply, LoomdError, Unauthorized, Unreachable
 from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload, Spec
-from loomd.manifest.quantity import Bytes, Duration
+from loomd.manifest.quantity import Bytes, Duration, Tokens
 from loomd.manifest.rule import spelled
 from loomd.manifest.secret import Secret, SecretSource, literal_secrets, secrets_in_url
-from loomd.messages import UNREADABLE, JsonObject, Message, Reply, Request, ToolCall, render_passages
+from loomd.messages import UNREADABLE, JsonObject, Message, Reply, Request, ToolCall, Usage, render_passages
 from loomd.providers.base import Counts, Price, Pricing, refuse_withdrawn, sane_usage
 from loomd.providers.breaker import Breaker, BreakerFields
 from loomd.providers.fault import from_error_object, from_status
@@ -80,6 +80,8 @@ class RemoteFields(Spec):
     """Sampling temperature where the agent sets none; the service's own default when not set."""
     parameters: JsonObject = Field(default_factory=dict, examples=[{"top_p": 0.9}])
     """Further fields of the request body, sent as written; not `model`, `messages`, `tools` or `stream`."""
+    context_window: Tokens | None = Field(default=None, examples=[128_000])
+    """Tokens that the model reads and writes at once; agents fit their prompts into it. Not known when not set."""
     pricing: Pricing | None = None
     """What tokens cost, to account for money. By default what a list that comes with loomd has for the model, and
     nothing on this machine; tokens of a model that is not listed are counted as `unpriced`, and cost nothing.
@@ -195,6 +197,10 @@ class Wire:
             return decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self.bad(f"an event of the stream cannot be read: {error}") from None
+
+    def cost(self, usage: Usage) -> float:
+        """Return what a call costs now in USD; nothing when that is not known."""
+        return 0.0 if self.price is None else self.price.cost(usage, self._clock.now())
 
     def reply(self, request: Request, counts: Counts, reply: Reply) -> Reply:
         """Return the reply with model, usage and cost filled in from what the service reported."""

@@ -285,11 +285,17 @@ class Player:
 
     def now(self, key: str) -> float:
         """Return the recorded time."""
-        return self._drawn(key, self._stage.services.clock.now())
+        return self.draw(key, "clock", self._stage.services.clock.now, float)
 
     def random(self, key: str) -> float:
         """Return the recorded number."""
-        return self._drawn(key, 0.0)
+        return self.draw(key, "random", lambda: 0.0, float)
+
+    def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
+        """Return the recorded value; what was not recorded then is taken now."""
+        del name
+        fact = self._reel.facts.get(f"step/{key}")
+        return _decode(fact.value, type=result) if isinstance(fact, StepCompleted) else take()
 
     async def sleep(self, key: str, seconds: float) -> None:
         """Return at once: on the stage nothing takes time."""
@@ -339,10 +345,6 @@ class Player:
 
     def leave(self, outcome: object) -> None:
         """Forget what there is of the work: what was recorded of it counts."""
-
-    def _drawn(self, key: str, otherwise: float) -> float:
-        fact = self._reel.facts.get(f"step/{key}")
-        return _decode(fact.value, type=float) if isinstance(fact, StepCompleted) else otherwise
 
     async def child(self, task: Task) -> Result:
         """Run a recorded part again."""
@@ -425,7 +427,7 @@ class Player:
         if isinstance(failed, StepFailed):
             await self._compare_failed(key, name, do, failed, asked)
         if (name == "model" or failed is not None) and key.startswith("execute") and executed is not None:
-            _fail_alike(executed.outcome)
+            _fail_alike(executed.outcome, tried=failed is not None)
             if executed.outcome.stop_reason == "uncertain" and failed is not None:  # of the same turn it may be another
                 raise Uncertain(executed.outcome.error, key if begun else "")
         if name == "plan" and scaled is not None and _NO_PLAN in scaled.why:
@@ -447,12 +449,14 @@ class Player:
         return Differs(Difference(self._reel.task.id, step, what, tuple(lines or ())))
 
 
-def _fail_alike(outcome: Outcome) -> None:
-    """Raise what ended recorded work, when it was a failure or the time was over."""
+def _fail_alike(outcome: Outcome, *, tried: bool) -> None:
+    """Raise what ended recorded work, when it was a failure, the time was over, or a day's budget spent."""
     if outcome.stop_reason == "error" and outcome.error:
         raise Temporary(outcome.error) if outcome.temporary else Permanent(outcome.error)
     if outcome.stop_reason == "budget_time":
-        raise Exhausted("budget_time", outcome.seconds, outcome.seconds)
+        raise Exhausted("budget_time", outcome.seconds, outcome.seconds, outcome.note)
+    if tried and outcome.note:
+        raise Exhausted(outcome.stop_reason, 0.0, 0.0, outcome.note, opens=float(outcome.temporary))
 
 
 def _counts(fact: AnyFact) -> bool:

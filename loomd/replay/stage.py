@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import msgspec
 
+from loomd.accounts.account import Accounts
 from loomd.agents.base import Tool, ToolSet
 from loomd.agents.skills import TOOL, SkillTool
 from loomd.cassette import Cassette, TapedTool
@@ -102,7 +103,14 @@ async def staged(
     needed = Snapshot.of(_cast(item, known, told, secrets=secrets) for item in closure(snapshot, cluster))
     with TemporaryDirectory(prefix="loomd-replay-") as folder:
         async with open_store(Path(folder)) as store:
-            services = Services(store, Bus(clock), clock, Path(folder) / "models", packages=allowed_packages())
+            services = Services(
+                store,
+                Bus(clock),
+                clock,
+                Path(folder) / "models",
+                packages=allowed_packages(),
+                accounts=Accounts(limited=False),
+            )
             topology = Topology(needed)
             await topology.open(services)
             try:

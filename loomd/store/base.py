@@ -54,6 +54,44 @@ class Capability(msgspec.Struct, frozen=True):
     updated: float
 
 
+class Charge(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent used: in one call, or in a day.
+
+    Attributes:
+        namespace: of the agent.
+        agent: its name.
+        day: `2026-11-30`, in UTC.
+        input: tokens of requests, those from a cache included.
+        output: tokens of answers.
+        cached: those of `input` that came from a cache.
+        cost: USD.
+        calls: model calls.
+        tool_calls: tool calls.
+        seconds: that the calls took.
+    """
+
+    namespace: str
+    agent: str
+    day: str = ""
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cost: float = 0.0
+    calls: int = 0
+    tool_calls: int = 0
+    seconds: float = 0.0
+
+
+class Average(msgspec.Struct, frozen=True):
+    """A moving average: of what, called how, its value, how many values it is made of, and when it moved last."""
+
+    subject: str
+    name: str
+    value: float
+    count: int
+    updated: float
+
+
 class TaskRecord(msgspec.Struct, frozen=True):
     """A task as the store knows it.
 
@@ -243,6 +281,25 @@ class Store(Protocol):
         Order is kept: when a row is durable, so is every row noted before it. A row whose (task, key) is already
         stored is skipped by the writer. When a commit fails (disk full), noted rows stay queued for the next one.
         """
+        ...
+
+    def charge(self, charge: Charge) -> None:
+        """Add to what an agent used on a day, with the next commit.
+
+        It is in one transaction with the rows that are noted in the same moment, and waits like them for a full disk.
+        """
+        ...
+
+    async def usage(self, day: str) -> list[Charge]:
+        """Return what was used on a day, by namespace and agent."""
+        ...
+
+    def average(self, average: Average) -> None:
+        """Keep a moving average in the place of what it was, with the next commit, as above."""
+        ...
+
+    async def averages(self) -> list[Average]:
+        """Return all moving averages."""
         ...
 
     async def durable(self, seq: int) -> None:

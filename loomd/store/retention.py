@@ -7,6 +7,7 @@ ended is never touched. What was begun before a crash is finished by the next sw
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -87,6 +88,7 @@ async def sweep(read: Ask, write: Ask, before: float, keep: int) -> int:
             await _finish(write, task)
     while orphans := await read(lambda db: _orphans(db, before)):
         await write(partial(_drop, tasks=orphans))
+    await write(lambda db: _forget_days(db, before))
     await _repeat(write, lambda db: _trim_system(db, before))
     await _repeat(write, _shrink)
     return removed
@@ -170,6 +172,12 @@ def _drop(db: sqlite3.Connection, tasks: list[str]) -> None:
     names = [(task,) for task in tasks]
     for table in _ORPHANS:
         db.executemany(f"DELETE FROM {table} WHERE task = ?1 AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = ?1)", names)  # noqa: S608  # names of ours
+
+
+def _forget_days(db: sqlite3.Connection, before: float) -> None:
+    """Remove what was used on days that are over since long."""
+    day = datetime.fromtimestamp(max(0.0, before), UTC).strftime("%Y-%m-%d")
+    db.execute("DELETE FROM usage WHERE day < ?", (day,))
 
 
 def _trim_system(db: sqlite3.Connection, before: float) -> bool:

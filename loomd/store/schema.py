@@ -107,7 +107,19 @@ CREATE TABLE turns (
 CREATE INDEX turns_by_session ON turns (namespace, session, tenant, user, created);
 """
 
-_STEPS = (_FIRST, _HISTORY, _DURABLE, _SESSIONS)
+_ACCOUNTS = """
+CREATE TABLE usage (
+    day TEXT NOT NULL, namespace TEXT NOT NULL, agent TEXT NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
+    cached INTEGER NOT NULL, cost REAL NOT NULL, calls INTEGER NOT NULL, tool_calls INTEGER NOT NULL,
+    seconds REAL NOT NULL, PRIMARY KEY (day, namespace, agent)
+) WITHOUT ROWID;
+CREATE TABLE averages (
+    subject TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, count INTEGER NOT NULL, updated REAL NOT NULL,
+    PRIMARY KEY (subject, name)
+) WITHOUT ROWID;
+"""
+
+_STEPS = (_FIRST, _HISTORY, _DURABLE, _SESSIONS + _ACCOUNTS)
 """One script per schema version; script number n leads from version n to n + 1."""
 
 VERSION = len(_STEPS)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from loomd.errors import Damaged, LoomdError, Permanent, Temporary
-from loomd.store import chain, history, mailbox, retention, schedules, schema, seal, sessions, tasks
+from loomd.store import accounts, chain, history, mailbox, retention, schedules, schema, seal, sessions, tasks
 from loomd.store.base import (
     ApprovalRecord,
+    Average,
     Capability,
+    Charge,
     Commit,
     Extent,
     ObjectRecord,
@@ -32,7 +34,7 @@ from loomd.store.base import (
     TaskRecord,
     Turn,
 )
-from loomd.store.chain import Chain, envelope, verify
+from loomd.store.chain import Chain, Entry, envelope, verify
 from loomd.store.directory import StateDirectory, claim, typed
 from loomd.store.extent import extent
 from loomd.store.writer import PATIENCE, Writer, code_of
@@ -76,7 +78,7 @@ class SqliteStore:
         self._db = db
         self._chain = Chain(db)
         db.execute("PRAGMA busy_timeout = 0")  # the writer waits by itself, where it may
-        self._writer = Writer(db, str(state.path), extent(db).last, self._chain.insert, self._chain.forget)
+        self._writer = Writer(db, str(state.path), extent(db).last, self._insert, self._chain.forget)
         self._pool = ThreadPoolExecutor(_READERS, "loomd-store-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -100,6 +102,33 @@ class SqliteStore:
         """
         seq = self._writer.last + 1
         return self._writer.ride((seq, row, envelope(seq, row)), len(row.body))
+
+    def charge(self, charge: Charge) -> None:
+        """Add to what an agent used on a day, in one transaction with the row that was noted before."""
+        self._writer.follow(charge)
+
+    async def usage(self, day: str) -> list[Charge]:
+        """Return what was used on a day, by namespace and agent."""
+        await self._settle()
+        return await self._query(lambda db: accounts.usage(db, day))
+
+    def average(self, average: Average) -> None:
+        """Keep a moving average in the place of what it was, in one transaction with the row that was noted before."""
+        self._writer.follow(average)
+
+    async def averages(self) -> list[Average]:
+        """Return all moving averages, ordered by subject and name."""
+        await self._settle()
+        return await self._query(accounts.averages)
+
+    def _insert(self, records: "Sequence[Entry | Charge | Average]") -> None:
+        """Write records on the writer's thread: rows of the journal, and what came with them."""
+        rows = [one for one in records if isinstance(one, tuple)]
+        if rows:
+            self._chain.insert(rows)
+        if len(rows) < len(records):
+            accounts.add(self._db, [one for one in records if isinstance(one, Charge)])
+            accounts.keep(self._db, (one for one in records if isinstance(one, Average)))
 
     async def durable(self, seq: int) -> None:
         """Wait until the row with this sequence number is on disk.

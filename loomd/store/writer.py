@@ -168,18 +168,25 @@ class Writer(Generic[R]):
         Raises:
             Temporary: too many wait already because the disk is full.
         """
-        batch = self._next
-        if batch.count >= _KEPT:
+        if self._next.count >= _KEPT:
             raise Temporary(f"{self._name}: {_KEPT} records wait for space: free some and try again", _RETRY)
+        self._append(record, size)
+        self.last += 1
+        return self.last
+
+    def follow(self, record: R) -> None:
+        """Insert a record without a number, in one transaction with the record before it."""
+        self._append(record, 0)
+
+    def _append(self, record: R, size: int) -> None:
+        batch = self._next
         if batch.open is None:
             records = batch.open = []
             batch.work.append(_Part(lambda: self._insert(records), records=records))
         batch.open.append(record)
         batch.count += 1
         batch.size += size
-        self.last += 1
         self._start_later(_LINGER)
-        return self.last
 
     async def durable(self, number: int) -> None:
         """Wait until the record with this number, and all before it, are on disk.

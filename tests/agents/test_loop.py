@@ -10,7 +10,8 @@ from loomd.agents.base import OnUncertain
 from loomd.agents.budget import Limits
 from loomd.agents.work import Work
 from loomd.errors import Permanent, Uncertain
-from loomd.events.event import BudgetExceeded, Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
+from loomd.events.event import Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
+from loomd.events.room import BudgetExceeded, BudgetWarning
 from loomd.interceptors.context import InterceptorContext
 from loomd.messages import (
     Chunk,
@@ -295,3 +296,45 @@ async def test_a_cut_answer_says_so(bench: Bench) -> None:
 
     outcome = await bench.run(agent(Cut()))
     assert (outcome.output, outcome.stop_reason) == ("half an ans", "budget_tokens")
+
+
+async def test_calls_of_the_task_are_shared_out(bench: Bench) -> None:
+    """The last model call that a task allows is the wrap-up; none at all ends in what there is."""
+    adding = agent(replies(call(a=1), call(a=2), {"text": "Done.", "times": None}), tools={"add": Adder()})
+    outcome = await bench.run(adding, Work("go", calls=2))
+    assert (outcome.output, outcome.stop_reason, outcome.steps, outcome.tools) == ("Done.", "budget_calls", 2, ("add",))
+    outcome = await bench.run(adding, Work("go", calls=0))
+    assert (outcome.stop_reason, outcome.steps) == ("budget_calls", 0)
+
+
+async def test_tool_calls_of_the_task_are_shared_out(bench: Bench) -> None:
+    """With none left no tool is offered; of several calls in one turn those beyond are not made, and the work ends."""
+    adder = Adder()
+    both: dict[str, object] = {"toolCalls": [{"name": "add", "arguments": {"a": n}} for n in (1, 2)]}
+    adding = agent(replies(both, {"text": "Done.", "times": None}), tools={"add": adder})
+    outcome = await bench.run(adding, Work("go", tool_calls=2))
+    assert (outcome.output, outcome.stop_reason, len(adder.calls)) == ("Done.", "completed", 2)
+    adder.calls.clear()
+    outcome = await bench.run(adding, Work("go", tool_calls=1))
+    assert (outcome.output, outcome.stop_reason, outcome.tools) == ("Done.", "max_tool_calls", ("add",))
+    assert adder.calls == [{"a": 1}]
+    outcome = await bench.run(adding, Work("go", tool_calls=0))
+    assert (outcome.output, outcome.stop_reason, outcome.tools) == ("Done.", "completed", ())
+
+
+async def test_most_of_a_limit_is_told(bench: Bench) -> None:
+    """Once, when the run has used 80 % of its tokens."""
+    said: dict[str, object] = {
+        "toolCalls": [{"name": "add", "arguments": {"a": 1}}],
+        "usage": {"input": 390, "output": 10},
+    }
+    adding = agent(replies(said, {**said, "times": 5}), tools={"add": Adder()}, limits=Limits(tokens=1000, steps=8))
+    await bench.run(adding)
+    assert bench.facts(BudgetWarning) == [BudgetWarning("run", "tokens", 1000, 800)]
+
+
+async def test_a_call_is_not_begun_that_does_not_fit(bench: Bench) -> None:
+    """Before a call its prompt is counted: what is left must pay it and an answer, or there is no call."""
+    long = agent(replies({"text": "x", "usage": {"input": 500}}), limits=Limits(tokens=400))
+    outcome = await bench.run(long, Work("word " * 400))
+    assert (outcome.stop_reason, outcome.steps, outcome.usage.total) == ("budget_tokens", 0, 0)

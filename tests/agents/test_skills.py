@@ -17,7 +17,8 @@ from loomd.agents.work import Outcome, Work
 from loomd.clock import SystemClock
 from loomd.errors import Permanent, ToolFailed
 from loomd.events.bus import Bus, Scope
-from loomd.events.event import Event, SkillActivated, SkillsOffered, ToolErred
+from loomd.events.event import Event, ToolErred
+from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.interceptors.context import InterceptorContext
 from loomd.messages import Chunk, JsonObject, Reply, Request, ToolCall, ToolSchema
 from loomd.testing import Unrecorded

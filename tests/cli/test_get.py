@@ -82,7 +82,9 @@ def test_forms_for_machines(team: Folder) -> None:
     [
         pytest.param(["agnets"], "no kind 'agnets': did you mean \"agents\"?", id="kind"),
         pytest.param(
-            ["xyz"], "no kind 'xyz': there are all, tasks, approvals, sessions, sources, revisions", id="strange-kind"
+            ["xyz"],
+            "no kind 'xyz': there are all, tasks, approvals, sessions, budgets, sources, revisions",
+            id="strange-kind",
         ),
         pytest.param(["agent", "adda"], 'did you mean "ada"?', id="name"),
         pytest.param(["task", "t1"], "'t1'", id="task"),

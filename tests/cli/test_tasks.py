@@ -142,9 +142,8 @@ async def test_run_and_submit_take_the_same_options(
         assert found["images"] == [{"media": "image/gif", "data": f"sha256:{GIF}"}]
     assert shown[0] == shown[1]
     assert shown[0][:2] == ["TASK", "SENSE"]
-    assert (
-        tasks[0] == tasks[1] == Task("", "use a tool", seed=7, budget=Budget(5000, 0.5, 90.0), expect=Expect(("42",)))
-    )
+    budget = Budget(5000, 0.5, 90.0, 500, 1000)
+    assert tasks[0] == tasks[1] == Task("", "use a tool", seed=7, budget=budget, expect=Expect(("42",)))
     assert len(await system.store.list_tasks()) == 2
 
 

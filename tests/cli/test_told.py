@@ -142,14 +142,16 @@ def test_a_task_is_a_tree(crew: Folder) -> None:
     parts = [line for line in below if "─ task/" in line]
     assert [line.split()[2].rpartition(".")[2] for line in parts] == ["1", "2", "3"]
     assert "left [Failed error;" in parts[0]
-    assert all(re.search(r"─ (bid|sense|match|model|tool|task)", line) for line in below[:3])
+    assert all(re.search(r"─ (bid|sense|match|model|tool|task|context|learns)", line) for line in below[:3])
     assert re.search(r"Took: +\d+ model calls, \d+ tool calls?, \d+\+\d+ tokens, \d+\.\d+ s", text)
 
 
 def test_the_steps_of_a_task(crew: Folder) -> None:
     """Model calls with tokens, cost and text; tool calls with arguments, cut, and results; nothing secret."""
     task = ended(crew, "please add numbers")
-    model, tool, again = course(crew, task)["phases"][3]["steps"]
+    context, model, tool, again, learned = course(crew, task)["phases"][3]["steps"]
+    assert [one["source"] for one in context["sources"]] == ["prompt", "tools", "goal", "history"]
+    assert list(learned["moved"]) == ["characters"]
     assert (model["kind"], model["key"], model["model"]) == ("model", "execute/model/0", "script/scripted")
     assert (model["tokens"], model["text"]) == ({"input": 100, "output": 10}, "Let me add.")
     assert model["calls"] == ["add"]
@@ -208,9 +210,9 @@ def test_decisions_are_explained(crew: Folder) -> None:
 
 def test_failures_are_explained(crew: Folder) -> None:
     """A limit that was reached, a part that failed, and why nothing else counts then."""
-    limited = " ".join(told(crew, "explain", ended(crew, "please add", "--max-tokens", "100")).split())
+    limited = " ".join(told(crew, "explain", ended(crew, "please add", "--max-tokens", "220")).split())
     assert "it ended as budget_tokens: the tokens were used up, and what there was of an answer was taken." in limited
-    assert "- limit budget_tokens: 110 used of 100" in limited
+    assert "- limit budget_tokens: 110 used of 220" in limited
     task = ended(crew, team.SPLIT)
     split = " ".join(told(crew, "explain", task).split())
     assert "SCALE: it was split into 3 parts, because complexity 1.00 is above 0.6" in split

@@ -399,7 +399,7 @@ async def test_the_time_of_an_agent_goes_on_after_a_restart(world: World) -> Non
 
 async def test_tokens_that_were_used_stay_used(world: World) -> None:
     """A limit in tokens counts what was used before a restart, from the recorded steps."""
-    world.write([CALL, {"when": "go", "text": "late", "delay": "5s"}, DONE], agent="limits: {tokens: 40}")
+    world.write([CALL, {"when": "go", "text": "late", "delay": "5s"}, DONE], agent="limits: {tokens: 300}")
     async with world.open() as system:
         task = await system.engine.submit(task_of(system, "go " * 40))
         await until(system, lambda event: event.type == "tool.call.completed", task)

@@ -11,7 +11,8 @@ import loomd
 from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
-from loomd.events.event import AgentSplit, AuctionAwarded, Event, SkillActivated, ToolCompleted
+from loomd.events.event import AgentSplit, AuctionAwarded, Event, ToolCompleted
+from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.load import load
 from loomd.manifest.source import SourceFile, read_folder

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from loomd.agents.measure import counter_of, window_of
 from loomd.clock import SystemClock
 from loomd.errors import BadReply, Damaged, LoomdError, NotFound, Permanent, Unreachable
 from loomd.messages import (
@@ -262,6 +263,18 @@ class TestEmbedded:
             when = Message("user", "In which year was it built? It was built in 1871.")
             _, reply = await said(model, Request((when,), output_schema=schema, max_tokens=50))
             assert json.loads(reply.text) == {"year": 1871}
+
+    async def test_it_counts_as_it_reads(self, provider: Open, weights: Path) -> None:
+        """The tokens of a text by the model's own tokenizer: what a request of that text reports, beside its form."""
+        text = "The lighthouse was built in 1871. " * 40
+        async with provider({"type": "local", "model": str(weights)}) as model:
+            assert window_of(model) == 8192
+            count = counter_of(model)
+            assert count is not None
+            counted = await count(text)
+            _, reply = await said(model, Request((Message("user", text),), max_tokens=5))
+            assert 0 <= reply.usage.input - counted < 60
+            assert await count("") == 0
 
     async def test_too_much_is_refused_with_the_field_to_change(self, provider: Open, weights: Path) -> None:
         """A request beyond the context names the field that sets it; a short limit cuts with `length`."""

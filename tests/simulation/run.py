@@ -16,6 +16,8 @@ import msgspec
 from loomd.agents.approval import Ask, Decision
 from loomd.amoeba.task import Budget, Result, Task
 from loomd.errors import Conflict, NotFound, Temporary
+from loomd.events.event import StepCompleted
+from loomd.events.journal import decode
 from loomd.store.base import TaskRecord
 from tests.simulation.loop import Killed, VirtualLoop
 from tests.simulation.store import Disk, Faults, SimulatedStore
@@ -199,6 +201,18 @@ def verify(history: History) -> None:
     counted = sum(one.count for one in disk.scores.values())
     taught = sum(count for count in disk.learned.values())
     assert counted == taught, f"{taught} rewards were stored, the scores count {counted}"
+    _verify_accounts(history)
+
+
+def _verify_accounts(history: History) -> None:
+    """A model call that is recorded is counted once, and no other is."""
+    facts = [decode(row).data for row in history.disk.rows if row.type == "step.completed"]
+    calls = sum(isinstance(fact, StepCompleted) and fact.name in {"model", "plan"} for fact in facts)
+    booked = sum(one.calls for one in history.disk.charges)
+    assert booked == calls, f"{calls} model calls are recorded, {booked} are booked"
+    learned = sum(isinstance(fact, StepCompleted) and fact.name == "learned" for fact in facts)
+    moved = sum(one.count for one in history.disk.averages.values() if one.name == "characters")
+    assert moved <= learned, f"{learned} pieces of work taught, the averages moved {moved} times"
 
 
 def _verify_effect(history: History, key: str, times: list[float]) -> None:

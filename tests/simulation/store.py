@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from loomd.errors import Temporary
-from loomd.store.base import ApprovalRecord, Capability, Extent, Row, TaskRecord
+from loomd.store.base import ApprovalRecord, Average, Capability, Charge, Extent, Row, TaskRecord
 from tests.simulation.loop import Killed
 
 T = TypeVar("T")
@@ -39,6 +39,8 @@ class Disk:
     learned: dict[str, int] = field(default_factory=dict[str, int])
     scores: dict[tuple[str, str, str], Capability] = field(default_factory=dict[tuple[str, str, str], Capability])
     since: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+    charges: list[Charge] = field(default_factory=list[Charge])
+    averages: dict[tuple[str, str], Average] = field(default_factory=dict[tuple[str, str], Average])
     last: int = 0
     wrong: list[str] = field(default_factory=list[str])
 
@@ -111,6 +113,26 @@ class SimulatedStore:
         self._work.append((lambda: self._insert(seq, row), None))
         self._soon()
         return seq
+
+    def charge(self, charge: Charge) -> None:
+        """Queue what was used."""
+        self._live()
+        self._work.append((lambda: self.disk.charges.append(charge), None))
+        self._soon()
+
+    async def usage(self, day: str) -> list[Charge]:
+        """Return what was used on a day, call by call."""
+        return await self._ask(lambda: [one for one in self.disk.charges if one.day == day])
+
+    def average(self, average: Average) -> None:
+        """Queue a moving average."""
+        self._live()
+        self._work.append((lambda: self.disk.averages.update({(average.subject, average.name): average}), None))
+        self._soon()
+
+    async def averages(self) -> list[Average]:
+        """Return all moving averages."""
+        return await self._ask(lambda: list(self.disk.averages.values()))
 
     async def durable(self, seq: int) -> None:
         """Wait for a row."""

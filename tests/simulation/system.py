@@ -236,6 +236,8 @@ class Process:
     async def open(self, revision: str) -> Topology:
         """Return a revision, open."""
         if revision not in self._topologies:
+            await self.services.accounts.load(self.services.store, self.clock)
+            await self.services.averages.load(self.services.store, self.clock)
             cluster = self._cluster(await self.store.capabilities())
             self.services.bus.subscribe(cluster.book.hear)
             topology = self._topologies[revision] = Topology(snapshot_of(revision))
@@ -260,6 +262,8 @@ class Process:
                 prompt="You are {{ agent }}.",
                 limits=_OWN,
                 clock=self.clock,
+                accounts=self.services.accounts,
+                averages=self.services.averages,
                 tools=self._tools,
             )
             for name in ("ada", "bob")

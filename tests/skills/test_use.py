@@ -10,8 +10,9 @@ import pytest
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
 from loomd.errors import Permanent
-from loomd.events.event import SkillActivated, SkillsOffered, StepCompleted, ToolCompleted, ToolStarted
+from loomd.events.event import StepCompleted, ToolCompleted, ToolStarted
 from loomd.events.journal import decode
+from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.load import load
 from loomd.manifest.object import Ref

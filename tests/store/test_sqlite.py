@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from loomd.errors import Conflict, Damaged, LoomdError, Permanent, Temporary
-from loomd.store.base import ApprovalRecord, Capability, Commit, RevisionRecord, Row, StoredFile, TaskRecord
+from loomd.store.base import ApprovalRecord, Capability, Charge, Commit, RevisionRecord, Row, StoredFile, TaskRecord
 from loomd.store.check import check
 from loomd.store.sqlite import SqliteStore, open_store
 
@@ -550,6 +551,7 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 _KILLED = """
 import asyncio, sys
+from datetime import UTC, datetime
 from pathlib import Path
 from loomd.store.base import Row
 from loomd.store.sqlite import open_store
@@ -581,3 +583,18 @@ async def test_what_was_acknowledged_survives_kill(tmp_path: Path) -> None:
         rows = await store.read(limit=1_000_000)
         assert len(rows) >= acknowledged
         assert await store.verify() == len(rows)
+
+
+async def test_what_is_used_is_added_up_by_day(tmp_path: Path) -> None:
+    """In one transaction with the row before it, whatever comes in one commit; days that are over since long go."""
+    async with open_store(tmp_path / "state") as store:
+        for day in ("2026-11-29", "2026-11-30", "2026-11-30"):
+            seq = store.note(Row("", "config.loaded", b"{}"))
+            store.charge(Charge("default", "ada", day, input=10, output=5, cached=2, cost=0.25, calls=1, seconds=0.5))
+        await store.durable(seq)
+        assert await store.usage("2026-11-30") == [Charge("default", "ada", "2026-11-30", 20, 10, 4, 0.5, 2, 0, 1.0)]
+        assert len(await store.usage("2026-11-29")) == 1
+        await store.sweep(before=datetime(2026, 11, 30, 6, tzinfo=UTC).timestamp(), keep=100)
+        assert await store.usage("2026-11-29") == []
+        assert len(await store.usage("2026-11-30")) == 1
+    assert check(tmp_path / "state").findings == ()

@@ -1,0 +1,54 @@
+"""Moving averages that are learned from tasks and outlive the process: of what, and called how.
+
+Who moves one does so within a recorded step, so that a task that is run again moves it once. Called by agents.
+"""
+
+import asyncio
+
+from loomd.clock import Clock
+from loomd.store.base import Average, Store
+
+
+class Averages:
+    """All moving averages. All methods belong to one event loop."""
+
+    def __init__(self) -> None:
+        self._store: Store | None = None
+        self._clock: Clock | None = None
+        self._loading = asyncio.Lock()
+        self._known: dict[tuple[str, str], Average] = {}
+
+    async def load(self, store: Store, clock: Clock) -> None:
+        """Take over what was learned before; a second call does nothing."""
+        async with self._loading:
+            if self._store is None:
+                self._known = {(one.subject, one.name): one for one in await store.averages()}
+                self._store, self._clock = store, clock
+
+    def value(self, subject: str, name: str, otherwise: float) -> float:
+        """Return an average, or something else where nothing was learned yet."""
+        known = self._known.get((subject, name))
+        return otherwise if known is None else known.value
+
+    def move(self, subject: str, name: str, seen: float, pace: float, otherwise: float) -> tuple[float, float]:
+        """Move an average toward a value that was seen, and return what it was and what it is.
+
+        Nothing may be awaited between this and the note of the step that it is a part of.
+
+        Args:
+            subject: of what.
+            name: called how.
+            seen: the value.
+            pace: how far it moves, from 0 to 1.
+            otherwise: where it begins.
+        """
+        known = self._known.get((subject, name))
+        before, count = (otherwise, 0) if known is None else (known.value, known.count)
+        after = before + pace * (seen - before)
+        if known is not None and after == before:
+            return before, after
+        now = 0.0 if self._clock is None else self._clock.now()
+        moved = self._known[subject, name] = Average(subject, name, after, count + 1, now)
+        if self._store is not None:
+            self._store.average(moved)
+        return before, after

@@ -1,0 +1,109 @@
+"""What an agent's calls are on its accounts: set aside before, booked after, warned of when most is used.
+
+Called around each model call and each tool call that is made; one that is answered from the record is on them already.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Protocol
+
+from loomd.accounts.account import Hold, Spent, Want, spelled
+from loomd.agents.agent import Agent
+from loomd.agents.base import ChatModel
+from loomd.agents.budget import Exhausted
+from loomd.agents.measure import CHARACTERS, Measure, price_of, sent, subject_of_model
+from loomd.agents.work import StopReason
+from loomd.errors import ToolFailed
+from loomd.events.bus import Scope
+from loomd.events.room import BudgetWarning
+from loomd.messages import Reply, Request
+from loomd.store.base import Charge
+
+_REASONS: dict[str, StopReason] = {
+    "tokens": "budget_tokens",
+    "cost": "budget_cost",
+    "calls": "budget_calls",
+    "time": "budget_time",
+}
+
+
+async def reserve(agent: Agent, model: ChatModel, request: Request, tokens: int | None) -> Hold:
+    """Set aside what a model call may use; `tokens` are those of the request, when they were counted before.
+
+    Raises:
+        Exhausted: a day's budget has nothing left for it.
+    """
+    if tokens is None:
+        measure = Measure(agent.averages.value(subject_of_model(model), "characters", CHARACTERS))
+        tokens = measure.tokens(sent(request), len(request.turns))
+    try:
+        return await agent.accounts.reserve(
+            agent.namespace, agent.name, Want(tokens, request.max_tokens, price_of(model))
+        )
+    except Spent as spent:
+        reason = _REASONS[spent.measure]
+        raise Exhausted(reason, spent.limit, spent.used, str(spent), spent.budget, spent.opens) from spent
+
+
+class Call(Protocol):
+    """A tool call under way: what is set aside for it, its price, and the seconds that other agents worked for it."""
+
+    hold: Hold | None
+    away: float
+
+    @property
+    def spent(self) -> float:
+        """Return the USD that it has cost so far."""
+        ...
+
+
+@contextmanager
+def tool_call(agent: Agent, scope: Scope, call: Call) -> Generator[None]:
+    """Set aside a tool call, and book it when it has ended; one that was interrupted is not booked.
+
+    Raises:
+        ToolFailed: a day's budget has none left; the text is for the model.
+    """
+    started = agent.clock.monotonic()
+    try:
+        with agent.accounts.hold_tool(agent.namespace, agent.name) as hold:
+            call.hold = hold
+            yield
+            seconds = max(0.0, agent.clock.monotonic() - started - call.away)
+            charge = Charge(agent.namespace, agent.name, cost=call.spent, tool_calls=1, seconds=seconds)
+            _book(agent, scope, hold, charge)
+    except Spent as spent:
+        raise ToolFailed(f"no tool can be called any more: {spent}; answer with what you have") from spent
+
+
+def widen(agent: Agent, hold: Hold, usd: float) -> None:
+    """Set aside what a tool call costs, before it is spent.
+
+    Raises:
+        ToolFailed: a day's budget has not so much left; the text is for the model.
+    """
+    try:
+        agent.accounts.widen(agent.namespace, agent.name, hold, usd)
+    except Spent as spent:
+        raise ToolFailed(f"the call costs {usd:g} USD, and {spent}: go on without it") from spent
+
+
+def settle(agent: Agent, scope: Scope, hold: Hold, reply: Reply, seconds: float) -> None:
+    """Book a model call."""
+    usage = reply.usage
+    charge = Charge(
+        agent.namespace,
+        agent.name,
+        input=usage.input,
+        output=usage.output,
+        cached=usage.cached,
+        cost=reply.cost,
+        calls=1,
+        seconds=seconds,
+    )
+    _book(agent, scope, hold, charge)
+
+
+def _book(agent: Agent, scope: Scope, hold: Hold, charge: Charge) -> None:
+    for one in agent.accounts.settle(hold, charge):
+        scope.emit(BudgetWarning(one.budget, spelled(one.measure), one.limit, one.used), agent.name)
