@@ -12,6 +12,7 @@ from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import new_task
 from loomd.events.event import AgentSplit, AuctionAwarded, Event, ToolCompleted
+from loomd.events.room import ContextAssembled
 from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.load import load
@@ -204,3 +205,14 @@ async def test_an_agent_asks_another(tmp_path: Path) -> None:
     outcome = result.executed.outcome
     assert outcome.output == "Dear Ann, it costs twenty cents a day [1]."
     assert [cited.source for cited in outcome.citations] == ["handbook/hours.md:7-7"]
+
+
+async def test_what_does_not_fit_is_left_out_and_told(tmp_path: Path) -> None:
+    """The passage that answers is in the small window, others are cut."""
+    replies = '    - {when: late, text: "Twenty cents a day [1]."}'
+    result, events = await run("11", replies, "What does a book cost that comes late?", tmp_path)
+    assert result.executed is not None
+    assert [cited.source for cited in result.executed.outcome.citations] == ["handbook/loans.md:3-6"]
+    (told,) = (event.data for event in events if isinstance(event.data, ContextAssembled))
+    assert {one.source for one in told.cut} == {"knowledge"}
+    assert told.window == 320 - 100
