@@ -149,8 +149,12 @@ class SourceBook:
         return self._states.get(name) or SourceState(name)
 
     def seen_of(self, item: Object) -> list[Seen]:
-        """Return what is known of a git source by what it delivers, and whether its own manifest suspends it."""
-        seen = [Seen.of(one) for one in self.find(f"git/{item.ref.namespace}/{item.ref.name}").conditions]
+        """Return what is known of a git source by what it delivers, and whether its own manifest suspends it.
+
+        One that is declared and not announced yet has delivered nothing, like one that was.
+        """
+        state = self.find(f"git/{item.ref.namespace}/{item.ref.name}")
+        seen = [Seen.of(one) for one in state.conditions] or _observe(state, applying=False)
         if item.spec.suspend:
             seen.append(
                 Seen("Suspended", "True", "Suspended", "by spec.suspend: nothing is looked at until it is false")

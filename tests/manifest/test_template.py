@@ -112,9 +112,12 @@ def test_own_variables_and_fields_of_what_a_loop_knows() -> None:
 def test_many_faults_are_told_in_no_time(part: str) -> None:
     """A template that is nothing but faults is given up after some of them."""
     text = "".join(part % number for number in range(2000))
-    before = time.process_time()
-    assert len(check_template(text, {"goal"})) == 20
-    assert time.process_time() - before < 1
+    took: list[float] = []
+    for _ in range(3):
+        before = time.process_time()
+        assert len(check_template(text, {"goal"})) == 20
+        took.append(time.process_time() - before)
+    assert min(took) < 1
 
 
 @pytest.mark.parametrize(

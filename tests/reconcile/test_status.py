@@ -256,6 +256,15 @@ async def test_a_refused_manifest_stalls_its_object(opened: Open, tmp_path: Path
         assert {one.type: one.status for one in seen.reconciler.source("a").conditions}["Ready"] == "True"
 
 
+async def test_a_git_source_that_nobody_follows_yet_has_delivered_nothing(opened: Open, tmp_path: Path) -> None:
+    """Between the swap that brings it and the first look at it a git source is not ready."""
+    text = "apiVersion: loomd.dev/v1\nkind: GitSource\nmetadata: {name: far}\nspec: {url: 'file:///nowhere'}\n"
+    async with opened() as seen:
+        await seen.apply("a", team(tmp_path, text))
+        ready = condition(seen.reconciler.status(Ref("GitSource", "far")), "Ready")
+        assert (ready.status, ready.reason) == ("Unknown", "NotApplied")
+
+
 async def test_what_refers_to_nothing_waits(opened: Open, tmp_path: Path) -> None:
     """A reference to another source that may still come is no error; the object is not open and says why."""
     agent = "apiVersion: loomd.dev/v1\nkind: Agent\nmetadata: {name: bob}\nspec: {provider: later}\n"
