@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from loomd.accounts.account import Accounts
 from loomd.agents.agent import Agent
 from loomd.agents.base import ToolSet
 from loomd.amoeba.task import Budget
@@ -130,10 +131,12 @@ def found(live: Any) -> Any:
         offered = [tool.schema.name for tool in live.offered()]
         calls: list[dict[str, object]] = [{"a": str(number)} for number in range(1, 5)]
         permitted = [(live.forbids("alpha", call), live.approval("alpha", call)) for call in calls]
-        return own, live.limits_now(), offered, [live.refusal(name) for name in NAMES["Tool"]], permitted
+        refused = [live.refusal(name) for name in NAMES["Tool"]]
+        return own, live.limits_now(), offered, refused, permitted, _daily(live.accounts, live.name)
     if isinstance(live, Cluster):
         grant = live.grant(Budget())
-        return live.limit(Budget()), live.cut(grant), sorted(live.agents), live._terms.policies, live._terms.priors
+        terms, daily = live._terms, _daily(live._services.accounts, "")
+        return live.limit(Budget()), live.cut(grant), sorted(live.agents), terms.policies, terms.priors, daily
     if isinstance(live, ToolSet):
         rows = live.listed() if isinstance(live, Listing) else ()
         return [found(tool) for tool in live.tools], rows, _sent(live)
@@ -147,6 +150,12 @@ def found(live: Any) -> Any:
     if hasattr(live, "_wire"):
         return live._wire.credentials(), live._wire.fields
     return _plain(live)
+
+
+def _daily(accounts: Accounts, agent: str) -> tuple[dict[str, float], float]:
+    """Return the limits of a day, and when a warning is due."""
+    budget = accounts.budget("default", agent)
+    return dict(budget.limits), budget.warn_at
 
 
 def _sent(thing: Any) -> Any:

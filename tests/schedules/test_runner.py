@@ -33,7 +33,7 @@ async def test_a_run_is_a_task(begin: Open) -> None:
         (record,) = await bench.tasks()
         task = json.loads(record.body)
         assert (task["goal"], task["cluster"], task["deadline"]) == ("hello", "team", at("2026-03-02 06:05"))
-        assert task["budget"] == {"tokens": 9000, "cost": 0.5, "seconds": 300.0}
+        assert task["budget"] == {"tokens": 9000, "cost": 0.5, "seconds": 300.0, "calls": 500, "tool_calls": 1000}
         assert task["expect"] == {"contains": ["ok"], "cites": True, "output_schema": {"type": "object"}}
         (event,) = [event for event in bench.events if isinstance(event.data, ScheduleFired)]
         assert event.data == ScheduleFired("it", record.id, at("2026-03-02 06:00"))
