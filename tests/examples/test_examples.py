@@ -1,6 +1,7 @@
 """Every example loads, and runs offline with scripted answers in the place of its model."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,10 +124,11 @@ async def test_hello(tmp_path: Path) -> None:
         assert (await system.run("Say hello to Maria.")).output == "Hello Maria!"
 
 
-async def test_events_are_watched_by_a_program() -> None:
+async def test_events_are_watched_by_a_program(tmp_path: Path) -> None:
     """The program prints every event of its task, in order, and the answer in pieces."""
     command = [sys.executable, str(EXAMPLES[0].parent / "06-events" / "watch.py")]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    own = os.environ | {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=own)
     said = (await process.communicate())[0].decode()
     lines = said.splitlines()
     assert (lines[0], lines[-1]) == ("(task.started)", "(task.completed)"), said
