@@ -223,7 +223,7 @@ async def test_all_that_was_started_ends(tmp_path: Path) -> None:
 def _runs(pid: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
 
