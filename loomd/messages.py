@@ -220,8 +220,7 @@ def fingerprint(request: Request) -> str:
     limits = (request.output_schema, request.temperature, request.max_tokens)  # whether they are the defaults or not
     counts = (len(request.messages), len(request.tools), len(request.examples))
     whole = hashlib.sha256(to_json((limits, counts)))
-    for things in (request.messages, request.tools, request.examples):
-        whole.update(b"".join(_digests.all(things)))
+    whole.update(b"".join(_digests.all((*request.messages, *request.tools, *request.examples))))
     return whole.hexdigest()[:16]
 
 
@@ -233,9 +232,12 @@ def gist(request: Request) -> str:
     """
     turns = _digests.all(request.messages)
     first = 1 if request.messages and request.messages[0].role == "system" else 0
-    form = (to_json((request.output_schema, request.temperature)), *_digests.all(request.examples))
-    parts = {"prompt": turns[:first], "messages": turns[first:], "form": form}
-    return " ".join(f"{name}={hashlib.sha256(b''.join(part)).hexdigest()[:16]}" for name, part in parts.items())
+    form = [to_json((request.output_schema, request.temperature)), *_digests.all(request.examples)]
+    return f"prompt={_short(turns[:first])} messages={_short(turns[first:])} form={_short(form)}"
+
+
+def _short(parts: list[bytes]) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def _digest(thing: Message | ToolSchema) -> bytes:

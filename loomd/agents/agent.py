@@ -127,11 +127,10 @@ class Agent:
         """Return the tools that may be called now."""
         latest = self.latest()
         named = self.tools.items()
-        allowed = {name: tool for name, tool in named if latest is None or self.owner(name) in latest.tools}
-        rules = self.rules()
-        return [
-            tool for name, tool in allowed.items() if not tool.withdrawn and not any(rule.hides(name) for rule in rules)
-        ]
+        if latest is not None:
+            named = {name: tool for name, tool in named if self.owner(name) in latest.tools}.items()
+        hiding = [rule for rule in self.rules() if rule.deny or rule.allow is not None]
+        return [tool for name, tool in named if not tool.withdrawn and not any(rule.hides(name) for rule in hiding)]
 
     def rules(self) -> tuple[Permissions, ...]:
         """Return the permissions that hold now, all of them: those of now, and those of when the work began."""

@@ -96,7 +96,7 @@ class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
         return Spent(usage, cost, self.calls + other.calls, self.steps + other.steps)
 
 
-@dataclass
+@dataclass(slots=True)
 class Budget:
     """The running account of one piece of work.
 

@@ -52,7 +52,7 @@ def number(text: str, numbers: Mapping[int, int]) -> str:
     return _ASIDE.sub(lambda match: f"[{numbers[int(match[1])]}]" if int(match[1]) in numbers else match[0], text)
 
 
-@dataclass
+@dataclass(slots=True)
 class Passages:
     """The passages that an answer may cite, numbered through in the order in which the model is shown them.
 

@@ -139,11 +139,18 @@ class AgentSpec(Spec):
             raise Permanent(f"{parts.declared.ref} {wrong}")
         serving = parts.services.serving
 
+        said: Latest | None = None
+        seen: tuple[object, object] | None = None
+
         def latest() -> Latest | None:
-            item = parts.latest()
-            if item is None or item is parts.declared:
-                return None
-            return Latest(serving.snapshot.revision, item.spec.limits, item.spec.tools, item.spec.permissions)
+            nonlocal said, seen
+            if seen is None or seen[0] is not serving.snapshot or seen[1] is not serving.withdrawn:
+                seen, item = (serving.snapshot, serving.withdrawn), parts.latest()
+                said = None
+                if item is not None and item is not parts.declared:
+                    spec = item.spec
+                    said = Latest(serving.snapshot.revision, spec.limits, spec.tools, spec.permissions)
+            return said
 
         def budget() -> Budget:
             item = parts.latest()

@@ -61,6 +61,39 @@ class Loop:
         depth: how many delegations stand above it.
     """
 
+    __slots__ = (
+        "_above",
+        "_agent",
+        "_answered",
+        "_asking",
+        "_began",
+        "_called",
+        "_calls",
+        "_context",
+        "_conversation",
+        "_dropped",
+        "_errors",
+        "_goal",
+        "_heard",
+        "_later",
+        "_lesson",
+        "_messages",
+        "_note",
+        "_passages",
+        "_repeats",
+        "_scope",
+        "_seconds",
+        "_skills",
+        "_spoiled",
+        "_steps",
+        "_thought",
+        "_timer",
+        "_tools",
+        "_work",
+        "budget",
+        "depth",
+    )
+
     def __init__(self, agent: Agent, work: Work, steps: Steps, scope: Scope, above: "Loop | None" = None) -> None:
         self._agent = agent
         self._work = work
@@ -110,7 +143,7 @@ class Loop:
                 with self._agent.listening(self._heed):
                     self._heed()
                     goal = await enter(self._agent, self._work.goal, self._scope, self._steps, self._work.key)
-                    self._work = replace(self._work, goal=goal)
+                    self._work = self._work if goal == self._work.goal else replace(self._work, goal=goal)
                     self._begin(await assemble(self._agent, self._work, self._steps, self._scope, self._skills))
                     text, reason = await self._converse()
         except TimeoutError:

@@ -5,7 +5,7 @@ asked for. Called by the agent, its loop and its cluster.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, ItemsView, Iterator, Mapping, Sequence
 
 from loomd.agents.base import Tool, ToolSet
 from loomd.errors import Permanent
@@ -23,10 +23,11 @@ class Toolbox(Mapping[str, Tool]):
         self._single = {name: (thing,) for name, thing in objects.items() if not isinstance(thing, ToolSet)}
         self._order = tuple(objects)
         self._seen: tuple[Sequence[Tool], ...] = ()
-        self._known: dict[str, tuple[str, Tool]] = {}
+        self._known: dict[str, Tool] = {}
+        self._owners: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Tool:
-        return self._named()[name][1]
+        return self._named()[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._named())
@@ -34,10 +35,14 @@ class Toolbox(Mapping[str, Tool]):
     def __len__(self) -> int:
         return len(self._named())
 
+    def items(self) -> ItemsView[str, Tool]:
+        """Return names and tools, as they are now."""
+        return self._named().items()
+
     def owner(self, name: str) -> str:
         """Return the name of the Tool object that brings a tool; the tool's own name when there is no such tool."""
-        found = self._named().get(name)
-        return name if found is None else found[0]
+        self._named()
+        return self._owners.get(name, name)
 
     def check(self, reserved: Collection[str] = ()) -> None:
         """Refuse names that a model could not tell apart, or that no model service takes.
@@ -63,13 +68,16 @@ class Toolbox(Mapping[str, Tool]):
                 text = f'expected tools with names of their own, got "{name}" from Tool/{first} and from Tool/{owner}'
                 raise Permanent(f"{text}: set spec.prefix of one of them, or leave the tool out with spec.exclude")
 
-    def _named(self) -> dict[str, tuple[str, Tool]]:
-        """Return owner and tool by name; put together anew when a set has other tools."""
+    def _named(self) -> dict[str, Tool]:
+        """Return the tools by name; put together anew when a set has other tools."""
+        if self._known and not self._sets:
+            return self._known
         seen = tuple(one.tools for one in self._sets.values())
         if not self._known or any(one is not other for one, other in zip(seen, self._seen, strict=True)):
-            self._known = {}
+            self._known, self._owners = {}, {}
             for owner, tool in self._all():
-                self._known.setdefault(tool.schema.name, (owner, tool))
+                self._known.setdefault(tool.schema.name, tool)
+                self._owners.setdefault(tool.schema.name, owner)
             self._seen = seen
         return self._known
 
