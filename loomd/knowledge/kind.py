@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loomd.knowledge.base import Chunking, Embedder, FilesSource, Retrieval
+from loomd.knowledge.base import Chunking, Embedder, FilesSource, IndexSpec, Retrieval
 from loomd.knowledge.index import Recipe
 from loomd.knowledge.knowledge import KnowledgeBase
 from loomd.manifest.kind import Kind, RefTo, Spec
@@ -22,6 +22,8 @@ class KnowledgeBaseSpec(Spec):
     """Embedder of passages and questions."""
     chunk: Chunking = Field(default_factory=Chunking)
     """How documents are cut into passages."""
+    index: IndexSpec = Field(default_factory=IndexSpec)
+    """How vectors are compared with a question."""
     retrieval: Retrieval = Field(default_factory=Retrieval)
     """How passages are found."""
 
@@ -39,7 +41,8 @@ class KnowledgeBaseSpec(Spec):
         """Index what changed since the last time and yield the live knowledge base."""
         embedder = parts.get("Embedder", self.embedder, Embedder)
         recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension)
-        live = KnowledgeBase(parts.name, parts.root, embedder, self.retrieval, parts.services.bus, parts.services.clock)
+        services = parts.services
+        live = KnowledgeBase(parts.name, parts.root, embedder, self.retrieval, self.index, services.bus, services.clock)
         async with live.running(parts.state_dir, recipe):
             yield live
 

@@ -1,7 +1,7 @@
 """The live knowledge base: keeps its index equal to the documents, and answers searches.
 
-Files, SQLite and FAISS are used in one thread of its own, embedding happens in the embedder's; the event loop never
-waits for either. Fits what agents expect of a knowledge base by shape.
+Documents are read and written down in one thread of its own, searches run in those of its index, embedding happens in
+the embedder's; the event loop never waits for any. Fits what agents expect of a knowledge base by shape.
 """
 
 import asyncio
@@ -17,9 +17,11 @@ from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
-from loomd.knowledge.base import Embedder, Retrieval
-from loomd.knowledge.index import Index, Pending, Recipe, Survey, embedded_text, encode
+from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
+from loomd.knowledge.batch import Batches
+from loomd.knowledge.index import Index, Pending, Question, Recipe, Survey, acquire, embedded_text, encode, release
 from loomd.knowledge.ingest import Unreadable
+from loomd.knowledge.store import Stored
 from loomd.messages import Passage
 from loomd.topology import Health
 
@@ -43,12 +45,22 @@ class KnowledgeBase:
         unreadable: documents that the last refresh had to leave out, with the reason.
     """
 
-    def __init__(self, name: str, root: Path, embedder: Embedder, retrieval: Retrieval, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        embedder: Embedder,
+        retrieval: Retrieval,
+        indexing: IndexSpec,
+        bus: Bus,
+        clock: Clock,
+    ) -> None:
         self.name = name
         self.unreadable: tuple[Unreadable, ...] = ()
         self._root = root
         self._embedder = embedder
         self._retrieval = retrieval
+        self._indexing = indexing
         self._bus = bus
         self._clock = clock
         now = clock.now()
@@ -56,7 +68,7 @@ class KnowledgeBase:
         self._degraded = Health("Degraded", "Unknown", "Indexing", "its documents are being read", now)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"knowledge-{name}")
         self._index: Index | None = None
-        self._refreshing = asyncio.Lock()
+        self._batches = Batches(self._answer)
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -74,16 +86,17 @@ class KnowledgeBase:
             await self.refresh()
             yield self
         finally:
-            closing = asyncio.get_running_loop().run_in_executor(self._pool, self._close)
+            await asyncio.shield(self._batches.settled())
+            closing = asyncio.get_running_loop().run_in_executor(self._pool, self._close, folder, recipe)
             self._pool.shutdown(wait=False)
             await asyncio.shield(closing)  # after what still runs in the thread, whoever is cancelled meanwhile
 
     def _open(self, folder: Path, recipe: Recipe) -> None:
-        self._index = Index(folder, recipe)
+        self._index = acquire(folder, recipe, self._indexing)
 
-    def _close(self) -> None:
+    def _close(self, folder: Path, recipe: Recipe) -> None:
         if self._index is not None:
-            self._index.close()
+            release(folder, recipe)
 
     async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
         """Return the best passages, best first, numbered from 1.
@@ -95,14 +108,10 @@ class KnowledgeBase:
         Raises:
             Damaged: the store broke while it was open; opening it again mends it.
         """
-        how = self._retrieval
-        vector = None
         query = query.encode("utf-8", "replace").decode()  # a lone surrogate is no text for SQLite or a tokenizer
         if not query.strip():
             return []
-        if how.mode != "keyword":
-            vector = (await self._embed([query]))[0]
-        found = await self._run(self._opened.search, query, vector, how, top_k or how.top_k)
+        found = await self._batches.ask((query, top_k or self._retrieval.top_k))
         return [
             Passage(
                 number,
@@ -115,6 +124,16 @@ class KnowledgeBase:
             for number, (row, score) in enumerate(found, 1)
         ]
 
+    async def _answer(self, asked: Sequence[tuple[str, int]]) -> list[list[tuple[Stored, float]]]:
+        """Return what is found for questions, each with the number of passages that are wanted."""
+        how = self._retrieval
+        vectors = None if how.mode == "keyword" else await self._embed([query for query, _ in asked])
+        questions = [
+            Question(query, None if vectors is None else vectors[at], how, limit)
+            for at, (query, limit) in enumerate(asked)
+        ]
+        return await self._run(self._opened.search, questions, pool=self._opened.readers)
+
     async def refresh(self) -> int:
         """Index what is new or changed, remove what is gone, and return the number of chunks that were embedded.
 
@@ -124,13 +143,13 @@ class KnowledgeBase:
         Raises:
             NotFound: a source has no document at all; the index keeps what it has.
         """
-        async with self._refreshing:
+        async with self._opened.refreshing:
             survey = await self._run(self._opened.survey, self._root)
             self._report(survey)
             embedded = 0
             if survey.changed or survey.removed:
                 embedded = await self._update(survey)
-            await self._run(self._opened.save)
+            await self._run(self._opened.save, self._indexing)
             passages = f"{len(self)} passages can be searched"
             self._ready = self._ready.turn("True", "Indexed", passages, self._clock.now())
             return embedded
@@ -153,13 +172,13 @@ class KnowledgeBase:
         vectors = await self._run(self._opened.known, keys)
         had, done, total = len(vectors), 0, survey.chunks
         self._bus.emit(IndexProgress(self.name, 0, total))
-        await self._run(self._opened.write, [], {}, survey.removed)
+        await self._run(self._opened.write, [], {}, self._indexing, survey.removed)
         for documents in _batches(survey.changed):
             missing = {key: chunk for item in documents for key, chunk in item.chunks if key not in vectors}
             for part in _slices(list(missing)):
                 rows = await self._embed([embedded_text(missing[key]) for key in part])
                 vectors.update(zip(part, encode(rows), strict=True))
-            await self._run(self._opened.write, documents, vectors)
+            await self._run(self._opened.write, documents, vectors, self._indexing)
             done += sum(len(item.chunks) for item in documents)
             self._bus.emit(IndexProgress(self.name, done, total))
         return len(vectors) - had
@@ -184,15 +203,15 @@ class KnowledgeBase:
             raise RuntimeError(f"KnowledgeBase/{self.name} is not open")
         return self._index
 
-    async def _run(self, call: Callable[..., T], *args: object) -> T:
-        """Run a blocking call in the thread of this knowledge base.
+    async def _run(self, call: Callable[..., T], *args: object, pool: ThreadPoolExecutor | None = None) -> T:
+        """Run a blocking call, in the thread of this knowledge base by default.
 
         Raises:
             Damaged: SQLite says that its file is broken.
             Temporary: SQLite cannot write now (disk full, locked).
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+            return await asyncio.get_running_loop().run_in_executor(pool or self._pool, call, *args)
         except sqlite3.OperationalError as error:
             message = f"the index cannot be used now: {error}"
             self._ready = self._ready.turn("False", "IndexUnusable", message, self._clock.now())
