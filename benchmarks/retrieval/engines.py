@@ -35,7 +35,9 @@ def passages(size: int) -> tuple[list[str], list[str]]:
     return texts, [" ".join(rng.choice(texts[rng.integers(size)].split(), 6)) for _ in range(ASKED)]
 
 
-def told(name: str, began: float, questions: list[str], search: Callable[[str], object], update: Callable[[int], None]):
+def told(
+    name: str, began: float, questions: list[str], search: Callable[[str], object], update: Callable[[int], None]
+) -> None:
     built = time.perf_counter() - began
     for question in questions[:20]:
         search(question)
@@ -49,7 +51,9 @@ def told(name: str, began: float, questions: list[str], search: Callable[[str], 
         update(number)
         changed.append((time.perf_counter() - before) * 1000)
     spread = f"p50 {statistics.median(took):6.2f} ms, p99 {sorted(took)[-2]:6.2f} ms"
-    print(f"  {name:8} built in {built:6.2f} s; query {spread}; update {statistics.median(changed):8.2f} ms", flush=True)
+    print(
+        f"  {name:8} built in {built:6.2f} s; query {spread}; update {statistics.median(changed):8.2f} ms", flush=True
+    )
 
 
 def fts5(folder: Path, texts: list[str], questions: list[str]) -> None:
@@ -91,7 +95,7 @@ def tantivy(folder: Path, texts: list[str], questions: list[str]) -> None:
 
 def bm25s(folder: Path, texts: list[str], questions: list[str]) -> None:
     try:
-        import bm25s as engine
+        import bm25s as engine  # noqa: PLC0415  # it may not be there
     except ImportError:
         print("  bm25s    skipped: pip install bm25s")
         return

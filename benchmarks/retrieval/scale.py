@@ -2,10 +2,10 @@
 
     python benchmarks/retrieval/scale.py [--sizes 1000,10000,100000] [--types auto] [--json FILE]
 
-Passages are made: words by Zipf's law, vectors around as many centres as a large collection has topics, questions near
-a passage and in words of its own. The index is that of a knowledge base, with its store, its words and its vectors; only
-the embedder is left out. Each size runs in a process of its own, so that its memory is its own. `recall@10` is the share
-of the ten nearest passages that the index of vectors finds, against comparing all.
+Passages are made: words by Zipf's law, vectors around as many centres as a large collection has topics, questions
+near a passage and in words of its own. The index is that of a knowledge base, with its store, its words and its
+vectors; only the embedder is left out. Each size runs in a process of its own, so that its memory is its own.
+`recall@10` is the share of the ten nearest passages that the index of vectors finds, against comparing all.
 """
 
 import argparse

@@ -43,6 +43,8 @@ COMMIT;
 
 _BUSY_SECONDS = 30.0  # how long another process' transaction may take before ours gives up
 _SHARED = 500  # values in one IN (...) list; old SQLite builds allow 999
+_CHECKED = 64 << 20
+"""Bytes up to which a file is looked through when it opens."""
 _KNOWN = "SELECT digest, data FROM chunk JOIN vector ON vector.id = chunk.id WHERE digest IN"
 
 
@@ -121,6 +123,8 @@ class ChunkStore:
             raise Damaged(f"{path}: {error}") from error
 
     def _check(self) -> None:
+        if self.path.stat().st_size > _CHECKED:  # that would take seconds; `loomd check` does it
+            return
         found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
         if found != "ok":
             raise sqlite3.DatabaseError(found)
