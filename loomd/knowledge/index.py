@@ -11,6 +11,7 @@ other ways and from other knowledge bases.
 
 import asyncio
 import hashlib
+import itertools
 import logging
 import shutil
 import sqlite3
@@ -18,9 +19,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from loomd.errors import Damaged
 from loomd.knowledge.base import Chunking, FilesSource, IndexSpec, Retrieval
@@ -28,6 +30,7 @@ from loomd.knowledge.chunk import Chunk, cut
 from loomd.knowledge.faiss_index import ROUGH
 from loomd.knowledge.hybrid import fuse
 from loomd.knowledge.ingest import Document, Unreadable, read_all
+from loomd.knowledge.standing import Place, Standing
 from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored, borrow
 from loomd.knowledge.vectors import LOOSE, VectorIndex
 from loomd.knowledge.words import WordIndex
@@ -150,8 +153,8 @@ class Index:
         """Return the number of passages."""
         return len(self._vectors)
 
-    def survey(self, root: Path) -> Survey:
-        """Read the documents, compare them with the store, and cut what is new.
+    def survey(self, root: Path, *, anew: bool = False) -> Survey:
+        """Read the documents, compare them with the store, and cut what is new; all of them when it is to be made anew.
 
         Raises:
             NotFound: a source has no document; the store keeps what it has.
@@ -164,7 +167,7 @@ class Index:
             seen.add(item.path)
             if isinstance(item, Unreadable):
                 survey.unreadable.append(item)
-            elif known.get(item.path) != (digest := hashlib.sha256(item.data).hexdigest()):
+            elif known.get(item.path) != (digest := hashlib.sha256(item.data).hexdigest()) or anew:
                 survey.changed.append(self._cut(item, digest))
         survey.removed = sorted(known.keys() - seen)
         return survey
@@ -207,6 +210,32 @@ class Index:
             if self._vectors.is_large:
                 self._build(how)
 
+    def rebuild(self, how: IndexSpec) -> None:
+        """Make both indexes anew from the store."""
+        with self._writing:
+            self._fill_words(self._words)
+            self._build(how)
+
+    def standing(self) -> Standing:
+        """Return how it stands, but for what its knowledge base alone knows."""
+        with self._writing:
+            documents, passages = len(self._store.files()), self._store.count()
+        files = (file for file in self._folder.rglob(f"{self._recipe.name}*") if file.is_file())
+        words = self._path.with_suffix(".words").iterdir()
+        base = self._vectors.base
+        standing = Standing(
+            documents,
+            passages,
+            sum(file.stat().st_size for file in itertools.chain(files, words) if file.exists()),
+            self._recipe.fingerprint,
+            self._recipe.dimension,
+            "flat" if base is None else base.head.shape,
+            loose=self._vectors.loose,
+        )
+        if base is None:
+            return standing
+        return msgspec.structs.replace(standing, depth=base.head.depth, recall=round(base.head.recall, 3))
+
     def save(self, how: IndexSpec) -> None:
         """Let all be found that was written; build a base of vectors when one is due; remove files nobody uses."""
         with self._writing:
@@ -239,7 +268,7 @@ class Index:
         import numpy as np  # noqa: PLC0415  # loaded with the vectors
 
         rows = self._store.vectors(after)
-        while part := list(islice(rows, _PART)):
+        while part := list(itertools.islice(rows, _PART)):
             yield np.array([ident for ident, _ in part], np.int64), self._decode([blob for _, blob in part])
 
     def _add_rows(self, after: int) -> None:
@@ -283,6 +312,19 @@ class Index:
         scores = self._decode(list(stored.values())) @ vector
         return sorted(zip(stored, scores.tolist(), strict=True), key=lambda pair: -pair[1])
 
+    def explain(self, question: Question) -> list[tuple[Stored, float, Place | None, Place | None]]:
+        """Return the best passages with their scores, and their places in the ranks of words and of vectors."""
+        limit = max(question.how.candidates, 2 * question.limit)
+        (close,) = self._close_to([question], limit)
+        words = self._words.search(question.text, limit, question.how.title_weight)
+        seen: list[dict[int, Place]] = [
+            {ident: Place(rank, score) for rank, (ident, score) in enumerate(ranked[:limit], 1)}
+            for ranked in (words, close)
+        ]
+        ranked = self._rank(question, close, limit)
+        found = self._passages(question, ranked)
+        return [(row, score, seen[0].get(row.id), seen[1].get(row.id)) for row, score in found]
+
     def _rank(self, asked: Question, close: list[tuple[int, float]], limit: int) -> list[tuple[int, float]]:
         how = asked.how
         if how.mode == "vector":
@@ -322,15 +364,21 @@ class Index:
         now, known = self._store.mark, words.mark
         if known == now:
             return words
-        if known is None or known.store != now.store:
-            words.clear()
-            words.add(self._store.added())
-        else:
+        if known is not None and known.store == now.store:
             words.remove(self._store.removed(known))
             words.add(self._store.added(known.last))
-        words.commit(now)
+            words.commit(now)
+        else:
+            self._fill_words(words)
         words.settle()
         return words
+
+    def _fill_words(self, words: WordIndex) -> None:
+        """Make an index of words anew from the store."""
+        words.clear()
+        words.add(self._store.added())
+        words.commit(self._store.mark)
+        self._uncommitted = 0
 
     def _open_vectors(self, how: IndexSpec) -> None:
         """Bring the index of vectors up to the store; a base that is damaged or missing is built anew."""

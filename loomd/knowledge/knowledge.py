@@ -10,8 +10,11 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, Temporary
@@ -21,6 +24,7 @@ from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
 from loomd.knowledge.index import Index, Pending, Question, Recipe, Survey, acquire, embedded_text, encode, release
 from loomd.knowledge.ingest import Unreadable
+from loomd.knowledge.standing import Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.messages import Passage
 from loomd.topology import Health
@@ -68,6 +72,7 @@ class KnowledgeBase:
         self._degraded = Health("Degraded", "Unknown", "Indexing", "its documents are being read", now)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"knowledge-{name}")
         self._index: Index | None = None
+        self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
         self._batches = Batches(self._answer)
 
     def __len__(self) -> int:
@@ -112,17 +117,53 @@ class KnowledgeBase:
         if not query.strip():
             return []
         found = await self._batches.ask((query, top_k or self._retrieval.top_k))
+        return [self._passage(number, row, score) for number, (row, score) in enumerate(found, 1)]
+
+    async def explain(self, query: str, top_k: int | None = None) -> list[Hit]:
+        """Return what a question finds, as `search` does, and how words and vectors saw each passage.
+
+        Raises:
+            Damaged: as `search`.
+        """
+        query = query.encode("utf-8", "replace").decode()
+        if not query.strip():
+            return []
+        how = self._retrieval
+        vector = None if how.mode == "keyword" else (await self._embed([query]))[0]
+        question = Question(query, vector, how, top_k or how.top_k)
+        found = await self._run(self._opened.explain, question, pool=self._opened.readers)
         return [
-            Passage(
-                number,
-                row.chunk.text,
-                f"{row.path}:{row.chunk.first}-{row.chunk.last}",
-                row.chunk.title,
-                self.name,
-                score,
-            )
-            for number, (row, score) in enumerate(found, 1)
+            Hit(self._passage(number, row, score), words, close)
+            for number, (row, score, words, close) in enumerate(found, 1)
         ]
+
+    def _passage(self, number: int, row: Stored, score: float) -> Passage:
+        chunk = row.chunk
+        return Passage(number, chunk.text, f"{row.path}:{chunk.first}-{chunk.last}", chunk.title, self.name, score)
+
+    def standing(self) -> Standing:
+        """Return how it stood after the last refresh."""
+        return self._standing
+
+    async def rebuild(self, *, embed: bool = False) -> int:
+        """Make both indexes anew from what is stored, and return the number of chunks that were embedded.
+
+        Args:
+            embed: read, cut and embed all documents again, too.
+
+        Raises:
+            NotFound: as `refresh`.
+        """
+        embedded = await self.refresh(anew=embed)
+        async with self._opened.refreshing:
+            await self._run(self._opened.rebuild, self._indexing)
+            await self._stand()
+        return embedded
+
+    async def _stand(self) -> None:
+        standing = await self._run(self._opened.standing)
+        left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable)
+        self._standing = msgspec.structs.replace(standing, refreshed=self._clock.now(), left_out=left_out)
 
     async def _answer(self, asked: Sequence[tuple[str, int]]) -> list[list[tuple[Stored, float]]]:
         """Return what is found for questions, each with the number of passages that are wanted."""
@@ -134,8 +175,10 @@ class KnowledgeBase:
         ]
         return await self._run(self._opened.search, questions, pool=self._opened.readers)
 
-    async def refresh(self) -> int:
+    async def refresh(self, *, anew: bool = False) -> int:
         """Index what is new or changed, remove what is gone, and return the number of chunks that were embedded.
+
+        With `anew` all documents are cut and embedded again, whether they changed or not.
 
         Searches go on meanwhile. A document that cannot be read is told by an event and in `unreadable`; what was
         indexed of it before stays, and so do all others.
@@ -144,12 +187,13 @@ class KnowledgeBase:
             NotFound: a source has no document at all; the index keeps what it has.
         """
         async with self._opened.refreshing:
-            survey = await self._run(self._opened.survey, self._root)
+            survey = await self._run(partial(self._opened.survey, self._root, anew=anew))
             self._report(survey)
             embedded = 0
             if survey.changed or survey.removed:
-                embedded = await self._update(survey)
+                embedded = await self._update(survey, {} if anew else await self._known(survey))
             await self._run(self._opened.save, self._indexing)
+            await self._stand()
             passages = f"{len(self)} passages can be searched"
             self._ready = self._ready.turn("True", "Indexed", passages, self._clock.now())
             return embedded
@@ -167,9 +211,12 @@ class KnowledgeBase:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
-    async def _update(self, survey: Survey) -> int:
+    async def _known(self, survey: Survey) -> dict[bytes, bytes]:
         keys = [key for document in survey.changed for key, _ in document.chunks]
-        vectors = await self._run(self._opened.known, keys)
+        return await self._run(self._opened.known, keys)
+
+    async def _update(self, survey: Survey, vectors: dict[bytes, bytes]) -> int:
+        """Write down what changed, and return the number of chunks that were embedded; known vectors are taken over."""
         had, done, total = len(vectors), 0, survey.chunks
         self._bus.emit(IndexProgress(self.name, 0, total))
         await self._run(self._opened.write, [], {}, self._indexing, survey.removed)

@@ -93,8 +93,9 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A chunk as it was stored, with the path of its file."""
+    """A chunk as it was stored, with its id and the path of its file."""
 
+    id: int
     path: str
     chunk: Chunk
 
@@ -224,7 +225,10 @@ class ChunkStore:
             f"WHERE chunk.id IN ({marks})"
         )
         rows = self._reader().execute(query, list(ids))
-        return {ident: Stored(path, Chunk(title, text, first, last)) for ident, path, title, text, first, last in rows}
+        return {
+            ident: Stored(ident, path, Chunk(title, text, first, last))
+            for ident, path, title, text, first, last in rows
+        }
 
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's own connection for reading."""

@@ -88,6 +88,11 @@ class VectorIndex:
         view = self._view
         return len(view.ids) > max(_LARGE, 0 if view.base is None else len(view.base.ids))
 
+    @property
+    def loose(self) -> int:
+        """Return how many vectors stand beside the base."""
+        return len(self._view.ids)
+
     def __len__(self) -> int:
         """Return the number of vectors."""
         view = self._view
