@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Unpack, cast
 
 from loomd.agents.approval import Ask, Decision
+from loomd.agents.budget import NOTHING, Spent
 from loomd.agents.work import Outcome
 from loomd.amoeba.task import Result
 from loomd.clock import Clock, SystemClock
@@ -122,6 +123,11 @@ class Unrecorded:
         """Return what stands for a step that is not done."""
         del key, name, asked
         return value
+
+    def recorded(self, prefix: str) -> Spent:
+        """Return that nothing was used before."""
+        del prefix
+        return NOTHING
 
     def waited(self, prefix: str = "") -> float:
         """Return that nobody was waited for."""

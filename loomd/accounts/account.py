@@ -104,10 +104,13 @@ class Accounts:
 
     Args:
         limited: whether limits hold; where a recording is played again, they held when it was made.
+
+    Attributes:
+        limited: as above.
     """
 
     def __init__(self, *, limited: bool = True) -> None:
-        self._limited = limited
+        self.limited = limited
         self._store: Store | None = None
         self._clock: Clock | None = None
         self._loading = asyncio.Lock()
@@ -283,7 +286,7 @@ class Accounts:
     def _limits(self, namespace: str, agent: str) -> Iterator[tuple[Owner, str, float]]:
         """Yield who is limited in what an agent does, what is counted, and the limit."""
         self._turn()
-        if not self._limited:
+        if not self.limited:
             return
         for owner in ((namespace, agent), (namespace, "")):
             for bound in self._bounds.get(owner, {}).values():
@@ -292,7 +295,7 @@ class Accounts:
 
     def _is_limited(self, namespace: str, agent: str) -> bool:
         """Return whether there are limits to what an agent uses."""
-        if self._limited:
+        if self.limited:
             for owner in ((namespace, agent), (namespace, "")):
                 for bound in self._bounds.get(owner, _NO_BOUNDS).values():
                     if bound().limits:

@@ -10,6 +10,7 @@ import msgspec
 from loomd.accounts.account import Hold
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
+from loomd.agents.budget import Budget
 from loomd.agents.interception import Passing
 from loomd.agents.spending import reserve, settle
 from loomd.errors import BadReply, Refused
@@ -26,6 +27,7 @@ async def ask(
     heard: list[str] | None = None,
     model: ChatModel | None = None,
     tokens: int | None = None,
+    budget: Budget | None = None,
 ) -> Reply:
     """Return the whole answer of a model.
 
@@ -39,10 +41,12 @@ async def ask(
         heard: gets each piece of the answer, and is emptied when it begins anew; without it nothing is streamed.
         model: who is asked; the agent's own model by default.
         tokens: tokens of the request, when they were counted before.
+        budget: the account of the work, when other work may go on beside it; what the call may use is set aside there
+            until the caller releases it.
 
     Raises:
         BadReply: the stream ended without a reply.
-        Exhausted: a day's budget has nothing left for the call.
+        Exhausted: the task or a day's budget has nothing left for the call.
         LoomdError: the provider failed.
     """
     asked = model or agent.model
@@ -57,7 +61,7 @@ async def ask(
         shown, seconds = False, agent.clock.monotonic() - started
     else:
         shown = not agent.around("afterModel")
-        hold = await reserve(agent, asked, sent, tokens if sent is request else None)
+        hold = await reserve(agent, asked, sent, tokens if sent is request else None, budget)
         try:
             reply = await _passed(passing, await _call(agent, asked, sent, scope, heard if shown else None, hold))
             seconds = agent.clock.monotonic() - started

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from loomd.agents.approval import Approval, Ask, Decision
+from loomd.agents.budget import Spent
 from loomd.agents.work import Outcome
 from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
@@ -342,6 +343,10 @@ class Steps(Protocol):
         Raises:
             Diverged: another step is recorded under this key, or this one was asked something else.
         """
+        ...
+
+    def recorded(self, prefix: str) -> Spent:
+        """Return what was used before an interruption in the steps below a key, as it is recorded."""
         ...
 
     def waited(self, prefix: str = "") -> float:

@@ -55,20 +55,30 @@ class Loop:
         steps: where side effects are recorded.
         scope: the envelope of its events.
         above: the loop that delegated the work.
+        account: that of the task that is split, when the work belongs to a part of it.
 
     Attributes:
         budget: the account of the work.
         depth: how many delegations stand above it.
     """
 
-    def __init__(self, agent: Agent, work: Work, steps: Steps, scope: Scope, above: "Loop | None" = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        work: Work,
+        steps: Steps,
+        scope: Scope,
+        above: "Loop | None" = None,
+        account: Budget | None = None,
+    ) -> None:
         self._agent = agent
         self._work = work
         self._steps = steps
         self._scope = scope
         self._above = above
         self.depth: int = 0 if above is None else above.depth + 1
-        self.budget: Budget = Budget(above=None if above is None else above.budget)
+        account = account if above is None else above.budget
+        self.budget: Budget = Budget(above=account, known=steps.recorded(work.key))
         self._began = 0.0
         self._seconds = 0.0
         self._asking = 0
@@ -294,12 +304,20 @@ class Loop:
         if room < most:
             request = msgspec.structs.replace(request, max_tokens=room)
         self._calls += 1
-        self.budget.steps += 1
         heard = self._heard if agent.strategy.streams or not plain.tools else None
-        call = partial(ask, agent, request, self._scope, heard=heard, tokens=tokens)
-        reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
+        shared = None if self.budget.above is None else self.budget  # alone, nobody holds anything of it
+        call = partial(ask, agent, request, self._scope, heard=heard, tokens=tokens, budget=shared)
+        made = True
+        try:
+            reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
+            self._spend(Spent(reply.usage, reply.cost))
+        except Exhausted as exhausted:
+            made = exhausted.reason == "budget_time"  # all others refuse a call before it is made
+            raise
+        finally:
+            self.budget.steps += made
+            self.budget.release()
         self._lesson = self._lesson.after(characters, reply.usage.input)
-        self._spend(Spent(reply.usage, reply.cost))
         if reply.refused:
             raise Refused(reply.refused)
         if reply.thoughts and (thought := reply.reasoning):
@@ -352,6 +370,7 @@ class Loop:
             self._messages.append(
                 Message("tool", self._passages.take(outcome.said, outcome.citations), call_id=call.id)
             )
+        self.budget.held.clear()  # what calls cost is booked
 
     def _book(self, call: ToolCall, outcome: ToolOutcome) -> None:
         """Take a call that was made into the account, with what other agents used for it."""

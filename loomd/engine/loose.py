@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from loomd.agents.approval import Ask, Decision
+from loomd.agents.budget import NOTHING, Spent
 from loomd.agents.work import Outcome
 from loomd.clock import Clock
 from loomd.engine.mailbox import Mailbox
@@ -89,6 +90,11 @@ class Loose:
     def random(self, key: str) -> float:
         """Return a number from 0 to 1."""
         return random.Random(f"{self._task}/{key}").random()  # noqa: S311  # no secret
+
+    def recorded(self, prefix: str) -> Spent:
+        """Return that nothing was used: what is not recorded begins anew."""
+        del prefix
+        return NOTHING
 
     def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
         """Return what is known in this moment."""

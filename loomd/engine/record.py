@@ -8,17 +8,19 @@ import random
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from loomd.agents.approval import Ask, Decision
+from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
 from loomd.agents.work import Outcome
 from loomd.amoeba.task import ENGINE, Ended, Executed, Matched, Result, Task
 from loomd.engine.interruption import unrecorded
+from loomd.engine.lent import Lent
 from loomd.engine.loose import Loose
-from loomd.engine.mailbox import Mailbox, question
+from loomd.engine.mailbox import question
+from loomd.engine.spent import spent_in
 from loomd.errors import Diverged, LoomdError, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import (
@@ -35,7 +37,6 @@ from loomd.events.event import (
     subject,
 )
 from loomd.store.base import ApprovalRecord
-from loomd.topology import Services
 
 T = TypeVar("T")
 
@@ -58,25 +59,6 @@ class _Wait(NamedTuple):
     ended: float | None = None
 
 
-@dataclass(frozen=True)
-class Lent:
-    """What the engine lends to the record of a task.
-
-    Attributes:
-        services: journal and clock.
-        mailbox: where it waits for the world outside.
-        child: runs a subtask.
-        mark: makes known that the task waits for a person, or no longer.
-        settle: is called before anything is done that is not recorded.
-    """
-
-    services: Services
-    mailbox: Mailbox
-    child: Callable[[Task], Awaitable[Result]]
-    mark: Callable[[bool], Awaitable[None]]
-    settle: Callable[[], Awaitable[None]]
-
-
 class TaskRecorder:
     """Answers from the journal what was done before, and records what is done now."""
 
@@ -94,6 +76,8 @@ class TaskRecorder:
         self._keeps = task.durability == "steps"
         self._phases: dict[Phase, Any] = {}
         self._partial: Outcome | None = None
+        self.account = lent.account
+        """The account of the task, when it is a part of another."""
         self._asking = 0
         self._compares = task.engine == ENGINE
         self._agreed: dict[str, str] = {}
@@ -166,10 +150,11 @@ class TaskRecorder:
             await self._intend(key, "", name, asked, again=again)
         try:
             value = await do()
-        except BaseException:
+        except BaseException as error:
             if asked:
+                ended = error.reason if isinstance(error, Exhausted) else ""
                 with suppress(LoomdError):  # what is raised matters more than its record
-                    self._scope.emit(StepFailed(name, asked), key=f"failed/{key}")
+                    self._scope.emit(StepFailed(name, asked, ended), key=f"failed/{key}")
             raise
         if self._steps and not getattr(value, "failed", False):
             self._refuse_left(done)
@@ -330,9 +315,17 @@ class TaskRecorder:
         """Note what there is of the work when it is cancelled."""
         self._partial = outcome
 
-    async def child(self, task: Task) -> Result:
+    def recorded(self, prefix: str) -> Spent:
+        """Return what was used before an interruption in the steps below a key."""
+        return spent_in(self._recorded, prefix) if self._recorded else NOTHING
+
+    async def parts(self) -> Spent:
+        """Return what was used before an interruption in the parts of the task."""
+        return await self._lent.parts() if self.resumed else NOTHING
+
+    async def child(self, task: Task, account: Budget) -> Result:
         """Run a subtask as a task of its own."""
-        result = await self._lent.child(task)
+        result = await self._lent.child(task, account)
         if result.executed is not None and result.executed.outcome.waited:
             self._parts[f"child/{task.id}"] = result.executed.outcome.waited
         return result

@@ -256,7 +256,7 @@ def _unmarked(cassette: Cassette) -> Cassette:
 def _without_mark(step: Step) -> Step:
     fact = step.fact
     if isinstance(fact, StepFailed):
-        return msgspec.structs.replace(step, fact=StepFailed(fact.name))
+        return msgspec.structs.replace(step, fact=StepFailed(fact.name, ended=fact.ended))
     if not isinstance(fact, StepCompleted) or fact.name not in MODEL:
         return step
     reply: dict[str, Any] = msgspec.json.decode(fact.value)

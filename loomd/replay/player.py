@@ -14,8 +14,8 @@ import msgspec
 
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Steps
-from loomd.agents.budget import Exhausted
-from loomd.agents.work import Outcome
+from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
+from loomd.agents.work import Outcome, StopReason
 from loomd.amoeba.task import ENGINE, Executed, Matched, Result, Scaled, Task
 from loomd.cassette import MODEL, Cassette, Taped, TapedTool, plain, redacted, requests
 from loomd.errors import Diverged, LoomdError, Permanent, Temporary, Uncertain
@@ -173,6 +173,7 @@ class Player:
     """The record of one task that runs again; fits `amoeba.world.Run`."""
 
     resumed = False
+    account = None
 
     def __init__(self, reel: Reel, reels: Mapping[str, Reel], stage: Stage, played: Played) -> None:
         self._reel = reel
@@ -338,6 +339,15 @@ class Player:
         self._left = {key for key in self._left if not key.startswith("asked/")}
         raise Unrecorded(self._reel.task.id)
 
+    def recorded(self, prefix: str) -> Spent:
+        """Return nothing: all of it is done again."""
+        del prefix
+        return NOTHING
+
+    async def parts(self) -> Spent:
+        """Return nothing, likewise."""
+        return NOTHING
+
     def waited(self, prefix: str = "") -> float:
         """Return 0: nobody is waited for."""
         del prefix
@@ -346,8 +356,9 @@ class Player:
     def leave(self, outcome: object) -> None:
         """Forget what there is of the work: what was recorded of it counts."""
 
-    async def child(self, task: Task) -> Result:
-        """Run a recorded part again."""
+    async def child(self, task: Task, account: Budget) -> Result:
+        """Run a recorded part again; what it may use was limited when it was recorded."""
+        del account
         reel = self._reels.get(task.id)
         if reel is None:
             raise self._differs("execute", f"a part is done that was not recorded: {task.goal}")
@@ -416,7 +427,7 @@ class Player:
 
         Raises:
             LoomdError: the recorded failure.
-            Exhausted: the time was over.
+            Exhausted: the time was over, or a limit left no room for it.
             Uncertain: it was begun, and its end was not known.
             EndOfTape: the task ended here.
             Differs: nothing of the kind was recorded.
@@ -426,6 +437,8 @@ class Player:
         begun = (f"intent/{key}/repeat/{again}" if again else f"intent/{key}") in self._reel.facts
         if isinstance(failed, StepFailed):
             await self._compare_failed(key, name, do, failed, asked)
+            if failed.ended and (executed is None or not executed.outcome.note):
+                raise Exhausted(msgspec.convert(failed.ended, StopReason), 0.0, 0.0)
         if (name == "model" or failed is not None) and key.startswith("execute") and executed is not None:
             _fail_alike(executed.outcome, tried=failed is not None)
             if executed.outcome.stop_reason == "uncertain" and failed is not None:  # of the same turn it may be another
@@ -440,9 +453,8 @@ class Player:
             )
         if again:
             raise EndOfTape(key)
-        take = Take(Reply())
-        if name in MODEL or name.startswith("tool:"):
-            take, _ = await self._take(do, Reply())
+        asks = name in MODEL or name.startswith("tool:")
+        take = (await self._take(do, Reply()))[0] if asks else Take(Reply())
         raise self._differs(key, f"a step is done that was not recorded: {name}", _asked(take))
 
     def _differs(self, step: str, what: str, lines: list[str] | None = None) -> Differs:
