@@ -21,6 +21,7 @@ from loomd.daemon import Settings, open_system
 from loomd.engine.intake import Wish, new_task
 from loomd.events.bus import Bus
 from loomd.events.event import AnyFact, Event
+from loomd.events.fact import Fact
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.kind import find_kinds
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
@@ -31,6 +32,7 @@ from loomd.topology import Openable, Parts, Services
 
 T = TypeVar("T")
 F = TypeVar("F", bound=AnyFact)
+W = TypeVar("W", bound=Fact)
 
 
 class VirtualClock:
@@ -93,6 +95,11 @@ class Unrecorded:
         """Return what is known in this moment."""
         del key, name, result
         return take()
+
+    def told(self, key: str, fact: type[W]) -> W | None:
+        """Return nothing: nothing was interrupted."""
+        del key, fact
+        return None
 
     async def sleep(self, key: str, seconds: float) -> None:
         """Let time go by."""

@@ -159,7 +159,7 @@ class Accounts:
             account = self._account(owner)
             if measure == "tool_calls" and account.used[measure] + account.held[measure] >= limit:
                 raise self._spent(owner, measure, limit)
-        hold = Hold(0, {"tool_calls": 1.0} if self._is_limited(namespace, agent) else {})
+        hold = Hold(0, {"tool_calls": 1.0} if self.is_limited(namespace, agent) else {})
         self._set_aside(namespace, agent, hold.amounts, 1)
         try:
             yield hold
@@ -232,7 +232,7 @@ class Accounts:
         Raises:
             Spent: nothing is left for it.
         """
-        if not self._is_limited(namespace, agent):
+        if not self.is_limited(namespace, agent):
             return Hold(want.output, {})
         while True:
             self._moved.clear()
@@ -293,7 +293,7 @@ class Accounts:
                 for measure, limit in bound().limits.items():
                     yield owner, measure, limit
 
-    def _is_limited(self, namespace: str, agent: str) -> bool:
+    def is_limited(self, namespace: str, agent: str) -> bool:
         """Return whether there are limits to what an agent uses."""
         if self.limited:
             for owner in ((namespace, agent), (namespace, "")):

@@ -6,11 +6,13 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.budget import Spent
 from loomd.agents.work import Outcome
+from loomd.events.fact import Fact
 from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 Effects = Literal["read", "write", "external"]
 """What a tool does to the world: nothing, changes something here, reaches out."""
@@ -309,6 +311,10 @@ class Steps(Protocol):
         Raises:
             Diverged: another step is recorded under this key.
         """
+        ...
+
+    def told(self, key: str, fact: type[F]) -> F | None:
+        """Return what was made known under a key before an interruption, as it is recorded."""
         ...
 
     async def sleep(self, key: str, seconds: float) -> None:

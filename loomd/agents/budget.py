@@ -145,7 +145,7 @@ class Budget:
         known: what is recorded of it from before an interruption; it counts before it is booked again.
         split: whether it is that of a task that is split: its parts have shares of their own, by which they plan.
         cut: returns by how much less may be used since.
-        moved: set when a model call has ended somewhere in the tree.
+        moved: set when a model call has ended somewhere in the tree; None as long as it is no tree.
     """
 
     tokens: int = 0
@@ -164,13 +164,13 @@ class Budget:
     known: Spent = NOTHING
     split: bool = False
     cut: Callable[[], Cut] | None = None
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    moved: asyncio.Event | None = None
 
     def __post_init__(self) -> None:
         """Make the account known to the one above it."""
         if self.above is not None:
             self.above.below.append(self)
-            self.moved = self.above.moved
+            self.moved = self.above.moved = self.above.moved or asyncio.Event()
 
     @property
     def total(self) -> "Spent":
@@ -234,8 +234,9 @@ class Budget:
         Raises:
             Exhausted: it would not fit if nothing were set aside for others.
         """
+        moved = self.moved = self.moved or asyncio.Event()
         while True:
-            self.moved.clear()
+            moved.clear()
             free = rest = want.output
             one: Budget | None = self
             while one is not None:
@@ -246,13 +247,14 @@ class Budget:
             if free >= rest:
                 self.aside = (want.input + rest, want.price(want.input, rest), 1)
                 return rest
-            await self.moved.wait()
+            await moved.wait()
 
     def release(self) -> None:
         """Give back what is set aside for the model call that has ended; what it used is booked by then."""
         if self.aside[2]:
             self.aside = (0, 0.0, 0)
-            self.moved.set()
+            if self.moved is not None:
+                self.moved.set()
 
     def close(self, spent: "Spent") -> None:
         """Let an account end with what was used on it and below it."""

@@ -3,9 +3,9 @@
 Everything fits into the model's window: what is fixed (prompt, tools, goal, the longest answer) is taken off it, and
 the rest is shared between the sources. What a source does not need the others get; what does not fit is cut and said
 so. The agent's words and tools come first and are alike in every turn and every task, so that services find them in
-their caches; what changes stands last. Pure but for the look-ups, which are recorded steps, and what was learned, which
-is recorded when the work begins. Untrusted text (passages, findings, memories) stands in the user turn under a heading
-that says what it is; it never becomes part of the system prompt.
+their caches; what changes stands last. Pure but for the look-ups, which are recorded steps, and what is known of
+window, prices, tokens and relevance, which is recorded with what entered. Untrusted text (passages, findings, memories)
+stands in the user turn under a heading that says what it is; it never becomes part of the system prompt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,22 +31,6 @@ from loomd.messages import Message, Passage
 HISTORY = "history"
 _TITLE = 40
 """Characters of an item by which it is named where it was left out."""
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What is known when the work begins, and holds until its end, also when it is run again.
-
-    Attributes:
-        characters: characters of a token.
-        relevance: how relevant each source was, from 0 to 1.
-        window: tokens that a request may have.
-        price: USD of an input token and of an output token.
-    """
-
-    characters: float
-    relevance: dict[Source, float]
-    window: int
-    price: tuple[float, float] = (0.0, 0.0)
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -96,7 +80,8 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     counted = await _counted(agent, work, steps, [system, *remembered, *built_on, *shown, work.goal])
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
     several = bool(agent.skills) or any(offers.values())
-    known = steps.draw(f"{work.key}/context", "context", partial(_known, agent, counted, several=several), Known)
+    key = f"context/{work.key}"
+    known = steps.told(key, ContextAssembled) or _known(agent, counted, several=several)
     measure = Measure(known.characters)
     fixed = {
         "prompt": measure.text(system),
@@ -121,8 +106,9 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     entered = (*(Entered(name, tokens, tokens, tokens) for name, tokens in fixed.items()), *plan.entered)
     characters = sum(map(length, messages))
     total = measure.tokens(characters, len(messages)) + fixed["tools"]
-    fact = ContextAssembled(known.window, total, known.characters, entered, tuple(plan.cut))
-    scope.emit(fact, agent.name, key=f"context/{work.key}")
+    cut = tuple(plan.cut)
+    fact = ContextAssembled(known.window, total, known.characters, entered, cut, known.relevance, known.price)
+    scope.emit(fact, agent.name, key=key)
     citable = {c.number: c for finding in work.findings for c in finding.citations}
     citable |= {p.number: cite(p) for p in offered}
     texts: dict[Source, tuple[str, ...]] = {
@@ -285,15 +271,16 @@ async def _counted(agent: Agent, work: Work, steps: Steps, texts: Sequence[str])
     return bounded(len(text) / max(1, tokens))
 
 
-def _known(agent: Agent, counted: float | None, *, several: bool) -> Known:
-    subject, averages = subject_of(agent), agent.averages
-    price = price_of(agent.model)
-    return Known(
-        counted or averages.value(subject_of_model(agent.model), "characters", CHARACTERS),
-        {name: averages.value(subject, name, agent.context.expected) for name in SOURCES} if several else {},
-        request_window(agent),
-        (price(1, 0), price(0, 1)),
-    )
+def _known(agent: Agent, counted: float | None, *, several: bool) -> ContextAssembled:
+    """Return what is known when the work begins, and holds until its end."""
+    averages, price = agent.averages, price_of(agent.model)
+    characters = counted or averages.value(subject_of_model(agent.model), "characters", CHARACTERS)
+    relevance: dict[str, float] = {}
+    if several:
+        subject = subject_of(agent)
+        relevance = {name: averages.value(subject, name, agent.context.expected) for name in SOURCES}
+    prices = price(1, 0), price(0, 1)
+    return ContextAssembled(request_window(agent), 0, characters, relevance=relevance, price=prices)
 
 
 def _shown(passage: Passage) -> str:

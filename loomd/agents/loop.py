@@ -30,8 +30,8 @@ from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
 from loomd.agents.context import Context, assemble, fit, scope_of
 from loomd.agents.interception import enter, leave
-from loomd.agents.learning import Lesson, learn
-from loomd.agents.measure import Conversation, around, sent
+from loomd.agents.learning import learn
+from loomd.agents.measure import Conversation, Size, around, sent
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
@@ -88,7 +88,6 @@ class Loop:
         self._context = Context()
         self._conversation = Conversation()
         self._dropped = 0
-        self._lesson = Lesson()
         self._passages = Passages()
         self._answered = ""
         self._note = ""
@@ -148,7 +147,7 @@ class Loop:
             self._agent.running -= 1
         outcome = await self._leave(text, reason, failure)
         if outcome.stop_reason == "completed":
-            learn(self._agent, self._work, self._steps, self._context, outcome, self._lesson)
+            learn(self._agent, self._work, self._steps, self._context, outcome)
         await self._remember(outcome)
         return outcome
 
@@ -306,7 +305,7 @@ class Loop:
         self._calls += 1
         heard = self._heard if agent.strategy.streams or not plain.tools else None
         shared = None if self.budget.above is None else self.budget  # alone, nobody holds anything of it
-        call = partial(ask, agent, request, self._scope, heard=heard, tokens=tokens, budget=shared)
+        call = partial(ask, agent, request, self._scope, heard=heard, size=Size(characters, tokens), budget=shared)
         made = True
         try:
             reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
@@ -317,7 +316,6 @@ class Loop:
         finally:
             self.budget.steps += made
             self.budget.release()
-        self._lesson = self._lesson.after(characters, reply.usage.input)
         if reply.refused:
             raise Refused(reply.refused)
         if reply.thoughts and (thought := reply.reasoning):

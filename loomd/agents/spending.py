@@ -11,7 +11,7 @@ from loomd.accounts.account import Hold, Spent, Want, spelled
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Budget, Exhausted
-from loomd.agents.measure import CHARACTERS, Measure, price_of, sent, subject_of_model
+from loomd.agents.measure import CHARACTERS, Measure, Size, price_of, sent, subject_of_model
 from loomd.agents.work import StopReason
 from loomd.errors import ToolFailed
 from loomd.events.bus import Scope
@@ -27,7 +27,14 @@ _REASONS: dict[str, StopReason] = {
 }
 
 
-async def reserve(agent: Agent, model: ChatModel, request: Request, tokens: int | None, budget: Budget | None) -> Hold:
+def measured(agent: Agent, model: ChatModel, request: Request) -> Size:
+    """Return how large a request to a model is, by what was learned of its tokens."""
+    measure = Measure(agent.averages.value(subject_of_model(model), "characters", CHARACTERS))
+    characters = sent(request)
+    return Size(characters, measure.tokens(characters, len(request.turns)))
+
+
+async def reserve(agent: Agent, model: ChatModel, request: Request, size: Size, budget: Budget | None) -> Hold:
     """Set aside what a model call may use: first of the task's own limits, then of the day's.
 
     In this order, so that whoever has both makes its call, and nobody waits for somebody who waits.
@@ -36,16 +43,15 @@ async def reserve(agent: Agent, model: ChatModel, request: Request, tokens: int 
         agent: who asks.
         model: who is asked.
         request: what is asked.
-        tokens: tokens of the request, when they were counted before.
+        size: that of the request.
         budget: the account of the work, when other work may go on beside it; whoever has it releases it.
 
     Raises:
         Exhausted: the task or a day's budget has nothing left for it.
     """
-    if tokens is None:
-        measure = Measure(agent.averages.value(subject_of_model(model), "characters", CHARACTERS))
-        tokens = measure.tokens(sent(request), len(request.turns))
-    want = Want(tokens, request.max_tokens, price_of(model))
+    if budget is None and not agent.accounts.is_limited(agent.namespace, agent.name):
+        return Hold(request.max_tokens, {})
+    want = Want(size.tokens, request.max_tokens, price_of(model))
     if budget is not None and agent.accounts.limited:
         want = want._replace(output=await budget.reserve(want))
     try:

@@ -14,8 +14,10 @@ from loomd.agents.budget import NOTHING, Spent
 from loomd.agents.work import Outcome
 from loomd.clock import Clock
 from loomd.engine.mailbox import Mailbox
+from loomd.events.fact import Fact
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 
 class People(Protocol):
@@ -100,6 +102,11 @@ class Loose:
         """Return what is known in this moment."""
         del key, name, result
         return take()
+
+    def told(self, key: str, fact: type[F]) -> F | None:
+        """Return nothing: what is not recorded begins anew."""
+        del key, fact
+        return None
 
     async def sleep(self, key: str, seconds: float) -> None:
         """Return when so many seconds have gone by."""

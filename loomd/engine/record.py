@@ -36,9 +36,11 @@ from loomd.events.event import (
     StepStarted,
     subject,
 )
+from loomd.events.fact import Fact
 from loomd.store.base import ApprovalRecord
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 _encode = msgspec.json.Encoder().encode
 _decision = msgspec.json.Decoder(Decision).decode
@@ -362,6 +364,11 @@ class TaskRecorder:
         if self._keeps:
             self._scope.emit(StepCompleted(name, msgspec.Raw(_encode(value))), key=done)
         return value
+
+    def told(self, key: str, fact: type[F]) -> F | None:
+        """Return what was made known under a key before an interruption."""
+        event = self._recorded.get(key) if self._keeps else None
+        return event.data if event is not None and isinstance(event.data, fact) else None
 
     async def _mark(self, more: int) -> None:
         """Make known that the task waits for a person as long as one is asked at least."""

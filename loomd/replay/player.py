@@ -17,7 +17,7 @@ from loomd.agents.base import Steps
 from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
 from loomd.agents.work import Outcome, StopReason
 from loomd.amoeba.task import ENGINE, Executed, Matched, Result, Scaled, Task
-from loomd.cassette import MODEL, Cassette, Taped, TapedTool, plain, redacted, requests
+from loomd.cassette import MODEL, Cassette, TapedTool, plain, redacted
 from loomd.errors import Diverged, LoomdError, Permanent, Temporary, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import (
@@ -25,18 +25,19 @@ from loomd.events.event import (
     ApprovalRequested,
     ApprovalResolved,
     Phase,
-    PhaseCompleted,
     StepCompleted,
     StepFailed,
-    subject,
 )
+from loomd.events.fact import Fact
 from loomd.manifest.object import Ref, Snapshot
 from loomd.messages import JsonObject, Reply, Request, fingerprint
 from loomd.replay.difference import Difference, Differs, of_requests, of_values
+from loomd.replay.reel import Reel, accepted, reel
 from loomd.replay.stage import Frozen, Stage, declared, staged
 from loomd.replay.stand_in import TAKE, Take
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 _KEPT: frozenset[Phase] = frozenset(("sense", "match", "adapt"))
 """Phases whose output is taken from the recording: they rest on what was known at that time."""
@@ -52,22 +53,6 @@ class EndOfTape(Diverged):
 
 class Unrecorded(Diverged):
     """The steps of a piece of work were not kept, so that only its outcome is known."""
-
-
-@dataclass(frozen=True)
-class Reel:
-    """A recorded task, made ready."""
-
-    task: Task
-    taped: Taped
-    facts: Mapping[str, AnyFact]
-    requests: Mapping[str, Request]
-    arguments: Mapping[str, JsonObject]
-
-    def value(self, phase: Phase, shape: type[T]) -> T | None:
-        """Return the recorded output of a phase."""
-        fact = self.facts.get(f"phase/{phase}")
-        return _decode(fact.value, type=shape) if isinstance(fact, PhaseCompleted) else None
 
 
 @dataclass
@@ -88,26 +73,6 @@ class Played:
     def whole(self) -> bool:
         """Return whether the task did what was recorded, to its end."""
         return self.result is not None and self.difference is None
-
-
-def accepted(taped: Taped) -> Task:
-    """Return a recorded task as it was accepted."""
-    return _decode(taped.task, type=Task)
-
-
-def reel(taped: Taped, tools: Mapping[str, TapedTool]) -> Reel:
-    """Return a recorded task, ready to be run."""
-    facts = {_place(step.key, step.fact): step.fact for step in taped.steps}
-    asked = {step.key: plain(request) for step, request in requests(taped, tools)}
-    arguments = {step.key: step.arguments for step in taped.steps if step.arguments is not None}
-    return Reel(accepted(taped), taped, facts, asked, arguments)
-
-
-def _place(key: str, fact: AnyFact) -> str:
-    """Return under which key a fact is looked up: questions and decisions by the step that they are about."""
-    if isinstance(fact, ApprovalRequested | ApprovalResolved):
-        return f"{key.partition('/')[0]}/{subject(key, fact)}"
-    return key
 
 
 async def replay(cassette: Cassette, against: Snapshot | None = None) -> Played:
@@ -297,6 +262,11 @@ class Player:
         del name
         fact = self._reel.facts.get(f"step/{key}")
         return _decode(fact.value, type=result) if isinstance(fact, StepCompleted) else take()
+
+    def told(self, key: str, fact: type[F]) -> F | None:
+        """Return what was made known under a key."""
+        found = self._reel.facts.get(key)
+        return found if isinstance(found, fact) else None
 
     async def sleep(self, key: str, seconds: float) -> None:
         """Return at once: on the stage nothing takes time."""

@@ -286,6 +286,21 @@ async def test_the_characters_of_a_token_are_learned(desk: Desk) -> None:
     assert (bounded(0.1), bounded(50)) == (1.0, 8.0)
 
 
+async def test_work_without_sources_records_nothing_of_them(desk: Desk) -> None:
+    """What it teaches about tokens belongs to its calls; a step about sources is for work that had some."""
+    drawn: list[str] = []
+
+    class Drawn(Unrecorded):
+        def draw(self, key: str, name: str, take: Any, result: Any) -> Any:
+            drawn.append(key)
+            return super().draw(key, name, take, result)
+
+    await Loop(agent(), Work("Go."), Drawn(), desk.scope).run()
+    assert drawn == []
+    await Loop(agent(knowledge=[Shelf(1)], context=ContextSpec()), Work("Go."), Drawn(), desk.scope).run()
+    assert drawn == ["execute/learned"]
+
+
 async def test_a_model_that_can_count_is_asked_when_it_is_close(desk: Desk) -> None:
     """Its tokens are taken then; where everything fits anyhow nobody is asked."""
     asked: list[int] = []
@@ -308,14 +323,16 @@ async def test_what_was_known_at_first_holds(desk: Desk) -> None:
     """Work that is run again takes window, prices, shares and tokens from its record, whatever is known by now."""
 
     class Recorded(Unrecorded):
-        def draw(self, key: str, name: str, take: Any, result: Any) -> Any:
-            assert (key, name) == ("execute/context", "context")
-            now = take()
-            assert (now.window, now.price) == (1000, (0.5, 2.0))
-            return result(2.0, {}, 100, (0.25, 1.0))
+        def told(self, key: str, fact: Any) -> Any:
+            assert key == "context/execute"
+            return fact(100, 0, 2.0, price=(0.25, 1.0)) if again else None
 
     priced = agent(knowledge=[Shelf(9)])
     priced.model.cost = lambda usage: usage.input * 0.5 + usage.output * 2.0  # type: ignore[attr-defined]  # as services have
+    again = False
+    context = await desk.context(priced, Work("Go."), Recorded())
+    assert (context.window, context.price) == (1000, (0.5, 2.0))
+    again = True
     context = await desk.context(priced, Work("Go."), Recorded())
     assert (context.window, context.cost(4, 1), context.measure.characters) == (100, 2.0, 2.0)
     assert (context.offered, len(context.citable[2].text) < 100) == (2, True)

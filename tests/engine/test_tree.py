@@ -122,7 +122,7 @@ def declare(team: Team, limits: str, mark: str = "onUncertain: retry") -> None:
     """Write the manifests of a boss with limits; the calls of its workers use about what they are estimated to."""
     team.declare(
         [
-            says("boss", "I delegate.", *SEVERAL),
+            says("boss", "I delegate.", *SEVERAL, usage={"input": 143, "output": 5}),
             says("boss", "All done.", times=None),
             says("worker", "I mark.", ("mark", {}), times=None, delay="2ms", usage={"input": 130, "output": 5}),
             says("worker", "It is marked.", times=None, usage={"input": 70, "output": 5}),
@@ -133,14 +133,14 @@ def declare(team: Team, limits: str, mark: str = "onUncertain: retry") -> None:
     )
 
 
-@pytest.mark.parametrize("tokens", [100, 180, 400, 700, 1000, 5000])
+@pytest.mark.parametrize("tokens", [100, 180, 400, 700, 1000, 6000])
 async def test_delegations_at_once_stay_within_the_tokens(team: Team, tokens: int) -> None:
     """Six workers at the same time use no more together than the caller may, and each says why it ends."""
     declare(team, f"tokens: {tokens}")
     async with team.open() as system:
         result = await system.engine.result(await system.engine.submit(task_of(system)))
     assert done(result).usage.total <= tokens
-    assert done(result).stop_reason == ("completed" if tokens == 5000 else "budget_tokens")
+    assert done(result).stop_reason == ("completed" if tokens >= 5000 else "budget_tokens")
 
 
 @pytest.mark.parametrize("marks", [0, 1, 4, 7])
@@ -199,7 +199,7 @@ async def test_killed_while_delegations_run(team: Team, at: str, tokens: int) ->
         (task,) = await system.engine.resume()
         result = await system.engine.result(task)
     assert done(result).usage.total <= tokens
-    assert done(result).stop_reason == ("completed" if tokens == 5000 else "budget_tokens")
+    assert done(result).stop_reason == ("completed" if tokens >= 5000 else "budget_tokens")
 
 
 async def test_an_end_at_once_can_be_replayed(team: Team) -> None:
