@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 
 from loomd.agents.agent import Agent
-from loomd.agents.base import KnowledgeBase, Steps
+from loomd.agents.base import KnowledgeBase, Skills, Steps
 from loomd.agents.measure import CHARACTERS, Measure, bounded, counter_of, length, price_of, subject_of_model, window_of
 from loomd.agents.room import Part, level, share
 from loomd.agents.skills import SkillUse
@@ -29,6 +29,8 @@ from loomd.memory.window import fit_window
 from loomd.messages import Message, Passage
 
 HISTORY = "history"
+_TURNS = 2
+"""Turns that any prompt has: the system's and the user's."""
 _TITLE = 40
 """Characters of an item by which it is named where it was left out."""
 
@@ -87,6 +89,7 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
         "prompt": measure.text(system),
         "tools": measure.tools(tuple(tool.schema for tool in agent.offered())) if agent.tools else 0,
         "goal": measure.tokens(length(Message("user", work.goal, images=work.images)), 0),
+        "form": measure.tokens(_form(offers, passages, agent.skills) if several else 0, _TURNS),
     }
     weights = agent.context.weights(known.relevance) if several else {}
     plan = _Plan(measure, weights, max(0, known.window - sum(fixed.values())))
@@ -105,7 +108,7 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     messages = (Message("system", "\n\n".join([system, *told])), *history, asked)
     entered = (*(Entered(name, tokens, tokens, tokens) for name, tokens in fixed.items()), *plan.entered)
     characters = sum(map(length, messages))
-    total = measure.tokens(characters, len(messages)) + fixed["tools"]
+    total = sum(one.tokens for one in entered)
     cut = tuple(plan.cut)
     fact = ContextAssembled(known.window, total, known.characters, entered, cut, known.relevance, known.price)
     scope.emit(fact, agent.name, key=key)
@@ -291,6 +294,13 @@ def _shown(passage: Passage) -> str:
 def _rest(text: str, passage: Passage) -> str:
     """Return what is left of a passage's own text."""
     return text[len(_shown(passage)) - len(passage.text) :]
+
+
+def _form(offers: Mapping[Source, Sequence[str]], passages: Sequence[Passage], skills: Sequence[Skills]) -> int:
+    """Return the characters that the form of what is offered takes at most: headings, marks, names of sources."""
+    found = len(brief("", [_Shortened("", " [cut]", ())] * len(offers["findings"]), [""] * len(offers["memory"])))
+    named = sum(max(0, length(Message("user", "", passages=(one,))) - len(_shown(one))) for one in passages)
+    return found + named + sum(2 * len(one.skills) for one in skills)
 
 
 def _shorten(finding: Finding, text: str) -> Finding | None:

@@ -140,7 +140,7 @@ async def test_everything_enters_when_there_is_room(desk: Desk) -> None:
     assert user.text == 'From memory:\n- once\n\nResults so far:\nResult of "a?":\nb\n\nGo.'
     assert [one.number for one in user.passages] == [1, 2]
     entered, cut = desk.told()
-    assert set(entered) == {"prompt", "goal", "skills", "memory", "findings", "knowledge"}
+    assert set(entered) == {"prompt", "goal", "skills", "memory", "findings", "knowledge", "form"}
     assert cut == {}
 
 
@@ -169,7 +169,7 @@ async def test_what_does_not_fit_is_cut_from_the_end(desk: Desk) -> None:
 async def test_a_skill_stays_whole_or_is_left_out(desk: Desk) -> None:
     """Half an instruction may say the opposite: what does not fit into the room is not taken up, so binds nobody."""
     long = replace(BRIEF, name="long", instructions="Never ".ljust(400, "n"), tools=(), priority=1)
-    asked = agent(80, skills=[Skills(long, BRIEF)], context=ContextSpec(tokens=90))
+    asked = agent(90, skills=[Skills(long, BRIEF)], context=ContextSpec(tokens=100))
     skills = SkillUse(asked, "execute", Unrecorded(), desk.scope)
     context = await assemble(asked, Work("Go."), Unrecorded(), desk.scope, skills)
     assert "Be brief." in context.messages[0].text
@@ -177,7 +177,7 @@ async def test_a_skill_stays_whole_or_is_left_out(desk: Desk) -> None:
     assert "- long: About it." in context.messages[0].text
     assert skills.refusal("anything").startswith("there is no tool")
     assert [fact.skill for fact in desk.facts if isinstance(fact, SkillActivated)] == ["brief"]
-    assert desk.told()[0]["skills"] <= (80 - 4) * 10 / 15 + 1
+    assert desk.told()[0]["skills"] <= (90 - 13) * 10 / 15 + 1
 
 
 async def test_earlier_turns_enter_as_far_as_there_is_room(desk: Desk) -> None:
@@ -187,10 +187,24 @@ async def test_earlier_turns_enter_as_far_as_there_is_room(desk: Desk) -> None:
     assert [message.text[0] for message in context.messages] == ["Y", "4", "5", "G"]
     entered, cut = desk.told()
     assert entered["history"] == 2 * 29
-    assert [why for _, _, why in cut.values()] == ["history has room for 96 of its 174 tokens"] * 4
+    assert [why for _, _, why in cut.values()] == ["history has room for 88 of its 174 tokens"] * 4
     desk.facts.clear()
     await desk.context(agent(3000), Work("Go.", images=(Image("image/png", "AAAA"),)))
     assert desk.told()[0]["goal"] == 1501
+
+
+@pytest.mark.parametrize("window", [60, 90, 130, 220, 370, 900, 5000])
+async def test_the_parts_add_up(desk: Desk, window: int) -> None:
+    """What enters of each source makes the whole, its form included: no more than the window, no less than is sent."""
+    skills = [Skills(BRIEF, replace(BRIEF, name="second", instructions="Be kind. " * 9))]
+    rich = agent(window, knowledge=[Shelf(4)], memory=Remembering("once upon", "a time " * 9), skills=skills)
+    findings = [Found("What is it?", "It is so. " * 20), Found("Why?", "Because. " * 3)]
+    turns = [Message("user" if n % 2 == 0 else "assistant", "t" * 33) for n in range(4)]
+    messages = (await desk.context(rich, Work("Go on.", findings=findings, history=turns))).messages
+    (fact,) = (fact for fact in desk.facts if isinstance(fact, ContextAssembled))
+    assert fact.tokens == sum(one.tokens for one in fact.sources)
+    assert Measure().tokens(sent(Request(messages)), len(messages)) <= fact.tokens
+    assert fact.tokens <= max(window, sum(one.tokens for one in fact.sources[:4]))
 
 
 async def test_long_results_are_shortened_alike(desk: Desk) -> None:
