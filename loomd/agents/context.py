@@ -16,7 +16,17 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import KnowledgeBase, Skills, Steps
-from loomd.agents.measure import CHARACTERS, Measure, bounded, counter_of, length, price_of, subject_of_model, window_of
+from loomd.agents.measure import (
+    CHARACTERS,
+    Measure,
+    added_to,
+    bounded,
+    counter_of,
+    length,
+    price_of,
+    subject_of_model,
+    window_of,
+)
 from loomd.agents.room import Part, level, share
 from loomd.agents.skills import SkillUse
 from loomd.agents.sources import SOURCES, Source
@@ -26,7 +36,7 @@ from loomd.events.event import KnowledgeSearched
 from loomd.events.room import ContextAssembled, Entered, LeftOut
 from loomd.manifest.template import render
 from loomd.memory.window import fit_window
-from loomd.messages import Message, Passage
+from loomd.messages import Message, Passage, Request
 
 HISTORY = "history"
 _TURNS = 2
@@ -47,6 +57,7 @@ class Context(msgspec.Struct, frozen=True):
         window: tokens that a request may have.
         price: USD of an input token and of an output token.
         characters: those of the messages.
+        added: those that the model adds of its own to every request.
     """
 
     messages: tuple[Message, ...] = ()
@@ -57,6 +68,7 @@ class Context(msgspec.Struct, frozen=True):
     window: int = 0
     price: tuple[float, float] = (0.0, 0.0)
     characters: int = 0
+    added: int = 0
 
     def cost(self, sent: int, made: int) -> float:
         """Return the USD of input and output tokens."""
@@ -83,13 +95,15 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
     several = bool(agent.skills) or any(offers.values())
     key = f"context/{work.key}"
-    known = steps.told(key, ContextAssembled) or _known(agent, counted, several=several)
+    tools = tuple(tool.schema for tool in agent.offered()) if agent.tools else ()
+    plain = Request((Message("user", work.goal, passages=tuple(passages)),), tools, agent.output)
+    known = steps.told(key, ContextAssembled) or _known(agent, counted, plain, several=several)
     measure = Measure(known.characters)
     fixed = {
         "prompt": measure.text(system),
-        "tools": measure.tools(tuple(tool.schema for tool in agent.offered())) if agent.tools else 0,
+        "tools": measure.tools(tools),
         "goal": measure.tokens(length(Message("user", work.goal, images=work.images)), 0),
-        "form": measure.tokens(_form(offers, passages, agent.skills) if several else 0, _TURNS),
+        "form": measure.tokens(known.added + (_form(offers, passages, agent.skills) if several else 0), _TURNS),
     }
     weights = agent.context.weights(known.relevance) if several else {}
     plan = _Plan(measure, weights, max(0, known.window - sum(fixed.values())))
@@ -109,8 +123,7 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     entered = (*(Entered(name, tokens, tokens, tokens) for name, tokens in fixed.items()), *plan.entered)
     characters = sum(map(length, messages))
     total = sum(one.tokens for one in entered)
-    cut = tuple(plan.cut)
-    fact = ContextAssembled(known.window, total, known.characters, entered, cut, known.relevance, known.price)
+    fact = msgspec.structs.replace(known, tokens=total, sources=entered, cut=tuple(plan.cut))
     scope.emit(fact, agent.name, key=key)
     citable = {c.number: c for finding in work.findings for c in finding.citations}
     citable |= {p.number: cite(p) for p in offered}
@@ -119,7 +132,8 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
         "findings": tuple(one.output for one in results),
         "knowledge": tuple(one.text for one in offered),
     }
-    return Context(messages, citable, len(offered), texts, measure, known.window, known.price, characters)
+    own = known.window, known.price, characters, known.added
+    return Context(messages, citable, len(offered), texts, measure, *own)
 
 
 def request_window(agent: Agent) -> int:
@@ -274,7 +288,7 @@ async def _counted(agent: Agent, work: Work, steps: Steps, texts: Sequence[str])
     return bounded(len(text) / max(1, tokens))
 
 
-def _known(agent: Agent, counted: float | None, *, several: bool) -> ContextAssembled:
+def _known(agent: Agent, counted: float | None, plain: Request, *, several: bool) -> ContextAssembled:
     """Return what is known when the work begins, and holds until its end."""
     averages, price = agent.averages, price_of(agent.model)
     characters = counted or averages.value(subject_of_model(agent.model), "characters", CHARACTERS)
@@ -283,7 +297,8 @@ def _known(agent: Agent, counted: float | None, *, several: bool) -> ContextAsse
         subject = subject_of(agent)
         relevance = {name: averages.value(subject, name, agent.context.expected) for name in SOURCES}
     prices = price(1, 0), price(0, 1)
-    return ContextAssembled(request_window(agent), 0, characters, relevance=relevance, price=prices)
+    added = added_to(agent.model, plain)
+    return ContextAssembled(request_window(agent), 0, characters, relevance=relevance, price=prices, added=added)
 
 
 def _shown(passage: Passage) -> str:

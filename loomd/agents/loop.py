@@ -290,12 +290,12 @@ class Loop:
         ending = [done.schema_of(agent.output)] if tools and agent.done else []
         most = agent.max_tokens
         plain = Request((), (*offered, *ending), None if ending else agent.output, agent.temperature, most)
-        beside, turns = around(plain), self._conversation.characters(self._messages)
+        beside, turns = around(plain) + context.added, self._conversation.characters(self._messages)
         messages = fit(context, agent, self._messages, self._goal, beside, turns)
         plain = msgspec.structs.replace(plain, messages=messages)
         request = agent.strategy.phrase(plain)
         whole = request is plain and len(messages) == len(self._messages)
-        characters = beside + turns if whole else sent(request)
+        characters = beside + turns if whole else sent(request) + context.added
         key = f"{self._work.key}/{kind}/{self._calls}"
         self._tell_dropped(len(self._messages) - len(messages))
         tokens = context.measure.tokens(characters, len(messages) + len(request.examples))

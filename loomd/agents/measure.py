@@ -114,6 +114,12 @@ def counter_of(model: ChatModel) -> Callable[[str], Awaitable[int]] | None:
     return count
 
 
+def added_to(model: ChatModel, request: Request) -> int:
+    """Return the characters that a model adds to a request of its own, where it says so; none elsewhere."""
+    added: Callable[[Request], int] | None = getattr(model, "added", None)
+    return 0 if added is None else added(request)
+
+
 def price_of(model: ChatModel) -> Callable[[int, int], float]:
     """Return what tells the USD of input and output tokens of a model; nothing for one that has no prices."""
     cost: Callable[[Usage], float] | None = getattr(model, "cost", None)

@@ -11,7 +11,7 @@ from loomd.accounts.account import Hold, Spent, Want, spelled
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Budget, Exhausted
-from loomd.agents.measure import CHARACTERS, Measure, Size, price_of, sent, subject_of_model
+from loomd.agents.measure import CHARACTERS, Measure, Size, added_to, price_of, sent, subject_of_model
 from loomd.agents.work import StopReason
 from loomd.errors import ToolFailed
 from loomd.events.bus import Scope
@@ -30,7 +30,7 @@ _REASONS: dict[str, StopReason] = {
 def measured(agent: Agent, model: ChatModel, request: Request) -> Size:
     """Return how large a request to a model is, by what was learned of its tokens."""
     measure = Measure(agent.averages.value(subject_of_model(model), "characters", CHARACTERS))
-    characters = sent(request)
+    characters = sent(request) + added_to(model, request)
     return Size(characters, measure.tokens(characters, len(request.turns)))
 
 

@@ -70,6 +70,7 @@ class ContextAssembled(Fact, tag="context.assembled", frozen=True):
         cut: what did not, or not whole.
         relevance: how relevant each source was taken to be, from 0 to 1, where there were several.
         price: USD of an input token and of an output token.
+        added: characters that the model adds of its own to every request.
     """
 
     window: int
@@ -79,3 +80,4 @@ class ContextAssembled(Fact, tag="context.assembled", frozen=True):
     cut: tuple[LeftOut, ...] = ()
     relevance: Mapping[str, float] = {}  # msgspec copies it
     price: tuple[float, float] = (0.0, 0.0)
+    added: int = 0

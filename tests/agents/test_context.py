@@ -300,6 +300,20 @@ async def test_the_characters_of_a_token_are_learned(desk: Desk) -> None:
     assert (bounded(0.1), bounded(50)) == (1.0, 8.0)
 
 
+async def test_what_a_model_adds_of_its_own_is_in_the_estimate(desk: Desk) -> None:
+    """Its worked examples take room in the window and in the budget, and what tokens have is learned with them."""
+    adding = agent(1000, tools={"echo": Echo()}, limits=Limits(tokens=400))
+    adding.model.added = lambda request: 1200 if request.tools else 0  # type: ignore[attr-defined]  # as the embedded model has
+    await desk.context(adding, Work("Go."), None)
+    (fact,) = (fact for fact in desk.facts if isinstance(fact, ContextAssembled))
+    assert (fact.added, {one.source: one.tokens for one in fact.sources}["form"]) == (1200, 308)
+    tight = replace(adding, limits=Limits(tokens=300))
+    outcome = await Loop(tight, Work("Go."), Unrecorded(), desk.scope).run()
+    assert outcome.stop_reason == "budget_tokens"
+    outcome = await Loop(adding, Work("Go."), Unrecorded(), desk.scope).run()
+    assert outcome.stop_reason == "completed"
+
+
 async def test_work_without_sources_records_nothing_of_them(desk: Desk) -> None:
     """What it teaches about tokens belongs to its calls; a step about sources is for work that had some."""
     drawn: list[str] = []
