@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loomd.errors import Damaged
-from loomd.knowledge.base import Chunking, FilesSource, Retrieval
+from loomd.knowledge.base import Chunking, Retrieval
 from loomd.knowledge.chunk import Chunk, cut
 from loomd.knowledge.faiss_index import VectorIndex, load
+from loomd.knowledge.formats.base import BadDocument, Unit
 from loomd.knowledge.hybrid import fuse
-from loomd.knowledge.ingest import Document, Unreadable, read_all
+from loomd.knowledge.ingest import Document, Library, Unreadable
 from loomd.knowledge.query import match_expression
+from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("loomd.knowledge")
 
-_LAYOUT = "1"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
+_LAYOUT = "2"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
 _KEPT = 2  # ways of indexing that stay on disk: the current one, and the one a rollback would want
 
 
@@ -40,7 +42,7 @@ _KEPT = 2  # ways of indexing that stay on disk: the current one, and the one a 
 class Recipe:
     """How documents become passages and vectors; equal recipes make equal stores from equal documents."""
 
-    sources: Sequence[FilesSource]
+    sources: Sequence[DocumentSource]
     chunking: Chunking
     fingerprint: str
     dimension: int
@@ -68,6 +70,7 @@ class Pending:
     path: str
     digest: str
     chunks: Sequence[tuple[bytes, Chunk]]
+    unit: Unit = "line"
 
 
 @dataclass
@@ -115,7 +118,7 @@ class Index:
         """Return the number of passages."""
         return len(self._vectors)
 
-    def survey(self, root: Path) -> Survey:
+    def survey(self, library: Library) -> Survey:
         """Read the documents, compare them with the store, and cut what is new.
 
         Raises:
@@ -124,18 +127,26 @@ class Index:
         known = self._store.files()
         survey = Survey()
         seen: set[str] = set()
-        for item in read_all(root, self._recipe.sources):
+        for item in library.documents():
             seen.add(item.path)
-            if isinstance(item, Unreadable):
-                survey.unreadable.append(item)
-            elif known.get(item.path) != (digest := hashlib.sha256(item.data).hexdigest()):
-                survey.changed.append(self._cut(item, digest))
+            if isinstance(item, Document) and known.get(item.path) == item.digest:
+                continue
+            found = item if isinstance(item, Unreadable) else self._cut(item, library)
+            if isinstance(found, Unreadable):
+                survey.unreadable.append(found)
+            else:
+                survey.changed.append(found)
         survey.removed = sorted(known.keys() - seen)
         return survey
 
-    def _cut(self, document: Document, digest: str) -> Pending:
-        chunks = cut(document.path, document.text, self._recipe.chunking)
-        return Pending(document.path, digest, [(self._recipe.embedded_as(chunk), chunk) for chunk in chunks])
+    def _cut(self, document: Document, library: Library) -> Pending | Unreadable:
+        try:
+            content = library.content(document)
+            chunks = cut(document.path, content, self._recipe.chunking)
+        except BadDocument as error:
+            return Unreadable(document.path, str(error))
+        keyed = [(self._recipe.embedded_as(chunk), chunk) for chunk in chunks]
+        return Pending(document.path, document.digest, keyed, content.unit)
 
     def known(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the vectors that are already stored, here or by an earlier way of indexing."""
@@ -149,7 +160,9 @@ class Index:
     def write(self, documents: Sequence[Pending], vectors: dict[bytes, bytes], removed: Sequence[str] = ()) -> None:
         """Replace the passages of documents in one transaction, then in the vector index."""
         updates = [
-            FileUpdate(item.path, item.digest, [Embedded(chunk, key, vectors[key]) for key, chunk in item.chunks])
+            FileUpdate(
+                item.path, item.digest, [Embedded(chunk, key, vectors[key]) for key, chunk in item.chunks], item.unit
+            )
             for item in documents
         ]
         change = self._store.write(updates, removed)

@@ -1,14 +1,16 @@
 """`kind: KnowledgeBase`: documents that agents look things up in."""
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 from pydantic import Field
 
-from loomd.knowledge.base import Chunking, Embedder, FilesSource, Retrieval
+from loomd.knowledge.base import Chunking, Embedder, Retrieval
 from loomd.knowledge.index import Recipe
+from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.sources.files import FilesSource
 from loomd.manifest.kind import Kind, RefTo, Spec
 from loomd.topology import Parts
 
@@ -39,9 +41,11 @@ class KnowledgeBaseSpec(Spec):
         """Index what changed since the last time and yield the live knowledge base."""
         embedder = parts.get("Embedder", self.embedder, Embedder)
         recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension)
-        live = KnowledgeBase(parts.name, parts.root, embedder, self.retrieval, parts.services.bus, parts.services.clock)
-        async with live.running(parts.state_dir, recipe):
-            yield live
+        async with AsyncExitStack() as stack:
+            library = Library([await stack.enter_async_context(source.open(parts)) for source in self.sources])
+            services = parts.services
+            live = KnowledgeBase(parts.name, library, embedder, self.retrieval, services.bus, services.clock)
+            yield await stack.enter_async_context(live.running(parts.state_dir, recipe))
 
 
 KIND = Kind("KnowledgeBase", "knowledgebases", KnowledgeBaseSpec, "Documents that agents look things up in.")

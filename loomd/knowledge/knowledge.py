@@ -18,8 +18,9 @@ from loomd.errors import BadReply, Damaged, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
 from loomd.knowledge.base import Embedder, Retrieval
+from loomd.knowledge.formats.base import cite
 from loomd.knowledge.index import Index, Pending, Recipe, Survey, embedded_text, encode
-from loomd.knowledge.ingest import Unreadable
+from loomd.knowledge.ingest import Library, Unreadable
 from loomd.messages import Passage
 from loomd.topology import Health
 
@@ -43,10 +44,12 @@ class KnowledgeBase:
         unreadable: documents that the last refresh had to leave out, with the reason.
     """
 
-    def __init__(self, name: str, root: Path, embedder: Embedder, retrieval: Retrieval, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, name: str, library: Library, embedder: Embedder, retrieval: Retrieval, bus: Bus, clock: Clock
+    ) -> None:
         self.name = name
         self.unreadable: tuple[Unreadable, ...] = ()
-        self._root = root
+        self._library = library
         self._embedder = embedder
         self._retrieval = retrieval
         self._bus = bus
@@ -107,7 +110,7 @@ class KnowledgeBase:
             Passage(
                 number,
                 row.chunk.text,
-                f"{row.path}:{row.chunk.first}-{row.chunk.last}",
+                cite(row.path, row.unit, row.chunk.first, row.chunk.last),
                 row.chunk.title,
                 self.name,
                 score,
@@ -125,7 +128,7 @@ class KnowledgeBase:
             NotFound: a source has no document at all; the index keeps what it has.
         """
         async with self._refreshing:
-            survey = await self._run(self._opened.survey, self._root)
+            survey = await self._run(self._opened.survey, self._library)
             self._report(survey)
             embedded = 0
             if survey.changed or survey.removed:

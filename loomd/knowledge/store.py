@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
+from loomd.knowledge.formats.base import Unit
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -20,7 +21,9 @@ PRAGMA foreign_keys = ON;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 1), generation TEXT NOT NULL);
 INSERT OR IGNORE INTO state VALUES (1, lower(hex(randomblob(16))));
-CREATE TABLE IF NOT EXISTS file (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS file (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
+    unit TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS chunk (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     file INTEGER NOT NULL REFERENCES file ON DELETE CASCADE,
@@ -61,6 +64,7 @@ class FileUpdate:
     path: str
     digest: str
     chunks: Sequence[Embedded]
+    unit: Unit = "line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A chunk as it was stored, with the path of its file."""
+    """A chunk as it was stored, with the path of its file and what its places count."""
 
     path: str
     chunk: Chunk
+    unit: Unit = "line"
 
 
 class ChunkStore:
@@ -156,7 +161,8 @@ class ChunkStore:
         return ids
 
     def _add(self, update: FileUpdate) -> Iterator[tuple[int, bytes]]:
-        file = self._db.execute("INSERT INTO file (path, digest) VALUES (?, ?)", (update.path, update.digest)).lastrowid
+        values = (update.path, update.digest, update.unit)
+        file = self._db.execute("INSERT INTO file (path, digest, unit) VALUES (?, ?, ?)", values).lastrowid
         insert = "INSERT INTO chunk (file, title, text, first, last, digest, vector) VALUES (?, ?, ?, ?, ?, ?, ?)"
         for item in update.chunks:
             cut = item.chunk
@@ -176,8 +182,8 @@ class ChunkStore:
         """Return chunks by id; an id that is gone is left out."""
         marks = ",".join("?" * len(ids))
         query = (
-            "SELECT chunk.id, path, title, text, first, last FROM chunk JOIN file ON file.id = chunk.file "  # noqa: S608  # only question marks
+            "SELECT chunk.id, path, unit, title, text, first, last FROM chunk JOIN file ON file.id = chunk.file "  # noqa: S608  # only question marks
             f"WHERE chunk.id IN ({marks})"
         )
         rows = self._db.execute(query, list(ids))
-        return {ident: Stored(path, Chunk(title, text, first, last)) for ident, path, title, text, first, last in rows}
+        return {ident: Stored(path, Chunk(*cut), unit) for ident, path, unit, *cut in rows}
