@@ -10,15 +10,16 @@ from loomd.knowledge.base import Chunking, Embedder, Retrieval
 from loomd.knowledge.index import Recipe
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import KnowledgeBase
-from loomd.knowledge.sources.files import FilesSource
+from loomd.knowledge.sources.base import DocumentSource
 from loomd.manifest.kind import Kind, RefTo, Spec
+from loomd.manifest.oneof import OneOf
 from loomd.topology import Parts
 
 
 class KnowledgeBaseSpec(Spec):
     """Documents, how they are cut and embedded, and how passages are found."""
 
-    sources: list[FilesSource] = Field(min_length=1)
+    sources: list[Annotated[DocumentSource, OneOf("loomd.knowledge.sources", default="files")]] = Field(min_length=1)
     """Where the documents are."""
     embedder: Annotated[str, RefTo("Embedder")] = Field(examples=["words"])
     """Embedder of passages and questions."""

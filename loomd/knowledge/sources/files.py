@@ -15,6 +15,7 @@ from pydantic import Field
 from loomd.errors import NotFound, Permanent
 from loomd.knowledge.ingest import Document, Load, Unreadable
 from loomd.knowledge.sources.base import DocumentSource
+from loomd.knowledge.walk import Selection, bad_pattern, walk
 from loomd.manifest.inside import below
 from loomd.topology import Parts
 
@@ -34,6 +35,9 @@ class FilesSource(DocumentSource):
     people: Markdown, text, PDF, Word and HTML. CSV, JSON and source code are read when a pattern fits them."""
     exclude: list[str] = Field(default_factory=list, examples=[["drafts/**"]])
     """Patterns of the files to leave out."""
+    gitignore: bool = True
+    """Leave out what the `.gitignore` files say that are in the folder of the manifests and below. What `path` names is
+    read all the same: a `.gitignore` above that leaves all of it out counts for nothing."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str]]:
         """Yield a path that is not there or leaves the root, and patterns that cannot be used or fit nothing."""
@@ -41,16 +45,17 @@ class FilesSource(DocumentSource):
             (f"/{field}/{at}", reason)
             for field, patterns in (("include", self.include), ("exclude", self.exclude))
             for at, pattern in enumerate(patterns)
-            if (reason := _bad_pattern(pattern))
+            if (reason := bad_pattern(pattern))
         ]
         try:
             found = below(root, self.path, "a folder or file")
+            fitting = {} if wrong else self.find(root.resolve())
         except Permanent as error:
             yield "/path", str(error)
         else:
             if not found.is_dir() and not found.is_file():
                 yield "/path", f'expected a folder or file below {root}, got "{self.path}", which is a pipe or a device'
-            elif not wrong and not self.find(root.resolve()):
+            elif not wrong and not fitting:
                 names = " or ".join(self.include)
                 yield (
                     "/path",
@@ -63,9 +68,7 @@ class FilesSource(DocumentSource):
         base = Path(os.path.normpath(top / self.path))
         if base.is_file():
             return {base.relative_to(top).as_posix(): base}
-        files = {file for pattern in self.include for file in base.glob(pattern)}
-        files -= {file for pattern in self.exclude for file in base.glob(pattern)}
-        return {file.relative_to(top).as_posix(): file for file in files if not file.is_dir()}
+        return walk(top, base, Selection(self.include, self.exclude, self.gitignore))
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the documents, so that a changed one is indexed when the manifests are loaded again."""
@@ -129,12 +132,3 @@ class Files:
     def missed(self) -> Iterable[Unreadable]:
         """Return nothing: what cannot be read is told when it is read."""
         return ()
-
-
-def _bad_pattern(pattern: str) -> str:
-    parts = pattern.split("/")
-    if not pattern or pattern.startswith("/") or ".." in parts:
-        return f'"{pattern}" must be a pattern relative to path, such as "**/*.md"'
-    if any("**" in part and part != "**" for part in parts):
-        return f'"{pattern}": ** must stand alone between slashes, as in "**/*.md"'
-    return ""
