@@ -4,13 +4,19 @@ What cannot be read is told, the rest is kept. A source fits by shape: it knows 
 called in the thread of a knowledge base, but for `refresh`.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from loomd.errors import LoomdError
 from loomd.knowledge.formats.base import Content, Limits
 from loomd.knowledge.formats.isolated import Reader
+
+_log = logging.getLogger("loomd.knowledge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,17 @@ Load = Callable[[], Document | Unreadable]
 class Source(Protocol):
     """Where documents are, once it is open."""
 
+    @property
+    def interval(self) -> float | None:
+        """Return the seconds after which it is asked again; None when there is nobody to ask."""
+        ...
+
     async def refresh(self) -> None:
-        """Look again, where that means to ask somebody."""
+        """Look again, where that means to ask somebody; what is kept stays when nobody answers.
+
+        Raises:
+            LoomdError: nobody answers, and nothing is kept.
+        """
         ...
 
     def find(self) -> Mapping[str, Load]:
@@ -78,6 +93,33 @@ class Library:
         self._sources = sources
         self._reader = Reader()
 
+    async def refresh(self) -> None:
+        """Ask everybody who has documents.
+
+        Raises:
+            LoomdError: one does not answer, and nothing of what it has is kept.
+        """
+        for source in self._sources:
+            await source.refresh()
+
+    @asynccontextmanager
+    async def following(self, index: Callable[[], Awaitable[object]], name: str) -> AsyncGenerator[None, None]:
+        """Ask again at the intervals of the sources, for as long as the context lasts.
+
+        Args:
+            index: takes over what is new.
+            name: whose documents they are, for the log.
+        """
+        timed = [(source, source.interval) for source in self._sources if source.interval is not None]
+        running = [asyncio.ensure_future(_follow(source, interval, index, name)) for source, interval in timed]
+        try:
+            yield
+        finally:
+            for one in running:
+                one.cancel()
+            if running:
+                await asyncio.wait(running)
+
     def documents(self) -> Iterator[Document | Unreadable]:
         """Yield every document once, by path, and whatever had to be left out.
 
@@ -103,3 +145,16 @@ class Library:
             BadDocument: it cannot be read.
         """
         return self._reader.read(document.format, document.path, document.data, document.limits)
+
+
+async def _follow(source: Source, interval: float, index: Callable[[], Awaitable[object]], name: str) -> None:
+    """Ask a source again and again; what goes wrong is told, and tried again the next time."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await source.refresh()
+            await index()
+        except LoomdError as error:
+            _log.warning("KnowledgeBase/%s stays as it is, and looks again in %g s: %s", name, interval, error)
+        except Exception:
+            _log.exception("KnowledgeBase/%s could not look again; it tries in %g s", name, interval)

@@ -43,10 +43,15 @@ class KnowledgeBaseSpec(Spec):
         embedder = parts.get("Embedder", self.embedder, Embedder)
         recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension)
         async with AsyncExitStack() as stack:
-            library = Library([await stack.enter_async_context(source.open(parts)) for source in self.sources])
+            owner = f"{parts.declared.ref} spec.sources"
+            opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
+            library = Library([await stack.enter_async_context(one) for one in opened])
+            await library.refresh()
             services = parts.services
             live = KnowledgeBase(parts.name, library, embedder, self.retrieval, services.bus, services.clock)
-            yield await stack.enter_async_context(live.running(parts.state_dir, recipe))
+            await stack.enter_async_context(live.running(parts.state_dir, recipe))
+            await stack.enter_async_context(library.following(live.refresh, parts.name))
+            yield live
 
 
 KIND = Kind("KnowledgeBase", "knowledgebases", KnowledgeBaseSpec, "Documents that agents look things up in.")

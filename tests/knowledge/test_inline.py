@@ -11,7 +11,10 @@ from loomd.knowledge.kind import KIND
 if TYPE_CHECKING:
     from tests.knowledge.conftest import Lab
 
-HOURS: dict[str, Any] = {"type": "inline", "texts": {"hours.md": "# Hours\n\nOpen from nine to five.", "fees.csv": "day,fee\nmon,3\n"}}
+HOURS: dict[str, Any] = {
+    "type": "inline",
+    "texts": {"hours.md": "# Hours\n\nOpen from nine to five.", "fees.csv": "day,fee\nmon,3\n"},
+}
 
 
 def sources(*found: dict[str, Any]) -> list[Any]:

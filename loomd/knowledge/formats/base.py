@@ -50,6 +50,7 @@ class Content(msgspec.Struct, frozen=True):
         spans: the definitions of source code, each before those in it; None when its syntax was not looked at.
         language: the programming language of source code; empty for everything else.
         properties: what it says of itself, such as its title and authors.
+        links: addresses that a page leads to, as they are written.
     """
 
     lines: list[str]
@@ -59,6 +60,7 @@ class Content(msgspec.Struct, frozen=True):
     spans: list[Span] | None = None
     language: str = ""
     properties: dict[str, Value | list[Value]] = {}
+    links: list[str] = []
 
     def place(self, index: int) -> int:
         """Return the place of a line."""

@@ -9,7 +9,9 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-from loomd.knowledge.formats.base import BadDocument, Content, Format, Heading, Limits, Page, Value
+import msgspec
+
+from loomd.knowledge.formats.base import BadDocument, Content, Format, Heading, Limits, Page, Value, whole
 from loomd.knowledge.formats.text import decode
 
 _LEFT_OUT = frozenset(
@@ -44,6 +46,8 @@ _VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 )
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
+_MOST_LINKS = 10_000
+"""Links of one page that are looked at."""
 _SPACE = re.compile(r"[ \t\f\xa0]+")
 
 
@@ -55,6 +59,7 @@ class _Reader(HTMLParser):
         self.page = Page(limits)
         self.main: list[tuple[int, int]] = []
         self.properties: dict[str, Value | list[Value]] = {}
+        self.links: list[str] = []
         self._skipped = ""
         self._depth = 0
         self._main_tag = ""
@@ -73,6 +78,8 @@ class _Reader(HTMLParser):
         said = dict(attrs)
         if tag == "meta":
             self._take_meta(said)
+        if tag == "a" and said.get("href") and len(self.links) < _MOST_LINKS:
+            self.links.append(whole(str(said["href"])))
         if tag == "title" and not self.properties.get("title"):
             self._titled = []
         if self._skipped:
@@ -202,7 +209,8 @@ def _read(data: bytes, suffix: str, limits: Limits) -> Content:
     reader.end_main()
     page, properties = reader.page, reader.properties
     parts = [(start, end) for start, end in reader.main if any(page.lines[start:end])]
-    return _only(page, parts, properties) if parts else page.content(properties=properties)
+    content = _only(page, parts, properties) if parts else page.content(properties=properties)
+    return msgspec.structs.replace(content, links=reader.links)
 
 
 def _only(page: Page, parts: Sequence[tuple[int, int]], properties: dict[str, Value | list[Value]]) -> Content:

@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from loomd.knowledge.formats.base import Limits
 from loomd.knowledge.formats.known import format_of
-from loomd.knowledge.ingest import Document, Source
+from loomd.knowledge.ingest import Document, Source, Unreadable
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Bytes, Duration
 from loomd.topology import Parts
@@ -28,11 +29,12 @@ class DocumentSource(Spec):
     """Longest time of reading one document; one that takes longer is reported and left out."""
 
     @abstractmethod
-    def open(self, parts: Parts) -> AbstractAsyncContextManager[Source]:
+    def open(self, parts: Parts, owner: str) -> AbstractAsyncContextManager[Source]:
         """Open the source for as long as the context lasts; it asks nobody yet.
 
         Args:
             parts: those of the knowledge base.
+            owner: the source, for messages: `KnowledgeBase/docs spec.sources[0]`.
         """
 
     def document(self, path: str, data: bytes, media: str = "") -> Document:
@@ -50,3 +52,24 @@ class DocumentSource(Spec):
         if size <= self.max_file:
             return ""
         return f"has {size} bytes, maxFile is {self.max_file}: split it, or raise maxFile"
+
+    def read_file(self, top: Path, path: str, file: Path) -> Document | Unreadable:
+        """Return the content of a file, or why it is left out.
+
+        Args:
+            top: folder that it may not be outside of.
+            path: what it is cited by.
+            file: where it is.
+        """
+        try:
+            if not file.resolve(strict=True).is_relative_to(top):
+                return Unreadable(path, "is a link that leaves the folder of the manifests: copy the file there")
+            if not file.is_file():
+                return Unreadable(path, "is not a regular file: exclude it")
+            if reason := self.oversized(file.stat().st_size):
+                return Unreadable(path, reason)
+            return self.document(path, file.read_bytes())
+        except RuntimeError:  # what `resolve` says of a circle of links
+            return Unreadable(path, "is a link that leads back to itself: remove it")
+        except OSError as error:
+            return Unreadable(path, f"cannot be read ({error.strerror}): make it readable, or exclude it")

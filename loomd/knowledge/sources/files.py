@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from loomd.errors import NotFound, Permanent
-from loomd.knowledge.ingest import Document, Load, Unreadable
+from loomd.knowledge.ingest import Load, Unreadable
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.walk import Selection, bad_pattern, walk
 from loomd.manifest.inside import below
@@ -76,30 +76,10 @@ class FilesSource(DocumentSource):
             if file.is_file() and file.resolve().is_relative_to(root):
                 yield file
 
-    def read(self, top: Path, path: str, file: Path) -> Document | Unreadable:
-        """Return the content of a file, or why it is left out.
-
-        Args:
-            top: folder that it may not be outside of.
-            path: what it is cited by.
-            file: where it is.
-        """
-        try:
-            if not file.resolve(strict=True).is_relative_to(top):
-                return Unreadable(path, "is a link that leaves the folder of the manifests: copy the file there")
-            if not file.is_file():
-                return Unreadable(path, "is not a regular file: exclude it")
-            if reason := self.oversized(file.stat().st_size):
-                return Unreadable(path, reason)
-            return self.document(path, file.read_bytes())
-        except RuntimeError:  # what `resolve` says of a circle of links
-            return Unreadable(path, "is a link that leads back to itself: remove it")
-        except OSError as error:
-            return Unreadable(path, f"cannot be read ({error.strerror}): make it readable, or exclude it")
-
     @asynccontextmanager
-    async def open(self, parts: Parts) -> AsyncGenerator["Files", None]:
+    async def open(self, parts: Parts, owner: str) -> AsyncGenerator["Files", None]:
         """Yield the files, which are looked for anew each time."""
+        del owner
         yield Files(self, parts.root)
 
 
@@ -115,6 +95,11 @@ class Files:
         self._spec = spec
         self._root = root
 
+    @property
+    def interval(self) -> None:
+        """Return None: there is nobody to ask."""
+        return None
+
     async def refresh(self) -> None:
         """Do nothing: files are looked for whenever they are read."""
 
@@ -127,7 +112,7 @@ class Files:
         for _, reason in self._spec.check(self._root):
             raise NotFound(f"source {self._spec.path}: {reason}")
         top = self._root.resolve()
-        return {path: partial(self._spec.read, top, path, file) for path, file in self._spec.find(top).items()}
+        return {path: partial(self._spec.read_file, top, path, file) for path, file in self._spec.find(top).items()}
 
     def missed(self) -> Iterable[Unreadable]:
         """Return nothing: what cannot be read is told when it is read."""

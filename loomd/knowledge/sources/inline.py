@@ -38,9 +38,9 @@ class InlineSource(DocumentSource):
                 )
 
     @asynccontextmanager
-    async def open(self, parts: Parts) -> AsyncGenerator["Inline", None]:
+    async def open(self, parts: Parts, owner: str) -> AsyncGenerator["Inline", None]:
         """Yield the texts."""
-        del parts
+        del parts, owner
         yield Inline(self)
 
 
@@ -53,6 +53,11 @@ class Inline:
 
     def __init__(self, spec: InlineSource) -> None:
         self._spec = spec
+
+    @property
+    def interval(self) -> None:
+        """Return None: there is nobody to ask."""
+        return None
 
     async def refresh(self) -> None:
         """Do nothing: the texts are what they are."""
