@@ -136,6 +136,7 @@ class Index:
                 survey.unreadable.append(found)
             else:
                 survey.changed.append(found)
+        survey.unreadable += library.missed()
         survey.removed = sorted(known.keys() - seen)
         return survey
 

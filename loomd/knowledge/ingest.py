@@ -133,10 +133,13 @@ class Library:
         try:
             for _, load in sorted(found.items()):
                 yield load()
-            for source in self._sources:
-                yield from source.missed()
         finally:
             self._reader.close()
+
+    def missed(self) -> Iterator[Unreadable]:
+        """Yield what could not be looked at the last time; what is kept of it is among the documents."""
+        for source in self._sources:
+            yield from source.missed()
 
     def content(self, document: Document) -> Content:
         """Return what a document holds.

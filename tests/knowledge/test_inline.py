@@ -57,10 +57,11 @@ def test_a_source_without_a_type_is_one_of_files() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b.md", "a:1", "a\nb"])
-def test_a_name_is_a_name(name: str) -> None:
+def test_a_name_is_a_name(tmp_path: Path, name: str) -> None:
     """It must be fit for a citation."""
-    with pytest.raises(ValidationError):
-        sources({"type": "inline", "texts": {name: "x"}})
+    (source,) = sources({"type": "inline", "texts": {name: "x"}})
+    ((_, text, code),) = source.check(tmp_path)
+    assert (text[:33], code) == ("expected a name without /, : and ", "invalid-value")
 
 
 def test_a_text_is_no_pdf(tmp_path: Path) -> None:

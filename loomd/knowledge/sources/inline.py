@@ -1,10 +1,11 @@
 """Inline: documents that stand in the manifest itself."""
 
+import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,21 +17,24 @@ from loomd.topology import Parts
 
 _BINARY = frozenset({"docx", "pdf"})
 """Formats that no manifest can hold."""
-_Name = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f:#]+$", max_length=200)]
+_NAME = re.compile(r"[^/\\:#\x00-\x1f\x7f]{1,200}")
+"""What a citation can hold."""
 
 
 class InlineSource(DocumentSource):
     """Texts in the manifest."""
 
     type: Literal["inline"] = "inline"
-    texts: dict[_Name, str] = Field(min_length=1, examples=[{"hours.md": "# Hours\n\nOpen from nine to five.\n"}])
+    texts: dict[str, str] = Field(min_length=1, examples=[{"hours.md": "# Hours\n\nOpen from nine to five.\n"}])
     """The documents by name, which is what they are cited by; its end says what a text is written in: `.md`, `.csv`."""
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
-        """Yield texts that are written in a format which is no text."""
+        """Yield names that no citation could hold, and texts that are written in a format which is no text."""
         del root
         for name in self.texts:
-            if format_of(name).name in _BINARY:
+            if not _NAME.fullmatch(name):
+                yield f"/texts/{escape(name)}", f'expected a name without /, : and #, got "{name}"', "invalid-value"
+            elif format_of(name).name in _BINARY:
                 yield (
                     f"/texts/{escape(name)}",
                     f'expected the name of a text, got "{name}": end it with .md, .txt, .html, .csv or .json',
