@@ -9,6 +9,7 @@ import msgspec
 from loomd.amoeba.task import Result, Task
 from loomd.api.budgets import show_budget
 from loomd.daemon import System
+from loomd.knowledge.standing import Searchable
 from loomd.manifest.kind import API_VERSION
 from loomd.manifest.object import Object, Ref
 from loomd.manifest.wording import masked
@@ -70,6 +71,8 @@ class Viewer:
             status |= _schedule(standing)
         if tools:
             status["tools"] = msgspec.to_builtins(tools)
+        if index := self._index(item.ref):
+            status["index"] = index
         if item.ref.kind in {"Agent", "Cluster"}:
             owner = (item.ref.namespace, item.ref.name if item.ref.kind == "Agent" else "")
             status["budget"] = show_budget(self.system.services.accounts, owner)["status"]
@@ -97,6 +100,14 @@ class Viewer:
         """Return how the tools of a live tool set stand; nothing of anything else."""
         live = self.system.reconciler.topology.live.get(ref)
         return live.listed() if isinstance(live, Listing) else ()
+
+    def _index(self, ref: Ref) -> Body:
+        """Return how a live knowledge base stands; nothing of anything else."""
+        live = self.system.reconciler.topology.live.get(ref)
+        if not isinstance(live, Searchable):
+            return {}
+        standing = live.standing()
+        return {**msgspec.to_builtins(standing), "refreshed": rfc3339(standing.refreshed)}
 
     def _learned(self, ref: Ref) -> list[Capability]:
         """Return what was learned of an object's present behaviour."""

@@ -7,6 +7,7 @@ from loomd.api.text import to_yaml
 from loomd.cli import task
 from loomd.cli.columns import QUESTIONS
 from loomd.cli.course import trace
+from loomd.cli.knowledge import index_lines
 from loomd.cli.output import Form, name_of, output_option, writer
 from loomd.cli.page import moment, pairs, section
 from loomd.cli.problems import render as render_problems
@@ -199,6 +200,7 @@ def _object(item: Json, history: list[Json]) -> None:
     )
     section("Spec", to_yaml(item["spec"]).splitlines())
     section("Conditions", _conditions(item, now))
+    section("Index", index_lines(item))
     section("Tools", _tools(status.get("tools", [])))
     section("Runs", _runs(status.get("runs", []), now))
     section("Refers to", [f"{one['object']} ({one['field']})" for one in item["references"]])

@@ -59,6 +59,7 @@ VERBS = {
     "export": "Write the recording of a task, for replays and tests.",
     "replay": "Run recorded tasks again, without a model or a network.",
     "test": "Run the tests that manifests declare, without a model or a network.",
+    "knowledge": "Search knowledge bases, see how they stand, and build their indexes anew.",
     "check": "Verify a state directory and say what to do.",
     "models": "List, fetch, verify and remove the embedded models.",
     "completion": "Print the script that lets a shell complete verbs and options.",
@@ -66,14 +67,14 @@ VERBS = {
 }
 
 
-REFUSED = {"plan": 2, "diff": 2, "wait": 2, "check": 2}
+REFUSED = {"plan": 2, "diff": 2, "wait": 2, "check": 2, "knowledge": 2}
 """Exit codes of what is refused, for verbs whose 1 says something else."""
 
 
 TELLING = frozenset(
     (
         *("validate", "plan", "diff", "apply", "delete", "edit", "wait", "rollout", "reconcile"),
-        *("run", "submit", "replay", "test", "check"),
+        *("run", "submit", "replay", "test", "check", "knowledge"),
     )
 )
 """Verbs whose exit code tells something: 0 would say of a plan that nobody read that there are no changes."""

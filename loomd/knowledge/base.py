@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from loomd.manifest.kind import Spec
-from loomd.manifest.quantity import Tokens
+from loomd.manifest.quantity import Share, Tokens
 from loomd.manifest.rule import never
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32]
 
+_FLAT = 20_000
+"""Passages up to which it is quicker to compare all than to build anything."""
 CHARACTERS_PER_TOKEN = 4
 """How text is measured without a tokenizer: English prose and code have about four characters in a token."""
 
@@ -60,6 +62,24 @@ class Chunking(Spec):
         return self
 
 
+class IndexSpec(Spec):
+    """How vectors are compared with a question."""
+
+    type: Literal["auto", "flat", "hnsw", "ivf", "ivfpq"] = "auto"
+    """`flat` compares all; `ivf` those in the lists nearest to the question; `ivfpq` does so with a quarter of the
+    memory, and compares the best once more; `hnsw` goes from neighbour to neighbour, and takes long to build. `auto` is
+    `flat` up to 20,000 passages, and `ivf` beyond."""
+    recall: Share = 0.97
+    """Share of the nearest passages that a search should find. How deep it must go for that is found out when the index
+    is built."""
+
+    def shape(self, count: int) -> Literal["flat", "hnsw", "ivf", "ivfpq"]:
+        """Return the type for so many passages."""
+        if self.type == "auto":
+            return "flat" if count <= _FLAT else "ivf"
+        return self.type
+
+
 class Retrieval(Spec):
     """How passages are found."""
 
@@ -83,7 +103,7 @@ class Retrieval(Spec):
     """Share of the keyword ranks in a hybrid search."""
     vector_weight: float = Field(default=1.0, ge=0)
     """Share of the vector ranks in a hybrid search."""
-    title_weight: float = Field(default=2.0, ge=0)
+    title_weight: float = Field(default=2.0, ge=1)
     """How much more a word in the heading path counts than one in the text, in keyword ranks."""
     min_score: float = 0.0
     """Passages with a lower score are left out. A score is the cosine from -1 to 1 in `vector`, BM25 from 0 upwards in

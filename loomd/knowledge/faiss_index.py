@@ -1,120 +1,338 @@
-"""Search by vector: the one module that knows FAISS.
+"""Bases of vector search: the one module that knows FAISS.
 
-Vectors are kept as 16-bit floats in memory and compared all by inner product. The saved file is a copy of what the
-chunk store holds: it carries its own SHA-256 and the store's generation, and one that does not match is made anew by
-its caller. All calls block and belong to one thread.
+A base is built once from the vectors of a chunk store and never changed. Its file is mapped into memory; a small file
+beside it says how far the store was, and the SHA-256 of both. What is damaged, or of another store, is built anew by
+the caller. Many threads may search one base.
 """
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
 
 from loomd.errors import Damaged
+from loomd.knowledge.store import Mark
 
 if TYPE_CHECKING:
-    from loomd.knowledge.base import Vectors
+    import numpy as np
+    from numpy.typing import NDArray
 
-_MAGIC = b"loomd-vectors-1\n"
+    Vectors = NDArray[np.float32]
+    Ids = NDArray[np.int64]
+    Rows = Callable[[], Iterator[tuple[Ids, Vectors]]]
+    """Returns all vectors with their ids, in parts; called several times."""
+
+Shape = Literal["flat", "hnsw", "ivf", "ivfpq"]
+
+_MAGIC = b"loomd-base-1\n"
 _HASH_BYTES = 32
-_GENERATION_BYTES = 32
+_LINKS = 32
+"""Neighbours of a vector in `hnsw`."""
+_TRAINED = 64
+"""Vectors for each list that a base is trained with."""
+ROUGH = 4
+"""Of rough scores, those of `ivfpq`, so many times more are to be looked at as are wanted, and compared by what is
+stored."""
+_CLOSE = 0.005
+"""Share of the neighbours for which a search goes no deeper, when it does not find enough at any depth."""
+_ASKED = 200
+"""Questions by which it is found out how deep a search must go."""
+_NEAR = 10
+"""Neighbours that they are to find."""
+_DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""Lists of `ivf` and `ivfpq`, or candidates of `hnsw`, that a search may look at."""
 
 
-class VectorIndex:
-    """Vectors by id. An id is added at most once and may be removed."""
+class Found(NamedTuple):
+    """An id and its inner product."""
 
-    def __init__(self, dimension: int, index: Any = None) -> None:
-        import faiss  # noqa: PLC0415  # costs 200 ms: only when a knowledge base opens
-
-        faiss.omp_set_num_threads(1)  # two threads are slower for a single query
-        self._faiss = faiss
-        self.dimension = dimension
-        self._index = index if index is not None else _empty(faiss, dimension)
-
-    def __len__(self) -> int:
-        """Return the number of vectors."""
-        return int(self._index.ntotal)
-
-    def add(self, ids: Sequence[int], vectors: "Vectors") -> None:
-        """Add `(ids, dimension)` float32 vectors under ids that are not there yet.
-
-        Raises:
-            ValueError: the shape is wrong (FAISS itself would only say that an assertion failed).
-        """
-        import numpy as np  # noqa: PLC0415  # loaded with FAISS
-
-        if vectors.shape != (len(ids), self.dimension):
-            raise ValueError(f"expected {len(ids)} vectors of {self.dimension} numbers, got {vectors.shape}")
-        if ids:
-            self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(ids, np.int64))
-
-    def remove(self, ids: Sequence[int]) -> None:
-        """Remove vectors; ids that are not there are ignored."""
-        import numpy as np  # noqa: PLC0415  # loaded with FAISS
-
-        if ids:
-            self._index.remove_ids(np.asarray(ids, np.int64))
-
-    def search(self, vector: "Vectors", limit: int) -> list[tuple[int, float]]:
-        """Return the closest ids with their inner product, best first, for one vector of shape `(dimension,)`."""
-        limit = min(limit, len(self))
-        if limit == 0:
-            return []
-        scores, ids = self._index.search(vector.reshape(1, self.dimension), limit)
-        return list(zip(ids[0].tolist(), scores[0].tolist(), strict=True))
-
-    def save(self, path: Path, generation: str) -> None:
-        """Write the index so that a reader finds the old file or the new one, never a half of it.
-
-        Args:
-            path: where to; its folder must exist.
-            generation: state of the chunk store that this index is equal to, 32 characters.
-        """
-        data = generation.encode("ascii") + self._faiss.serialize_index(self._index).tobytes()
-        aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with aside.open("wb") as file:
-            file.write(_MAGIC + hashlib.sha256(data).digest() + data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+    id: int
+    score: float
 
 
-def load(path: Path, generation: str, dimension: int) -> VectorIndex | None:
-    """Return the saved index, or None when there is none or it belongs to another state of the store.
+class Plan(NamedTuple):
+    """How a base is built.
+
+    Attributes:
+        shape: type of the index.
+        recall: share of the nearest neighbours that a search should find.
+        dimension: length of every vector.
+        size: how many there are.
+        mark: how far the store is that they are from.
+    """
+
+    shape: Shape
+    recall: float
+    dimension: int
+    size: int
+    mark: Mark
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What is said of a base in the file beside it.
+
+    Attributes:
+        shape: type of the index.
+        mark: how far the store was.
+        dimension: length of every vector.
+        depth: how many lists or candidates a search looks at; 0 for all.
+        recall: share of the nearest neighbours that it found with that when it was built.
+        file: name of its file.
+        sha256: of that file.
+        ids: of its vectors by their place, as 64-bit numbers.
+    """
+
+    shape: Shape
+    mark: Mark
+    dimension: int
+    depth: int
+    recall: float
+    file: str
+    sha256: str
+    ids: bytes
+
+
+@dataclass(frozen=True)
+class Base:
+    """An index that is searched, and the ids of its vectors by their place."""
+
+    head: Head
+    index: Any
+    ids: "Ids"
+
+    def search(self, vectors: "Vectors", limit: int, gone: Collection[int]) -> list[list[Found]]:
+        """Return for each of `(questions, dimension)` vectors the closest ids that are not gone, best first."""
+        _faiss().omp_set_num_threads(1)  # of this thread; two are slower for a few questions
+        count, room = len(self.ids), limit + min(limit, len(gone))
+        while True:
+            scores, places = self.index.search(vectors, min(room, count))
+            found = [self._named(*row, limit, gone) for row in zip(places, scores, strict=True)]
+            if room >= count or not gone or all(len(one) == limit for one in found):
+                return found
+            room *= 4
+
+    def _named(self, places: Any, scores: Any, limit: int, gone: Collection[int]) -> list[Found]:
+        kept = places >= 0  # an approximate search may find fewer
+        pairs = zip(self.ids[places[kept]].tolist(), scores[kept].tolist(), strict=True)
+        return [Found(ident, score) for ident, score in pairs if ident not in gone][:limit]
+
+
+def build(path: Path, plan: Plan, rows: "Rows") -> Base:
+    """Build a base, save it and return it as `load` does. A reader finds the old base or the new one, never a half.
+
+    Args:
+        path: where it is kept, without an ending; its folder must exist.
+        plan: how it is built.
+        rows: returns all vectors.
+    """
+    import numpy as np  # noqa: PLC0415  # loaded with FAISS
+
+    faiss = _faiss()
+    faiss.omp_set_num_threads(1)
+    lists = max(1, int(2 * plan.size**0.5))
+    index = _empty(plan, lists)
+    asked = _spread(rows, plan.size, _ASKED, first=1)  # not among those that it is trained with, where there are others
+    if not index.is_trained:
+        index.train(_spread(rows, plan.size, _TRAINED * lists))
+    asked = _aside(asked)
+    ids: list[Ids] = []
+    near = _Nearest(asked)
+    for numbers, vectors in rows():
+        index.add(vectors)
+        ids.append(numbers)
+        near.look(numbers, vectors)
+    numbers = np.concatenate(ids) if ids else np.empty(0, np.int64)
+    depth, recall = _tune(index, numbers, near, plan)
+    name = f"{path.name}-{plan.mark.change}.faiss"
+    aside = path.with_name(f"{name}.tmp")
+    faiss.write_index(index, str(aside))
+    _sync(aside)
+    head = Head(plan.shape, plan.mark, plan.dimension, depth, recall, name, _sha256(aside), numbers.tobytes())
+    aside.replace(path.with_name(name))
+    _write_head(path, head)
+    for old in path.parent.glob(f"{path.name}-*.faiss"):
+        if old.name != name:
+            old.unlink(missing_ok=True)  # who has it mapped keeps it
+    return _opened(path, head)
+
+
+def load(path: Path, dimension: int) -> Base | None:
+    """Return the saved base, or None when there is none.
 
     Raises:
         Damaged: the bytes are not what was written, or hold vectors of another length.
     """
-    import faiss  # noqa: PLC0415  # costs 200 ms: only when a knowledge base opens
-    import numpy as np  # noqa: PLC0415  # loaded with FAISS
+    head = _read_head(path)
+    if head is None:
+        return None
+    file = path.with_name(head.file)
+    if not file.is_file() or _sha256(file) != head.sha256:
+        raise Damaged(f"{file}: the vectors are not what was saved (the SHA-256 differs)")
+    if head.dimension != dimension:
+        raise Damaged(f"{file}: holds vectors of {head.dimension} numbers, the embedder makes {dimension}")
+    return _opened(path, head)
 
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    head, data = content[: len(_MAGIC) + _HASH_BYTES], content[len(_MAGIC) + _HASH_BYTES :]
-    if head != _MAGIC + hashlib.sha256(data).digest():
-        raise Damaged(f"{path}: the vectors are not what was saved (the SHA-256 differs)")
-    if data[:_GENERATION_BYTES] != generation.encode("ascii"):
-        return None
-    index = faiss.deserialize_index(np.frombuffer(data, np.uint8, offset=_GENERATION_BYTES))
-    if index.d != dimension:
-        raise Damaged(f"{path}: holds vectors of {index.d} numbers, the embedder makes {dimension}")
-    return VectorIndex(dimension, index)
+
+def remove(path: Path) -> None:
+    """Remove a saved base; who has it mapped keeps it."""
+    path.with_name(f"{path.name}.base").unlink(missing_ok=True)
+    for file in path.parent.glob(f"{path.name}-*.faiss"):
+        file.unlink(missing_ok=True)
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a saved index is what was written; one that is gone meanwhile is no damage."""
+    """Return whether a saved base is what was written; one that is gone meanwhile is no damage.
+
+    Args:
+        path: the file that says what it is, `*.base`.
+    """
     try:
-        content = path.read_bytes()
+        head = _read_head(path.with_suffix(""))
+        return head is None or _sha256(path.with_name(head.file)) == head.sha256
+    except Damaged:
+        return False
     except FileNotFoundError:
-        return True
-    return (
-        content[: len(_MAGIC) + _HASH_BYTES] == _MAGIC + hashlib.sha256(content[len(_MAGIC) + _HASH_BYTES :]).digest()
-    )
+        return not path.exists()
 
 
-def _empty(faiss: Any, dimension: int) -> Any:
-    quantizer = faiss.ScalarQuantizer.QT_fp16
-    return faiss.IndexIDMap2(faiss.IndexScalarQuantizer(dimension, quantizer, faiss.METRIC_INNER_PRODUCT))
+def _opened(path: Path, head: Head) -> Base:
+    import numpy as np  # noqa: PLC0415  # loaded with FAISS
+
+    faiss = _faiss()
+    index = faiss.read_index(str(path.with_name(head.file)), faiss.IO_FLAG_MMAP_IFC)
+    _set_depth(index, head.shape, head.depth)
+    return Base(head, index, np.frombuffer(head.ids, np.int64))
+
+
+def _empty(plan: Plan, lists: int) -> Any:
+    faiss = _faiss()
+
+    dimension = plan.dimension
+    codes = max(n for n in range(1, max(1, dimension // 2) + 1) if dimension % n == 0)
+    told = {
+        "flat": "SQfp16",
+        "hnsw": f"HNSW{_LINKS},SQfp16",
+        "ivf": f"IVF{lists},SQ8",
+        "ivfpq": f"IVF{lists},PQ{codes}x4fs",
+    }[plan.shape]
+    return faiss.index_factory(dimension, told, faiss.METRIC_INNER_PRODUCT)
+
+
+def _spread(rows: "Rows", count: int, wanted: int, first: int = 0) -> "Vectors":
+    """Return so many vectors, about, from all over, beginning at the one with the number `first`."""
+    import numpy as np  # noqa: PLC0415  # loaded with FAISS
+
+    step, at = max(1, count // max(1, wanted)), -first
+    if step > 2:
+        step -= step % 2
+    parts: list[Vectors] = []
+    for _, vectors in rows():
+        parts.append(vectors[-at % step :: step].copy())
+        at += len(vectors)
+    return np.concatenate(parts)
+
+
+def _aside(vectors: "Vectors") -> "Vectors":
+    """Return questions near vectors: a question is never quite what answers it."""
+    import numpy as np  # noqa: PLC0415  # loaded with FAISS
+
+    noise = np.random.default_rng(1).standard_normal(vectors.shape).astype(np.float32)
+    moved = vectors + noise * (0.7 / vectors.shape[1] ** 0.5)
+    length = np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.ascontiguousarray(moved / np.where(length, length, 1), np.float32)
+
+
+class _Nearest:
+    """The true neighbours of questions, found while vectors pass by."""
+
+    def __init__(self, asked: "Vectors") -> None:
+        import numpy as np  # noqa: PLC0415  # loaded with FAISS
+
+        self.asked = asked
+        self._scores = np.full((len(asked), _NEAR), -np.inf, np.float32)
+        self._ids = np.full((len(asked), _NEAR), -1, np.int64)
+
+    def look(self, ids: "Ids", vectors: "Vectors") -> None:
+        """Take vectors into account."""
+        import numpy as np  # noqa: PLC0415  # loaded with FAISS
+
+        scores = np.concatenate([self._scores, self.asked @ vectors.T], axis=1)
+        numbers = np.concatenate([self._ids, np.broadcast_to(ids, (len(self.asked), len(ids)))], axis=1)
+        best = np.argpartition(-scores, _NEAR - 1, axis=1)[:, :_NEAR]
+        self._scores = np.take_along_axis(scores, best, axis=1)
+        self._ids = np.take_along_axis(numbers, best, axis=1)
+
+    def recall(self, found: "Ids") -> float:
+        """Return the share of the true neighbours that was found."""
+        true = [set(row.tolist()) - {-1} for row in self._ids]
+        hits = sum(len(one & set(row.tolist())) for one, row in zip(true, found, strict=True))
+        return hits / max(1, sum(map(len, true)))
+
+
+def _tune(index: Any, ids: "Ids", near: _Nearest, plan: Plan) -> tuple[int, float]:
+    """Return the least depth with which enough neighbours are found, and the share of them that is."""
+    import numpy as np  # noqa: PLC0415  # loaded with FAISS
+
+    if not len(ids) or plan.shape == "flat":
+        return 0, 1.0
+    wanted = min(_NEAR * (ROUGH if plan.shape == "ivfpq" else 1), len(ids))
+    found: list[tuple[int, float]] = []
+    for depth in _DEPTHS:
+        _set_depth(index, plan.shape, depth)
+        _, places = index.search(near.asked, wanted)
+        recall = near.recall(np.where(places < 0, -1, ids[places]))
+        found.append((depth, recall))
+        if recall >= plan.recall:
+            break
+    best = max(recall for _, recall in found)
+    enough = plan.recall if best >= plan.recall else best - _CLOSE
+    return next(pair for pair in found if pair[1] >= enough)
+
+
+def _set_depth(index: Any, shape: Shape, depth: int) -> None:
+    faiss = _faiss()
+
+    if shape == "hnsw":
+        faiss.downcast_index(index).hnsw.efSearch = depth
+    elif shape != "flat":
+        faiss.extract_index_ivf(index).nprobe = depth
+
+
+def _write_head(path: Path, head: Head) -> None:
+    data = msgspec.msgpack.encode(head)
+    aside = path.with_name(f"{path.name}.base.tmp")
+    aside.write_bytes(_MAGIC + hashlib.sha256(data).digest() + data)
+    _sync(aside)
+    aside.replace(path.with_name(f"{path.name}.base"))
+
+
+def _read_head(path: Path) -> Head | None:
+    file = path.with_name(f"{path.name}.base")
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    at = len(_MAGIC) + _HASH_BYTES
+    if content[:at] != _MAGIC + hashlib.sha256(content[at:]).digest():
+        raise Damaged(f"{file}: it is not what was saved (the SHA-256 differs)")
+    return msgspec.msgpack.decode(content[at:], type=Head)
+
+
+def _faiss() -> Any:
+    import faiss  # noqa: PLC0415  # costs 200 ms: only when a base is built or opened
+
+    return faiss
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

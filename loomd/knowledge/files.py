@@ -15,7 +15,7 @@ _LOST = "restore a backup of it, or remove it: what it remembers is lost then"
 def check_files(state: Path) -> Iterator[Finding]:
     """Yield what is wrong with the files of the objects in a state directory."""
     held = is_held(state)
-    for path in sorted(state.glob("knowledgebase/*/*/*.faiss")):
+    for path in sorted(state.glob("knowledgebase/*/*/*.base")):
         if not is_whole(path):
             yield Finding("index", str(path), "the vectors are not what was saved (the SHA-256 differs)", _ANEW)
     for path in sorted(state.glob("*/*/*/*.db")):

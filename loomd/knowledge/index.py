@@ -1,41 +1,55 @@
-"""The blocking half of a knowledge base: chunk store and vector index, kept equal, and searched together.
+"""The blocking half of a knowledge base: chunk store, index of words, index of vectors, kept equal, searched together.
 
-Everything here runs in the one thread that the live knowledge base owns; what needs the event loop (embedding,
-events) is done by `loomd.knowledge.knowledge` between the calls.
+The store is the truth; both indexes are made from it and catch up when it opens. Whoever changes an index does it in a
+thread of its own; searches run in the index's own threads meanwhile, and see what was there when they began. What needs
+the event loop (embedding, events) is done by `loomd.knowledge.knowledge` between the calls.
 
-A way of indexing (how documents are cut, by which embedder they are embedded, from which sources) has a file of its
-own, so that a changed manifest is indexed beside the one that still serves. Vectors are taken over by content.
+A way of indexing (how documents are cut, by which embedder they are embedded, from which sources) has files of its
+own, so that a changed manifest is indexed beside the one that still serves. Vectors are taken over by content, from
+other ways and from other knowledge bases.
 """
 
+import asyncio
 import hashlib
+import itertools
 import logging
+import shutil
 import sqlite3
 import threading
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from loomd.errors import Damaged
-from loomd.knowledge.base import Chunking, Retrieval
+from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk, cut
-from loomd.knowledge.faiss_index import VectorIndex, load
+from loomd.knowledge.faiss_index import ROUGH
 from loomd.knowledge.formats.base import BadDocument, Unit
 from loomd.knowledge.hybrid import fuse
 from loomd.knowledge.ingest import Document, Library, Unreadable
-from loomd.knowledge.query import match_expression
 from loomd.knowledge.sources.base import DocumentSource
-from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored
+from loomd.knowledge.standing import Place, Standing
+from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored, borrow
+from loomd.knowledge.vectors import LOOSE, VectorIndex
+from loomd.knowledge.words import WordIndex
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
+    from loomd.knowledge.faiss_index import Ids
 
 _log = logging.getLogger("loomd.knowledge")
 
-_LAYOUT = "2"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
+_LAYOUT = "3"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
 _KEPT = 2  # ways of indexing that stay on disk: the current one, and the one a rollback would want
+_READERS = 2
+_UNCOMMITTED = 20_000
+"""Chunks that may wait for a commit of the index of words while documents are read."""
+_PART = 10_000
+"""Vectors that are read from the store at a time."""
 
 
 @dataclass(frozen=True)
@@ -87,49 +101,74 @@ class Survey:
         return sum(len(item.chunks) for item in self.changed)
 
 
-_in_use: Counter[Path] = Counter()
-"""The stores that are open in this process, which nobody removes: a set that serves, and one that may follow it."""
-_using = threading.Lock()
+class Question(NamedTuple):
+    """What is searched for.
+
+    Attributes:
+        text: the question.
+        vector: its vector, `(dimension,)`, or None when only words are searched.
+        how: mode and weights.
+        limit: how many passages to return.
+    """
+
+    text: str
+    vector: "Vectors | None"
+    how: Retrieval
+    limit: int
 
 
 class Index:
-    """Passages and vectors of one knowledge base."""
+    """Passages, words and vectors of one knowledge base; shared by all that open the same files.
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
+    Attributes:
+        readers: the threads in which it is searched.
+        refreshing: held by whoever brings it up to date.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, how: IndexSpec) -> None:
         self._recipe = recipe
         self._folder = folder
-        self._store = _open_store(folder / f"{recipe.name}.db")
-        with _using:
-            _in_use[self._store.path] += 1
-        self._saved = folder / f"{recipe.name}.faiss"
-        self._dirty = False
-        self._vectors = self._load_vectors()
+        self._path = folder / f"{recipe.name}.db"
+        self._writing = threading.RLock()
+        self._uncommitted = 0
+        self._store = _open_store(self._path)
+        try:
+            self._words = self._open_words()
+            self._vectors = VectorIndex(recipe.dimension, folder / recipe.name)
+            self._open_vectors(how)
+        except BaseException:
+            self._store.close()
+            raise
+        self.readers = ThreadPoolExecutor(_READERS, "knowledge-search")
+        self.refreshing = asyncio.Lock()
 
     def close(self) -> None:
-        """Save the vectors and release the files."""
-        try:
-            with closing(self._store):
-                self.save()
-        finally:
-            with _using:
-                _in_use[self._store.path] -= 1
+        """Save what is not yet saved, and release the files."""
+        self.readers.shutdown()
+        with self._writing:
+            try:
+                self._commit_words()
+                self._words.settle()
+            finally:
+                self._store.close()
 
     def __len__(self) -> int:
         """Return the number of passages."""
         return len(self._vectors)
 
-    def survey(self, library: Library) -> Survey:
-        """Read the documents, compare them with the store, and cut what is new.
+    def survey(self, library: Library, *, anew: bool = False) -> Survey:
+        """Read the documents, compare them with the store, and cut what is new; all of them when it is to be made anew.
 
         Raises:
             NotFound: a source has no document; the store keeps what it has.
         """
-        known = self._store.files()
+        with self._writing:
+            known = self._store.files()
         survey = Survey()
         seen: set[str] = set()
         for item in library.documents():
             seen.add(item.path)
-            if isinstance(item, Document) and known.get(item.path) == item.digest:
+            if isinstance(item, Document) and known.get(item.path) == item.digest and not anew:
                 continue
             found = item if isinstance(item, Unreadable) else self._cut(item, library)
             if isinstance(found, Unreadable):
@@ -150,56 +189,173 @@ class Index:
         return Pending(document.path, document.digest, keyed, content.unit)
 
     def known(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the vectors that are already stored, here or by an earlier way of indexing."""
-        found = self._store.known(digests)
-        for path in self._others():
+        """Return the vectors that are already stored: here, by other ways of indexing, or by other knowledge bases."""
+        with self._writing:
+            found = self._store.known(digests)
+        for path in [*self._others(), *self._neighbours()]:
             wanted = [digest for digest in digests if digest not in found]
             if wanted:
                 found.update(_borrow(path, wanted))
         return found
 
-    def write(self, documents: Sequence[Pending], vectors: dict[bytes, bytes], removed: Sequence[str] = ()) -> None:
-        """Replace the passages of documents in one transaction, then in the vector index."""
+    def write(
+        self,
+        documents: Sequence[Pending],
+        vectors: dict[bytes, bytes],
+        how: IndexSpec,
+        removed: Sequence[str] = (),
+    ) -> None:
+        """Replace the passages of documents in one transaction, then in the indexes; words are found after `save`."""
         updates = [
             FileUpdate(
                 item.path, item.digest, [Embedded(chunk, key, vectors[key]) for key, chunk in item.chunks], item.unit
             )
             for item in documents
         ]
-        change = self._store.write(updates, removed)
-        self._dirty = True
-        self._vectors.remove(change.removed)
-        self._vectors.add([ident for ident, _ in change.added], self._decode([blob for _, blob in change.added]))
+        with self._writing:
+            change = self._store.write(updates, removed)
+            self._vectors.remove(change.removed)
+            self._vectors.add([one.id for one in change.added], self._decode([one.vector for one in change.added]))
+            self._words.remove(change.removed)
+            self._words.add(change.added)
+            self._uncommitted += len(change.removed) + len(change.added)
+            if self._uncommitted > _UNCOMMITTED:
+                self._commit_words()
+            if self._vectors.is_large:
+                self._build(how)
 
-    def save(self) -> None:
-        """Save the vectors if they changed, and remove the oldest ways of indexing that nobody uses."""
-        if self._dirty:
-            self._vectors.save(self._saved, self._store.generation)
-            self._dirty = False
-        with _using:
+    def rebuild(self, how: IndexSpec) -> None:
+        """Make both indexes anew from the store."""
+        with self._writing:
+            self._fill_words(self._words)
+            self._build(how)
+
+    def standing(self) -> Standing:
+        """Return how it stands, but for what its knowledge base alone knows."""
+        with self._writing:
+            documents, passages = len(self._store.files()), self._store.count()
+        files = (file for file in self._folder.rglob(f"{self._recipe.name}*") if file.is_file())
+        words = self._path.with_suffix(".words").iterdir()
+        base = self._vectors.base
+        standing = Standing(
+            documents,
+            passages,
+            sum(file.stat().st_size for file in itertools.chain(files, words) if file.exists()),
+            self._recipe.fingerprint,
+            self._recipe.dimension,
+            "flat" if base is None else base.head.shape,
+            loose=self._vectors.loose,
+        )
+        if base is None:
+            return standing
+        return msgspec.structs.replace(standing, depth=base.head.depth, recall=round(base.head.recall, 3))
+
+    def save(self, how: IndexSpec) -> None:
+        """Let all be found that was written; build a base of vectors when one is due; remove files nobody uses."""
+        with self._writing:
+            self._commit_words()
+            if self._vectors.is_due(how.shape(len(self))):
+                self._build(how)
+            marks = [self._words.mark, self._vectors.mark]
+            self._store.forget(min((mark.change for mark in marks if mark is not None), default=0))
+        with _registry:
             for path in self._others()[_KEPT - 1 :]:
-                if not _in_use[path]:
+                if path not in _open:
                     _remove_store(path)
+
+    def _commit_words(self) -> None:
+        if self._uncommitted:
+            self._words.commit(self._store.mark)
+            self._uncommitted = 0
+
+    def _build(self, how: IndexSpec) -> None:
+        """Make the base of vectors anew from the store, or do without one when there are few."""
+        count = self._store.count()
+        if count > LOOSE:
+            self._vectors.build(self._rows, count, self._store.mark, how.shape(count), how.recall)
+        else:
+            self._vectors.clear()
+            self._add_rows(0)
+
+    def _rows(self, after: int = 0) -> "Iterator[tuple[Ids, Vectors]]":
+        """Yield ids and vectors of the store, in parts."""
+        import numpy as np  # noqa: PLC0415  # loaded with the vectors
+
+        rows = self._store.vectors(after)
+        while part := list(itertools.islice(rows, _PART)):
+            yield np.array([ident for ident, _ in part], np.int64), self._decode([blob for _, blob in part])
+
+    def _add_rows(self, after: int) -> None:
+        for ids, vectors in self._rows(after):
+            self._vectors.add(ids.tolist(), vectors)
 
     def _others(self) -> list[Path]:
         """Return the stores of other ways of indexing, the latest used first."""
-        paths = [path for path in self._folder.glob("*.db") if path != self._store.path]
+        paths = [path for path in self._folder.glob("*.db") if path != self._path]
         return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
 
-    def search(self, query: str, vector: "Vectors | None", how: Retrieval, limit: int) -> list[tuple[Stored, float]]:
-        """Return the best passages with their scores, best first; equal texts only once.
+    def _neighbours(self) -> list[Path]:
+        """Return the stores of other knowledge bases, in the folders `NAMESPACE/NAME` beside this one's."""
+        return [path for path in sorted(self._folder.parents[1].glob("*/*/*.db")) if path.parent != self._folder]
 
-        Args:
-            query: the question.
-            vector: its vector, `(dimension,)`, or None when only words are searched.
-            how: mode and weights.
-            limit: how many to return.
-        """
-        ranked = self._rank(query, vector, how, max(how.candidates, 2 * limit))
-        found: list[tuple[Stored, float]] = []
-        texts: set[str] = set()
+    def search(self, questions: Sequence[Question]) -> list[list[tuple[Stored, float]]]:
+        """Return for each question the best passages with their scores, best first; equal texts only once."""
+        limits = [max(one.how.candidates, 2 * one.limit) for one in questions]
+        close = self._close_to(questions, max(limits))
+        ranked = [
+            self._rank(question, near, limit) for question, near, limit in zip(questions, close, limits, strict=True)
+        ]
+        return [self._passages(question, pairs) for question, pairs in zip(questions, ranked, strict=True)]
+
+    def _close_to(self, questions: Sequence[Question], limit: int) -> list[list[tuple[int, float]]]:
+        """Return for each question the ids of the closest vectors, compared all at once."""
+        import numpy as np  # noqa: PLC0415  # loaded with the vectors
+
+        found: list[list[tuple[int, float]]] = [[] for _ in questions]
+        asked = [(at, one.vector) for at, one in enumerate(questions) if one.vector is not None and one.vector.any()]
+        if asked:
+            rough = ROUGH if self._vectors.is_rough else 1
+            near = self._vectors.search(np.stack([vector for _, vector in asked]), limit * rough)
+            for (at, vector), pairs in zip(asked, near, strict=True):
+                found[at] = list(pairs) if rough == 1 else self._compared([one.id for one in pairs], vector)[:limit]
+        return found
+
+    def _compared(self, ids: Sequence[int], vector: "Vectors") -> list[tuple[int, float]]:
+        """Return ids by how close their stored vectors are, best first."""
+        stored = self._store.vectors_of(ids)
+        scores = self._decode(list(stored.values())) @ vector
+        return sorted(zip(stored, scores.tolist(), strict=True), key=lambda pair: -pair[1])
+
+    def explain(self, question: Question) -> list[tuple[Stored, float, Place | None, Place | None]]:
+        """Return the best passages with their scores, and their places in the ranks of words and of vectors."""
+        limit = max(question.how.candidates, 2 * question.limit)
+        (close,) = self._close_to([question], limit)
+        words = self._words.search(question.text, limit, question.how.title_weight)
+        seen: list[dict[int, Place]] = [
+            {ident: Place(rank, score) for rank, (ident, score) in enumerate(ranked[:limit], 1)}
+            for ranked in (words, close)
+        ]
+        ranked = self._rank(question, close, limit)
+        found = self._passages(question, ranked)
+        return [(row, score, seen[0].get(row.id), seen[1].get(row.id)) for row, score in found]
+
+    def _rank(self, asked: Question, close: list[tuple[int, float]], limit: int) -> list[tuple[int, float]]:
+        how = asked.how
+        if how.mode == "vector":
+            return close[:limit]
+        words = self._words.search(asked.text, limit, how.title_weight)
+        if how.mode == "keyword" or asked.vector is None or not asked.vector.any():
+            return words
+        halves = [
+            ([ident for ident, _ in words], how.keyword_weight),
+            ([ident for ident, _ in close[:limit]], how.vector_weight),
+        ]
+        return fuse(halves, how.rrf_k)
+
+    def _passages(self, asked: Question, ranked: list[tuple[int, float]]) -> list[tuple[Stored, float]]:
+        limit, found, texts = asked.limit, list[tuple[Stored, float]](), set[str]()
         for at in range(0, len(ranked), 2 * limit):
-            part = [pair for pair in ranked[at : at + 2 * limit] if pair[1] >= how.min_score]
+            part = [pair for pair in ranked[at : at + 2 * limit] if pair[1] >= asked.how.min_score]
             rows = self._store.get([ident for ident, _ in part])
             for ident, score in part:
                 row = rows.get(ident)
@@ -210,35 +366,49 @@ class Index:
                 break
         return found[:limit]
 
-    def _rank(self, query: str, vector: "Vectors | None", how: Retrieval, limit: int) -> list[tuple[int, float]]:
-        words: list[tuple[int, float]] = []
-        if how.mode != "vector" and (expression := match_expression(query)):
-            words = self._store.find_words(expression, limit, how.title_weight)
-        if vector is None or not vector.any():
-            return words
-        close = self._vectors.search(vector, limit)
-        if how.mode == "vector":
-            return close
-        halves = [([i for i, _ in words], how.keyword_weight), ([i for i, _ in close], how.vector_weight)]
-        return fuse(halves, how.rrf_k)
-
-    def _load_vectors(self) -> VectorIndex:
-        """Return the saved index, or one made from the stored vectors when the saved one does not fit."""
+    def _open_words(self) -> WordIndex:
+        """Return the index of words, brought up to the store; one that is damaged is made anew."""
+        folder = self._path.with_suffix(".words")
         try:
-            saved = load(self._saved, self._store.generation, self._recipe.dimension)
+            words = WordIndex(folder)
         except Damaged as error:
             _log.warning("%s; made anew from the chunk store", error)
-            saved = None
-        if saved is not None:
-            return saved
-        index = VectorIndex(self._recipe.dimension)
-        rows = list(self._store.vectors())
-        index.add([ident for ident, _ in rows], self._decode([blob for _, blob in rows]))
-        self._dirty = bool(rows)
-        return index
+            shutil.rmtree(folder)
+            words = WordIndex(folder)
+        now, known = self._store.mark, words.mark
+        if known == now:
+            return words
+        if known is not None and known.store == now.store:
+            words.remove(self._store.removed(known))
+            words.add(self._store.added(known.last))
+            words.commit(now)
+        else:
+            self._fill_words(words)
+        words.settle()
+        return words
+
+    def _fill_words(self, words: WordIndex) -> None:
+        """Make an index of words anew from the store."""
+        words.clear()
+        words.add(self._store.added())
+        words.commit(self._store.mark)
+        self._uncommitted = 0
+
+    def _open_vectors(self, how: IndexSpec) -> None:
+        """Bring the index of vectors up to the store; a base that is damaged or missing is built anew."""
+        try:
+            self._vectors.load(self._store.mark.store)
+        except Damaged as error:
+            _log.warning("%s; made anew from the chunk store", error)
+        if self._vectors.base is None:
+            self._build(how)
+        else:
+            known = self._vectors.base.head.mark
+            self._vectors.remove(self._store.removed(known))
+            self._add_rows(known.last)
 
     def _decode(self, blobs: Sequence[bytes]) -> "Vectors":
-        import numpy as np  # noqa: PLC0415  # loaded with FAISS
+        import numpy as np  # noqa: PLC0415  # loaded with the vectors
 
         return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), self._recipe.dimension).astype(np.float32)
 
@@ -246,6 +416,51 @@ class Index:
 def encode(vectors: "Vectors") -> list[bytes]:
     """Return the stored form of each row."""
     return [row.tobytes() for row in vectors.astype("<f2")]
+
+
+class _Entry:
+    """An index that is open, or about to be, and how many use it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.index: Index | None = None
+        self.users = 0
+
+
+_open: dict[Path, _Entry] = {}
+"""What is open in this process, by the path of its store: a set that serves and one that may follow it share it."""
+_registry = threading.Lock()
+
+
+def acquire(folder: Path, recipe: Recipe, how: IndexSpec) -> Index:
+    """Return the index of a way of indexing, opened when nobody has it open; whoever gets it releases it."""
+    with _registry:
+        entry = _open.setdefault(folder / f"{recipe.name}.db", _Entry())
+        entry.users += 1
+    try:
+        with entry.lock:
+            if entry.index is None:
+                entry.index = Index(folder, recipe, how)
+            return entry.index
+    except BaseException:
+        release(folder, recipe)
+        raise
+
+
+def release(folder: Path, recipe: Recipe) -> None:
+    """Close an index when nobody else uses it."""
+    path = folder / f"{recipe.name}.db"
+    entry = _open[path]
+    with entry.lock:
+        with _registry:
+            entry.users -= 1
+            index = entry.index if entry.users == 0 else None
+        if index is not None:
+            entry.index = None
+            index.close()
+        with _registry:
+            if entry.users == 0:
+                _open.pop(path, None)
 
 
 def _open_store(path: Path) -> ChunkStore:
@@ -261,18 +476,20 @@ def _open_store(path: Path) -> ChunkStore:
 
 
 def _borrow(path: Path, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return vectors from the store of another way of indexing; none when it cannot be read."""
+    """Return vectors from another store; none when it cannot be read."""
     try:
-        with closing(ChunkStore(path)) as store:
-            return store.known(digests)
-    except (Damaged, sqlite3.Error) as error:
-        _log.warning("%s: nothing taken over from it: %s", path, error)
+        return borrow(path, digests)
+    except sqlite3.Error as error:
+        _log.info("%s: nothing taken over from it: %s", path, error)
         return {}
 
 
 def _remove_store(path: Path) -> None:
-    for suffix in (".db", ".db-wal", ".db-shm", ".faiss"):
+    for suffix in (".db", ".db-wal", ".db-shm", ".base"):
         path.with_suffix(suffix).unlink(missing_ok=True)
+    for file in path.parent.glob(f"{path.stem}-*.faiss"):
+        file.unlink(missing_ok=True)
+    shutil.rmtree(path.with_suffix(".words"), ignore_errors=True)
 
 
 def _digest(*parts: str) -> bytes:

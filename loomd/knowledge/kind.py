@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loomd.knowledge.base import Chunking, Embedder, Retrieval
+from loomd.knowledge.base import Chunking, Embedder, IndexSpec, Retrieval
 from loomd.knowledge.index import Recipe
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import KnowledgeBase
@@ -25,6 +25,8 @@ class KnowledgeBaseSpec(Spec):
     """Embedder of passages and questions."""
     chunk: Chunking = Field(default_factory=Chunking)
     """How documents are cut into passages."""
+    index: IndexSpec = Field(default_factory=IndexSpec)
+    """How vectors are compared with a question."""
     retrieval: Retrieval = Field(default_factory=Retrieval)
     """How passages are found."""
 
@@ -47,8 +49,8 @@ class KnowledgeBaseSpec(Spec):
             opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
             library = Library([await stack.enter_async_context(one) for one in opened])
             await library.refresh()
-            services = parts.services
-            live = KnowledgeBase(parts.name, library, embedder, self.retrieval, services.bus, services.clock)
+            bus, clock = parts.services.bus, parts.services.clock
+            live = KnowledgeBase(parts.name, library, embedder, self.retrieval, self.index, bus, clock)
             await stack.enter_async_context(live.running(parts.state_dir, recipe))
             await stack.enter_async_context(library.following(live.refresh, parts.name))
             yield live

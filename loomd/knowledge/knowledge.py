@@ -1,7 +1,7 @@
 """The live knowledge base: keeps its index equal to the documents, and answers searches.
 
-Files, SQLite and FAISS are used in one thread of its own, embedding happens in the embedder's; the event loop never
-waits for either. Fits what agents expect of a knowledge base by shape.
+Documents are read and written down in one thread of its own, searches run in those of its index, embedding happens in
+the embedder's; the event loop never waits for any. Fits what agents expect of a knowledge base by shape.
 """
 
 import asyncio
@@ -10,17 +10,23 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
-from loomd.knowledge.base import Embedder, Retrieval
+from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
+from loomd.knowledge.batch import Batches
 from loomd.knowledge.formats.base import cite
-from loomd.knowledge.index import Index, Pending, Recipe, Survey, embedded_text, encode
+from loomd.knowledge.index import Index, Pending, Question, Recipe, Survey, acquire, embedded_text, encode, release
 from loomd.knowledge.ingest import Library, Unreadable
+from loomd.knowledge.standing import Hit, LeftOut, Standing
+from loomd.knowledge.store import Stored
 from loomd.messages import Passage
 from loomd.topology import Health
 
@@ -45,13 +51,21 @@ class KnowledgeBase:
     """
 
     def __init__(
-        self, name: str, library: Library, embedder: Embedder, retrieval: Retrieval, bus: Bus, clock: Clock
+        self,
+        name: str,
+        library: Library,
+        embedder: Embedder,
+        retrieval: Retrieval,
+        indexing: IndexSpec,
+        bus: Bus,
+        clock: Clock,
     ) -> None:
         self.name = name
         self.unreadable: tuple[Unreadable, ...] = ()
         self._library = library
         self._embedder = embedder
         self._retrieval = retrieval
+        self._indexing = indexing
         self._bus = bus
         self._clock = clock
         now = clock.now()
@@ -59,7 +73,8 @@ class KnowledgeBase:
         self._degraded = Health("Degraded", "Unknown", "Indexing", "its documents are being read", now)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"knowledge-{name}")
         self._index: Index | None = None
-        self._refreshing = asyncio.Lock()
+        self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
+        self._batches = Batches(self._answer)
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -77,16 +92,17 @@ class KnowledgeBase:
             await self.refresh()
             yield self
         finally:
-            closing = asyncio.get_running_loop().run_in_executor(self._pool, self._close)
+            await asyncio.shield(self._batches.settled())
+            closing = asyncio.get_running_loop().run_in_executor(self._pool, self._close, folder, recipe)
             self._pool.shutdown(wait=False)
             await asyncio.shield(closing)  # after what still runs in the thread, whoever is cancelled meanwhile
 
     def _open(self, folder: Path, recipe: Recipe) -> None:
-        self._index = Index(folder, recipe)
+        self._index = acquire(folder, recipe, self._indexing)
 
-    def _close(self) -> None:
+    def _close(self, folder: Path, recipe: Recipe) -> None:
         if self._index is not None:
-            self._index.close()
+            release(folder, recipe)
 
     async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
         """Return the best passages, best first, numbered from 1.
@@ -98,28 +114,73 @@ class KnowledgeBase:
         Raises:
             Damaged: the store broke while it was open; opening it again mends it.
         """
-        how = self._retrieval
-        vector = None
         query = query.encode("utf-8", "replace").decode()  # a lone surrogate is no text for SQLite or a tokenizer
         if not query.strip():
             return []
-        if how.mode != "keyword":
-            vector = (await self._embed([query]))[0]
-        found = await self._run(self._opened.search, query, vector, how, top_k or how.top_k)
+        found = await self._batches.ask((query, top_k or self._retrieval.top_k))
+        return [self._passage(number, row, score) for number, (row, score) in enumerate(found, 1)]
+
+    async def explain(self, query: str, top_k: int | None = None) -> list[Hit]:
+        """Return what a question finds, as `search` does, and how words and vectors saw each passage.
+
+        Raises:
+            Damaged: as `search`.
+        """
+        query = query.encode("utf-8", "replace").decode()
+        if not query.strip():
+            return []
+        how = self._retrieval
+        vector = None if how.mode == "keyword" else (await self._embed([query]))[0]
+        question = Question(query, vector, how, top_k or how.top_k)
+        found = await self._run(self._opened.explain, question, pool=self._opened.readers)
         return [
-            Passage(
-                number,
-                row.chunk.text,
-                cite(row.path, row.unit, row.chunk.first, row.chunk.last),
-                row.chunk.title,
-                self.name,
-                score,
-            )
-            for number, (row, score) in enumerate(found, 1)
+            Hit(self._passage(number, row, score), words, close)
+            for number, (row, score, words, close) in enumerate(found, 1)
         ]
 
-    async def refresh(self) -> int:
+    def _passage(self, number: int, row: Stored, score: float) -> Passage:
+        chunk = row.chunk
+        source = cite(row.path, row.unit, chunk.first, chunk.last)
+        return Passage(number, chunk.text, source, chunk.title, self.name, score)
+
+    def standing(self) -> Standing:
+        """Return how it stood after the last refresh."""
+        return self._standing
+
+    async def rebuild(self, *, embed: bool = False) -> int:
+        """Make both indexes anew from what is stored, and return the number of chunks that were embedded.
+
+        Args:
+            embed: read, cut and embed all documents again, too.
+
+        Raises:
+            NotFound: as `refresh`.
+        """
+        embedded = await self.refresh(anew=embed)
+        async with self._opened.refreshing:
+            await self._run(self._opened.rebuild, self._indexing)
+            await self._stand()
+        return embedded
+
+    async def _stand(self) -> None:
+        standing = await self._run(self._opened.standing)
+        left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable)
+        self._standing = msgspec.structs.replace(standing, refreshed=self._clock.now(), left_out=left_out)
+
+    async def _answer(self, asked: Sequence[tuple[str, int]]) -> list[list[tuple[Stored, float]]]:
+        """Return what is found for questions, each with the number of passages that are wanted."""
+        how = self._retrieval
+        vectors = None if how.mode == "keyword" else await self._embed([query for query, _ in asked])
+        questions = [
+            Question(query, None if vectors is None else vectors[at], how, limit)
+            for at, (query, limit) in enumerate(asked)
+        ]
+        return await self._run(self._opened.search, questions, pool=self._opened.readers)
+
+    async def refresh(self, *, anew: bool = False) -> int:
         """Index what is new or changed, remove what is gone, and return the number of chunks that were embedded.
+
+        With `anew` all documents are cut and embedded again, whether they changed or not.
 
         Searches go on meanwhile. A document that cannot be read is told by an event and in `unreadable`; what was
         indexed of it before stays, and so do all others.
@@ -127,13 +188,14 @@ class KnowledgeBase:
         Raises:
             NotFound: a source has no document at all; the index keeps what it has.
         """
-        async with self._refreshing:
-            survey = await self._run(self._opened.survey, self._library)
+        async with self._opened.refreshing:
+            survey = await self._run(partial(self._opened.survey, self._library, anew=anew))
             self._report(survey)
             embedded = 0
             if survey.changed or survey.removed:
-                embedded = await self._update(survey)
-            await self._run(self._opened.save)
+                embedded = await self._update(survey, {} if anew else await self._known(survey))
+            await self._run(self._opened.save, self._indexing)
+            await self._stand()
             passages = f"{len(self)} passages can be searched"
             self._ready = self._ready.turn("True", "Indexed", passages, self._clock.now())
             return embedded
@@ -151,18 +213,21 @@ class KnowledgeBase:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
-    async def _update(self, survey: Survey) -> int:
+    async def _known(self, survey: Survey) -> dict[bytes, bytes]:
         keys = [key for document in survey.changed for key, _ in document.chunks]
-        vectors = await self._run(self._opened.known, keys)
+        return await self._run(self._opened.known, keys)
+
+    async def _update(self, survey: Survey, vectors: dict[bytes, bytes]) -> int:
+        """Write down what changed, and return the number of chunks that were embedded; known vectors are taken over."""
         had, done, total = len(vectors), 0, survey.chunks
         self._bus.emit(IndexProgress(self.name, 0, total))
-        await self._run(self._opened.write, [], {}, survey.removed)
+        await self._run(self._opened.write, [], {}, self._indexing, survey.removed)
         for documents in _batches(survey.changed):
             missing = {key: chunk for item in documents for key, chunk in item.chunks if key not in vectors}
             for part in _slices(list(missing)):
                 rows = await self._embed([embedded_text(missing[key]) for key in part])
                 vectors.update(zip(part, encode(rows), strict=True))
-            await self._run(self._opened.write, documents, vectors)
+            await self._run(self._opened.write, documents, vectors, self._indexing)
             done += sum(len(item.chunks) for item in documents)
             self._bus.emit(IndexProgress(self.name, done, total))
         return len(vectors) - had
@@ -187,15 +252,15 @@ class KnowledgeBase:
             raise RuntimeError(f"KnowledgeBase/{self.name} is not open")
         return self._index
 
-    async def _run(self, call: Callable[..., T], *args: object) -> T:
-        """Run a blocking call in the thread of this knowledge base.
+    async def _run(self, call: Callable[..., T], *args: object, pool: ThreadPoolExecutor | None = None) -> T:
+        """Run a blocking call, in the thread of this knowledge base by default.
 
         Raises:
             Damaged: SQLite says that its file is broken.
             Temporary: SQLite cannot write now (disk full, locked).
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+            return await asyncio.get_running_loop().run_in_executor(pool or self._pool, call, *args)
         except sqlite3.OperationalError as error:
             message = f"the index cannot be used now: {error}"
             self._ready = self._ready.turn("False", "IndexUnusable", message, self._clock.now())

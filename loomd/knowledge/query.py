@@ -1,4 +1,4 @@
-"""Turns what a person asks into an FTS5 query that cannot be wrong: quoted words, any of which may match. Pure."""
+"""What of a question is looked for: its words, without those that are in every passage. Pure."""
 
 import re
 
@@ -18,11 +18,10 @@ STOP_WORDS = frozenset(_COMMON.split())
 """Words that are in nearly every passage. They are left out unless the query holds nothing else."""
 
 
-def match_expression(query: str) -> str:
-    """Return an FTS5 expression for a question in plain words, or an empty text when it holds no word.
+def telling(query: str) -> list[str]:
+    """Return the words of a question that tell something, each once, in small letters; all when none does.
 
-    Operators, quotes and punctuation of the question have no meaning: only its words are used, each once.
+    Operators, quotes and punctuation of the question have no meaning.
     """
     words = list(dict.fromkeys(_WORD.findall(query.lower())))
-    telling = [word for word in words if word not in STOP_WORDS] or words
-    return " OR ".join(f'"{word}"' for word in telling[:MAX_TERMS])
+    return ([word for word in words if word not in STOP_WORDS] or words)[:MAX_TERMS]

@@ -1,14 +1,17 @@
-"""Where passages are kept: one SQLite file with text, words (FTS5), and vectors; every batch is one transaction.
+"""Where passages are kept: one SQLite file with texts and vectors; every batch is one transaction.
 
-Whatever moment the process dies at, a file's passages are all there or not at all. The content can always be made
-anew from the documents, so a damaged file is a reason to index again, never to lose anything. All calls block and
-belong to the thread that opened the store.
+It is the truth: the indexes of words and of vectors are made from it, and say up to which change they know it. Whatever
+moment the process dies at, a file's passages are all there or not at all. One thread writes at a time; any number may
+read, each over a connection of its own, and sees the last transaction.
 """
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
@@ -19,33 +22,33 @@ PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 PRAGMA foreign_keys = ON;
 BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 1), generation TEXT NOT NULL);
-INSERT OR IGNORE INTO state VALUES (1, lower(hex(randomblob(16))));
+CREATE TABLE IF NOT EXISTS state (
+    id INTEGER PRIMARY KEY CHECK (id = 1), store TEXT NOT NULL, change INTEGER NOT NULL, rows INTEGER NOT NULL
+);
+INSERT OR IGNORE INTO state VALUES (1, lower(hex(randomblob(16))), 0, 0);
 CREATE TABLE IF NOT EXISTS file (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
-    unit TEXT NOT NULL);
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, unit TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS chunk (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     file INTEGER NOT NULL REFERENCES file ON DELETE CASCADE,
-    title TEXT NOT NULL, text TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    digest BLOB NOT NULL, vector BLOB NOT NULL
+    title TEXT NOT NULL, text TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, digest BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS chunk_file ON chunk (file);
 CREATE INDEX IF NOT EXISTS chunk_digest ON chunk (digest);
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
-    title, text, content = 'chunk', content_rowid = 'id', tokenize = 'porter unicode61'
+CREATE TABLE IF NOT EXISTS vector (
+    id INTEGER PRIMARY KEY REFERENCES chunk ON DELETE CASCADE, data BLOB NOT NULL
 );
-CREATE TRIGGER IF NOT EXISTS chunk_added AFTER INSERT ON chunk BEGIN
-    INSERT INTO words (rowid, title, text) VALUES (new.id, new.title, new.text);
-END;
-CREATE TRIGGER IF NOT EXISTS chunk_removed AFTER DELETE ON chunk BEGIN
-    INSERT INTO words (words, rowid, title, text) VALUES ('delete', old.id, old.title, old.text);
-END;
+CREATE TABLE IF NOT EXISTS removed (id INTEGER PRIMARY KEY, change INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS removed_change ON removed (change);
 COMMIT;
 """
 
 _BUSY_SECONDS = 30.0  # how long another process' transaction may take before ours gives up
 _SHARED = 500  # values in one IN (...) list; old SQLite builds allow 999
+_CHECKED = 64 << 20
+"""Bytes up to which a file is looked through when it opens."""
+_KNOWN = "SELECT digest, data FROM chunk JOIN vector ON vector.id = chunk.id WHERE digest IN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +70,36 @@ class FileUpdate:
     unit: Unit = "line"
 
 
+class Added(NamedTuple):
+    """A chunk that is new: its id, what words are found in, and its vector."""
+
+    id: int
+    title: str
+    text: str
+    vector: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a transaction did to the set of chunks. `added` holds id and vector of each."""
+    """What happened to the set of chunks."""
 
-    removed: list[int]
-    added: list[tuple[int, bytes]]
+    removed: Sequence[int]
+    added: Sequence[Added]
+
+
+class Mark(NamedTuple):
+    """How far an index knows a store: its identity, the number of its last change, and the last id of a chunk."""
+
+    store: str
+    change: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A chunk as it was stored, with the path of its file and what its places count."""
+    """A chunk as it was stored, with its id, the path of its file, and what its places count."""
 
+    id: int
     path: str
     chunk: Chunk
     unit: Unit = "line"
@@ -94,7 +115,9 @@ class ChunkStore:
             Damaged: the file is no SQLite database, or is broken.
         """
         self.path = path
-        self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        self._db = _connect(path)
+        self._readers = threading.local()
+        self._reading: list[sqlite3.Connection] = []
         try:
             self._db.executescript(_SCHEMA)
             self._check()
@@ -106,22 +129,29 @@ class ChunkStore:
             raise Damaged(f"{path}: {error}") from error
 
     def _check(self) -> None:
+        if self.path.stat().st_size > _CHECKED:  # that would take seconds; `loomd check` does it
+            return
         found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
         if found != "ok":
             raise sqlite3.DatabaseError(found)
 
     def close(self) -> None:
         """Release the file."""
-        self._db.close()
+        for db in [*self._reading, self._db]:
+            db.close()
 
     @property
-    def generation(self) -> str:
-        """Return a text that changes with every change of the chunks."""
-        return str(self._db.execute("SELECT generation FROM state").fetchone()[0])
+    def mark(self) -> Mark:
+        """Return how far the store is."""
+        query = (
+            "SELECT store, change, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'chunk'), 0)"
+            " FROM state WHERE id = 1"
+        )
+        return Mark(*self._db.execute(query).fetchone())
 
     def count(self) -> int:
         """Return the number of chunks."""
-        return int(self._db.execute("SELECT count(*) FROM chunk").fetchone()[0])
+        return int(self._db.execute("SELECT rows FROM state").fetchone()[0])
 
     def files(self) -> dict[str, str]:
         """Return the digest of every indexed file by path."""
@@ -129,25 +159,23 @@ class ChunkStore:
 
     def known(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the stored vectors of those digests that were embedded before."""
-        found: dict[bytes, bytes] = {}
-        wanted = list(dict.fromkeys(digests))
-        for at in range(0, len(wanted), _SHARED):
-            part = wanted[at : at + _SHARED]
-            marks = ",".join("?" * len(part))
-            found.update(self._db.execute(f"SELECT digest, vector FROM chunk WHERE digest IN ({marks})", part))  # noqa: S608  # only question marks
-        return found
+        return _known(self._db, digests)
 
     def write(self, updates: Sequence[FileUpdate], removed: Sequence[str] = ()) -> Change:
         """Replace the chunks of files and remove other files, in one transaction."""
         gone: list[int] = []
-        added: list[tuple[int, bytes]] = []
+        added: list[Added] = []
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for path in [*removed, *(update.path for update in updates)]:
                 gone += self._remove(path)
             for update in updates:
                 added += self._add(update)
-            self._db.execute("UPDATE state SET generation = lower(hex(randomblob(16)))")
+            self._db.execute(
+                "UPDATE state SET change = change + 1, rows = rows + ? WHERE id = 1", (len(added) - len(gone),)
+            )
+            change = self._db.execute("SELECT change FROM state").fetchone()[0]
+            self._db.executemany("INSERT INTO removed VALUES (?, ?)", [(ident, change) for ident in gone])
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
@@ -160,23 +188,40 @@ class ChunkStore:
         self._db.execute("DELETE FROM file WHERE path = ?", (path,))
         return ids
 
-    def _add(self, update: FileUpdate) -> Iterator[tuple[int, bytes]]:
+    def _add(self, update: FileUpdate) -> Iterator[Added]:
         values = (update.path, update.digest, update.unit)
         file = self._db.execute("INSERT INTO file (path, digest, unit) VALUES (?, ?, ?)", values).lastrowid
-        insert = "INSERT INTO chunk (file, title, text, first, last, digest, vector) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        insert = "INSERT INTO chunk (file, title, text, first, last, digest) VALUES (?, ?, ?, ?, ?, ?)"
         for item in update.chunks:
             cut = item.chunk
-            row = (file, cut.title, cut.text, cut.first, cut.last, item.digest, item.vector)
-            yield int(self._db.execute(insert, row).lastrowid or 0), item.vector
+            row = (file, cut.title, cut.text, cut.first, cut.last, item.digest)
+            ident = int(self._db.execute(insert, row).lastrowid or 0)
+            self._db.execute("INSERT INTO vector VALUES (?, ?)", (ident, item.vector))
+            yield Added(ident, cut.title, cut.text, item.vector)
 
-    def vectors(self) -> Iterator[tuple[int, bytes]]:
-        """Yield id and vector of every chunk, by id."""
-        yield from self._db.execute("SELECT id, vector FROM chunk ORDER BY id")
+    def removed(self, since: Mark) -> list[int]:
+        """Return which chunks that were there at a mark of this store are not there any more."""
+        query = "SELECT id FROM removed WHERE change > ? AND id <= ?"
+        return [ident for (ident,) in self._db.execute(query, (since.change, since.last))]
 
-    def find_words(self, expression: str, limit: int, title_weight: float) -> list[tuple[int, float]]:
-        """Return ids with their BM25 score (from 0, higher is better) for an FTS5 expression, best first."""
-        query = "SELECT rowid, -bm25(words, ?, 1.0) AS score FROM words WHERE words MATCH ? ORDER BY score DESC LIMIT ?"
-        return list(self._db.execute(query, (title_weight, expression, limit)))
+    def added(self, after: int = 0) -> Iterator[Added]:
+        """Yield the chunks with an id above `after`, by id."""
+        query = "SELECT chunk.id, title, text, data FROM chunk JOIN vector ON vector.id = chunk.id WHERE chunk.id > ?"
+        for row in self._db.execute(f"{query} ORDER BY chunk.id", (after,)):
+            yield Added(*row)
+
+    def vectors(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield id and vector of the chunks with an id above `after`, by id."""
+        yield from self._db.execute("SELECT id, data FROM vector WHERE id > ? ORDER BY id", (after,))
+
+    def forget(self, change: int) -> None:
+        """Drop the notes of removals up to a change, which every index knows."""
+        self._db.execute("DELETE FROM removed WHERE change <= ?", (change,))
+
+    def vectors_of(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return vectors by id; an id that is gone is left out."""
+        marks = ",".join("?" * len(ids))
+        return dict(self._reader().execute(f"SELECT id, data FROM vector WHERE id IN ({marks})", list(ids)))  # noqa: S608  # only question marks
 
     def get(self, ids: Sequence[int]) -> dict[int, Stored]:
         """Return chunks by id; an id that is gone is left out."""
@@ -185,5 +230,36 @@ class ChunkStore:
             "SELECT chunk.id, path, unit, title, text, first, last FROM chunk JOIN file ON file.id = chunk.file "  # noqa: S608  # only question marks
             f"WHERE chunk.id IN ({marks})"
         )
-        rows = self._db.execute(query, list(ids))
-        return {ident: Stored(path, Chunk(*cut), unit) for ident, path, unit, *cut in rows}
+        rows = self._reader().execute(query, list(ids))
+        return {ident: Stored(ident, path, Chunk(*cut), unit) for ident, path, unit, *cut in rows}
+
+    def _reader(self) -> sqlite3.Connection:
+        """Return this thread's own connection for reading."""
+        db: sqlite3.Connection | None = getattr(self._readers, "db", None)
+        if db is None:
+            db = self._readers.db = _connect(self.path)
+            self._reading.append(db)
+        return db
+
+
+def borrow(path: Path, digests: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return vectors from a store that nobody else need have open, by the digests of what was embedded.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as db:
+        return _known(db, digests)
+
+
+def _known(db: sqlite3.Connection, digests: Iterable[bytes]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    wanted = list(dict.fromkeys(digests))
+    for at in range(0, len(wanted), _SHARED):
+        part = wanted[at : at + _SHARED]
+        found.update(db.execute(f"{_KNOWN} ({','.join('?' * len(part))})", part))
+    return found
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _IGNORE = ".gitignore"
 _GIT = ".git"
+_INSIDE = re.compile(r"/\*\*[ \t]*$")
+"""What is inside of a folder, which pathspec takes for the folder, too; in git it is the same as `/*`."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _read_spec(path: str, text: str) -> "GitIgnoreSpec":
     from pathspec import GitIgnoreSpec  # noqa: PLC0415  # only folders with such a file need it
 
     try:
-        return GitIgnoreSpec.from_lines(text.splitlines())
+        return GitIgnoreSpec.from_lines(_INSIDE.sub("/*", line) for line in text.splitlines())
     except ValueError as error:
         raise Permanent(f"{path} cannot be used ({error}): mend it, or set gitignore to false") from error
 

@@ -24,32 +24,48 @@ def functions_in(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef
         Permanent: it cannot be read or parsed.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise Permanent(f"expected a file of at most {MAX_FILE >> 10} KiB, got a larger one: split it")
-        if b"\0" in data:  # Python before 3.11.4 says that in another way
-            raise Permanent(f'"{path.name}" holds null bytes: write it as text')
-        tree = ast.parse(data, str(path))
+        tree = ast.parse(read_source(path), str(path))
     except SyntaxError as error:
         line = f" line {error.lineno}" if error.lineno else ""
         raise Permanent(f'"{path.name}"{line}: {error.msg}') from None
-    except OSError as error:
-        raise Permanent(f'"{path.name}" cannot be read: {error.strerror}') from None
     except (ValueError, RecursionError, MemoryError):
         raise Permanent(f'"{path.name}" is too deeply nested to be read') from None
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-def load_function(module: types.ModuleType, path: Path, name: str) -> Callable[..., Any]:
+def read_source(path: Path) -> bytes:
+    """Return what a file holds, without looking at it as code.
+
+    Raises:
+        Permanent: it cannot be read, is too large, or holds null bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise Permanent(f'"{path.name}" cannot be read: {error.strerror}') from None
+    if len(data) > MAX_FILE:
+        raise Permanent(f"expected a file of at most {MAX_FILE >> 10} KiB, got a larger one: split it")
+    if b"\0" in data:  # Python before 3.11.4 says that in another way
+        raise Permanent(f'"{path.name}" holds null bytes: write it as text')
+    return data
+
+
+def load_function(module: types.ModuleType, path: Path, name: str, source: bytes | None = None) -> Callable[..., Any]:
     """Run a file as a module of its own and return one of its functions. No byte code is cached, so edits count.
+
+    Args:
+        module: is filled.
+        path: the file.
+        name: name of the function.
+        source: what the file holds, when it was read before; by default it is read now.
 
     Raises:
         Permanent: it fails, or has no such function.
     """
     module.__file__ = str(path)
     try:
-        code = compile(path.read_bytes(), str(path), "exec")
+        code = compile(path.read_bytes() if source is None else source, str(path), "exec")
         exec(code, module.__dict__)  # noqa: S102  # running the declared file is what this is for
     except (Exception, SystemExit) as error:
         raise Permanent(f'"{path.name}" cannot be loaded: {type(error).__name__}: {error}') from error

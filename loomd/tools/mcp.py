@@ -1,8 +1,8 @@
-"""MCP: the tools of a Model Context Protocol server, which runs as a process here or answers at an address.
+"""MCP: tools and resources of a Model Context Protocol server, which runs as a process here or answers at an address.
 
 The server is not trusted. It gets no variable of the daemon that the manifest does not name, its tools are pinned at
 first sight, what it says of their effects never loosens a rule unless the manifest says so, and whatever it does wrong
-ends in a text. Resources, prompts, sampling and elicitation are not used.
+ends in a text. Prompts, sampling and elicitation are not used.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from loomd.tools.base import LiveTool
 from loomd.tools.context import ToolContext
 from loomd.tools.mcp_link import Broken, Caps, Command, Link, Streams, reach, run_process
 from loomd.tools.mcp_pins import Pins, unusable
+from loomd.tools.mcp_resources import OWN, READ, list_resources, read_resource, resource_tools
 from loomd.tools.mcp_server import Patience, Said, Server
 from loomd.tools.parameters import refuse_misfits
 from loomd.tools.toolset import Listed, Override, ToolSetSpec, barred, name_of
@@ -44,7 +45,7 @@ Pin = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", json_schema_extra=_PIN_RUL
 
 
 class McpTool(ToolSetSpec):
-    """The tools of an MCP server."""
+    """The tools of an MCP server, and its resources as tools."""
 
     model_config = ConfigDict(json_schema_extra=exactly_one("command", "url"))
 
@@ -78,6 +79,12 @@ class McpTool(ToolSetSpec):
     )
     """What a person accepted of single tools: the hash of name, description, schema and hints, which `loomd describe`
     shows. A tool that is not named here is pinned at first sight. One that is not as pinned is not offered."""
+    resources: Annotated[bool, Reload("immediate")] = False
+    """Whether the resources of the server can be used: by the tools `list_resources` and `read_resource`, which are
+    offered as long as the server says that it has resources. They count as `effects: read` unless `overrides` says
+    otherwise, `include` need not name them, and they have no pins: what they say of themselves is not the server's."""
+    max_resources: int = Field(default=1000, ge=1, le=100_000)
+    """Most resources and templates that are listed; a list ends at the size `keep`, too."""
     trust_hints: bool = False
     """Whether the server is believed when it says that a tool only reads or may be called twice. Otherwise its hints
     only tighten: what it says is not read-only is never taken for `read`."""
@@ -116,6 +123,12 @@ class McpTool(ToolSetSpec):
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield a program or folder that is missing, and secrets that stand in the manifest."""
+        for name in OWN if self.resources else ():
+            if name in self.pins:
+                text = (
+                    f'expected the name of a tool of the server, got "{name}": a tool of loomd has no pin, leave it out'
+                )
+                yield f"/pins/{name}", text, "invalid-value"
         yield from literal_secrets(self.env, "/env")
         yield from literal_secrets(self.headers, "/headers")
         yield from secrets_in_url(self.url or "", "/url", "spec.headers")
@@ -134,6 +147,12 @@ class McpTool(ToolSetSpec):
         """Yield the program, when it is one below the root."""
         if self._own_program is not None:
             yield named(root, self._own_program)
+
+    def chosen(self, *names: str) -> bool:
+        """Return whether a tool is offered."""
+        if self.resources and names[0] in OWN:
+            return names[0] not in self.exclude
+        return super().chosen(*names)
 
     @property
     def _own_program(self) -> str | None:
@@ -230,6 +249,7 @@ class McpTools:
         self._parts = parts
         self._pins = pins
         self._access = access
+        self._own = resource_tools(self._name) if spec.resources else ()
         self._made: dict[str, LiveTool] = {}
         self._bad: dict[str, str] = {}
         self.tools: tuple[LiveTool, ...] = ()
@@ -252,7 +272,21 @@ class McpTools:
     def listed(self) -> Sequence[Listed]:
         """Return every tool that is known, in order of their own names."""
         said = self._pins.said or {}
-        return [self._row(name, said.get(name)) for name in sorted({*said, *self._pins.pinned})]
+        rows = [self._row(name, said.get(name)) for name in sorted({*said, *self._pins.pinned})]
+        return sorted([*rows, *(self._own_row(known) for known in self._own)], key=lambda row: row.tool)
+
+    def _own_row(self, known: Said) -> Listed:
+        spec = self._now()
+        state: Any
+        if not (spec.resources and spec.chosen(known.name)):
+            state, why = "Excluded", ""
+        elif self.server.has_resources is False:
+            state, why = "Gone", "its server has no resources"
+        else:
+            state, why = "Offered", ""
+        rules = _reading(spec, known.name)
+        approval = rules.approval.required
+        return Listed(self._name(known.name), known.name, state, rules.effects, approval, message=why)
 
     def _row(self, name: str, said: Said | None) -> Listed:
         spec = self._now()
@@ -273,6 +307,10 @@ class McpTools:
         made: dict[str, LiveTool] = {}
         taken: set[str] = set()
         self._bad = {}
+        for known in self._own:
+            if self._spec.chosen(known.name):
+                taken.add(self._name(known.name))
+                made[known.pin] = self._made.get(known.pin) or self._live_own(known)
         for name, known in self._pins.pinned.items():
             if not self._spec.chosen(name):
                 continue
@@ -299,6 +337,33 @@ class McpTools:
         barred = partial(self._barred, known, visible)
         return LiveTool(schema, hinted(spec, known), run, self._parts, own=known.name, barred=barred)
 
+    def _live_own(self, known: Said) -> LiveTool:
+        """Return a tool that is made here of the server's resources."""
+        spec = self._spec
+        validator = validator_of(known.parameters)
+
+        async def run(arguments: JsonObject, context: ToolContext | None) -> str:
+            del context
+            refuse_misfits(validator, arguments)
+            if known.name == READ:
+                text = await read_resource(self.server, str(arguments["uri"]))
+            else:
+                text = await list_resources(self.server, spec.max_resources, spec.keep)
+            return self._access.mask(text)
+
+        schema = ToolSchema(self._name(known.name), spec.described(known.name, known.description), known.parameters)
+        barred = partial(self._barred_own, known.name)
+        return LiveTool(schema, _reading(spec, known.name), run, self._parts, own=known.name, barred=barred)
+
+    def _barred_own(self, name: str) -> str:
+        """Return why a tool of the resources may not be called now, for the model."""
+        if not self._now().resources or not self._now().chosen(name):
+            revision = self._parts.services.serving.snapshot.revision
+            return f'the tool "{name}" was withdrawn at revision {revision}: go on without it'
+        if self.server.has_resources is False:
+            return f'the tool "{name}" is not there: its server has no resources, go on without it'
+        return ""
+
     def _barred(self, known: Said, visible: str) -> str:
         """Return why a tool may not be called now, for the model."""
         if withdrawn := barred(self._parts, known.name):
@@ -318,6 +383,13 @@ class McpTools:
 
     def _name(self, tool: str) -> str:
         return name_of(self._parts.name, self._spec.prefix, tool)
+
+
+def _reading(spec: McpTool, tool: str) -> McpTool:
+    """Return what is declared of a tool of the resources: it reads, unless the manifest says something else of it."""
+    one = spec.one(tool)
+    said = spec.overrides.get(tool, Override()).effects
+    return one if said is not None else one.model_copy(update={"effects": "read"})
 
 
 def hinted(spec: McpTool, said: Said) -> McpTool:

@@ -16,14 +16,11 @@ from typing import Literal
 import msgspec
 
 from loomd.errors import Damaged, Temporary
-from loomd.manifest.inline_schema import BadSchema, validator_of
 from loomd.store.directory import settle
 from loomd.tools.mcp_server import Said
+from loomd.tools.parameters import schema_fault
 
 _log = logging.getLogger("loomd.tools.mcp")
-
-_DEEPEST = 32
-"""Levels of a schema; deeper ones are for no model, and cost stack to compile."""
 
 
 class PinFile(msgspec.Struct, frozen=True):
@@ -131,20 +128,4 @@ def unusable(said: Said, longest: int, taken: Collection[str], name: str) -> str
         return f"description and schema have {size} bytes, more than spec.maxTool ({longest})"
     if name in taken:
         return f'another tool of this server is called "{name}" as well'
-    if _deeper(said.parameters, _DEEPEST):
-        return f"its schema has more than {_DEEPEST} levels"
-    if said.parameters.get("type") != "object":
-        return "its schema is not of type object"
-    try:
-        validator_of(said.parameters)
-    except BadSchema as error:
-        return f"its schema cannot be used: {error}"
-    return ""
-
-
-def _deeper(value: object, levels: int) -> bool:
-    """Return whether a JSON value has more levels."""
-    if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return levels == 0 or any(_deeper(one, levels - 1) for one in inner)
-    return False
+    return schema_fault(said.parameters)

@@ -55,6 +55,10 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:_PIN]
 
 
+class UnknownMethod(ToolFailed):
+    """A server does not know what was asked of it."""
+
+
 class Patience(msgspec.Struct, frozen=True):
     """Seconds: until it is asked again for its tools, and between attempts to connect, at first and at most."""
 
@@ -68,6 +72,7 @@ class Server:
 
     Attributes:
         health: how the connection is.
+        has_resources: whether it says that it has resources; None as long as it was not reached.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Server:
         self._clock = clock
         self._heard = heard
         self._mask = mask
+        self.has_resources: bool | None = None
         self._client: Client | None = None
         self._wake = asyncio.Event()
         self._broken = ""
@@ -135,17 +141,41 @@ class Server:
         Raises:
             ToolFailed: the server is not there, refuses the call, or its tool failed; the text is for the model.
         """
+        from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult  # noqa: PLC0415  # heavy, as below
+
+        # `Client.call_tool` would check the result by a schema of the server, with patterns that may take forever
+        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
+        result = await self.ask(request, CallToolResult, "result of a tool")
+        text = self._mask(_text(result))
+        if result.is_error:
+            raise ToolFailed(text or "it failed and said nothing")
+        return text
+
+    async def ask(self, request: Any, result: Any, what: str) -> Any:
+        """Return what the server answers to a request of the SDK.
+
+        Args:
+            request: what is asked.
+            result: the type of the answer.
+            what: what the answer should be, in words.
+
+        Raises:
+            UnknownMethod: the server does not know what is asked.
+            ToolFailed: the server is not there, refuses, or answers something else; the text is for the model.
+        """
         from mcp import MCPError  # noqa: PLC0415  # heavy, only a live server needs it
-        from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult  # noqa: PLC0415  # see above
+        from mcp_types import METHOD_NOT_FOUND  # noqa: PLC0415  # see above
 
         await self.settled()
         client = self._client
         if client is None:
             raise ToolFailed(f"its server is not there: {self.health.message}")
-        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
         try:
-            # `Client.call_tool` would check the result by a schema of the server, with patterns that may take forever
-            result = await client.session.send_request(request, CallToolResult)
+            request.model_dump_json()
+        except ValueError as error:
+            raise ToolFailed("the arguments hold characters that are no text: leave them out") from error
+        try:
+            return await client.session.send_request(request, result)
         except asyncio.CancelledError:
             self._wake.set()  # it took too long: is it still there?
             raise
@@ -154,14 +184,10 @@ class Server:
             if self._broken or client is not self._client:
                 text = f"the connection to its server broke, and the call may have had its effect: {self._broken}"
                 raise ToolFailed(self._mask(text)) from error
-            text = f"its server refused the call: {error.error.message}"
-            raise ToolFailed(self._mask(text)[:_SHOWN]) from error
+            text = self._mask(f"its server refused the call: {error.error.message}")[:_SHOWN]
+            raise (UnknownMethod if error.error.code == METHOD_NOT_FOUND else ToolFailed)(text) from error
         except ValueError as error:
-            raise ToolFailed("its server answered with something that is no result of a tool") from error
-        text = self._mask(_text(result))
-        if result.is_error:
-            raise ToolFailed(text or "it failed and said nothing")
-        return text
+            raise ToolFailed(f"its server answered with something that is no {what}") from error
 
     async def _serve(self) -> None:
         """Connect, and stay connected for as long as that goes well.
@@ -177,6 +203,7 @@ class Server:
                 async with asyncio.timeout(self._caps.start):
                     client = Client(cast("Any", self._link(self._break)), cache=None, message_handler=self._notice)
                     await stack.enter_async_context(client)
+                    self.has_resources = client.server_capabilities.resources is not None
                     count = await self._list(client)
                 self._client = client
                 self._turn("False", "Answered", f"it offers {count} tool{'' if count == 1 else 's'}")
@@ -229,7 +256,9 @@ class Server:
 
         found: dict[str, Said] = {}
         cursor: str | None = None
-        for _ in range(self._caps.tools):
+        offers = client.server_capabilities
+        none = offers.tools is None and offers.resources is not None  # a server that has nothing but resources
+        for _ in range(0 if none else self._caps.tools):
             page = await client.session.list_tools(params=PaginatedRequestParams(cursor=cursor))
             for tool in page.tools:
                 hints = tool.annotations.model_dump(by_alias=True, exclude_none=True) if tool.annotations else {}

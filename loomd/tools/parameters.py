@@ -1,6 +1,6 @@
 """The arguments of a tool whose manifest says what it takes, as a JSON Schema of type object.
 
-Called by the types that fill placeholders: `http` and `shell`.
+Called by the types that fill placeholders, `http` and `shell`, and by those whose tools say themselves what they take.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from loomd.manifest.inline_schema import BadSchema, schema_faults, validator_of
 from loomd.messages import JsonObject
 from loomd.tools.placeholder import names_in
 
+_DEEPEST = 32
+"""Levels of a schema; deeper ones are for no model, and cost stack to compile."""
 _TOLD = 10
 """Most misfits that a model is told of at once."""
 
@@ -33,6 +35,27 @@ def parameter_faults(parameters: JsonObject, *templates: tuple[str, object]) -> 
                 known = ", ".join(properties) or "none"
                 text = f"expected a property of spec.parameters, got {{{name}}}: the properties are {known}"
                 yield pointer, text, "invalid-value"
+
+
+def schema_fault(parameters: JsonObject) -> str:
+    """Return why no model can be told of parameters that somebody else says, or an empty string."""
+    if _deeper(parameters, _DEEPEST):
+        return f"its schema has more than {_DEEPEST} levels"
+    if parameters.get("type") != "object":
+        return "its schema is not of type object"
+    try:
+        validator_of(parameters)
+    except BadSchema as error:
+        return f"its schema cannot be used: {error}"
+    return ""
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Return whether a JSON value has more levels."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels == 0 or any(_deeper(one, levels - 1) for one in inner)
+    return False
 
 
 def arguments_validator(owner: str, parameters: JsonObject) -> Any:

@@ -1,7 +1,7 @@
 """Runs one program to its end, or ends it: with everything that it started, at once, and whatever it wrote.
 
-No shell is involved, nothing of the daemon's environment is handed over, output is read up to a limit. Called by the
-`shell` type.
+No shell is involved, nothing of the daemon's environment is handed over, output is read up to a limit. Called by what
+makes sandboxes.
 """
 
 import asyncio
@@ -20,13 +20,16 @@ from loomd.errors import ToolFailed
 
 _PIECE = 64 << 10
 
+Argv = Callable[[Mapping[str, int]], Sequence[str]]
+"""Returns program and arguments, given the numbers of the open files that they get by name."""
+
 
 @dataclass(frozen=True)
 class Command:
     """What is run.
 
     Attributes:
-        argv: returns program and arguments, given the numbers of its open files by name; the program is a path.
+        argv: what is run; the program is a path.
         env: its whole environment.
         cwd: folder to begin in, or None for that of the daemon.
         stdin: what it can read; None for nothing.
@@ -34,7 +37,7 @@ class Command:
         files: contents to hand over as open files, by name.
     """
 
-    argv: Callable[[Mapping[str, int]], Sequence[str]]
+    argv: Argv
     env: Mapping[str, str]
     cwd: Path | None = None
     stdin: bytes | None = None
@@ -50,35 +53,34 @@ class Ended:
         code: its exit code; below 0 the number of the signal that ended it.
         out: what it wrote to standard output, and to standard error unless that was read apart.
         err: what it wrote to standard error.
-        told: what it wrote to the file `status`.
+        told: what it wrote to further files, by their names.
     """
 
     code: int
     out: bytes
     err: bytes
-    told: bytes
+    told: Mapping[str, bytes]
 
 
-async def run(command: Command, *, limit: int, apart: bool, status: bool = False) -> Ended:
+async def run(command: Command, *, limit: int, apart: bool, told: Sequence[str] = ()) -> Ended:
     """Run a program; whenever this returns or raises, also by a cancellation, all that it started has been killed.
 
     Without a sandbox that is its process group, and when it is ended early, all that descends from it.
 
     Args:
         command: what is run.
-        limit: most bytes that it may write.
+        limit: most bytes that it may write to each file.
         apart: whether standard error is read apart from standard output.
-        status: whether it gets a file `status` to write to.
+        told: names of further files to write to.
 
     Raises:
         ToolFailed: it cannot be started, or wrote too much.
     """
     with ExitStack() as stack:
         loop = asyncio.get_running_loop()
-        pipes = {name: _Pipe(stack, loop, limit) for name in ("out", *["err"] * apart, *["status"] * status)}
+        pipes = {name: _Pipe(stack, loop, limit) for name in ("out", *["err"] * apart, *told)}
         numbers = {name: _file(stack, data) for name, data in command.files.items()}
-        if status:
-            numbers["status"] = pipes["status"].inner
+        numbers |= {name: pipes[name].inner for name in told}
         stdin = asyncio.subprocess.DEVNULL if command.stdin is None else _file(stack, command.stdin)
         process = await _start(command, stdin, pipes, numbers)
         try:
@@ -90,9 +92,23 @@ async def run(command: Command, *, limit: int, apart: bool, status: bool = False
             await asyncio.shield(process.wait())
         read = {name: pipe.rest() for name, pipe in pipes.items()}
         if any(pipe.full for pipe in pipes.values()):
-            raise ToolFailed(f"the command wrote more than {limit} bytes and was ended")
-        return Ended(process.returncode or 0, read["out"], read.get("err", b""), read.get("status", b""))
+            raise ToolFailed(f"it wrote more than {limit} bytes and was ended")
+        return Ended(process.returncode or 0, read["out"], read.get("err", b""), {name: read[name] for name in told})
     raise AssertionError("unreachable")  # the stack swallows nothing
+
+
+def how_it_ended(code: int) -> str:
+    """Return how a program ended, in words.
+
+    Args:
+        code: a shell's exit code: numbers above 128 are signals.
+    """
+    try:
+        name = signal.Signals(code - 128).name
+    except ValueError:
+        return f"exit code {code}"
+    why = {"SIGXCPU": ": it took too much processor time", "SIGXFSZ": ": it wrote too large a file"}
+    return f"exit code {code}, by signal {name}{why.get(name, '')}"
 
 
 async def _start(command: Command, stdin: int, pipes: Mapping[str, "_Pipe"], numbers: Mapping[str, int]) -> Process:

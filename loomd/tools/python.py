@@ -1,38 +1,41 @@
 """Python: a function in a file below the manifest's root, or in a package that the daemon's settings allow.
 
-The code is trusted like the manifest beside it: it runs inside the process, without a sandbox. It is never run during
-validation, which reads the file's syntax tree only, and a package is imported only where `allowPackages` names it.
+Without `sandbox` the code is trusted like the manifest beside it: it runs inside the daemon. With it the daemon never
+runs a line of it: each call is a process of its own, and so is the look at what the function takes. Validation reads
+the file's syntax tree only, and a package is imported only where `allowPackages` names it.
 """
 
 import ast
 import asyncio
-import importlib
 import inspect
 import sys
 import types
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import pydantic_core
 from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.inside import inside, named
-from loomd.manifest.python_file import functions_in, load_function
+from loomd.manifest.python_file import functions_in, load_function, read_source
 from loomd.manifest.rule import exactly_one
 from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import LiveTool, ToolSpec
+from loomd.tools.boxed import BoxedSpec, Sandbox, blamed, open_box
 from loomd.tools.context import ToolContext
+from loomd.tools.function import call_function, import_function, result_text
+from loomd.tools.python_child import Code
+from loomd.tools.python_process import FunctionProcess, interpreter
 from loomd.tools.signature import Signature, read_signature, unnamed
 from loomd.topology import Parts
 
 
-class PythonTool(ToolSpec):
+class PythonTool(BoxedSpec):
     """Calls a Python function; its signature and docstring say what it takes."""
 
     model_config = ConfigDict(json_schema_extra=exactly_one("file", "package"))
@@ -48,7 +51,12 @@ class PythonTool(ToolSpec):
     function: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["add"])
     """Name of a function at the top level of the file or module; `async def` is awaited, `def` runs in a thread."""
     threads: int = Field(default=4, ge=1, le=64)
-    """How many calls of a `def` function may run at once; one that hangs occupies a thread beyond its timeout."""
+    """How many calls may run at once: those of a `def` function in threads, where one that hangs occupies its thread
+    beyond its timeout, or with a `sandbox` those of any function, each in its process."""
+    sandbox: Sandbox | None = Field(default=None, examples=["bubblewrap"])
+    """Where it runs: `bubblewrap` in a sandbox that is made for the one call, `none` in a process for the one call with
+    all that the daemon's user may do; by default inside the daemon, which is for code that you trust like its own. What
+    `workdir`, `env`, `network`, `read`, `write` and `limits` say is for a process."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -59,6 +67,8 @@ class PythonTool(ToolSpec):
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield a missing file, a syntax error, or a function that no model could call, without importing anything."""
         yield from super().check(root)
+        if self.sandbox is None:
+            yield from self._without_process()
         if self.file is None:
             return
         try:
@@ -73,6 +83,18 @@ class PythonTool(ToolSpec):
         elif not function.decorator_list:  # a decorator may change what the function takes and says of itself
             yield from (("/function", text) for text in _unfit(function, described=bool(self.description)))
 
+    def _without_process(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what is declared of a process, and would not hold inside the daemon."""
+        for name, field in BoxedSpec.model_fields.items():
+            own = name not in ToolSpec.model_fields
+            if own and getattr(self, name) != field.get_default(call_default_factory=True):
+                text = f"expected a sandbox beside {name}, got a function that runs inside the daemon"
+                yield f"/{name}", f'{text}: write "sandbox: bubblewrap"', "invalid-value"
+
+    def runs(self) -> Sequence[object]:
+        """Return the function, and where it runs."""
+        return (self.file, self.package, self.function, self.sandbox)
+
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the function's file."""
         if self.file is not None:
@@ -83,8 +105,12 @@ class PythonTool(ToolSpec):
         """Yield the live tool.
 
         Raises:
-            Permanent: the file or the function cannot be used; the text names the field.
+            Unauthorized: a secret is missing.
+            Permanent: the file or the function cannot be used, or the sandbox cannot be made; the text names the field.
         """
+        if self.sandbox is not None:
+            yield await self._apart(self.sandbox, parts)
+            return
         module = types.ModuleType(f"loomd_tool_{parts.name.replace('-', '_')}_{id(self):x}")
         sys.modules[module.__name__] = module
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix=f"tool-{parts.name}")
@@ -100,18 +126,55 @@ class PythonTool(ToolSpec):
         Raises:
             Permanent: see `open`.
         """
-        field = "file" if self.package is None else "package"
-        try:
+        with blamed(parts, self._place):
             load = self._loader(module, parts)
             function = await asyncio.get_running_loop().run_in_executor(pool, load)
             signature = read_signature(function)
-            description = self.description or signature.summary
-            if not description:
-                raise Permanent(f'expected spec.description or a docstring in "{self.function}", got neither')  # noqa: TRY301  # one place adds the owner
-        except Permanent as error:
-            raise Permanent(f"{parts.declared.ref} spec.{field}: {error}") from error
-        schema = ToolSchema(parts.name, description, signature.parameters)
+            schema = self._schema(parts.name, signature.summary, signature.parameters)
         return LiveTool(schema, self, _Runner(function, signature, pool), parts)
+
+    async def _apart(self, sandbox: Sandbox, parts: Parts) -> LiveTool:
+        """Return the live tool of a function that never runs inside the daemon.
+
+        Raises:
+            Unauthorized: see `open`.
+            Permanent: see `open`.
+        """
+        program, places = interpreter()
+        box = await open_box(self, sandbox, parts, lent=places)
+        with blamed(parts, self._place):
+            process = FunctionProcess(self._code(parts), program, box, self.threads)
+            described = await process.describe(self.timeout)
+            schema = self._schema(parts.name, described.summary, described.parameters)
+        return LiveTool(schema, self, process, parts)
+
+    @property
+    def _place(self) -> str:
+        """Return the field that says where the function is."""
+        return "file" if self.package is None else "package"
+
+    def _schema(self, name: str, summary: str, parameters: JsonObject) -> ToolSchema:
+        """Return what a model is told.
+
+        Raises:
+            Permanent: nobody says what the function does.
+        """
+        description = self.description or summary
+        if not description:
+            raise Permanent(f'expected spec.description or a docstring in "{self.function}", got neither')
+        return ToolSchema(name, description, parameters)
+
+    def _code(self, parts: Parts) -> Code:
+        """Return what a process needs to have the function; a file is handed over as it is now.
+
+        Raises:
+            Permanent: there is no such file, or the package is not allowed.
+        """
+        if self.package is not None:
+            self._allowed(self.package, parts)
+            return Code(self.function, package=self.package)
+        path = inside(parts.root, self.file or "")
+        return Code(self.function, path=str(path), source=read_source(path))
 
     def _loader(self, module: types.ModuleType, parts: Parts) -> Callable[[], Callable[..., Any]]:
         """Return what loads the function.
@@ -121,14 +184,22 @@ class PythonTool(ToolSpec):
         """
         if self.package is None:
             return partial(load_function, module, inside(parts.root, self.file or ""), self.function)
+        self._allowed(self.package, parts)
+        return partial(import_function, self.package, self.function)
+
+    def _allowed(self, package: str, parts: Parts) -> None:
+        """Refuse a package that the daemon's settings do not name.
+
+        Raises:
+            Permanent: it is one.
+        """
         allowed = parts.services.packages
-        if not any(self.package == name or self.package.startswith(f"{name}.") for name in allowed):
+        if not any(package == name or package.startswith(f"{name}.") for name in allowed):
             known = ", ".join(allowed) or "none"
             raise Permanent(
-                f'"{self.package}" is not allowed here, allowed are: {known}: add it to allowPackages of the '
+                f'"{package}" is not allowed here, allowed are: {known}: add it to allowPackages of the '
                 "daemon's settings, or to LOOMD_ALLOW_PACKAGES"
             )
-        return partial(_import, self.package, self.function)
 
 
 class _Runner:
@@ -151,40 +222,8 @@ class _Runner:
                 raise ToolFailed(f"the tool called sys.exit({error.code})") from error
         else:
             loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._pool, _call, self._function, values)
-        return _text(result)
-
-
-def _call(function: Callable[..., Any], values: dict[str, Any]) -> object:
-    """Call the function in a thread; what would end the process or confuse the event loop becomes a failure."""
-    try:
-        return function(**values)
-    except SystemExit as error:
-        raise ToolFailed(f"the tool called sys.exit({error.code})") from error
-    except StopIteration as error:
-        raise ToolFailed("StopIteration") from error
-
-
-def _text(result: object) -> str:
-    """Return a string as it is and anything else as JSON."""
-    if isinstance(result, str):
-        return result
-    try:
-        return pydantic_core.to_json(result, inf_nan_mode="constants", fallback=str).decode()
-    except (ValueError, pydantic_core.PydanticSerializationError) as error:
-        raise ToolFailed(f"the result is no text and cannot be written as JSON: {error}") from error
-
-
-def _import(package: str, name: str) -> Callable[..., Any]:
-    """Return a function of a module that is installed."""
-    try:
-        module = importlib.import_module(package)
-    except (Exception, SystemExit) as error:
-        raise Permanent(f'"{package}" cannot be imported: {type(error).__name__}: {error}') from error
-    function = getattr(module, name, None)
-    if not inspect.isroutine(function):
-        raise Permanent(f'"{package}" has no function "{name}"')
-    return function
+            result = await loop.run_in_executor(self._pool, call_function, self._function, values)
+        return result_text(result)
 
 
 def _unfit(function: ast.FunctionDef | ast.AsyncFunctionDef, *, described: bool) -> Iterator[str]:

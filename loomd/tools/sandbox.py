@@ -1,8 +1,8 @@
 """Where a command runs: in a sandbox that is made for the one call, with limits that the kernel keeps.
 
 Bubblewrap gives it namespaces of its own and a file system in which only programs and declared paths exist. Nothing of
-a sandbox outlives its call: when its first process ends, or the daemon does, the kernel kills the rest. Called by the
-`shell` type.
+a sandbox outlives its call: when its first process ends, or the daemon does, the kernel kills the rest. Called by
+what runs the calls of tools.
 """
 
 import math
@@ -19,7 +19,7 @@ from pydantic import Field
 from loomd.errors import Permanent
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Bytes, Duration
-from loomd.tools.process import Command, run
+from loomd.tools.process import Argv, Command, run
 from loomd.tools.seccomp import seccomp_filter
 
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -42,6 +42,8 @@ _NETWORK_FILES = (
 _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 _NEEDED = {"--size": "0.7", "--json-status-fd": "0.4"}
 _HELP = 1 << 20
+_LENT = "/sys"
+"""Folder in the place of which a daemon that is root shows what it lends, to this one call: nobody's data is there."""
 _AS_ROOT = f"the daemon is root, so commands run as user {NOBODY}: give that user access, or run the daemon as another"
 
 
@@ -61,7 +63,8 @@ class ProcessLimits(Spec):
     scratch: Bytes = Field(default=64 << 20, ge=1)
     """Size of the sandbox's `/tmp`, and of its shared memory; both are kept in memory."""
     output: Bytes = Field(default=16 << 20, ge=1)
-    """What it may write to standard output and standard error; with more it is ended."""
+    """What it may write to standard output and standard error, or give as the result of a function; with more it is
+    ended."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,14 @@ class Paths:
         write: folders that it may change.
         workdir: folder that it begins in; None for an empty one.
         hidden: folder that it never sees, although it may lie below the others: the daemon's own state.
+        lent: what it may read although its user could not look there: a daemon that is root lends it.
     """
 
     read: Sequence[Path]
     write: Sequence[Path]
     workdir: Path | None
     hidden: Path
+    lent: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -99,24 +104,36 @@ class Bubblewrap:
     no_namespaces: bool
     calls: bytes
 
-    def command(self, argv: Sequence[str], env: Mapping[str, str], paths: Paths, stdin: bytes | None) -> Command:
+    def command(self, argv: Argv, env: Mapping[str, str], paths: Paths, stdin: bytes | None) -> Command:
         """Return what runs a program in the sandbox; it tells through the file `status` whether it came so far."""
+        user = NOBODY if os.geteuid() == 0 else None
+        lending = user is not None and bool(paths.lent)
+        lent = {path: Path(_LENT, str(at)) if lending else path for at, path in enumerate(paths.lent)}
+        lender = self._lender(lent) if lending else []
 
         def line(files: Mapping[str, int]) -> list[str]:
             return [
-                *(self.program, *_NAMESPACES, "--die-with-parent", "--new-session", "--hostname", "sandbox"),
+                *(*lender, self.program, *_NAMESPACES, "--die-with-parent", "--new-session", "--hostname", "sandbox"),
                 *(() if self.network else ("--unshare-net",)),
                 *(("--disable-userns",) if self.no_namespaces else ()),
                 *("--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL"),
                 *("--json-status-fd", str(files["status"]), "--seccomp", str(files["calls"])),
-                *self._files(paths),
-                *("--", *limited(self.limits, argv, processes=True)),
+                *self._files(paths, lent),
+                *("--", *limited(self.limits, argv(files), processes=True)),
             ]
 
-        user = NOBODY if os.geteuid() == 0 else None
-        return Command(line, env, Path("/"), stdin, user, {"calls": self.calls})
+        return Command(line, env, Path("/"), stdin, None if lending else user, {"calls": self.calls})
 
-    def _files(self, paths: Paths) -> Iterator[str]:
+    def _lender(self, lent: Mapping[Path, Path]) -> list[str]:
+        """Return what makes paths reachable under other names, then gives up the rights of root and runs the rest."""
+        bound = [part for path, place in lent.items() for part in ("--ro-bind", str(path), str(place))]
+        rights = ("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+        nobody = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
+        ends = ("--unshare-pid", "--die-with-parent")  # root may not signal nobody without rights, its namespace can
+        outer = [self.program, *ends, *rights, "--dev-bind", "/", "/", "--tmpfs", _LENT, *bound]
+        return [*outer, "--", find_program("setpriv"), *nobody, "--"]
+
+    def _files(self, paths: Paths, lent: Mapping[Path, Path]) -> Iterator[str]:
         """Yield the arguments that make the file system."""
         yield from ("--ro-bind", "/usr", "/usr")
         for name in _SYSTEM:
@@ -131,10 +148,11 @@ class Bubblewrap:
         yield from ("--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm")  # noqa: S108  # the sandbox's own
         yield from ("--remount-ro", "/dev", "--size", size, "--tmpfs", "/tmp")  # noqa: S108  # the sandbox's own
         seen = [*paths.read, *([paths.workdir] if paths.workdir else [])]
-        bound = dict.fromkeys(seen, "--ro-bind")
-        bound |= dict.fromkeys(paths.write, "--bind")
-        for path, how in sorted(bound.items()):  # a folder comes before what is in it
-            yield from (how, str(path), str(path))
+        bound = {path: ("--ro-bind", place) for path, place in lent.items()}
+        bound |= {path: ("--ro-bind", path) for path in seen}
+        bound |= {path: ("--bind", path) for path in paths.write}
+        for path, (how, place) in sorted(bound.items()):  # a folder comes before what is in it
+            yield from (how, str(place), str(path))
         if any(paths.hidden.is_relative_to(path) for path in bound):
             yield from ("--size", "4096", "--tmpfs", str(paths.hidden), "--remount-ro", str(paths.hidden))
         yield from ("--remount-ro", "/", "--chdir", str(paths.workdir or "/tmp"))  # noqa: S108  # the sandbox's own
@@ -164,8 +182,10 @@ async def open_bubblewrap(limits: ProcessLimits, paths: Paths, *, network: bool)
     sandbox = Bubblewrap(program, limits, network, "--disable-userns" in flags, calls)
     if os.geteuid() == 0:
         _refuse_unwritable(paths.write)
-    tried = await run(sandbox.command([find_program("true")], {}, paths, None), limit=_HELP, apart=False, status=True)
-    if not was_set_up(tried.told):
+    nothing = [find_program("true")]
+    command = sandbox.command(lambda _: nothing, {}, paths, None)
+    tried = await run(command, limit=_HELP, apart=False, told=["status"])
+    if not was_set_up(tried.told["status"]):
         why = tried.out.decode("utf-8", "replace").strip() or f"exit code {tried.code}"
         if os.geteuid() == 0 and "namespace" not in why:
             raise Permanent(f"the sandbox cannot be made ({why}): {_AS_ROOT}")

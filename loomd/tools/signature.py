@@ -80,7 +80,10 @@ def read_signature(function: Callable[..., object]) -> Signature:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise Permanent(unnamed(name))
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[name] = (hints.get(name, Any), Field(default=default, description=described.get(name)))
+        field = Field(default=default)
+        if name in described:  # else what the annotation says holds
+            field = Field(default=default, description=described[name])
+        fields[name] = (hints.get(name, Any), field)
     whole, model = _own_model(fields)
     try:
         if model is None:

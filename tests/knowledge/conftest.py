@@ -29,11 +29,13 @@ class Counting:
         self.dimension = inner.dimension
         self.fingerprint = inner.fingerprint
         self.texts: list[str] = []
+        self.calls = 0
         self._inner = inner
 
     async def embed(self, texts: Sequence[str]) -> "Vectors":
         """Embed, and remember."""
         self.texts += texts
+        self.calls += 1
         return await self._inner.embed(texts)
 
 
@@ -42,17 +44,23 @@ class Lab:
 
     Attributes:
         root: folder of the manifests.
-        state: folder of the knowledge base's own files, after the first opening.
         events: what was emitted.
+        name: name of the knowledge base.
         embedder: the embedder of the latest opening.
     """
 
     def __init__(self, tmp: Path, root: Path | None = None) -> None:
         self.root = root or tmp / "root"
         self.events: list[Event] = []
-        self.state = tmp / "state" / "knowledgebase" / "default" / "kb"
-        self._store = tmp / "state"
+        self.name = "kb"
+        self._tmp = tmp / "state"
+        self._services: Services | None = None
         self.embedder: Counting
+
+    @property
+    def state(self) -> Path:
+        """Return the folder of the knowledge base's own files."""
+        return self._tmp / "knowledgebase" / "default" / self.name
 
     def write(self, path: str, text: str | bytes) -> Path:
         """Write a document below `docs`."""
@@ -70,19 +78,30 @@ class Lab:
 
     @asynccontextmanager
     async def open(self, embedder: dict[str, Any] | None = None, **fields: Any) -> AsyncGenerator[KnowledgeBase, None]:
-        """Open an embedder and the knowledge base over it."""
-        async with open_store(self._store) as store:
-            clock = SystemClock()
-            bus = Bus(clock)
-            bus.subscribe(self.events.append)
-            services = Services(store, bus, clock, self.root)
+        """Open an embedder and the knowledge base over it; within another opening, in the same process as that."""
+        async with self._running() as services:
             made = EMBEDDER.adapter.validate_python(embedder or {"type": "hash"})
             async with made.open(self._parts("Embedder", "e", made, services, {})) as inner:
                 self.embedder = Counting(inner)
                 spec = self.spec(**fields)
                 live: dict[Ref, object] = {Ref("Embedder", "e"): self.embedder}
-                async with spec.open(self._parts("KnowledgeBase", "kb", spec, services, live)) as base:
+                async with spec.open(self._parts("KnowledgeBase", self.name, spec, services, live)) as base:
                     yield base
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncGenerator[Services, None]:
+        if self._services is not None:
+            yield self._services
+            return
+        async with open_store(self._tmp) as store:
+            clock = SystemClock()
+            bus = Bus(clock)
+            bus.subscribe(self.events.append)
+            self._services = Services(store, bus, clock, self.root)
+            try:
+                yield self._services
+            finally:
+                self._services = None
 
     def _parts(self, kind: str, name: str, spec: Any, services: Services, live: dict[Ref, object]) -> Parts:
         declared = Object(Ref(kind, name), Metadata(name=name), spec, {}, self.root, Position("kb.yaml"))

@@ -1,83 +1,105 @@
-"""The vector index: finds, removes, and never trusts a file."""
+"""Bases of vectors: built, loaded, and never trusted."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from loomd.errors import Damaged
-from loomd.knowledge.faiss_index import VectorIndex, load
+from loomd.knowledge.faiss_index import Plan, Shape, build, is_whole, load
+from loomd.knowledge.store import Mark
 
-GENERATION = "0" * 32
-VECTORS = np.eye(4, dtype=np.float32)
+if TYPE_CHECKING:
+    from loomd.knowledge.faiss_index import Ids, Vectors
 
-
-def _filled() -> VectorIndex:
-    index = VectorIndex(4)
-    index.add([10, 20, 30, 40], VECTORS)
-    return index
+MARK = Mark("store", 1, 4)
 
 
-def test_finds_the_closest_first() -> None:
-    """Ids come with their inner product, best first."""
-    found = _filled().search(np.array([0.0, 0.8, 0.6, 0.0], np.float32), 2)
-    assert [ident for ident, _ in found] == [20, 30]
-    assert [score for _, score in found] == pytest.approx([0.8, 0.6], abs=1e-3)
+def plan(shape: Shape = "flat", size: int = 4, dimension: int = 4) -> Plan:
+    """Return how a base is built."""
+    return Plan(shape, 0.95, dimension, size, MARK)
 
 
-def test_an_empty_index_finds_nothing() -> None:
-    """No id -1 ever leaves the index, also when more is asked for than there is."""
-    assert VectorIndex(4).search(VECTORS[0], 5) == []
-    assert len(_filled().search(VECTORS[0], 50)) == 4
+def four() -> "Iterator[tuple[Ids, Vectors]]":
+    """Yield four vectors in two parts."""
+    vectors = np.eye(4, dtype=np.float32)
+    yield np.array([10, 20]), vectors[:2]
+    yield np.array([30, 40]), vectors[2:]
 
 
-def test_removed_vectors_are_gone() -> None:
-    """Removing takes effect at once; ids that are not there are ignored."""
-    index = _filled()
-    index.remove([20, 99])
-    index.remove([])
-    assert {ident for ident, _ in index.search(VECTORS[1], 4)} == {10, 30, 40}
+def test_the_closest_come_first(tmp_path: Path) -> None:
+    """Ids come with their inner product, best first; what is gone is left out, and nothing else is missing then."""
+    base = build(tmp_path / "a", plan(), four)
+    asked = np.array([[0.0, 0.8, 0.6, 0.0], [1.0, 0.0, 0.0, 0.0]], np.float32)
+    first, second = base.search(asked, 2, frozenset())
+    assert [one.id for one in first] == [20, 30]
+    assert [one.score for one in first] == pytest.approx([0.8, 0.6], abs=1e-3)
+    assert second[0].id == 10
+    assert {one.id for one in base.search(asked, 4, {20, 30})[0]} == {10, 40}
 
 
-def test_a_wrong_shape_says_so() -> None:
-    """FAISS would raise an empty AssertionError."""
-    with pytest.raises(ValueError, match="expected 1 vectors of 4 numbers"):
-        _filled().add([1], np.zeros((1, 5), np.float32))
+@pytest.mark.parametrize("shape", ["flat", "hnsw", "ivf", "ivfpq"])
+def test_enough_neighbours_are_found(tmp_path: Path, shape: Shape) -> None:
+    """Each type is tuned until it finds the share of the true neighbours that was asked for, or says what it finds."""
+    rng = np.random.default_rng(5)
+    centres = rng.standard_normal((60, 32))
+    vectors = (centres[rng.integers(60, size=6000)] + 0.7 * rng.standard_normal((6000, 32))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = np.arange(1, 6001)
+
+    def rows() -> "Iterator[tuple[Ids, Vectors]]":
+        for at in range(0, 6000, 1000):
+            yield ids[at : at + 1000], vectors[at : at + 1000]
+
+    base = build(tmp_path / "a", plan(shape, 6000, 32), rows)
+    asked = vectors[::97] + 0.05 * rng.standard_normal((62, 32)).astype(np.float32)
+    true = np.argsort(-(asked @ vectors.T), axis=1)[:, :10] + 1
+    found = base.search(asked, 40 if shape == "ivfpq" else 10, frozenset())
+    share = np.mean([len({one.id for one in row} & set(best)) / 10 for row, best in zip(found, true, strict=True)])
+    assert share >= base.head.recall - 0.1
+    assert base.head.recall >= (0.9 if shape == "ivfpq" else 0.95)
+    again = load(tmp_path / "a", 32)
+    assert again is not None
+    assert again.search(asked, len(found[0]), frozenset()) == found
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
-    """A saved index answers like the one in memory; no temporary file stays."""
-    path = tmp_path / "a.faiss"
-    _filled().save(path, GENERATION)
-    loaded = load(path, GENERATION, 4)
+    """No temporary file stays, and of an older base nothing."""
+    build(tmp_path / "a", plan(), four)
+    build(tmp_path / "a", plan()._replace(mark=Mark("store", 2, 4)), four)
+    loaded = load(tmp_path / "a", 4)
     assert loaded is not None
-    assert loaded.search(VECTORS[2], 1) == _filled().search(VECTORS[2], 1)
-    loaded.add([50], VECTORS[:1])
-    loaded.remove([10])
-    assert loaded.search(VECTORS[0], 1)[0][0] == 50
-    assert [item.name for item in tmp_path.iterdir()] == ["a.faiss"]
+    assert loaded.head.mark == Mark("store", 2, 4)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a-2.faiss", "a.base"]
+    assert is_whole(tmp_path / "a.base")
 
 
-def test_another_generation_is_no_index(tmp_path: Path) -> None:
-    """A file of another state of the store, and a missing one, are simply not there."""
-    _filled().save(tmp_path / "a.faiss", GENERATION)
-    assert load(tmp_path / "a.faiss", "1" * 32, 4) is None
-    assert load(tmp_path / "b.faiss", GENERATION, 4) is None
+def test_a_missing_base_is_none(tmp_path: Path) -> None:
+    """There is nothing to load."""
+    assert load(tmp_path / "b", 4) is None
 
 
 def test_another_dimension_is_damage(tmp_path: Path) -> None:
     """A file whose vectors have another length is refused with both numbers."""
-    _filled().save(tmp_path / "a.faiss", GENERATION)
+    build(tmp_path / "a", plan(), four)
     with pytest.raises(Damaged, match="vectors of 4 numbers, the embedder makes 8"):
-        load(tmp_path / "a.faiss", GENERATION, 8)
+        load(tmp_path / "a", 8)
 
 
-def test_every_flipped_byte_is_noticed(tmp_path: Path) -> None:
-    """No single changed byte goes unseen."""
-    path = tmp_path / "a.faiss"
-    _filled().save(path, GENERATION)
+@pytest.mark.parametrize("name", ["a.base", "a-1.faiss"])
+def test_every_flipped_byte_is_noticed(tmp_path: Path, name: str) -> None:
+    """No single changed byte goes unseen, and no missing file."""
+    build(tmp_path / "a", plan(), four)
+    path = tmp_path / name
     data = path.read_bytes()
     for at in range(len(data)):
         path.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
         with pytest.raises(Damaged):
-            load(path, GENERATION, 4)
+            load(tmp_path / "a", 4)
+        assert not is_whole(tmp_path / "a.base")
+    (tmp_path / "a-1.faiss").unlink()
+    path.write_bytes(data) if name == "a.base" else None
+    with pytest.raises(Damaged):
+        load(tmp_path / "a", 4)

@@ -1,5 +1,6 @@
 """The live knowledge base: finds, cites, follows its documents, and survives what happens to its files."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from loomd.clock import SystemClock
 from loomd.errors import BadReply, NotFound
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
-from loomd.knowledge.base import Chunking, Retrieval
+from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
+from loomd.knowledge.faiss_index import load
 from loomd.knowledge.index import Recipe
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import BATCH, KnowledgeBase
@@ -34,6 +36,11 @@ def animals(lab: "Lab") -> "Lab":
     lab.write("deep/dogs.md", DOGS)
     lab.write("fish.txt", FISH)
     return lab
+
+
+def many(lab: "Lab", passages: int = 1100) -> None:
+    """Write one document of so many passages."""
+    lab.write("many.md", "\n".join(f"## Part {at}\n\nNumber {at} of {passages}.\n" for at in range(passages)))
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
@@ -205,6 +212,7 @@ async def test_a_damaged_vector_file_is_made_anew(
     animals: "Lab", harm: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The vectors come back from the chunk store without embedding, and the log says why."""
+    many(animals)
     async with animals.open():
         pass
     (saved,) = animals.state.glob("*.faiss")
@@ -219,28 +227,130 @@ async def test_a_damaged_vector_file_is_made_anew(
 
 async def test_a_missing_vector_file_is_made_anew(animals: "Lab") -> None:
     """Without the file, the vectors are read from the chunk store."""
+    many(animals)
     async with animals.open():
         pass
     (saved,) = animals.state.glob("*.faiss")
     saved.unlink()
     async with animals.open(retrieval={"mode": "vector"}) as base:
         assert animals.embedder.texts == []
-        assert len(await base.search("cats", 10)) == 3
+        assert (await base.search("cats purr and chase mice"))[0].title == "Animals > Cats"
     assert saved.exists()
 
 
-async def test_a_stale_vector_file_is_not_used(animals: "Lab") -> None:
-    """A file of another state of the store (killed between commit and save) is replaced."""
+async def test_a_vector_file_of_before_is_brought_up_to_date(animals: "Lab") -> None:
+    """Of what changed since it was made the chunk store knows: what was added is found, what was removed is not."""
+    many(animals)
     async with animals.open():
         pass
-    (saved,) = animals.state.glob("*.faiss")
-    old = saved.read_bytes()
+    old = {file: file.read_bytes() for file in animals.state.glob("*.faiss")}
+    heads = {file: file.read_bytes() for file in animals.state.glob("*.base")}
+    many(animals, 2200)
     animals.write("birds.md", "Birds sing at dawn.")
+    (animals.root / "docs" / "cats.md").unlink()
     async with animals.open():
         pass
-    saved.write_bytes(old)
+    assert not next(iter(old)).exists()
+    for file, data in {**old, **heads}.items():
+        file.write_bytes(data)
     async with animals.open(retrieval={"mode": "vector"}) as base:
+        assert animals.embedder.texts == []
         assert (await base.search("birds sing at dawn"))[0].source == "docs/birds.md:1-1"
+        assert "Cats" not in (await base.search("cats purr and chase mice"))[0].title
+
+
+async def test_a_damaged_index_of_words_is_made_anew(animals: "Lab", caplog: pytest.LogCaptureFixture) -> None:
+    """A bit that flipped anywhere in it is noticed when it opens."""
+    async with animals.open():
+        pass
+    (folder,) = animals.state.glob("*.words")
+    harmed = next(folder.glob("*.idx"))
+    data = harmed.read_bytes()
+    harmed.write_bytes(data[:5] + bytes([data[5] ^ 4]) + data[6:])
+    async with animals.open(retrieval={"mode": "keyword"}) as base:
+        assert animals.embedder.texts == []
+        assert (await base.search("who chases mice?"))[0].title == "Animals > Cats"
+    assert "the index of words is not what was written" in caplog.text
+
+
+async def test_words_that_were_not_committed_are_made_up_for(animals: "Lab") -> None:
+    """An index of words from before the last transactions (killed between both) learns what was added and removed."""
+    async with animals.open():
+        pass
+    (folder,) = animals.state.glob("*.words")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    animals.write("birds.md", "Birds sing at dawn.")
+    (animals.root / "docs" / "cats.md").unlink()
+    async with animals.open():
+        pass
+    for file in folder.iterdir():
+        file.unlink()
+    for name, data in before.items():
+        (folder / name).write_bytes(data)
+    async with animals.open(retrieval={"mode": "keyword"}) as base:
+        assert (await base.search("who sings at dawn?"))[0].source == "docs/birds.md:1-1"
+        assert await base.search("who chases mice?") == []
+
+
+async def test_searches_go_on_while_documents_are_indexed(animals: "Lab") -> None:
+    """A search is answered from what was there before, and nobody waits for the end of a refresh."""
+    async with animals.open() as base:
+        many(animals, 3000)
+        refresh = asyncio.ensure_future(base.refresh())
+        answered = 0
+        while not refresh.done():
+            assert (await base.search("cats purr and chase mice"))[0].title == "Animals > Cats"
+            answered += not refresh.done()
+        assert await refresh == 3000
+        assert answered > 5
+        assert len(base) > 3000
+
+
+async def test_questions_at_once_are_answered_together(animals: "Lab") -> None:
+    """While some are under way, the others wait for each other and are embedded in one call; each gets its answer."""
+    async with animals.open() as base:
+        calls = animals.embedder.calls
+        questions = ["who chases mice?", "who fetches sticks?"] * 40
+        answers = await asyncio.gather(*(base.search(question) for question in questions))
+        assert animals.embedder.calls - calls < 10
+        alone = {question: await base.search(question) for question in set(questions)}
+        assert all(answer == alone[question] for answer, question in zip(answers, questions, strict=True))
+
+
+async def test_knowledge_bases_with_the_same_content_share_vectors(animals: "Lab") -> None:
+    """What one has embedded no other embeds again."""
+    async with animals.open():
+        assert len(animals.embedder.texts) == 3
+    animals.name = "other"
+    async with animals.open() as base:
+        assert animals.embedder.texts == []
+        assert (await base.search("who chases mice?"))[0].title == "Animals > Cats"
+
+
+async def test_the_same_knowledge_base_opened_twice_is_one_index(animals: "Lab") -> None:
+    """A set that serves and the one that follows it see the same passages, and the last one closes the files."""
+    async with animals.open() as first:
+        async with animals.open() as second:
+            animals.write("birds.md", "Birds sing at dawn.")
+            await second.refresh()
+            assert len(first) == len(second) == 4
+            assert (await first.search("birds sing at dawn"))[0].source == "docs/birds.md:1-1"
+        assert (await first.search("birds sing at dawn"))[0].source == "docs/birds.md:1-1"
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf", "ivfpq"])
+async def test_every_type_of_index_finds_the_passage(animals: "Lab", kind: str) -> None:
+    """A passage is found by its own words with each, and a changed type builds a new base and embeds nothing."""
+    many(animals)
+    async with animals.open():
+        pass
+    async with animals.open(index={"type": kind}, retrieval={"mode": "vector"}) as base:
+        assert animals.embedder.texts == []
+        assert (await base.search("cats purr and chase mice"))[0].title == "Animals > Cats"
+    (head,) = animals.state.glob("*.base")
+    loaded = load(head.with_suffix(""), 256)
+    assert loaded is not None
+    assert loaded.head.shape == kind
 
 
 @pytest.mark.parametrize("harm", [b"not a database, but long enough to be looked at" * 100, b"SQLite format 3\0" * 300])
@@ -276,7 +386,9 @@ async def test_unusable_vectors_are_not_stored(animals: "Lab", tmp_path: Path, v
     """NaN, infinity and another dimension are refused before they reach the disk."""
     source = FilesSource(path="docs")
     library = Library([Files(source, animals.root)])
-    base = KnowledgeBase("kb", library, Broken(value, width), Retrieval(), Bus(SystemClock()), SystemClock())
+    base = KnowledgeBase(
+        "kb", library, Broken(value, width), Retrieval(), IndexSpec(), Bus(SystemClock()), SystemClock()
+    )
     recipe = Recipe([source], Chunking(), "broken", 4)
     with pytest.raises(BadReply, match="KnowledgeBase/kb"):
         async with base.running(tmp_path, recipe):

@@ -66,12 +66,13 @@ _MORE: dict[str, tuple[Any, ...]] = {
     "Tool(openapi).spec.overrides": ({"findBooks": {"effects": "write"}}, {"findBooks": {"effects": "external"}}),
     "Tool(python).spec.package": ("acme_one", "acme_two"),
     "Tool(files).spec.folder": ("docs", "tools"),
+    "Tool(python).spec.limits.memory": ("1Gi", "2Gi"),
     "Tool(shell).spec.command": (["true"], ["false"]),
     "Tool(shell).spec.stdin": ("a", "b"),
     "Tool(shell).spec.parameters": (_QUERY, {**_QUERY, "required": ["query"]}),
-    "Tool(shell).spec.workdir": ("docs", "tools"),
-    "Tool(shell).spec.read": (["docs"], ["tools"]),
-    "Tool(shell).spec.write": ([".agents"], [".agents/skills"]),
+    **{f"Tool({one}).spec.workdir": ("docs", "tools") for one in ("python", "shell")},
+    **{f"Tool({one}).spec.read": (["docs"], ["tools"]) for one in ("python", "shell")},
+    **{f"Tool({one}).spec.write": ([".agents"], [".agents/skills"]) for one in ("python", "shell")},
     "Interceptor(redact).spec.secrets": ([{"valueFrom": {"env": "API_KEY"}}], [{"valueFrom": {"file": "x"}}]),
     "Cluster.spec.agentSelector.matchLabels": ({"name": "alpha"}, {"name": "beta"}),
     "Cluster.spec.agentSelector.matchExpressions": (
@@ -107,8 +108,11 @@ _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
 """What is set for types whose examples name something that is not at hand, or whose defaults exclude other fields."""
 _EITHER = {("command", "url"), ("file", "document"), ("file", "package")}
 """Fields that are not set for the sake of another one, because that excludes them."""
+_LIMITS = ("cpu", "memory", "processes", "fileSize", "openFiles", "scratch", "output")
+_BOXED = ("workdir", "env", "network", "read", "write", *(f"limits.{name}" for name in _LIMITS))
 _WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
     "Tool(files).spec.write": ((("effects",), "write"), (("folder",), ".agents")),
+    **{f"Tool(python).spec.{name}": ((("sandbox",), "none"),) for name in _BOXED},
 }
 """What is set for a field that needs another one."""
 _TOGETHER = {"weights"}

@@ -142,7 +142,7 @@ def found(live: Any) -> Any:
         return [found(tool) for tool in live.tools], rows, _sent(live)
     if isinstance(live, LiveTool):
         run: Any = live._run
-        sent = run._secrets.read() if hasattr(run, "_secrets") else _sent(run)
+        sent = run._box._variables.read() if hasattr(run, "_box") else _sent(run)
         return live.schema, live.effects, live.idempotent, live.withdrawn, live._spec, live._terms(), sent
     if isinstance(live, Redactor):
         live._heed()

@@ -2,7 +2,8 @@
 
     python hostile.py MODE [FILE]
 
-FILE holds what the server says of its tools, as JSON, and is read whenever it is asked for them.
+FILE holds what the server says of its tools, as JSON, and is read whenever it is asked for them. In modes whose names
+begin with `resources` it has resources, too; what is wrong with each is its name.
 """
 
 import json
@@ -35,34 +36,81 @@ def tools() -> list[dict[str, object]]:
     return found
 
 
-def misbehave() -> None:
-    """Do what the mode says when a tool is called."""
-    if MODE == "hang":
+def misbehave(mode: str) -> None:
+    """Do what a mode says when a tool is called."""
+    if mode == "hang":
         time.sleep(3600)
-    if MODE == "die":
+    if mode == "die":
         os._exit(3)
-    if MODE == "announces":
+    if mode == "announces":
         say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
-    while MODE == "flood":
+    while mode == "flood":
         say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x" * 100}})
-    while MODE == "long":
+    while mode == "long":
         sys.stdout.write("x" * 65536)
 
 
 def answer(method: str, params: dict[str, object]) -> dict[str, object]:
     """Return the result of a request."""
     if method == "initialize":
+        offered = {"tools": {"listChanged": True}}
+        if MODE.startswith("resources"):
+            offered["resources"] = {}
+        if MODE == "resources-only":
+            del offered["tools"]
         return {
             "protocolVersion": params["protocolVersion"],
-            "capabilities": {"tools": {"listChanged": True}},
+            "capabilities": offered,
             "serverInfo": {"name": "hostile", "version": "1"},
         }
     if method == "tools/list":
         return {"tools": tools()}
     if method == "ping":
         return {}
-    misbehave()
+    if method == "resources/list":
+        return listed(str(params.get("cursor") or ""))
+    if method == "resources/templates/list":
+        return {"resourceTemplates": [{"name": "a page", "uriTemplate": "mem:page/{number}"}]}
+    if method == "resources/read":
+        return read(str(params["uri"]))
+    misbehave(MODE)
     return called(params)
+
+
+def listed(cursor: str) -> dict[str, object]:
+    """Return a page of resources."""
+    if MODE == "resources-endless":
+        return {"resources": [{"name": f"r{cursor}", "uri": f"mem:{cursor}"}], "nextCursor": f"{cursor}1"[-9:]}
+    if MODE == "resources-idle":
+        return {"resources": [], "nextCursor": "more"}
+    if MODE == "resources-large":
+        return {"resources": [{"name": "r", "uri": "mem:r", "description": "d" * 3_000_000}], "nextCursor": "more"}
+    if MODE == "resources-odd":
+        return {"resources": "all of them"}
+    note = {"name": "note", "uri": "mem:note", "mimeType": "text/plain", "size": 5, "_meta": {"hidden": "instructions"}}
+    return {
+        "resources": [note] if not cursor else [{"name": "x", "uri": "mem:x"}],
+        **({} if cursor else {"nextCursor": "2"}),
+    }
+
+
+def read(uri: str) -> dict[str, object]:
+    """Return what a resource holds."""
+    name = uri.partition(":")[2]
+    if name in ("hang", "die", "flood", "long"):
+        misbehave(name)
+    found: dict[str, list[dict[str, object]]] = {
+        "note": [{"uri": uri, "mimeType": "text/plain", "text": "hello"}],
+        "huge": [{"uri": uri, "text": "y" * 3_000_000}],
+        "binary": [{"uri": uri, "mimeType": "image/png", "blob": "aGVsbG8gd29ybGQh"}],
+        "called-text": [{"uri": uri, "mimeType": "text/plain", "blob": "aGk="}],
+        "called-picture": [{"uri": uri, "mimeType": "image/png\u0000; x=\u001b[31m", "text": "hello"}],
+        "several": [{"uri": "mem:1", "text": "one"}, {"uri": "mem:2", "blob": "AA=="}],
+        "empty": [],
+        "secret": [{"uri": uri, "text": os.environ.get("TOKEN", "")}],
+        "odd": [{"uri": uri}],
+    }
+    return {"contents": found.get(name, 7)}
 
 
 def called(params: dict[str, object]) -> dict[str, object]:
@@ -108,7 +156,8 @@ def main() -> None:
             continue
         if MODE == "junk":
             sys.stdout.write("Debug: got a request\n\n{}\n[1, 2]\n\x00\x1b[31m{broken\n")
-        if request["method"] == "server/discover":
+        unknown = MODE == "resources-only" and request["method"] in ("tools/list", "resources/templates/list")
+        if request["method"] == "server/discover" or unknown:
             say({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "no such method"}})
             continue
         say({"jsonrpc": "2.0", "id": request["id"], "result": answer(request["method"], request.get("params") or {})})

@@ -1,4 +1,4 @@
-"""Folders and tools for tests of commands: what runs in a sandbox has the rights of nobody when the tests are root."""
+"""Folders and tools for tests of sandboxes: what runs in one has the rights of nobody when the tests are root."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,32 @@ from loomd.testing import open_spec
 from loomd.tools.base import LiveTool
 
 Shell = Callable[..., AbstractAsyncContextManager[LiveTool]]
+Function = Callable[..., AbstractAsyncContextManager[LiveTool]]
 BOXES = ["bubblewrap", "none"]
+
+
+HEAD = '''
+from __future__ import annotations
+import asyncio, json, os, socket, subprocess, sys, threading, time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from pydantic import BaseModel, Field
+from loomd.errors import RateLimited, Temporary, ToolFailed, Uncertain
+from loomd.tools.context import ToolContext
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+class Order(BaseModel):
+    """An order."""
+    book: str = Field(min_length=2, description="Title.")
+    copies: int = 1
+
+'''
+"""What stands above the function."""
 
 
 @contextmanager
@@ -36,6 +62,23 @@ def opener(folder: Path) -> Shell:
         if sandbox == "bubblewrap" and shutil.which("bwrap") is None:
             pytest.skip("bubblewrap is not installed: apt install bubblewrap")
         spec = {"type": "shell", "command": list(command), "sandbox": sandbox, **more}
+        async with open_spec("Tool", spec, folder=folder) as live:
+            yield live
+
+    return opened
+
+
+def function_opener(folder: Path) -> Function:
+    """Return what opens a `python` tool on a folder, given the text of a function `it`, and its `sandbox` or None."""
+
+    @asynccontextmanager
+    async def opened(code: str, box: str | None = "bubblewrap", **more: Any) -> AsyncGenerator[LiveTool, None]:
+        if box == "bubblewrap" and shutil.which("bwrap") is None:
+            pytest.skip("bubblewrap is not installed: apt install bubblewrap")
+        (folder / "tool.py").write_text(HEAD + code)
+        spec = {"type": "python", "file": "tool.py", "function": "it", "description": "Does it.", **more}
+        if box is not None:
+            spec["sandbox"] = box
         async with open_spec("Tool", spec, folder=folder) as live:
             yield live
 

@@ -159,6 +159,13 @@ async def test_the_schema(tool: Any) -> None:
 
 
 @pytest.mark.usefixtures("calc")
+async def test_a_description_in_an_annotation(tool: Any) -> None:
+    """What an annotation says of a parameter is told, too, when the docstring says nothing of it."""
+    async with tool(spec("greet")) as live:
+        assert live.schema.parameters["properties"]["name"] == {"type": "string", "description": "who"}
+
+
+@pytest.mark.usefixtures("calc")
 @pytest.mark.parametrize(
     ("function", "arguments", "result"),
     [

@@ -157,7 +157,7 @@ def test_what_is_written_is_readable(written: bytes, shown: str) -> None:
 async def test_a_flood_is_ended(shell: Shell, box: str) -> None:
     """A program that writes without end is ended at its limit, not at its time-out."""
     async with shell("yes", limits={"output": "1Mi"}, sandbox=box) as live:
-        with pytest.raises(ToolFailed, match="the command wrote more than 1048576 bytes and was ended"):
+        with pytest.raises(ToolFailed, match="it wrote more than 1048576 bytes and was ended"):
             await live.call({})
 
 

@@ -1,0 +1,167 @@
+"""`loomd knowledge`: what questions find in a knowledge base and why, how it stands, and indexes built anew."""
+
+import re
+import sys
+
+import click
+
+from loomd.api.client import Client, Json
+from loomd.cli.colour import BOLD, CYAN, GREY, harmless, painter
+from loomd.cli.output import Form, output_option, writer
+from loomd.cli.progress import working
+from loomd.cli.table import age_of, render, show
+from loomd.cli.target import Place, get_one, namespace_option, select, socket_option
+from loomd.clock import SystemClock
+
+_BASES = Place("knowledgebases", "KnowledgeBase")
+_WORD = re.compile(r"\w+")
+_STEM = 4
+"""Letters by which a word of a passage is taken for one of the question, in whatever form it stands there."""
+
+
+@click.group()
+def command() -> None:
+    """Search knowledge bases, see how they stand, and build their indexes anew."""
+
+
+@command.command("search")
+@click.argument("name", metavar="KNOWLEDGEBASE")
+@click.argument("question")
+@click.option("--top", type=click.IntRange(1, 100), metavar="N", help="Passages to show. [default: retrieval.topK]")
+@output_option("table", "wide", "json", "yaml", "jsonpath")
+@namespace_option
+@socket_option
+def search_(name: str, question: str, top: int | None, output: Form, namespace: str, client: Client) -> int:
+    """Show what a QUESTION finds in a knowledge base, as an agent would get it, and why.
+
+    SCORE is what the passage is ranked by; KEYWORD and VECTOR are its rank and score among the passages that words and
+    meaning found, or empty. With -o wide only the ranks are listed. Exit code 1: nothing was found.
+    """
+    item = get_one(client, _BASES, namespace, name)
+    query = {"q": question} | ({} if top is None else {"limit": str(top)})
+    found = client.get(*_BASES.parts(namespace), item["metadata"]["name"], "search", **query)
+    hits: list[Json] = found["items"]
+    if output.name in {"table", "wide"}:
+        show(
+            ("", "SCORE", "KEYWORD", "VECTOR", "SOURCE", "TITLE"),
+            (
+                (
+                    str(hit["number"]),
+                    f"{hit['score']:.3f}",
+                    _place(hit["keyword"]),
+                    _place(hit["vector"]),
+                    hit["source"],
+                    hit["title"],
+                )
+                for hit in hits
+            ),
+        )
+        for hit in hits if output.name == "table" else []:
+            _passage(hit, question)
+        if not hits:
+            click.echo("nothing was found", err=True)
+    else:
+        writer(output)(found)
+    return 0 if hits else 1
+
+
+def _place(place: Json | None) -> str:
+    return "" if place is None else f"{place['rank']} ({place['score']:.3f})"
+
+
+def _passage(hit: Json, question: str) -> None:
+    """Print a passage with the words of the question in it."""
+    paint = painter()
+    stems = {word.lower()[:_STEM] for word in _WORD.findall(question) if len(word) >= _STEM}
+    text = _WORD.sub(
+        lambda word: paint(word[0], BOLD) if word[0].lower()[:_STEM] in stems else word[0],
+        harmless(hit["text"], sys.stdout),
+    )
+    number, source = paint(f"[{hit['number']}]", CYAN), paint(harmless(hit["source"], sys.stdout), GREY)
+    click.echo(f"\n{number} {source}")
+    for line in text.splitlines():
+        click.echo(f"    {line}")
+
+
+@command.command("status")
+@click.argument("name", metavar="[KNOWLEDGEBASE]", required=False)
+@output_option("table", "json", "yaml", "name", "jsonpath")
+@namespace_option
+@socket_option
+def status_(name: str | None, output: Form, namespace: str, client: Client) -> None:
+    """Show how knowledge bases stand: documents, passages, size, index, freshness, and what was left out."""
+    names = [name] if name else select(client, _BASES, namespace, "", everything=True)
+    items = [get_one(client, _BASES, namespace, one) for one in names]
+    if output.name != "table":
+        writer(output)(items[0] if name else {"items": items})
+    elif name:
+        for line in index_lines(items[0]):
+            click.echo(line)
+    else:
+        now = SystemClock().now()
+        head = ("KNOWLEDGEBASE", "DOCUMENTS", "PASSAGES", "SIZE", "INDEX", "LEFT OUT", "REFRESHED")
+        show(head, (_row(item, now) for item in items))
+
+
+def _row(item: Json, now: float) -> tuple[str, ...]:
+    index = item["status"].get("index", {})
+    if not index:
+        return (item["metadata"]["name"], "", "", "", "", "", "")
+    return (
+        item["metadata"]["name"],
+        f"{index['documents']:,}",
+        f"{index['passages']:,}",
+        _size(index["bytes"]),
+        index["type"],
+        str(len(index.get("leftOut", ())) or ""),
+        age_of(index["refreshed"], now),
+    )
+
+
+def index_lines(item: Json) -> list[str]:
+    """Return how a knowledge base stands, and why documents were left out; nothing of what does not serve."""
+    index = item["status"].get("index")
+    if not index:
+        return []
+    depth, recall = index.get("depth", 0), index.get("recall", 1.0)
+    looks = "compares all" if not depth else f"looks at {depth} lists, and found {recall:.1%} of the nearest passages"
+    loose = index.get("loose", 0)
+    left_out = [(one["path"], f"it {one['reason']}") for one in index.get("leftOut", ())]
+    rows = (
+        ("documents", f"{index['documents']:,}"),
+        ("passages", f"{index['passages']:,}"),
+        ("on disk", _size(index["bytes"])),
+        ("embedder", f"{index['embedder']}, {index['dimension']} numbers"),
+        ("index", f"{index['type']}: {looks}" + (f"; {loose:,} vectors beside it" if loose else "")),
+        ("refreshed", index["refreshed"]),
+    )
+    return [f"{title + ':':<11} {value}" for title, value in rows] + (
+        ["", *render(("LEFT OUT", "WHY"), left_out)] if left_out else []
+    )
+
+
+@command.command("rebuild")
+@click.argument("name", metavar="KNOWLEDGEBASE")
+@click.option("--embed", is_flag=True, help="Read, cut and embed all documents again, too.")
+@namespace_option
+@socket_option
+def rebuild_(name: str, embed: bool, namespace: str, client: Client) -> None:
+    """Build the indexes of a knowledge base anew; searches are answered meanwhile.
+
+    Indexes mend themselves when they are opened; this is for when you trust them no more, or changed the embedder's
+    model behind its back (--embed).
+    """
+    item = get_one(client, _BASES, namespace, name)
+    with working(f"building the indexes of {name}", client):
+        made = client.post(*_BASES.parts(namespace), item["metadata"]["name"], "rebuild", body={"embed": embed})
+    again = f", {made['embedded']:,} of them embedded" if made["embedded"] else ""
+    click.echo(f"{name}: {made['passages']:,} passages of {made['documents']:,} documents{again}")
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,77 @@
+"""What is told of a knowledge base: how it stands, and why a passage was found. Data only; shown by the API."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from loomd.messages import Passage
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A document that was left out, and a sentence that says why and what to do."""
+
+    path: str
+    reason: str
+
+
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """How a knowledge base stands.
+
+    Attributes:
+        documents: how many are indexed.
+        passages: how many can be found.
+        bytes: what its files take on the disk.
+        embedder: what made the vectors: type, model and version.
+        dimension: length of a vector.
+        type: of the index of vectors.
+        depth: how many lists or candidates a search looks at; 0 for all.
+        recall: share of the nearest passages that it found with that when it was built.
+        loose: vectors that were added since, and are compared one by one.
+        refreshed: when its documents were looked at last, wall-clock seconds.
+        left_out: documents that it could not read.
+    """
+
+    documents: int
+    passages: int
+    bytes: int
+    embedder: str
+    dimension: int
+    type: str
+    depth: int = 0
+    recall: float = 1.0
+    loose: int = 0
+    refreshed: float = 0.0
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a passage stands in one half of a search: its rank, from 1, and its score there."""
+
+    rank: int
+    score: float
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A passage that was found, and how each half of the search saw it; None where it did not."""
+
+    passage: Passage
+    keyword: Place | None
+    vector: Place | None
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """A live knowledge base, for whoever shows it; having the methods is enough."""
+
+    def standing(self) -> Standing:
+        """Return how it stands."""
+        ...
+
+    async def explain(self, query: str, top_k: int | None = None) -> Sequence[Hit]:
+        """Return what a question finds, and why."""
+        ...
+
+    async def rebuild(self, *, embed: bool = False) -> int:
+        """Make the indexes anew, and the vectors too when they are to be embedded again; return how many were."""
+        ...

@@ -1,0 +1,124 @@
+"""A Python function that never runs inside the daemon: each call is a process of its own, and so is the first look.
+
+The process is not trusted: it runs the function's file, and what it answers is checked like the answer of a stranger.
+Called by the type `python`; `loomd.tools.python_child` is the other side.
+"""
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from loomd.errors import Permanent, Temporary, ToolFailed, Uncertain
+from loomd.messages import JsonObject
+from loomd.tools.boxed import Box
+from loomd.tools.context import ToolContext
+from loomd.tools.parameters import schema_fault
+from loomd.tools.process import how_it_ended
+from loomd.tools.python_child import Answer, Code, Described, Failed, Gave, question
+from loomd.tools.text import plain
+
+_PACKAGE = Path(__file__).parents[1]
+_BEGIN = (
+    f"import sys; sys.path.insert(0, sys.argv[1]); import {_PACKAGE.name}; del sys.path[0]; "
+    f"from {__package__}.python_child import main; main(int(sys.argv[2]))"
+)
+"""What the process runs: this very package, whatever else of that name is installed."""
+_LARGEST = 64 << 10
+"""Bytes of what a function may say of itself: it goes into every prompt of the agents that have the tool."""
+_SHOWN = 500
+"""Characters of what a process wrote that stand in an error."""
+
+
+def interpreter() -> tuple[str, Sequence[Path]]:
+    """Return the daemon's own Python, and what it needs to run where nothing but the system is: itself and packages."""
+    needed = [Path(sys.prefix), Path(sys.base_prefix), _PACKAGE]
+    every = dict.fromkeys(path for place in needed for path in (place, place.resolve()))
+    return sys.executable, [path for path in every if not path.is_relative_to("/usr")]
+
+
+class FunctionProcess:
+    """Calls one function.
+
+    Args:
+        code: the function.
+        program: path of Python.
+        box: where it runs.
+        most: most calls at once.
+    """
+
+    def __init__(self, code: Code, program: str, box: Box, most: int) -> None:
+        self._code = code
+        self._program = program
+        self._box = box
+        self._places = asyncio.Semaphore(most)
+
+    async def describe(self, seconds: float) -> Described:
+        """Return what the function takes, by its own words.
+
+        Args:
+            seconds: longest time that its file may take to load.
+
+        Raises:
+            Permanent: it cannot be loaded, or no model can be told of it.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self._ask(None, None)
+        except TimeoutError as error:
+            raise Permanent(f"it did not load within {seconds:g} s (spec.timeout)") from error
+        if isinstance(answer, Failed):
+            raise Permanent(answer.text)
+        if not isinstance(answer, Described):
+            raise Permanent("its process answered with something that is no description")
+        size = len(msgspec.json.encode(answer))
+        if size > _LARGEST:
+            raise Permanent(f"expected at most {_LARGEST} bytes of description and parameters, got {size}")
+        if fault := schema_fault(answer.parameters):
+            raise Permanent(fault)
+        return answer
+
+    async def __call__(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
+        """Return what a call gives, as text.
+
+        Raises:
+            LoomdError: what the function raised, or what happened to its process.
+        """
+        answer = await self._ask(arguments, context)
+        if isinstance(answer, Gave):
+            return self._box.mask(answer.text)
+        if not isinstance(answer, Failed):
+            raise ToolFailed("its process answered with something that is no result")
+        text = self._box.mask(answer.text)
+        match answer.sort:
+            case "uncertain":
+                raise Uncertain(text)
+            case "later":
+                raise Temporary(text, answer.retry_after)
+            case "failed":
+                raise ToolFailed(text)
+
+    async def _ask(self, arguments: JsonObject | None, context: ToolContext | None) -> Answer:
+        """Return what a process answers.
+
+        Raises:
+            LoomdError: it cannot be started, wrote too much, or ended without an answer.
+        """
+        asked = question(self._code, arguments, context)
+        async with self._places:
+            ended = await self._box.run(self._argv, asked, told=["answer"])
+        data = ended.told["answer"]
+        if not data:
+            code = 128 - ended.code if ended.code < 0 else ended.code
+            said = self._box.mask(plain(ended.out)).strip()[-_SHOWN:]
+            raise ToolFailed(f"its process ended without a result: {how_it_ended(code)}\n{said}".rstrip())
+        try:
+            answer: Answer = msgspec.json.decode(data, type=Answer)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise ToolFailed("its process answered with something that is no answer") from error
+        return answer
+
+    def _argv(self, files: Mapping[str, int]) -> Sequence[str]:
+        return [self._program, "-I", "-c", _BEGIN, str(_PACKAGE.parent), str(files["answer"])]

@@ -1,0 +1,80 @@
+"""`loomd knowledge` at a real daemon: what is found and why, how it stands, and indexes built anew."""
+
+import json
+
+import pytest
+
+from tests.cli.terminal import Folder
+
+BASE = """
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: words, namespace: SPACE}
+spec: {type: hash}
+---
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: pets, namespace: SPACE}
+spec: {sources: [{path: docs}], embedder: words}
+"""
+
+
+@pytest.fixture
+def house(folder: Folder) -> Folder:
+    """Return a folder with a knowledge base that serves."""
+    docs = folder.path / "docs"
+    docs.mkdir()
+    (docs / "cats.md").write_text("# Animals\n\n## Cats\n\nCats purr and chase mice.\n")
+    (docs / "dogs.md").write_text("# Animals\n\n## Dogs\n\nDogs bark at \x1b[2Jstrangers.\n")
+    (docs / "broken.md").write_bytes(b"no \xff text")
+    folder.write("base.yaml", BASE)
+    folder.apply()
+    return folder
+
+
+def test_a_search_says_why(house: Folder) -> None:
+    """Each passage has its score, and its place in the ranks of words and of meaning."""
+    told = house.said("knowledge", "search", "pets", "who chases mice?", "-n", house.space)
+    table, _, passages = told.partition("\n\n")
+    head, best, *_ = table.splitlines()
+    assert head.split() == ["SCORE", "KEYWORD", "VECTOR", "SOURCE", "TITLE"]
+    assert best.split()[:3] == ["1", "1.000", "1"]
+    assert "docs/cats.md:5-5  Animals > Cats" in best
+    assert passages.splitlines()[:2] == ["[1] docs/cats.md:5-5", "    Cats purr and chase mice."]
+    found = json.loads(house.said("knowledge", "search", "pets", "mice", "--top", "1", "-n", house.space, "-o", "json"))
+    (item,) = found["items"]
+    assert (item["keyword"]["rank"], item["vector"]["rank"], item["number"]) == (1, 1, 1)
+
+
+def test_what_cannot_be_searched(house: Folder) -> None:
+    """A name that is not there, no question, and words that are nowhere are told apart."""
+    assert "pets" in house.loomd("knowledge", "search", "pet", "mice", "-n", house.space).stderr
+    nothing = house.loomd("knowledge", "search", "pets", " ", "-n", house.space)
+    assert (nothing.returncode, "expected a question" in nothing.stderr) == (2, True)
+    house.change("embedder: words", "embedder: words, retrieval: {mode: keyword}", "base.yaml")
+    house.apply()
+    unknown = house.loomd("knowledge", "search", "pets", "zyzzyva", "-n", house.space)
+    assert (unknown.returncode, unknown.stderr) == (1, "nothing was found\n")
+
+
+def test_how_it_stands(house: Folder) -> None:
+    """One line for each, all of one, and in what describe says; documents that were left out with the reason."""
+    head, row = house.said("knowledge", "status", "-n", house.space).splitlines()
+    assert head.split()[:4] == ["KNOWLEDGEBASE", "DOCUMENTS", "PASSAGES", "SIZE"]
+    assert row.split()[:3] == ["pets", "2", "2"]
+    for told in (
+        house.said("knowledge", "status", "pets", "-n", house.space),
+        house.said("describe", "kb/pets", "-n", house.space),
+    ):
+        assert "passages:   2" in told
+        assert "docs/broken.md  it is not UTF-8 (line 1, byte 3)" in told
+    item = json.loads(house.said("knowledge", "status", "pets", "-n", house.space, "-o", "json"))
+    assert item["status"]["index"]["embedder"].startswith("hash/")
+
+
+def test_indexes_are_built_anew(house: Folder) -> None:
+    """From what is stored, and with --embed from the documents."""
+    assert house.said("knowledge", "rebuild", "pets", "-n", house.space) == "pets: 2 passages of 2 documents\n"
+    told = house.said("knowledge", "rebuild", "pets", "--embed", "-n", house.space)
+    assert told == "pets: 2 passages of 2 documents, 2 of them embedded\n"
+    assert "docs/cats.md" in house.said("knowledge", "search", "pets", "who chases mice?", "-n", house.space)
