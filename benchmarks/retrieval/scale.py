@@ -22,9 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loomd.knowledge.base import Chunking, FilesSource, IndexSpec, Retrieval
+from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.index import Index, Pending, Question, Recipe, acquire, encode, release
+from loomd.knowledge.sources.files import FilesSource
 
 DIMENSION = 384
 WORDS = 30_000

@@ -11,6 +11,7 @@ stands in the user turn under a heading that says what it is; it never becomes p
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -84,6 +85,18 @@ class _Shortened:
     citations: tuple[Citation, ...]
 
 
+class _Chosen(NamedTuple):
+    """What enters of the sources: instructions of skills, passages, results, and what was remembered."""
+
+    told: Sequence[str] = ()
+    offered: tuple[Passage, ...] = ()
+    results: Sequence[Finding] = ()
+    memories: tuple[str, ...] = ()
+
+
+_NOTHING = _Chosen()
+
+
 async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
     """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name) if agent.knowledge else []
@@ -101,24 +114,16 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     measure = Measure(known.characters)
     fixed = {
         "prompt": measure.text(system),
-        "tools": measure.tools(tools),
+        "tools": measure.tools(tools) if tools else 0,
         "goal": measure.tokens(length(Message("user", work.goal, images=work.images)), 0),
         "form": measure.tokens(known.added + (_form(offers, passages, agent.skills) if several else 0), _TURNS),
     }
     weights = agent.context.weights(known.relevance) if several else {}
     plan = _Plan(measure, weights, max(0, known.window - sum(fixed.values())))
-    told = await skills.take_up(work.goal, plan.skills(offers)) if agent.skills else []
-    found = plan.fill({"skills": told, **offers}) if several else dict.fromkeys(SOURCES, ())
+    chosen = await _choose(agent, work, skills, plan, offers, passages) if several else _NOTHING
+    told, offered, results, memories = chosen
     history = plan.turns(work.history)
-    findings = [_shorten(one, text) for one, text in zip(work.findings, found["findings"], strict=True)]
-    offered = [
-        msgspec.structs.replace(one, text=_rest(text, one)) if text != whole else one
-        for one, text, whole in zip(passages, found["knowledge"], shown, strict=True)
-        if text
-    ]
-    memories = tuple(text for text in found["memory"] if text)
-    results = [one for one in findings if one is not None]
-    asked = Message("user", brief(work.goal, results, memories), passages=tuple(offered), images=work.images)
+    asked = Message("user", brief(work.goal, results, memories), passages=offered, images=work.images)
     messages = (Message("system", "\n\n".join([system, *told])), *history, asked)
     entered = (*(Entered(name, tokens, tokens, tokens) for name, tokens in fixed.items()), *plan.entered)
     characters = sum(map(length, messages))
@@ -127,13 +132,33 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     scope.emit(fact, agent.name, key=key)
     citable = {c.number: c for finding in work.findings for c in finding.citations}
     citable |= {p.number: cite(p) for p in offered}
-    texts: dict[Source, tuple[str, ...]] = {
-        "memory": memories,
-        "findings": tuple(one.output for one in results),
-        "knowledge": tuple(one.text for one in offered),
-    }
+    texts: dict[Source, tuple[str, ...]] = {}
+    if several:
+        texts["memory"] = memories
+        texts["findings"] = tuple(one.output for one in results)
+        texts["knowledge"] = tuple(one.text for one in offered)
     own = known.window, known.price, characters, known.added
     return Context(messages, citable, len(offered), texts, measure, *own)
+
+
+async def _choose(
+    agent: Agent,
+    work: Work,
+    skills: SkillUse,
+    plan: "_Plan",
+    offers: Mapping[Source, Sequence[str]],
+    passages: Sequence[Passage],
+) -> _Chosen:
+    """Return what enters of what is offered."""
+    told = await skills.take_up(work.goal, plan.skills(offers)) if agent.skills else []
+    found = plan.fill({"skills": told, **offers})
+    findings = [_shorten(one, text) for one, text in zip(work.findings, found["findings"], strict=True)]
+    offered = tuple(
+        msgspec.structs.replace(one, text=_rest(text, one)) if text != whole else one
+        for one, text, whole in zip(passages, found["knowledge"], offers["knowledge"], strict=True)
+        if text
+    )
+    return _Chosen(told, offered, [one for one in findings if one is not None], tuple(filter(None, found["memory"])))
 
 
 def request_window(agent: Agent) -> int:

@@ -3,17 +3,13 @@
 Data only: reading files, cutting, storing and searching are in the modules named for them.
 """
 
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from loomd.errors import Permanent
-from loomd.manifest.inside import below
 from loomd.manifest.kind import Spec
-from loomd.manifest.quantity import Bytes, Share, Tokens
+from loomd.manifest.quantity import Share, Tokens
 from loomd.manifest.rule import never
 
 if TYPE_CHECKING:
@@ -46,76 +42,14 @@ class Embedder(Protocol):
         ...
 
 
-class FilesSource(Spec):
-    """Text files in a folder below the manifest's root."""
-
-    keeps_files: ClassVar[bool] = False
-    """The index has what is in them."""
-
-    type: Literal["files"] = "files"
-    path: str = Field(min_length=1, examples=["docs"])
-    """Folder or file, relative to the folder of the manifests."""
-    include: list[str] = Field(default=["**/*.md", "**/*.txt"], min_length=1)
-    """Patterns of the files to read, relative to `path`; `**` stands for any folders."""
-    exclude: list[str] = Field(default_factory=list, examples=[["drafts/**"]])
-    """Patterns of the files to leave out."""
-    max_file: Bytes = Field(default=8 << 20, ge=1)
-    """Largest file that is read; a larger one is reported and left out."""
-
-    def check(self, root: Path) -> Iterator[tuple[str, str]]:
-        """Yield a path that is not there or leaves the root, and patterns that cannot be used or fit nothing."""
-        wrong = [
-            (f"/{field}/{at}", reason)
-            for field, patterns in (("include", self.include), ("exclude", self.exclude))
-            for at, pattern in enumerate(patterns)
-            if (reason := _bad_pattern(pattern))
-        ]
-        try:
-            found = below(root, self.path, "a folder or file")
-        except Permanent as error:
-            yield "/path", str(error)
-        else:
-            if not found.is_dir() and not found.is_file():
-                yield "/path", f'expected a folder or file below {root}, got "{self.path}", which is a pipe or a device'
-            elif not wrong and not self.find(root.resolve()):
-                names = " or ".join(self.include)
-                yield (
-                    "/path",
-                    f'expected a file below "{self.path}" that fits {names}, got none: add one, or change include',
-                )
-        yield from wrong
-
-    def find(self, top: Path) -> dict[str, Path]:
-        """Return the files that the patterns fit, by their path below `top`, the resolved folder of the manifests."""
-        base = Path(os.path.normpath(top / self.path))
-        if base.is_file():
-            return {base.relative_to(top).as_posix(): base}
-        files = {file for pattern in self.include for file in base.glob(pattern)}
-        files -= {file for pattern in self.exclude for file in base.glob(pattern)}
-        return {file.relative_to(top).as_posix(): file for file in files if not file.is_dir()}
-
-    def reads(self, root: Path) -> Iterator[Path]:
-        """Yield the documents, so that a changed one is indexed when the manifests are loaded again."""
-        for _, file in sorted(self.find(root).items()):
-            if file.is_file() and file.resolve().is_relative_to(root):
-                yield file
-
-
-def _bad_pattern(pattern: str) -> str:
-    parts = pattern.split("/")
-    if not pattern or pattern.startswith("/") or ".." in parts:
-        return f'"{pattern}" must be a pattern relative to path, such as "**/*.md"'
-    if any("**" in part and part != "**" for part in parts):
-        return f'"{pattern}": ** must stand alone between slashes, as in "**/*.md"'
-    return ""
-
-
 class Chunking(Spec):
     """How documents are cut into passages. A token is taken as four characters."""
 
-    type: Literal["markdown", "recursive"] = "markdown"
-    """`markdown` cuts Markdown files at their headings and other files as `recursive` does; `recursive` cuts at
-    paragraphs, then lines, then sentences."""
+    type: Literal["auto", "code", "fixed", "markdown", "recursive", "sentence"] = "auto"
+    """`auto` cuts source code as `code` does and all else as `markdown` does. `markdown` cuts at headings, those of
+    HTML, PDF and Word too, and what is long below one as `recursive` does. `recursive` cuts at paragraphs, then lines,
+    then sentences. `code` cuts at definitions, and what is in no language whose grammar is known as `recursive` does.
+    `sentence` fills passages with whole sentences, `fixed` with words."""
     size: Tokens = 240
     """Largest passage, in tokens. Small models answer best from passages of 120 to 250."""
     overlap: int = Field(default=40, ge=0)

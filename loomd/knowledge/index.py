@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from loomd.errors import Damaged
-from loomd.knowledge.base import Chunking, FilesSource, IndexSpec, Retrieval
+from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk, cut
 from loomd.knowledge.faiss_index import ROUGH
+from loomd.knowledge.formats.base import BadDocument, Unit
 from loomd.knowledge.hybrid import fuse
-from loomd.knowledge.ingest import Document, Unreadable, read_all
+from loomd.knowledge.ingest import Document, Library, Unreadable
+from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.standing import Place, Standing
 from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored, borrow
 from loomd.knowledge.vectors import LOOSE, VectorIndex
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("loomd.knowledge")
 
-_LAYOUT = "2"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
+_LAYOUT = "3"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
 _KEPT = 2  # ways of indexing that stay on disk: the current one, and the one a rollback would want
 _READERS = 2
 _UNCOMMITTED = 20_000
@@ -54,7 +56,7 @@ _PART = 10_000
 class Recipe:
     """How documents become passages and vectors; equal recipes make equal stores from equal documents."""
 
-    sources: Sequence[FilesSource]
+    sources: Sequence[DocumentSource]
     chunking: Chunking
     fingerprint: str
     dimension: int
@@ -82,6 +84,7 @@ class Pending:
     path: str
     digest: str
     chunks: Sequence[tuple[bytes, Chunk]]
+    unit: Unit = "line"
 
 
 @dataclass
@@ -153,7 +156,7 @@ class Index:
         """Return the number of passages."""
         return len(self._vectors)
 
-    def survey(self, root: Path, *, anew: bool = False) -> Survey:
+    def survey(self, library: Library, *, anew: bool = False) -> Survey:
         """Read the documents, compare them with the store, and cut what is new; all of them when it is to be made anew.
 
         Raises:
@@ -163,18 +166,27 @@ class Index:
             known = self._store.files()
         survey = Survey()
         seen: set[str] = set()
-        for item in read_all(root, self._recipe.sources):
+        for item in library.documents():
             seen.add(item.path)
-            if isinstance(item, Unreadable):
-                survey.unreadable.append(item)
-            elif known.get(item.path) != (digest := hashlib.sha256(item.data).hexdigest()) or anew:
-                survey.changed.append(self._cut(item, digest))
+            if isinstance(item, Document) and known.get(item.path) == item.digest and not anew:
+                continue
+            found = item if isinstance(item, Unreadable) else self._cut(item, library)
+            if isinstance(found, Unreadable):
+                survey.unreadable.append(found)
+            else:
+                survey.changed.append(found)
+        survey.unreadable += library.missed()
         survey.removed = sorted(known.keys() - seen)
         return survey
 
-    def _cut(self, document: Document, digest: str) -> Pending:
-        chunks = cut(document.path, document.text, self._recipe.chunking)
-        return Pending(document.path, digest, [(self._recipe.embedded_as(chunk), chunk) for chunk in chunks])
+    def _cut(self, document: Document, library: Library) -> Pending | Unreadable:
+        try:
+            content = library.content(document)
+            chunks = cut(document.path, content, self._recipe.chunking)
+        except BadDocument as error:
+            return Unreadable(document.path, str(error))
+        keyed = [(self._recipe.embedded_as(chunk), chunk) for chunk in chunks]
+        return Pending(document.path, document.digest, keyed, content.unit)
 
     def known(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the vectors that are already stored: here, by other ways of indexing, or by other knowledge bases."""
@@ -195,7 +207,9 @@ class Index:
     ) -> None:
         """Replace the passages of documents in one transaction, then in the indexes; words are found after `save`."""
         updates = [
-            FileUpdate(item.path, item.digest, [Embedded(chunk, key, vectors[key]) for key, chunk in item.chunks])
+            FileUpdate(
+                item.path, item.digest, [Embedded(chunk, key, vectors[key]) for key, chunk in item.chunks], item.unit
+            )
             for item in documents
         ]
         with self._writing:

@@ -1,80 +1,163 @@
-"""Finds the documents of a knowledge base and reads them as text. What cannot be read is told, the rest is kept.
+"""The documents of a knowledge base: what its sources have, each once, and what they hold as text.
 
-Only files below the manifest's root are read, whatever a link says. Blocks: called in the thread of a knowledge base.
+What cannot be read is told, the rest is kept. A source fits by shape: it knows what it has without reading it. Blocks:
+called in the thread of a knowledge base, but for `refresh`.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-from loomd.errors import NotFound
-from loomd.knowledge.base import FilesSource
+from loomd.errors import LoomdError
+from loomd.knowledge.formats.base import Content, Limits
+from loomd.knowledge.formats.isolated import Reader
+
+_log = logging.getLogger("loomd.knowledge")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text file: path relative to the root with `/`, and its bytes, which are UTF-8."""
+    """A document as it is kept somewhere.
+
+    Attributes:
+        path: what it is cited by: relative to the root with `/`, or an address.
+        data: its bytes.
+        format: name of the format that it is written in.
+        limits: what reading it may take.
+    """
 
     path: str
     data: bytes
+    format: str
+    limits: Limits
 
     @property
-    def text(self) -> str:
-        """Return the content without byte-order mark and carriage returns."""
-        return self.data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    def digest(self) -> str:
+        """Return what changes with its content."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that was left out, and a sentence that says why and what to do."""
+    """A document that was left out, and a sentence that says why and what to do."""
 
     path: str
     reason: str
 
 
-def read_all(root: Path, sources: Sequence[FilesSource]) -> Iterator[Document | Unreadable]:
-    """Yield every document of the sources once, by path; and every file that had to be left out.
+Load = Callable[[], Document | Unreadable]
+"""Reads one document."""
 
-    Raises:
-        NotFound: a source's path does not exist or leaves the root, a pattern is unusable, or a source has no file.
+
+class Source(Protocol):
+    """Where documents are, once it is open."""
+
+    @property
+    def interval(self) -> float | None:
+        """Return the seconds after which it is asked again; None when there is nobody to ask."""
+        ...
+
+    async def refresh(self) -> None:
+        """Look again, where that means to ask somebody; what is kept stays when nobody answers.
+
+        Raises:
+            LoomdError: nobody answers, and nothing is kept.
+        """
+        ...
+
+    def find(self) -> Mapping[str, Load]:
+        """Return what reads each document, by path.
+
+        Raises:
+            NotFound: there is nothing at all.
+        """
+        ...
+
+    def missed(self) -> Iterable[Unreadable]:
+        """Return what could not be looked at the last time; what is kept of it may be old."""
+        ...
+
+
+class Library:
+    """The documents of some sources.
+
+    Args:
+        sources: of two that have a document of one path, the first one counts.
     """
-    top = root.resolve()
-    found: dict[str, tuple[Path, FilesSource]] = {}
-    for source in sources:
-        for _, reason in source.check(root):
-            raise NotFound(f"source {source.path}: {reason}")
-        for path, file in source.find(top).items():
-            found.setdefault(path, (file, source))
-    for path, (file, source) in sorted(found.items()):
-        yield _read(top, path, file, source.max_file)
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        self._reader = Reader()
+
+    async def refresh(self) -> None:
+        """Ask everybody who has documents.
+
+        Raises:
+            LoomdError: one does not answer, and nothing of what it has is kept.
+        """
+        for source in self._sources:
+            await source.refresh()
+
+    @asynccontextmanager
+    async def following(self, index: Callable[[], Awaitable[object]], name: str) -> AsyncGenerator[None, None]:
+        """Ask again at the intervals of the sources, for as long as the context lasts.
+
+        Args:
+            index: takes over what is new.
+            name: whose documents they are, for the log.
+        """
+        timed = [(source, source.interval) for source in self._sources if source.interval is not None]
+        running = [asyncio.ensure_future(_follow(source, interval, index, name)) for source, interval in timed]
+        try:
+            yield
+        finally:
+            for one in running:
+                one.cancel()
+            if running:
+                await asyncio.wait(running)
+
+    def documents(self) -> Iterator[Document | Unreadable]:
+        """Yield every document once, by path, and whatever had to be left out.
+
+        Raises:
+            NotFound: a source has no document at all.
+        """
+        found: dict[str, Load] = {}
+        for source in self._sources:
+            for path, load in source.find().items():
+                found.setdefault(path, load)
+        try:
+            for _, load in sorted(found.items()):
+                yield load()
+        finally:
+            self._reader.close()
+
+    def missed(self) -> Iterator[Unreadable]:
+        """Yield what could not be looked at the last time; what is kept of it is among the documents."""
+        for source in self._sources:
+            yield from source.missed()
+
+    def content(self, document: Document) -> Content:
+        """Return what a document holds.
+
+        Raises:
+            BadDocument: it cannot be read.
+        """
+        return self._reader.read(document.format, document.path, document.data, document.limits)
 
 
-def _read(top: Path, path: str, file: Path, max_file: int) -> Document | Unreadable:
-    """Return the content of a file, or why it was left out."""
-    try:
-        if not file.resolve(strict=True).is_relative_to(top):
-            return Unreadable(path, "is a link that leaves the folder of the manifests: copy the file there")
-        if not file.is_file():
-            return Unreadable(path, "is not a regular file: exclude it")
-        size = file.stat().st_size
-        if size > max_file:
-            return Unreadable(path, f"has {size} bytes, maxFile is {max_file}: split it, or raise maxFile")
-        data = file.read_bytes()
-    except RuntimeError:  # what `resolve` says of a circle of links
-        return Unreadable(path, "is a link that leads back to itself: remove it")
-    except OSError as error:
-        return Unreadable(path, f"cannot be read ({error.strerror}): make it readable, or exclude it")
-    return _judge(path, data)
-
-
-def _judge(path: str, data: bytes) -> Document | Unreadable:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return Unreadable(path, "is UTF-16 text: save it as UTF-8, or exclude it")
-    if b"\0" in data:
-        return Unreadable(path, "is not text (it holds NUL bytes): convert it to Markdown or text, or exclude it")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return Unreadable(path, f"is not UTF-8 (line {line}, byte {error.start}): save it as UTF-8, or exclude it")
-    return Document(path, data)
+async def _follow(source: Source, interval: float, index: Callable[[], Awaitable[object]], name: str) -> None:
+    """Ask a source again and again; what goes wrong is told, and tried again the next time."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await source.refresh()
+            await index()
+        except LoomdError as error:
+            _log.warning("KnowledgeBase/%s stays as it is, and looks again in %g s: %s", name, interval, error)
+        except Exception:
+            _log.exception("KnowledgeBase/%s could not look again; it tries in %g s", name, interval)

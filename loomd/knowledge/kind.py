@@ -1,22 +1,25 @@
 """`kind: KnowledgeBase`: documents that agents look things up in."""
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 from pydantic import Field
 
-from loomd.knowledge.base import Chunking, Embedder, FilesSource, IndexSpec, Retrieval
+from loomd.knowledge.base import Chunking, Embedder, IndexSpec, Retrieval
 from loomd.knowledge.index import Recipe
+from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.sources.base import DocumentSource
 from loomd.manifest.kind import Kind, RefTo, Spec
+from loomd.manifest.oneof import OneOf
 from loomd.topology import Parts
 
 
 class KnowledgeBaseSpec(Spec):
     """Documents, how they are cut and embedded, and how passages are found."""
 
-    sources: list[FilesSource] = Field(min_length=1)
+    sources: list[Annotated[DocumentSource, OneOf("loomd.knowledge.sources", default="files")]] = Field(min_length=1)
     """Where the documents are."""
     embedder: Annotated[str, RefTo("Embedder")] = Field(examples=["words"])
     """Embedder of passages and questions."""
@@ -41,9 +44,15 @@ class KnowledgeBaseSpec(Spec):
         """Index what changed since the last time and yield the live knowledge base."""
         embedder = parts.get("Embedder", self.embedder, Embedder)
         recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension)
-        services = parts.services
-        live = KnowledgeBase(parts.name, parts.root, embedder, self.retrieval, self.index, services.bus, services.clock)
-        async with live.running(parts.state_dir, recipe):
+        async with AsyncExitStack() as stack:
+            owner = f"{parts.declared.ref} spec.sources"
+            opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
+            library = Library([await stack.enter_async_context(one) for one in opened])
+            await library.refresh()
+            bus, clock = parts.services.bus, parts.services.clock
+            live = KnowledgeBase(parts.name, library, embedder, self.retrieval, self.index, bus, clock)
+            await stack.enter_async_context(live.running(parts.state_dir, recipe))
+            await stack.enter_async_context(library.following(live.refresh, parts.name))
             yield live
 
 

@@ -22,8 +22,9 @@ from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
+from loomd.knowledge.formats.base import cite
 from loomd.knowledge.index import Index, Pending, Question, Recipe, Survey, acquire, embedded_text, encode, release
-from loomd.knowledge.ingest import Unreadable
+from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.standing import Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.messages import Passage
@@ -52,7 +53,7 @@ class KnowledgeBase:
     def __init__(
         self,
         name: str,
-        root: Path,
+        library: Library,
         embedder: Embedder,
         retrieval: Retrieval,
         indexing: IndexSpec,
@@ -61,7 +62,7 @@ class KnowledgeBase:
     ) -> None:
         self.name = name
         self.unreadable: tuple[Unreadable, ...] = ()
-        self._root = root
+        self._library = library
         self._embedder = embedder
         self._retrieval = retrieval
         self._indexing = indexing
@@ -139,7 +140,8 @@ class KnowledgeBase:
 
     def _passage(self, number: int, row: Stored, score: float) -> Passage:
         chunk = row.chunk
-        return Passage(number, chunk.text, f"{row.path}:{chunk.first}-{chunk.last}", chunk.title, self.name, score)
+        source = cite(row.path, row.unit, chunk.first, chunk.last)
+        return Passage(number, chunk.text, source, chunk.title, self.name, score)
 
     def standing(self) -> Standing:
         """Return how it stood after the last refresh."""
@@ -187,7 +189,7 @@ class KnowledgeBase:
             NotFound: a source has no document at all; the index keeps what it has.
         """
         async with self._opened.refreshing:
-            survey = await self._run(partial(self._opened.survey, self._root, anew=anew))
+            survey = await self._run(partial(self._opened.survey, self._library, anew=anew))
             self._report(survey)
             embedded = 0
             if survey.changed or survey.removed:

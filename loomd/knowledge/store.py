@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
+from loomd.knowledge.formats.base import Unit
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -25,7 +26,9 @@ CREATE TABLE IF NOT EXISTS state (
     id INTEGER PRIMARY KEY CHECK (id = 1), store TEXT NOT NULL, change INTEGER NOT NULL, rows INTEGER NOT NULL
 );
 INSERT OR IGNORE INTO state VALUES (1, lower(hex(randomblob(16))), 0, 0);
-CREATE TABLE IF NOT EXISTS file (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS file (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, unit TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS chunk (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     file INTEGER NOT NULL REFERENCES file ON DELETE CASCADE,
@@ -64,6 +67,7 @@ class FileUpdate:
     path: str
     digest: str
     chunks: Sequence[Embedded]
+    unit: Unit = "line"
 
 
 class Added(NamedTuple):
@@ -93,11 +97,12 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A chunk as it was stored, with its id and the path of its file."""
+    """A chunk as it was stored, with its id, the path of its file, and what its places count."""
 
     id: int
     path: str
     chunk: Chunk
+    unit: Unit = "line"
 
 
 class ChunkStore:
@@ -184,7 +189,8 @@ class ChunkStore:
         return ids
 
     def _add(self, update: FileUpdate) -> Iterator[Added]:
-        file = self._db.execute("INSERT INTO file (path, digest) VALUES (?, ?)", (update.path, update.digest)).lastrowid
+        values = (update.path, update.digest, update.unit)
+        file = self._db.execute("INSERT INTO file (path, digest, unit) VALUES (?, ?, ?)", values).lastrowid
         insert = "INSERT INTO chunk (file, title, text, first, last, digest) VALUES (?, ?, ?, ?, ?, ?)"
         for item in update.chunks:
             cut = item.chunk
@@ -221,14 +227,11 @@ class ChunkStore:
         """Return chunks by id; an id that is gone is left out."""
         marks = ",".join("?" * len(ids))
         query = (
-            "SELECT chunk.id, path, title, text, first, last FROM chunk JOIN file ON file.id = chunk.file "  # noqa: S608  # only question marks
+            "SELECT chunk.id, path, unit, title, text, first, last FROM chunk JOIN file ON file.id = chunk.file "  # noqa: S608  # only question marks
             f"WHERE chunk.id IN ({marks})"
         )
         rows = self._reader().execute(query, list(ids))
-        return {
-            ident: Stored(ident, path, Chunk(title, text, first, last))
-            for ident, path, title, text, first, last in rows
-        }
+        return {ident: Stored(ident, path, Chunk(*cut), unit) for ident, path, unit, *cut in rows}
 
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's own connection for reading."""

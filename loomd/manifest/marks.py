@@ -123,7 +123,8 @@ def _arms(value: Any, schema: JsonSchema) -> list[JsonSchema]:
     """Return the members of a union that may be meant."""
     mapping = schema.get("discriminator", {}).get("mapping", {})
     if mapping:
-        name = value.get("type") if isinstance(value, dict) else None
+        default = schema["properties"]["type"].get("default")
+        name = value.get("type", default) if isinstance(value, dict) else None
         return [{"$ref": mapping[name]}] if isinstance(name, str) and name in mapping else []
     return [*schema.get("anyOf", []), *schema.get("allOf", [])]
 

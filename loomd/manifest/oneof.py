@@ -2,7 +2,7 @@
 
 `Annotated[ToolSpec, OneOf("loomd.tools")]` is the base class for the type checker and, at run time, a union of all
 subclasses found in that folder, told apart by their `Literal` field `type`; an abstract one only holds what several
-have in common. Adding a type is adding a file.
+have in common. Adding a type is adding a file. `OneOf(folder, default="files")` is that type when none is written.
 """
 
 import importlib
@@ -12,8 +12,9 @@ from functools import cache
 from inspect import isabstract
 from typing import Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class OneOf:
     """Marks a field whose value is one of the types in a folder."""
 
     folder: str
+    default: str = ""
+    """Type of a value that does not say its own; by default it must."""
 
     def __get_pydantic_core_schema__(self, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
         """Build the discriminated union of the types found in the folder."""
@@ -28,7 +31,21 @@ class OneOf:
         if len(variants) == 1:
             return handler.generate_schema(variants[0])
         union: Any = Union[variants]  # noqa: UP007  # built from a tuple at run time
-        return handler.generate_schema(Annotated[union, Field(discriminator="type")])
+        found = handler.generate_schema(Annotated[union, Field(discriminator="type")])
+        return core_schema.no_info_before_validator_function(self._typed, found) if self.default else found
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say in the JSON Schema which type is meant when none is written."""
+        found = handler(schema)
+        if self.default:
+            del found["required"]
+            found["properties"]["type"]["default"] = self.default
+            meant = found["discriminator"]["mapping"][self.default]
+            found["oneOf"] = [one if one["$ref"] == meant else {**one, "required": ["type"]} for one in found["oneOf"]]
+        return found
+
+    def _typed(self, value: object) -> object:
+        return {"type": self.default, **value} if isinstance(value, dict) and "type" not in value else value
 
 
 @cache

@@ -234,8 +234,8 @@ def _tagged(error: Any, pointer: str, tag: str, root: JsonSchema) -> Iterator[Re
         yield _expected({**error.schema, "type": "object"}, error.instance, pointer, root)
         return
     known = f"one of {listed(mapping)}"
-    name = error.instance.get(tag)
-    if tag not in error.instance:
+    name = error.instance.get(tag, error.schema["properties"][tag].get("default"))
+    if name is None and tag not in error.instance:
         yield missing(f"{pointer}/{tag}", f"add {tag}: {known}", known)
     elif not isinstance(name, str) or name not in mapping:
         hint = did_you_mean(name, mapping, "one of") if isinstance(name, str) else known

@@ -112,8 +112,8 @@ def generate_model(name: str, model: type[BaseModel]) -> JsonSchema:
     return {"$schema": DIALECT, "$id": f"{BASE_URL}/{name}.json", **top, "$defs": definitions}
 
 
-def _when(tag: str, name: str, reference: str) -> JsonSchema:
-    condition = {"type": "object", "properties": {tag: {"const": name}}, "required": [tag]}
+def _when(tag: str, name: str, reference: str, needed: bool = True) -> JsonSchema:
+    condition = {"type": "object", "properties": {tag: {"const": name}}, **({"required": [tag]} if needed else {})}
     return {"if": condition, "then": {"$ref": reference}}
 
 
@@ -129,7 +129,9 @@ def _chosen(value: Any) -> Any:
         return found
     found["type"] = "object"
     del found["oneOf"]
-    found["allOf"] = [_when(union["propertyName"], name, reference) for name, reference in union["mapping"].items()]
+    tag = union["propertyName"]
+    default = found["properties"][tag].get("default")
+    found["allOf"] = [_when(tag, name, to, needed=name != default) for name, to in union["mapping"].items()]
     return found
 
 

@@ -15,18 +15,18 @@ from random import Random
 from loomd.errors import Damaged, LoomdError, NotFound, Temporary, Unreachable
 from loomd.events.bus import Bus
 from loomd.events.event import SourceForced
+from loomd.git.access import Access
+from loomd.git.command import LONGEST
+from loomd.git.mirror import Mirror, Revision
+from loomd.git.place import Place
+from loomd.git.tree import Trees
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.object import Ref
 from loomd.manifest.problem import Problem, Problems
 from loomd.manifest.source import SourceFile, try_folder
 from loomd.manifest.wording import quoted
-from loomd.sources.access import Access
 from loomd.sources.base import Target
-from loomd.sources.command import LONGEST
 from loomd.sources.kind import GitSourceSpec
-from loomd.sources.mirror import Mirror, Revision
-from loomd.sources.place import Place
-from loomd.sources.tree import Trees
 from loomd.sources.verify import verify
 
 _log = logging.getLogger("loomd.sources")

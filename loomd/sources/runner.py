@@ -13,12 +13,12 @@ from random import Random
 
 from loomd.errors import Conflict, NotFound
 from loomd.events.event import Event, SourceResumed
+from loomd.git.place import Place, find_places
 from loomd.manifest.object import EMPTY, Object
 from loomd.manifest.wording import did_you_mean
 from loomd.sources.base import Source, Target
 from loomd.sources.directory import DirectorySource, Pace
 from loomd.sources.git import GitSource
-from loomd.sources.place import Place, find_places
 from loomd.topology import Services
 
 _log = logging.getLogger("loomd.sources")

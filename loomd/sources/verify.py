@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from loomd.errors import Permanent, Temporary
-from loomd.sources.command import Contact, Git
+from loomd.git.command import Contact, Git
+from loomd.git.mirror import Revision
 from loomd.sources.kind import GitVerify
-from loomd.sources.mirror import Revision
 
 _PGP = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _GPG_SETTINGS = "trust-model always\nno-auto-key-retrieve\nno-auto-key-locate\n"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from loomd.errors import Overloaded, ToolFailed, Unreachable
-from loomd.tools.address import PublicResolver
+from loomd.web.address import PublicResolver
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
@@ -131,7 +131,7 @@ async def open_web(
     """
     from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415  # costs 0.2 s
 
-    resolver: Any = PublicResolver(owner, allow_hosts)
+    resolver: Any = PublicResolver(f"{owner} spec", allow_hosts)
     connector = TCPConnector(resolver=resolver, use_dns_cache=False)
     async with ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=False) as session:
         yield Web(session, resolver, max_response, max_redirects)

@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loomd.knowledge import chunk as chunking
 from loomd.knowledge.base import CHARACTERS_PER_TOKEN, Chunking
-from loomd.knowledge.chunk import Chunk, cut
+from loomd.knowledge.chunk import Chunk
+from loomd.knowledge.formats.base import Limits
+from loomd.knowledge.formats.known import find_formats, format_of, suffix_of
 
 PAGE = """\
 Before any heading.
@@ -28,6 +31,12 @@ pip install it
 ## Use
 Use it.
 """
+
+
+def cut(path: str, text: str, how: Chunking) -> list[Chunk]:
+    """Return the passages of a text that is in the format of its name."""
+    content = find_formats()[format_of(path).name].read(text.encode(), suffix_of(path), Limits(1 << 20, 10))
+    return chunking.cut(path, content, how)
 
 
 def test_markdown_is_cut_at_headings() -> None:

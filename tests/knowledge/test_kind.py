@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from loomd.knowledge.base import FilesSource
 from loomd.knowledge.kind import KIND
+from loomd.knowledge.sources.files import FilesSource
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ from loomd.clock import SystemClock
 from loomd.errors import BadReply, NotFound
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
-from loomd.knowledge.base import Chunking, FilesSource, IndexSpec, Retrieval
+from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.faiss_index import load
 from loomd.knowledge.index import Recipe
+from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import BATCH, KnowledgeBase
+from loomd.knowledge.sources.files import Files, FilesSource
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
@@ -382,10 +384,12 @@ class Broken:
 @pytest.mark.parametrize(("value", "width"), [(float("nan"), 4), (float("inf"), 4), (1.0, 5)])
 async def test_unusable_vectors_are_not_stored(animals: "Lab", tmp_path: Path, value: float, width: int) -> None:
     """NaN, infinity and another dimension are refused before they reach the disk."""
+    source = FilesSource(path="docs")
+    library = Library([Files(source, animals.root)])
     base = KnowledgeBase(
-        "kb", animals.root, Broken(value, width), Retrieval(), IndexSpec(), Bus(SystemClock()), SystemClock()
+        "kb", library, Broken(value, width), Retrieval(), IndexSpec(), Bus(SystemClock()), SystemClock()
     )
-    recipe = Recipe([FilesSource(path="docs")], Chunking(), "broken", 4)
+    recipe = Recipe([source], Chunking(), "broken", 4)
     with pytest.raises(BadReply, match="KnowledgeBase/kb"):
         async with base.running(tmp_path, recipe):
             pass

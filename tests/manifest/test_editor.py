@@ -46,6 +46,7 @@ DIFFERENT = {
     "http-placeholders": "placeholders are compared with parameters behind the schema",
     "indentation": "its parser points at the line where the value begins",
     "integer-as-float": "10.0 is an integer for a JSON Schema",
+    "knowledge-sources": "what belongs to an address is checked behind the schema",
     "key-in-brackets": "it does not look at a key without a value",
     "nested-union": "it looks at an empty document, which loomd passes over",
     "old-version-fields": "an editor knows today's form only",

@@ -124,7 +124,10 @@ def test_every_kind_refuses_it_at_its_place(root: Path, kind: str, path: str, me
 def test_a_folder_is_no_tool_and_an_empty_one_no_knowledge(root: Path) -> None:
     """Folders are for knowledge, and only those in which there is something to know."""
     assert "got the folder" in refused(root, "Skill", "folder")[0]
-    assert "that fits **/*.md or **/*.txt, got none" in refused(root, "KnowledgeBase", "empty")[0]
+    assert (
+        "that fits **/*.md or **/*.txt or **/*.pdf or **/*.docx or **/*.html, got none"
+        in refused(root, "KnowledgeBase", "empty")[0]
+    )
 
 
 @contextmanager

@@ -11,10 +11,10 @@ import pytest
 
 from loomd.clock import SystemClock
 from loomd.events.bus import Bus
+from loomd.git.place import Place
 from loomd.manifest.object import Ref
 from loomd.sources.git import GitSource
 from loomd.sources.kind import GitSourceSpec
-from loomd.sources.place import Place
 from tests.sources.recording import Recording
 from tests.sources.remotes import HttpRemote, Repository, SshRemote, git_daemon, http_server, ssh_server
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from loomd.sources.semver import RANGE, highest, version_key
+from loomd.git.semver import RANGE, highest, version_key
 
 TAGS = [
     *("v0.1.0", "v0.1.9", "v0.2.0", "1.0.0", "v1.2.0", "v1.2.3", "v1.4.0-rc.1", "v1.4.0-rc.11", "v1.10.0", "v2.0.0"),

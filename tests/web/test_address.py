@@ -1,6 +1,6 @@
 import pytest
 
-from loomd.tools.address import is_public
+from loomd.web.address import is_public
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "192.0.1.1"])

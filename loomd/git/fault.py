@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from loomd.errors import Damaged, LoomdError, NotFound, Overloaded, Permanent, Temporary, Unauthorized, Unreachable
-from loomd.sources.command import Done
+from loomd.git.command import Done
 
 
 @dataclass(frozen=True)

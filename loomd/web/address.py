@@ -1,7 +1,7 @@
-"""Which network addresses a tool may reach: public ones only, whatever way they are written.
+"""Which network addresses may be reached for somebody: public ones only, whatever way they are written.
 
 A name is resolved once, every address behind it is checked, and the connection goes to an address that was checked.
-Called by the `http` type; opens no connection itself.
+Called by tools and by sources of documents; opens no connection itself.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class PublicResolver:
         """Set whom to blame and which hosts may be private.
 
         Args:
-            owner: `Tool/name`, for the message.
+            owner: what has the field `allowHosts`, for the message: `Tool/name spec`.
             allowed: host names and addresses that may be private, as written in the URL.
         """
         self._owner = owner
@@ -102,5 +102,5 @@ class PublicResolver:
 
     def _refusal(self, host: str) -> ToolFailed:
         return ToolFailed(
-            f'the host "{host}" is not on the public internet, and {self._owner} spec.allowHosts does not list it'
+            f'the host "{host}" is not on the public internet, and {self._owner}.allowHosts does not list it'
         )

@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from loomd.errors import Permanent, Unauthorized
+from loomd.git.command import Contact
+from loomd.git.remote import GitAuth, Remote, scheme_of
 from loomd.manifest.keyring import Keyring
 from loomd.manifest.secret import Secret
-from loomd.sources.command import Contact
-from loomd.sources.kind import GitAuth, GitSourceSpec
 
 TOKEN_USER = "x-access-token"  # noqa: S105  # a user, no password
 """The user that goes with a token: hosting services judge the token, and want any user or this one."""
@@ -34,7 +34,7 @@ class Access:
         spec: what it declares.
     """
 
-    def __init__(self, owner: str, spec: GitSourceSpec) -> None:
+    def __init__(self, owner: str, spec: Remote) -> None:
         self._owner = owner
         self._spec = spec
         self._keyring = Keyring(owner)
@@ -59,7 +59,7 @@ class Access:
             Unauthorized: a secret cannot be read.
             Permanent: a file of ssh has a name that ssh cannot take.
         """
-        auth, scheme = self._spec.auth, self._spec.scheme
+        auth, scheme = self._spec.auth, scheme_of(self._spec.url)
         stall = {"http.lowSpeedLimit": "1", "http.lowSpeedTime": str(max(1, round(self._spec.timeout)))}
         config = {f"protocol.{scheme}.allow": "always", **stall}
         if auth is None:

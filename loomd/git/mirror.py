@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loomd.errors import Damaged, NotFound, Permanent, Temporary
+from loomd.git.access import Access
+from loomd.git.command import Done, Git
+from loomd.git.fault import explain, is_refused_commit
+from loomd.git.place import Place
+from loomd.git.remote import GitRef, Remote
+from loomd.git.semver import highest
+from loomd.git.sweep import size_of, sweep, sweep_packs
 from loomd.manifest.wording import did_you_mean, listed, quoted
-from loomd.sources.access import Access
-from loomd.sources.command import Done, Git
-from loomd.sources.fault import explain, is_refused_commit
-from loomd.sources.kind import GitRef, GitSourceSpec
-from loomd.sources.place import Place
-from loomd.sources.semver import highest
-from loomd.sources.sweep import size_of, sweep, sweep_packs
 
 OLDEST = (2, 34)
 """The first git that takes all its settings from the environment and checks signatures of ssh."""
@@ -77,7 +77,7 @@ class Mirror:
         place: its folder.
     """
 
-    def __init__(self, owner: str, spec: GitSourceSpec, access: Access, place: Place) -> None:
+    def __init__(self, owner: str, spec: Remote, access: Access, place: Place) -> None:
         self._owner = owner
         self._spec = spec
         self._access = access

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loomd.errors import Damaged, LoomdError, NotFound, Permanent, Temporary
+from loomd.git.command import Git
+from loomd.git.place import Place
+from loomd.git.remote import GitLimits
 from loomd.manifest.source import printable
 from loomd.manifest.wording import quoted
-from loomd.sources.command import Git
-from loomd.sources.kind import GitLimits
-from loomd.sources.place import Place
 
 _CHUNK = 1 << 16
 _BATCH = 4 << 20

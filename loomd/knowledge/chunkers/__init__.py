@@ -1,0 +1,1 @@
+"""Ways to cut documents into passages: one module for each."""

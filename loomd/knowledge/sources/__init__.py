@@ -1,0 +1,1 @@
+"""Where the documents of a knowledge base are: one module for each type of source."""

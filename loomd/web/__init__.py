@@ -1,0 +1,1 @@
+"""What of the web may be reached."""

@@ -1,0 +1,258 @@
+"""Documents of the web: what is named and allowed is read, kept and asked for again; nothing else is reached."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from pydantic import ValidationError
+
+from loomd.errors import LoomdError
+from loomd.knowledge.kind import KIND
+from loomd.knowledge.sources.fetch import normal
+from loomd.knowledge.sources.http import HttpPages, Pages
+from tests.knowledge.documents import pdf
+
+if TYPE_CHECKING:
+    from tests.knowledge.conftest import Lab
+
+
+@dataclass
+class Site:
+    """A web server.
+
+    Attributes:
+        url: its address.
+        pages: what it answers, by path: bytes and media type, a status, or where it leads.
+        asked: paths with the headers of what was asked.
+    """
+
+    url: str = ""
+    pages: dict[str, Any] = field(default_factory=dict[str, Any])
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list[tuple[str, dict[str, str]]])
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer as the pages say, with a version of each."""
+        self.asked.append((request.path, dict(request.headers)))
+        found = self.pages.get(request.path, 404)
+        if isinstance(found, int):
+            return web.Response(status=found)
+        if isinstance(found, str):
+            return web.Response(status=302, headers={"Location": found})
+        data, media = found
+        version = f'"{hash(data)}"'
+        if request.headers.get("If-None-Match") == version:
+            return web.Response(status=304)
+        return web.Response(body=data, headers={"Content-Type": media, "ETag": version})
+
+    def paths(self) -> list[str]:
+        """Return what was asked since the last time."""
+        found = [path for path, _ in self.asked]
+        self.asked.clear()
+        return found
+
+
+def page(text: str, *links: str) -> tuple[bytes, str]:
+    """Return a page with a text and links."""
+    anchors = "".join(f'<a href="{one}">more</a>\n' for one in links)
+    return f"<nav>{anchors}</nav>\n<h1>Page</h1>\n<p>{text}</p>".encode(), "text/html; charset=utf-8"
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncGenerator[Site, None]:
+    """Yield a server on loopback."""
+    made = Site()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+def source(site: Site, *paths: str, **fields: Any) -> dict[str, Any]:
+    """Return a source that reads pages of a site on loopback."""
+    urls = [f"{site.url}{path}" for path in paths]
+    return {"type": "http", "urls": urls, "allowHosts": ["127.0.0.1"], **fields}
+
+
+def only(base: Any) -> Pages:
+    """Return the only source of a knowledge base."""
+    (found,) = base._library._sources
+    assert isinstance(found, Pages)
+    return found
+
+
+async def test_pages_are_found_by_their_addresses(lab: "Lab", site: Site) -> None:
+    """What a server says that a page is decides how it is read; nothing but what is named is asked for."""
+    lab.root.mkdir()
+    site.pages |= {"/a": page("Cats purr.", "/other"), "/b": (pdf(["Dogs bark."]), "application/pdf")}
+    site.pages |= {"/c": ("Größe".encode("latin-1"), "text/plain; charset=iso-8859-1")}
+    spec = source(site, "/a", "/b", "/c#part")
+    async with lab.open(sources=[spec], retrieval={"mode": "keyword"}) as base:
+        found = [(await base.search(word))[0] for word in ("purr", "bark", "größe")]
+    assert [one.source for one in found] == [f"{site.url}/a:4-4", f"{site.url}/b#page=1", f"{site.url}/c:1-1"]
+    assert found[0].title == "Page"
+    assert site.paths() == ["/a", "/b", "/c"]
+
+
+async def test_links_are_followed_within_bounds(lab: "Lab", site: Site) -> None:
+    """As far as `depth`, below `allow`, as `robots.txt` asks; each page once."""
+    lab.root.mkdir()
+    links = (
+        "b",
+        "/guide/c#x",
+        "../secret",
+        "%2e%2e/secret",
+        "http://elsewhere.example/",
+        "mailto:a@b",
+        "/guidebook",
+        "p.png",
+    )
+    site.pages |= {
+        "/guide/": page("one", *links),
+        "/guide/b": page("two", "/guide/", "deeper", "private/x"),
+        "/guide/c": page("three"),
+        "/guide/deeper": page("four", "deepest"),
+        "/guide/deepest": page("five"),
+        "/guide/private/x": page("six"),
+        "/guide/p.png": (b"\x89PNG", "image/png"),
+        "/robots.txt": (b"User-agent: *\nDisallow: /guide/private/\n", "text/plain"),
+    }
+    async with lab.open(sources=[source(site, "/guide/", depth=2)]) as base:
+        assert sorted(only(base).find()) == [f"{site.url}/guide/{name}" for name in ("", "b", "c", "deeper")]
+        assert base.unreadable == ()
+    assert site.paths() == ["/guide/", "/robots.txt", "/guide/b", "/guide/c", "/guide/p.png", "/guide/deeper"]
+    async with lab.open(sources=[source(site, "/guide/", depth=2, robots=False, maxPages=4)]) as base:
+        assert len(only(base).find()) == 4
+        assert "is one page too many" in base.unreadable[0].reason
+
+
+async def test_what_did_not_change_is_not_sent_again(lab: "Lab", site: Site) -> None:
+    """The version that is kept is named, also after a restart; only what changed is embedded."""
+    lab.root.mkdir()
+    site.pages |= {"/a": page("Cats purr.", "b"), "/b": page("Dogs bark.")}
+    spec = source(site, "/a", depth=1)
+    async with lab.open(sources=[spec]):
+        pass
+    site.pages["/b"] = page("Dogs howl.")
+    site.asked.clear()
+    async with lab.open(sources=[spec], retrieval={"mode": "keyword"}) as base:
+        assert all("If-None-Match" in headers for path, headers in site.asked if path != "/robots.txt")
+        assert lab.embedder.texts == ["Page\nDogs howl."]
+        assert len(await base.search("purr")) == 1
+        assert len(list(only(base)._kept.folder.iterdir())) == 3
+
+
+async def test_a_page_that_fails_stays_and_one_that_is_gone_goes(lab: "Lab", site: Site) -> None:
+    """Both are said; when all is gone at once, all stays."""
+    lab.root.mkdir()
+    site.pages |= {"/a": page("Cats purr.", "c"), "/b": page("Dogs bark."), "/c": page("Owls fly.")}
+    async with lab.open(sources=[source(site, "/a", "/b", depth=1)], retrieval={"mode": "keyword"}) as base:
+        site.pages |= {"/a": 503, "/b": 404}
+        await only(base).refresh()
+        await base.refresh()
+        assert [len(await base.search(word)) for word in ("purr", "bark", "fly")] == [1, 0, 1]
+        assert [one.reason.partition(":")[0] for one in base.unreadable] == ["answers HTTP 503", "is gone (HTTP 404)"]
+        site.pages["/a"] = page("Cats purr.")
+        await only(base).refresh()
+        await base.refresh()
+        assert [len(await base.search(word)) for word in ("purr", "bark", "fly")] == [1, 0, 0]
+        site.pages["/a"] = 404
+        await only(base).refresh()
+        await base.refresh()
+        assert len(await base.search("purr")) == 1
+
+
+async def test_a_server_that_is_away_takes_nothing(lab: "Lab", site: Site) -> None:
+    """What was read stays, also after a restart; pages that were never there are an error."""
+    lab.root.mkdir()
+    site.pages["/a"] = page("Cats purr.")
+    spec = source(site, "/a")
+    async with lab.open(sources=[spec]):
+        pass
+    site.pages["/a"] = 500
+    async with lab.open(sources=[spec], retrieval={"mode": "keyword"}) as base:
+        assert len(await base.search("purr")) == 1
+        assert base.unreadable[0].path == f"{site.url}/a"
+    for path, said in (("/b", "answers HTTP 500"), ("/nothing", "is gone")):
+        site.pages["/b"] = 500
+        with pytest.raises(LoomdError, match=rf"KnowledgeBase/kb spec\.sources\[0\]: http.*{path} {said}"):
+            async with lab.open(sources=[source(site, path)]):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("pages", "fields", "reason"),
+    [
+        ({"/a": "/elsewhere/x"}, {"allow": ["/a"]}, r"leads to .*/elsewhere/x, which is not below allow"),
+        ({"/a": "/a"}, {}, "leads on and on"),
+        ({"/a": "http://169.254.169.254/"}, {"allow": ["/", "http://169.254.169.254/"]}, "is not asked for: the host"),
+        ({"/a": "http://[::1]:1/"}, {"allow": ["/", "http://[::1]:1/"]}, "is not asked for: the host"),
+        ({"/a": "file:///etc/passwd"}, {}, "cannot be reached"),
+        ({"/a": "http://u:p@127.0.0.1/"}, {}, "cannot be reached"),
+        ({"/a": (b"x" * 2000, "text/plain")}, {"maxFile": "1Ki"}, "has more than 1024 bytes"),
+        ({"/a": (b"x", "image/png")}, {}, "is image/png, which is no document"),
+    ],
+)
+async def test_what_may_not_be_read_is_not(
+    lab: "Lab", site: Site, pages: dict[str, Any], fields: dict[str, Any], reason: str
+) -> None:
+    """Redirects to elsewhere, private addresses, other protocols, and what is too large or no document."""
+    lab.root.mkdir()
+    site.pages |= pages
+    allow = [one if one.startswith("http") else f"{site.url}{one}" for one in fields.pop("allow", [])]
+    spec = source(site, "/a", **fields, **({"allow": allow} if allow else {}))
+    with pytest.raises(LoomdError, match=reason):
+        async with lab.open(sources=[spec]):
+            pass
+
+
+async def test_loopback_is_reached_only_when_it_is_listed(lab: "Lab", site: Site) -> None:
+    """An address that is private is refused, whatever name leads to it."""
+    lab.root.mkdir()
+    site.pages["/a"] = page("Cats purr.")
+    for host in ("127.0.0.1", "localhost"):
+        url = f"{site.url.replace('127.0.0.1', host)}/a"
+        with pytest.raises(LoomdError, match=r"is not asked for: the host .* spec\.sources\[0\]\.allowHosts"):
+            async with lab.open(sources=[{"type": "http", "urls": [url]}]):
+                pass
+    assert site.paths() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "message"),
+    [
+        ({"urls": ["http://127.0.0.1/a"]}, "/urls/0", "expected a public address"),
+        ({"urls": ["http://localhost/a"]}, "/urls/0", "list the host in allowHosts"),
+        ({"urls": ["https://h/a"], "allow": ["https://h/b/"]}, "/urls/0", "expected an address below one of allow"),
+        ({"urls": ["https://h/a"], "allow": ["https://h/", "http://[::1]/"]}, "/allow/1", "expected a public address"),
+        ({"urls": ["https://h:x/a"]}, "/urls/0", "expected an address such as"),
+    ],
+)
+def test_addresses_are_checked_at_validation(
+    tmp_path: Path, fields: dict[str, Any], pointer: str, message: str
+) -> None:
+    """What could never be read is told with its place."""
+    (spec,) = KIND.adapter.validate_python({"embedder": "e", "sources": [{"type": "http", **fields}]}).sources
+    ((place, text, _),) = spec.check(tmp_path)
+    assert place == pointer
+    assert message in text
+
+
+@pytest.mark.parametrize("url", ["ftp://h/a", "https://", "https://u:p@h/a", "https://h/a b", "h/a"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    """By its type."""
+    with pytest.raises(ValidationError, match="urls"):
+        HttpPages.model_validate({"urls": [url]})
+
+
+def test_equal_addresses_are_equal() -> None:
+    """Case of the host, the usual port and what stands behind `#` make no difference."""
+    assert normal("HTTPS://Example.com:443#x") == "https://example.com/"
+    assert normal("http://h:8080/A?b=C") == "http://h:8080/A?b=C"
