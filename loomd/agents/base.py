@@ -6,6 +6,7 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.work import Outcome
 from loomd.interceptors.context import InterceptorContext, Moment
+from loomd.memory.item import Turn, Whose
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
@@ -110,7 +111,12 @@ class KnowledgeBase(Protocol):
 
 
 class Memory(Protocol):
-    """What is remembered across tasks; the live form of kind Memory. `scope` keeps agents apart."""
+    """What is remembered across tasks; the live form of kind Memory. `whose` keeps apart who may know what."""
+
+    @property
+    def recalls(self) -> bool:
+        """Return whether anything is remembered across tasks."""
+        ...
 
     def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
         """Return the messages that fit the window: the system turn, the goal, and the latest turns.
@@ -121,12 +127,12 @@ class Memory(Protocol):
         """
         ...
 
-    async def recall(self, scope: str, query: str) -> list[str]:
-        """Return what was remembered that fits the query, best first."""
+    async def recall(self, whose: Whose, query: str, seen: Sequence[str] = ()) -> list[str]:
+        """Return what was remembered that fits the query, best first, without what `seen` says already."""
         ...
 
-    async def remember(self, scope: str, key: str, text: str) -> None:
-        """Keep a text; a second call with the same scope and key changes nothing."""
+    async def remember(self, whose: Whose, turn: Turn) -> list[str]:
+        """Keep what was asked and answered, and return the ids of what is kept; the same key again adds nothing."""
         ...
 
 

@@ -17,6 +17,7 @@ import msgspec
 from loomd.agents.agent import Agent
 from loomd.agents.base import KnowledgeBase, Steps
 from loomd.agents.measure import CHARACTERS, Measure, bounded, counter_of, length, price_of, subject_of_model, window_of
+from loomd.agents.remembering import recall
 from loomd.agents.room import Part, level, share
 from loomd.agents.skills import SkillUse
 from loomd.agents.sources import SOURCES, Source
@@ -89,7 +90,7 @@ class _Shortened:
 async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
     """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name) if agent.knowledge else []
-    remembered = await _recall(agent, work, steps)
+    remembered = await recall(agent, work, steps, scope) if agent.memory is not None else []
     built_on = [f"{one.goal}\n{one.output}" for one in work.findings]
     shown = [_shown(one) for one in passages]
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
@@ -337,16 +338,3 @@ async def _search(bases: Sequence[KnowledgeBase], work: Work, steps: Steps, scop
             for offset, passage in enumerate(found)
         ]
     return passages
-
-
-async def _recall(agent: Agent, work: Work, steps: Steps) -> list[str]:
-    memory = agent.memory
-    if memory is None:
-        return []
-    scope = scope_of(agent, work)
-    return await steps.step(f"{work.key}/recall", "recall", lambda: memory.recall(scope, work.goal), list[str])
-
-
-def scope_of(agent: Agent, work: Work) -> str:
-    """Return what keeps memories apart: those of other agents, and of others whom the agent works for."""
-    return "/".join((agent.name, *work.owner))

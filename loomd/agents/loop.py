@@ -28,17 +28,17 @@ from loomd.agents.budget import Budget, Exhausted, Limits, Spent
 from loomd.agents.call_context import Caller, Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
-from loomd.agents.context import Context, assemble, fit, scope_of
+from loomd.agents.context import Context, assemble, fit
 from loomd.agents.interception import enter, leave
 from loomd.agents.learning import Lesson, learn
 from loomd.agents.measure import Conversation, around, sent
+from loomd.agents.remembering import remember
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.event import Fallback
 from loomd.events.room import BudgetExceeded, BudgetWarning, MemoryCompacted
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
@@ -172,7 +172,7 @@ class Loop:
         outcome = await self._leave(text, reason, failure)
         if outcome.stop_reason == "completed":
             learn(self._agent, self._work, self._steps, self._context, outcome, self._lesson)
-        await self._remember(outcome)
+        await remember(self._agent, self._work, self._scope, outcome, self._began, self._calls)
         return outcome
 
     async def _leave(self, text: str, reason: StopReason, failure: LoomdError | None) -> Outcome:
@@ -461,14 +461,3 @@ class Loop:
             note=self._note,
             temporary=self._later,
         )
-
-    async def _remember(self, outcome: Outcome) -> None:
-        """Keep a whole answer, once, when the agent has a memory."""
-        memory, key = self._agent.memory, self._work.remember
-        if memory is None or not key or outcome.stop_reason != "completed":
-            return
-        text = citation.unmarked(outcome.output)
-        try:
-            await memory.remember(scope_of(self._agent, self._work), key, f"{self._work.goal}\n{text}")
-        except LoomdError as error:
-            self._scope.emit(Fallback("remember", str(error), "the answer is not remembered"), self._agent.name)

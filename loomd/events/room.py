@@ -12,6 +12,28 @@ class MemoryCompacted(Fact, tag="memory.compacted", frozen=True):
     kept: int
 
 
+class MemoryRemembered(Fact, tag="memory.remembered", frozen=True):
+    """What was asked and answered is kept, on disk, in the memory of the event's agent; `items` are the ids."""
+
+    items: tuple[str, ...]
+
+
+class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
+    """Somebody had items of a memory deleted; the namespace is the event's.
+
+    Attributes:
+        memory: its name.
+        items: the ids; what was in them is not told.
+    """
+
+    memory: str
+    items: tuple[str, ...]
+
+
+MemoryFact = MemoryCompacted | MemoryRemembered | MemoryForgotten
+"""What happens to what is remembered."""
+
+
 class BudgetWarning(Fact, tag="budget.warning", frozen=True):
     """Most of a budget is used.
 
