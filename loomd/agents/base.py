@@ -6,7 +6,7 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.work import Outcome
 from loomd.interceptors.context import InterceptorContext, Moment
-from loomd.memory.item import Turn, Whose
+from loomd.memory.item import Item, Turn, Whose
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
@@ -125,6 +125,24 @@ class Memory(Protocol):
             messages: the conversation, oldest first.
             goal: place of the turn that says what is wanted; those before it are earlier turns.
         """
+        ...
+
+    @property
+    def summarizer(self) -> object | None:
+        """Return the live model or agent that puts working facts into fewer words; None when rules decide."""
+        ...
+
+    @property
+    def patience(self) -> float:
+        """Return the seconds that the summarizer may take."""
+        ...
+
+    async def crowded(self, whose: Whose) -> list[Item]:
+        """Return the working facts of a conversation that are too many."""
+        ...
+
+    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
+        """Keep the lines of an answer in place of facts that they say, and return those facts."""
         ...
 
     async def recall(self, whose: Whose, query: str, seen: Sequence[str] = ()) -> list[str]:

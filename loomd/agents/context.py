@@ -17,7 +17,7 @@ import msgspec
 from loomd.agents.agent import Agent
 from loomd.agents.base import KnowledgeBase, Steps
 from loomd.agents.measure import CHARACTERS, Measure, bounded, counter_of, length, price_of, subject_of_model, window_of
-from loomd.agents.remembering import recall
+from loomd.agents.remembering import Beside, recall
 from loomd.agents.room import Part, level, share
 from loomd.agents.skills import SkillUse
 from loomd.agents.sources import SOURCES, Source
@@ -90,10 +90,11 @@ class _Shortened:
 async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
     """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name) if agent.knowledge else []
-    remembered = await recall(agent, work, steps, scope) if agent.memory is not None else []
     built_on = [f"{one.goal}\n{one.output}" for one in work.findings]
     shown = [_shown(one) for one in passages]
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
+    beside = Beside(system, sum(map(len, (*built_on, *shown))), request_window(agent))
+    remembered = await recall(agent, work, steps, scope, beside) if agent.memory is not None else []
     counted = await _counted(agent, work, steps, [system, *remembered, *built_on, *shown, work.goal])
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
     several = bool(agent.skills) or any(offers.values())

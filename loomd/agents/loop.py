@@ -32,7 +32,7 @@ from loomd.agents.context import Context, assemble, fit
 from loomd.agents.interception import enter, leave
 from loomd.agents.learning import Lesson, learn
 from loomd.agents.measure import Conversation, around, sent
-from loomd.agents.remembering import remember
+from loomd.agents.remembering import condense, remember, summarizing
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
@@ -144,6 +144,7 @@ class Loop:
                     self._heed()
                     goal = await enter(self._agent, self._work.goal, self._scope, self._steps, self._work.key)
                     self._work = self._work if goal == self._work.goal else replace(self._work, goal=goal)
+                    await self._condense()
                     self._begin(await assemble(self._agent, self._work, self._steps, self._scope, self._skills))
                     text, reason = await self._converse()
         except TimeoutError:
@@ -419,6 +420,22 @@ class Loop:
             return await Loop(replace(agent, tools=tools, outer=outer, running=0), work, self._steps, scope, self).run()
         finally:
             agent.running -= 1
+
+    async def _condense(self) -> None:
+        """Let the memory's summarizer put working facts that are too many into fewer words, on this account."""
+        agent, work = self._agent, self._work
+        errand = await summarizing(agent, work, self._steps, self._scope, self.depth + 1)
+        if errand is None:
+            return
+        try:
+            outcome = await self._delegate(errand.errand)
+        except LoomdError as error:
+            if isinstance(error, RecordFailed | Diverged):
+                raise
+            outcome = Outcome("", "error", error=str(error))
+        self.budget.below.clear()
+        self._spend(Spent(outcome.usage, outcome.cost, len(outcome.tools), outcome.steps))
+        await condense(agent, work, self._scope, errand, outcome, self._began)
 
     def _may(self, name: str, tool: Tool) -> bool:
         """Return whether this agent itself may call a tool now."""

@@ -18,6 +18,20 @@ class MemoryRemembered(Fact, tag="memory.remembered", frozen=True):
     items: tuple[str, ...]
 
 
+class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
+    """A summarizer put working facts of a conversation into fewer words.
+
+    Attributes:
+        replaced: how many of them its words stand for.
+        kept: how many of them they do not say, and are kept as they are.
+        places: where in the journal the replaced ones came from, as `TASK/KEY`.
+    """
+
+    replaced: int
+    kept: int
+    places: tuple[str, ...]
+
+
 class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
     """Somebody had items of a memory deleted; the namespace is the event's.
 
@@ -30,7 +44,7 @@ class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
     items: tuple[str, ...]
 
 
-MemoryFact = MemoryCompacted | MemoryRemembered | MemoryForgotten
+MemoryFact = MemoryCompacted | MemoryRemembered | MemoryCondensed | MemoryForgotten
 """What happens to what is remembered."""
 
 

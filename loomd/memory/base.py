@@ -5,13 +5,14 @@ Called by the agent's loop before each model call, at its start and at its end.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
 from loomd.manifest.kind import RefTo, Spec
 from loomd.manifest.quantity import Bytes, Duration, Share, Tokens
-from loomd.manifest.rule import never
+from loomd.manifest.rule import MESSAGE, exactly_one, never
+from loomd.memory.facts import facts_of, kept_in, key_of, sentences
 from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose
 from loomd.memory.rank import Weights
 from loomd.memory.recall import Embedder, Recall, open_recall
@@ -22,6 +23,17 @@ from loomd.topology import Parts
 
 _FILE = "recall.db"
 _DAY = 86_400.0
+_COMPACTION = "expected recall that is enabled, got compaction without it: set recall.enabled, or leave compaction out"
+_COMPACTION_RULE: dict[str, Any] = {
+    "anyOf": [
+        {"properties": {"compaction": {"type": "null"}}},
+        {
+            "required": ["recall"],
+            "properties": {"recall": {"required": ["enabled"], "properties": {"enabled": {"const": True}}}},
+        },
+    ],
+    MESSAGE: _COMPACTION,
+}
 
 
 class Window(Spec):
@@ -83,13 +95,60 @@ class RecallSpec(Spec):
         return self
 
 
+class WorkingSpec(Spec):
+    """The facts of a conversation that goes on over many tasks: what is left of turns that leave the window."""
+
+    enabled: bool = True
+    """Whether the turns of a session are kept as facts, sentence by sentence; otherwise as whole answers."""
+    tokens: Tokens = 2000
+    """Size of the facts that belong to a conversation alone, estimated; of more than that the least important and
+    oldest become long-term, for all whom `recall.scope` names."""
+    idle: Duration = Field(default=3600.0, gt=0)
+    """Time after the last turn from which on all facts of a conversation are long-term."""
+    per_turn: int = Field(default=12, ge=1, le=1000)
+    """How many facts of one turn are kept at most, the most important ones."""
+    least: Share = 0.2
+    """Least importance of a fact; a plain statement has 0.3, a bare request 0.1."""
+
+
+class CompactionSpec(Spec):
+    """Who puts working facts that are too many into fewer words; without it they become long-term as they are."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("provider", "agent"))
+
+    provider: Annotated[str, RefTo("Provider")] | None = Field(default=None, examples=["local"])
+    """Provider whose model does it, on the account of the agent that remembers."""
+    agent: Annotated[str, RefTo("Agent")] | None = Field(default=None, examples=["summarizer"])
+    """Agent that does it, as if the agent that remembers had asked it."""
+    timeout: Duration = Field(default=60.0, gt=0)
+    """Longest time for it."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "CompactionSpec":
+        if (self.provider is None) == (self.agent is None):
+            raise ValueError("expected exactly one of provider, agent")
+        return self
+
+
 class MemorySpec(Spec):
     """What an agent remembers within a task and across tasks."""
 
+    model_config = ConfigDict(json_schema_extra={"allOf": [_COMPACTION_RULE]})
+
     window: Window = Field(default_factory=Window)
     """How much of a conversation a model sees."""
+    working: WorkingSpec = Field(default_factory=WorkingSpec)
+    """What is kept of a conversation in few words, when `recall` is enabled."""
+    compaction: CompactionSpec | None = None
+    """Who summarises working facts; by default nobody, and rules decide."""
     recall: RecallSpec = Field(default_factory=RecallSpec)
     """What is remembered of earlier tasks."""
+
+    @model_validator(mode="after")
+    def _compaction_has_something_to_do(self) -> "MemorySpec":
+        if self.compaction is not None and not self.recall.enabled:
+            raise ValueError(_COMPACTION)
+        return self
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator["LiveMemory", None]:
@@ -101,12 +160,22 @@ class MemorySpec(Spec):
         recall, ref = self.recall, parts.declared.ref
         there = parts.services.store.directory / ref.kind.lower() / ref.namespace / ref.name / _FILE
         if not recall.enabled and not there.is_file():
-            yield LiveMemory(self, None)
+            yield self.blank(parts)
             return
         embedder = parts.get("Embedder", recall.embedder, Embedder) if recall.embedder else None
         path = parts.state_dir / _FILE
         async with open_recall(path, str(ref), self._limits(), embedder, parts.services.clock) as texts:
-            yield LiveMemory(self, texts)
+            yield LiveMemory(self, texts, self._summarizer(parts))
+
+    def blank(self, parts: Parts) -> "LiveMemory":
+        """Return the live memory without anything that is remembered; it remembers nothing either."""
+        return LiveMemory(self, None, self._summarizer(parts))
+
+    def _summarizer(self, parts: Parts) -> object | None:
+        if (by := self.compaction) is None:
+            return None
+        kind, name = ("Provider", by.provider) if by.provider is not None else ("Agent", by.agent or "")
+        return parts.get(kind, name, _whatever)
 
     def _limits(self) -> Limits:
         recall = self.recall
@@ -127,7 +196,14 @@ class MemorySpec(Spec):
             recall.max_text,
             recall.ttl,
             weights,
+            self.working.tokens,
+            self.working.idle,
         )
+
+
+def _whatever(live: object) -> object:
+    """Return what an open summarizer is, for `Parts.get`: a model or an agent, which whoever asks it knows."""
+    return live
 
 
 class LiveMemory:
@@ -136,11 +212,13 @@ class LiveMemory:
     Args:
         spec: what it declares.
         texts: what is remembered; None when nothing is and nothing was.
+        summarizer: a live model or agent that puts working facts into fewer words; None when rules decide.
     """
 
-    def __init__(self, spec: MemorySpec, texts: Recall | None) -> None:
+    def __init__(self, spec: MemorySpec, texts: Recall | None, summarizer: object | None = None) -> None:
         self._spec = spec
         self._texts = texts
+        self.summarizer = summarizer
 
     @property
     def recalls(self) -> bool:
@@ -157,9 +235,41 @@ class LiveMemory:
 
     async def remember(self, whose: Whose, turn: Turn) -> list[str]:
         """Keep a turn, unless recall is off, and return the ids of what is kept; the same key again adds nothing."""
+        texts, working = self._texts, self._spec.working
+        if texts is None or not self.recalls:
+            return []
+        if not whose.session or turn.absorbed or not working.enabled:
+            return await texts.add(whose, turn, [Draft(turn.key, f"{turn.goal}\n{turn.answer}".strip())])
+        facts = facts_of(turn.goal, turn.answer, working.per_turn, working.least)
+        kept = await texts.add(whose, turn, facts, working=True)
+        if self.summarizer is None:
+            await texts.move(whose)
+        return kept
+
+    @property
+    def patience(self) -> float:
+        """Return the seconds that the summarizer may take."""
+        return 0.0 if self._spec.compaction is None else self._spec.compaction.timeout
+
+    async def crowded(self, whose: Whose) -> list[Item]:
+        """Return the working facts of a conversation that are too many."""
+        return [] if self._texts is None or not self.recalls else await self._texts.working(whose)
+
+    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
+        """Keep the lines of an answer in place of facts that they say, and return those facts.
+
+        A fact whose numbers and names are not all in the answer, or most of whose words are not, becomes long-term as
+        it is: so it is with all of them when the answer is empty.
+        """
         if self._texts is None or not self.recalls:
             return []
-        return await self._texts.add(whose, turn, [Draft(turn.key, f"{turn.goal}\n{turn.answer}".strip())])
+        lines = sentences(turn.answer)
+        said = [one for one in facts if kept_in(one, lines)] if lines else []
+        places = tuple(dict.fromkeys(place for one in said for place in one.replaces or (one.place,)))
+        importance = max((one.importance for one in said), default=0.0)
+        drafts = [Draft(key_of(line), line, "summary", importance, places) for line in lines if said]
+        await self._texts.replace(whose, turn, drafts, [one.id for one in said])
+        return said
 
     async def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
         """Return what is remembered, in the order of the ids, also while recall is off."""

@@ -66,6 +66,20 @@ class Recall:
         await self.refresh()
         return kept
 
+    async def move(self, whose: Whose) -> list[str]:
+        """Let the working facts that are too many become long-term, and return their ids."""
+        return await self._run(lambda: self._shelf.move(whose))
+
+    async def working(self, whose: Whose) -> list[Item]:
+        """Return the working facts of a conversation that are too many."""
+        return await self._run(lambda: self._shelf.working(whose))
+
+    async def replace(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str]) -> list[str]:
+        """Keep summaries in place of working facts, let the others move on, and return the summaries' ids."""
+        kept = await self._run(lambda: self._shelf.replace(whose, turn, drafts, replaced))
+        await self.refresh()
+        return kept
+
     async def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
         """Return items in the order of their ids."""
         return await self._run(lambda: self._shelf.items(which, after, most))

@@ -119,12 +119,25 @@ class Shelf:
                 if told:
                     continue
                 values = {
-                    "id": item, "home": home, "key": draft.key, "text": text, "what": draft.what,
-                    "level": "working" if working else "long", "scope": self._limits.scope,
-                    "importance": importance, "tokens": tokens_of(text), "told": turn.began,
-                    "agent": whose.agent, "tenant": whose.tenant, "user": whose.user, "session": whose.session,
-                    "task": whose.task, "step": turn.step, "absorbed": turn.absorbed,
-                    "replaces": json.dumps(draft.replaces), "next_home": long if working else "",
+                    "id": item,
+                    "home": home,
+                    "key": draft.key,
+                    "text": text,
+                    "what": draft.what,
+                    "level": "working" if working else "long",
+                    "scope": self._limits.scope,
+                    "importance": importance,
+                    "tokens": tokens_of(text),
+                    "told": turn.began,
+                    "agent": whose.agent,
+                    "tenant": whose.tenant,
+                    "user": whose.user,
+                    "session": whose.session,
+                    "task": whose.task,
+                    "step": turn.step,
+                    "absorbed": turn.absorbed,
+                    "replaces": json.dumps(draft.replaces),
+                    "next_home": long if working else "",
                 }
                 self._db.execute(_INSERT, values)
             self._bound(home)

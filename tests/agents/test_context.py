@@ -21,7 +21,7 @@ from loomd.events.bus import Bus, Scope
 from loomd.events.event import AnyFact
 from loomd.events.room import ContextAssembled, MemoryCompacted
 from loomd.events.skill import SkillActivated
-from loomd.memory.item import Turn, Whose
+from loomd.memory.item import Item, Turn, Whose
 from loomd.messages import Image, JsonObject, Message, Passage, Request, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.testing import Unrecorded
@@ -55,6 +55,18 @@ class Remembering:
         return messages
 
     recalls = True
+    summarizer = None
+    patience = 0.0
+
+    async def crowded(self, whose: Whose) -> list[Item]:
+        """Return nothing."""
+        del whose
+        return []
+
+    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
+        """Keep nothing."""
+        del whose, turn, facts
+        return []
 
     async def recall(self, whose: Whose, query: str, seen: Sequence[str] = ()) -> list[str]:
         """Return all texts."""

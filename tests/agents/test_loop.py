@@ -13,7 +13,7 @@ from loomd.errors import Permanent, Uncertain
 from loomd.events.event import Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
 from loomd.events.room import BudgetExceeded, BudgetWarning
 from loomd.interceptors.context import InterceptorContext
-from loomd.memory.item import Turn, Whose
+from loomd.memory.item import Item, Turn, Whose
 from loomd.messages import (
     Chunk,
     JsonObject,
@@ -268,6 +268,18 @@ async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> Non
 
     class Full:
         recalls = True
+        summarizer = None
+        patience = 0.0
+
+        async def crowded(self, whose: Whose) -> list[Item]:
+            """Return nothing."""
+            del whose
+            return []
+
+        async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
+            """Keep nothing."""
+            del whose, turn, facts
+            return []
 
         def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
             del goal

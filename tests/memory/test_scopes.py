@@ -24,7 +24,7 @@ SAME: dict[ScopeOf, tuple[str, ...]] = {
 
 def spec(scope: ScopeOf) -> dict[str, Any]:
     """Return a memory of a scope."""
-    return {"recall": {"enabled": True, "scope": scope, "topK": 50, "threshold": 0}}
+    return {"recall": {"enabled": True, "scope": scope, "topK": 50, "threshold": 0}, "working": {"enabled": False}}
 
 
 def shares(one: Whose, other: Whose, scope: ScopeOf) -> bool:

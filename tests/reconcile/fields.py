@@ -108,6 +108,9 @@ _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
 _EITHER = {("command", "url"), ("file", "document"), ("file", "package")}
 """Fields that are not set for the sake of another one, because that excludes them."""
 _WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
+    "Memory.spec.compaction.provider": ((("recall", "enabled"), True), (("compaction", "timeout"), "60s")),
+    "Memory.spec.compaction.agent": ((("recall", "enabled"), True), (("compaction", "timeout"), "60s")),
+    "Memory.spec.compaction.timeout": ((("recall", "enabled"), True), (("compaction", "provider"), "alpha")),
     "Tool(files).spec.write": ((("effects",), "write"), (("folder",), ".agents")),
 }
 """What is set for a field that needs another one."""

@@ -29,6 +29,7 @@ from loomd.manifest.places import Document
 from loomd.manifest.problem import Position
 from loomd.manifest.secret import Secret
 from loomd.manifest.source import SourceFile
+from loomd.memory.base import LiveMemory
 from loomd.messages import Message, Reply, Request
 from loomd.models.place import models_dir
 from loomd.models.registry import locate
@@ -144,6 +145,8 @@ def found(live: Any) -> Any:
         run: Any = live._run
         sent = run._secrets.read() if hasattr(run, "_secrets") else _sent(run)
         return live.schema, live.effects, live.idempotent, live.withdrawn, live._spec, live._terms(), sent
+    if isinstance(live, LiveMemory):
+        return live._spec, live._texts, id(live.summarizer)
     if isinstance(live, Redactor):
         live._heed()
         return live.redact("ann@example.com secret-API_KEY secret-x Project Falcon"), live._places
