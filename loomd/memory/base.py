@@ -63,7 +63,8 @@ class RecallSpec(Spec):
     top_k: int = Field(default=3, ge=1, le=50)
     """How many texts are offered at most."""
     threshold: Share = 0.3
-    """Least likeness of a text to be offered: share of the query's words, or cosine with an embedder; one is enough."""
+    """Least likeness of a text to be offered: share of the question's telling words, or cosine with an embedder; one is
+    enough."""
     embedder: Annotated[str, RefTo("Embedder")] | None = Field(default=None, examples=["words"])
     """Embedder that finds texts by meaning, beside their words; without one they are found by words alone."""
     candidates: int = Field(default=50, ge=1, le=1000)

@@ -18,6 +18,13 @@ from loomd.memory.layout import tokens_of, writing
 from loomd.memory.rank import Candidate, Weights, fuse, order
 
 _WORD = re.compile(r"\w{3,}")
+_WORDS = """
+    about all and any are been but can could did does for from had has have her his how into its just more most not off
+    our out over shall she should some such than that the their them then there these they this those was were what when
+    where which who whom whose why will with would you your
+"""
+_COMMON = frozenset(_WORDS.split())
+"""Words that tell nothing of what is asked; left out unless the question holds nothing else."""
 _MOST_WORDS = 64
 _INSERT = """INSERT INTO item (
     id, home, key, text, what, level, scope, importance, tokens, created, told, agent, tenant, user, session, task,
@@ -83,19 +90,19 @@ class Shelf:
         self._move_idle(query.now)
         limits = self._limits
         homes, since = whose.homes, query.now - limits.ttl if limits.ttl is not None else None
-        words = list(dict.fromkeys(_WORD.findall(query.text.lower())))[:_MOST_WORDS]
+        words = _telling(query.text)
         likeness = self._likeness(homes, query.vector, query.mark) if query.vector is not None else {}
         likest = sorted(likeness, key=lambda row: (-likeness[row], row))[: limits.candidates]
         worded = self._by_words(homes, words)
         items = self._candidates({*likest, *worded}, whose.talk, since)
         held, least = self._held(list(items), words), limits.threshold
-        worthy = {row for row, count in held.items() if count and count >= least * len(words)}
-        fits = worthy | {row for row in items if likeness.get(row, -1.0) >= least}
-        fits -= {row for row in fits if any(items[row].text in text for text in query.seen)}
+        fresh = {row for row, one in items.items() if not any(one.text in text for text in query.seen)}
         weights = limits.weights
-        rankings = [([row for row in worded if row in fits], weights.keyword)]
+        by_words = [row for row in worded if row in fresh and held[row] >= max(1.0, least * len(words))]
+        by_meaning = [row for row in likest if row in fresh and likeness[row] >= least]
+        rankings = [(by_words, weights.keyword)]
         if query.vector is not None:
-            rankings.append(([row for row in likest if row in fits], weights.vector))
+            rankings.append((by_meaning, weights.vector))
         best = order(fuse(rankings, weights.rrf_k), items, weights, query.now)
         return [items[row].text for row in best[: limits.top_k if query.most is None else query.most]]
 
@@ -337,6 +344,12 @@ class Shelf:
             for row, text, importance, told, home in found
             if since is None or told >= since
         }
+
+
+def _telling(text: str) -> list[str]:
+    """Return the words of a question by which something is found, each once."""
+    words = list(dict.fromkeys(_WORD.findall(text.lower())))
+    return ([word for word in words if word not in _COMMON] or words)[:_MOST_WORDS]
 
 
 def _meant(which: Which) -> dict[str, str | None]:

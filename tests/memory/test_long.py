@@ -50,7 +50,7 @@ async def test_words_and_meaning_together(memory: Any) -> None:
     async with memory(spec, live={Ref("Embedder", "e"): Letters()}) as live:
         for key, text in (("1", "zzz zebra qqqqqqqqqqqqqqqqqqqqq"), ("2", "bzare"), ("3", "zebra"), ("4", "mmm")):
             await live.remember(ADA, turn(key, text))
-        assert await live.recall(ADA, "zebra") == ["zebra", "zzz zebra qqqqqqqqqqqqqqqqqqqqq", "bzare"]
+        assert await live.recall(ADA, "zebra") == ["zebra", "bzare", "zzz zebra qqqqqqqqqqqqqqqqqqqqq"]
 
 
 async def test_what_is_seen_already_is_left_out(memory: Any) -> None:
