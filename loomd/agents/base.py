@@ -137,6 +137,20 @@ class Memory(Protocol):
         """Return the seconds that the summarizer may take."""
         ...
 
+    @property
+    def seeds(self) -> bool:
+        """Return whether parts of a task are told what fits their goals."""
+        ...
+
+    @property
+    def boost(self) -> float:
+        """Return by how much more important is what parts of a task bring back."""
+        ...
+
+    async def seed(self, whose: Whose, goal: str) -> list[str]:
+        """Return what is remembered that fits the goal of a part of a task, best first."""
+        ...
+
     async def crowded(self, whose: Whose) -> list[Item]:
         """Return the working facts of a conversation that are too many."""
         ...

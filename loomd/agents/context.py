@@ -94,7 +94,7 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     shown = [_shown(one) for one in passages]
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
     beside = Beside(system, sum(map(len, (*built_on, *shown))), request_window(agent))
-    remembered = await recall(agent, work, steps, scope, beside) if agent.memory is not None else []
+    remembered = await recall(agent, work, steps, scope, beside)
     counted = await _counted(agent, work, steps, [system, *remembered, *built_on, *shown, work.goal])
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
     several = bool(agent.skills) or any(offers.values())

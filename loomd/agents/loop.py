@@ -12,7 +12,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -32,7 +32,7 @@ from loomd.agents.context import Context, assemble, fit
 from loomd.agents.interception import enter, leave
 from loomd.agents.learning import Lesson, learn
 from loomd.agents.measure import Conversation, around, sent
-from loomd.agents.remembering import condense, remember, summarizing
+from loomd.agents.remembering import absorb, condense, remember, seed, summarizing, whose_of
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
@@ -40,6 +40,7 @@ from loomd.agents.work import Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.room import BudgetExceeded, BudgetWarning, MemoryCompacted
+from loomd.memory.item import Turn
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
@@ -123,7 +124,7 @@ class Loop:
         self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
         caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
-        self._tools = ToolCalls(caller, self.unlimited, self._delegate)
+        self._tools = ToolCalls(caller, self.unlimited, self._ask_other)
         self._called: list[str] = []
         self._repeats: Counter[str] = Counter()
 
@@ -396,7 +397,18 @@ class Loop:
             self._errors += used.tool_errors
             self._spend(Spent(used.usage, used.cost, len(used.tools), used.steps))
 
-    async def _delegate(self, errand: Errand) -> Outcome:
+    async def _ask_other(self, errand: Errand) -> Outcome:
+        """Return what another agent makes of what it is asked; it is told what fits, and its answer is remembered."""
+        whose = whose_of(self._agent, self._work, self._scope)
+        seeds = await seed(self._agent, whose, errand.goal, self._steps, f"{errand.key}/seed")
+        outcome = await self._delegate(errand, seeds)
+        if outcome.stop_reason == "completed":
+            key = f"{self._scope.task}/{errand.key}"
+            turn = Turn(key, errand.goal, citation.unmarked(outcome.output), f"step/{errand.key}", self._began)
+            await absorb(self._agent, whose, turn, self._scope)
+        return outcome
+
+    async def _delegate(self, errand: Errand, seeds: Sequence[str] = ()) -> Outcome:
         """Return what another agent makes of what it is asked, within what is left of this work.
 
         Of the tools that change something or reach out it gets those that this agent may call itself.
@@ -412,7 +424,7 @@ class Loop:
         tools = {name: tool for name, tool in agent.tools.items() if tool.effects == "read" or self._may(name, tool)}
         end = min(self._began + self._seconds, now + errand.seconds) - self._steps.waited()
         rules = (*self._work.permissions, *self._agent.rules())
-        work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules)
+        work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules, seeds=seeds)
         outer = [*self._agent.outer, *(one for one in self._agent.interceptors if one not in agent.interceptors)]
         scope = self._scope.within(errand.key)
         agent.running += 1

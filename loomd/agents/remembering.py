@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
+import msgspec
+
 from loomd.agents import citation
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel, Memory, Steps
@@ -61,9 +63,9 @@ async def recall(agent: Agent, work: Work, steps: Steps, scope: Scope, beside: B
         scope: the envelope of its events.
         beside: what else enters the prompt, which decides how many of the earlier turns do.
     """
-    memory = agent.memory
+    memory, seeds = agent.memory, list(work.seeds)
     if memory is None:
-        return []
+        return seeds
     whose = whose_of(agent, work, scope)
 
     async def look() -> list[str]:
@@ -71,7 +73,26 @@ async def recall(agent: Agent, work: Work, steps: Steps, scope: Scope, beside: B
         seen = _shown(memory, agent, work, beside, found) if found and work.history else ()
         return await memory.recall(whose, work.goal, seen) if seen else found
 
-    return await steps.step(f"{work.key}/recall", "recall", look, list[str])
+    own = await steps.step(f"{work.key}/recall", "recall", look, list[str])
+    return list(dict.fromkeys((*seeds, *own)))
+
+
+async def seed(agent: Agent, whose: Whose, goal: str, steps: Steps, key: str) -> list[str]:
+    """Return what an agent remembers that fits a part of its work, for whoever does it."""
+    memory = agent.memory
+    if memory is None or not memory.seeds:
+        return []
+    return await steps.step(key, "seed", lambda: memory.seed(whose, goal), list[str])
+
+
+async def absorb(agent: Agent, whose: Whose, turn: Turn, scope: Scope) -> None:
+    """Keep what a part of an agent's work brought back as more important than what it says itself."""
+    memory = agent.memory
+    if memory is None or not memory.recalls:
+        return
+    await _keep(
+        agent, whose, msgspec.structs.replace(turn, boost=memory.boost, absorbed=True), scope, f"absorbed/{turn.key}"
+    )
 
 
 async def summarizing(agent: Agent, work: Work, steps: Steps, scope: Scope, depth: int) -> Condensing | None:
@@ -135,13 +156,21 @@ async def remember(agent: Agent, work: Work, scope: Scope, outcome: Outcome, beg
         return
     step = f"step/{work.key}/model/{calls - 1}"
     turn = Turn(key, work.goal, citation.unmarked(outcome.output), step, began)
+    await _keep(agent, whose_of(agent, work, scope), turn, scope, f"remembered/{work.key}")
+
+
+async def _keep(agent: Agent, whose: Whose, turn: Turn, scope: Scope, key: str) -> None:
+    """Keep a turn, and tell that when it is on disk; `key` is that of the event."""
+    memory = agent.memory
+    if memory is None:
+        return
     try:
-        kept = await memory.remember(whose_of(agent, work, scope), turn)
+        kept = await memory.remember(whose, turn)
     except LoomdError as error:
         scope.emit(Fallback("remember", str(error), "the answer is not remembered"), agent.name)
         return
     if kept:
-        scope.emit(MemoryRemembered(tuple(kept)), agent.name, key=f"remembered/{work.key}")
+        scope.emit(MemoryRemembered(tuple(kept)), agent.name, key=key)
 
 
 def _shown(memory: Memory, agent: Agent, work: Work, beside: Beside, found: Sequence[str]) -> list[str]:

@@ -87,6 +87,7 @@ class Work:
         remember: key under which the answer is remembered, or empty for not at all.
         history: earlier turns of the conversation, oldest first: what was asked, and what was answered.
         owner: whose work it is, a tenant and one of its users; what is remembered for one is kept from others.
+        seeds: what whoever gave it remembers that fits the goal.
         session: the conversation that it is a turn of, or empty for none.
         permissions: those of the agents that split the task, which bind it beside the agent's own.
         cut: returns by how much less it may use since; asked before each model call.
@@ -105,6 +106,7 @@ class Work:
     history: Sequence[Message] = ()
     owner: tuple[str, str] = ("", "")
     session: str = ""
+    seeds: Sequence[str] = ()
     permissions: Sequence[Permissions] = ()
     cut: Callable[[], Cut] = Cut
     images: tuple[Image, ...] = ()

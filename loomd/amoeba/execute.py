@@ -15,10 +15,12 @@ from loomd.agents import citation
 from loomd.agents.agent import Agent
 from loomd.agents.loop import Loop
 from loomd.agents.permissions import Permissions
+from loomd.agents.remembering import absorb, seed
 from loomd.agents.work import Citation, Outcome, StopReason, Work
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
+from loomd.memory.item import Turn, Whose
 from loomd.messages import Message
 
 Merge = Literal["model", "join"]
@@ -131,6 +133,7 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         history=history,
         owner=(task.tenant, task.user),
         session=task.session,
+        seeds=task.seeds,
         permissions=[Permissions.model_validate(one) for one in task.permissions],
         cut=partial(world.cut, task.grant),
         images=task.images,
@@ -152,6 +155,9 @@ async def _children(
     share = _share(task.budget, count + 1)
     grant = msgspec.structs.replace(task.grant, share=task.grant.share / (count + 1))
     bound = [rule.model_dump(mode="json") for rule in lead.rules() if rule != Permissions()]
+
+    whose = Whose(lead.name, task.tenant, task.user, task.session, task.id)
+    steps = run if lead.durability in {None, "steps"} else run.loose()
 
     async def one(ordinal: int) -> None:
         subtask = scaled.subtasks[ordinal]
@@ -176,8 +182,13 @@ async def _children(
             tenant=task.tenant,
             user=task.user,
             images=task.images,
+            seeds=tuple(await seed(lead, whose, subtask.goal, steps, f"execute/seed/{ordinal}")),
         )
-        done[ordinal].set_result(await run.child(child))
+        result = await run.child(child)
+        if not (finding := _finding(result)).failed:
+            turn = Turn(child.id, child.goal, citation.unmarked(finding.output), began=task.created)
+            await absorb(lead, msgspec.structs.replace(whose, task=child.id), turn, run.scope)
+        done[ordinal].set_result(result)
 
     async with asyncio.TaskGroup() as group:
         for ordinal in range(count):

@@ -131,6 +131,15 @@ class CompactionSpec(Spec):
         return self
 
 
+class ChildrenSpec(Spec):
+    """What parts of a task, and agents that are asked, are told of this memory, and what it takes over from them."""
+
+    seed: int = Field(default=3, ge=0, le=50)
+    """How many texts that fit its goal a part of a split, or an agent that is asked, is told; 0 for none."""
+    boost: float = Field(default=1.5, ge=1, le=10)
+    """By how much more important an answer is that they bring back, as a factor."""
+
+
 class MemorySpec(Spec):
     """What an agent remembers within a task and across tasks."""
 
@@ -144,6 +153,8 @@ class MemorySpec(Spec):
     """Who summarises working facts; by default nobody, and rules decide."""
     recall: RecallSpec = Field(default_factory=RecallSpec)
     """What is remembered of earlier tasks."""
+    children: ChildrenSpec = Field(default_factory=ChildrenSpec)
+    """What parts of a task get of what is remembered, and give back."""
 
     @model_validator(mode="after")
     def _compaction_has_something_to_do(self) -> "MemorySpec":
@@ -229,6 +240,22 @@ class LiveMemory:
     def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
         """Return the messages that fit the window: the system turn, the goal, and the latest turns."""
         return fit_window(messages, self._spec.window.tokens, goal)
+
+    @property
+    def boost(self) -> float:
+        """Return by how much more important is what parts of a task bring back."""
+        return self._spec.children.boost
+
+    @property
+    def seeds(self) -> bool:
+        """Return whether parts of a task are told what fits their goals."""
+        return self.recalls and self._spec.children.seed > 0
+
+    async def seed(self, whose: Whose, goal: str) -> list[str]:
+        """Return what is remembered that fits the goal of a part of a task, best first."""
+        if self._texts is None or not self.seeds:
+            return []
+        return await self._texts.find(whose, goal, most=self._spec.children.seed)
 
     async def recall(self, whose: Whose, query: str, seen: Sequence[str] = ()) -> list[str]:
         """Return what was remembered that fits the query, best first; nothing when recall is off."""

@@ -57,6 +57,13 @@ class Remembering:
     recalls = True
     summarizer = None
     patience = 0.0
+    seeds = False
+    boost = 1.0
+
+    async def seed(self, whose: Whose, goal: str) -> list[str]:
+        """Return nothing."""
+        del whose, goal
+        return []
 
     async def crowded(self, whose: Whose) -> list[Item]:
         """Return nothing."""

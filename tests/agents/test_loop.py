@@ -270,6 +270,13 @@ async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> Non
         recalls = True
         summarizer = None
         patience = 0.0
+        seeds = False
+        boost = 1.0
+
+        async def seed(self, whose: Whose, goal: str) -> list[str]:
+            """Return nothing."""
+            del whose, goal
+            return []
 
         async def crowded(self, whose: Whose) -> list[Item]:
             """Return nothing."""

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loomd.agents.work import Outcome
-from loomd.amoeba.task import Result
+from loomd.amoeba.task import Result, Task
 from loomd.cassette import requests
 from loomd.daemon import System
 from loomd.engine.intake import Wish, new_task
@@ -61,6 +62,39 @@ SAID = [
 ]
 
 
+TEAM = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: script}
+spec: {type: scripted, replies: REPLIES}
+---
+apiVersion: loomd.dev/v1
+kind: Memory
+metadata: {name: notes}
+spec: {recall: {enabled: true, topK: 5}, CHILDREN}
+---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: ask-worker}
+spec: {type: agent, agent: worker}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: worker}
+spec: {provider: script, prompt: You are the worker.}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: boss}
+spec: {description: Leads and plans., provider: script, prompt: You are the boss., memory: notes, tools: [ask-worker]}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: default}
+spec: {agents: [boss], CLUSTER}
+"""
+
+
 class Noted(World):
     """A world in which an agent has a memory."""
 
@@ -85,9 +119,9 @@ def done(result: Result) -> Outcome:
     return result.executed.outcome
 
 
-async def say(system: System, goal: str, user: str = "") -> Result:
+async def say(system: System, goal: str, user: str = "", session: str = "s1") -> Result:
     """Say something in a session, and return what became of it."""
-    task = new_task(goal, system.clock, **Wish(session="s1", user=user))
+    task = new_task(goal, system.clock, **Wish(session=session, user=user))
     result = await system.engine.result(await system.engine.submit(task))
     assert done(result).stop_reason == "completed"
     return result
@@ -182,3 +216,87 @@ async def test_killed_anywhere_it_is_remembered_once(noted: Noted, at: str) -> N
         assert (item.task, item.text) == (task, "The spare key lies under the blue pot.\nNoted.")
         told = [one.data for one in await events(system, result) if isinstance(one.data, MemoryRemembered)]
         assert told == [MemoryRemembered((item.id,))]
+
+
+def team(noted: Noted, replies: list[dict[str, Any]], cluster: str = "merge: model", seed: int = 3) -> None:
+    """Write the manifests of an agent with a memory that asks another one without."""
+    text = TEAM.replace("REPLIES", json.dumps([{"times": None, **one} for one in replies])).replace("CLUSTER", cluster)
+    text = text.replace("CHILDREN", f"children: {{seed: {seed}, boost: 2}}")
+    (noted.folder / "manifests.yaml").write_text(text)
+
+
+DELEGATES: list[dict[str, Any]] = [
+    {"system": "worker", "text": "The pot is blue, and the key is there."},
+    {
+        "system": "boss",
+        "when": "ask the worker",
+        "toolCalls": [{"name": "ask-worker", "arguments": {"goal": "spare key"}}],
+    },
+    {"system": "boss", "text": "Noted."},
+]
+
+
+@pytest.mark.parametrize("seed", [3, 0])
+async def test_an_agent_that_is_asked_is_told_what_fits_and_gives_back_what_it_found(noted: Noted, seed: int) -> None:
+    """What the asking agent remembers of the goal is told; the answer is remembered as more important, once."""
+    once = [{**DELEGATES[1], "times": 1}]
+    team(noted, [DELEGATES[0], *once, DELEGATES[2]], seed=seed)
+    async with noted.open() as system:
+        await say(system, "The spare key lies in the shed.", session="")
+        result = await say(system, "Please ask the worker about it", session="")
+        asked_of = await asked(system, result)
+        told = "From memory:\n- The spare key lies in the shed.\nNoted.\n\nspare key" if seed else "spare key"
+        assert told in asked_of
+        (item,) = [one for one in await kept(system) if one.absorbed]
+        assert (item.text, item.importance, item.agent) == (
+            "spare key\nThe pot is blue, and the key is there.",
+            1.0,
+            "boss",
+        )
+        assert item.place.startswith(f"{result.task.id}/step/execute/tool/")
+
+
+async def test_parts_of_a_split_are_told_what_fits_and_give_back_what_they_found(noted: Noted) -> None:
+    """Each part gets what fits its own goal; what came of it is remembered under the part's id."""
+    parts = [{"goal": "where is the spare key", "needs": []}, {"goal": "who is the gardener", "needs": []}]
+    team(
+        noted,
+        [
+            {"system": "You split", "json": {"parts": parts}},
+            {"when": "where is the spare key", "text": "In the shed."},
+            {"when": "who is the gardener", "text": "It is Ann."},
+            {"text": "Noted."},
+        ],
+        cluster="scale: {type: threshold, complexity: 0.3}",
+    )
+    async with noted.open() as system:
+        await say(system, "The spare key lies in the shed.", session="")
+        result = await say(
+            system, "Tell where the key is and then compare it with who the gardener is, and explain why"
+        )
+        assert result.scaled is not None
+        assert len(result.scaled.subtasks) == 2
+        seeds: list[tuple[str, ...]] = []
+        for ordinal in (1, 2):
+            row = await system.store.get_task(f"{result.task.id}.{ordinal}")
+            assert row is not None
+            seeds.append(msgspec.json.decode(row.body, type=Task).seeds)
+        assert seeds[0] == ("The spare key lies in the shed.\nNoted.",)
+        back = {one.task: one for one in await kept(system) if one.importance == 1.0}
+        assert {one.text.partition("\n")[2] for one in back.values()} == {"In the shed.", "It is Ann."}
+        assert set(back) == {f"{result.task.id}.{ordinal}" for ordinal in (1, 2)}
+        assert len(await kept(system)) == len({one.id for one in await kept(system)})
+
+
+@pytest.mark.parametrize("at", ["step.completed seed", "step.completed tool:ask-worker", "memory.remembered"])
+async def test_killed_around_a_delegation_nothing_is_remembered_twice(noted: Noted, at: str) -> None:
+    """What the asked agent brought back is there once, whenever the process was killed."""
+    team(noted, [DELEGATES[0], {**DELEGATES[1], "times": 1}, DELEGATES[2]])
+    noted.kill_at(at, "Please ask the worker about it")
+    team(noted, [DELEGATES[0], DELEGATES[2]])
+    async with noted.open() as system:
+        (task,) = await system.engine.resume()
+        await system.engine.result(task)
+        items = await kept(system)
+        assert [one.absorbed for one in items].count(True) == 1
+        assert len(items) == 2
