@@ -19,6 +19,7 @@ from loomd.api.changes import ChangeRoutes
 from loomd.api.guard import answer
 from loomd.api.health import Health
 from loomd.api.listen import listening
+from loomd.api.memories import MemoryRoutes
 from loomd.api.objects import ObjectRoutes
 from loomd.api.path import PREFIX
 from loomd.api.rollout import RolloutRoutes
@@ -45,7 +46,16 @@ async def open_server(system: System) -> AsyncGenerator[None, None]:
 def add_routes(app: web.Application, system: System) -> None:
     """Register all routes; the objects' come last, because a kind's plural may be any word."""
     first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes)
-    for family in (*first, TaskRoutes, ApprovalRoutes, SessionRoutes, BudgetRoutes, CassetteRoutes, ObjectRoutes):
+    for family in (
+        *first,
+        TaskRoutes,
+        ApprovalRoutes,
+        SessionRoutes,
+        MemoryRoutes,
+        BudgetRoutes,
+        CassetteRoutes,
+        ObjectRoutes,
+    ):
         family(system).add_to(app)
 
 

@@ -27,9 +27,8 @@ _TABLES = (
         INSERT INTO item_word (rowid, text) VALUES (new.row, new.text); END""",
     """CREATE TRIGGER item_word_drop AFTER DELETE ON item BEGIN
         INSERT INTO item_word (item_word, rowid, text) VALUES ('delete', old.row, old.text); END""",
-    """CREATE TABLE vector (
-        item INTEGER NOT NULL, made_by TEXT NOT NULL, vector BLOB NOT NULL,
-        PRIMARY KEY (item, made_by)) WITHOUT ROWID""",
+    "CREATE TABLE vector (item INTEGER NOT NULL, made_by TEXT NOT NULL, vector BLOB NOT NULL)",
+    "CREATE UNIQUE INDEX vector_item ON vector (item, made_by)",
     "CREATE TRIGGER vector_drop AFTER DELETE ON item BEGIN DELETE FROM vector WHERE item = old.row; END",
     "CREATE TABLE gone (id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
 )

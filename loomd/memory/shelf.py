@@ -84,6 +84,8 @@ class Shelf:
         db.row_factory = sqlite3.Row
         self._db = db
         self._limits = limits
+        self._embedded: tuple[str, int, int] | None = None
+        """The embedder, and the state of the file, for which nothing is left to embed."""
 
     def find(self, whose: Whose, query: Query) -> list[str]:
         """Return the texts that one may see and that fit a question, best first."""
@@ -148,6 +150,7 @@ class Shelf:
                 }
                 self._db.execute(_INSERT, values)
             self._bound(home)
+            self._expire(turn.began)
         return kept
 
     def working(self, whose: Whose) -> list[Item]:
@@ -204,9 +207,8 @@ class Shelf:
 
     def expire(self, now: float) -> None:
         """Delete what was not told for longer than its time to live."""
-        if self._limits.ttl is not None:
-            with writing(self._db):
-                self._db.execute("DELETE FROM item WHERE told < ?", (now - self._limits.ttl,))
+        with writing(self._db):
+            self._expire(now)
 
     def report(self, mark: str) -> Report:
         """Return how many items there are, and how large they are."""
@@ -222,11 +224,18 @@ class Shelf:
 
     def unmade(self, mark: str, most: int) -> list[tuple[int, str]]:
         """Return items that an embedder has not embedded, as row and text."""
-        return self._db.execute(
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        state = (mark, version, self._db.total_changes)
+        if state == self._embedded:
+            return []
+        rows = self._db.execute(
             "SELECT row, text FROM item WHERE NOT EXISTS "
             "(SELECT 1 FROM vector AS v WHERE v.item = item.row AND v.made_by = ?) ORDER BY row LIMIT ?",
             (mark, most),
         ).fetchall()
+        if not rows:
+            self._embedded = state
+        return rows
 
     def put_vectors(self, made: Iterable[tuple[int, str, bytes]]) -> None:
         """Keep vectors of items; those of items that left meanwhile are dropped."""
@@ -244,6 +253,10 @@ class Shelf:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _expire(self, now: float) -> None:
+        if self._limits.ttl is not None:
+            self._db.execute("DELETE FROM item WHERE told < ?", (now - self._limits.ttl,))
 
     def _tell_again(self, home: str, key: str, told: float, importance: float) -> str:
         """Note that an item was told once more, and return its id; an empty text when it is not there."""

@@ -72,6 +72,9 @@ async def test_time_to_live(memory: Any) -> None:
         await live.remember(ADA, turn("2", "harbour 2", clock.now()))
         clock.advance(6 * DAY)
         assert await live.recall(ADA, "harbour") == ["harbour 2"]
+        await live.remember(ADA, turn("3", "lighthouse", clock.now()))
+        assert sorted(one.text for one in await live.items(Which(agent="ada"))) == ["harbour 2", "lighthouse"]
+        await live.forget(Which(ids=tuple(one.id for one in await live.items(Which()) if one.text == "lighthouse")))
     async with memory(spec, clock=clock) as live:
         assert [one.text for one in await live.items(Which())] == ["harbour 2"]
 
