@@ -138,6 +138,11 @@ class Memory(Protocol):
         ...
 
     @property
+    def reminder(self) -> int:
+        """Return the tokens that facts of turns may take which left the window within one piece of work."""
+        ...
+
+    @property
     def seeds(self) -> bool:
         """Return whether parts of a task are told what fits their goals."""
         ...

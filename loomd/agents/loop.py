@@ -28,11 +28,12 @@ from loomd.agents.budget import Budget, Exhausted, Limits, Spent
 from loomd.agents.call_context import Caller, Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
-from loomd.agents.context import Context, assemble, fit
+from loomd.agents.context import Context, assemble
 from loomd.agents.interception import enter, leave
 from loomd.agents.learning import Lesson, learn
 from loomd.agents.measure import Conversation, around, sent
 from loomd.agents.remembering import absorb, condense, remember, seed, summarizing, whose_of
+from loomd.agents.reminding import shown
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
@@ -317,7 +318,7 @@ class Loop:
         most = agent.max_tokens
         plain = Request((), (*offered, *ending), None if ending else agent.output, agent.temperature, most)
         beside, turns = around(plain), self._conversation.characters(self._messages)
-        messages = fit(context, agent, self._messages, self._goal, beside, turns)
+        messages = shown(context, agent, self._messages, self._goal, beside, turns)
         plain = msgspec.structs.replace(plain, messages=messages)
         request = agent.strategy.phrase(plain)
         whole = request is plain and len(messages) == len(self._messages)

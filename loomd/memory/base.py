@@ -108,6 +108,8 @@ class WorkingSpec(Spec):
     """Time after the last turn from which on all facts of a conversation are long-term."""
     per_turn: int = Field(default=12, ge=1, le=1000)
     """How many facts of one turn are kept at most, the most important ones."""
+    reminder: int = Field(default=500, ge=0)
+    """Most tokens of facts of turns that left the window within one task; at most a quarter of `window`, 0 for none."""
     least: Share = 0.2
     """Least importance of a fact; a plain statement has 0.3, a bare request 0.1."""
 
@@ -240,6 +242,12 @@ class LiveMemory:
     def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
         """Return the messages that fit the window: the system turn, the goal, and the latest turns."""
         return fit_window(messages, self._spec.window.tokens, goal)
+
+    @property
+    def reminder(self) -> int:
+        """Return the tokens that facts of turns may take which left the window within one piece of work."""
+        spec = self._spec
+        return min(spec.working.reminder, spec.window.tokens // 4) if self.recalls else 0
 
     @property
     def boost(self) -> float:

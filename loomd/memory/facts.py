@@ -8,6 +8,7 @@ answer says little alone and is kept with its question. The words are English; n
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from loomd.memory.item import Draft, Item, What
 
@@ -39,6 +40,11 @@ _FEWEST = 3
 """Words of the shortest sentence that says something alone."""
 _SHORT = 6
 """Words of the longest answer that is kept with its question."""
+_STEM = 5
+_LONGEST = 8192
+"""Characters of a turn that a reminder looks at."""
+_LINE = 3
+"""Characters around a fact in a list."""
 
 
 def facts_of(goal: str, answer: str, most: int, least: float) -> list[Draft]:
@@ -90,6 +96,12 @@ def kept_in(fact: Item, summary: Sequence[str]) -> bool:
     return 2 * len(words & whole) > len(words)
 
 
+@lru_cache(maxsize=512)
+def _stated(text: str) -> tuple[Draft, ...]:
+    """Return the facts of a text; the same turns are looked at before each model call."""
+    return tuple(facts_of("", text, len(text), BASE))
+
+
 def _draft(text: str, importance: float) -> Draft:
     what: What = "decision" if _DECISION.search(text) else "fact"
     return Draft(key_of(text), text, what, min(1.0, max(0.0, importance)))
@@ -106,3 +118,22 @@ def _marks(text: str) -> set[str]:
 
 def _names(text: str) -> set[str]:
     return {word.lower() for match in _NAME.findall(text) for word in _WORD.findall(match)}
+
+
+def reminder(texts: Sequence[str], goal: str, characters: int) -> list[str]:
+    """Return the facts of texts that count most for a goal, in their order and each once, as many as there is room for.
+
+    What counts is importance, and the share of a fact's words that the goal holds.
+    """
+    wanted = {word[:_STEM] for word in _marks(goal)}
+    found: dict[str, tuple[float, str]] = {}
+    for text in texts:
+        for draft in _stated(text[:_LONGEST]):
+            words = {word[:_STEM] for word in _marks(draft.text)}
+            found.setdefault(draft.key, (draft.importance + len(words & wanted) / len(words), draft.text))
+    chosen: set[str] = set()
+    for key, (_, text) in sorted(found.items(), key=lambda pair: -pair[1][0]):
+        if (characters := characters - len(text) - _LINE) < 0:
+            break
+        chosen.add(key)
+    return [text for key, (_, text) in found.items() if key in chosen]

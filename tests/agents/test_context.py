@@ -58,6 +58,7 @@ class Remembering:
     summarizer = None
     patience = 0.0
     seeds = False
+    reminder = 0
     boost = 1.0
 
     async def seed(self, whose: Whose, goal: str) -> list[str]:

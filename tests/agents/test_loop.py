@@ -271,6 +271,7 @@ async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> Non
         summarizer = None
         patience = 0.0
         seeds = False
+        reminder = 0
         boost = 1.0
 
         async def seed(self, whose: Whose, goal: str) -> list[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from loomd.memory.facts import BASE, facts_of, kept_in, key_of, sentences
+from loomd.memory.facts import BASE, facts_of, kept_in, key_of, reminder, sentences
 from loomd.memory.item import Item
 
 MOST, LEAST = 12, 0.2
@@ -62,3 +62,16 @@ def test_what_a_summary_keeps() -> None:
     assert not kept("We pay Ann 40 pounds.", "We pay 40 pounds")
     assert kept("the garden gate squeaks", "garden gate squeaks")
     assert not kept("the garden gate squeaks", "everything is fine")
+
+
+def test_a_reminder() -> None:
+    """Of many facts those come that count most for the goal, each once and in their order, as many as fit."""
+    texts = ["The sky is grey today. The gate code is 77.", "Nothing new here. The gate code is 77. We decided to go."]
+    assert reminder(texts, "What is the code of the gate?", 1000) == [
+        "The sky is grey today.",
+        "The gate code is 77.",
+        "Nothing new here.",
+        "We decided to go.",
+    ]
+    assert reminder(texts, "What is the code of the gate?", 25) == ["The gate code is 77."]
+    assert reminder(texts, "What is the code of the gate?", 5) == []
