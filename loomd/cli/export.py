@@ -26,7 +26,9 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
 
     Of memory/NAME all items are written, one JSON object on each line, with where each came from.
     """
-    if memory := memory_of((task,)):
+    if (memory := memory_of((task,))) is not None:
+        if not memory:
+            raise click.UsageError(f"{task!r}: expected a memory, such as memory/notes")
         if state is not None:
             raise click.UsageError("--state: what is remembered is read from a daemon")
         _write(_items(client, memory, namespace), output, task)
@@ -35,7 +37,7 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
 
     kind, slash, name = task.rpartition("/")
     if slash and kind.lower() not in {"task", "tasks"}:
-        raise click.UsageError(f"{task!r}: expected a task, such as task/t0192f3-1a2b3c4d")
+        raise click.UsageError(f"{task!r}: expected a task, such as task/t0192f3-1a2b3c4d, or memory/NAME")
     if state is None:
         found = client.get(*TASKS.parts(namespace), name, "cassette")
         text = write(parse(json.dumps(found).encode(), name))

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from loomd.clock import Clock
-from loomd.errors import Damaged, Temporary
+from loomd.errors import Damaged, LoomdError, Temporary
 from loomd.memory.item import Draft, Item, Report, Turn, Which, Whose
 from loomd.memory.layout import prepare
 from loomd.memory.shelf import Limits, Query, Shelf
@@ -56,7 +56,7 @@ class Recall:
         query = Query(text, seen, most, self._clock.now())
         if self._embedder is not None:
             await self.refresh()
-            vector = (await self._embedder.embed([text]))[0]
+            vector = (await self._embed(self._embedder, [text]))[0]
             query = Query(text, seen, most, query.now, vector, self._embedder.fingerprint)
         return await self._run(lambda: self._shelf.find(whose, query))
 
@@ -101,13 +101,20 @@ class Recall:
             return
         mark = embedder.fingerprint
         while rows := await self._run(lambda: self._shelf.unmade(mark, _BATCH)):
-            vectors = await embedder.embed([text for _, text in rows])
+            vectors = await self._embed(embedder, [text for _, text in rows])
             made = [(row, mark, vector.tobytes()) for (row, _), vector in zip(rows, vectors, strict=True)]
             await self._run(partial(self._shelf.put_vectors, made))
 
     async def expire(self) -> None:
         """Delete what is too old."""
         await self._run(lambda: self._shelf.expire(self._clock.now()))
+
+    async def _embed(self, embedder: Embedder, texts: Sequence[str]) -> Any:
+        try:
+            return await embedder.embed(texts)
+        except LoomdError as error:
+            self._failed = (str(error), self._clock.now())
+            raise
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:

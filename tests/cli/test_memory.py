@@ -115,3 +115,5 @@ def test_export(house: Folder) -> None:
     assert all(one["status"]["place"] and one["spec"]["agent"] == "ada" for one in found)
     house.said("export", "memory/notes", "-n", house.space, "-o", str(house.path / "notes.jsonl"))
     assert (house.path / "notes.jsonl").read_text().splitlines() == lines
+    assert "expected a memory" in house.loomd("export", "memory", "-n", house.space).stderr
+    assert "or memory/NAME" in house.loomd("export", "agent/ada", "-n", house.space).stderr
