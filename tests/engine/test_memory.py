@@ -300,3 +300,22 @@ async def test_killed_around_a_delegation_nothing_is_remembered_twice(noted: Not
         items = await kept(system)
         assert [one.absorbed for one in items].count(True) == 1
         assert len(items) == 2
+
+
+@pytest.mark.parametrize("at", ["step.completed crowded", "memory.condensed", "step.completed recall"])
+async def test_killed_while_facts_are_summarised_nothing_is_lost_or_twice(noted: Noted, at: str) -> None:
+    """A turn that goes on after a kill replaces the facts that it set out to, once; all that was said is there."""
+    noted.declare("compaction: {provider: short}", [{"text": "Spare key: under the blue pot.", "times": None}])
+    async with noted.open() as system:
+        for said in SAID[:4]:
+            await say(system, said)
+    noted.kill_at(at, "My boat is called Albatros.", "s1")
+    async with noted.open() as system:
+        (task,) = await system.engine.resume()
+        await system.engine.result(task)
+        items = await kept(system)
+        assert len([one for one in items if one.what == "summary"]) == 1
+        texts = [one.text for one in items]
+        assert len(texts) == len(set(texts))
+        for word in ("blue pot", "3 March", "Leith", "12 bees", "Albatros"):
+            assert len([text for text in texts if word in text]) == 1
