@@ -104,7 +104,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that is remembered, and where it came from.
 
     Attributes:
-        id: names it; unique within a memory.
+        id: names it, among those of all memories.
         text: what it says.
         what: what sort of thing it is.
         level: which level it is on.
@@ -191,6 +191,6 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     error_at: float = 0.0
 
 
-def id_of(home: str, key: str) -> str:
-    """Return the id of an item; the same key in the same home has the same one."""
-    return "m" + hashlib.sha256(json.dumps([home, key]).encode()).hexdigest()[:16]
+def id_of(owner: str, home: str, key: str) -> str:
+    """Return the id of an item; the same key in the same home of the same memory, `owner`, has the same one."""
+    return "m" + hashlib.sha256(json.dumps([owner, home, key]).encode()).hexdigest()[:16]

@@ -54,7 +54,7 @@ def writing(db: sqlite3.Connection) -> Generator[sqlite3.Connection]:
     db.execute("COMMIT")
 
 
-def prepare(db: sqlite3.Connection, now: float) -> None:
+def prepare(db: sqlite3.Connection, owner: str, now: float) -> None:
     """Make the tables, or bring those of an earlier version into this form.
 
     Raises:
@@ -71,7 +71,7 @@ def prepare(db: sqlite3.Connection, now: float) -> None:
             for statement in _TABLES:
                 db.execute(statement)
             if _has(db, "memory"):
-                _bring_over(db, now)
+                _bring_over(db, owner, now)
             db.execute(f"PRAGMA user_version = {VERSION}")
 
 
@@ -85,7 +85,7 @@ def _has(db: sqlite3.Connection, table: str) -> bool:
     return found is not None
 
 
-def _bring_over(db: sqlite3.Connection, now: float) -> None:
+def _bring_over(db: sqlite3.Connection, owner: str, now: float) -> None:
     """Take over all texts of layout 1, with their vectors; they count as told now."""
     made_by = "made_by, vector" if "vector" in _columns(db, "memory") else "'', NULL"
     for row, scope, key, text, mark, vector in db.execute(
@@ -97,7 +97,7 @@ def _bring_over(db: sqlite3.Connection, now: float) -> None:
         db.execute(
             "INSERT INTO item VALUES (?, ?, ?, ?, ?, 'answer', 'long', 'agent', 0.5, ?, ?, ?, ?, ?, ?, '', ?, '', 0,"
             " '[]', '')",
-            (row, id_of(home, key), home, key, text, tokens_of(text), now, now, agent, tenant, user, key),
+            (row, id_of(owner, home, key), home, key, text, tokens_of(text), now, now, agent, tenant, user, key),
         )
         if vector is not None:
             db.execute("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", (row, mark, vector))

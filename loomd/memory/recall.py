@@ -139,7 +139,7 @@ async def open_recall(
     pool = ThreadPoolExecutor(1, thread_name_prefix="memory")
     use = (path, embedder.fingerprint if embedder else "")
     _in_use[use] += 1
-    connecting = pool.submit(_connect, path, limits, clock.now())
+    connecting = pool.submit(_connect, path, owner, limits, clock.now())
     try:
         try:
             shelf = await asyncio.shield(asyncio.wrap_future(connecting))
@@ -161,11 +161,11 @@ def _close(connecting: "Future[Shelf]") -> None:
         connecting.result().close()
 
 
-def _connect(path: Path, limits: Limits, now: float) -> Shelf:
+def _connect(path: Path, owner: str, limits: Limits, now: float) -> Shelf:
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
-        prepare(db, now)
-        shelf = Shelf(db, limits)
+        prepare(db, owner, now)
+        shelf = Shelf(db, owner, limits)
         shelf.drop_vectors([mark for (used, mark), holders in list(_in_use.items()) if used == path and holders])
     except BaseException:
         db.close()

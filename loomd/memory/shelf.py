@@ -78,11 +78,12 @@ class Query:
 
 
 class Shelf:
-    """The items of one memory."""
+    """The items of one memory; `owner` names it."""
 
-    def __init__(self, db: sqlite3.Connection, limits: Limits) -> None:
+    def __init__(self, db: sqlite3.Connection, owner: str, limits: Limits) -> None:
         db.row_factory = sqlite3.Row
         self._db = db
+        self._owner = owner
         self._limits = limits
         self._embedded: tuple[str, int, int] | None = None
         """The embedder, and the state of the file, for which nothing is left to embed."""
@@ -119,7 +120,7 @@ class Shelf:
         with writing(self._db):
             for draft in drafts:
                 text = self._cut(draft.text)
-                item, importance = id_of(home, draft.key), min(1.0, draft.importance * turn.boost)
+                item, importance = id_of(self._owner, home, draft.key), min(1.0, draft.importance * turn.boost)
                 if self._db.execute("SELECT 1 FROM gone WHERE id = ? AND at >= ?", (item, turn.began)).fetchone():
                     continue
                 told = self._tell_again(long, draft.key, turn.began, importance)
