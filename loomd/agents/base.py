@@ -8,6 +8,7 @@ from loomd.agents.budget import Spent
 from loomd.agents.work import Outcome
 from loomd.events.fact import Fact
 from loomd.interceptors.context import InterceptorContext, Moment
+from loomd.memory.item import Item, Turn, Whose
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
@@ -113,7 +114,12 @@ class KnowledgeBase(Protocol):
 
 
 class Memory(Protocol):
-    """What is remembered across tasks; the live form of kind Memory. `scope` keeps agents apart."""
+    """What is remembered across tasks; the live form of kind Memory. `whose` keeps apart who may know what."""
+
+    @property
+    def recalls(self) -> bool:
+        """Return whether anything is remembered across tasks."""
+        ...
 
     def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
         """Return the messages that fit the window: the system turn, the goal, and the latest turns.
@@ -124,12 +130,49 @@ class Memory(Protocol):
         """
         ...
 
-    async def recall(self, scope: str, query: str) -> list[str]:
-        """Return what was remembered that fits the query, best first."""
+    @property
+    def summarizer(self) -> object | None:
+        """Return the live model or agent that puts working facts into fewer words; None when rules decide."""
         ...
 
-    async def remember(self, scope: str, key: str, text: str) -> None:
-        """Keep a text; a second call with the same scope and key changes nothing."""
+    @property
+    def patience(self) -> float:
+        """Return the seconds that the summarizer may take."""
+        ...
+
+    @property
+    def reminder(self) -> int:
+        """Return the tokens that facts of turns may take which left the window within one piece of work."""
+        ...
+
+    @property
+    def seeds(self) -> bool:
+        """Return whether parts of a task are told what fits their goals."""
+        ...
+
+    @property
+    def boost(self) -> float:
+        """Return by how much more important is what parts of a task bring back."""
+        ...
+
+    async def seed(self, whose: Whose, goal: str) -> list[str]:
+        """Return what is remembered that fits the goal of a part of a task, best first."""
+        ...
+
+    async def crowded(self, whose: Whose) -> list[Item]:
+        """Return the working facts of a conversation that are too many."""
+        ...
+
+    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
+        """Keep the lines of an answer in place of facts that they say, and return those facts."""
+        ...
+
+    async def recall(self, whose: Whose, query: str, seen: Sequence[str] = ()) -> list[str]:
+        """Return what was remembered that fits the query, best first, without what `seen` says already."""
+        ...
+
+    async def remember(self, whose: Whose, turn: Turn) -> list[str]:
+        """Keep what was asked and answered, and return the ids of what is kept; the same key again adds nothing."""
         ...
 
 

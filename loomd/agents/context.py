@@ -28,6 +28,7 @@ from loomd.agents.measure import (
     subject_of_model,
     window_of,
 )
+from loomd.agents.remembering import Beside, recall
 from loomd.agents.room import Part, level, share
 from loomd.agents.skills import SkillUse
 from loomd.agents.sources import SOURCES, Source
@@ -100,10 +101,11 @@ _NOTHING = _Chosen()
 async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
     """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name) if agent.knowledge else []
-    remembered = await _recall(agent, work, steps)
     built_on = [f"{one.goal}\n{one.output}" for one in work.findings]
     shown = [_shown(one) for one in passages]
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
+    beside = Beside(system, sum(map(len, (*built_on, *shown))), request_window(agent))
+    remembered = await recall(agent, work, steps, scope, beside)
     counted = await _counted(agent, work, steps, [system, *remembered, *built_on, *shown, work.goal])
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
     several = bool(agent.skills) or any(offers.values())
@@ -374,16 +376,3 @@ async def _search(bases: Sequence[KnowledgeBase], work: Work, steps: Steps, scop
             for offset, passage in enumerate(found)
         ]
     return passages
-
-
-async def _recall(agent: Agent, work: Work, steps: Steps) -> list[str]:
-    memory = agent.memory
-    if memory is None:
-        return []
-    scope = scope_of(agent, work)
-    return await steps.step(f"{work.key}/recall", "recall", lambda: memory.recall(scope, work.goal), list[str])
-
-
-def scope_of(agent: Agent, work: Work) -> str:
-    """Return what keeps memories apart: those of other agents, and of others whom the agent works for."""
-    return "/".join((agent.name, *work.owner))

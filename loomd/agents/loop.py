@@ -12,7 +12,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -28,18 +28,20 @@ from loomd.agents.budget import Budget, Exhausted, Limits, Spent
 from loomd.agents.call_context import Caller, Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
-from loomd.agents.context import Context, assemble, fit, scope_of
+from loomd.agents.context import Context, assemble
 from loomd.agents.interception import enter, leave
 from loomd.agents.learning import learn
 from loomd.agents.measure import Conversation, Size, around, sent
+from loomd.agents.remembering import absorb, condense, remember, seed, summarizing, whose_of
+from loomd.agents.reminding import shown
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.event import Fallback
 from loomd.events.room import BudgetExceeded, BudgetWarning, MemoryCompacted
+from loomd.memory.item import Turn
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
@@ -131,7 +133,7 @@ class Loop:
         self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
         caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
-        self._tools = ToolCalls(caller, self.unlimited, self._delegate)
+        self._tools = ToolCalls(caller, self.unlimited, self._ask_other)
         self._called: list[str] = []
         self._repeats: Counter[str] = Counter()
 
@@ -152,6 +154,7 @@ class Loop:
                     self._heed()
                     goal = await enter(self._agent, self._work.goal, self._scope, self._steps, self._work.key)
                     self._work = self._work if goal == self._work.goal else replace(self._work, goal=goal)
+                    await self._condense()
                     self._begin(await assemble(self._agent, self._work, self._steps, self._scope, self._skills))
                     text, reason = await self._converse()
         except TimeoutError:
@@ -180,7 +183,7 @@ class Loop:
         outcome = await self._leave(text, reason, failure)
         if outcome.stop_reason == "completed":
             learn(self._agent, self._work, self._steps, self._context, outcome)
-        await self._remember(outcome)
+        await remember(self._agent, self._work, self._scope, outcome, self._began, self._calls)
         return outcome
 
     async def _leave(self, text: str, reason: StopReason, failure: LoomdError | None) -> Outcome:
@@ -323,7 +326,7 @@ class Loop:
         most = agent.max_tokens
         plain = Request((), (*offered, *ending), None if ending else agent.output, agent.temperature, most)
         beside, turns = around(plain) + context.added, self._conversation.characters(self._messages)
-        messages = fit(context, agent, self._messages, self._goal, beside, turns)
+        messages = shown(context, agent, self._messages, self._goal, beside, turns)
         plain = msgspec.structs.replace(plain, messages=messages)
         request = agent.strategy.phrase(plain)
         whole = request is plain and len(messages) == len(self._messages)
@@ -411,7 +414,18 @@ class Loop:
             self._errors += used.tool_errors
             self._spend(Spent(used.usage, used.cost, len(used.tools), used.steps))
 
-    async def _delegate(self, errand: Errand) -> Outcome:
+    async def _ask_other(self, errand: Errand) -> Outcome:
+        """Return what another agent makes of what it is asked; it is told what fits, and its answer is remembered."""
+        whose = whose_of(self._agent, self._work, self._scope)
+        seeds = await seed(self._agent, whose, errand.goal, self._steps, f"{errand.key}/seed")
+        outcome = await self._delegate(errand, seeds)
+        if outcome.stop_reason == "completed":
+            key = f"{self._scope.task}/{errand.key}"
+            turn = Turn(key, errand.goal, citation.unmarked(outcome.output), f"step/{errand.key}", self._began)
+            await absorb(self._agent, whose, turn, self._scope)
+        return outcome
+
+    async def _delegate(self, errand: Errand, seeds: Sequence[str] = ()) -> Outcome:
         """Return what another agent makes of what it is asked, within what is left of this work.
 
         Of the tools that change something or reach out it gets those that this agent may call itself.
@@ -427,7 +441,7 @@ class Loop:
         tools = {name: tool for name, tool in agent.tools.items() if tool.effects == "read" or self._may(name, tool)}
         end = min(self._began + self._seconds, now + errand.seconds) - self._steps.waited()
         rules = (*self._work.permissions, *self._agent.rules())
-        work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules)
+        work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules, seeds=seeds)
         outer = [*self._agent.outer, *(one for one in self._agent.interceptors if one not in agent.interceptors)]
         scope = self._scope.within(errand.key)
         agent.running += 1
@@ -435,6 +449,22 @@ class Loop:
             return await Loop(replace(agent, tools=tools, outer=outer, running=0), work, self._steps, scope, self).run()
         finally:
             agent.running -= 1
+
+    async def _condense(self) -> None:
+        """Let the memory's summarizer put working facts that are too many into fewer words, on this account."""
+        agent, work = self._agent, self._work
+        errand = await summarizing(agent, work, self._steps, self._scope, self.depth + 1)
+        if errand is None:
+            return
+        try:
+            outcome = await self._delegate(errand.errand)
+        except LoomdError as error:
+            if isinstance(error, RecordFailed | Diverged):
+                raise
+            outcome = Outcome("", "error", error=str(error))
+        self.budget.below.clear()
+        self._spend(Spent(outcome.usage, outcome.cost, len(outcome.tools), outcome.steps))
+        await condense(agent, work, self._scope, errand, outcome, self._began)
 
     def _may(self, name: str, tool: Tool) -> bool:
         """Return whether this agent itself may call a tool now."""
@@ -477,14 +507,3 @@ class Loop:
             note=self._note,
             temporary=self._later,
         )
-
-    async def _remember(self, outcome: Outcome) -> None:
-        """Keep a whole answer, once, when the agent has a memory."""
-        memory, key = self._agent.memory, self._work.remember
-        if memory is None or not key or outcome.stop_reason != "completed":
-            return
-        text = citation.unmarked(outcome.output)
-        try:
-            await memory.remember(scope_of(self._agent, self._work), key, f"{self._work.goal}\n{text}")
-        except LoomdError as error:
-            self._scope.emit(Fallback("remember", str(error), "the answer is not remembered"), self._agent.name)

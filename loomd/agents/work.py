@@ -86,7 +86,9 @@ class Work:
         deadline: wall-clock seconds since 1970-01-01 UTC at which it ends, or None for the agent's own limit only.
         remember: key under which the answer is remembered, or empty for not at all.
         history: earlier turns of the conversation, oldest first: what was asked, and what was answered.
-        owner: whose work it is, such as a tenant and one of its users; what is remembered for one is kept from others.
+        owner: whose work it is, a tenant and one of its users; what is remembered for one is kept from others.
+        seeds: what whoever gave it remembers that fits the goal.
+        session: the conversation that it is a turn of, or empty for none.
         permissions: those of the agents that split the task, which bind it beside the agent's own.
         cut: returns by how much less it may use since; asked before each model call.
         images: what the agent is shown beside the goal.
@@ -102,7 +104,9 @@ class Work:
     deadline: float | None = None
     remember: str = ""
     history: Sequence[Message] = ()
-    owner: tuple[str, ...] = ()
+    owner: tuple[str, str] = ("", "")
+    session: str = ""
+    seeds: Sequence[str] = ()
     permissions: Sequence[Permissions] = ()
     cut: Callable[[], Cut] = Cut
     images: tuple[Image, ...] = ()

@@ -14,11 +14,13 @@ import msgspec
 from loomd.agents import citation
 from loomd.agents.loop import Loop
 from loomd.agents.permissions import Permissions
+from loomd.agents.remembering import absorb, seed
 from loomd.agents.work import Citation, Outcome, StopReason, Work
 from loomd.amoeba.account import account_of, settle
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
+from loomd.memory.item import Turn, Whose
 from loomd.messages import Message
 
 Merge = Literal["model", "join"]
@@ -129,7 +131,9 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         task.deadline,
         remember=task.id,
         history=history,
-        owner=(task.tenant, task.user) if task.tenant or task.user else (),
+        owner=(task.tenant, task.user),
+        session=task.session,
+        seeds=task.seeds,
         permissions=[Permissions.model_validate(one) for one in task.permissions],
         cut=partial(world.cut, task.grant),
         images=task.images,
@@ -156,6 +160,9 @@ async def _children(
     grant = msgspec.structs.replace(task.grant, share=task.grant.share / (count + 1))
     bound = [rule.model_dump(mode="json") for rule in lead.rules() if rule != Permissions()]
 
+    whose = Whose(lead.name, task.tenant, task.user, task.session, task.id)
+    steps = run if lead.durability in {None, "steps"} else run.loose()
+
     async def one(ordinal: int) -> None:
         subtask = scaled.subtasks[ordinal]
         needed = [await asyncio.shield(done[need]) for need in subtask.needs]
@@ -179,10 +186,14 @@ async def _children(
             tenant=task.tenant,
             user=task.user,
             images=task.images,
+            seeds=tuple(await seed(lead, whose, subtask.goal, steps, f"execute/seed/{ordinal}")),
         )
         account = account_of(share, child, world, whole)
         result = await run.child(child, account)
         settle(account, result)
+        if not (finding := _finding(result)).failed:
+            turn = Turn(child.id, child.goal, citation.unmarked(finding.output), began=task.created)
+            await absorb(lead, msgspec.structs.replace(whose, task=child.id), turn, run.scope)
         done[ordinal].set_result(result)
 
     async with asyncio.TaskGroup() as group:

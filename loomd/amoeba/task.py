@@ -90,6 +90,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         tenant: whose work it is; what is said and remembered for one tenant is never seen by another.
         user: which user of the tenant; kept apart alike.
         images: what its agents are shown beside the goal; kept and told by their digests.
+        seeds: what the agent that split its parent remembers that fits its goal.
         permissions: those of the agents that split its parents, which bind it beside the agent's own.
     """
 
@@ -115,6 +116,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     user: str = ""
     images: tuple[Image, ...] = ()
     permissions: tuple[JsonObject, ...] = ()
+    seeds: tuple[str, ...] = ()
 
 
 class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,6 +13,7 @@ from loomd.api.body import Deletion
 from loomd.api.exchange import decoded, flag, read_body, require_ready
 from loomd.api.guard import answer
 from loomd.api.label_query import LabelQuery
+from loomd.api.memories import show_report
 from loomd.api.path import PREFIX
 from loomd.api.problem import BadRequest
 from loomd.api.text import to_yaml
@@ -35,6 +36,7 @@ from loomd.manifest.object import Object, Ref
 from loomd.manifest.problem import Problems
 from loomd.manifest.source import SourceFile
 from loomd.manifest.wording import HIDDEN, dotted
+from loomd.memory.base import LiveMemory
 
 _OBSERVED = frozenset(("uid", "generation", "resourceVersion", "creationTimestamp", "managedFields"))
 """Metadata that the daemon adds."""
@@ -98,6 +100,9 @@ class ObjectRoutes:
         body = viewer.show(item)
         if flag(request, "full"):
             body |= {"text": self._text(item), **self._related(item)}
+            live = self._system.reconciler.topology.live.get(ref)
+            if isinstance(live, LiveMemory):
+                body["status"] |= {"memory": await show_report(live)}
         response = answer(body)
         response.headers["ETag"] = f'"{self._system.reconciler.status(item.ref).version}"'
         return response

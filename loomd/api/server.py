@@ -20,6 +20,7 @@ from loomd.api.guard import answer
 from loomd.api.health import Health
 from loomd.api.knowledge import KnowledgeRoutes
 from loomd.api.listen import listening
+from loomd.api.memories import MemoryRoutes
 from loomd.api.objects import ObjectRoutes
 from loomd.api.path import PREFIX
 from loomd.api.rollout import RolloutRoutes
@@ -46,7 +47,10 @@ async def open_server(system: System) -> AsyncGenerator[None, None]:
 def add_routes(app: web.Application, system: System) -> None:
     """Register all routes; the objects' come last, because a kind's plural may be any word."""
     first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes)
-    others = (TaskRoutes, ApprovalRoutes, SessionRoutes, BudgetRoutes, CassetteRoutes, KnowledgeRoutes, ObjectRoutes)
+    others = (
+        *(TaskRoutes, ApprovalRoutes, SessionRoutes, MemoryRoutes, BudgetRoutes, CassetteRoutes, KnowledgeRoutes),
+        ObjectRoutes,
+    )
     for family in (*first, *others):
         family(system).add_to(app)
 

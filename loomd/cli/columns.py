@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from loomd.api.client import Json
 from loomd.cli.table import age_of, until
+from loomd.manifest.wording import without_secrets
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,21 @@ _KNOWN: dict[str, Sequence[Column]] = {
         Column("TURNS", lambda item, _: str(item["status"]["turns"])),
         Column("LAST", lambda item, now: age_of(item["status"]["last"], now)),
         Column("AGE", _created),
+    ),
+    "MemoryItem": (
+        Column("ITEM", lambda item, _: _name(item)),
+        Column("MEMORY", _spec("memory")),
+        Column("LEVEL", _status("level")),
+        Column("WHAT", _spec("what")),
+        Column("SCOPE", _spec("scope")),
+        Column("AGENT", _spec("agent")),
+        Column("TOLD", lambda item, now: age_of(item["status"]["told"], now)),
+        Column("TENANT", _spec("tenant"), wide=True),
+        Column("USER", _spec("user"), wide=True),
+        Column("SESSION", _spec("session"), wide=True),
+        Column("IMPORTANCE", lambda item, _: f"{item['status']['importance']:.2f}", wide=True),
+        Column("PLACE", _status("place"), wide=True),
+        Column("TEXT", lambda item, _: without_secrets(" ".join(item["spec"]["text"].split()))),
     ),
     "Budget": (
         Column("BUDGET", lambda item, _: _name(item)),

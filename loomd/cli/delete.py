@@ -9,6 +9,7 @@ from loomd.cli.output import Form, output_option, spelled
 from loomd.cli.progress import working
 from loomd.cli.target import (
     EVERY,
+    MEMORY_ITEMS,
     REVISIONS,
     SESSIONS,
     SOURCES,
@@ -28,6 +29,7 @@ _ELSEWHERE = {
     TASKS: "tasks are not deleted: loomd cancel NAME ends one",
     SOURCES: "sources are not deleted: loomd suspend SOURCE, or loomd delete -f FILE for what they declare",
     REVISIONS: "revisions are not deleted: the daemon keeps as many as its settings say",
+    MEMORY_ITEMS: "what is remembered is forgotten: loomd forget memory/NAME ID",
     EVERY: "expected one kind, such as agents",
 }
 

@@ -18,6 +18,7 @@ from loomd.cli.target import (
     BARE,
     BUDGETS,
     EVERY,
+    MEMORY_ITEMS,
     REVISIONS,
     SESSIONS,
     SOURCES,
@@ -86,7 +87,7 @@ def _body(client: Client, place: Place, namespace: str, name: str, whose: dict[s
         return client.get(*REVISIONS.parts(None), name)
     if place == SESSIONS:
         return get_one(client, place, namespace, name, **whose)
-    if place in {TASKS, SOURCES, APPROVALS, BUDGETS}:
+    if place in {TASKS, SOURCES, APPROVALS, BUDGETS, MEMORY_ITEMS}:
         item = get_one(client, place, namespace, name)
         return task.as_data(item, trace(name, client.events(task=name))) if place == TASKS else item
     return get_one(client, place, namespace, name, full="1")
@@ -99,6 +100,8 @@ def _describe(client: Client, place: Place, namespace: str, name: str, whose: di
         _approval(get_one(client, place, namespace, name))
     elif place == SESSIONS:
         _session(get_one(client, place, namespace, name, **whose))
+    elif place == MEMORY_ITEMS:
+        _remembered(get_one(client, place, namespace, name))
     elif place == BUDGETS:
         _budget(get_one(client, place, namespace, name))
     elif place == SOURCES:
@@ -146,6 +149,41 @@ def _session(item: Json) -> None:
     for turn in status["history"]:
         lines = [*turn["goal"].splitlines(), "", *turn["answer"].splitlines()]
         section(f"{turn['agent']}, task/{turn['task']}", [without_secrets(line) for line in lines])
+
+
+def _remembered(item: Json) -> None:
+    spec, status, now = item["spec"], item["status"], SystemClock().now()
+    pairs(
+        [
+            ("Item", item["metadata"]["name"]),
+            ("Namespace", item["metadata"]["namespace"]),
+            ("Memory", spec["memory"]),
+            ("What", f"{spec['what']}, {status['level']}"),
+            ("Scope", spec["scope"]),
+            *((name.capitalize(), spec.get(name, "")) for name in ("agent", "tenant", "user", "session")),
+            ("Told", moment(status["told"], now)),
+            ("Importance", f"{status['importance']:.2f}"),
+            ("Place", status["place"]),
+        ]
+    )
+    section("Text", [without_secrets(line) for line in spec["text"].splitlines()])
+    section("Replaces", status.get("replaces", []))
+
+
+def _memory(status: Json, now: float) -> list[str]:
+    """Return how much a memory remembers, and what went wrong last; nothing of anything else."""
+    if (found := status.get("memory")) is None:
+        return []
+    lines = [
+        f"{found['items']} items, {found['tokens']} tokens, {found['bytes']} bytes, {found['vectors']} with a vector",
+        *(f"{count} {level}" for level, count in found["levels"].items()),
+        *(f"{count} of scope {scope}" for scope, count in found["scopes"].items()),
+    ]
+    if "newest" in found:
+        lines.append(f"told from {found['oldest']} to {moment(found['newest'], now)}")
+    if "lastError" in found:
+        lines.append(f"last error, {moment(found['lastErrorAt'], now)}: {found['lastError']}")
+    return lines
 
 
 def _budget(item: Json) -> None:
@@ -201,6 +239,7 @@ def _object(item: Json, history: list[Json]) -> None:
     section("Spec", to_yaml(item["spec"]).splitlines())
     section("Conditions", _conditions(item, now))
     section("Index", index_lines(item))
+    section("Remembered", _memory(status, now))
     section("Tools", _tools(status.get("tools", [])))
     section("Runs", _runs(status.get("runs", []), now))
     section("Refers to", [f"{one['object']} ({one['field']})" for one in item["references"]])

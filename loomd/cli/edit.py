@@ -14,6 +14,7 @@ from loomd.cli.editor import edit, read
 from loomd.cli.output import name_of
 from loomd.cli.target import (
     EVERY,
+    MEMORY_ITEMS,
     REVISIONS,
     SESSIONS,
     SOURCES,
@@ -30,6 +31,9 @@ MANAGER = "edit"
 """Who acts, for the managed fields."""
 
 
+_NO_OBJECTS = frozenset((EVERY, MEMORY_ITEMS, REVISIONS, SESSIONS, SOURCES, TASKS))
+
+
 @click.command()
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME")
 @namespace_option
@@ -43,7 +47,7 @@ def command(what: tuple[str, ...], namespace: str, client: Client) -> int:
     Exit code 0: it serves, or nothing was changed; 1: refused, and your text is kept.
     """
     asked = wanted(client, what, namespace)
-    if len(asked) != 1 or len(asked[0].names) != 1 or asked[0].place in {EVERY, REVISIONS, SESSIONS, SOURCES, TASKS}:
+    if len(asked) != 1 or len(asked[0].names) != 1 or asked[0].place in _NO_OBJECTS:
         raise click.UsageError("expected one object: loomd edit KIND/NAME")
     place, name = asked[0].place, asked[0].names[0]
     namespace = asked[0].namespace

@@ -1,4 +1,4 @@
-"""`loomd export`: writes the cassette of a task, from the daemon or from a state directory that no daemon holds."""
+"""`loomd export`: writes the cassette of a task, or what a memory remembers."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 
 from loomd.api.client import Client
-from loomd.cli.target import TASKS, namespace_option, socket_option
+from loomd.cli.remembered import memory_of
+from loomd.cli.target import MEMORY_ITEMS, TASKS, namespace_option, socket_option
 
 
 @click.command()
-@click.argument("task", metavar="TASK")
+@click.argument("task", metavar="TASK | memory/NAME")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File; standard output if none.")
 @click.option(
     "--state", type=click.Path(path_type=Path, file_okay=False), help="State directory to read, without a daemon."
@@ -22,12 +23,21 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
 
     TASK is the id, or task/ID. The task must have ended. Secrets are hidden; texts are as they were, so read the file
     before you give it away.
+
+    Of memory/NAME all items are written, one JSON object on each line, with where each came from.
     """
+    if (memory := memory_of((task,))) is not None:
+        if not memory:
+            raise click.UsageError(f"{task!r}: expected a memory, such as memory/notes")
+        if state is not None:
+            raise click.UsageError("--state: what is remembered is read from a daemon")
+        _write(_items(client, memory, namespace), output, task)
+        return
     from loomd.cassette import parse, write  # noqa: PLC0415  # brings every event's type; the help text needs none
 
     kind, slash, name = task.rpartition("/")
     if slash and kind.lower() not in {"task", "tasks"}:
-        raise click.UsageError(f"{task!r}: expected a task, such as task/t0192f3-1a2b3c4d")
+        raise click.UsageError(f"{task!r}: expected a task, such as task/t0192f3-1a2b3c4d, or memory/NAME")
     if state is None:
         found = client.get(*TASKS.parts(namespace), name, "cassette")
         text = write(parse(json.dumps(found).encode(), name))
@@ -35,8 +45,19 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
         from loomd.cli.taped import from_state  # noqa: PLC0415  # brings all that runs tasks
 
         text = write(from_state(state, name))
+    _write(text, output, f"task {name}")
+
+
+def _items(client: Client, memory: str, namespace: str) -> bytes:
+    """Return all that a memory remembers, one JSON object on each line."""
+    space, slash, name = memory.rpartition("/")
+    items, _ = client.items(MEMORY_ITEMS.parts(space if slash else namespace), {"memory": name})
+    return b"".join(json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in items)
+
+
+def _write(text: bytes, output: Path | None, what: str) -> None:
     if output is None:
         click.echo(text.decode(), nl=False)
     else:
         output.write_bytes(text)
-        click.echo(f"task {name} is in {output}", err=True)
+        click.echo(f"{what} is in {output}", err=True)

@@ -8,12 +8,14 @@ from loomd.api.client import Client, Json
 from loomd.api.text import to_yaml
 from loomd.cli.columns import Column, columns_of
 from loomd.cli.output import Form, output_option, writer
+from loomd.cli.remembered import Filters, filter_options, memory_of
 from loomd.cli.table import Growing, show
 from loomd.cli.target import (
     APPROVALS,
     BARE,
     BUDGETS,
     EVERY,
+    MEMORY_ITEMS,
     REVISIONS,
     SESSIONS,
     TASKS,
@@ -28,7 +30,9 @@ from loomd.clock import SystemClock
 from loomd.manifest.json_text import write_json
 
 _PEOPLE = ("table", "wide")
-_OWN_ROWS = frozenset(("Task", "Approval", "Session", "Budget", "Source", "Revision", "GitSource", "Schedule"))
+_OWN_ROWS = frozenset(
+    ("Task", "Approval", "Session", "MemoryItem", "Budget", "Source", "Revision", "GitSource", "Schedule")
+)
 """Kinds that have columns of their own."""
 
 
@@ -37,13 +41,14 @@ _OWN_ROWS = frozenset(("Task", "Approval", "Session", "Budget", "Source", "Revis
 @namespace_option
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Look in all namespaces.")
 @selector_option
+@filter_options
 @output_option(*_PEOPLE, "json", "yaml", "name", "jsonpath")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="Show at most so many tasks, the newest; 0 is for all.",
+    help="Show at most so many tasks, the newest, or remembered items; 0 is for all.",
 )
 @click.option("-w", "--watch", is_flag=True, help="Go on with what changes.")
 @socket_option
@@ -52,6 +57,7 @@ def command(
     namespace: str,
     everywhere: bool,
     selector: str,
+    filters: Filters,
     output: Form,
     limit: int,
     watch: bool,
@@ -59,12 +65,18 @@ def command(
 ) -> None:
     """List things of a KIND (agents, tools, ...), tasks, approvals, sessions, budgets, sources, revisions; all; NAMEs.
 
+    `memory [NAME]` is what is remembered, `memories` are the objects; --scope, --agent and the like narrow the former.
     JSONPath is written as for kubectl, '{.items[*].metadata.name}', or as RFC 9535 has it, '$.items[*].metadata.name'.
     With --watch, json is one object per line; `all` is then all objects without tasks.
     """
     write = None if output.name in _PEOPLE else writer(output)
     look = Look(client, None if everywhere else namespace, selector, output.name == "wide", limit)
-    asked = wanted(client, what, namespace)
+    memory = memory_of(what)
+    asked = wanted(client, what, namespace) if memory is None else [Wanted(MEMORY_ITEMS, namespace)]
+    if any(one.place == MEMORY_ITEMS for one in asked):
+        look.narrow(filters, memory or "")
+    elif filters:
+        raise click.UsageError(f"--{next(iter(filters))}: only what is remembered is narrowed by it")
     if any(one.place in BARE for one in asked) and selector:
         raise click.UsageError("-l: only objects have labels; what has no manifest has none")
     if everywhere and any(one.names for one in asked):
@@ -94,6 +106,13 @@ class Look:
         self._query = {"labelSelector": selector} if selector else {}
         self._wide = wide
         self._limit = limit
+        self._remembered: Filters = {}
+
+    def narrow(self, filters: Filters, memory: str) -> None:
+        """Look only at what is remembered of a kind, and by one memory when it is named: `NAME` or `NAMESPACE/NAME`."""
+        space, _, name = memory.rpartition("/")
+        self._namespace = space or self._namespace
+        self._remembered = {**filters, **({"memory": name} if name else {})}
 
     def body(self, asked: Sequence[Wanted]) -> Json:
         """Return what was asked for as JSON: one thing that was named, or a list."""
@@ -123,9 +142,9 @@ class Look:
         """Print what is there and then what becomes of it, until interrupted."""
         places = {(one.place, one.namespace) for one in asked}
         place = asked[0].place
-        if len(places) > 1 or place in {APPROVALS, BUDGETS, REVISIONS, SESSIONS}:
+        if len(places) > 1 or place in {APPROVALS, BUDGETS, MEMORY_ITEMS, REVISIONS, SESSIONS}:
             raise click.UsageError(
-                "-w: expected one kind, or all; approvals, budgets, revisions and sessions are followed by "
+                "-w: expected one kind, or all; approvals, budgets, memory, revisions and sessions are followed by "
                 "`loomd events -f`"
             )
         names = {name for one in asked for name in one.names}
@@ -168,6 +187,8 @@ class Look:
             return [get_one(self._client, one.place, one.namespace, name) for name in one.names]
         if one.place == TASKS:
             return self._tasks()
+        if one.place == MEMORY_ITEMS:
+            return self._items_remembered()
         items: list[Json] = self._client.get(*one.place.parts(self._namespace), **self._query)["items"]
         return items + self._tasks() if one.place == EVERY and not self._query else items
 
@@ -176,6 +197,13 @@ class Look:
         items, more = self._client.items(TASKS.parts(self._namespace), most=self._limit)
         if more:
             click.echo(f"the newest {len(items)} tasks are shown: --limit 0 shows all", err=True)
+        return items
+
+    def _items_remembered(self) -> list[Json]:
+        """Return remembered items, and say when there are more."""
+        items, more = self._client.items(MEMORY_ITEMS.parts(self._namespace), self._remembered, self._limit)
+        if more:
+            click.echo(f"{len(items)} items are shown: --limit 0 shows all", err=True)
         return items
 
     def _columns(self, kind: str, *, prefixed: bool) -> list[Column]:

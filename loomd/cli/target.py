@@ -21,6 +21,7 @@ __all__ = [
     "APPROVALS",
     "BUDGETS",
     "EVERY",
+    "MEMORY_ITEMS",
     "REVISIONS",
     "SESSIONS",
     "SOURCES",
@@ -70,11 +71,12 @@ TASKS = Place("tasks", "Task")
 APPROVALS = Place("approvals", "Approval")
 SESSIONS = Place("sessions", "Session")
 BUDGETS = Place("budgets", "Budget")
+MEMORY_ITEMS = Place("memoryitems", "MemoryItem")
 SOURCES = Place("sources", "Source", spaced=False)
 REVISIONS = Place("revisions", "Revision", spaced=False)
 _SHORT = {"gs": "gitsources", "kb": "knowledgebases"}
 """Short spellings of long kinds."""
-_FIXED = (EVERY, TASKS, APPROVALS, SESSIONS, BUDGETS, SOURCES, REVISIONS)
+_FIXED = (EVERY, TASKS, APPROVALS, SESSIONS, MEMORY_ITEMS, BUDGETS, SOURCES, REVISIONS)
 BARE = frozenset(_FIXED[1:])
 """What has no manifest, and so no labels."""
 

@@ -5,6 +5,7 @@ import click
 from loomd.api.client import Client
 from loomd.cli.target import (
     EVERY,
+    MEMORY_ITEMS,
     REVISIONS,
     SESSIONS,
     SOURCES,
@@ -52,7 +53,7 @@ def command(
     if wish is not None:
         goal_of(wish)
     for one in wanted(client, what, namespace):
-        if one.place in {EVERY, REVISIONS, SESSIONS}:
+        if one.place in {EVERY, MEMORY_ITEMS, REVISIONS, SESSIONS}:
             raise click.UsageError(f"{one.place.plural}: expected one kind, such as agents")
         goal = goal_of(wish or ("phase=Succeeded" if one.place == TASKS else "condition=Ready"))
         names = one.names or select(client, one.place, one.namespace, selector, everything)

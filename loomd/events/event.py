@@ -11,7 +11,7 @@ import msgspec
 
 from loomd.errors import NotFound
 from loomd.events.fact import Fact
-from loomd.events.room import BudgetExceeded, BudgetWarning, ContextAssembled, MemoryCompacted
+from loomd.events.room import BudgetExceeded, BudgetWarning, ContextAssembled, MemoryFact
 from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.messages import JsonObject, Usage
 
@@ -412,7 +412,7 @@ AnyFact = (
     | KnowledgeSearched
     | SkillActivated
     | SkillsOffered
-    | MemoryCompacted
+    | MemoryFact
     | BudgetWarning
     | BudgetExceeded
     | ContextAssembled

@@ -14,6 +14,42 @@ class MemoryCompacted(Fact, tag="memory.compacted", frozen=True):
     kept: int
 
 
+class MemoryRemembered(Fact, tag="memory.remembered", frozen=True):
+    """What was asked and answered is kept, on disk, in the memory of the event's agent; `items` are the ids."""
+
+    items: tuple[str, ...]
+
+
+class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
+    """A summarizer put working facts of a conversation into fewer words.
+
+    Attributes:
+        replaced: how many of them its words stand for.
+        kept: how many of them they do not say, and are kept as they are.
+        places: where in the journal the replaced ones came from, as `TASK/KEY`.
+    """
+
+    replaced: int
+    kept: int
+    places: tuple[str, ...]
+
+
+class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
+    """Somebody had items of a memory deleted; the namespace is the event's.
+
+    Attributes:
+        memory: its name.
+        items: the ids; what was in them is not told.
+    """
+
+    memory: str
+    items: tuple[str, ...]
+
+
+MemoryFact = MemoryCompacted | MemoryRemembered | MemoryCondensed | MemoryForgotten
+"""What happens to what is remembered."""
+
+
 class BudgetWarning(Fact, tag="budget.warning", frozen=True):
     """Most of a budget is used.
 

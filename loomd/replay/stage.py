@@ -197,7 +197,7 @@ def _cast(item: Object, known: Known, told: dict[str, TapedTool], *, secrets: bo
             digest, taped = known.get(item.ref.name, ("", None))
             spec = _tool(item, taped if digest == item.digest else declared_tools(item), told)
         case "Memory" if isinstance(spec, MemorySpec):
-            spec = spec.model_copy(update={"recall": spec.recall.model_copy(update={"enabled": False})})
+            spec = standing_in(spec.blank)
         case "Interceptor" if isinstance(spec, RedactInterceptor) and not secrets:
             spec = spec.model_copy(update={"secrets": []})
         case "Interceptor" if not spec.pure:

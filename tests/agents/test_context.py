@@ -1,5 +1,6 @@
 """What enters a prompt, what is cut and why, and what is learned from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from loomd.events.bus import Bus, Scope
 from loomd.events.event import AnyFact
 from loomd.events.room import ContextAssembled, MemoryCompacted
 from loomd.events.skill import SkillActivated
+from loomd.memory.item import Item, Turn, Whose
 from loomd.messages import Image, JsonObject, Message, Passage, Request, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.testing import Unrecorded
@@ -52,13 +54,37 @@ class Remembering:
         del goal
         return messages
 
-    async def recall(self, scope: str, query: str) -> list[str]:
+    recalls = True
+    summarizer = None
+    patience = 0.0
+    seeds = False
+    reminder = 0
+    boost = 1.0
+
+    async def seed(self, whose: Whose, goal: str) -> list[str]:
+        """Return nothing."""
+        del whose, goal
+        return []
+
+    async def crowded(self, whose: Whose) -> list[Item]:
+        """Return nothing."""
+        del whose
+        return []
+
+    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
+        """Keep nothing."""
+        del whose, turn, facts
+        return []
+
+    async def recall(self, whose: Whose, query: str, seen: Sequence[str] = ()) -> list[str]:
         """Return all texts."""
-        del scope, query
+        del whose, query, seen
         return self.texts
 
-    async def remember(self, scope: str, key: str, text: str) -> None:
+    async def remember(self, whose: Whose, turn: Turn) -> list[str]:
         """Keep nothing."""
+        del whose, turn
+        return []
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
@@ -13,6 +13,7 @@ from loomd.errors import Permanent, Uncertain
 from loomd.events.event import Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
 from loomd.events.room import BudgetExceeded, BudgetWarning
 from loomd.interceptors.context import InterceptorContext
+from loomd.memory.item import Item, Turn, Whose
 from loomd.messages import (
     Chunk,
     JsonObject,
@@ -266,16 +267,38 @@ async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> Non
     """The answer is returned, and that it is not remembered is told."""
 
     class Full:
+        recalls = True
+        summarizer = None
+        patience = 0.0
+        seeds = False
+        reminder = 0
+        boost = 1.0
+
+        async def seed(self, whose: Whose, goal: str) -> list[str]:
+            """Return nothing."""
+            del whose, goal
+            return []
+
+        async def crowded(self, whose: Whose) -> list[Item]:
+            """Return nothing."""
+            del whose
+            return []
+
+        async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
+            """Keep nothing."""
+            del whose, turn, facts
+            return []
+
         def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
             del goal
             return messages
 
-        async def recall(self, scope: str, query: str) -> list[str]:
-            del scope, query
+        async def recall(self, whose: Whose, query: str, seen: Sequence[str] = ()) -> list[str]:
+            del whose, query, seen
             return []
 
-        async def remember(self, scope: str, key: str, text: str) -> None:
-            del scope, key, text
+        async def remember(self, whose: Whose, turn: Turn) -> list[str]:
+            del whose, turn
             raise Permanent("the disk is full")
 
     outcome = await bench.run(agent(replies({"text": "Three."}), memory=Full()), Work("sum", remember="t1"))

@@ -83,7 +83,7 @@ def test_forms_for_machines(team: Folder) -> None:
         pytest.param(["agnets"], "no kind 'agnets': did you mean \"agents\"?", id="kind"),
         pytest.param(
             ["xyz"],
-            "no kind 'xyz': there are all, tasks, approvals, sessions, budgets, sources, revisions",
+            "no kind 'xyz': there are all, tasks, approvals, sessions, memoryitems, budgets, sources, revisions",
             id="strange-kind",
         ),
         pytest.param(["agent", "adda"], 'did you mean "ada"?', id="name"),

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 import loomd
 from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
-from loomd.engine.intake import new_task
+from loomd.engine.intake import Wish, new_task
 from loomd.events.event import AgentSplit, AuctionAwarded, Event, ToolCompleted
 from loomd.events.room import ContextAssembled
 from loomd.events.skill import SkillActivated
@@ -37,7 +38,9 @@ spec: {type: wordllama}
 """
 
 
-async def run(example: str, replies: str, goal: str, tmp_path: Path) -> tuple[Result, list[Event]]:
+async def run(
+    example: str, replies: str, goal: str, tmp_path: Path, **wish: Unpack[Wish]
+) -> tuple[Result, list[Event]]:
     """Run a task on an example whose provider is replaced by scripted replies."""
     folder = next(path for path in EXAMPLES if path.name.startswith(example))
     files = [file for file in read_folder(folder) if file.path != "provider.yaml"]
@@ -47,7 +50,8 @@ async def run(example: str, replies: str, goal: str, tmp_path: Path) -> tuple[Re
     async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "socket")) as system:
         system.bus.subscribe(events.append)
         await system.reconciler.apply(Delivery("example", tuple(files)))
-        task = new_task(goal, system.clock, seed=1)
+        wish.setdefault("seed", 1)
+        task = new_task(goal, system.clock, **wish)
         return await system.engine.result(await system.engine.submit(task)), events
 
 
@@ -152,6 +156,22 @@ async def test_what_was_told_is_remembered(tmp_path: Path) -> None:
         "It lies under the blue pot.",
         "Nobody knows.",
     ]
+
+
+async def test_a_session_has_facts_that_are_kept_from_others(tmp_path: Path) -> None:
+    """What a user told many turns ago is a fact that comes back for that user, and for no other."""
+    replies = """
+    - {when: "From memory*Ada keeps the boxes*Who has", times: null, text: Ada has them.}
+    - {when: "Who has", times: null, text: Nobody knows.}
+    - {when: "*", times: null, text: Noted.}
+"""
+    ann: Wish = {"session": "move", "user": "ann"}
+    await run("07", replies, "My sister Ada keeps the boxes with the books.", tmp_path, **ann)
+    for number in range(12):
+        await run("07", replies, f"The van number {number} is as long as a bus. {'And wide. ' * 80}", tmp_path, **ann)
+    asked, _ = await run("07", replies, "Who has the boxes with the books?", tmp_path, **ann)
+    other, _ = await run("07", replies, "Who has the boxes with the books?", tmp_path, session="move", user="eve")
+    assert [asked.output, other.output] == ["Ada has them.", "Nobody knows."]
 
 
 async def test_interceptors_hide_and_refuse(tmp_path: Path) -> None:

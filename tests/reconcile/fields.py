@@ -111,6 +111,9 @@ _EITHER = {("command", "url"), ("file", "document"), ("file", "package")}
 _LIMITS = ("cpu", "memory", "processes", "fileSize", "openFiles", "scratch", "output")
 _BOXED = ("workdir", "env", "network", "read", "write", *(f"limits.{name}" for name in _LIMITS))
 _WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
+    "Memory.spec.compaction.provider": ((("recall", "enabled"), True), (("compaction", "timeout"), "60s")),
+    "Memory.spec.compaction.agent": ((("recall", "enabled"), True), (("compaction", "timeout"), "60s")),
+    "Memory.spec.compaction.timeout": ((("recall", "enabled"), True), (("compaction", "provider"), "alpha")),
     "Tool(files).spec.write": ((("effects",), "write"), (("folder",), ".agents")),
     **{f"Tool(python).spec.{name}": ((("sandbox",), "none"),) for name in _BOXED},
 }

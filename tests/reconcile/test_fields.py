@@ -30,6 +30,7 @@ from loomd.manifest.places import Document
 from loomd.manifest.problem import Position
 from loomd.manifest.secret import Secret
 from loomd.manifest.source import SourceFile
+from loomd.memory.base import LiveMemory
 from loomd.messages import Message, Reply, Request
 from loomd.models.place import models_dir
 from loomd.models.registry import locate
@@ -125,7 +126,7 @@ def is_pulled(model: str) -> bool:
     return True
 
 
-def found(live: Any) -> Any:
+def found(live: Any) -> Any:  # noqa: PLR0911  # one for each kind of thing
     """Return what a running task finds in a live thing, now."""
     if isinstance(live, Agent):
         own = {one.name: getattr(live, one.name) for one in dataclasses.fields(live)}
@@ -145,6 +146,8 @@ def found(live: Any) -> Any:
         run: Any = live._run
         sent = run._box._variables.read() if hasattr(run, "_box") else _sent(run)
         return live.schema, live.effects, live.idempotent, live.withdrawn, live._spec, live._terms(), sent
+    if isinstance(live, LiveMemory):
+        return live._spec, live._texts, id(live.summarizer)
     if isinstance(live, Redactor):
         live._heed()
         return live.redact("ann@example.com secret-API_KEY secret-x Project Falcon"), live._places

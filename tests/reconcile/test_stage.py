@@ -17,6 +17,7 @@ from loomd.manifest.kind import Spec
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
 from loomd.manifest.source import SourceFile
+from loomd.memory.item import Turn, Whose
 from loomd.reconcile.candidate import Candidate
 from loomd.reconcile.stage import Act, Bounds, Stage
 from loomd.store.sqlite import open_store
@@ -301,17 +302,18 @@ async def test_refused_changes_spoil_no_index(opened: Open, tmp_path: Path) -> N
         await seen.apply("a", file(BESIDE))
         live: Any = seen.reconciler.topology.live
         base, memory = live[Ref("KnowledgeBase", "kb")], live[Ref("Memory", "m")]
-        await memory.remember("ada", "t1", "the harbour opens at seven")
+        await memory.remember(Whose("ada"), Turn("t1", "When?", "the harbour opens at seven"))
         found = await base.search("harbour")
         for size in (60, 80, 100):
             other = BESIDE.replace("size: 240", f"size: {size}, overlap: 10").replace("64", str(size))
             with pytest.raises(Permanent, match="LOOMD_TEST_NO_SUCH_KEY"):
                 await seen.apply("a", file(f"{other}---{NO_KEY}"))
             assert await base.search("harbour") == found
-            assert await memory.recall("ada", "harbour") == ["the harbour opens at seven"]
+            assert await memory.recall(Whose("ada"), "harbour") == ["When?\nthe harbour opens at seven"]
         await seen.apply("a", file(BESIDE.replace("64", "128")))
         live = seen.reconciler.topology.live
-        assert await live[Ref("Memory", "m")].recall("ada", "harbour") == ["the harbour opens at seven"]
+        found_again = await live[Ref("Memory", "m")].recall(Whose("ada"), "harbour")
+        assert found_again == ["When?\nthe harbour opens at seven"]
         assert (await live[Ref("KnowledgeBase", "kb")].search("harbour"))[0].text == found[0].text
 
 

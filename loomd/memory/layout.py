@@ -1,0 +1,115 @@
+"""The tables of a memory's file, and how files of earlier versions become such ones. Called by `shelf`."""
+
+import json
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from loomd.memory.item import Whose, id_of
+
+VERSION = 2
+"""Of the layout; 1 had texts by scope and key, and said nothing of where they came from."""
+CHARACTERS_PER_TOKEN = 4
+"""How text is measured without a tokenizer."""
+
+_TABLES = (
+    """CREATE TABLE item (
+        row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, home TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL,
+        what TEXT NOT NULL, level TEXT NOT NULL, scope TEXT NOT NULL, importance REAL NOT NULL, tokens INTEGER NOT NULL,
+        created REAL NOT NULL, told REAL NOT NULL, agent TEXT NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL,
+        session TEXT NOT NULL, task TEXT NOT NULL, step TEXT NOT NULL, absorbed INTEGER NOT NULL DEFAULT 0,
+        replaces TEXT NOT NULL DEFAULT '[]', next_home TEXT NOT NULL DEFAULT '', UNIQUE (home, key))""",
+    "CREATE INDEX item_level ON item (level, home, told)",
+    "CREATE INDEX item_told ON item (told)",
+    """CREATE VIRTUAL TABLE item_word USING fts5 (
+        text, content='item', content_rowid='row', tokenize='porter unicode61')""",
+    """CREATE TRIGGER item_word_add AFTER INSERT ON item BEGIN
+        INSERT INTO item_word (rowid, text) VALUES (new.row, new.text); END""",
+    """CREATE TRIGGER item_word_drop AFTER DELETE ON item BEGIN
+        INSERT INTO item_word (item_word, rowid, text) VALUES ('delete', old.row, old.text); END""",
+    "CREATE TABLE vector (item INTEGER NOT NULL, made_by TEXT NOT NULL, vector BLOB NOT NULL)",
+    "CREATE UNIQUE INDEX vector_item ON vector (item, made_by)",
+    "CREATE TRIGGER vector_drop AFTER DELETE ON item BEGIN DELETE FROM vector WHERE item = old.row; END",
+    "CREATE TABLE gone (id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
+)
+_OLD = (
+    "TRIGGER word_add",
+    "TRIGGER word_drop",
+    "TRIGGER embedding_drop",
+    "TABLE word",
+    "TABLE embedding",
+    "TABLE memory",
+)
+
+
+@contextmanager
+def writing(db: sqlite3.Connection) -> Generator[sqlite3.Connection]:
+    """Do all that is done within in one transaction, or nothing of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def prepare(db: sqlite3.Connection, owner: str, now: float) -> None:
+    """Make the tables, or bring those of an earlier version into this form.
+
+    Raises:
+        DatabaseError: it is no database, or one of a later version.
+    """
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    with writing(db):
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise sqlite3.DatabaseError(f"a later loomd made it: layout {version}, known is {VERSION}")
+        if version < VERSION:
+            for statement in _TABLES:
+                db.execute(statement)
+            if _has(db, "memory"):
+                _bring_over(db, owner, now)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def tokens_of(text: str) -> int:
+    """Return the size of a text in tokens, estimated."""
+    return max(1, len(text) // CHARACTERS_PER_TOKEN)
+
+
+def _has(db: sqlite3.Connection, table: str) -> bool:
+    found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
+    return found is not None
+
+
+def _bring_over(db: sqlite3.Connection, owner: str, now: float) -> None:
+    """Take over all texts of layout 1, with their vectors; they count as told now."""
+    made_by = "made_by, vector" if "vector" in _columns(db, "memory") else "'', NULL"
+    for row, scope, key, text, mark, vector in db.execute(
+        f"SELECT id, scope, key, text, {made_by} FROM memory ORDER BY id"  # noqa: S608  # one of two constants
+    ).fetchall():
+        agent, tenant, user = (*scope.split("/", 2), "", "")[:3]
+        whose = Whose(agent, tenant, user)
+        home = whose.home("agent")
+        db.execute(
+            "INSERT INTO item VALUES (?, ?, ?, ?, ?, 'answer', 'long', 'agent', 0.5, ?, ?, ?, ?, ?, ?, '', ?, '', 0,"
+            " '[]', '')",
+            (row, id_of(owner, home, key), home, key, text, tokens_of(text), now, now, agent, tenant, user, key),
+        )
+        if vector is not None:
+            db.execute("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", (row, mark, vector))
+    if _has(db, "embedding"):
+        db.execute(
+            "INSERT OR REPLACE INTO vector SELECT memory, made_by, vector FROM embedding"
+            " WHERE memory IN (SELECT row FROM item)"
+        )
+    for old in _OLD:
+        kind, name = old.split()
+        db.execute(f"DROP {kind} IF EXISTS {name}")
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {str(column[1]) for column in db.execute(f"PRAGMA table_info({json.dumps(table)})")}

@@ -1,0 +1,380 @@
+"""Remembered items in one SQLite file: kept, found by words and vectors, moved up, forgotten. Synchronous.
+
+Everything that is told as kept is on disk. What is forgotten is gone from the table, the word index and the vectors,
+and work that began before is not able to bring it back. Called by `recall`, in a thread of its own.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose, id_of
+from loomd.memory.layout import tokens_of, writing
+from loomd.memory.rank import Candidate, Weights, fuse, order
+
+_WORD = re.compile(r"\w{3,}")
+_WORDS = """
+    about all and any are been but can could did does for from had has have her his how into its just more most not off
+    our out over shall she should some such than that the their them then there these they this those was were what when
+    where which who whom whose why will with would you your
+"""
+_COMMON = frozenset(_WORDS.split())
+"""Words that tell nothing of what is asked; left out unless the question holds nothing else."""
+_MOST_WORDS = 64
+_INSERT = """INSERT INTO item (
+    id, home, key, text, what, level, scope, importance, tokens, created, told, agent, tenant, user, session, task,
+    step, absorbed, replaces, next_home)
+VALUES (
+    :id, :home, :key, :text, :what, :level, :scope, :importance, :tokens, :told, :told, :agent, :tenant, :user,
+    :session, :task, :step, :absorbed, :replaces, :next_home)"""
+_MEANT = """SELECT * FROM item WHERE id > :after
+    AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+    AND (:scope IS NULL OR scope = :scope) AND (:level IS NULL OR level = :level)
+    AND (:agent IS NULL OR agent = :agent) AND (:tenant IS NULL OR tenant = :tenant)
+    AND (:user IS NULL OR user = :user) AND (:session IS NULL OR session = :session)
+    AND (:task IS NULL OR task = :task) ORDER BY id LIMIT :most"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is kept and returned; see `RecallSpec` and `WorkingSpec` for the meaning of each."""
+
+    scope: ScopeOf
+    top_k: int
+    threshold: float
+    candidates: int
+    keep: int
+    max_text: int
+    ttl: float | None
+    weights: Weights
+    working: int = 0
+    idle: float = 0.0
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for.
+
+    Attributes:
+        text: the question.
+        seen: texts that are known already: an item whose text is in one of them is left out.
+        most: most items, or None for what the manifest says.
+        now: wall-clock seconds.
+        vector: of the question, `(dimension,) float32`; None without an embedder.
+        mark: fingerprint of what made it.
+    """
+
+    text: str
+    seen: Sequence[str] = ()
+    most: int | None = None
+    now: float = 0.0
+    vector: Any = None
+    mark: str = ""
+
+
+class Shelf:
+    """The items of one memory; `owner` names it."""
+
+    def __init__(self, db: sqlite3.Connection, owner: str, limits: Limits) -> None:
+        db.row_factory = sqlite3.Row
+        self._db = db
+        self._owner = owner
+        self._limits = limits
+        self._embedded: tuple[str, int, int] | None = None
+        """The embedder, and the state of the file, for which nothing is left to embed."""
+
+    def find(self, whose: Whose, query: Query) -> list[str]:
+        """Return the texts that one may see and that fit a question, best first."""
+        self._move_idle(query.now)
+        limits = self._limits
+        homes, since = whose.homes, query.now - limits.ttl if limits.ttl is not None else None
+        words = _telling(query.text)
+        likeness = self._likeness(homes, query.vector, query.mark) if query.vector is not None else {}
+        likest = sorted(likeness, key=lambda row: (-likeness[row], row))[: limits.candidates]
+        worded = self._by_words(homes, words)
+        items = self._candidates({*likest, *worded}, whose.talk, since)
+        held, least = self._held(list(items), words), limits.threshold
+        fresh = {row for row, one in items.items() if not any(one.text in text for text in query.seen)}
+        weights = limits.weights
+        by_words = [row for row in worded if row in fresh and held[row] >= max(1.0, least * len(words))]
+        by_meaning = [row for row in likest if row in fresh and likeness[row] >= least]
+        rankings = [(by_words, weights.keyword)]
+        if query.vector is not None:
+            rankings.append((by_meaning, weights.vector))
+        best = order(fuse(rankings, weights.rrf_k), items, weights, query.now)
+        return [items[row].text for row in best[: limits.top_k if query.most is None else query.most]]
+
+    def add(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], *, working: bool) -> list[str]:
+        """Keep items, and return the ids of all that are there then; what is there already is told again.
+
+        Work that began before an item was forgotten does not bring it back.
+        """
+        long = whose.home(self._limits.scope)
+        home = whose.talk if working else long
+        kept: list[str] = []
+        with writing(self._db):
+            for draft in drafts:
+                text = self._cut(draft.text)
+                item, importance = id_of(self._owner, home, draft.key), min(1.0, draft.importance * turn.boost)
+                if self._db.execute("SELECT 1 FROM gone WHERE id = ? AND at >= ?", (item, turn.began)).fetchone():
+                    continue
+                told = self._tell_again(long, draft.key, turn.began, importance)
+                told = told or self._tell_again(home, draft.key, turn.began, importance)
+                kept.append(told or item)
+                if told:
+                    continue
+                values = {
+                    "id": item,
+                    "home": home,
+                    "key": draft.key,
+                    "text": text,
+                    "what": draft.what,
+                    "level": "working" if working else "long",
+                    "scope": self._limits.scope,
+                    "importance": importance,
+                    "tokens": tokens_of(text),
+                    "told": turn.began,
+                    "agent": whose.agent,
+                    "tenant": whose.tenant,
+                    "user": whose.user,
+                    "session": whose.session,
+                    "task": whose.task,
+                    "step": turn.step,
+                    "absorbed": turn.absorbed,
+                    "replaces": json.dumps(draft.replaces),
+                    "next_home": long if working else "",
+                }
+                self._db.execute(_INSERT, values)
+            self._bound(home)
+            self._expire(turn.began)
+        return kept
+
+    def working(self, whose: Whose) -> list[Item]:
+        """Return the working facts of a conversation that are too many, those that leave first at the front."""
+        found = self._db.execute("SELECT * FROM item WHERE home = ? ORDER BY importance, told, row", (whose.talk,))
+        items = [_item(row) for row in found.fetchall()]
+        over = sum(one.tokens for one in items) - self._limits.working
+        leaving: list[Item] = []
+        for one in items:
+            if over <= 0:
+                break
+            over -= one.tokens
+            leaving.append(one)
+        return leaving
+
+    def move(self, whose: Whose) -> list[str]:
+        """Let the working facts that are too many become long-term, and return their ids."""
+        leaving = [one.id for one in self.working(whose)]
+        with writing(self._db):
+            self._promote(leaving)
+        return leaving
+
+    def replace(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str]) -> list[str]:
+        """Keep summaries in place of working facts; those that they do not stand for become long-term as they are.
+
+        Args:
+            whose: whose conversation it is.
+            turn: the work in which it is done.
+            drafts: the summaries.
+            replaced: ids of the facts that they stand for.
+        """
+        kept = self.add(whose, turn, drafts, working=False)
+        with writing(self._db):
+            self._db.executemany("DELETE FROM item WHERE id = ? AND home = ?", [(one, whose.talk) for one in replaced])
+        self.move(whose)
+        return kept
+
+    def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
+        """Return items in the order of their ids, those after a given one."""
+        rows = self._db.execute(_MEANT, {**_meant(which), "after": after, "most": most}).fetchall()
+        return [_item(row) for row in rows]
+
+    def forget(self, which: Which, now: float) -> list[str]:
+        """Delete items, also from the word index and the vectors, and return their ids."""
+        with writing(self._db):
+            found = [(one.id,) for one in self.items(which)]
+            self._db.executemany("DELETE FROM item WHERE id = ?", found)
+            self._db.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", [(one, now) for (one,) in found])
+            if found:
+                self._db.execute("INSERT INTO item_word (item_word) VALUES ('optimize')")
+        if found:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return [one for (one,) in found]
+
+    def expire(self, now: float) -> None:
+        """Delete what was not told for longer than its time to live."""
+        with writing(self._db):
+            self._expire(now)
+
+    def report(self, mark: str) -> Report:
+        """Return how many items there are, and how large they are."""
+        db = self._db
+        levels = dict(db.execute("SELECT level, count(*) FROM item GROUP BY level").fetchall())
+        scopes = dict(db.execute("SELECT scope, count(*) FROM item GROUP BY scope").fetchall())
+        total = db.execute(
+            "SELECT ifnull(sum(tokens), 0), ifnull(min(told), 0), ifnull(max(told), 0) FROM item"
+        ).fetchone()
+        vectors = db.execute("SELECT count(*) FROM vector WHERE made_by = ?", (mark,)).fetchone()[0]
+        size = db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+        return Report(levels, scopes, total[0], size, vectors, total[1], total[2])
+
+    def unmade(self, mark: str, most: int) -> list[tuple[int, str]]:
+        """Return items that an embedder has not embedded, as row and text."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        state = (mark, version, self._db.total_changes)
+        if state == self._embedded:
+            return []
+        rows = self._db.execute(
+            "SELECT row, text FROM item WHERE NOT EXISTS "
+            "(SELECT 1 FROM vector AS v WHERE v.item = item.row AND v.made_by = ?) ORDER BY row LIMIT ?",
+            (mark, most),
+        ).fetchall()
+        if not rows:
+            self._embedded = state
+        return rows
+
+    def put_vectors(self, made: Iterable[tuple[int, str, bytes]]) -> None:
+        """Keep vectors of items; those of items that left meanwhile are dropped."""
+        there = "SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM item WHERE row = ?1)"
+        with writing(self._db):
+            self._db.executemany(f"INSERT OR REPLACE INTO vector {there}", made)
+
+    def drop_vectors(self, marks: Sequence[str]) -> None:
+        """Delete the vectors of all embedders but some."""
+        with writing(self._db):
+            self._db.execute(
+                "DELETE FROM vector WHERE made_by NOT IN (SELECT value FROM json_each(?))", (json.dumps(marks),)
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _expire(self, now: float) -> None:
+        if self._limits.ttl is not None:
+            self._db.execute("DELETE FROM item WHERE told < ?", (now - self._limits.ttl,))
+
+    def _tell_again(self, home: str, key: str, told: float, importance: float) -> str:
+        """Note that an item was told once more, and return its id; an empty text when it is not there."""
+        found = self._db.execute("SELECT id FROM item WHERE home = ? AND key = ?", (home, key)).fetchone()
+        if found is None:
+            return ""
+        self._db.execute(
+            "UPDATE item SET told = max(told, ?), importance = max(importance, ?) WHERE id = ?",
+            (told, importance, found[0]),
+        )
+        return str(found[0])
+
+    def _bound(self, home: str) -> None:
+        """Delete what is too much: the oldest leaves first, an important one up to a half-life later."""
+        limits = self._limits
+        self._db.execute(
+            "DELETE FROM item WHERE row IN (SELECT row FROM item WHERE home = ? "
+            "ORDER BY told + ? * importance DESC, row DESC LIMIT -1 OFFSET ?)",
+            (home, limits.weights.half_life, limits.keep),
+        )
+
+    def _move_idle(self, now: float) -> None:
+        """Let all working facts of conversations in which nothing was told lately become long-term."""
+        before = now - self._limits.idle
+        leaving = self._db.execute(
+            "SELECT id FROM item WHERE home IN "
+            "(SELECT home FROM item WHERE level = 'working' GROUP BY home HAVING max(told) < ?)",
+            (before,),
+        ).fetchall()
+        if leaving:
+            with writing(self._db):
+                self._promote([one for (one,) in leaving])
+
+    def _promote(self, ids: Sequence[str]) -> None:
+        homes: set[str] = set()
+        for one in ids:
+            row = self._db.execute(
+                "SELECT next_home, key, told, importance FROM item WHERE id = ? AND level = 'working'", (one,)
+            ).fetchone()
+            if row is None:
+                continue
+            home, key, told, importance = row
+            homes.add(home)
+            if self._tell_again(home, key, told, importance):
+                self._db.execute("DELETE FROM item WHERE id = ?", (one,))
+            else:
+                self._db.execute("UPDATE item SET level = 'long', home = next_home WHERE id = ?", (one,))
+        for home in homes:
+            self._bound(home)
+
+    def _cut(self, text: str) -> str:
+        return text.encode("utf-8", "replace")[: self._limits.max_text].decode("utf-8", "ignore")
+
+    def _by_words(self, homes: Sequence[str], words: Sequence[str]) -> list[int]:
+        if not words:
+            return []
+        rows = self._db.execute(
+            "SELECT item.row FROM item_word JOIN item ON item.row = item_word.rowid WHERE item_word MATCH ?"
+            " AND home IN (SELECT value FROM json_each(?)) ORDER BY bm25(item_word), item.row LIMIT ?",
+            (" OR ".join(f'"{word}"' for word in words), json.dumps(homes), self._limits.candidates),
+        ).fetchall()
+        return [row for (row,) in rows]
+
+    def _held(self, rows: Sequence[int], words: Sequence[str]) -> dict[int, int]:
+        """Return how many of the words each item holds, in any form of theirs."""
+        held = dict.fromkeys(rows, 0)
+        named = json.dumps(rows)
+        for word in words if rows else ():
+            found = self._db.execute(
+                "SELECT rowid FROM item_word WHERE item_word MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
+                (f'"{word}"', named),
+            )
+            for (row,) in found:
+                held[row] += 1
+        return held
+
+    def _likeness(self, homes: Sequence[str], vector: Any, mark: str) -> dict[int, float]:
+        """Return the cosine of each item with the question."""
+        import numpy as np  # noqa: PLC0415  # only a memory with an embedder needs it
+
+        rows = self._db.execute(
+            "SELECT row, vector.vector FROM item JOIN vector ON vector.item = row"
+            " WHERE home IN (SELECT value FROM json_each(?)) AND vector.made_by = ? ORDER BY row",
+            (json.dumps(homes), mark),
+        ).fetchall()
+        if not rows:
+            return {}
+        table = np.frombuffer(b"".join(blob for _, blob in rows), dtype=np.float32).reshape(len(rows), -1)
+        return dict(zip((row for row, _ in rows), (table @ vector).tolist(), strict=True))
+
+    def _candidates(self, rows: Iterable[int], talk: str, since: float | None) -> dict[int, Candidate]:
+        found = self._db.execute(
+            "SELECT row, text, importance, told, home FROM item WHERE row IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(rows)),),
+        ).fetchall()
+        return {
+            row: Candidate(text, importance, told, home == talk)
+            for row, text, importance, told, home in found
+            if since is None or told >= since
+        }
+
+
+def _telling(text: str) -> list[str]:
+    """Return the words of a question by which something is found, each once."""
+    words = list(dict.fromkeys(_WORD.findall(text.lower())))
+    return ([word for word in words if word not in _COMMON] or words)[:_MOST_WORDS]
+
+
+def _meant(which: Which) -> dict[str, str | None]:
+    """Return the values by which `_MEANT` selects."""
+    return {
+        "ids": json.dumps(which.ids) if which.ids else None,
+        **{name: getattr(which, name) for name in ("scope", "level", "agent", "tenant", "user", "session", "task")},
+    }
+
+
+def _item(row: sqlite3.Row) -> Item:
+    fields = {name: row[name] for name in Item.__struct_fields__}
+    fields["replaces"] = tuple(json.loads(fields["replaces"]))
+    return msgspec.convert(fields, Item, strict=False)
