@@ -64,38 +64,6 @@ class Loop:
         depth: how many delegations stand above it.
     """
 
-    __slots__ = (
-        "_above",
-        "_agent",
-        "_answered",
-        "_asking",
-        "_began",
-        "_called",
-        "_calls",
-        "_context",
-        "_conversation",
-        "_dropped",
-        "_errors",
-        "_goal",
-        "_heard",
-        "_later",
-        "_messages",
-        "_note",
-        "_passages",
-        "_repeats",
-        "_scope",
-        "_seconds",
-        "_skills",
-        "_spoiled",
-        "_steps",
-        "_thought",
-        "_timer",
-        "_tools",
-        "_work",
-        "budget",
-        "depth",
-    )
-
     def __init__(
         self,
         agent: Agent,
