@@ -95,6 +95,12 @@ class Retrieval(Spec):
     """By meaning (`vector`), by words (`keyword`), or both, fused by rank (`hybrid`)."""
     top_k: int = Field(default=4, ge=1, le=100)
     """Passages that a search returns."""
+    filter: dict[str, str | list[str]] = Field(
+        default_factory=dict, examples=[{"team": "docs"}, {"path": ["guide/*", "faq.md"], "format": "markdown"}]
+    )
+    """Documents that are looked in: for each property the value that it must have, or several of which one is enough;
+    `*` stands for any text. Properties are what `metadata` of a source and a document itself say, and `path` and
+    `format` of every document."""
     candidates: int = Field(default=50, ge=1, le=1000)
     """Passages that each half of a hybrid search hands to the fusion."""
     rrf_k: int = Field(default=10, ge=0)

@@ -15,11 +15,12 @@ from loomd.errors import Permanent
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
+    from pathspec.pattern import Pattern
 
 _IGNORE = ".gitignore"
 _GIT = ".git"
-_INSIDE = re.compile(r"/\*\*[ \t]*$")
-"""What is inside of a folder, which pathspec takes for the folder, too; in git it is the same as `/*`."""
+_ENDS = "ps_d"
+"""Group in a pattern of pathspec that holds the slash behind the folder that it fits."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,20 @@ class _Ignored:
     spec: "GitIgnoreSpec"
 
     def says(self, path: str) -> bool | None:
-        """Return whether a path is left out, or None when nothing is said of it."""
-        return self.spec.check_file(path.removeprefix(self.folder)).include
+        """Return whether a path is left out, or None when nothing is said of it; that of a folder ends with a slash."""
+        rest = path.removeprefix(self.folder)
+        return next((one.include for one in reversed(self.spec.patterns) if _fits(one, rest)), None)
+
+
+def _fits(pattern: "Pattern", path: str) -> bool:
+    """Return whether a pattern fits a path itself, as git wants it, and not only a folder above it."""
+    regex = getattr(pattern, "regex", None)
+    found = regex.match(path) if regex is not None else None
+    if found is None:
+        return False
+    if _ENDS in found.re.groupindex and found.start(_ENDS) >= 0:
+        return bool(found.end(_ENDS) == len(path))
+    return not (path.endswith("/") and found.group() == path)  # what is inside of a folder is not the folder
 
 
 def walk(top: Path, base: Path, selection: Selection) -> dict[str, Path]:
@@ -107,7 +120,7 @@ def _read_spec(path: str, text: str) -> "GitIgnoreSpec":
     from pathspec import GitIgnoreSpec  # noqa: PLC0415  # only folders with such a file need it
 
     try:
-        return GitIgnoreSpec.from_lines(_INSIDE.sub("/*", line) for line in text.splitlines())
+        return GitIgnoreSpec.from_lines(text.splitlines())
     except ValueError as error:
         raise Permanent(f"{path} cannot be used ({error}): mend it, or set gitignore to false") from error
 
