@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 README = HERE.parent / "README.md"
 MARKS = ("<!-- figures -->", "<!-- /figures -->")
-NAMES = ("startup", "loop", "wire", "manifests", "reload", "sources", "journal", "events", "retrieval")
+NAMES = ("startup", "loop", "wire", "manifests", "reload", "sources", "journal", "events", "retrieval", "context")
 SLACK = 2.0
 """How far beyond its gate a figure may be before `--check` fails: cores differ by that much. Gates are CPU time."""
 
@@ -98,6 +98,9 @@ FIGURES = (
     Figure("retrieval", "large.query cpu ms", "a hybrid search in 10,000 passages", "ms CPU"),
     Figure("retrieval", "large.one changed document ms", "indexing one changed document among 2,500", "ms"),
     Figure("retrieval", "large.chunks/s", "indexing", "passages/s"),
+    Figure("context", "assemble, cpu ms", "putting together a prompt of 41,000 tokens", "ms CPU", 5),
+    Figure("context", "facts in answers, adaptive shares", "facts in answers with shares that follow what is used", ""),
+    Figure("context", "facts in answers, fixed shares", "the same with equal shares", ""),
     Figure("peers", "loomd.single, cpu x raw", "a whole journaled task of one turn", "x"),
     Figure("peers", "loomd.tool10, cpu x raw", "a whole journaled task with ten tool calls", "x"),
     Figure("peers", "loomd.tool1 at 100, runs/s x raw", "journaled tasks per second, one tool call, 100 at once", "x"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Unpack, cast
 
 from loomd.agents.approval import Ask, Decision
+from loomd.agents.budget import NOTHING, Spent
 from loomd.agents.work import Outcome
 from loomd.amoeba.task import Result
 from loomd.clock import Clock, SystemClock
@@ -20,6 +21,7 @@ from loomd.daemon import Settings, open_system
 from loomd.engine.intake import Wish, new_task
 from loomd.events.bus import Bus
 from loomd.events.event import AnyFact, Event
+from loomd.events.fact import Fact
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.kind import find_kinds
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
@@ -30,6 +32,7 @@ from loomd.topology import Openable, Parts, Services
 
 T = TypeVar("T")
 F = TypeVar("F", bound=AnyFact)
+W = TypeVar("W", bound=Fact)
 
 
 class VirtualClock:
@@ -93,6 +96,11 @@ class Unrecorded:
         del key, name, result
         return take()
 
+    def told(self, key: str, fact: type[W]) -> W | None:
+        """Return nothing: nothing was interrupted."""
+        del key, fact
+        return None
+
     async def sleep(self, key: str, seconds: float) -> None:
         """Let time go by."""
         self.keys.append(key)
@@ -122,6 +130,11 @@ class Unrecorded:
         """Return what stands for a step that is not done."""
         del key, name, asked
         return value
+
+    def recorded(self, prefix: str) -> Spent:
+        """Return that nothing was used before."""
+        del prefix
+        return NOTHING
 
     def waited(self, prefix: str = "") -> float:
         """Return that nobody was waited for."""

@@ -24,8 +24,9 @@ import msgspec
 from loomd.amoeba.task import Durability
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
+from loomd.engine.lent import Lent
 from loomd.engine.mailbox import Mailbox
-from loomd.engine.record import Lent, TaskRecorder
+from loomd.engine.record import TaskRecorder
 from loomd.events.bus import Scope
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile
@@ -114,7 +115,7 @@ async def step(system: System) -> float:
         return None
 
     task = msgspec.structs.replace(new_task("go", system.clock), durability="none")
-    lent = Lent(system.services, Mailbox(system.store, system.clock), nothing, nothing, nothing)
+    lent = Lent(system.services, Mailbox(system.store, system.clock), nothing, nothing, nothing, nothing)
     recorder = TaskRecorder(task, lent, Scope(system.bus, task.id, kept=False), {})
     count, before = 50_000, time.process_time()
     for _ in range(count):

@@ -104,10 +104,13 @@ class Accounts:
 
     Args:
         limited: whether limits hold; where a recording is played again, they held when it was made.
+
+    Attributes:
+        limited: as above.
     """
 
     def __init__(self, *, limited: bool = True) -> None:
-        self._limited = limited
+        self.limited = limited
         self._store: Store | None = None
         self._clock: Clock | None = None
         self._loading = asyncio.Lock()
@@ -156,7 +159,7 @@ class Accounts:
             account = self._account(owner)
             if measure == "tool_calls" and account.used[measure] + account.held[measure] >= limit:
                 raise self._spent(owner, measure, limit)
-        hold = Hold(0, {"tool_calls": 1.0} if self._is_limited(namespace, agent) else {})
+        hold = Hold(0, {"tool_calls": 1.0} if self.is_limited(namespace, agent) else {})
         self._set_aside(namespace, agent, hold.amounts, 1)
         try:
             yield hold
@@ -229,7 +232,7 @@ class Accounts:
         Raises:
             Spent: nothing is left for it.
         """
-        if not self._is_limited(namespace, agent):
+        if not self.is_limited(namespace, agent):
             return Hold(want.output, {})
         while True:
             self._moved.clear()
@@ -283,16 +286,16 @@ class Accounts:
     def _limits(self, namespace: str, agent: str) -> Iterator[tuple[Owner, str, float]]:
         """Yield who is limited in what an agent does, what is counted, and the limit."""
         self._turn()
-        if not self._limited:
+        if not self.limited:
             return
         for owner in ((namespace, agent), (namespace, "")):
             for bound in self._bounds.get(owner, {}).values():
                 for measure, limit in bound().limits.items():
                     yield owner, measure, limit
 
-    def _is_limited(self, namespace: str, agent: str) -> bool:
+    def is_limited(self, namespace: str, agent: str) -> bool:
         """Return whether there are limits to what an agent uses."""
-        if self._limited:
+        if self.limited:
             for owner in ((namespace, agent), (namespace, "")):
                 for bound in self._bounds.get(owner, _NO_BOUNDS).values():
                     if bound().limits:

@@ -115,6 +115,8 @@ class Agent:
 
     def around(self, moment: Moment) -> list[Interceptor]:
         """Return the interceptors that are asked at a moment, the outermost first."""
+        if not self.interceptors and not self.outer:
+            return []
         all_ = (*self.outer, *self.interceptors) if moment in {"beforeTool", "afterTool"} else self.interceptors
         return [one for one in all_ if moment in one.moments]
 

@@ -10,8 +10,11 @@ import msgspec
 from loomd.accounts.account import Hold
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
+from loomd.agents.budget import Budget
 from loomd.agents.interception import Passing
-from loomd.agents.spending import reserve, settle
+from loomd.agents.learning import learn_tokens
+from loomd.agents.measure import Size
+from loomd.agents.spending import measured, reserve, settle
 from loomd.errors import BadReply, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import ModelCalled, ModelDelta, ModelRetried, ReasoningDelta
@@ -25,7 +28,8 @@ async def ask(
     *,
     heard: list[str] | None = None,
     model: ChatModel | None = None,
-    tokens: int | None = None,
+    size: Size | None = None,
+    budget: Budget | None = None,
 ) -> Reply:
     """Return the whole answer of a model.
 
@@ -38,11 +42,13 @@ async def ask(
         scope: the task that it is asked for.
         heard: gets each piece of the answer, and is emptied when it begins anew; without it nothing is streamed.
         model: who is asked; the agent's own model by default.
-        tokens: tokens of the request, when they were counted before.
+        size: that of the request, when it was counted before.
+        budget: the account of the work, when other work may go on beside it; what the call may use is set aside there
+            until the caller releases it.
 
     Raises:
         BadReply: the stream ended without a reply.
-        Exhausted: a day's budget has nothing left for the call.
+        Exhausted: the task or a day's budget has nothing left for the call.
         LoomdError: the provider failed.
     """
     asked = model or agent.model
@@ -57,11 +63,13 @@ async def ask(
         shown, seconds = False, agent.clock.monotonic() - started
     else:
         shown = not agent.around("afterModel")
-        hold = await reserve(agent, asked, sent, tokens if sent is request else None)
+        size = size if size is not None and sent is request else measured(agent, asked, sent)
+        hold = await reserve(agent, asked, sent, size, budget)
         try:
             reply = await _passed(passing, await _call(agent, asked, sent, scope, heard if shown else None, hold))
             seconds = agent.clock.monotonic() - started
             settle(agent, scope, hold, reply, seconds)
+            learn_tokens(agent, asked, size.characters, reply.usage.input)
         finally:
             agent.accounts.release(agent.namespace, agent.name, hold)
     if not shown and heard is not None:

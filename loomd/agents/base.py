@@ -4,12 +4,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from loomd.agents.approval import Approval, Ask, Decision
+from loomd.agents.budget import Spent
 from loomd.agents.work import Outcome
+from loomd.events.fact import Fact
 from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 Effects = Literal["read", "write", "external"]
 """What a tool does to the world: nothing, changes something here, reaches out."""
@@ -310,6 +313,10 @@ class Steps(Protocol):
         """
         ...
 
+    def told(self, key: str, fact: type[F]) -> F | None:
+        """Return what was made known under a key before an interruption, as it is recorded."""
+        ...
+
     async def sleep(self, key: str, seconds: float) -> None:
         """Return when so many seconds have gone by since this was first asked, however often it was interrupted."""
         ...
@@ -342,6 +349,10 @@ class Steps(Protocol):
         Raises:
             Diverged: another step is recorded under this key, or this one was asked something else.
         """
+        ...
+
+    def recorded(self, prefix: str) -> Spent:
+        """Return what was used before an interruption in the steps below a key, as it is recorded."""
         ...
 
     def waited(self, prefix: str = "") -> float:

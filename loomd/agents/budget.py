@@ -1,13 +1,16 @@
 """What one piece of work may use, and how much of it is left. Checked before each call, never after the fact."""
 
+import asyncio
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 from pydantic import Field
 
 from loomd.accounts.account import Want, answer_room
-from loomd.agents.work import StopReason
+from loomd.agents.work import Cut, StopReason
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration, Share, Tokens, Usd
 from loomd.messages import Usage
@@ -96,9 +99,34 @@ class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
         return Spent(usage, cost, self.calls + other.calls, self.steps + other.steps)
 
 
+NOTHING = Spent()
+_UNCUT = Cut()
+
+
+class Use(NamedTuple):
+    """What is gone of an account, and what is set aside of it for model calls under way.
+
+    Attributes:
+        tokens: tokens that are used.
+        cost: USD that are used.
+        steps: model calls that have ended.
+        held: USD of tool calls that are being made.
+        aside: tokens, USD and number of model calls under way.
+    """
+
+    tokens: int
+    cost: float
+    steps: int
+    held: float = 0.0
+    aside: tuple[int, float, int] = (0, 0.0, 0)
+
+
 @dataclass(slots=True)
 class Budget:
-    """The running account of one piece of work.
+    """The running account of one piece of work, in the tree of those of a task.
+
+    Work that goes on side by side, delegated work and parts of a split, has an account of its own below that of the
+    whole; a model call sets aside what it may use on its own account, and so on all above it.
 
     Attributes:
         tokens: most tokens, agent's limit and task's budget combined; the loop sets it before each call.
@@ -107,12 +135,17 @@ class Budget:
         spent: USD spent so far.
         calls: tool calls made so far.
         tool_calls: most tool calls, set likewise.
-        steps: model calls begun so far.
+        steps: model calls made so far.
         steps_most: most model calls of the task's budget, set likewise.
         making: tool calls that are being made.
-        above: the account of whoever delegated the work; what is used here must be left there, too.
-        below: the accounts of work that is delegated right now.
+        above: the account of whoever delegated the work, or of the task that is split.
+        below: the accounts of work that goes on below it.
         held: USD of tool calls that are being made, by the keys of their steps.
+        aside: tokens, USD and number of the model call under way.
+        known: what is recorded of it from before an interruption; it counts before it is booked again.
+        split: whether it is that of a task that is split: its parts have shares of their own, by which they plan.
+        cut: returns by how much less may be used since.
+        moved: set when a model call has ended somewhere in the tree; None as long as it is no tree.
     """
 
     tokens: int = 0
@@ -127,11 +160,17 @@ class Budget:
     above: "Budget | None" = None
     below: list["Budget"] = field(default_factory=list["Budget"])
     held: dict[str, float] = field(default_factory=dict[str, float])
+    aside: tuple[int, float, int] = (0, 0.0, 0)
+    known: Spent = NOTHING
+    split: bool = False
+    cut: Callable[[], Cut] | None = None
+    moved: asyncio.Event | None = None
 
     def __post_init__(self) -> None:
         """Make the account known to the one above it."""
         if self.above is not None:
             self.above.below.append(self)
+            self.moved = self.above.moved = self.above.moved or asyncio.Event()
 
     @property
     def total(self) -> "Spent":
@@ -150,39 +189,114 @@ class Budget:
     def calls_left(self) -> int:
         """Return how many tool calls may still be made."""
         left = self.tool_calls - self.total.calls - self.pending
-        return max(0, left if self.above is None else min(left, self.above.calls_left))
+        return max(0, left if self.above is None or self.above.split else min(left, self.above.calls_left))
 
     @property
     def steps_left(self) -> int:
         """Return how many model calls the task's budget still has."""
         if self.above is None and self.steps_most == sys.maxsize:
             return sys.maxsize
-        left = self.steps_most - self.total.steps
-        return max(0, left if self.above is None else min(left, self.above.steps_left))
+        use = self.use()
+        left = self.steps_most - use.steps - use.aside[2]
+        return max(0, left if self.above is None or self.above.split else min(left, self.above.steps_left))
 
     @property
     def left(self) -> float:
-        """Return the USD that may still be spent."""
-        left = self.cost - self.total.cost - sum(self.held.values())
+        """Return the USD that may still be spent, in this moment."""
+        use, cut = self.use(), self._cut()
+        left = self.cost - cut.cost - use.cost - use.held - use.aside[1]
         return left if self.above is None else min(left, self.above.left)
 
-    def room(self, want: Want) -> int:
-        """Return how many tokens the answer of a call may have, so that the call fits into what is left.
+    def room(self, want: Want, tokens: int = 0, cost: float = 0.0, steps: int = 0) -> int:
+        """Return how many tokens the answer of a call may have by what this work itself has used, and those above it.
+
+        What goes on side by side with it does not count, so that this is the same whenever the work is run again.
+
+        Args:
+            want: what the call may use at most.
+            tokens: tokens that were used below.
+            cost: USD that were used below.
+            steps: model calls that were made below.
 
         Raises:
             Exhausted: it does not fit; with the stop reason and both values.
         """
-        used = self.total
-        tokens = answer_room("tokens", self.tokens - used.usage.total, want)
-        if tokens < 1:
-            raise Exhausted("budget_tokens", max(0, self.tokens), used.usage.total)
-        paid = answer_room("cost", self.cost - used.cost - sum(self.held.values()), want)
-        if paid < 1:
-            raise Exhausted("budget_cost", max(0.0, self.cost), used.cost)
-        if used.steps >= self.steps_most:
-            raise Exhausted("budget_calls", max(0, self.steps_most), used.steps)
-        room = min(want.output, tokens, paid)
-        return room if self.above is None else min(room, self.above.room(want))
+        tokens, cost, steps = tokens + self.usage.total, cost + self.spent, steps + self.steps
+        held = sum(self.held.values()) if self.held else 0.0
+        room = self.answer(want, Use(tokens, cost, steps, held))
+        return room if self.above is None else min(room, self.above.room(want, tokens, cost, steps))
+
+    async def reserve(self, want: Want) -> int:
+        """Set aside what a model call may use, here and above, until it is released; return its longest answer.
+
+        A call for which others that are under way hold too much waits until they have settled.
+
+        Raises:
+            Exhausted: it would not fit if nothing were set aside for others.
+        """
+        moved = self.moved = self.moved or asyncio.Event()
+        while True:
+            moved.clear()
+            free = rest = want.output
+            one: Budget | None = self
+            while one is not None:
+                use = one.use()
+                rest = min(rest, one.answer(want, use))
+                free = min(free, one.answer(want, use, aside=True))
+                one = one.above
+            if free >= rest:
+                self.aside = (want.input + rest, want.price(want.input, rest), 1)
+                return rest
+            await moved.wait()
+
+    def release(self) -> None:
+        """Give back what is set aside for the model call that has ended; what it used is booked by then."""
+        if self.aside[2]:
+            self.aside = (0, 0.0, 0)
+            if self.moved is not None:
+                self.moved.set()
+
+    def close(self, spent: "Spent") -> None:
+        """Let an account end with what was used on it and below it."""
+        self.below.clear()
+        self.known = NOTHING
+        self.usage, self.spent, self.calls, self.steps = spent.usage, spent.cost, spent.calls, spent.steps
+
+    def use(self) -> Use:
+        """Return what is gone and set aside, here and below."""
+        tokens, cost, steps, (used, usd, calls) = self.usage.total, self.spent, self.steps, self.aside
+        held = sum(self.held.values()) if self.held else 0.0
+        for budget in self.below:
+            one = budget.use()
+            tokens, cost, steps, held = tokens + one.tokens, cost + one.cost, steps + one.steps, held + one.held
+            used, usd, calls = used + one.aside[0], usd + one.aside[1], calls + one.aside[2]
+        if (known := self.known) is not NOTHING:
+            tokens, cost, steps = max(tokens, known.usage.total), max(cost, known.cost), max(steps, known.steps)
+        return Use(tokens, cost, steps, held, (used, usd, calls))
+
+    def answer(self, want: Want, use: Use, *, aside: bool = False) -> int:
+        """Return how many tokens the answer of a call may have; with `aside` less what others hold, and maybe none.
+
+        Raises:
+            Exhausted: none, without what others hold.
+        """
+        cut = self._cut()
+        tokens, cost, steps = self.tokens - cut.tokens, self.cost - cut.cost, self.steps_most - cut.calls
+        held = use.aside if aside else (0, 0.0, 0)
+        by_tokens = answer_room("tokens", tokens - use.tokens - held[0], want)
+        by_cost = answer_room("cost", cost - use.cost - use.held - held[1], want)
+        by_calls = steps - use.steps - held[2]
+        if not aside:
+            if by_tokens < 1:
+                raise Exhausted("budget_tokens", max(0, tokens), use.tokens)
+            if by_cost < 1:
+                raise Exhausted("budget_cost", max(0.0, cost), use.cost)
+            if by_calls < 1:
+                raise Exhausted("budget_calls", max(0, steps), use.steps)
+        return min(want.output, by_tokens, by_cost, want.output if by_calls > 0 else 0)
+
+    def _cut(self) -> Cut:
+        return _UNCUT if self.cut is None else self.cut()
 
     def book(self, spent: "Spent", warn_at: float) -> list[tuple[str, float, float]]:
         """Book what was used; return measure, limit and what is used where most of a limit is from now on."""

@@ -137,11 +137,7 @@ class ToolCalls:
         checked = await before_call(self._agent, call, self._scope, self._steps, before, wanted)
         if checked.refused:
             return ToolOutcome(checked.refused, failed=True)
-        key = f"{self._key}/tool/{place}"
-        try:
-            outcome = await self._make_call(checked.call or call, key, checked.terms)
-        finally:
-            self._caller.budget.held.pop(key, None)
+        outcome = await self._make_call(checked.call or call, f"{self._key}/tool/{place}", checked.terms)
         return self._shown(outcome, self._skills.find(call.name), f"r{place.replace('/', '-')}")
 
     def _shown(self, outcome: ToolOutcome, tool: Tool | None, name: str) -> ToolOutcome:

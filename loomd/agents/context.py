@@ -3,20 +3,31 @@
 Everything fits into the model's window: what is fixed (prompt, tools, goal, the longest answer) is taken off it, and
 the rest is shared between the sources. What a source does not need the others get; what does not fit is cut and said
 so. The agent's words and tools come first and are alike in every turn and every task, so that services find them in
-their caches; what changes stands last. Pure but for the look-ups, which are recorded steps, and what was learned, which
-is recorded when the work begins. Untrusted text (passages, findings, memories) stands in the user turn under a heading
-that says what it is; it never becomes part of the system prompt.
+their caches; what changes stands last. Pure but for the look-ups, which are recorded steps, and what is known of
+window, prices, tokens and relevance, which is recorded with what entered. Untrusted text (passages, findings, memories)
+stands in the user turn under a heading that says what it is; it never becomes part of the system prompt.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
 from loomd.agents.agent import Agent
-from loomd.agents.base import KnowledgeBase, Steps
-from loomd.agents.measure import CHARACTERS, Measure, bounded, counter_of, length, price_of, subject_of_model, window_of
+from loomd.agents.base import KnowledgeBase, Skills, Steps
+from loomd.agents.measure import (
+    CHARACTERS,
+    Measure,
+    added_to,
+    bounded,
+    counter_of,
+    length,
+    price_of,
+    subject_of_model,
+    window_of,
+)
 from loomd.agents.room import Part, level, share
 from loomd.agents.skills import SkillUse
 from loomd.agents.sources import SOURCES, Source
@@ -26,27 +37,13 @@ from loomd.events.event import KnowledgeSearched
 from loomd.events.room import ContextAssembled, Entered, LeftOut
 from loomd.manifest.template import render
 from loomd.memory.window import fit_window
-from loomd.messages import Message, Passage
+from loomd.messages import Message, Passage, Request
 
 HISTORY = "history"
+_TURNS = 2
+"""Turns that any prompt has: the system's and the user's."""
 _TITLE = 40
 """Characters of an item by which it is named where it was left out."""
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What is known when the work begins, and holds until its end, also when it is run again.
-
-    Attributes:
-        characters: characters of a token.
-        relevance: how relevant each source was, from 0 to 1.
-        window: tokens that a request may have.
-        price: USD of an input token and of an output token.
-    """
-
-    characters: float
-    relevance: dict[Source, float]
-    window: int
-    price: tuple[float, float] = (0.0, 0.0)
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -61,6 +58,7 @@ class Context(msgspec.Struct, frozen=True):
         window: tokens that a request may have.
         price: USD of an input token and of an output token.
         characters: those of the messages.
+        added: those that the model adds of its own to every request.
     """
 
     messages: tuple[Message, ...] = ()
@@ -71,6 +69,7 @@ class Context(msgspec.Struct, frozen=True):
     window: int = 0
     price: tuple[float, float] = (0.0, 0.0)
     characters: int = 0
+    added: int = 0
 
     def cost(self, sent: int, made: int) -> float:
         """Return the USD of input and output tokens."""
@@ -86,6 +85,18 @@ class _Shortened:
     citations: tuple[Citation, ...]
 
 
+class _Chosen(NamedTuple):
+    """What enters of the sources: instructions of skills, passages, results, and what was remembered."""
+
+    told: Sequence[str] = ()
+    offered: tuple[Passage, ...] = ()
+    results: Sequence[Finding] = ()
+    memories: tuple[str, ...] = ()
+
+
+_NOTHING = _Chosen()
+
+
 async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
     """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name) if agent.knowledge else []
@@ -96,41 +107,58 @@ async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills:
     counted = await _counted(agent, work, steps, [system, *remembered, *built_on, *shown, work.goal])
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
     several = bool(agent.skills) or any(offers.values())
-    known = steps.draw(f"{work.key}/context", "context", partial(_known, agent, counted, several=several), Known)
+    key = f"context/{work.key}"
+    tools = tuple(tool.schema for tool in agent.offered()) if agent.tools else ()
+    plain = Request((Message("user", work.goal, passages=tuple(passages)),), tools, agent.output)
+    known = steps.told(key, ContextAssembled) or _known(agent, counted, plain, several=several)
     measure = Measure(known.characters)
     fixed = {
         "prompt": measure.text(system),
-        "tools": measure.tools(tuple(tool.schema for tool in agent.offered())) if agent.tools else 0,
+        "tools": measure.tools(tools) if tools else 0,
         "goal": measure.tokens(length(Message("user", work.goal, images=work.images)), 0),
+        "form": measure.tokens(known.added + (_form(offers, passages, agent.skills) if several else 0), _TURNS),
     }
     weights = agent.context.weights(known.relevance) if several else {}
     plan = _Plan(measure, weights, max(0, known.window - sum(fixed.values())))
-    told = await skills.take_up(work.goal, plan.skills(offers)) if agent.skills else []
-    found = plan.fill({"skills": told, **offers}) if several else dict.fromkeys(SOURCES, ())
+    chosen = await _choose(agent, work, skills, plan, offers, passages) if several else _NOTHING
+    told, offered, results, memories = chosen
     history = plan.turns(work.history)
-    findings = [_shorten(one, text) for one, text in zip(work.findings, found["findings"], strict=True)]
-    offered = [
-        msgspec.structs.replace(one, text=_rest(text, one)) if text != whole else one
-        for one, text, whole in zip(passages, found["knowledge"], shown, strict=True)
-        if text
-    ]
-    memories = tuple(text for text in found["memory"] if text)
-    results = [one for one in findings if one is not None]
-    asked = Message("user", brief(work.goal, results, memories), passages=tuple(offered), images=work.images)
+    asked = Message("user", brief(work.goal, results, memories), passages=offered, images=work.images)
     messages = (Message("system", "\n\n".join([system, *told])), *history, asked)
     entered = (*(Entered(name, tokens, tokens, tokens) for name, tokens in fixed.items()), *plan.entered)
     characters = sum(map(length, messages))
-    total = measure.tokens(characters, len(messages)) + fixed["tools"]
-    fact = ContextAssembled(known.window, total, known.characters, entered, tuple(plan.cut))
-    scope.emit(fact, agent.name, key=f"context/{work.key}")
+    total = sum(one.tokens for one in entered)
+    fact = msgspec.structs.replace(known, tokens=total, sources=entered, cut=tuple(plan.cut))
+    scope.emit(fact, agent.name, key=key)
     citable = {c.number: c for finding in work.findings for c in finding.citations}
     citable |= {p.number: cite(p) for p in offered}
-    texts: dict[Source, tuple[str, ...]] = {
-        "memory": memories,
-        "findings": tuple(one.output for one in results),
-        "knowledge": tuple(one.text for one in offered),
-    }
-    return Context(messages, citable, len(offered), texts, measure, known.window, known.price, characters)
+    texts: dict[Source, tuple[str, ...]] = {}
+    if several:
+        texts["memory"] = memories
+        texts["findings"] = tuple(one.output for one in results)
+        texts["knowledge"] = tuple(one.text for one in offered)
+    own = known.window, known.price, characters, known.added
+    return Context(messages, citable, len(offered), texts, measure, *own)
+
+
+async def _choose(
+    agent: Agent,
+    work: Work,
+    skills: SkillUse,
+    plan: "_Plan",
+    offers: Mapping[Source, Sequence[str]],
+    passages: Sequence[Passage],
+) -> _Chosen:
+    """Return what enters of what is offered."""
+    told = await skills.take_up(work.goal, plan.skills(offers)) if agent.skills else []
+    found = plan.fill({"skills": told, **offers})
+    findings = [_shorten(one, text) for one, text in zip(work.findings, found["findings"], strict=True)]
+    offered = tuple(
+        msgspec.structs.replace(one, text=_rest(text, one)) if text != whole else one
+        for one, text, whole in zip(passages, found["knowledge"], offers["knowledge"], strict=True)
+        if text
+    )
+    return _Chosen(told, offered, [one for one in findings if one is not None], tuple(filter(None, found["memory"])))
 
 
 def request_window(agent: Agent) -> int:
@@ -285,15 +313,17 @@ async def _counted(agent: Agent, work: Work, steps: Steps, texts: Sequence[str])
     return bounded(len(text) / max(1, tokens))
 
 
-def _known(agent: Agent, counted: float | None, *, several: bool) -> Known:
-    subject, averages = subject_of(agent), agent.averages
-    price = price_of(agent.model)
-    return Known(
-        counted or averages.value(subject_of_model(agent.model), "characters", CHARACTERS),
-        {name: averages.value(subject, name, agent.context.expected) for name in SOURCES} if several else {},
-        request_window(agent),
-        (price(1, 0), price(0, 1)),
-    )
+def _known(agent: Agent, counted: float | None, plain: Request, *, several: bool) -> ContextAssembled:
+    """Return what is known when the work begins, and holds until its end."""
+    averages, price = agent.averages, price_of(agent.model)
+    characters = counted or averages.value(subject_of_model(agent.model), "characters", CHARACTERS)
+    relevance: dict[str, float] = {}
+    if several:
+        subject = subject_of(agent)
+        relevance = {name: averages.value(subject, name, agent.context.expected) for name in SOURCES}
+    prices = price(1, 0), price(0, 1)
+    added = added_to(agent.model, plain)
+    return ContextAssembled(request_window(agent), 0, characters, relevance=relevance, price=prices, added=added)
 
 
 def _shown(passage: Passage) -> str:
@@ -304,6 +334,13 @@ def _shown(passage: Passage) -> str:
 def _rest(text: str, passage: Passage) -> str:
     """Return what is left of a passage's own text."""
     return text[len(_shown(passage)) - len(passage.text) :]
+
+
+def _form(offers: Mapping[Source, Sequence[str]], passages: Sequence[Passage], skills: Sequence[Skills]) -> int:
+    """Return the characters that the form of what is offered takes at most: headings, marks, names of sources."""
+    found = len(brief("", [_Shortened("", " [cut]", ())] * len(offers["findings"]), [""] * len(offers["memory"])))
+    named = sum(max(0, length(Message("user", "", passages=(one,))) - len(_shown(one))) for one in passages)
+    return found + named + sum(2 * len(one.skills) for one in skills)
 
 
 def _shorten(finding: Finding, text: str) -> Finding | None:

@@ -1,15 +1,14 @@
-"""What a piece of work teaches about prompts: how much of each source was used, how many characters a token has.
+"""What work teaches about prompts: how much of each source was used, how many characters a token has.
 
-Recorded as a step at its end, in one transaction with the averages that it moves, so that work that is run again
-teaches nothing twice. Called by the loop.
+Both are in one transaction with the record that they belong to, so that work that is run again teaches nothing twice:
+a model call, and a step at the end of work that had several sources. Called by the loop, and around each model call.
 """
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from loomd.agents.agent import Agent
-from loomd.agents.base import Steps
+from loomd.agents.base import ChatModel, Steps
 from loomd.agents.context import Context, subject_of
 from loomd.agents.measure import CHARACTERS, bounded, subject_of_model
 from loomd.agents.sources import Source
@@ -22,32 +21,30 @@ Moved = dict[str, tuple[float, float]]
 """What averages were and are, by name."""
 
 
-class Lesson(NamedTuple):
-    """What a piece of work shows of its model: the characters of its requests, and their tokens as reported."""
-
-    characters: int = 0
-    tokens: int = 0
-
-    def after(self, characters: int, tokens: int) -> "Lesson":
-        """Return the sum with one more call; one that was not made, or not counted, shows nothing."""
-        return Lesson(self.characters + characters, self.tokens + tokens) if tokens else self
-
-
-def learn(agent: Agent, work: Work, steps: Steps, context: Context, outcome: Outcome, lesson: Lesson) -> None:
-    """Take over what a piece of work that has an answer teaches."""
+def learn(agent: Agent, work: Work, steps: Steps, context: Context, outcome: Outcome) -> None:
+    """Take over what a piece of work that has an answer teaches about its sources, if there were any."""
     spec, averages = agent.context, agent.averages
+    if spec.mode != "adaptive" or not any(context.texts.values()):
+        return
 
     def take() -> Moved:
-        moved: Moved = {}
-        if spec.mode == "adaptive":
-            for source, used in relevance(context.texts, outcome, spec.used_from).items():
-                moved[source] = averages.move(subject_of(agent), source, used, spec.pace, spec.expected)
-        if lesson.tokens and lesson.characters:
-            seen, subject = bounded(lesson.characters / lesson.tokens), subject_of_model(agent.model)
-            moved["characters"] = averages.move(subject, "characters", seen, spec.pace, CHARACTERS)
-        return moved
+        found = relevance(context.texts, outcome, spec.used_from)
+        return {
+            source: averages.move(subject_of(agent), source, used, spec.pace, spec.expected)
+            for source, used in found.items()
+        }
 
     steps.draw(f"{work.key}/learned", "learned", take, Moved)
+
+
+def learn_tokens(agent: Agent, model: ChatModel, characters: int, tokens: int) -> None:
+    """Take over how many characters the tokens of a request had, as its service reports them.
+
+    Nothing may be awaited between this and the note of the call's own record.
+    """
+    if tokens and characters:
+        seen, subject = bounded(characters / tokens), subject_of_model(model)
+        agent.averages.move(subject, "characters", seen, agent.context.pace, CHARACTERS)
 
 
 def relevance(texts: Mapping[Source, tuple[str, ...]], outcome: Outcome, used_from: float) -> dict[Source, float]:
@@ -55,8 +52,6 @@ def relevance(texts: Mapping[Source, tuple[str, ...]], outcome: Outcome, used_fr
 
     A source of which nothing entered, or of which it cannot be told, is left out.
     """
-    if not any(texts.values()):
-        return {}
     answer = _stems(outcome.output)
     cited = {one.text for one in outcome.citations}
     found: dict[Source, float] = {}

@@ -30,8 +30,8 @@ from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
 from loomd.agents.context import Context, assemble, fit, scope_of
 from loomd.agents.interception import enter, leave
-from loomd.agents.learning import Lesson, learn
-from loomd.agents.measure import Conversation, around, sent
+from loomd.agents.learning import learn
+from loomd.agents.measure import Conversation, Size, around, sent
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
@@ -55,6 +55,7 @@ class Loop:
         steps: where side effects are recorded.
         scope: the envelope of its events.
         above: the loop that delegated the work.
+        account: that of the task that is split, when the work belongs to a part of it.
 
     Attributes:
         budget: the account of the work.
@@ -76,7 +77,6 @@ class Loop:
         "_goal",
         "_heard",
         "_later",
-        "_lesson",
         "_messages",
         "_note",
         "_passages",
@@ -94,14 +94,23 @@ class Loop:
         "depth",
     )
 
-    def __init__(self, agent: Agent, work: Work, steps: Steps, scope: Scope, above: "Loop | None" = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        work: Work,
+        steps: Steps,
+        scope: Scope,
+        above: "Loop | None" = None,
+        account: Budget | None = None,
+    ) -> None:
         self._agent = agent
         self._work = work
         self._steps = steps
         self._scope = scope
         self._above = above
         self.depth: int = 0 if above is None else above.depth + 1
-        self.budget: Budget = Budget(above=None if above is None else above.budget)
+        account = account if above is None else above.budget
+        self.budget: Budget = Budget(above=account, known=steps.recorded(work.key))
         self._began = 0.0
         self._seconds = 0.0
         self._asking = 0
@@ -111,7 +120,6 @@ class Loop:
         self._context = Context()
         self._conversation = Conversation()
         self._dropped = 0
-        self._lesson = Lesson()
         self._passages = Passages()
         self._answered = ""
         self._note = ""
@@ -171,7 +179,7 @@ class Loop:
             self._agent.running -= 1
         outcome = await self._leave(text, reason, failure)
         if outcome.stop_reason == "completed":
-            learn(self._agent, self._work, self._steps, self._context, outcome, self._lesson)
+            learn(self._agent, self._work, self._steps, self._context, outcome)
         await self._remember(outcome)
         return outcome
 
@@ -314,12 +322,12 @@ class Loop:
         ending = [done.schema_of(agent.output)] if tools and agent.done else []
         most = agent.max_tokens
         plain = Request((), (*offered, *ending), None if ending else agent.output, agent.temperature, most)
-        beside, turns = around(plain), self._conversation.characters(self._messages)
+        beside, turns = around(plain) + context.added, self._conversation.characters(self._messages)
         messages = fit(context, agent, self._messages, self._goal, beside, turns)
         plain = msgspec.structs.replace(plain, messages=messages)
         request = agent.strategy.phrase(plain)
         whole = request is plain and len(messages) == len(self._messages)
-        characters = beside + turns if whole else sent(request)
+        characters = beside + turns if whole else sent(request) + context.added
         key = f"{self._work.key}/{kind}/{self._calls}"
         self._tell_dropped(len(self._messages) - len(messages))
         tokens = context.measure.tokens(characters, len(messages) + len(request.examples))
@@ -327,12 +335,19 @@ class Loop:
         if room < most:
             request = msgspec.structs.replace(request, max_tokens=room)
         self._calls += 1
-        self.budget.steps += 1
         heard = self._heard if agent.strategy.streams or not plain.tools else None
-        call = partial(ask, agent, request, self._scope, heard=heard, tokens=tokens)
-        reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
-        self._lesson = self._lesson.after(characters, reply.usage.input)
-        self._spend(Spent(reply.usage, reply.cost))
+        shared = None if self.budget.above is None else self.budget  # alone, nobody holds anything of it
+        call = partial(ask, agent, request, self._scope, heard=heard, size=Size(characters, tokens), budget=shared)
+        made = True
+        try:
+            reply = await self._steps.step(key, "model", call, Reply, asked=gist(request))
+            self._spend(Spent(reply.usage, reply.cost))
+        except Exhausted as exhausted:
+            made = exhausted.reason == "budget_time"  # all others refuse a call before it is made
+            raise
+        finally:
+            self.budget.steps += made
+            self.budget.release()
         if reply.refused:
             raise Refused(reply.refused)
         if reply.thoughts and (thought := reply.reasoning):
@@ -385,6 +400,7 @@ class Loop:
             self._messages.append(
                 Message("tool", self._passages.take(outcome.said, outcome.citations), call_id=call.id)
             )
+        self.budget.held.clear()  # what calls cost is booked
 
     def _book(self, call: ToolCall, outcome: ToolOutcome) -> None:
         """Take a call that was made into the account, with what other agents used for it."""

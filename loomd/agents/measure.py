@@ -6,6 +6,7 @@ A token is taken for so many characters as the services of a model have reported
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from loomd.agents.base import ChatModel
 from loomd.encoded import Encoded, to_json
@@ -22,6 +23,13 @@ _IMAGE = 6_000
 """Characters that take about as many tokens as a picture."""
 
 _tools: Encoded[ToolSchema] = Encoded(to_json)
+
+
+class Size(NamedTuple):
+    """How large a request is: its characters, and the tokens that they are taken for."""
+
+    characters: int
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,12 @@ def counter_of(model: ChatModel) -> Callable[[str], Awaitable[int]] | None:
     """Return what counts the tokens of a text as a model does, where it can be asked."""
     count: Callable[[str], Awaitable[int]] | None = getattr(model, "count", None)
     return count
+
+
+def added_to(model: ChatModel, request: Request) -> int:
+    """Return the characters that a model adds to a request of its own, where it says so; none elsewhere."""
+    added: Callable[[Request], int] | None = getattr(model, "added", None)
+    return 0 if added is None else added(request)
 
 
 def price_of(model: ChatModel) -> Callable[[int, int], float]:

@@ -43,7 +43,7 @@ class ContextSpec(Spec):
     expected: Share = 0.5
     """What share of a source is believed to be used before anything was learned; it leaves the weight as it is."""
     pace: float = Field(default=0.2, gt=0, le=1)
-    """How far one task moves what is believed: new = old + pace x (seen - old)."""
+    """How far one task moves what is believed, and one call how tokens are counted: new = old + pace x (seen - old)."""
     used_from: Share = 0.2
     """Share of its words that an answer must hold for a remembered text or a result to count as used."""
     least: float = Field(default=0.5, gt=0, le=1)
@@ -51,7 +51,7 @@ class ContextSpec(Spec):
     most: float = Field(default=2.0, ge=1)
     """Largest factor by which what was learned changes a weight."""
 
-    def weights(self, relevance: Mapping[Source, float]) -> dict[str, float]:
+    def weights(self, relevance: Mapping[str, float]) -> dict[str, float]:
         """Return the weights of all sources, moved by how much of each was used before."""
         declared: dict[str, float] = {name: getattr(self.shares, name) for name in SOURCES}
         if self.mode == "adaptive" and self.expected > 0:

@@ -10,8 +10,8 @@ from typing import Protocol
 from loomd.accounts.account import Hold, Spent, Want, spelled
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
-from loomd.agents.budget import Exhausted
-from loomd.agents.measure import CHARACTERS, Measure, price_of, sent, subject_of_model
+from loomd.agents.budget import Budget, Exhausted
+from loomd.agents.measure import CHARACTERS, Measure, Size, added_to, price_of, sent, subject_of_model
 from loomd.agents.work import StopReason
 from loomd.errors import ToolFailed
 from loomd.events.bus import Scope
@@ -27,19 +27,35 @@ _REASONS: dict[str, StopReason] = {
 }
 
 
-async def reserve(agent: Agent, model: ChatModel, request: Request, tokens: int | None) -> Hold:
-    """Set aside what a model call may use; `tokens` are those of the request, when they were counted before.
+def measured(agent: Agent, model: ChatModel, request: Request) -> Size:
+    """Return how large a request to a model is, by what was learned of its tokens."""
+    measure = Measure(agent.averages.value(subject_of_model(model), "characters", CHARACTERS))
+    characters = sent(request) + added_to(model, request)
+    return Size(characters, measure.tokens(characters, len(request.turns)))
+
+
+async def reserve(agent: Agent, model: ChatModel, request: Request, size: Size, budget: Budget | None) -> Hold:
+    """Set aside what a model call may use: first of the task's own limits, then of the day's.
+
+    In this order, so that whoever has both makes its call, and nobody waits for somebody who waits.
+
+    Args:
+        agent: who asks.
+        model: who is asked.
+        request: what is asked.
+        size: that of the request.
+        budget: the account of the work, when other work may go on beside it; whoever has it releases it.
 
     Raises:
-        Exhausted: a day's budget has nothing left for it.
+        Exhausted: the task or a day's budget has nothing left for it.
     """
-    if tokens is None:
-        measure = Measure(agent.averages.value(subject_of_model(model), "characters", CHARACTERS))
-        tokens = measure.tokens(sent(request), len(request.turns))
+    if budget is None and not agent.accounts.is_limited(agent.namespace, agent.name):
+        return Hold(request.max_tokens, {})
+    want = Want(size.tokens, request.max_tokens, price_of(model))
+    if budget is not None and agent.accounts.limited:
+        want = want._replace(output=await budget.reserve(want))
     try:
-        return await agent.accounts.reserve(
-            agent.namespace, agent.name, Want(tokens, request.max_tokens, price_of(model))
-        )
+        return await agent.accounts.reserve(agent.namespace, agent.name, want)
     except Spent as spent:
         reason = _REASONS[spent.measure]
         raise Exhausted(reason, spent.limit, spent.used, str(spent), spent.budget, spent.opens) from spent

@@ -12,10 +12,10 @@ from typing import Literal
 import msgspec
 
 from loomd.agents import citation
-from loomd.agents.agent import Agent
 from loomd.agents.loop import Loop
 from loomd.agents.permissions import Permissions
 from loomd.agents.work import Citation, Outcome, StopReason, Work
+from loomd.amoeba.account import account_of, settle
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
@@ -59,7 +59,7 @@ async def _together(
     futures: Sequence[asyncio.Future[Result]],
 ) -> tuple[Executed, list[Result]]:
     """Return what came of the parts, put together, and their results; each is in its future as soon as it is there."""
-    results = await _children(task, scaled, run, world.agent(winner), futures)
+    results = await _children(task, scaled, world, run, winner, futures)
     findings = [_finding(result) for result in results]
     done = [finding for finding in findings if not finding.failed]
     if not done:
@@ -134,21 +134,25 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
         cut=partial(world.cut, task.grant),
         images=task.images,
     )
-    outcome = await Loop(agent, work, steps, run.scope).run()
+    outcome = await Loop(agent, work, steps, run.scope, account=run.account).run()
     if task.session and not outcome.failure:
         await world.converse(task, winner, citation.unmarked(outcome.output))
     return Executed(outcome, winner, error=outcome.failure)
 
 
 async def _children(
-    task: Task, scaled: Scaled, run: Run, lead: Agent, done: Sequence[asyncio.Future[Result]]
+    task: Task, scaled: Scaled, world: World, run: Run, winner: str, done: Sequence[asyncio.Future[Result]]
 ) -> list[Result]:
     """Run the subtasks, each as soon as what it needs is done; return their results in the order of the plan.
 
-    What the lead may not call, no agent may call in a part of its task.
+    What the lead may not call, no agent may call in a part of its task. All parts draw on one account, which keeps a
+    share for what puts them together.
     """
-    count = len(scaled.subtasks)
+    lead, count = world.agent(winner), len(scaled.subtasks)
     share = _share(task.budget, count + 1)
+    kept = _less(task.budget, share.tokens or 0, share.cost or 0.0, share.calls or 0)
+    whole = account_of(kept, task, world, run.account)
+    whole.known = await run.parts()
     grant = msgspec.structs.replace(task.grant, share=task.grant.share / (count + 1))
     bound = [rule.model_dump(mode="json") for rule in lead.rules() if rule != Permissions()]
 
@@ -176,7 +180,10 @@ async def _children(
             user=task.user,
             images=task.images,
         )
-        done[ordinal].set_result(await run.child(child))
+        account = account_of(share, child, world, whole)
+        result = await run.child(child, account)
+        settle(account, result)
+        done[ordinal].set_result(result)
 
     async with asyncio.TaskGroup() as group:
         for ordinal in range(count):
@@ -260,6 +267,6 @@ def _less(budget: Budget, tokens: int, cost: float, calls: int, tool_calls: int 
         None if budget.tokens is None else max(1, budget.tokens - tokens),
         None if budget.cost is None else max(0.0, budget.cost - cost),
         budget.seconds,
-        None if budget.calls is None else max(1, budget.calls - calls),
+        None if budget.calls is None else max(0, budget.calls - calls),
         None if budget.tool_calls is None else max(0, budget.tool_calls - tool_calls),
     )

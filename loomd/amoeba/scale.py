@@ -12,9 +12,10 @@ from functools import partial
 import msgspec
 
 from loomd.agents.ask import ask
-from loomd.agents.budget import Exhausted
+from loomd.agents.budget import Exhausted, Spent
 from loomd.agents.context import brief
 from loomd.agents.interception import enter
+from loomd.amoeba.account import account_of
 from loomd.amoeba.policies.base import ScalePolicy
 from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
 from loomd.amoeba.world import Run, World
@@ -96,7 +97,7 @@ class _Planned:
 
 async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner: str, most: int) -> _Planned:
     """Ask a model for a plan and check it; ask again with what was wrong."""
-    agent = world.agent(winner)
+    agent, account = world.agent(winner), account_of(task.budget, task, world, run.account)
     try:
         goal = await enter(agent, task.goal, run.scope, run, "scale")
     except Refused as error:
@@ -111,7 +112,7 @@ async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner:
             max_tokens=policy.plan_tokens,
             examples=_EXAMPLES,
         )
-        call = partial(ask, agent, request, run.scope, model=world.planner(winner))
+        call = partial(ask, agent, request, run.scope, model=world.planner(winner), budget=account)
         try:
             async with asyncio.timeout(None) as timer:
                 heed = partial(_heed, timer, task, world, agent.clock)
@@ -124,7 +125,10 @@ async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner:
             raise
         except (LoomdError, Exhausted) as error:
             return _Planned((), str(error), usage, cost, attempt)
+        finally:
+            account.release()
         usage, cost = usage + reply.usage, cost + reply.cost
+        account.close(Spent(usage, cost, 0, attempt + 1))
         if reply.refused:
             return _Planned((), reply.refused, usage, cost, attempt + 1)
         try:

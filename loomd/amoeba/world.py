@@ -8,6 +8,7 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel, Steps
+from loomd.agents.budget import Budget, Spent
 from loomd.agents.work import Cut
 from loomd.amoeba.task import Decision, Grant, Result, Task
 from loomd.events.bus import Scope
@@ -132,6 +133,20 @@ class Run(Steps, Protocol):
         """Return the recorded output of a phase, or run the phase and record its output."""
         ...
 
-    async def child(self, task: Task) -> Result:
-        """Run a subtask as a task of its own and return what became of it; it never raises for a failed child."""
+    @property
+    def account(self) -> Budget | None:
+        """Return the account of the task as a part of a split one; None for a task that is whole."""
+        ...
+
+    async def parts(self) -> Spent:
+        """Return what was used before an interruption in the parts of the task, as it is recorded."""
+        ...
+
+    async def child(self, task: Task, account: Budget) -> Result:
+        """Run a subtask as a task of its own and return what became of it; it never raises for a failed child.
+
+        Args:
+            task: the subtask.
+            account: its account, below that of this task.
+        """
         ...

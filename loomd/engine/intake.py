@@ -3,7 +3,7 @@
 import hashlib
 import re
 import secrets
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, get_args
 
 from loomd.amoeba.task import Budget, Durability, Expect, Task
 from loomd.clock import Clock
@@ -13,6 +13,8 @@ from loomd.messages import Image
 
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._:@|+=]{0,199}")
 """A session, a tenant or a user."""
+_SEED = 2**63
+"""Seeds are below it, and not below its negative."""
 
 
 class Wish(TypedDict, total=False):
@@ -46,8 +48,8 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
 
     Raises:
-        Permanent: the goal is empty or no Unicode, a limit of the budget is negative, or session, tenant or user is no
-            name.
+        Permanent: the goal is empty or no Unicode, a limit of the budget is negative, the seed is no whole number of 63
+            bits and a sign, the durability is none, or session, tenant or user is no name.
     """
     if not goal.strip():
         raise Permanent("goal: expected what is wanted, in words; got nothing")
@@ -66,8 +68,21 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
                 f"{field}: expected up to 200 letters, digits and -._:@|+= that begin with a letter or a digit, got "
                 f"{given[:80]!r}"
             )
-    wish.setdefault("seed", secrets.randbits(32))
+    _check_choices(wish.setdefault("seed", secrets.randbits(32)), wish.get("durability"))
     return Task(id=_new_id(clock), goal=goal.strip(), **wish)
+
+
+def _check_choices(seed: object, durability: object) -> None:
+    """Refuse what no type checker has seen.
+
+    Raises:
+        Permanent: the seed is no whole number of 63 bits and a sign, or the durability is none.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not -_SEED <= seed < _SEED:
+        raise Permanent(f"seed: expected a whole number from {-_SEED} to {_SEED - 1}, got {seed!r:.80}")
+    if durability is not None and durability not in get_args(Durability):
+        known = ", ".join(get_args(Durability))
+        raise Permanent(f"durability: expected one of {known}, got {durability!r:.80}")
 
 
 def anew(task: Task, clock: Clock) -> Task:

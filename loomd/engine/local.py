@@ -14,6 +14,7 @@ from functools import partial
 import msgspec
 
 from loomd.agents.approval import Decision
+from loomd.agents.budget import NOTHING, Budget, Spent
 from loomd.amoeba.task import ENGINE, Result, Task
 from loomd.engine.accept import accept, cluster_of
 from loomd.engine.claims import Claims
@@ -22,8 +23,10 @@ from loomd.engine.images import filled, lean
 from loomd.engine.intake import anew
 from loomd.engine.interruption import pause, raise_within, recorded, uncancel
 from loomd.engine.ledger import Ledger, record_of
+from loomd.engine.lent import Lent
 from loomd.engine.mailbox import Mailbox
-from loomd.engine.record import Lent, TaskRecorder
+from loomd.engine.record import TaskRecorder
+from loomd.engine.spent import spent_in
 from loomd.engine.stay import Stay
 from loomd.errors import Conflict, Diverged, LoomdError, NotFound, RecordFailed, Temporary
 from loomd.events.event import TaskResumed, TaskStarted
@@ -352,7 +355,9 @@ class LocalEngine:
         _log.warning("Task/%s waits: Cluster/%s does not serve", task.id, task.cluster)
         return False
 
-    async def _finish(self, task: Task, stay: Stay, *, resumed: bool, root: Task | None = None) -> Result:
+    async def _finish(
+        self, task: Task, stay: Stay, *, resumed: bool, root: Task | None = None, account: Budget | None = None
+    ) -> Result:
         """Run a task through its cluster and store what became of it, whatever that is.
 
         Args:
@@ -360,6 +365,7 @@ class LocalEngine:
             stay: where it runs.
             resumed: whether it ran before.
             root: the task that it is a part of.
+            account: its own account as a part.
 
         Raises:
             Diverged: something else is recorded than it does where it was moved to, and it may go back.
@@ -374,11 +380,13 @@ class LocalEngine:
         lent = Lent(
             self._services,
             self._mailbox,
-            lambda child: self._child(child, root, stay, resumed=resumed),
+            lambda child, own: self._child(child, own, root, stay, resumed=resumed),
+            partial(self._parts, task.id),
             lambda waiting: recorded(
                 task, partial(self._ledger.put, task, "WaitingApproval" if waiting else "Running")
             ),
             partial(stay.settle, root),
+            account,
         )
         recorder = TaskRecorder(task, lent, scope, known, resumed=resumed)
         try:
@@ -422,13 +430,20 @@ class LocalEngine:
                 raise
             uncancel()
 
-    async def _child(self, task: Task, root: Task, stay: Stay, *, resumed: bool) -> Result:
+    async def _parts(self, task: str) -> Spent:
+        """Return what the parts of a task have used, as it is recorded."""
+        spent = NOTHING
+        for record in await self._services.store.list_tasks(tree=task):
+            spent += spent_in(await self._journal.checkpoints(record.id))
+        return spent
+
+    async def _child(self, task: Task, account: Budget, root: Task, stay: Stay, *, resumed: bool) -> Result:
         """Run a subtask inside its parent; one that has ended before a crash is not run again."""
         try:
             if resumed and (record := await self.get(task.id)) is not None and record.result:
                 return _result(record.result)
             await recorded(task, partial(self._ledger.put, task, "Running"))
-            return await self._finish(task, stay, resumed=resumed, root=root)
+            return await self._finish(task, stay, resumed=resumed, root=root, account=account)
         except asyncio.CancelledError:
             if not self._is_cancelled(task):
                 raise

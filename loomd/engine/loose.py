@@ -10,11 +10,14 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from loomd.agents.approval import Ask, Decision
+from loomd.agents.budget import NOTHING, Spent
 from loomd.agents.work import Outcome
 from loomd.clock import Clock
 from loomd.engine.mailbox import Mailbox
+from loomd.events.fact import Fact
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 
 class People(Protocol):
@@ -90,10 +93,20 @@ class Loose:
         """Return a number from 0 to 1."""
         return random.Random(f"{self._task}/{key}").random()  # noqa: S311  # no secret
 
+    def recorded(self, prefix: str) -> Spent:
+        """Return that nothing was used: what is not recorded begins anew."""
+        del prefix
+        return NOTHING
+
     def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
         """Return what is known in this moment."""
         del key, name, result
         return take()
+
+    def told(self, key: str, fact: type[F]) -> F | None:
+        """Return nothing: what is not recorded begins anew."""
+        del key, fact
+        return None
 
     async def sleep(self, key: str, seconds: float) -> None:
         """Return when so many seconds have gone by."""

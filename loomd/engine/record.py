@@ -8,17 +8,19 @@ import random
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from loomd.agents.approval import Ask, Decision
+from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
 from loomd.agents.work import Outcome
 from loomd.amoeba.task import ENGINE, Ended, Executed, Matched, Result, Task
 from loomd.engine.interruption import unrecorded
+from loomd.engine.lent import Lent
 from loomd.engine.loose import Loose
-from loomd.engine.mailbox import Mailbox, question
+from loomd.engine.mailbox import question
+from loomd.engine.spent import spent_in
 from loomd.errors import Diverged, LoomdError, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import (
@@ -34,10 +36,11 @@ from loomd.events.event import (
     StepStarted,
     subject,
 )
+from loomd.events.fact import Fact
 from loomd.store.base import ApprovalRecord
-from loomd.topology import Services
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 _encode = msgspec.json.Encoder().encode
 _decision = msgspec.json.Decoder(Decision).decode
@@ -58,25 +61,6 @@ class _Wait(NamedTuple):
     ended: float | None = None
 
 
-@dataclass(frozen=True)
-class Lent:
-    """What the engine lends to the record of a task.
-
-    Attributes:
-        services: journal and clock.
-        mailbox: where it waits for the world outside.
-        child: runs a subtask.
-        mark: makes known that the task waits for a person, or no longer.
-        settle: is called before anything is done that is not recorded.
-    """
-
-    services: Services
-    mailbox: Mailbox
-    child: Callable[[Task], Awaitable[Result]]
-    mark: Callable[[bool], Awaitable[None]]
-    settle: Callable[[], Awaitable[None]]
-
-
 class TaskRecorder:
     """Answers from the journal what was done before, and records what is done now."""
 
@@ -94,6 +78,8 @@ class TaskRecorder:
         self._keeps = task.durability == "steps"
         self._phases: dict[Phase, Any] = {}
         self._partial: Outcome | None = None
+        self.account = lent.account
+        """The account of the task, when it is a part of another."""
         self._asking = 0
         self._compares = task.engine == ENGINE
         self._agreed: dict[str, str] = {}
@@ -166,10 +152,11 @@ class TaskRecorder:
             await self._intend(key, "", name, asked, again=again)
         try:
             value = await do()
-        except BaseException:
+        except BaseException as error:
             if asked:
+                ended = error.reason if isinstance(error, Exhausted) else ""
                 with suppress(LoomdError):  # what is raised matters more than its record
-                    self._scope.emit(StepFailed(name, asked), key=f"failed/{key}")
+                    self._scope.emit(StepFailed(name, asked, ended), key=f"failed/{key}")
             raise
         if self._steps and not getattr(value, "failed", False):
             self._refuse_left(done)
@@ -330,9 +317,17 @@ class TaskRecorder:
         """Note what there is of the work when it is cancelled."""
         self._partial = outcome
 
-    async def child(self, task: Task) -> Result:
+    def recorded(self, prefix: str) -> Spent:
+        """Return what was used before an interruption in the steps below a key."""
+        return spent_in(self._recorded, prefix) if self._recorded else NOTHING
+
+    async def parts(self) -> Spent:
+        """Return what was used before an interruption in the parts of the task."""
+        return await self._lent.parts() if self.resumed else NOTHING
+
+    async def child(self, task: Task, account: Budget) -> Result:
         """Run a subtask as a task of its own."""
-        result = await self._lent.child(task)
+        result = await self._lent.child(task, account)
         if result.executed is not None and result.executed.outcome.waited:
             self._parts[f"child/{task.id}"] = result.executed.outcome.waited
         return result
@@ -369,6 +364,11 @@ class TaskRecorder:
         if self._keeps:
             self._scope.emit(StepCompleted(name, msgspec.Raw(_encode(value))), key=done)
         return value
+
+    def told(self, key: str, fact: type[F]) -> F | None:
+        """Return what was made known under a key before an interruption."""
+        event = self._recorded.get(key) if self._keeps else None
+        return event.data if event is not None and isinstance(event.data, fact) else None
 
     async def _mark(self, more: int) -> None:
         """Make known that the task waits for a person as long as one is asked at least."""

@@ -113,10 +113,14 @@ class StepCompleted(Fact, tag="step.completed", frozen=True):
 
 
 class StepFailed(Fact, tag="step.failed", frozen=True):
-    """A side effect brought no result: it failed, its time was over, or it was interrupted; `asked` as above."""
+    """A side effect brought no result: it failed, its time was over, or it was interrupted; `asked` as above.
+
+    `ended` is the limit that left no room for it, such as `budget_tokens`.
+    """
 
     name: str
     asked: str = ""
+    ended: str = ""
 
 
 class ApprovalRequested(Fact, tag="approval.requested", frozen=True):

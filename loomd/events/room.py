@@ -1,5 +1,7 @@
 """Facts about what there is room for: in a prompt, in a window, in a budget."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from loomd.events.fact import Fact
@@ -66,10 +68,16 @@ class ContextAssembled(Fact, tag="context.assembled", frozen=True):
         characters: characters that a token is taken for.
         sources: what entered, the fixed parts first.
         cut: what did not, or not whole.
+        relevance: how relevant each source was taken to be, from 0 to 1, where there were several.
+        price: USD of an input token and of an output token.
+        added: characters that the model adds of its own to every request.
     """
 
     window: int
     tokens: int
     characters: float
-    sources: tuple[Entered, ...]
+    sources: tuple[Entered, ...] = ()
     cut: tuple[LeftOut, ...] = ()
+    relevance: Mapping[str, float] = {}  # msgspec copies it
+    price: tuple[float, float] = (0.0, 0.0)
+    added: int = 0

@@ -36,7 +36,8 @@ class Semantic(Spec):
     embedder: Annotated[str, RefTo("Embedder")] = Field(examples=["words"])
     """Embedder that compares the last user turn; everything else of the request must be the same."""
     threshold: Share = 0.95
-    """Least likeness (cosine) of two questions that count as the same. Lower ones give wrong answers sooner."""
+    """Least likeness (cosine) of two questions that count as the same. Lower ones give wrong answers sooner; with
+    averaged word vectors, high ones too, where questions differ in numbers, order or a "not"."""
 
 
 class CacheInterceptor(SkippableSpec):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loomd.knowledge.faiss_index import is_whole
+from loomd.knowledge.words import broken_files
 from loomd.store.check import Finding, integrity, reading
 from loomd.store.directory import is_held
 
@@ -18,6 +19,9 @@ def check_files(state: Path) -> Iterator[Finding]:
     for path in sorted(state.glob("knowledgebase/*/*/*.base")):
         if not is_whole(path):
             yield Finding("index", str(path), "the vectors are not what was saved (the SHA-256 differs)", _ANEW)
+    for folder in [] if held else sorted(state.glob("knowledgebase/*/*/*.words")):  # files come and go while it is used
+        for name in broken_files(folder):
+            yield Finding("index", str(folder / name), "the index of words is not what was written", _ANEW)
     for path in sorted(state.glob("*/*/*/*.db")):
         act = _ANEW if path.is_relative_to(state / "knowledgebase") else _LOST
         try:

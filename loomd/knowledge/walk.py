@@ -9,18 +9,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loomd.errors import Permanent
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
-    from pathspec.pattern import Pattern
-
 _IGNORE = ".gitignore"
 _GIT = ".git"
-_ENDS = "ps_d"
-"""Group in a pattern of pathspec that holds the slash behind the folder that it fits."""
+_INSIDE = re.compile(r"/\*\*[ \t]*$")
+"""What is inside of a folder, which pathspec takes for the folder, too; in git it is the same as `/**/*`."""
+_WHOLE = {".": ".+", "(?P<ps_d>/)": ".*/"}
+"""Expressions that pathspec only searches for, as they are for whole paths."""
+
+Rules = Sequence[tuple["re.Pattern[str]", bool]]
+"""What paths fit, and whether they are left out then, in the order of the lines."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,15 @@ class _Ignored:
     """What one `.gitignore` file says, and the path of its folder below the top, with a slash at its end."""
 
     folder: str
-    spec: "GitIgnoreSpec"
+    rules: Rules
 
     def says(self, path: str) -> bool | None:
-        """Return whether a path is left out, or None when nothing is said of it; that of a folder ends with a slash."""
-        rest = path.removeprefix(self.folder)
-        return next((one.include for one in reversed(self.spec.patterns) if _fits(one, rest)), None)
+        """Return whether a path is left out, by the last line that it fits; None when nothing is said of it.
 
-
-def _fits(pattern: "Pattern", path: str) -> bool:
-    """Return whether a pattern fits a path itself, as git wants it, and not only a folder above it."""
-    regex = getattr(pattern, "regex", None)
-    found = regex.match(path) if regex is not None else None
-    if found is None:
-        return False
-    if _ENDS in found.re.groupindex and found.start(_ENDS) >= 0:
-        return bool(found.end(_ENDS) == len(path))
-    return not (path.endswith("/") and found.group() == path)  # what is inside of a folder is not the folder
+        Only the path itself counts: what is below a folder that is left out is never asked for.
+        """
+        inside = path.removeprefix(self.folder)
+        return next((left_out for fits, left_out in reversed(self.rules) if fits.fullmatch(inside)), None)
 
 
 def walk(top: Path, base: Path, selection: Selection) -> dict[str, Path]:
@@ -76,7 +68,7 @@ def walk(top: Path, base: Path, selection: Selection) -> dict[str, Path]:
         here = Path(folder).relative_to(top).as_posix() + "/" if Path(folder) != top else ""
         known = rules.pop(here, ())
         if selection.gitignore and _IGNORE in files:
-            known = (*known, _Ignored(here, _spec(Path(folder, _IGNORE))))
+            known = (*known, _Ignored(here, _rules(Path(folder, _IGNORE))))
         folders[:] = [name for name in folders if name != _GIT and not _is_ignored(f"{here}{name}/", known)]
         rules.update((f"{here}{name}/", known) for name in folders)
         for name in files:
@@ -94,7 +86,7 @@ def _above(top: Path, prefix: str) -> tuple[_Ignored, ...]:
     for name in prefix.split("/")[:-1]:
         path = top / folder / _IGNORE
         if path.is_file():
-            one = _Ignored(folder, _spec(path))
+            one = _Ignored(folder, _rules(path))
             if not any(
                 one.says(prefix[: end + 1]) for end, mark in enumerate(prefix) if mark == "/" and end >= len(folder)
             ):
@@ -108,21 +100,26 @@ def _is_ignored(path: str, rules: Sequence[_Ignored]) -> bool:
     return next((said for one in reversed(rules) if (said := one.says(path)) is not None), False)
 
 
-def _spec(path: Path) -> "GitIgnoreSpec":
+def _rules(path: Path) -> Rules:
     try:
-        return _read_spec(str(path), path.read_text("utf-8", "replace"))
+        return _read_rules(str(path), path.read_text("utf-8", "replace"))
     except OSError as error:
         raise Permanent(f"{path} cannot be read ({error.strerror}): mend it, or set gitignore to false") from error
 
 
 @lru_cache(maxsize=256)
-def _read_spec(path: str, text: str) -> "GitIgnoreSpec":
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  # only folders with such a file need it
+def _read_rules(path: str, text: str) -> Rules:
+    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern  # noqa: PLC0415  # only folders with such a file need it
 
+    found: list[tuple[re.Pattern[str], bool]] = []
     try:
-        return GitIgnoreSpec.from_lines(text.splitlines())
+        for line in text.splitlines():
+            told, left_out = GitIgnoreSpecPattern.pattern_to_regex(_INSIDE.sub("/**/*", line))
+            if told is not None and left_out is not None:
+                found.append((re.compile(_WHOLE.get(told, told), re.DOTALL), left_out))
     except ValueError as error:
         raise Permanent(f"{path} cannot be used ({error}): mend it, or set gitignore to false") from error
+    return found
 
 
 def bad_pattern(pattern: str) -> str:

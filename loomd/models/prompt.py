@@ -87,6 +87,16 @@ def build(request: Request, limits: Limits) -> Prompt:
     return Prompt(turns, _step_schema(request, numbers, limits), True, cited, question)
 
 
+def added(request: Request) -> int:
+    """Return the characters of rules and worked examples that a prompt has beside what the request brings."""
+    passages = _passages(request.messages) if request.output_schema is None else ()
+    if not request.tools and not passages:
+        return 0
+    cited = bool(passages)
+    examples = sum(len(turn["content"]) for turn in _examples(request.tools, cited))
+    return len(_rules(request.tools, cited)) + examples
+
+
 def _given(request: Request) -> list[Turn]:
     """Return the worked examples that come with the request; a step has examples of its own."""
     return [{"role": message.role, "content": message.text} for message in request.examples]

@@ -86,6 +86,11 @@ class FallbackModel:
                     return
                 yield Retried(model.name, str(failures[-1]), after=self._models[after].name)
 
+    def added(self, request: Request) -> int:
+        """Return the characters that a model adds to a request at most, whoever answers."""
+        all_ = [added(request) for model in self._models if (added := getattr(model, "added", None)) is not None]
+        return max(all_, default=0)
+
     def cost(self, usage: Usage) -> float:
         """Return what a call costs in USD at most, whoever answers."""
         costs = [cost(usage) for model in self._models if (cost := getattr(model, "cost", None)) is not None]

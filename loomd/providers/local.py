@@ -20,7 +20,7 @@ from loomd.manifest.quantity import Duration, Tokens
 from loomd.messages import Chunk, Reply, Request, TextDelta, ToolCall, Usage
 from loomd.models.answer import StepReader
 from loomd.models.llama import Llama, Settings, shared
-from loomd.models.prompt import Limits, Prompt, build
+from loomd.models.prompt import Limits, Prompt, added, build
 from loomd.models.registry import locate
 from loomd.providers.base import Counts, ProviderSpec, refuse_images, refuse_withdrawn, sane_usage
 from loomd.providers.reach import Reach
@@ -161,6 +161,10 @@ class LocalModel:
         if rest := reply.text[len(call.reader.text) :]:
             yield TextDelta(rest)
         yield reply
+
+    def added(self, request: Request) -> int:
+        """Return the characters that the model's prompt has beside what the request brings: rules, worked examples."""
+        return added(request)
 
     async def count(self, text: str) -> int:
         """Return how many tokens a text has for this model.

@@ -39,7 +39,8 @@ from loomd.manifest.object import EMPTY, Object, Ref, Snapshot
 from loomd.manifest.secret import Secret
 from loomd.manifest.source import SourceFile
 from loomd.messages import Request
-from loomd.replay.player import Played, accepted, play
+from loomd.replay.player import Played, play
+from loomd.replay.reel import accepted
 from loomd.replay.stage import Frozen, Known, closure, staged, told_of
 from loomd.skills.base import SkillSpec
 from loomd.store.base import Store, TaskRecord
@@ -256,7 +257,7 @@ def _unmarked(cassette: Cassette) -> Cassette:
 def _without_mark(step: Step) -> Step:
     fact = step.fact
     if isinstance(fact, StepFailed):
-        return msgspec.structs.replace(step, fact=StepFailed(fact.name))
+        return msgspec.structs.replace(step, fact=StepFailed(fact.name, ended=fact.ended))
     if not isinstance(fact, StepCompleted) or fact.name not in MODEL:
         return step
     reply: dict[str, Any] = msgspec.json.decode(fact.value)

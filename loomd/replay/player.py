@@ -14,10 +14,10 @@ import msgspec
 
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Steps
-from loomd.agents.budget import Exhausted
-from loomd.agents.work import Outcome
+from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
+from loomd.agents.work import Outcome, StopReason
 from loomd.amoeba.task import ENGINE, Executed, Matched, Result, Scaled, Task
-from loomd.cassette import MODEL, Cassette, Taped, TapedTool, plain, redacted, requests
+from loomd.cassette import MODEL, Cassette, TapedTool, plain, redacted
 from loomd.errors import Diverged, LoomdError, Permanent, Temporary, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import (
@@ -25,18 +25,19 @@ from loomd.events.event import (
     ApprovalRequested,
     ApprovalResolved,
     Phase,
-    PhaseCompleted,
     StepCompleted,
     StepFailed,
-    subject,
 )
+from loomd.events.fact import Fact
 from loomd.manifest.object import Ref, Snapshot
 from loomd.messages import JsonObject, Reply, Request, fingerprint
 from loomd.replay.difference import Difference, Differs, of_requests, of_values
+from loomd.replay.reel import Reel, accepted, reel
 from loomd.replay.stage import Frozen, Stage, declared, staged
 from loomd.replay.stand_in import TAKE, Take
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 _KEPT: frozenset[Phase] = frozenset(("sense", "match", "adapt"))
 """Phases whose output is taken from the recording: they rest on what was known at that time."""
@@ -52,22 +53,6 @@ class EndOfTape(Diverged):
 
 class Unrecorded(Diverged):
     """The steps of a piece of work were not kept, so that only its outcome is known."""
-
-
-@dataclass(frozen=True)
-class Reel:
-    """A recorded task, made ready."""
-
-    task: Task
-    taped: Taped
-    facts: Mapping[str, AnyFact]
-    requests: Mapping[str, Request]
-    arguments: Mapping[str, JsonObject]
-
-    def value(self, phase: Phase, shape: type[T]) -> T | None:
-        """Return the recorded output of a phase."""
-        fact = self.facts.get(f"phase/{phase}")
-        return _decode(fact.value, type=shape) if isinstance(fact, PhaseCompleted) else None
 
 
 @dataclass
@@ -88,26 +73,6 @@ class Played:
     def whole(self) -> bool:
         """Return whether the task did what was recorded, to its end."""
         return self.result is not None and self.difference is None
-
-
-def accepted(taped: Taped) -> Task:
-    """Return a recorded task as it was accepted."""
-    return _decode(taped.task, type=Task)
-
-
-def reel(taped: Taped, tools: Mapping[str, TapedTool]) -> Reel:
-    """Return a recorded task, ready to be run."""
-    facts = {_place(step.key, step.fact): step.fact for step in taped.steps}
-    asked = {step.key: plain(request) for step, request in requests(taped, tools)}
-    arguments = {step.key: step.arguments for step in taped.steps if step.arguments is not None}
-    return Reel(accepted(taped), taped, facts, asked, arguments)
-
-
-def _place(key: str, fact: AnyFact) -> str:
-    """Return under which key a fact is looked up: questions and decisions by the step that they are about."""
-    if isinstance(fact, ApprovalRequested | ApprovalResolved):
-        return f"{key.partition('/')[0]}/{subject(key, fact)}"
-    return key
 
 
 async def replay(cassette: Cassette, against: Snapshot | None = None) -> Played:
@@ -173,6 +138,7 @@ class Player:
     """The record of one task that runs again; fits `amoeba.world.Run`."""
 
     resumed = False
+    account = None
 
     def __init__(self, reel: Reel, reels: Mapping[str, Reel], stage: Stage, played: Played) -> None:
         self._reel = reel
@@ -297,6 +263,11 @@ class Player:
         fact = self._reel.facts.get(f"step/{key}")
         return _decode(fact.value, type=result) if isinstance(fact, StepCompleted) else take()
 
+    def told(self, key: str, fact: type[F]) -> F | None:
+        """Return what was made known under a key."""
+        found = self._reel.facts.get(key)
+        return found if isinstance(found, fact) else None
+
     async def sleep(self, key: str, seconds: float) -> None:
         """Return at once: on the stage nothing takes time."""
 
@@ -338,6 +309,15 @@ class Player:
         self._left = {key for key in self._left if not key.startswith("asked/")}
         raise Unrecorded(self._reel.task.id)
 
+    def recorded(self, prefix: str) -> Spent:
+        """Return nothing: all of it is done again."""
+        del prefix
+        return NOTHING
+
+    async def parts(self) -> Spent:
+        """Return nothing, likewise."""
+        return NOTHING
+
     def waited(self, prefix: str = "") -> float:
         """Return 0: nobody is waited for."""
         del prefix
@@ -346,8 +326,9 @@ class Player:
     def leave(self, outcome: object) -> None:
         """Forget what there is of the work: what was recorded of it counts."""
 
-    async def child(self, task: Task) -> Result:
-        """Run a recorded part again."""
+    async def child(self, task: Task, account: Budget) -> Result:
+        """Run a recorded part again; what it may use was limited when it was recorded."""
+        del account
         reel = self._reels.get(task.id)
         if reel is None:
             raise self._differs("execute", f"a part is done that was not recorded: {task.goal}")
@@ -416,7 +397,7 @@ class Player:
 
         Raises:
             LoomdError: the recorded failure.
-            Exhausted: the time was over.
+            Exhausted: the time was over, or a limit left no room for it.
             Uncertain: it was begun, and its end was not known.
             EndOfTape: the task ended here.
             Differs: nothing of the kind was recorded.
@@ -426,6 +407,8 @@ class Player:
         begun = (f"intent/{key}/repeat/{again}" if again else f"intent/{key}") in self._reel.facts
         if isinstance(failed, StepFailed):
             await self._compare_failed(key, name, do, failed, asked)
+            if failed.ended and (executed is None or not executed.outcome.note):
+                raise Exhausted(msgspec.convert(failed.ended, StopReason), 0.0, 0.0)
         if (name == "model" or failed is not None) and key.startswith("execute") and executed is not None:
             _fail_alike(executed.outcome, tried=failed is not None)
             if executed.outcome.stop_reason == "uncertain" and failed is not None:  # of the same turn it may be another
@@ -440,9 +423,8 @@ class Player:
             )
         if again:
             raise EndOfTape(key)
-        take = Take(Reply())
-        if name in MODEL or name.startswith("tool:"):
-            take, _ = await self._take(do, Reply())
+        asks = name in MODEL or name.startswith("tool:")
+        take = (await self._take(do, Reply()))[0] if asks else Take(Reply())
         raise self._differs(key, f"a step is done that was not recorded: {name}", _asked(take))
 
     def _differs(self, step: str, what: str, lines: list[str] | None = None) -> Differs:

@@ -141,7 +141,7 @@ async def test_a_spent_budget_ends_tasks_until_midnight(house: House) -> None:
     async with house.open() as system:
         await house.apply(system, "{tokens: 200}")
         refused = await run(system)
-        assert (refused.phase, outcome(refused).stop_reason, outcome(refused).steps) == ("Failed", "budget_tokens", 1)
+        assert (refused.phase, outcome(refused).stop_reason, outcome(refused).steps) == ("Failed", "budget_tokens", 0)
         assert "budget of Agent/ada is spent (tokens: 200 of 200 used" in refused.error
         assert "opens again at 2026-12-01T00:00:00Z" in refused.error
         assert refused.adapted is not None
@@ -237,7 +237,7 @@ async def test_an_end_by_budget_is_replayed_alike(house: House) -> None:
     async with house.open() as system:
         await house.apply(system, "{calls: 2}", replies=[*CALLS, SAYS])
         result = await run(system)
-        assert (outcome(result).stop_reason, outcome(result).steps) == ("budget_calls", 3)
+        assert (outcome(result).stop_reason, outcome(result).steps) == ("budget_calls", 2)
         cassette = await export(system.store, result.task.id)
     played = await replay(cassette)
     assert played.difference is None

@@ -140,7 +140,7 @@ async def test_everything_enters_when_there_is_room(desk: Desk) -> None:
     assert user.text == 'From memory:\n- once\n\nResults so far:\nResult of "a?":\nb\n\nGo.'
     assert [one.number for one in user.passages] == [1, 2]
     entered, cut = desk.told()
-    assert set(entered) == {"prompt", "goal", "skills", "memory", "findings", "knowledge"}
+    assert set(entered) == {"prompt", "goal", "skills", "memory", "findings", "knowledge", "form"}
     assert cut == {}
 
 
@@ -169,7 +169,7 @@ async def test_what_does_not_fit_is_cut_from_the_end(desk: Desk) -> None:
 async def test_a_skill_stays_whole_or_is_left_out(desk: Desk) -> None:
     """Half an instruction may say the opposite: what does not fit into the room is not taken up, so binds nobody."""
     long = replace(BRIEF, name="long", instructions="Never ".ljust(400, "n"), tools=(), priority=1)
-    asked = agent(80, skills=[Skills(long, BRIEF)], context=ContextSpec(tokens=90))
+    asked = agent(90, skills=[Skills(long, BRIEF)], context=ContextSpec(tokens=100))
     skills = SkillUse(asked, "execute", Unrecorded(), desk.scope)
     context = await assemble(asked, Work("Go."), Unrecorded(), desk.scope, skills)
     assert "Be brief." in context.messages[0].text
@@ -177,7 +177,7 @@ async def test_a_skill_stays_whole_or_is_left_out(desk: Desk) -> None:
     assert "- long: About it." in context.messages[0].text
     assert skills.refusal("anything").startswith("there is no tool")
     assert [fact.skill for fact in desk.facts if isinstance(fact, SkillActivated)] == ["brief"]
-    assert desk.told()[0]["skills"] <= (80 - 4) * 10 / 15 + 1
+    assert desk.told()[0]["skills"] <= (90 - 13) * 10 / 15 + 1
 
 
 async def test_earlier_turns_enter_as_far_as_there_is_room(desk: Desk) -> None:
@@ -187,10 +187,24 @@ async def test_earlier_turns_enter_as_far_as_there_is_room(desk: Desk) -> None:
     assert [message.text[0] for message in context.messages] == ["Y", "4", "5", "G"]
     entered, cut = desk.told()
     assert entered["history"] == 2 * 29
-    assert [why for _, _, why in cut.values()] == ["history has room for 96 of its 174 tokens"] * 4
+    assert [why for _, _, why in cut.values()] == ["history has room for 88 of its 174 tokens"] * 4
     desk.facts.clear()
     await desk.context(agent(3000), Work("Go.", images=(Image("image/png", "AAAA"),)))
     assert desk.told()[0]["goal"] == 1501
+
+
+@pytest.mark.parametrize("window", [60, 90, 130, 220, 370, 900, 5000])
+async def test_the_parts_add_up(desk: Desk, window: int) -> None:
+    """What enters of each source makes the whole, its form included: no more than the window, no less than is sent."""
+    skills = [Skills(BRIEF, replace(BRIEF, name="second", instructions="Be kind. " * 9))]
+    rich = agent(window, knowledge=[Shelf(4)], memory=Remembering("once upon", "a time " * 9), skills=skills)
+    findings = [Found("What is it?", "It is so. " * 20), Found("Why?", "Because. " * 3)]
+    turns = [Message("user" if n % 2 == 0 else "assistant", "t" * 33) for n in range(4)]
+    messages = (await desk.context(rich, Work("Go on.", findings=findings, history=turns))).messages
+    (fact,) = (fact for fact in desk.facts if isinstance(fact, ContextAssembled))
+    assert fact.tokens == sum(one.tokens for one in fact.sources)
+    assert Measure().tokens(sent(Request(messages)), len(messages)) <= fact.tokens
+    assert fact.tokens <= max(window, sum(one.tokens for one in fact.sources[:4]))
 
 
 async def test_long_results_are_shortened_alike(desk: Desk) -> None:
@@ -286,6 +300,35 @@ async def test_the_characters_of_a_token_are_learned(desk: Desk) -> None:
     assert (bounded(0.1), bounded(50)) == (1.0, 8.0)
 
 
+async def test_what_a_model_adds_of_its_own_is_in_the_estimate(desk: Desk) -> None:
+    """Its worked examples take room in the window and in the budget, and what tokens have is learned with them."""
+    adding = agent(1000, tools={"echo": Echo()}, limits=Limits(tokens=400))
+    adding.model.added = lambda request: 1200 if request.tools else 0  # type: ignore[attr-defined]  # as the embedded model has
+    await desk.context(adding, Work("Go."), None)
+    (fact,) = (fact for fact in desk.facts if isinstance(fact, ContextAssembled))
+    assert (fact.added, {one.source: one.tokens for one in fact.sources}["form"]) == (1200, 308)
+    tight = replace(adding, limits=Limits(tokens=300))
+    outcome = await Loop(tight, Work("Go."), Unrecorded(), desk.scope).run()
+    assert outcome.stop_reason == "budget_tokens"
+    outcome = await Loop(adding, Work("Go."), Unrecorded(), desk.scope).run()
+    assert outcome.stop_reason == "completed"
+
+
+async def test_work_without_sources_records_nothing_of_them(desk: Desk) -> None:
+    """What it teaches about tokens belongs to its calls; a step about sources is for work that had some."""
+    drawn: list[str] = []
+
+    class Drawn(Unrecorded):
+        def draw(self, key: str, name: str, take: Any, result: Any) -> Any:
+            drawn.append(key)
+            return super().draw(key, name, take, result)
+
+    await Loop(agent(), Work("Go."), Drawn(), desk.scope).run()
+    assert drawn == []
+    await Loop(agent(knowledge=[Shelf(1)], context=ContextSpec()), Work("Go."), Drawn(), desk.scope).run()
+    assert drawn == ["execute/learned"]
+
+
 async def test_a_model_that_can_count_is_asked_when_it_is_close(desk: Desk) -> None:
     """Its tokens are taken then; where everything fits anyhow nobody is asked."""
     asked: list[int] = []
@@ -308,14 +351,16 @@ async def test_what_was_known_at_first_holds(desk: Desk) -> None:
     """Work that is run again takes window, prices, shares and tokens from its record, whatever is known by now."""
 
     class Recorded(Unrecorded):
-        def draw(self, key: str, name: str, take: Any, result: Any) -> Any:
-            assert (key, name) == ("execute/context", "context")
-            now = take()
-            assert (now.window, now.price) == (1000, (0.5, 2.0))
-            return result(2.0, {}, 100, (0.25, 1.0))
+        def told(self, key: str, fact: Any) -> Any:
+            assert key == "context/execute"
+            return fact(100, 0, 2.0, price=(0.25, 1.0)) if again else None
 
     priced = agent(knowledge=[Shelf(9)])
     priced.model.cost = lambda usage: usage.input * 0.5 + usage.output * 2.0  # type: ignore[attr-defined]  # as services have
+    again = False
+    context = await desk.context(priced, Work("Go."), Recorded())
+    assert (context.window, context.price) == (1000, (0.5, 2.0))
+    again = True
     context = await desk.context(priced, Work("Go."), Recorded())
     assert (context.window, context.cost(4, 1), context.measure.characters) == (100, 2.0, 2.0)
     assert (context.offered, len(context.citable[2].text) < 100) == (2, True)

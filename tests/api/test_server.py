@@ -63,6 +63,25 @@ async def test_pictures_of_a_task(client: Client) -> None:
         await ask(client.post, *place, body={"goal": "x", "images": ["aGVsbG8="]})
 
 
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"seed": 2**63}, "seed: expected a whole number"),
+        ({"seed": 10**40}, "seed"),
+        ({"seed": "7"}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"durability": "forever"}, "durability"),
+    ],
+    ids=["large", "huge", "text", "fraction", "durability"],
+)
+async def test_a_seed_and_a_durability_that_are_none(client: Client, wish: dict[str, object], said: str) -> None:
+    """They make no task, and the field is named."""
+    await apply(client, TEAM)
+    with pytest.raises(Permanent, match=said):
+        await ask(client.post, "namespaces", "default", "tasks", body={"goal": "x", **wish})
+    assert (await ask(client.get, "namespaces", "default", "tasks"))["items"] == []
+
+
 async def test_a_task_can_be_cancelled(client: Client) -> None:
     """Deleting a running task ends it, and whoever waits for it is answered."""
     await apply(client, TEAM)

@@ -147,6 +147,28 @@ async def test_run_and_submit_take_the_same_options(
     assert len(await system.store.list_tasks()) == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--seed", str(2**63), "seed: expected a whole number"), ("--durability", "forever", "--durability")],
+)
+@pytest.mark.parametrize("verb", [["submit"], ["run", "m.yaml"]], ids=["submit", "run"])
+async def test_a_seed_and_a_durability_that_are_none(
+    system: System,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    verb: list[str],
+    option: str,
+    value: str,
+    said: str,
+) -> None:
+    """Neither verb makes a task of them, and the field is named."""
+    (tmp_path / "m.yaml").write_text(PROVIDER + TOOL + "---" + AGENT)
+    assert await loomd("apply", "-f", "m.yaml") == 0
+    assert await loomd(*verb, option, value, "use a tool") != 0
+    assert said in capsys.readouterr().err
+    assert await system.store.list_tasks() == []
+
+
 async def test_submit_without_waiting_prints_the_id(
     system: System, stdin: Stdin, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Steps
+from loomd.agents.budget import Budget, Spent
 from loomd.amoeba.task import ENGINE, Durability, Result, Task
 from loomd.clock import SystemClock
+from loomd.engine.lent import Lent
 from loomd.engine.mailbox import Mailbox, question
-from loomd.engine.record import Lent, TaskRecorder
+from loomd.engine.record import TaskRecorder
 from loomd.errors import Diverged, Permanent, Uncertain
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import ApprovalRequested, ApprovalResolved, StepCompleted, StepFailed
@@ -44,8 +46,11 @@ class Bench:
     async def recorder(self, durability: Durability = "steps", engine: int = ENGINE) -> TaskRecorder:
         """Return a recorder that knows what is recorded by now."""
 
-        async def child(task: Task) -> Result:
-            raise NotImplementedError(task.id)
+        async def child(task: Task, account: Budget) -> Result:
+            raise NotImplementedError(task.id, account)
+
+        async def parts() -> Spent:
+            raise NotImplementedError
 
         async def mark(waits: bool) -> None:
             del waits
@@ -54,7 +59,7 @@ class Bench:
             return
 
         task = Task("t1", "go", durability=durability, engine=engine)
-        lent = Lent(self.services, self.mailbox, child, mark, settle)
+        lent = Lent(self.services, self.mailbox, child, parts, mark, settle)
         recorded = await self.journal.checkpoints("t1")
         return TaskRecorder(task, lent, Scope(self.bus, "t1"), recorded, resumed=bool(recorded))
 

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loomd.errors import Permanent
@@ -77,6 +77,7 @@ RULES = st.lists(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(PATHS, RULES, RULES)
 def test_it_is_as_git_says(
     tmp_path_factory: pytest.TempPathFactory, paths: list[str], top: list[str], in_a: list[str]

@@ -4,7 +4,7 @@ import pytest
 
 from loomd.messages import JsonObject, Message, Passage, Request, ToolCall, ToolSchema
 from loomd.models.cite import source_of
-from loomd.models.prompt import Limits, build
+from loomd.models.prompt import Limits, added, build
 from loomd.models.schema import capped, sample, sample_arguments
 
 ADD = ToolSchema(
@@ -49,6 +49,20 @@ def test_tools_become_steps_with_worked_examples() -> None:
         {"role": "assistant", "content": '{"tool": "add", "args": {"a": 1, "b": 2}}'},
         {"role": "user", "content": "Result of add: 3"},
     ]
+
+
+@pytest.mark.parametrize("tools", [(), (ADD,)], ids=["no-tools", "tools"])
+@pytest.mark.parametrize("passages", [(), PASSAGES], ids=["no-passages", "passages"])
+@pytest.mark.parametrize("schema", [None, {"type": "object"}], ids=["text", "json"])
+def test_what_is_added_is_known_before(
+    tools: tuple[ToolSchema, ...], passages: tuple[Passage, ...], schema: JsonObject | None
+) -> None:
+    """Rules and worked examples are counted as they are sent; the rest of the prompt is what the request says."""
+    request = Request((Message("system", "Be short."), Message("user", "Hi", passages=passages)), tools, schema)
+    sent = sum(len(turn["content"]) for turn in build(request, Limits()).turns)
+    own = len("Be short.") + len("Hi") + sum(len(one.text) + len(one.title) for one in passages)
+    assert 0 <= sent - own - added(request) <= 60
+    assert bool(added(request)) is bool(tools or (passages and schema is None))
 
 
 def test_the_prefix_stays_the_same_within_a_task() -> None:

@@ -33,4 +33,8 @@ class Threshold(ScalePolicy):
             most = min(most, task.budget.tokens // self.child_tokens - 1)  # one share is for putting them together
         if most < 2:
             return 0, f"{task.budget.tokens} tokens cannot pay two children of {self.child_tokens} and their merge"
+        if task.budget.calls is not None:
+            most = min(most, task.budget.calls - 2)  # one is for the plan, one for putting them together
+        if most < 2:
+            return 0, f"{task.budget.calls} model calls cannot pay a plan, two children and their merge"
         return most, f"complexity {sensed.complexity:.2f} is above {self.complexity:g}"

@@ -1,0 +1,32 @@
+"""What the engine lends to the record of a task: the world outside, its parts, its account."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from loomd.agents.budget import Budget, Spent
+from loomd.amoeba.task import Result, Task
+from loomd.engine.mailbox import Mailbox
+from loomd.topology import Services
+
+
+@dataclass(frozen=True)
+class Lent:
+    """What the engine lends to the record of a task.
+
+    Attributes:
+        services: journal and clock.
+        mailbox: where it waits for the world outside.
+        child: runs a subtask, on an account of its own.
+        parts: returns what its parts had used when it was interrupted.
+        mark: makes known that the task waits for a person, or no longer.
+        settle: is called before anything is done that is not recorded.
+        account: that of the task, when it is a part of another.
+    """
+
+    services: Services
+    mailbox: Mailbox
+    child: Callable[[Task, Budget], Awaitable[Result]]
+    parts: Callable[[], Awaitable[Spent]]
+    mark: Callable[[bool], Awaitable[None]]
+    settle: Callable[[], Awaitable[None]]
+    account: Budget | None = None
