@@ -101,7 +101,8 @@ def unit(vectors: Any, count: int, dimension: int, name: str) -> "Vectors":
     """
     import numpy as np  # noqa: PLC0415  # costs 80 ms: only when something is embedded
 
-    array = np.zeros((0, dimension), np.float32) if vectors is None else np.asarray(vectors, np.float32)
+    with np.errstate(over="ignore"):  # it becomes infinity, which is refused
+        array = np.zeros((0, dimension), np.float32) if vectors is None else np.asarray(vectors, np.float32)
     if array.shape != (count, dimension):
         raise BadReply(
             f"Embedder/{name}: expected {count} vectors of {dimension} numbers, got an array of shape {array.shape}:"

@@ -1,46 +1,21 @@
 """Every embedder type keeps the same promises; each is opened for real, minilm only where its weights are."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from loomd.clock import SystemClock
 from loomd.embedders.base import Embedder, unit
-from loomd.embedders.kind import KIND
 from loomd.errors import BadReply, NotFound
-from loomd.events.bus import Bus
-from loomd.manifest.object import Metadata, Object, Ref
-from loomd.manifest.problem import Position
 from loomd.models.place import models_dir
 from loomd.models.registry import find, is_here
-from loomd.store.sqlite import open_store
-from loomd.topology import Parts, Services
 
 Open = Callable[..., AbstractAsyncContextManager[Embedder]]
 
 TEXTS = ["a cat sat on the mat", "how to leave a loop early", "", "größe 日本語 \ud800", "x " * 3000]
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Open:
-    """Return a function that opens an embedder from its spec as a manifest writes it."""
-
-    @asynccontextmanager
-    async def open_embedder(raw: dict[str, Any], models: Path | None = None) -> AsyncGenerator[Embedder, None]:
-        spec = KIND.adapter.validate_python(raw)
-        async with open_store(tmp_path / "state") as store:
-            clock = SystemClock()
-            services = Services(store, Bus(clock), clock, models or models_dir())
-            declared = Object(Ref("Embedder", "e"), Metadata(name="e"), spec, raw, tmp_path, Position("e.yaml"))
-            async with spec.open(Parts(declared, services, {})) as live:
-                yield live
-
-    return open_embedder
 
 
 @pytest.fixture(params=["wordllama", "hash", "minilm"])

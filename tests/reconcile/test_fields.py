@@ -19,6 +19,7 @@ from loomd.agents.base import ToolSet
 from loomd.amoeba.task import Budget
 from loomd.cluster.cluster import Cluster
 from loomd.daemon import Settings, System, open_system
+from loomd.embedders.openai import ServiceEmbedder
 from loomd.errors import LoomdError, NotFound
 from loomd.interceptors.redact import Redactor
 from loomd.manifest.convert import convert
@@ -147,6 +148,8 @@ def found(live: Any) -> Any:
     if isinstance(live, Redactor):
         live._heed()
         return live.redact("ann@example.com secret-API_KEY secret-x Project Falcon"), live._places
+    if isinstance(live, ServiceEmbedder):
+        return live.headers(), live._spec
     if hasattr(live, "_wire"):
         return live._wire.credentials(), live._wire.fields
     return _plain(live)

@@ -1,0 +1,253 @@
+"""`type: openai`: a service that speaks OpenAI's `/embeddings`, in the cloud or on this machine (Ollama, vLLM).
+
+Calls that fail for now are made again within the deadline. Nothing is asked for when it opens: what a service makes is
+checked whenever it answers.
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import Field, field_validator
+
+from loomd.embedders.base import EmbedderSpec, unit
+from loomd.encoded import to_json
+from loomd.errors import BadReply, LoomdError, Overloaded, Permanent, Temporary, Unauthorized, Unreachable
+from loomd.manifest.keyring import Keyring, entitled
+from loomd.manifest.kind import Reload, Spec
+from loomd.manifest.quantity import Bytes, Duration
+from loomd.manifest.rule import spelled
+from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
+from loomd.topology import Parts
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+    from loomd.embedders.base import Vectors
+
+_ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
+_CHARACTERS = 4
+_TOLD = 500
+"""Characters of a refusal that are told."""
+_BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
+"""What may be answered otherwise later."""
+_BACKOFF = 0.5
+_LONGEST = 20.0
+"""Seconds between two attempts at most, unless the service asks for more."""
+
+
+class OpenAiSpec(EmbedderSpec):
+    """A service that speaks OpenAI's embeddings API: OpenAI itself, Ollama, vLLM, llama.cpp and others."""
+
+    type: Literal["openai"] = "openai"
+    model: str = Field(min_length=1, examples=["text-embedding-3-small"])
+    """Model, as the service calls it."""
+    dimension: int = Field(ge=1, le=65_536, examples=[1536])
+    """Length of the vectors that the model makes; others are refused."""
+    shorten: bool = False
+    """Ask the service for vectors of `dimension` numbers; for models that can make shorter ones than usual."""
+    base_url: str = Field(
+        default="https://api.openai.com/v1",
+        json_schema_extra=spelled(_ADDRESS),
+        examples=["http://127.0.0.1:11434/v1"],
+    )
+    """Address of the service, with its path."""
+    api_key: Annotated[Secret | None, Reload("immediate")] = None
+    """Where the key is kept; without it none is sent."""
+    headers: Annotated[dict[str, str | Secret], Reload("immediate")] = Field({}, examples=[{"x-team": "docs"}])
+    """Further headers of every call; what may be a secret is named with valueFrom."""
+    batch: int = Field(default=128, ge=1, le=2048)
+    """Texts of one call."""
+    calls: int = Field(default=4, ge=1, le=64)
+    """Calls that may be under way at once."""
+    max_tokens: int = Field(default=8000, ge=16)
+    """Tokens of a text that count, estimated as a quarter of its characters; what follows is not sent."""
+    deadline: Duration = Field(default=60.0, gt=0)
+    """Longest time for one call, waits and further attempts included."""
+    max_reply: Bytes = Field(default=64 << 20, ge=1)
+    """Largest answer on the wire; a longer one is refused."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if not (re.search(_ADDRESS[0], value) and urlsplit(value).hostname):
+            raise ValueError(_ADDRESS[1])
+        return value
+
+    def check(self, root: Path) -> Iterator[tuple[str, ...]]:
+        """Yield secrets that stand in the manifest."""
+        del root
+        yield from literal_secrets(self.headers, "/headers")
+        yield from secrets_in_url(self.base_url, "/baseUrl", "spec.apiKey or spec.headers")
+
+    def means(self, old: Spec) -> Iterator[str]:
+        """Yield that vectors of another model are worth nothing."""
+        if not isinstance(old, OpenAiSpec) or self.fingerprint != old.fingerprint:
+            yield "every index that uses it is built anew"
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what vectors are made by: the same model at another address may be another."""
+        return f"openai/{self.base_url}/{self.model}-{self.dimension}-{self.max_tokens}/1"
+
+    @asynccontextmanager
+    async def open(self, parts: Parts) -> AsyncGenerator["ServiceEmbedder", None]:
+        """Yield the live embedder.
+
+        Raises:
+            Unauthorized: a secret is missing; the text says what to do.
+        """
+        from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415  # costs 0.2 s
+
+        connector = TCPConnector(limit=self.calls)
+        async with ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=True) as session:
+            live = ServiceEmbedder(self, parts, session)
+            live.headers()
+            yield live
+
+
+class _Item(msgspec.Struct, gc=False):
+    index: int
+    embedding: list[float]
+
+
+class _Reply(msgspec.Struct):
+    data: list[_Item]
+
+
+class ServiceEmbedder:
+    """A live embedder over the network.
+
+    Attributes:
+        name: name of the object.
+        dimension: length of every vector.
+        fingerprint: address, model and length: equal fingerprints make equal vectors of equal texts.
+    """
+
+    def __init__(self, spec: OpenAiSpec, parts: Parts, session: "ClientSession") -> None:
+        self.name = parts.name
+        self.dimension = spec.dimension
+        self.fingerprint = spec.fingerprint
+        self._spec = spec
+        self._parts = parts
+        self._session = session
+        self._owner = str(parts.declared.ref)
+        self._keyring = Keyring(self._owner)
+        self._free = asyncio.Semaphore(spec.calls)
+
+    async def embed(self, texts: Sequence[str]) -> "Vectors":
+        """Return one vector per text, in order: `(texts, dimension)` float32.
+
+        Every row has length 1; an empty text is a row of zeros, and no service is asked about it.
+
+        Raises:
+            BadReply: the service made another number or size of vectors, or NaN.
+            Unauthorized: the key is missing, refused, or was withdrawn.
+            Temporary: the service is busy or cannot be reached, up to the deadline.
+            Permanent: it refuses the texts or the model.
+        """
+        import numpy as np  # noqa: PLC0415  # costs 80 ms: only when something is embedded
+
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        limit = self._spec.max_tokens * _CHARACTERS
+        asked = [at for at, text in enumerate(texts) if text.strip()]
+        parts = [asked[at : at + self._spec.batch] for at in range(0, len(asked), self._spec.batch)]
+        found = await asyncio.gather(*(self._call([texts[at][:limit] for at in part]) for part in parts))
+        for part, rows in zip(parts, found, strict=True):
+            vectors[part] = unit(rows, len(part), self.dimension, self.name)
+        return vectors
+
+    async def _call(self, texts: Sequence[str]) -> list[list[float]]:
+        clock = asyncio.get_running_loop().time
+        end, wait = clock() + self._spec.deadline, _BACKOFF
+        async with self._free:
+            while True:
+                try:
+                    async with asyncio.timeout_at(end):
+                        return await self._send(texts)
+                except TimeoutError:
+                    raise Unreachable(
+                        f"{self._owner}: no answer within {self._spec.deadline:g} s: raise spec.deadline"
+                    ) from None
+                except Temporary as error:
+                    drawn = wait * random.uniform(0.5, 1.0) + (error.retry_after or 0.0)  # noqa: S311  # no secret
+                    if clock() + drawn >= end:
+                        raise
+                    await asyncio.sleep(drawn)
+                    wait = min(_LONGEST, 2 * wait)
+
+    async def _send(self, texts: Sequence[str]) -> list[list[float]]:
+        from aiohttp import ClientError  # noqa: PLC0415  # costs 0.2 s
+
+        spec = self._spec
+        body: dict[str, Any] = {"model": spec.model, "input": list(texts), "encoding_format": "float"}
+        if spec.shorten:
+            body["dimensions"] = spec.dimension
+        headers = {**self.headers(), "Content-Type": "application/json"}
+        url = f"{spec.base_url.rstrip('/')}/embeddings"
+        try:
+            async with self._session.post(url, data=to_json(body), headers=headers, allow_redirects=False) as answer:
+                data = await self._read(answer)
+                if answer.status != 200:
+                    raise self._refusal(answer, data)
+        except (ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise Unreachable(f"{self._owner}: {urlsplit(url).netloc} cannot be reached: {_why(error)}") from error
+        try:
+            items = sorted(msgspec.json.decode(data, type=_Reply).data, key=lambda item: item.index)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadReply(f"{self._owner}: the answer cannot be read: {error}") from error
+        if [item.index for item in items] != list(range(len(texts))):
+            raise BadReply(f"{self._owner}: asked for {len(texts)} vectors, got others: {len(items)}")
+        if odd := next((item for item in items if len(item.embedding) != spec.dimension), None):
+            raise BadReply(f"{self._owner}: expected vectors of {spec.dimension} numbers, got {len(odd.embedding)}")
+        return [item.embedding for item in items]
+
+    async def _read(self, answer: "ClientResponse") -> bytes:
+        data = bytearray()
+        async for chunk in answer.content.iter_chunked(256 << 10):
+            data += chunk
+            if len(data) > self._spec.max_reply:
+                raise BadReply(f"{self._owner}: the answer is larger than {self._spec.max_reply} bytes")
+        return bytes(data)
+
+    def _refusal(self, answer: "ClientResponse", data: bytes) -> LoomdError:
+        said = self._keyring.mask(data.decode("utf-8", "replace"))[:_TOLD]
+        told = f"{self._owner}: HTTP {answer.status}: {said}"
+        if answer.status in {401, 403}:
+            return Unauthorized(told)
+        if answer.status in _BUSY:
+            after = answer.headers.get("Retry-After", "")
+            return Overloaded(told, float(after) if after.isdecimal() and after.isascii() else None)
+        return Permanent(told)
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that a call is sent with now, also when it belongs to an older revision.
+
+        Raises:
+            Unauthorized: a secret is missing, was withdrawn, or is meant for another service now.
+        """
+        item = self._parts.latest()
+        fields = None if item is None else entitled(self._spec, item.spec, lambda spec: spec.base_url)
+        if fields is None:
+            raise Unauthorized(f"{self._owner} was withdrawn, or is another service now: it is not called any more")
+        sent = self._keyring.texts("spec.headers", fields.headers)
+        if fields.api_key is not None:
+            sent["Authorization"] = f"Bearer {self._keyring.read('spec.apiKey', fields.api_key)}"
+        for name, text in sent.items():
+            if _UNSENDABLE.search(text):
+                raise Unauthorized(f"{self._owner} {name}: it holds a character that no HTTP header may have")
+        return sent
+
+
+def _why(error: Exception) -> str:
+    said = getattr(error, "strerror", None)
+    return f"{type(error).__name__}{f': {said}' if said else ''}"
