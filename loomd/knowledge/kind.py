@@ -28,7 +28,7 @@ class KnowledgeBaseSpec(Spec):
     index: IndexSpec = Field(default_factory=IndexSpec)
     """How vectors are compared with a question."""
     retrieval: Retrieval = Field(default_factory=Retrieval)
-    """How passages are found."""
+    """How passages are found, and how many a search returns."""
 
     def means(self, old: Spec) -> Iterator[str]:
         """Yield whether the index is built anew."""
