@@ -24,8 +24,9 @@ import numpy as np
 
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.index import Index, Pending, Question, Recipe, acquire, encode, release
+from loomd.knowledge.index import Index, Question, acquire, encode, release
 from loomd.knowledge.sources.files import FilesSource
+from loomd.knowledge.survey import Pending, Recipe
 
 DIMENSION = 384
 WORDS = 30_000

@@ -94,7 +94,7 @@ class Retrieval(Spec):
     mode: Literal["hybrid", "vector", "keyword"] = "hybrid"
     """By meaning (`vector`), by words (`keyword`), or both, fused by rank (`hybrid`)."""
     top_k: int = Field(default=4, ge=1, le=100)
-    """Passages that a search returns."""
+    """How many passages a search returns."""
     candidates: int = Field(default=50, ge=1, le=1000)
     """Passages that each half of a hybrid search hands to the fusion."""
     rrf_k: int = Field(default=10, ge=0)
@@ -108,6 +108,12 @@ class Retrieval(Spec):
     min_score: float = 0.0
     """Passages with a lower score are left out. A score is the cosine from -1 to 1 in `vector`, BM25 from 0 upwards in
     `keyword`, and in `hybrid` the share of the best possible rank sum, where 1 is first in both halves."""
+    filter: dict[str, str | list[str]] = Field(
+        default_factory=dict, examples=[{"team": "docs"}, {"path": ["guide/*", "faq.md"], "format": "markdown"}]
+    )
+    """Documents that are looked in: for each property the value that it must have, or several of which one is enough;
+    `*` stands for any text. Properties are what `metadata` of a source and a document itself say, and `path` and
+    `format` of every document."""
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:

@@ -10,7 +10,6 @@ other ways and from other knowledge bases.
 """
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import shutil
@@ -18,22 +17,20 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from loomd.errors import Damaged
-from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
-from loomd.knowledge.chunk import Chunk, cut
+from loomd.knowledge.base import IndexSpec, Retrieval
 from loomd.knowledge.faiss_index import ROUGH
-from loomd.knowledge.formats.base import BadDocument, Unit
+from loomd.knowledge.filter import Where
 from loomd.knowledge.hybrid import fuse
-from loomd.knowledge.ingest import Document, Library, Unreadable
-from loomd.knowledge.sources.base import DocumentSource
+from loomd.knowledge.ingest import Library
 from loomd.knowledge.standing import Place, Standing
 from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored, borrow
+from loomd.knowledge.survey import Pending, Recipe, Survey, take
 from loomd.knowledge.vectors import LOOSE, VectorIndex
 from loomd.knowledge.words import WordIndex
 
@@ -41,64 +38,19 @@ if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
     from loomd.knowledge.faiss_index import Ids
 
+Ranked = list[tuple[int, float]]
+"""Ids with their scores, best first."""
+
 _log = logging.getLogger("loomd.knowledge")
 
-_LAYOUT = "3"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
 _KEPT = 2  # ways of indexing that stay on disk: the current one, and the one a rollback would want
 _READERS = 2
 _UNCOMMITTED = 20_000
 """Chunks that may wait for a commit of the index of words while documents are read."""
+_MORE = 4
+"""How many times more an index is asked for when too little of what it gave is where a question looks."""
 _PART = 10_000
 """Vectors that are read from the store at a time."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How documents become passages and vectors; equal recipes make equal stores from equal documents."""
-
-    sources: Sequence[DocumentSource]
-    chunking: Chunking
-    fingerprint: str
-    dimension: int
-
-    @property
-    def name(self) -> str:
-        """Return the name of this recipe's files: the same settings, the same name."""
-        parts = [_LAYOUT, self.fingerprint, str(self.dimension), self.chunking.model_dump_json()]
-        return _digest(*parts, *(source.model_dump_json() for source in self.sources)).hex()[:16]
-
-    def embedded_as(self, chunk: Chunk) -> bytes:
-        """Return the digest of what is embedded for a chunk, and by what."""
-        return _digest(self.fingerprint, str(self.dimension), embedded_text(chunk))
-
-
-def embedded_text(chunk: Chunk) -> str:
-    """Return what is embedded for a chunk: its headings and its text."""
-    return f"{chunk.title}\n{chunk.text}"
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A document that is new or changed, cut into chunks."""
-
-    path: str
-    digest: str
-    chunks: Sequence[tuple[bytes, Chunk]]
-    unit: Unit = "line"
-
-
-@dataclass
-class Survey:
-    """What differs between the documents and the store."""
-
-    changed: list[Pending] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    unreadable: list[Unreadable] = field(default_factory=list)
-
-    @property
-    def chunks(self) -> int:
-        """Return the number of chunks to index."""
-        return sum(len(item.chunks) for item in self.changed)
 
 
 class Question(NamedTuple):
@@ -109,12 +61,14 @@ class Question(NamedTuple):
         vector: its vector, `(dimension,)`, or None when only words are searched.
         how: mode and weights.
         limit: how many passages to return.
+        where: the documents that are looked in.
     """
 
     text: str
     vector: "Vectors | None"
     how: Retrieval
     limit: int
+    where: Where = ()
 
 
 class Index:
@@ -164,29 +118,7 @@ class Index:
         """
         with self._writing:
             known = self._store.files()
-        survey = Survey()
-        seen: set[str] = set()
-        for item in library.documents():
-            seen.add(item.path)
-            if isinstance(item, Document) and known.get(item.path) == item.digest and not anew:
-                continue
-            found = item if isinstance(item, Unreadable) else self._cut(item, library)
-            if isinstance(found, Unreadable):
-                survey.unreadable.append(found)
-            else:
-                survey.changed.append(found)
-        survey.unreadable += library.missed()
-        survey.removed = sorted(known.keys() - seen)
-        return survey
-
-    def _cut(self, document: Document, library: Library) -> Pending | Unreadable:
-        try:
-            content = library.content(document)
-            chunks = cut(document.path, content, self._recipe.chunking)
-        except BadDocument as error:
-            return Unreadable(document.path, str(error))
-        keyed = [(self._recipe.embedded_as(chunk), chunk) for chunk in chunks]
-        return Pending(document.path, document.digest, keyed, content.unit)
+        return take(library, self._recipe, {} if anew else known, known)
 
     def known(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the vectors that are already stored: here, by other ways of indexing, or by other knowledge bases."""
@@ -208,7 +140,11 @@ class Index:
         """Replace the passages of documents in one transaction, then in the indexes; words are found after `save`."""
         updates = [
             FileUpdate(
-                item.path, item.digest, [Embedded(chunk, key, vectors[key]) for key, chunk in item.chunks], item.unit
+                item.path,
+                item.digest,
+                [Embedded(chunk, key, vectors[key]) for key, chunk in item.chunks],
+                item.unit,
+                item.properties,
             )
             for item in documents
         ]
@@ -300,6 +236,16 @@ class Index:
 
     def search(self, questions: Sequence[Question]) -> list[list[tuple[Stored, float]]]:
         """Return for each question the best passages with their scores, best first; equal texts only once."""
+        everywhere = iter(self._search([one for one in questions if not one.where]))
+        return [
+            self._passages(one, self._fused(one, *self._halves(one))) if one.where else next(everywhere)
+            for one in questions
+        ]
+
+    def _search(self, questions: Sequence[Question]) -> list[list[tuple[Stored, float]]]:
+        """Return what is found for questions that look in all documents."""
+        if not questions:
+            return []
         limits = [max(one.how.candidates, 2 * one.limit) for one in questions]
         close = self._close_to(questions, max(limits))
         ranked = [
@@ -328,27 +274,49 @@ class Index:
 
     def explain(self, question: Question) -> list[tuple[Stored, float, Place | None, Place | None]]:
         """Return the best passages with their scores, and their places in the ranks of words and of vectors."""
-        limit = max(question.how.candidates, 2 * question.limit)
-        (close,) = self._close_to([question], limit)
-        words = self._words.search(question.text, limit, question.how.title_weight)
+        words, close = self._halves(question)
         seen: list[dict[int, Place]] = [
-            {ident: Place(rank, score) for rank, (ident, score) in enumerate(ranked[:limit], 1)}
-            for ranked in (words, close)
+            {ident: Place(rank, score) for rank, (ident, score) in enumerate(ranked, 1)} for ranked in (words, close)
         ]
-        ranked = self._rank(question, close, limit)
-        found = self._passages(question, ranked)
+        found = self._passages(question, self._fused(question, words, close))
         return [(row, score, seen[0].get(row.id), seen[1].get(row.id)) for row, score in found]
 
-    def _rank(self, asked: Question, close: list[tuple[int, float]], limit: int) -> list[tuple[int, float]]:
+    def _halves(self, asked: Question) -> tuple[Ranked, Ranked]:
+        """Return the ranks of words and of vectors; of a filtered question as many that fit, or all that there are.
+
+        The indexes know no documents: they are asked for more until enough of it is in those that are wanted.
+        """
+        wanted = max(asked.how.candidates, 2 * asked.limit)
+        allowed = self._store.within(asked.where) if asked.where else None
+        if allowed is not None and not allowed:
+            return [], []
+        limit = wanted if allowed is None else min(wanted * 2 * len(self) // len(allowed) + 1, len(self))
+        while True:
+            (close,) = self._close_to([asked], limit)
+            words = self._words.search(asked.text, limit, asked.how.title_weight)
+            if allowed is None:
+                return words[:wanted], close[:wanted]
+            halves = [[pair for pair in ranked if pair[0] in allowed] for ranked in (words, close)]
+            whole = [
+                len(ranked) < limit or len(kept) >= wanted for ranked, kept in zip((words, close), halves, strict=True)
+            ]
+            if limit >= len(self) or all(whole):
+                return halves[0][:wanted], halves[1][:wanted]
+            limit = min(limit * _MORE, len(self))
+
+    def _rank(self, asked: Question, close: Ranked, limit: int) -> Ranked:
+        words = [] if asked.how.mode == "vector" else self._words.search(asked.text, limit, asked.how.title_weight)
+        return self._fused(asked, words, close[:limit])
+
+    def _fused(self, asked: Question, words: Ranked, close: Ranked) -> Ranked:
         how = asked.how
         if how.mode == "vector":
-            return close[:limit]
-        words = self._words.search(asked.text, limit, how.title_weight)
+            return close
         if how.mode == "keyword" or asked.vector is None or not asked.vector.any():
             return words
         halves = [
             ([ident for ident, _ in words], how.keyword_weight),
-            ([ident for ident, _ in close[:limit]], how.vector_weight),
+            ([ident for ident, _ in close], how.vector_weight),
         ]
         return fuse(halves, how.rrf_k)
 
@@ -490,9 +458,3 @@ def _remove_store(path: Path) -> None:
     for file in path.parent.glob(f"{path.stem}-*.faiss"):
         file.unlink(missing_ok=True)
     shutil.rmtree(path.with_suffix(".words"), ignore_errors=True)
-
-
-def _digest(*parts: str) -> bytes:
-    """Return 16 bytes that differ for different lists of texts."""
-    joined = b"".join(b"%d:%s" % (len(data), data) for data in (part.encode() for part in parts))
-    return hashlib.sha256(joined).digest()[:16]

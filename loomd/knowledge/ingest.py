@@ -28,12 +28,14 @@ class Document:
         data: its bytes.
         format: name of the format that it is written in.
         limits: what reading it may take.
+        properties: what its source says of it.
     """
 
     path: str
     data: bytes
     format: str
     limits: Limits
+    properties: Mapping[str, str]
 
     @property
     def digest(self) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from loomd.knowledge.base import Chunking, Embedder, IndexSpec, Retrieval
-from loomd.knowledge.index import Recipe
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import KnowledgeBase
 from loomd.knowledge.sources.base import DocumentSource
+from loomd.knowledge.survey import Recipe
 from loomd.manifest.kind import Kind, RefTo, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.topology import Parts
@@ -28,7 +28,7 @@ class KnowledgeBaseSpec(Spec):
     index: IndexSpec = Field(default_factory=IndexSpec)
     """How vectors are compared with a question."""
     retrieval: Retrieval = Field(default_factory=Retrieval)
-    """How passages are found."""
+    """How passages are found, and how many a search returns."""
 
     def means(self, old: Spec) -> Iterator[str]:
         """Yield whether the index is built anew."""

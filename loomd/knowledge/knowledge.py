@@ -22,11 +22,13 @@ from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
+from loomd.knowledge.filter import Filter, Where, where_of
 from loomd.knowledge.formats.base import cite
-from loomd.knowledge.index import Index, Pending, Question, Recipe, Survey, acquire, embedded_text, encode, release
+from loomd.knowledge.index import Index, Question, acquire, encode, release
 from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.standing import Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
+from loomd.knowledge.survey import Pending, Recipe, Survey, embedded_text
 from loomd.messages import Passage
 from loomd.topology import Health
 
@@ -104,12 +106,13 @@ class KnowledgeBase:
         if self._index is not None:
             release(folder, recipe)
 
-    async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
+    async def search(self, query: str, top_k: int | None = None, where: Filter | None = None) -> list[Passage]:
         """Return the best passages, best first, numbered from 1.
 
         Args:
             query: a question in plain words; operators and punctuation have no meaning.
             top_k: how many at most; None means the manifest's `retrieval.topK`.
+            where: documents to look in, beside the manifest's `retrieval.filter`.
 
         Raises:
             Damaged: the store broke while it was open; opening it again mends it.
@@ -117,10 +120,13 @@ class KnowledgeBase:
         query = query.encode("utf-8", "replace").decode()  # a lone surrogate is no text for SQLite or a tokenizer
         if not query.strip():
             return []
-        found = await self._batches.ask((query, top_k or self._retrieval.top_k))
+        found = await self._batches.ask((query, top_k or self._retrieval.top_k, self._where(where)))
         return [self._passage(number, row, score) for number, (row, score) in enumerate(found, 1)]
 
-    async def explain(self, query: str, top_k: int | None = None) -> list[Hit]:
+    def _where(self, where: Filter | None) -> Where:
+        return where_of(self._retrieval.filter, where)
+
+    async def explain(self, query: str, top_k: int | None = None, where: Filter | None = None) -> list[Hit]:
         """Return what a question finds, as `search` does, and how words and vectors saw each passage.
 
         Raises:
@@ -131,7 +137,7 @@ class KnowledgeBase:
             return []
         how = self._retrieval
         vector = None if how.mode == "keyword" else (await self._embed([query]))[0]
-        question = Question(query, vector, how, top_k or how.top_k)
+        question = Question(query, vector, how, top_k or how.top_k, self._where(where))
         found = await self._run(self._opened.explain, question, pool=self._opened.readers)
         return [
             Hit(self._passage(number, row, score), words, close)
@@ -167,13 +173,13 @@ class KnowledgeBase:
         left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable)
         self._standing = msgspec.structs.replace(standing, refreshed=self._clock.now(), left_out=left_out)
 
-    async def _answer(self, asked: Sequence[tuple[str, int]]) -> list[list[tuple[Stored, float]]]:
+    async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[list[tuple[Stored, float]]]:
         """Return what is found for questions, each with the number of passages that are wanted."""
         how = self._retrieval
-        vectors = None if how.mode == "keyword" else await self._embed([query for query, _ in asked])
+        vectors = None if how.mode == "keyword" else await self._embed([query for query, _, _ in asked])
         questions = [
-            Question(query, None if vectors is None else vectors[at], how, limit)
-            for at, (query, limit) in enumerate(asked)
+            Question(query, None if vectors is None else vectors[at], how, limit, where)
+            for at, (query, limit, where) in enumerate(asked)
         ]
         return await self._run(self._opened.search, questions, pool=self._opened.readers)
 

@@ -5,17 +5,22 @@ moment the process dies at, a file's passages are all there or not at all. One t
 read, each over a connection of its own, and sees the last transaction.
 """
 
+import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.formats.base import Unit
+from loomd.knowledge.filter import Where, fits
+from loomd.knowledge.formats.base import Unit, Value
+
+Properties = Mapping[str, Value | list[Value]]
+"""What is known of a document."""
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -27,7 +32,8 @@ CREATE TABLE IF NOT EXISTS state (
 );
 INSERT OR IGNORE INTO state VALUES (1, lower(hex(randomblob(16))), 0, 0);
 CREATE TABLE IF NOT EXISTS file (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, unit TEXT NOT NULL
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, unit TEXT NOT NULL,
+    properties TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS chunk (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -68,6 +74,7 @@ class FileUpdate:
     digest: str
     chunks: Sequence[Embedded]
     unit: Unit = "line"
+    properties: Properties = field(default_factory=dict)
 
 
 class Added(NamedTuple):
@@ -118,6 +125,7 @@ class ChunkStore:
         self._db = _connect(path)
         self._readers = threading.local()
         self._reading: list[sqlite3.Connection] = []
+        self._within: tuple[int, Where, frozenset[int]] | None = None
         try:
             self._db.executescript(_SCHEMA)
             self._check()
@@ -189,8 +197,9 @@ class ChunkStore:
         return ids
 
     def _add(self, update: FileUpdate) -> Iterator[Added]:
-        values = (update.path, update.digest, update.unit)
-        file = self._db.execute("INSERT INTO file (path, digest, unit) VALUES (?, ?, ?)", values).lastrowid
+        values = (update.path, update.digest, update.unit, json.dumps(dict(update.properties)))
+        insert = "INSERT INTO file (path, digest, unit, properties) VALUES (?, ?, ?, ?)"
+        file = self._db.execute(insert, values).lastrowid
         insert = "INSERT INTO chunk (file, title, text, first, last, digest) VALUES (?, ?, ?, ?, ?, ?)"
         for item in update.chunks:
             cut = item.chunk
@@ -220,8 +229,25 @@ class ChunkStore:
 
     def vectors_of(self, ids: Sequence[int]) -> dict[int, bytes]:
         """Return vectors by id; an id that is gone is left out."""
-        marks = ",".join("?" * len(ids))
-        return dict(self._reader().execute(f"SELECT id, data FROM vector WHERE id IN ({marks})", list(ids)))  # noqa: S608  # only question marks
+        found: dict[int, bytes] = {}
+        for at in range(0, len(ids), _SHARED):
+            part = list(ids[at : at + _SHARED])
+            marks = ",".join("?" * len(part))
+            found.update(self._reader().execute(f"SELECT id, data FROM vector WHERE id IN ({marks})", part))  # noqa: S608  # only question marks
+        return found
+
+    def within(self, where: Where) -> frozenset[int]:
+        """Return the chunks of the documents that a search looks in; what was found last is kept until a change."""
+        db = self._reader()
+        change = int(db.execute("SELECT change FROM state WHERE id = 1").fetchone()[0])
+        known = self._within
+        if known is not None and known[:2] == (change, where):
+            return known[2]
+        rows = db.execute("SELECT id, path, properties FROM file")
+        files = {ident for ident, path, said in rows if fits(where, path, json.loads(said))}
+        found = frozenset(ident for ident, file in db.execute("SELECT id, file FROM chunk") if file in files)
+        self._within = (change, where, found)
+        return found
 
     def get(self, ids: Sequence[int]) -> dict[int, Stored]:
         """Return chunks by id; an id that is gone is left out."""

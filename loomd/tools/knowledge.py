@@ -3,7 +3,7 @@
 The passages that it finds are numbered after those that it was offered before, so that its answer cites them alike.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal, Protocol
 
@@ -22,7 +22,9 @@ _NOTHING = "nothing was found: try other words"
 class Searchable(Protocol):
     """Documents to look things up in; the live form of kind KnowledgeBase."""
 
-    async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
+    async def search(
+        self, query: str, top_k: int | None = None, where: Mapping[str, str | list[str]] | None = None
+    ) -> list[Passage]:
         """Return the best passages, best first."""
         ...
 
@@ -37,6 +39,10 @@ class KnowledgeTool(ToolSpec):
     """What a call does to the world: nothing."""
     top_k: int | None = Field(default=None, ge=1, le=50, examples=[3])
     """How many passages a search returns at most; by default as many as the knowledge base says."""
+    filter: dict[str, str | list[str]] = Field(
+        default_factory=dict, examples=[{"team": "docs"}, {"path": ["guide/*", "faq.md"]}]
+    )
+    """Documents that are looked in, beside what the knowledge base says: `retrieval.filter` tells how."""
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[LiveTool, None]:
@@ -55,7 +61,7 @@ class KnowledgeTool(ToolSpec):
             wanted = arguments.get("query")
             if not isinstance(wanted, str) or not wanted.strip() or len(arguments) > 1:
                 raise ToolFailed(f'expected "query" with what is looked for, and nothing else; got {arguments!r}')
-            found = await base.search(wanted.strip(), self.top_k)
+            found = await base.search(wanted.strip(), self.top_k, self.filter)
             if not found:
                 return _NOTHING
             return render_passages(tuple(found)) if context is None else context.offer(found)

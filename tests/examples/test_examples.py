@@ -238,3 +238,23 @@ async def test_what_does_not_fit_is_left_out_and_told(tmp_path: Path) -> None:
     (told,) = (event.data for event in events if isinstance(event.data, ContextAssembled))
     assert {one.source for one in told.cut} == {"knowledge"}
     assert told.window == 320 - 100
+
+
+@pytest.mark.parametrize(
+    ("goal", "source"),
+    [
+        ("What does it cost to replace a lost card?", "shelf/membership.pdf#page=2"),
+        ("When does the reading room close on Thursdays?", "shelf/hours.md:7-7"),
+        ("By what is the music room with its piano booked?", "shelf/rooms.html:9-9"),
+        ("What is the fee for a late return of a piano score?", "shelf/fees.csv:2-4"),
+        ("Where is the branch Harbour?", "shelf/branches.json:3-4"),
+        ("What does late_fee return for the days of grace?", "shelf/fees.py:1-9"),
+        ("Is the library closed on the first Monday of a month?", "closing.md:3-3"),
+    ],
+)
+async def test_documents_are_cited_where_they_stand(tmp_path: Path, goal: str, source: str) -> None:
+    """The first passage that is offered is the right one, of whatever format, and its place can be opened."""
+    result, _ = await run("12", '    - {when: "*", text: "So it is [1]."}', goal, tmp_path)
+    assert result.executed is not None
+    (citation,) = result.executed.outcome.citations
+    assert citation.source == source

@@ -1,8 +1,9 @@
 """Tools of type knowledge: searches, and how their passages are offered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,13 @@ class Shelf:
 
     found: list[Passage] = field(default_factory=lambda: [Passage(1, "At nine.", "hours.md:1", "Hours", "shelf")])
     asked: list[tuple[str, int | None]] = field(default_factory=list)
+    where: Mapping[str, Any] | None = None
 
-    async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
+    async def search(
+        self, query: str, top_k: int | None = None, where: Mapping[str, Any] | None = None
+    ) -> list[Passage]:
         """Return what is there, or fail."""
+        self.where = where
         self.asked.append((query, top_k))
         if query == "away":
             raise Temporary("it is being indexed")
@@ -47,6 +52,15 @@ async def test_a_search(tmp_path: Path, more: JsonObject, most: int | None) -> N
         assert await tool.call({"query": "opening"}) == "[1] Hours (hours.md:1)\nAt nine."
         assert tool.effects == "read"
     assert shelf.asked == [("opening", most)] * 2
+
+
+async def test_a_search_looks_where_it_is_told(tmp_path: Path) -> None:
+    """The documents are those of the manifest; the model has no say in it."""
+    shelf = Shelf()
+    spec = {**SPEC, "filter": {"team": ["docs", "web"]}}
+    async with open_spec("Tool", spec, tmp_path, live={Ref("KnowledgeBase", "shelf"): shelf}) as tool:
+        await tool.call({"query": "opening"})
+    assert shelf.where == {"team": ["docs", "web"]}
 
 
 async def test_nothing_found(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ class Repository:
         return walk(root, root, Selection(self._spec.include, self._spec.exclude, gitignore=False))
 
     def _read(self, fetched: _Fetched, path: str, file: Path) -> Document | Unreadable:
-        return self._spec.read_file(fetched.root, path, file)
+        return self._spec.read_file(fetched.root, path, file, {"commit": fetched.commit})
 
     def _read_note(self) -> _Fetched | None:
         """Return what was read last, as far as it is still there."""

@@ -14,9 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.robotparser import RobotFileParser
 
 from pydantic import AfterValidator, Field
 
@@ -32,6 +31,9 @@ from loomd.manifest.quantity import NO_NEWLINE, Duration
 from loomd.manifest.rule import spelled
 from loomd.topology import Parts
 from loomd.web.address import is_public
+
+if TYPE_CHECKING:
+    from urllib.robotparser import RobotFileParser
 
 LONGEST = 600.0
 """Seconds after which no more pages are asked for until the next time."""
@@ -130,7 +132,7 @@ class _Round:
     missed: list[Unreadable] = field(default_factory=list[Unreadable])
     gone: set[str] = field(default_factory=set[str])
     failed: bool = False
-    robots: dict[str, RobotFileParser] = field(default_factory=dict[str, RobotFileParser])
+    robots: "dict[str, RobotFileParser]" = field(default_factory=dict)
 
 
 class Pages:
@@ -226,6 +228,8 @@ class Pages:
         """Return whether the host of a link lets programs follow it."""
         if not self._spec.robots:
             return True
+        from urllib.robotparser import RobotFileParser  # noqa: PLC0415  # brings all of urllib.request
+
         parts = urlsplit(url)
         host = f"{parts.scheme}://{parts.netloc}"
         if host not in found.robots:

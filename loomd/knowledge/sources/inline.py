@@ -33,7 +33,11 @@ class InlineSource(DocumentSource):
         del root
         for name in self.texts:
             if not _NAME.fullmatch(name):
-                yield f"/texts/{escape(name)}", f'expected a name without /, : and #, got "{name}"', "invalid-value"
+                yield (
+                    f"/texts/{escape(name)}",
+                    f'expected a name without slash, colon and #, got "{name}"',
+                    "invalid-value",
+                )
             elif format_of(name).name in _BINARY:
                 yield (
                     f"/texts/{escape(name)}",

@@ -1,0 +1,112 @@
+"""What differs between the documents of a knowledge base and what is stored of them, by a way of indexing.
+
+Reads, and cuts what is new or changed; writes nothing. Blocks: called in the thread of a knowledge base.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from loomd.knowledge.base import Chunking
+from loomd.knowledge.chunk import Chunk, cut
+from loomd.knowledge.formats.base import BadDocument, Unit
+from loomd.knowledge.ingest import Document, Library, Unreadable
+from loomd.knowledge.sources.base import DocumentSource
+from loomd.knowledge.store import Properties
+
+_LAYOUT = "3"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How documents become passages and vectors; equal recipes make equal stores from equal documents."""
+
+    sources: Sequence[DocumentSource]
+    chunking: Chunking
+    fingerprint: str
+    dimension: int
+
+    @property
+    def name(self) -> str:
+        """Return the name of this recipe's files: the same settings, the same name."""
+        parts = [_LAYOUT, self.fingerprint, str(self.dimension), self.chunking.model_dump_json()]
+        return _digest(*parts, *(source.model_dump_json() for source in self.sources)).hex()[:16]
+
+    def embedded_as(self, chunk: Chunk) -> bytes:
+        """Return the digest of what is embedded for a chunk, and by what."""
+        return _digest(self.fingerprint, str(self.dimension), embedded_text(chunk))
+
+
+def embedded_text(chunk: Chunk) -> str:
+    """Return what is embedded for a chunk: its headings and its text."""
+    return f"{chunk.title}\n{chunk.text}"
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A document that is new or changed, cut into chunks."""
+
+    path: str
+    digest: str
+    chunks: Sequence[tuple[bytes, Chunk]]
+    unit: Unit = "line"
+    properties: Properties = field(default_factory=dict)
+
+
+@dataclass
+class Survey:
+    """What differs between the documents and the store."""
+
+    changed: list[Pending] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+    @property
+    def chunks(self) -> int:
+        """Return the number of chunks to index."""
+        return sum(len(item.chunks) for item in self.changed)
+
+
+def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Collection[str]) -> Survey:
+    """Return what differs.
+
+    Args:
+        library: the documents.
+        recipe: how they become passages.
+        known: digests of the documents that need not be cut again, by path.
+        stored: the paths of all that is stored.
+
+    Raises:
+        NotFound: a source has no document.
+    """
+    survey = Survey()
+    seen: set[str] = set()
+    for item in library.documents():
+        seen.add(item.path)
+        if isinstance(item, Document) and known.get(item.path) == item.digest:
+            continue
+        found = item if isinstance(item, Unreadable) else _cut(item, library, recipe)
+        if isinstance(found, Unreadable):
+            survey.unreadable.append(found)
+        else:
+            survey.changed.append(found)
+    survey.unreadable += library.missed()
+    survey.removed = sorted(set(stored) - seen)
+    return survey
+
+
+def _cut(document: Document, library: Library, recipe: Recipe) -> Pending | Unreadable:
+    try:
+        content = library.content(document)
+        chunks = cut(document.path, content, recipe.chunking)
+    except BadDocument as error:
+        return Unreadable(document.path, str(error))
+    keyed = [(recipe.embedded_as(chunk), chunk) for chunk in chunks]
+    properties = {**content.properties, **document.properties}
+    return Pending(document.path, document.digest, keyed, content.unit, properties)
+
+
+def _digest(*parts: str) -> bytes:
+    """Return 16 bytes that differ for different lists of texts."""
+    joined = b"".join(b"%d:%s" % (len(data), data) for data in (part.encode() for part in parts))
+    return hashlib.sha256(joined).digest()[:16]

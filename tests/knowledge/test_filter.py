@@ -1,0 +1,97 @@
+"""Where a search looks: in documents with the properties that are wanted, by whatever index."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loomd.knowledge.filter import Filter, fits, where_of
+from tests.knowledge.documents import pdf
+
+if TYPE_CHECKING:
+    from tests.knowledge.conftest import Lab
+
+PAGE: Mapping[str, Any] = {"team": "docs", "tags": ["a", "b"], "year": 2026, "draft": False}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, True),
+        ({"team": "docs"}, True),
+        ({"team": "Docs"}, False),
+        ({"team": ["web", "docs"]}, True),
+        ({"team": []}, False),
+        ({"team": "docs", "year": "2025"}, False),
+        ({"tags": "b"}, True),
+        ({"tags": ["c"]}, False),
+        ({"year": "2026", "draft": "false"}, True),
+        ({"owner": "*"}, False),
+        ({"team": "*"}, True),
+        ({"path": "guide/*"}, True),
+        ({"path": "guide/*.txt"}, False),
+        ({"path": "*/start.md"}, True),
+        ({"team": "d.cs"}, False),
+    ],
+)
+def test_a_document_fits_or_not(wanted: Filter, found: bool) -> None:
+    """Every property must have one of its values, as text; `*` stands for any."""
+    assert fits(where_of(wanted), "guide/deep/start.md", PAGE) is found
+
+
+@given(st.dictionaries(st.sampled_from(["team", "tags"]), st.lists(st.sampled_from(["docs", "a", "x"]))), st.text())
+def test_two_filters_are_both(wanted: dict[str, list[str]], team: str) -> None:
+    """What fits two together fits each of them."""
+    both = fits(where_of(wanted, {"team": team}), "p", PAGE)
+    assert both == (fits(where_of(wanted), "p", PAGE) and fits(where_of({"team": team}), "p", PAGE))
+
+
+@pytest.fixture
+def shelves(lab: "Lab") -> "Lab":
+    """Return a lab with two teams' documents about the same things."""
+    for number in range(30):
+        lab.write(f"web/{number}.md", f"---\nteam: web\nyear: 2025\n---\nOtters hold hands, note {number}.\n")
+    lab.write("docs/a.md", "---\nteam: docs\ntags: [animals, water]\n---\n# Otters\n\nOtters sleep afloat.\n")
+    lab.write("docs/b.pdf", pdf(["Otters eat crabs."], title="Food"))
+    return lab
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"team": "docs"}, ["docs/docs/a.md:7-7"]),
+        ({"tags": "water", "year": "2025"}, []),
+        ({"title": "Food"}, ["docs/docs/b.pdf#page=1"]),
+        ({"format": "pdf"}, ["docs/docs/b.pdf#page=1"]),
+        ({"path": "docs/docs/*"}, ["docs/docs/a.md:7-7", "docs/docs/b.pdf#page=1"]),
+        ({"shelf": "zoo", "team": ["docs", "none"]}, ["docs/docs/a.md:7-7"]),
+    ],
+)
+async def test_a_search_looks_only_there(shelves: "Lab", mode: str, wanted: dict[str, Any], found: list[str]) -> None:
+    """Whatever else would rank before: few candidates of many are no reason to find less."""
+    sources = [{"path": "docs", "metadata": {"shelf": "zoo"}}]
+    how = {"mode": mode, "candidates": 2, "topK": 2}
+    async with shelves.open(sources=sources, retrieval={**how, "filter": wanted}) as base:
+        assert sorted(one.source for one in await base.search("otters")) == found
+        explained = await base.explain("otters")
+        assert sorted(one.passage.source for one in explained) == found
+    async with shelves.open(sources=sources, retrieval=how) as base:
+        assert sorted(one.source for one in await base.search("otters", where=wanted)) == found
+        assert len(await base.search("otters", 40)) == 32
+
+
+async def test_what_the_source_says_counts_before_the_document(shelves: "Lab") -> None:
+    """And a changed front matter or label is seen by the next search."""
+    sources = [{"path": "docs", "metadata": {"team": "zoo"}}]
+    async with shelves.open(sources=sources, retrieval={"mode": "keyword", "topK": 50}) as base:
+        assert len(await base.search("otters", where={"team": "zoo"})) == 32
+        assert await base.search("otters", where={"team": "docs"}) == []
+    async with shelves.open(retrieval={"mode": "keyword", "topK": 50}) as base:
+        assert len(await base.search("otters", where={"team": "web"})) == 30
+        shelves.write("web/0.md", "---\nteam: docs\n---\nOtters hold hands, note 0.\n")
+        await base.refresh()
+        assert len(await base.search("otters", where={"team": "web"})) == 29
+        assert len(await base.search("otters", where={"team": "docs"})) == 2
