@@ -26,7 +26,7 @@ from loomd.errors import Damaged
 from loomd.knowledge.base import Chunking, FilesSource, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk, cut
 from loomd.knowledge.faiss_index import ROUGH
-from loomd.knowledge.hybrid import fuse
+from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Document, Unreadable, read_all
 from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored, borrow
 from loomd.knowledge.vectors import LOOSE, VectorIndex
@@ -290,11 +290,8 @@ class Index:
         words = self._words.search(asked.text, limit, how.title_weight)
         if how.mode == "keyword" or asked.vector is None or not asked.vector.any():
             return words
-        halves = [
-            ([ident for ident, _ in words], how.keyword_weight),
-            ([ident for ident, _ in close[:limit]], how.vector_weight),
-        ]
-        return fuse(halves, how.rrf_k)
+        halves = [(words, how.keyword_weight), (close[:limit], how.vector_weight)]
+        return fuse(halves, how.rrf_k) if how.fusion == "ranks" else blend(halves, how.sharpness, limit)
 
     def _passages(self, asked: Question, ranked: list[tuple[int, float]]) -> list[tuple[Stored, float]]:
         limit, found, texts = asked.limit, list[tuple[Stored, float]](), set[str]()
