@@ -92,22 +92,27 @@ class Retrieval(Spec):
     )
 
     mode: Literal["hybrid", "vector", "keyword"] = "hybrid"
-    """By meaning (`vector`), by words (`keyword`), or both, fused by rank (`hybrid`)."""
+    """By meaning (`vector`), by words (`keyword`), or both, fused (`hybrid`)."""
     top_k: int = Field(default=4, ge=1, le=100)
     """How many passages a search returns."""
     candidates: int = Field(default=50, ge=1, le=1000)
     """Passages that each half of a hybrid search hands to the fusion."""
+    fusion: Literal["scores", "ranks"] = "scores"
+    """How a hybrid search joins its halves: `scores` takes the mean of both scores, each as a share of the best in its
+    half; `ranks` looks at ranks alone (reciprocal rank fusion), for an embedder whose cosines are all much alike."""
+    sharpness: float = Field(default=1.5, gt=0, le=10)
+    """Power to which the shares of `fusion: scores` are raised: the larger, the more the best of each half count."""
     rrf_k: int = Field(default=10, ge=0)
-    """Constant of reciprocal rank fusion: the smaller, the more the first ranks count."""
+    """Constant of `fusion: ranks`: the smaller, the more the first ranks count."""
     keyword_weight: float = Field(default=1.0, ge=0)
-    """Share of the keyword ranks in a hybrid search."""
+    """Share of the keyword half in a hybrid search."""
     vector_weight: float = Field(default=1.0, ge=0)
-    """Share of the vector ranks in a hybrid search."""
+    """Share of the vector half in a hybrid search."""
     title_weight: float = Field(default=2.0, ge=1)
     """How much more a word in the heading path counts than one in the text, in keyword ranks."""
     min_score: float = 0.0
     """Passages with a lower score are left out. A score is the cosine from -1 to 1 in `vector`, BM25 from 0 upwards in
-    `keyword`, and in `hybrid` the share of the best possible rank sum, where 1 is first in both halves."""
+    `keyword`, and in `hybrid` a share of the best that is possible, where 1 is first in both halves."""
     filter: dict[str, str | list[str]] = Field(
         default_factory=dict, examples=[{"team": "docs"}, {"path": ["guide/*", "faq.md"], "format": "markdown"}]
     )

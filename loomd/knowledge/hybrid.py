@@ -1,13 +1,40 @@
-"""Reciprocal rank fusion: what both halves rank high wins, whatever their scores mean. Pure."""
+"""Fusion of rankings into one: by scores, or by ranks alone. Pure."""
 
 from collections.abc import Iterable, Sequence
 
-Ranking = Sequence[int]
-"""Ids, best first."""
+Ranking = Sequence[tuple[int, float]]
+"""Ids with their scores, best first."""
+
+
+def blend(rankings: Iterable[tuple[Ranking, float]], sharpness: float, limit: int) -> list[tuple[int, float]]:
+    """Return ids with the weighted mean of their scores, best first.
+
+    A score counts as its share of the best in its ranking, raised to the power of `sharpness`.
+
+    An id that a ranking does not hold counts there as much as the last one, if the ranking was cut off: it cannot be
+    better; and nothing, if the ranking has all that was found. So 1.0 means best everywhere. Equal scores keep the
+    order of the first ranking.
+
+    Args:
+        rankings: each with its weight; the weights may not all be 0.
+        sharpness: the larger, the more the best of each ranking count.
+        limit: length at which the rankings were cut off.
+    """
+    shares: list[tuple[dict[int, float], float, float]] = []
+    total = 0.0
+    for ranking, weight in rankings:
+        total += weight
+        best = ranking[0][1] if ranking else 0.0
+        if best > 0:
+            share = {item: (max(score, 0.0) / best) ** sharpness for item, score in ranking}
+            shares.append((share, share[ranking[-1][0]] if len(ranking) >= limit else 0.0, weight))
+    items = dict.fromkeys(item for share, _, _ in shares for item in share)
+    scores = ((item, sum(weight * share.get(item, last) for share, last, weight in shares) / total) for item in items)
+    return sorted(scores, key=lambda pair: -pair[1])
 
 
 def fuse(rankings: Iterable[tuple[Ranking, float]], k: int) -> list[tuple[int, float]]:
-    """Return ids with their fused score, best first.
+    """Return ids with their score by reciprocal rank fusion, best first, whatever the scores of the rankings mean.
 
     An id gets `weight / (k + rank)` from every ranking that holds it, rank counted from 1. The sum is divided by the
     best that is possible, so 1.0 means first everywhere. Equal scores keep the order of the first ranking.
@@ -20,6 +47,6 @@ def fuse(rankings: Iterable[tuple[Ranking, float]], k: int) -> list[tuple[int, f
     best = 0.0
     for ranking, weight in rankings:
         best += weight / (k + 1)
-        for rank, item in enumerate(ranking, 1):
+        for rank, (item, _) in enumerate(ranking, 1):
             scores[item] = scores.get(item, 0.0) + weight / (k + rank)
     return sorted(((item, score / best) for item, score in scores.items()), key=lambda pair: -pair[1])

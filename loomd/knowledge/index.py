@@ -26,7 +26,7 @@ from loomd.errors import Damaged
 from loomd.knowledge.base import IndexSpec, Retrieval
 from loomd.knowledge.faiss_index import ROUGH
 from loomd.knowledge.filter import Where
-from loomd.knowledge.hybrid import fuse
+from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.standing import Place, Standing
 from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored, borrow
@@ -69,6 +69,11 @@ class Question(NamedTuple):
     how: Retrieval
     limit: int
     where: Where = ()
+
+    @property
+    def wanted(self) -> int:
+        """Return how many passages each half hands to the fusion."""
+        return max(self.how.candidates, 2 * self.limit)
 
 
 class Index:
@@ -246,7 +251,7 @@ class Index:
         """Return what is found for questions that look in all documents."""
         if not questions:
             return []
-        limits = [max(one.how.candidates, 2 * one.limit) for one in questions]
+        limits = [one.wanted for one in questions]
         close = self._close_to(questions, max(limits))
         ranked = [
             self._rank(question, near, limit) for question, near, limit in zip(questions, close, limits, strict=True)
@@ -286,7 +291,7 @@ class Index:
 
         The indexes know no documents: they are asked for more until enough of it is in those that are wanted.
         """
-        wanted = max(asked.how.candidates, 2 * asked.limit)
+        wanted = asked.wanted
         allowed = self._store.within(asked.where) if asked.where else None
         if allowed is not None and not allowed:
             return [], []
@@ -314,11 +319,8 @@ class Index:
             return close
         if how.mode == "keyword" or asked.vector is None or not asked.vector.any():
             return words
-        halves = [
-            ([ident for ident, _ in words], how.keyword_weight),
-            ([ident for ident, _ in close], how.vector_weight),
-        ]
-        return fuse(halves, how.rrf_k)
+        halves = [(words, how.keyword_weight), (close, how.vector_weight)]
+        return fuse(halves, how.rrf_k) if how.fusion == "ranks" else blend(halves, how.sharpness, asked.wanted)
 
     def _passages(self, asked: Question, ranked: list[tuple[int, float]]) -> list[tuple[Stored, float]]:
         limit, found, texts = asked.limit, list[tuple[Stored, float]](), set[str]()
