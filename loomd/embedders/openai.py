@@ -159,9 +159,13 @@ class ServiceEmbedder:
         limit = self._spec.max_tokens * _CHARACTERS
         asked = [at for at, text in enumerate(texts) if text.strip()]
         parts = [asked[at : at + self._spec.batch] for at in range(0, len(asked), self._spec.batch)]
-        found = await asyncio.gather(*(self._call([texts[at][:limit] for at in part]) for part in parts))
-        for part, rows in zip(parts, found, strict=True):
-            vectors[part] = unit(rows, len(part), self.dimension, self.name)
+        try:
+            async with asyncio.TaskGroup() as group:  # one that fails ends the others
+                calls = [group.create_task(self._call([texts[at][:limit] for at in part])) for part in parts]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        for part, call in zip(parts, calls, strict=True):
+            vectors[part] = unit(call.result(), len(part), self.dimension, self.name)
         return vectors
 
     async def _call(self, texts: Sequence[str]) -> list[list[float]]:

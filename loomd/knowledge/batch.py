@@ -63,10 +63,11 @@ class Batches(Generic[Q, A]):
         try:
             answers = await self._answer([question for question, _ in batch])
         except BaseException as error:
+            given = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(error)
-            if not isinstance(error, Exception):
+                    future.set_exception(given)
+            if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
                 raise
             return
         for (_, future), answer in zip(batch, answers, strict=True):

@@ -13,7 +13,6 @@ import asyncio
 import itertools
 import logging
 import shutil
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,14 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from loomd.errors import Damaged
+from loomd.errors import Damaged, Temporary
 from loomd.knowledge.base import IndexSpec, Retrieval
 from loomd.knowledge.faiss_index import ROUGH
 from loomd.knowledge.filter import Where
 from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Library
+from loomd.knowledge.place import changed_at, open_store, remove_store, size, take_over
 from loomd.knowledge.standing import Place, Standing
-from loomd.knowledge.store import ChunkStore, Embedded, FileUpdate, Stored, borrow
+from loomd.knowledge.store import Change, Embedded, FileUpdate, Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, take
 from loomd.knowledge.vectors import LOOSE, VectorIndex
 from loomd.knowledge.words import WordIndex
@@ -49,6 +49,8 @@ _UNCOMMITTED = 20_000
 """Chunks that may wait for a commit of the index of words while documents are read."""
 _MORE = 4
 """How many times more an index is asked for when too little of what it gave is where a question looks."""
+_EXACT = 10_000
+"""Passages that are compared one by one where a question looks at no more."""
 _PART = 10_000
 """Vectors that are read from the store at a time."""
 
@@ -90,7 +92,9 @@ class Index:
         self._path = folder / f"{recipe.name}.db"
         self._writing = threading.RLock()
         self._uncommitted = 0
-        self._store = _open_store(self._path)
+        self._torn = False
+        """Whether the index of words may have lost something that it was given."""
+        self._store = open_store(self._path)
         try:
             self._words = self._open_words()
             self._vectors = VectorIndex(recipe.dimension, folder / recipe.name)
@@ -132,7 +136,7 @@ class Index:
         for path in [*self._others(), *self._neighbours()]:
             wanted = [digest for digest in digests if digest not in found]
             if wanted:
-                found.update(_borrow(path, wanted))
+                found.update(take_over(path, wanted))
         return found
 
     def write(
@@ -157,10 +161,9 @@ class Index:
             change = self._store.write(updates, removed)
             self._vectors.remove(change.removed)
             self._vectors.add([one.id for one in change.added], self._decode([one.vector for one in change.added]))
-            self._words.remove(change.removed)
-            self._words.add(change.added)
             self._uncommitted += len(change.removed) + len(change.added)
-            if self._uncommitted > _UNCOMMITTED:
+            self._note_words(change)
+            if change.removed or self._uncommitted > _UNCOMMITTED:
                 self._commit_words()
             if self._vectors.is_large:
                 self._build(how)
@@ -175,13 +178,13 @@ class Index:
         """Return how it stands, but for what its knowledge base alone knows."""
         with self._writing:
             documents, passages = len(self._store.files()), self._store.count()
-        files = (file for file in self._folder.rglob(f"{self._recipe.name}*") if file.is_file())
+        files = self._folder.glob(f"{self._recipe.name}*")
         words = self._path.with_suffix(".words").iterdir()
         base = self._vectors.base
         standing = Standing(
             documents,
             passages,
-            sum(file.stat().st_size for file in itertools.chain(files, words) if file.exists()),
+            sum(map(size, itertools.chain(files, words))),
             self._recipe.fingerprint,
             self._recipe.dimension,
             "flat" if base is None else base.head.shape,
@@ -202,12 +205,39 @@ class Index:
         with _registry:
             for path in self._others()[_KEPT - 1 :]:
                 if path not in _open:
-                    _remove_store(path)
+                    remove_store(path)
+
+    def _note_words(self, change: Change) -> None:
+        """Hand a change to the index of words; when that fails, the next commit makes up for it."""
+        if self._torn:
+            return
+        self._torn = True  # until it went well
+        try:
+            self._words.remove(change.removed)
+            self._words.add(change.added)
+        except ValueError as error:
+            _log.warning("%s: the index of words cannot be written: %s", self._path, error)
+        else:
+            self._torn = False
 
     def _commit_words(self) -> None:
-        if self._uncommitted:
-            self._words.commit(self._store.mark)
-            self._uncommitted = 0
+        """Let words be found that were written down; what a failed attempt may have lost is made up for.
+
+        Raises:
+            Temporary: they cannot be written now.
+        """
+        if not self._uncommitted:
+            return
+        try:
+            if self._torn:
+                self._words.drop()
+                self._catch_up(self._words)
+            else:
+                self._torn = True  # until it went well
+                self._words.commit(self._store.mark)
+        except ValueError as error:  # what Tantivy raises of a full disk, and of everything else
+            raise Temporary(f"the index of words cannot be written: {error}") from error
+        self._torn, self._uncommitted = False, 0
 
     def _build(self, how: IndexSpec) -> None:
         """Make the base of vectors anew from the store, or do without one when there are few."""
@@ -233,7 +263,7 @@ class Index:
     def _others(self) -> list[Path]:
         """Return the stores of other ways of indexing, the latest used first."""
         paths = [path for path in self._folder.glob("*.db") if path != self._path]
-        return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+        return sorted(paths, key=changed_at, reverse=True)
 
     def _neighbours(self) -> list[Path]:
         """Return the stores of other knowledge bases, in the folders `NAMESPACE/NAME` beside this one's."""
@@ -295,19 +325,24 @@ class Index:
         allowed = self._store.within(asked.where) if asked.where else None
         if allowed is not None and not allowed:
             return [], []
-        limit = wanted if allowed is None else min(wanted * 2 * len(self) // len(allowed) + 1, len(self))
+        size = max(1, len(self))  # it is 0 for a moment while all of it is replaced
+        limit = wanted if allowed is None else min(wanted * 2 * size // len(allowed) + 1, size)
+        exact: Ranked | None = None
+        if allowed is not None and len(allowed) <= _EXACT and asked.vector is not None and asked.vector.any():
+            exact = self._compared(sorted(allowed), asked.vector)[:wanted]
         while True:
-            (close,) = self._close_to([asked], limit)
+            close = exact if exact is not None else self._close_to([asked], limit)[0]
             words = self._words.search(asked.text, limit, asked.how.title_weight)
             if allowed is None:
                 return words[:wanted], close[:wanted]
             halves = [[pair for pair in ranked if pair[0] in allowed] for ranked in (words, close)]
             whole = [
-                len(ranked) < limit or len(kept) >= wanted for ranked, kept in zip((words, close), halves, strict=True)
+                ranked is exact or len(ranked) < limit or len(kept) >= wanted
+                for ranked, kept in zip((words, close), halves, strict=True)
             ]
-            if limit >= len(self) or all(whole):
+            if limit >= size or all(whole):
                 return halves[0][:wanted], halves[1][:wanted]
-            limit = min(limit * _MORE, len(self))
+            limit = min(limit * _MORE, size)
 
     def _rank(self, asked: Question, close: Ranked, limit: int) -> Ranked:
         words = [] if asked.how.mode == "vector" else self._words.search(asked.text, limit, asked.how.title_weight)
@@ -345,17 +380,20 @@ class Index:
             _log.warning("%s; made anew from the chunk store", error)
             shutil.rmtree(folder)
             words = WordIndex(folder)
+        if words.mark != self._store.mark:
+            self._catch_up(words)
+            words.settle()
+        return words
+
+    def _catch_up(self, words: WordIndex) -> None:
+        """Bring an index of words up to the store; one that knows more than the store, or another, is made anew."""
         now, known = self._store.mark, words.mark
-        if known == now:
-            return words
-        if known is not None and known.store == now.store:
+        if known is not None and known.store == now.store and known.change <= now.change:
             words.remove(self._store.removed(known))
             words.add(self._store.added(known.last))
             words.commit(now)
         else:
             self._fill_words(words)
-        words.settle()
-        return words
 
     def _fill_words(self, words: WordIndex) -> None:
         """Make an index of words anew from the store."""
@@ -370,10 +408,10 @@ class Index:
             self._vectors.load(self._store.mark.store)
         except Damaged as error:
             _log.warning("%s; made anew from the chunk store", error)
-        if self._vectors.base is None:
+        known = self._vectors.mark
+        if known is None or known.change > self._store.mark.change:
             self._build(how)
         else:
-            known = self._vectors.base.head.mark
             self._vectors.remove(self._store.removed(known))
             self._add_rows(known.last)
 
@@ -431,32 +469,3 @@ def release(folder: Path, recipe: Recipe) -> None:
         with _registry:
             if entry.users == 0:
                 _open.pop(path, None)
-
-
-def _open_store(path: Path) -> ChunkStore:
-    """Open a store, or begin a new one when it is damaged: all that it held is in the documents."""
-    try:
-        store = ChunkStore(path)
-    except Damaged as error:
-        _log.warning("%s; indexing the documents anew", error)
-        _remove_store(path)
-        store = ChunkStore(path)
-    path.touch()
-    return store
-
-
-def _borrow(path: Path, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return vectors from another store; none when it cannot be read."""
-    try:
-        return borrow(path, digests)
-    except sqlite3.Error as error:
-        _log.info("%s: nothing taken over from it: %s", path, error)
-        return {}
-
-
-def _remove_store(path: Path) -> None:
-    for suffix in (".db", ".db-wal", ".db-shm", ".base"):
-        path.with_suffix(suffix).unlink(missing_ok=True)
-    for file in path.parent.glob(f"{path.stem}-*.faiss"):
-        file.unlink(missing_ok=True)
-    shutil.rmtree(path.with_suffix(".words"), ignore_errors=True)

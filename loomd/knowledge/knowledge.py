@@ -7,9 +7,9 @@ the embedder's; the event loop never waits for any. Fits what agents expect of a
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -77,6 +77,9 @@ class KnowledgeBase:
         self._index: Index | None = None
         self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
         self._batches = Batches(self._answer)
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -94,10 +97,27 @@ class KnowledgeBase:
             await self.refresh()
             yield self
         finally:
-            await asyncio.shield(self._batches.settled())
+            await asyncio.shield(self._settled())
             closing = asyncio.get_running_loop().run_in_executor(self._pool, self._close, folder, recipe)
             self._pool.shutdown(wait=False)
             await asyncio.shield(closing)  # after what still runs in the thread, whoever is cancelled meanwhile
+
+    async def _settled(self) -> None:
+        """Wait until no question and no call is under way."""
+        await self._batches.settled()
+        await self._idle.wait()
+
+    @contextmanager
+    def _called(self) -> Generator[None]:
+        """Keep the index open for as long as the context lasts."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
 
     def _open(self, folder: Path, recipe: Recipe) -> None:
         self._index = acquire(folder, recipe, self._indexing)
@@ -136,9 +156,10 @@ class KnowledgeBase:
         if not query.strip():
             return []
         how = self._retrieval
-        vector = None if how.mode == "keyword" else (await self._embed([query]))[0]
-        question = Question(query, vector, how, top_k or how.top_k, self._where(where))
-        found = await self._run(self._opened.explain, question, pool=self._opened.readers)
+        with self._called():
+            vector = None if how.mode == "keyword" else (await self._embed([query]))[0]
+            question = Question(query, vector, how, top_k or how.top_k, self._where(where))
+            found = await self._run(self._opened.explain, question, pool=self._opened.readers)
         return [
             Hit(self._passage(number, row, score), words, close)
             for number, (row, score, words, close) in enumerate(found, 1)
@@ -162,10 +183,11 @@ class KnowledgeBase:
         Raises:
             NotFound: as `refresh`.
         """
-        embedded = await self.refresh(anew=embed)
-        async with self._opened.refreshing:
-            await self._run(self._opened.rebuild, self._indexing)
-            await self._stand()
+        with self._called():
+            embedded = await self.refresh(anew=embed)
+            async with self._opened.refreshing:
+                await self._run(self._opened.rebuild, self._indexing)
+                await self._stand()
         return embedded
 
     async def _stand(self) -> None:
@@ -267,6 +289,9 @@ class KnowledgeBase:
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(pool or self._pool, call, *args)
+        except Temporary as error:
+            self._ready = self._ready.turn("False", "IndexUnusable", str(error), self._clock.now())
+            raise Temporary(f"KnowledgeBase/{self.name}: {error}") from error
         except sqlite3.OperationalError as error:
             message = f"the index cannot be used now: {error}"
             self._ready = self._ready.turn("False", "IndexUnusable", message, self._clock.now())

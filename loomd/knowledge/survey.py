@@ -4,6 +4,7 @@ Reads, and cuts what is new or changed; writes nothing. Blocks: called in the th
 """
 
 import hashlib
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from loomd.knowledge.formats.base import BadDocument, Unit
 from loomd.knowledge.ingest import Document, Library, Unreadable
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.store import Properties
+
+_log = logging.getLogger("loomd.knowledge")
 
 _LAYOUT = "3"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
 
@@ -101,6 +104,9 @@ def _cut(document: Document, library: Library, recipe: Recipe) -> Pending | Unre
         chunks = cut(document.path, content, recipe.chunking)
     except BadDocument as error:
         return Unreadable(document.path, str(error))
+    except Exception as error:  # whatever a document holds, the others are read
+        _log.exception("%s cannot be read", document.path)
+        return Unreadable(document.path, f"cannot be read ({type(error).__name__}): exclude it")
     keyed = [(recipe.embedded_as(chunk), chunk) for chunk in chunks]
     properties = {**content.properties, **document.properties}
     return Pending(document.path, document.digest, keyed, content.unit, properties)

@@ -62,7 +62,11 @@ class WordIndex:
         return msgspec.json.decode(self._searcher.doc(found[0][1])["mark"][0], type=Mark) if found else None
 
     def add(self, chunks: Iterable[Added]) -> None:
-        """Add chunks with the next commit."""
+        """Add chunks with the next commit.
+
+        Raises:
+            ValueError: it cannot be written; the next thing to do is `drop`.
+        """
         writer = self._open_writer()
         for chunk in chunks:
             document = tantivy.Document()
@@ -83,7 +87,11 @@ class WordIndex:
         self._open_writer().delete_all_documents()
 
     def commit(self, mark: Mark) -> None:
-        """Make what was added and removed searchable and durable, with the mark up to which the store is known now."""
+        """Make what was added and removed searchable and durable, with the mark up to which the store is known now.
+
+        Raises:
+            ValueError: as `add`.
+        """
         writer = self._open_writer()
         self.remove([_MARK])
         document = tantivy.Document()
@@ -92,6 +100,10 @@ class WordIndex:
         writer.add_document(document)
         writer.commit()
         self._read()
+
+    def drop(self) -> None:
+        """Give up what was not committed: a writer that failed once loses what it is given, and says nothing."""
+        self._writer = None
 
     def settle(self) -> None:
         """End what was begun, merges included; what was not committed is lost."""

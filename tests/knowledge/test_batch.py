@@ -68,3 +68,21 @@ async def test_a_failure_is_everybodys() -> None:
     with pytest.raises(ValueError, match="negative"):
         await batches.ask(-3)
     assert await batches.ask(3) == 6
+
+
+async def test_what_no_exception_stops_stops_nobody() -> None:
+    """A panic of a library is told as an error, and the next question is answered."""
+
+    class Panic(BaseException):
+        """What a library raises when it has gone wrong itself."""
+
+    async def answer(numbers: Sequence[int]) -> list[int]:
+        if 0 in numbers:
+            raise Panic("index out of range")
+        return list(numbers)
+
+    batches = Batches(answer, most=1, beside=1)
+    first, second = (asyncio.ensure_future(batches.ask(number)) for number in (0, 1))
+    with pytest.raises(RuntimeError, match="Panic: index out of range"):
+        await first
+    assert await second == 1

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -405,3 +406,25 @@ async def test_formats_are_read_in_a_process_of_their_own(lab: "Lab") -> None:
     async with lab.open() as base:
         assert len(base) == 1
         assert base._library._reader._process is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a" + " " * 200_000 + "b\n",
+        "#" * 6 + " " + "# " * 100_000,
+        "---\na0: &a0 [x]\n"
+        + "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))
+        + "\n---\nText.\n",
+        "---\na: &a [*a]\nb: 0x" + "f" * 5000 + "\nc: 2026-01-02\n---\nText.\n",
+    ],
+    ids=["spaces", "marks", "aliases", "circle"],
+)
+async def test_markdown_is_read_at_once(lab: "Lab", text: str) -> None:
+    """Nothing in a heading or a front matter takes long, or keeps other documents from being read."""
+    lab.write("hostile.md", text)
+    lab.write("other.md", "Cats purr.")
+    began = time.perf_counter()
+    async with lab.open(retrieval={"mode": "keyword"}) as base:
+        assert (await base.search("cats"))[0].source == "docs/other.md:1-1"
+    assert time.perf_counter() - began < 10

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 from loomd.knowledge.formats.base import Content, Format, Heading, Limits, Value
 from loomd.knowledge.formats.text import decode
 
-_HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
+_HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
 _MARK = "---"
+_BITS = 64
+"""Size of the largest number that a property may be."""
 _LONGEST = 200
 """Most lines of front matter; what goes on for longer is text."""
 
@@ -30,7 +33,8 @@ def _headings(lines: Sequence[str]) -> Iterator[Heading]:
         fence = fence_after(line, fence)
         heading = None if fence else _HEADING.match(line)
         if heading:
-            yield Heading(at, len(heading[1]), heading[2])
+            told = heading[2].rstrip()
+            yield Heading(at, len(heading[1]), told.rstrip("#").rstrip() or told)
 
 
 def _front_matter(lines: Sequence[str]) -> tuple[int, dict[str, Value | list[Value]]]:
@@ -53,12 +57,18 @@ def _front_matter(lines: Sequence[str]) -> tuple[int, dict[str, Value | list[Val
 
 def _plain(value: object) -> Value | list[Value] | None:
     """Return a property as text, number or truth, or a list of them; None for what is none of these."""
-    if isinstance(value, list):
-        items = [one for one in (_plain(item) for item in value) if one is not None and not isinstance(one, list)]
-        return items or None
-    if value is None or isinstance(value, dict | set | bytes):
+    if not isinstance(value, list):
+        return _scalar(value)
+    items = [found for item in value if (found := _scalar(item)) is not None]  # lists within may have no end
+    return items or None
+
+
+def _scalar(value: object) -> Value | None:
+    if isinstance(value, date):
+        return str(value)  # as it is written
+    if isinstance(value, int) and value.bit_length() > _BITS:
         return None
-    return value if isinstance(value, str | int | float | bool) else str(value)  # a date as it is written
+    return value if isinstance(value, str | int | float | bool) else None
 
 
 def _read(data: bytes, suffix: str, limits: Limits) -> Content:

@@ -1,0 +1,123 @@
+"""The index of a knowledge base: store, words and vectors stay equal, whatever fails between them."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loomd.errors import Temporary
+from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
+from loomd.knowledge.chunk import Chunk
+from loomd.knowledge.filter import where_of
+from loomd.knowledge.index import Index, Question, encode
+from loomd.knowledge.store import Mark
+from loomd.knowledge.survey import Pending, Recipe
+from loomd.knowledge.words import WordIndex
+
+RECIPE = Recipe([], Chunking(), "made", 4)
+HOW = IndexSpec()
+WORDS = Retrieval(mode="keyword")
+
+
+def document(name: str, *texts: str) -> Pending:
+    """Return a document of some passages."""
+    return Pending(name, str(texts), [(f"{name} {text}".encode(), Chunk("Title", text, 1, 1)) for text in texts])
+
+
+def put(index: Index, *documents: Pending, save: bool = True) -> None:
+    """Write documents down, and let them be found."""
+    keys = [key for one in documents for key, _ in one.chunks]
+    index.write(documents, dict.fromkeys(keys, encode(np.eye(1, 4, dtype=np.float32))[0]), HOW)
+    if save:
+        index.save(HOW)
+
+
+def found(index: Index, text: str) -> list[str]:
+    """Return the documents in which words are found."""
+    return [row.path for row, _ in index.search([Question(text, None, WORDS, 5)])[0]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of a knowledge base."""
+    made = tmp_path / "knowledgebase" / "default" / "kb"
+    made.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def index(folder: Path) -> Iterator[Index]:
+    """Yield an open index with one document."""
+    made = Index(folder, RECIPE, HOW)
+    put(made, document("a", "zebra"))
+    yield made
+    made.close()
+
+
+def test_words_that_could_not_be_written_are_made_up_for(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a commit that failed, nothing of it is missing once one goes well."""
+    commit = WordIndex.commit
+
+    def full(words: WordIndex, mark: Mark) -> None:
+        del words, mark
+        raise ValueError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WordIndex, "commit", full)
+        with pytest.raises(Temporary, match="cannot be written: disk full"):
+            put(index, document("b", "giraffe"))
+    assert WordIndex.commit is commit
+    put(index, document("c", "walrus"))
+    assert [found(index, word) for word in ("zebra", "giraffe", "walrus")] == [["a"], ["b"], ["c"]]
+
+
+def test_indexes_that_know_more_than_the_store_are_made_anew(folder: Path) -> None:
+    """After a power cut the store may lack its last transactions, and the ids of their passages come again."""
+    index = Index(folder, RECIPE, HOW)
+    put(index, document("a", "zebra"))
+    files = [folder / f"{RECIPE.name}.db{end}" for end in ("", "-wal")]
+    for file in files:
+        shutil.copy(file, file.with_name(f"{file.name}.kept"))
+    put(index, document("b", "giraffe"), document("c", "walrus"))
+    index.close()
+    for file in files:
+        file.unlink(missing_ok=True)
+        shutil.move(file.with_name(f"{file.name}.kept"), file)
+    index = Index(folder, RECIPE, HOW)
+    put(index, document("d", "mongoose"))
+    assert [found(index, word) for word in ("zebra", "giraffe", "walrus", "mongoose")] == [["a"], [], [], ["d"]]
+    index.close()
+
+
+def test_what_replaces_a_passage_is_found_with_its_batch(index: Index) -> None:
+    """While many documents are read again, those that were are found by their words, and not after all of them."""
+    put(index, document("a", "zebra again"), save=False)
+    assert found(index, "zebra") == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_a_narrow_search_finds_all_that_is_there(folder: Path, kind: str) -> None:
+    """Of the documents that are wanted the best are found, however far they are from the question."""
+    rng = np.random.default_rng(3)
+    centres = rng.standard_normal((40, 16))
+    vectors = centres[rng.integers(40, size=4000)] + 0.25 * rng.standard_normal((4000, 16))
+    stored = encode((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32))
+    documents: list[Pending] = []
+    known: dict[bytes, bytes] = {}
+    for number in range(400):
+        keys = [f"{number} {at}".encode() for at in range(10)]
+        known |= dict(zip(keys, stored[10 * number : 10 * number + 10], strict=True))
+        chunks = [(key, Chunk("t", f"text {key.decode()}", at, at)) for at, key in enumerate(keys, 1)]
+        documents.append(Pending(f"{number}.md", str(number), chunks))
+    index = Index(folder, Recipe([], Chunking(), "made", 16), how := IndexSpec.model_validate({"type": kind}))
+    index.write(documents, known, how)
+    index.save(how)
+    retrieval = Retrieval(mode="vector", min_score=-1)
+    for number in rng.integers(400, size=20):
+        where = where_of({"path": [f"{number}.md"]}, None)
+        asked = np.frombuffer(stored[int(rng.integers(4000))], "<f2").astype(np.float32)
+        (hits,) = index.search([Question("x", asked, retrieval, 4, where)])
+        assert [row.path for row, _ in hits] == [f"{number}.md"] * 4
+    index.close()
