@@ -110,6 +110,9 @@ class Retrieval(Spec):
     """Share of the vector half in a hybrid search."""
     title_weight: float = Field(default=2.0, ge=1)
     """How much more a word in the heading path counts than one in the text, in keyword ranks."""
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    """How much a passage should differ from those before it (maximal marginal relevance): 0 orders by score alone, 1
+    takes the best, then what is least like it. Chosen from all candidates, by their stored vectors, in every mode."""
     min_score: float = 0.0
     """Passages with a lower score are left out. A score is the cosine from -1 to 1 in `vector`, BM25 from 0 upwards in
     `keyword`, and in `hybrid` a share of the best that is possible, where 1 is first in both halves."""

@@ -23,6 +23,7 @@ import msgspec
 
 from loomd.errors import Damaged, Temporary
 from loomd.knowledge.base import IndexSpec, Retrieval
+from loomd.knowledge.diversity import spread
 from loomd.knowledge.faiss_index import ROUGH
 from loomd.knowledge.filter import Where
 from loomd.knowledge.hybrid import blend, fuse
@@ -359,6 +360,8 @@ class Index:
 
     def _passages(self, asked: Question, ranked: list[tuple[int, float]]) -> list[tuple[Stored, float]]:
         limit, found, texts = asked.limit, list[tuple[Stored, float]](), set[str]()
+        if asked.how.diversity:
+            ranked = self._spread(asked, ranked)
         for at in range(0, len(ranked), 2 * limit):
             part = [pair for pair in ranked[at : at + 2 * limit] if pair[1] >= asked.how.min_score]
             rows = self._store.get([ident for ident, _ in part])
@@ -370,6 +373,16 @@ class Index:
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def _spread(self, asked: Question, ranked: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        """Return what may be found in an order in which passages differ from those before them."""
+        stored = self._store.vectors_of([ident for ident, score in ranked if score >= asked.how.min_score])
+        pairs = [pair for pair in ranked if pair[0] in stored]
+        if len(pairs) <= 1:
+            return pairs
+        vectors = self._decode([stored[ident] for ident, _ in pairs])
+        places = spread([score for _, score in pairs], vectors, asked.how.diversity, 2 * asked.limit)
+        return [pairs[place] for place in places]
 
     def _open_words(self) -> WordIndex:
         """Return the index of words, brought up to the store; one that is damaged is made anew."""
