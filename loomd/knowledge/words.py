@@ -26,7 +26,6 @@ _MARK = 0
 """Id of the document that holds the mark; chunks are counted from 1."""
 _FOOTER = 8
 """Bytes at the end of a file of Tantivy: the length of its foot, and a magic number."""
-_UNCHECKED = {"meta.json", ".managed.json", ".tantivy-writer.lock", ".tantivy-meta.lock"}
 
 
 class WordIndex:
@@ -143,9 +142,17 @@ class WordIndex:
 
 
 def broken_files(folder: Path) -> Iterator[str]:
-    """Yield the names of files whose content does not match the checksum that Tantivy ends them with."""
+    """Yield the names of files whose content does not match the checksum that Tantivy ends them with.
+
+    Only what belongs to the last commit is looked at: what a process that was killed had begun is nobody's.
+    """
+    try:
+        listed = msgspec.json.decode((folder / "meta.json").read_bytes())["segments"]
+        segments = tuple(one["segment_id"].replace("-", "") for one in listed)
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        return  # new, or one that cannot be opened
     for path in sorted(folder.iterdir()):
-        if path.name in _UNCHECKED or path.name.startswith("."):
+        if not path.name.startswith(segments):
             continue
         data = path.read_bytes()
         length = int.from_bytes(data[-_FOOTER : -_FOOTER + 4], "little")

@@ -285,14 +285,15 @@ def test_the_index_of_a_knowledge_base_is_checked(
     folder.mkdir(parents=True)
     (folder / "recipe.base").write_bytes(b"loomd-base-1\n" + b"0" * 100)
     (folder / "recipe.words").mkdir()
-    (folder / "recipe.words" / "a.idx").write_bytes(b"0" * 100)
+    (folder / "recipe.words" / "meta.json").write_text('{"segments": [{"segment_id": "a-0"}]}')
+    (folder / "recipe.words" / "a0.idx").write_bytes(b"0" * 100)
     (folder / "recipe.db").write_bytes(b"garbage" * 1000)
     assert run(["check", "--state", str(state), "-o", "json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["clean"] is False
     assert [(one["code"], Path(one["where"]).name) for one in told["findings"]] == [
         ("index", "recipe.base"),
-        ("index", "a.idx"),
+        ("index", "a0.idx"),
         ("index", "recipe.db"),
     ]
     assert "made anew from the documents" in told["findings"][0]["act"]

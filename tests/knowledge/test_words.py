@@ -103,6 +103,15 @@ def test_every_file_is_checked(tmp_path: Path) -> None:
     assert list(broken_files(folder)) == []
 
 
+def test_what_a_killed_process_had_begun_is_nobodys(tmp_path: Path) -> None:
+    """Files that no commit names harm nothing."""
+    folder = tmp_path / "a"
+    filled(folder).settle()
+    (folder / f"{'0' * 32}.store").write_bytes(b"half")
+    assert list(broken_files(folder)) == []
+    assert [ident for ident, _ in WordIndex(folder).search("plain", 5, 2.0)] == [2]
+
+
 @pytest.mark.parametrize("harmed", [b"", b"{}", b"[1]", b"no json"])
 def test_a_damaged_list_of_files_is_damage(tmp_path: Path, harmed: bytes) -> None:
     """The file that names all others is read when the index opens."""
