@@ -136,7 +136,7 @@ async def condense(agent: Agent, work: Work, scope: Scope, asked: Condensing, ou
     if said:
         scope.emit(MemoryCondensed(len(said), len(asked.facts) - len(said), places), agent.name, key=f"condensed/{key}")
     else:
-        why = outcome.failure or "none of the facts is in it"
+        why = outcome.failure or "none of the facts is in it, or one was forgotten"
         scope.emit(Fallback("condense", why, "working facts become long-term as they are"), agent.name)
 
 

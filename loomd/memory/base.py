@@ -295,7 +295,7 @@ class LiveMemory:
         """Keep the lines of an answer in place of facts that they say, and return those facts.
 
         A fact whose numbers and names are not all in the answer, or most of whose words are not, becomes long-term as
-        it is: so it is with all of them when the answer is empty.
+        it is: so it is with all of them when the answer is empty, or when one of them was forgotten meanwhile.
         """
         if self._texts is None or not self.recalls:
             return []
@@ -304,8 +304,8 @@ class LiveMemory:
         places = tuple(dict.fromkeys(place for one in said for place in one.replaces or (one.place,)))
         importance = max((one.importance for one in said), default=0.0)
         drafts = [Draft(key_of(line), line, "summary", importance, places) for line in lines if said]
-        await self._texts.replace(whose, turn, drafts, [one.id for one in said])
-        return said
+        kept = await self._texts.replace(whose, turn, drafts, [one.id for one in said], facts)
+        return said if kept else []
 
     async def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
         """Return what is remembered, in the order of the ids, also while recall is off."""

@@ -74,9 +74,14 @@ class Recall:
         """Return the working facts of a conversation that are too many."""
         return await self._run(lambda: self._shelf.working(whose))
 
-    async def replace(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str]) -> list[str]:
-        """Keep summaries in place of working facts, let the others move on, and return the summaries' ids."""
-        kept = await self._run(lambda: self._shelf.replace(whose, turn, drafts, replaced))
+    async def replace(
+        self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str], asked: Sequence[Item]
+    ) -> list[str]:
+        """Keep summaries in place of working facts, let the others move on, and return the summaries' ids.
+
+        There are none when one of the facts that were asked about was forgotten meanwhile.
+        """
+        kept = await self._run(lambda: self._shelf.replace(whose, turn, drafts, replaced, asked))
         await self.refresh()
         return kept
 
@@ -102,7 +107,7 @@ class Recall:
         mark = embedder.fingerprint
         while rows := await self._run(lambda: self._shelf.unmade(mark, _BATCH)):
             vectors = await self._embed(embedder, [text for _, text in rows])
-            made = [(row, mark, vector.tobytes()) for (row, _), vector in zip(rows, vectors, strict=True)]
+            made = [(row, text, mark, vector.tobytes()) for (row, text), vector in zip(rows, vectors, strict=True)]
             await self._run(partial(self._shelf.put_vectors, made))
 
     async def expire(self) -> None:

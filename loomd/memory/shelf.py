@@ -7,12 +7,14 @@ and work that began before is not able to bring it back. Called by `recall`, in 
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from loomd.memory.facts import key_of
 from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose, id_of
 from loomd.memory.layout import tokens_of, writing
 from loomd.memory.rank import Candidate, Weights, fuse, order
@@ -87,6 +89,8 @@ class Shelf:
         self._limits = limits
         self._embedded: tuple[str, int, int] | None = None
         """The embedder, and the state of the file, for which nothing is left to embed."""
+        self._logged = True
+        """Whether the log may hold what was forgotten: also when it opens, for whoever was killed meanwhile."""
 
     def find(self, whose: Whose, query: Query) -> list[str]:
         """Return the texts that one may see and that fit a question, best first."""
@@ -114,45 +118,8 @@ class Shelf:
 
         Work that began before an item was forgotten does not bring it back.
         """
-        long = whose.home(self._limits.scope)
-        home = whose.talk if working else long
-        kept: list[str] = []
-        with writing(self._db):
-            for draft in drafts:
-                text = self._cut(draft.text)
-                item, importance = id_of(self._owner, home, draft.key), min(1.0, draft.importance * turn.boost)
-                if self._db.execute("SELECT 1 FROM gone WHERE id = ? AND at >= ?", (item, turn.began)).fetchone():
-                    continue
-                told = self._tell_again(long, draft.key, turn.began, importance)
-                told = told or self._tell_again(home, draft.key, turn.began, importance)
-                kept.append(told or item)
-                if told:
-                    continue
-                values = {
-                    "id": item,
-                    "home": home,
-                    "key": draft.key,
-                    "text": text,
-                    "what": draft.what,
-                    "level": "working" if working else "long",
-                    "scope": self._limits.scope,
-                    "importance": importance,
-                    "tokens": tokens_of(text),
-                    "told": turn.began,
-                    "agent": whose.agent,
-                    "tenant": whose.tenant,
-                    "user": whose.user,
-                    "session": whose.session,
-                    "task": whose.task,
-                    "step": turn.step,
-                    "absorbed": turn.absorbed,
-                    "replaces": json.dumps(draft.replaces),
-                    "next_home": long if working else "",
-                }
-                self._db.execute(_INSERT, values)
-            self._bound(home)
-            self._expire(turn.began)
-        return kept
+        with self._writing():
+            return self._add(whose, turn, drafts, working=working)
 
     def working(self, whose: Whose) -> list[Item]:
         """Return the working facts of a conversation that are too many, those that leave first at the front."""
@@ -170,23 +137,32 @@ class Shelf:
     def move(self, whose: Whose) -> list[str]:
         """Let the working facts that are too many become long-term, and return their ids."""
         leaving = [one.id for one in self.working(whose)]
-        with writing(self._db):
+        with self._writing():
             self._promote(leaving)
         return leaving
 
-    def replace(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str]) -> list[str]:
+    def replace(
+        self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str], asked: Sequence[Item]
+    ) -> list[str]:
         """Keep summaries in place of working facts; those that they do not stand for become long-term as they are.
+
+        When one of the facts was forgotten meanwhile, the summaries may tell it in other words: none of them is kept.
 
         Args:
             whose: whose conversation it is.
             turn: the work in which it is done.
             drafts: the summaries.
             replaced: ids of the facts that they stand for.
+            asked: all facts that whoever made the summaries was shown.
         """
-        kept = self.add(whose, turn, drafts, working=False)
-        with writing(self._db):
-            self._db.executemany("DELETE FROM item WHERE id = ? AND home = ?", [(one, whose.talk) for one in replaced])
-        self.move(whose)
+        with self._writing():
+            names = [name for one in asked for name in (one.id, *self._names(whose, key_of(one.text)))]
+            kept = [] if self._is_gone(names, turn.began) else self._add(whose, turn, drafts, working=False)
+            if kept:
+                self._db.executemany(
+                    "DELETE FROM item WHERE id = ? AND home = ?", [(one, whose.talk) for one in replaced]
+                )
+            self._promote([one.id for one in self.working(whose)])
         return kept
 
     def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
@@ -195,20 +171,27 @@ class Shelf:
         return [_item(row) for row in rows]
 
     def forget(self, which: Which, now: float) -> list[str]:
-        """Delete items, also from the word index and the vectors, and return their ids."""
+        """Delete items, also from the word index and the vectors, and return their ids.
+
+        What is noted is each id under which the same may be told again: that of the item, which is from where it was
+        told first, and those from where it is and where it was going to be.
+        """
         with writing(self._db):
-            found = [(one.id,) for one in self.items(which)]
-            self._db.executemany("DELETE FROM item WHERE id = ?", found)
-            self._db.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", [(one, now) for (one,) in found])
-            if found:
+            rows = self._db.execute(_MEANT, {**_meant(which), "after": "", "most": -1}).fetchall()
+            for row in rows:
+                homes = (row["home"], row["next_home"] or row["home"])
+                names = {row["id"], *(id_of(self._owner, home, row["key"]) for home in homes)}
+                self._db.execute("DELETE FROM item WHERE id = ?", (row["id"],))
+                self._db.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", [(name, now) for name in names])
+            if rows:
                 self._db.execute("INSERT INTO item_word (item_word) VALUES ('optimize')")
-        if found:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return [one for (one,) in found]
+        self._logged = self._logged or bool(rows)
+        self._empty_log()
+        return [str(row["id"]) for row in rows]
 
     def expire(self, now: float) -> None:
         """Delete what was not told for longer than its time to live."""
-        with writing(self._db):
+        with self._writing():
             self._expire(now)
 
     def report(self, mark: str) -> Report:
@@ -238,22 +221,103 @@ class Shelf:
             self._embedded = state
         return rows
 
-    def put_vectors(self, made: Iterable[tuple[int, str, bytes]]) -> None:
-        """Keep vectors of items; those of items that left meanwhile are dropped."""
-        there = "SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM item WHERE row = ?1)"
-        with writing(self._db):
+    def put_vectors(self, made: Iterable[tuple[int, str, str, bytes]]) -> None:
+        """Keep vectors, each as row, text, embedder and vector; those of items that left meanwhile are dropped.
+
+        The row of an item that left is given to a later one: the text tells whether it is still the one that was meant.
+        """
+        there = "SELECT ?1, ?3, ?4 WHERE EXISTS (SELECT 1 FROM item WHERE row = ?1 AND text = ?2)"
+        with self._writing():
             self._db.executemany(f"INSERT OR REPLACE INTO vector {there}", made)
 
     def drop_vectors(self, marks: Sequence[str]) -> None:
         """Delete the vectors of all embedders but some."""
-        with writing(self._db):
+        with self._writing():
             self._db.execute(
                 "DELETE FROM vector WHERE made_by NOT IN (SELECT value FROM json_each(?))", (json.dumps(marks),)
             )
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file, after another try to empty its log."""
+        try:
+            with suppress(sqlite3.Error):
+                self._empty_log()
+        finally:
+            self._db.close()
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        """Do all that is done within in one transaction, then empty the log if that is still to be done."""
+        with writing(self._db):
+            yield
+        if not self._logged:
+            return
+        (patience,) = self._db.execute("PRAGMA busy_timeout").fetchone()
+        self._db.execute("PRAGMA busy_timeout = 0")  # whoever writes does not wait for whoever reads
+        try:
+            with suppress(sqlite3.OperationalError):  # what was written is kept all the same
+                self._empty_log()
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {patience:d}")
+
+    def _empty_log(self) -> None:
+        """Bring all of the log into the file, if it may hold what was forgotten.
+
+        That is refused while somebody else reads the file in the state of before: the next write tries again.
+        """
+        if self._logged:
+            (refused, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._logged = bool(refused)
+
+    def _add(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], *, working: bool) -> list[str]:
+        long = whose.home(self._limits.scope)
+        home = whose.talk if working else long
+        kept: list[str] = []
+        for draft in drafts:
+            text, importance = self._cut(draft.text), min(1.0, draft.importance * turn.boost)
+            told = self._tell_again(long, draft.key, turn.began, importance)
+            if told := told or self._tell_again(home, draft.key, turn.began, importance):
+                kept.append(told)
+                continue
+            if self._is_gone(self._names(whose, draft.key), turn.began):
+                continue
+            kept.append(id_of(self._owner, home, draft.key))
+            values = {
+                "id": kept[-1],
+                "home": home,
+                "key": draft.key,
+                "text": text,
+                "what": draft.what,
+                "level": "working" if working else "long",
+                "scope": self._limits.scope,
+                "importance": importance,
+                "tokens": tokens_of(text),
+                "told": turn.began,
+                "agent": whose.agent,
+                "tenant": whose.tenant,
+                "user": whose.user,
+                "session": whose.session,
+                "task": whose.task,
+                "step": turn.step,
+                "absorbed": turn.absorbed,
+                "replaces": json.dumps(draft.replaces),
+                "next_home": long if working else "",
+            }
+            self._db.execute(_INSERT, values)
+        self._bound(home)
+        self._expire(turn.began)
+        return kept
+
+    def _names(self, whose: Whose, key: str) -> tuple[str, str]:
+        """Return the ids that an item with a key may have: in the conversation, and long-term."""
+        return id_of(self._owner, whose.talk, key), id_of(self._owner, whose.home(self._limits.scope), key)
+
+    def _is_gone(self, names: Sequence[str], began: float) -> bool:
+        """Return whether one of several ids was forgotten since some work began."""
+        found = self._db.execute(
+            "SELECT 1 FROM gone WHERE id IN (SELECT value FROM json_each(?)) AND at >= ?", (json.dumps(names), began)
+        )
+        return found.fetchone() is not None
 
     def _expire(self, now: float) -> None:
         if self._limits.ttl is not None:
@@ -288,7 +352,7 @@ class Shelf:
             (before,),
         ).fetchall()
         if leaving:
-            with writing(self._db):
+            with self._writing():
                 self._promote([one for (one,) in leaving])
 
     def _promote(self, ids: Sequence[str]) -> None:

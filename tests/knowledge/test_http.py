@@ -133,6 +133,77 @@ async def test_links_are_followed_within_bounds(lab: "Lab", site: Site) -> None:
         assert "is one page too many" in base.unreadable[0].reason
 
 
+async def test_no_more_than_max_pages_are_kept(lab: "Lab", site: Site) -> None:
+    """However often the links change, and whatever fails meanwhile: the pages of before fill up what is free."""
+    lab.root.mkdir()
+    for number in range(30):
+        site.pages[f"/g/{number}"] = page(f"Page {number}.")
+    site.pages["/g/"] = page("Top.", *map(str, range(10)))
+    async with lab.open(sources=[source(site, "/g/", depth=1, maxPages=5)]) as base:
+        pages = only(base)
+        for first in (10, 20):
+            site.pages["/g/"] = page(f"Top {first}.", *map(str, range(first, first + 10)))
+            await pages.refresh()
+            assert sorted(pages.find()) == [f"{site.url}/g/{name}" for name in ("", *range(first, first + 4))]
+            (missed,) = pages.missed()
+            assert missed.reason == "is one page too many: raise maxPages, or narrow allow"
+        site.pages |= {"/g/": page("Top.", "1", "2", "3"), "/g/1": 503}
+        await pages.refresh()
+        assert sorted(pages.find()) == [f"{site.url}/g/{name}" for name in ("", "2", "20", "21", "3")]
+        site.pages["/g/"] = 404
+        pages._spec = pages._spec.model_copy(update={"max_pages": 3})
+        await pages.refresh()
+        assert len(pages.find()) == 3
+
+
+async def test_when_the_time_is_over(lab: "Lab", site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest stays as it was, and the reason is not that of too many pages."""
+    lab.root.mkdir()
+    site.pages |= {"/a": page("Cats purr.", "b"), "/b": page("Dogs bark.")}
+    async with lab.open(sources=[source(site, "/a", depth=1)]) as base:
+        pages = only(base)
+        monkeypatch.setattr("loomd.knowledge.sources.http.LONGEST", -1.0)
+        await pages.refresh()
+        assert sorted(pages.find()) == [f"{site.url}/a", f"{site.url}/b"]
+        assert [one.reason for one in pages.missed()] == [
+            "is not asked for after -1 s: narrow allow, lower depth, or wait"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("robots", "read", "reason"),
+    [
+        (500, "a", "answers HTTP 500"),
+        (503, "a", "answers HTTP 503"),
+        ("http://localhost:1/robots.txt", "a", "leads to http://localhost:1/robots.txt"),
+        (404, "abc", ""),
+        (403, "abc", ""),
+        ("/moved/robots.txt", "ab", ""),
+    ],
+)
+async def test_robots_that_cannot_be_read(lab: "Lab", site: Site, robots: Any, read: str, reason: str) -> None:
+    """A host that fails lets no link be followed; one without rules lets all be; rules may have moved on the host."""
+    lab.root.mkdir()
+    site.pages |= {"/g/a": page("one", "b", "c"), "/g/b": page("two"), "/g/c": page("three"), "/robots.txt": robots}
+    site.pages["/moved/robots.txt"] = (b"User-agent: *\nDisallow: /g/c\n", "text/plain")
+    async with lab.open(sources=[source(site, "/g/a", depth=1)]) as base:
+        assert sorted(only(base).find()) == [f"{site.url}/g/{name}" for name in read]
+        assert [one.path for one in base.unreadable] == ([f"{site.url}/robots.txt"] if reason else [])
+        assert all(reason in one.reason for one in base.unreadable)
+
+
+async def test_robots_that_fail_for_a_while_take_nothing(lab: "Lab", site: Site) -> None:
+    """What was read by links before stays as long as nobody says whether they may be followed."""
+    lab.root.mkdir()
+    site.pages |= {"/a": page("one", "b"), "/b": page("two")}
+    async with lab.open(sources=[source(site, "/a", depth=1)]) as base:
+        site.pages["/robots.txt"] = 503
+        site.paths()
+        await only(base).refresh()
+        assert site.paths() == ["/a", "/robots.txt"]
+        assert sorted(only(base).find()) == [f"{site.url}/a", f"{site.url}/b"]
+
+
 async def test_what_did_not_change_is_not_sent_again(lab: "Lab", site: Site) -> None:
     """The version that is kept is named, also after a restart; only what changed is embedded."""
     lab.root.mkdir()

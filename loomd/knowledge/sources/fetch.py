@@ -42,6 +42,7 @@ class Answer:
         media: its media type.
         stamp: its version.
         reason: why there is no page.
+        status: what the server said, by HTTP's number; 0 when it said nothing, or nothing was asked.
     """
 
     outcome: Literal["page", "same", "gone", "failed"]
@@ -50,6 +51,7 @@ class Answer:
     media: str = ""
     stamp: Stamp = Stamp()
     reason: str = ""
+    status: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,21 @@ class Fetcher:
     seconds: float
     redirects: int
 
-    async def get(self, url: str, stamp: Stamp = Stamp()) -> Answer:  # it is frozen
-        """Return what a server says of a page; what goes wrong is an answer, too."""
+    async def get(
+        self, url: str, stamp: Stamp = Stamp(), allowed: Callable[[str], bool] | None = None
+    ) -> Answer:  # it is frozen
+        """Return what a server says of a page; what goes wrong is an answer, too.
+
+        Args:
+            url: its address, in its normal form.
+            stamp: the version that is known.
+            allowed: says to which addresses it may lead, when those are others than may be read.
+        """
         from aiohttp import ClientError  # noqa: PLC0415  # costs 0.2 s
 
         try:
             async with asyncio.timeout(self.seconds):
-                return await self._get(url, stamp)
+                return await self._get(url, stamp, allowed or self.allowed)
         except TimeoutError:
             return Answer("failed", url, reason=f"did not answer within {self.seconds:g} s: raise timeout, or wait")
         except (ClientError, OSError, ValueError) as error:
@@ -88,7 +98,7 @@ class Fetcher:
         except ToolFailed as error:
             return Answer("failed", url, reason=f"is not asked for: {error}")
 
-    async def _get(self, url: str, stamp: Stamp) -> Answer:
+    async def _get(self, url: str, stamp: Stamp, allowed: Callable[[str], bool]) -> Answer:
         headers = {"User-Agent": AGENT}
         headers |= {"If-None-Match": stamp.etag} if stamp.etag else {}
         headers |= {"If-Modified-Since": stamp.modified} if stamp.modified else {}
@@ -99,7 +109,7 @@ class Fetcher:
                 if answer.status not in _REDIRECTS or target is None:
                     return await self._read(answer, url)
             url = normal(urljoin(url, target))
-            if not self.allowed(url):
+            if not allowed(url):
                 return Answer("failed", url, reason=f"leads to {url}, which is not below allow: add it there")
         return Answer("failed", url, reason=f"leads on and on, over more than {self.redirects} redirects: mend it")
 
@@ -107,9 +117,12 @@ class Fetcher:
         if answer.status == 304:
             return Answer("same", url)
         if answer.status in _GONE:
-            return Answer("gone", url, reason=f"is gone (HTTP {answer.status}): take its address out")
+            return Answer(
+                "gone", url, reason=f"is gone (HTTP {answer.status}): take its address out", status=answer.status
+            )
         if answer.status != 200:
-            return Answer("failed", url, reason=f"answers HTTP {answer.status}: it is asked again later")
+            reason = f"answers HTTP {answer.status}: it is asked again later"
+            return Answer("failed", url, reason=reason, status=answer.status)
         data = bytearray()
         async for part in answer.content.iter_chunked(_PART):
             data += part
@@ -117,7 +130,7 @@ class Fetcher:
                 return Answer("failed", url, reason=f"has more than {self.largest} bytes, which is maxFile: raise it")
         stamp = Stamp(answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
         media = answer.content_type if "Content-Type" in answer.headers else ""
-        return Answer("page", url, _utf8(bytes(data), media, answer.charset), media, stamp)
+        return Answer("page", url, _utf8(bytes(data), media, answer.charset), media, stamp, status=answer.status)
 
 
 def _utf8(data: bytes, media: str, charset: str | None) -> bytes:

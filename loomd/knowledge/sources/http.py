@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urljoin, urlsplit
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 LONGEST = 600.0
 """Seconds after which no more pages are asked for until the next time."""
+_NONE, _FAILS = 400, 500
+"""The HTTP statuses that say that there is no such file, and those above which the server fails, begin here."""
 _ADDRESS = (
     rf"^https?://[^/?#@\s]+(/[^\s]*)?${NO_NEWLINE}",
     "expected an address such as https://host/path, without a password",
@@ -175,10 +178,10 @@ class Pages:
                 text = f"{self._owner}: {first.path} {first.reason}"
                 if not before:
                     raise Unreachable(text) if found.failed else NotFound(text)
-                found.now = dict(before)  # when all is gone at once, something else is wrong
+                found.now = dict(islice(before.items(), spec.max_pages))  # all gone at once: something else is wrong
             elif found.failed:
-                kept = before.keys() - found.now.keys() - found.gone
-                found.now |= {asked: before[asked] for asked in kept}
+                rest = [asked for asked in before if asked not in found.now and asked not in found.gone]
+                found.now |= {asked: before[asked] for asked in rest[: spec.max_pages - len(found.now)]}
             await asyncio.to_thread(self._write_list, list(found.now.values()))
             self._missed = tuple(found.missed)
 
@@ -193,9 +196,13 @@ class Pages:
                     if url in seen:
                         continue
                     seen.add(url)
-                    if len(found.now) >= self._spec.max_pages or asyncio.get_running_loop().time() > end:
-                        found.failed = True  # what is kept of the rest stays
+                    if len(found.now) >= self._spec.max_pages:
                         found.missed.append(Unreadable(url, "is one page too many: raise maxPages, or narrow allow"))
+                        return
+                    if asyncio.get_running_loop().time() > end:
+                        found.failed = True  # what is kept of the rest stays
+                        reason = f"is not asked for after {LONGEST:g} s: narrow allow, lower depth, or wait"
+                        found.missed.append(Unreadable(url, reason))
                         return
                     if depth and not await self._may_follow(fetcher, found, url):
                         continue
@@ -225,7 +232,10 @@ class Pages:
         return found.now.get(url)
 
     async def _may_follow(self, fetcher: Fetcher, found: _Round, url: str) -> bool:
-        """Return whether the host of a link lets programs follow it."""
+        """Return whether the host of a link lets programs follow it.
+
+        One that does not say, because it fails, lets nobody (RFC 9309, 2.3.1); one without such a file lets everybody.
+        """
         if not self._spec.robots:
             return True
         from urllib.robotparser import RobotFileParser  # noqa: PLC0415  # brings all of urllib.request
@@ -233,9 +243,15 @@ class Pages:
         parts = urlsplit(url)
         host = f"{parts.scheme}://{parts.netloc}"
         if host not in found.robots:
-            answer = await fetcher.get(f"{host}/robots.txt")
+            asked = f"{host}/robots.txt"
+            answer = await fetcher.get(asked, allowed=lambda to: urlsplit(to).netloc == parts.netloc)
+            lines = answer.data.decode("utf-8", "replace").splitlines() if answer.outcome == "page" else []
+            if answer.outcome == "failed" and not _NONE <= answer.status < _FAILS:
+                lines = ["User-agent: *", "Disallow: /"]
+                found.failed = True  # what is kept of the host stays
+                found.missed.append(Unreadable(asked, f"{answer.reason}; until then no links of its host are followed"))
             rules = RobotFileParser()
-            rules.parse(answer.data.decode("utf-8", "replace").splitlines() if answer.outcome == "page" else [])
+            rules.parse(lines)
             found.robots[host] = rules
         return found.robots[host].can_fetch(AGENT, url)
 
