@@ -44,6 +44,11 @@ class Batches(Generic[Q, A]):
             task.add_done_callback(self._running.discard)
         return await future
 
+    @property
+    def busy(self) -> bool:
+        """Return whether something is under way."""
+        return bool(self._running)
+
     async def settled(self) -> None:
         """Wait until nothing is under way."""
         if self._running:

@@ -80,6 +80,8 @@ class KnowledgeBase:
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ending: asyncio.Future[None] | None = None
+        self._closed: asyncio.Future[None]
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -97,15 +99,25 @@ class KnowledgeBase:
             await self.refresh()
             yield self
         finally:
-            await asyncio.shield(self._settled())
-            closing = asyncio.get_running_loop().run_in_executor(self._pool, self._close, folder, recipe)
-            self._pool.shutdown(wait=False)
-            await asyncio.shield(closing)  # after what still runs in the thread, whoever is cancelled meanwhile
+            if not self._calls and not self._batches.busy:
+                self._release(folder, recipe)
+            else:
+                self._ending = asyncio.ensure_future(self._settle(folder, recipe))
+                await asyncio.shield(self._ending)
+            await asyncio.shield(self._closed)  # after what still runs in the thread, whoever is cancelled meanwhile
 
-    async def _settled(self) -> None:
-        """Wait until no question and no call is under way."""
-        await self._batches.settled()
-        await self._idle.wait()
+    async def _settle(self, folder: Path, recipe: Recipe) -> None:
+        """Release the index once no question and no call is under way."""
+        try:
+            await self._batches.settled()
+            await self._idle.wait()
+        finally:
+            self._release(folder, recipe)
+
+    def _release(self, folder: Path, recipe: Recipe) -> None:
+        """Let the thread end after it has closed the index; nobody may be in between."""
+        self._closed = asyncio.get_running_loop().run_in_executor(self._pool, self._close, folder, recipe)
+        self._pool.shutdown(wait=False)
 
     @contextmanager
     def _called(self) -> Generator[None]:

@@ -149,9 +149,8 @@ def test_a_task_is_a_tree(crew: Folder) -> None:
 def test_the_steps_of_a_task(crew: Folder) -> None:
     """Model calls with tokens, cost and text; tool calls with arguments, cut, and results; nothing secret."""
     task = ended(crew, "please add numbers")
-    context, model, tool, again, learned = course(crew, task)["phases"][3]["steps"]
-    assert [one["source"] for one in context["sources"]] == ["prompt", "tools", "goal", "history"]
-    assert list(learned["moved"]) == ["characters"]
+    context, model, tool, again = course(crew, task)["phases"][3]["steps"]
+    assert [one["source"] for one in context["sources"]] == ["prompt", "tools", "goal", "form", "history"]
     assert (model["kind"], model["key"], model["model"]) == ("model", "execute/model/0", "script/scripted")
     assert (model["tokens"], model["text"]) == ({"input": 100, "output": 10}, "Let me add.")
     assert model["calls"] == ["add"]

@@ -25,6 +25,8 @@ DIFFERENT = {
     "agent-loop": "names of loomd's own tools are checked behind the schema",
     "interceptors": "patterns are compiled behind the schema",
     "filled-parameters": "further fields are any behind the schema",
+    "mcp-servers": "what belongs to one way of reaching a server is checked behind the schema",
+    "python-sandbox": "what belongs to a sandbox is checked behind the schema",
     "permissions": "patterns are compared with tools behind the schema",
     "shell": "placeholders are compared with parameters behind the schema",
     "skill-folders": "the files of skills are read behind the schema",
