@@ -250,7 +250,7 @@ GARBAGE = [
 ]
 FORGE = """
 def forge(data):
-    for number in range(3, 30):
+    for number in range(3, 4096):
         try: os.write(number, data)
         except OSError: pass
     os._exit(0)
@@ -288,7 +288,7 @@ DESCRIBE = """
 odd = {"type": "object", "properties": {"a": {"$ref": "file:///etc/passwd"}}}
 def deep(levels): return {"items": deep(levels - 1)} if levels else {}
 def forge(data):
-    for number in range(3, 30):
+    for number in range(3, 4096):
         try: os.write(number, json.dumps(data).encode())
         except OSError: pass
     os._exit(0)
