@@ -75,6 +75,11 @@ class _Batch(Generic[R]):
         """Return whether there are only records, few, and one caller waits for them."""
         return len(self.joined) == 1 and self.size <= _SMALL and all(part.records for part in self.work)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Return whether somebody waits for something in it."""
+        return bool(self.joined) or any(part.caller is not None for part in self.work)
+
     def __bool__(self) -> bool:
         return bool(self.work or self.joined)
 
@@ -299,8 +304,14 @@ class Writer(Generic[R]):
             for caller in batch.joined:
                 if not caller.done():
                     caller.set_result(None)
-        if self._next:
+        self._go_on(_LINGER)
+
+    def _go_on(self, seconds: float) -> None:
+        """Start what came meanwhile: at once when somebody waits for it, else seconds later, with what comes yet."""
+        if self._next.is_awaited:
             self._start()
+        elif self._next:
+            self._start_later(seconds)
 
     def _fail(self, batch: _Batch[R], error: BaseException) -> None:
         """Tell all callers; keep the records in front of the next transaction."""
@@ -310,10 +321,7 @@ class Writer(Generic[R]):
         self._refuse_all(batch, error)
         self._next.work[:0] = kept
         self._next.count += batch.count
-        if self._next.joined or any(part.caller for part in self._next.work):
-            self._start()
-        elif self._next:
-            self._start_later(_RETRY)
+        self._go_on(_RETRY)
 
     def _refuse_all(self, batch: _Batch[R], error: BaseException) -> None:
         """Tell all who wait for something in a batch that it is not stored."""

@@ -9,10 +9,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -319,6 +321,25 @@ async def test_nothing_is_written_after_a_record_that_is_lost(store: SqliteStore
         with pytest.raises(Damaged, match="a record could not be stored"):
             await store.durable(2)
     assert await store.get_task("t1") is None
+
+
+async def test_what_nobody_waits_for_goes_together(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that come one after the other cost a commit now and then, and not one commit after the other."""
+    commits: list[int] = []
+    commit = store._writer._commit
+
+    def counted(work: Any, values: Any) -> None:
+        commits.append(len(work))
+        commit(work, values)
+
+    monkeypatch.setattr(store._writer, "_commit", counted)
+    began = time.monotonic()
+    for number in range(300):
+        store.note(row("t1", number))
+        await asyncio.sleep(0.0001)  # the thread that writes gets its turn
+    last = await append(store, row("t1", 300))
+    assert len(commits) <= 3 + (time.monotonic() - began) / 0.02
+    assert len(await store.read(limit=1000)) == last == 301
 
 
 async def test_a_full_disk_in_the_second_try(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
