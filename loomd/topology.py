@@ -8,8 +8,8 @@ Called by `reconcile`; never reads manifests or decides what should be.
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -51,15 +51,25 @@ class Serving:
             except Exception:
                 _log.exception("a listener failed on another snapshot")
 
-    @contextmanager
-    def listening(self, listener: Callable[[], object]) -> Generator[None]:
-        """Call `listener` whenever another snapshot serves; it must be quick."""
-        key = object()
-        self._listeners[key] = listener
-        try:
-            yield
-        finally:
-            del self._listeners[key]
+    def listening(self, listener: Callable[[], object]) -> "_Listening":
+        """Call `listener` whenever another snapshot serves, as long as the context lasts; it must be quick."""
+        return _Listening(self._listeners, listener)
+
+
+class _Listening:
+    """One who listens."""
+
+    __slots__ = ("_all", "_listener")
+
+    def __init__(self, all_: dict[object, Callable[[], object]], listener: Callable[[], object]) -> None:
+        self._all = all_
+        self._listener = listener
+
+    def __enter__(self) -> None:
+        self._all[self] = self._listener
+
+    def __exit__(self, *_: object) -> None:
+        del self._all[self]
 
 
 @dataclass(frozen=True)

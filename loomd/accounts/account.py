@@ -189,10 +189,12 @@ class Accounts:
         charge = msgspec.structs.replace(charge, day=self._day)
         amounts, warned = _amounts(charge), list[Warned]()
         for owner in ((charge.namespace, charge.agent), (charge.namespace, "")):
-            before = dict(self._account(owner).used) if hold.amounts else None
+            if not hold.amounts:
+                self._book(owner, amounts)
+                continue
+            before = dict(self._account(owner).used)
             self._book(owner, amounts)
-            if before is not None:
-                warned += self._warnings(owner, before)
+            warned += self._warnings(owner, before)
         if self._store is not None:
             self._store.charge(charge)
         return warned

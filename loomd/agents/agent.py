@@ -131,8 +131,11 @@ class Agent:
         named = self.tools.items()
         if latest is not None:
             named = {name: tool for name, tool in named if self.owner(name) in latest.tools}.items()
-        hiding = [rule for rule in self.rules() if rule.deny or rule.allow is not None]
-        return [tool for name, tool in named if not tool.withdrawn and not any(rule.hides(name) for rule in hiding)]
+        tools = [(name, tool) for name, tool in named if not tool.withdrawn]
+        for rule in self.rules():
+            if rule.deny or rule.allow is not None:
+                tools = [(name, tool) for name, tool in tools if not rule.hides(name)]
+        return [tool for _, tool in tools]
 
     def rules(self) -> tuple[Permissions, ...]:
         """Return the permissions that hold now, all of them: those of now, and those of when the work began."""

@@ -23,7 +23,7 @@ def marks(text: str) -> list[int]:
 
 def resolve(text: str, citable: Mapping[int, Citation]) -> tuple[tuple[Citation, ...], tuple[int, ...]]:
     """Return the passages that a text cites, and the marks that name none."""
-    found = marks(text)
+    found = marks(text) if "[" in text else []
     return tuple(citable[n] for n in found if n in citable), tuple(n for n in found if n not in citable)
 
 
@@ -91,8 +91,10 @@ def grounding(text: str, citations: tuple[Citation, ...]) -> float:
 
     Words are compared by their first five letters, a crude stem that needs no language data.
     """
+    if not citations:
+        return 0.0
     words = {word[:_STEM] for word in _WORD.findall(_MARK.sub("", text).lower())}
-    if not words or not citations:
+    if not words:
         return 0.0
     known = {word[:_STEM] for c in citations for word in _WORD.findall(c.text.lower())}
     return len(words & known) / len(words)

@@ -112,6 +112,8 @@ class SkillUse:
 
     def offered(self) -> list[Tool]:
         """Return the tools that may be called now, with that of the skills."""
+        if not self._known:
+            return self._agent.offered()
         tools = [tool for tool in self._agent.offered() if not self._narrowed(tool.schema.name)]
         hidden = any(rule.hides(TOOL) for rule in self._agent.rules())
         return [*tools, self._tool] if self._has_tool and not hidden else tools

@@ -303,6 +303,8 @@ class TaskRecorder:
 
         Time in which several were waited for counts once; of parts it is known only how long each waited.
         """
+        if not self._parts and not self._waits:
+            return 0.0
         total = sum(seconds for key, seconds in self._parts.items() if key.startswith(prefix))
         if not self._waits:
             return total

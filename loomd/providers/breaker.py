@@ -5,9 +5,6 @@ it is half-open: one call, the probe, goes through; its success closes the break
 Nygard, Release It!, 2nd edition, 2018, "Circuit Breaker").
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
 from pydantic import Field
 
 from loomd.clock import Clock
@@ -59,30 +56,49 @@ class Breaker:
             said = f"its last {self._failures} calls failed ({self._last}); {when}"
             raise Overloaded(f"{self._owner} is not called: {said}", max(1.0, left))
 
-    @contextmanager
-    def call(self) -> Generator[None]:
-        """Watch one call; what it raises is raised on. One that is given up says nothing of the service.
+    def call(self) -> "_Call":
+        """Return what watches one call; what it raises is raised on. One that is given up says nothing of the service.
 
         Raises:
             Overloaded: it is not made; see `refuse`.
         """
         self.refuse()
+        return _Call(self)
+
+    def begin(self) -> bool:
+        """Note that a call begins; return whether it is the probe."""
         probe = self._tripped
         self._probing = self._probing or probe
-        try:
-            yield
-        except RateLimited:  # it works, and is asked too much
-            raise
-        except Temporary as error:
+        return probe
+
+    def end(self, error: BaseException | None, *, probe: bool) -> None:
+        """Note how a call ended.
+
+        Args:
+            error: what it raised, or None.
+            probe: whether it was the probe.
+        """
+        if probe:
+            self._probing = False
+        if isinstance(error, Temporary) and not isinstance(error, RateLimited):  # that one works, asked too much
             self._failures += 1
             self._last = str(error).removeprefix(f"{self._owner}: ")
             self._until = self._clock.monotonic() + self._fields.cooldown
-            raise
-        except LoomdError:  # it answered, however badly
-            self._failures = 0
-            raise
-        else:
-            self._failures = 0
-        finally:
-            if probe:
-                self._probing = False
+        elif error is None or (isinstance(error, LoomdError) and not isinstance(error, RateLimited)):
+            self._failures = 0  # it answered, however badly
+
+
+class _Call:
+    """One call, as a context."""
+
+    __slots__ = ("_breaker", "_probe")
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+        self._probe = False
+
+    def __enter__(self) -> None:
+        self._probe = self._breaker.begin()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._breaker.end(error, probe=self._probe)

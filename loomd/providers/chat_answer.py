@@ -1,6 +1,6 @@
 """Answers in chat completions: the data of events become deltas and one reply. Called by `chat_completions`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -89,7 +89,7 @@ class ChatAnswer:
         self._chosen = False
         self._usage: dict[str, Any] = {}
 
-    def take(self, data: bytes) -> list[Chunk]:
+    def take(self, data: bytes) -> Sequence[Chunk]:
         """Add an event and return the deltas to hand on.
 
         Raises:
@@ -97,11 +97,11 @@ class ChatAnswer:
         """
         if data == _DONE:
             self.done = True
-            return []
+            return ()
         event = self._wire.decode(_EVENT, data)
         if event.error:
             raise self._wire.error(event.error)
-        if isinstance(event.usage, dict):
+        if event.usage is not None and isinstance(event.usage, dict):
             self._usage = event.usage
         deltas: list[Chunk] = []
         for choice in event.choices or ():
@@ -115,17 +115,16 @@ class ChatAnswer:
         return deltas
 
     def _take_delta(self, delta: _Delta, deltas: list[Chunk]) -> None:
-        reasoning = delta.reasoning_content or delta.reasoning
-        if reasoning and isinstance(reasoning, str):
+        if (reasoning := delta.reasoning_content or delta.reasoning) and isinstance(reasoning, str):
             self._reasoning.append(reasoning)
             deltas.append(ReasoningDelta(reasoning))
-        text = delta.content or delta.refusal
-        if text:
+        if text := delta.content or delta.refusal:
             self._refused = self._refused or bool(delta.refusal)
             self._text.append(text)
             deltas.append(TextDelta(text))
-        for piece in delta.tool_calls or ():
-            self._take_call(piece)
+        if delta.tool_calls:
+            for piece in delta.tool_calls:
+                self._take_call(piece)
 
     def _take_call(self, piece: _CallDelta) -> None:
         """Add a piece of a tool call; a service that numbers none starts a new call with each id."""

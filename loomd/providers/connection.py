@@ -83,7 +83,7 @@ class Connection(asyncio.BufferedProtocol):
             Exception: what `fail` was given.
         """
         while self._head is None:
-            await self._wait()
+            await self._news()
         return self._head
 
     async def read(self) -> bytes:
@@ -96,7 +96,7 @@ class Connection(asyncio.BufferedProtocol):
         while not self._pieces:
             if self._body is not None and self._body.done:
                 return b""
-            await self._wait()
+            await self._news()
         piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._ahead = 0
@@ -215,18 +215,18 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = True
             self._transport.pause_reading()
 
-    async def _wait(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """Return what ends when something came."""
         if self._error is not None:
             raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        return waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if (waiter := self._waiter) is not None:
+            self._waiter = None
+            if not waiter.done():  # whoever waited is gone
+                waiter.set_result(None)
         if self._settled is not None and (self.ended or self._error is not None or self._transport is None):
             settled, self._settled = self._settled, None
             settled()

@@ -6,19 +6,21 @@ error. What an answer means is the translation's business; when it is asked for 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from itertools import count
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from itertools import count, groupby
 from typing import Protocol
 
 import msgspec
 
-from loomd.errors import BadReply, Temporary, Unreachable
-from loomd.messages import Chunk, Reply, Request, Retried
+from loomd.errors import BadReply, LoomdError, Temporary, Unreachable
+from loomd.messages import Chunk, ReasoningDelta, Reply, Request, Retried, TextDelta
 from loomd.providers.base import Counts
 from loomd.providers.remote import Wire
 from loomd.providers.sse import EventReader
 from loomd.providers.transport import Broken, Response, Transport
 
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+"""Tells a JSON object from anything else, without looking into it."""
 _REASON = 1 << 16
 """Bytes of a refusal's body that are read for its reason."""
 
@@ -31,7 +33,7 @@ class Answer(Protocol):
         """Return whether the service said that nothing more comes."""
         ...
 
-    def take(self, data: bytes) -> list[Chunk]:
+    def take(self, data: bytes) -> Sequence[Chunk]:
         """Add the data of one event, or a whole answer, and return the deltas to hand on.
 
         Raises:
@@ -99,7 +101,7 @@ class RemoteModel:
             try:
                 wire.breaker.refuse()
                 async with wire.rate.call(request, end) as booking:
-                    with wire.reach.call():
+                    with wire.reach:
                         key, headers = wire.credentials()  # a key that is missing says nothing of the service
                         with wire.breaker.call():
                             answer = self._dialect.answer(request)
@@ -107,9 +109,11 @@ class RemoteModel:
                             try:
                                 await exchange.begin(body, key, headers, end)
                                 while not answer.done and (events := await exchange.events()) is not None:
-                                    for data in events:
-                                        for delta in answer.take(data):
-                                            yield delta
+                                    deltas, failure = _taken(answer, events)
+                                    for delta in deltas:
+                                        yield delta
+                                    if failure is not None:
+                                        raise failure
                             finally:
                                 await exchange.close(whole=answer.done)
                             reply = wire.reply(request, answer.counts(), answer.reply())
@@ -124,6 +128,31 @@ class RemoteModel:
                 return
             yield Retried(self.name, failure, wait)
             await asyncio.sleep(wait)
+
+
+def _taken(answer: Answer, events: list[bytes]) -> tuple[list[Chunk], LoomdError | None]:
+    """Return the deltas of events that came together, those of a kind joined, and what is wrong with the event after.
+
+    Whoever reads gets as much as there is in one piece: a stream that is quicker than its reader costs no more.
+    """
+    deltas: list[Chunk] = []
+    failure: LoomdError | None = None
+    try:
+        for data in events:
+            deltas += answer.take(data)
+    except LoomdError as error:
+        failure = error
+    return _joined(deltas) if len(deltas) > 1 else deltas, failure
+
+
+def _joined(deltas: list[Chunk]) -> list[Chunk]:
+    found: list[Chunk] = []
+    for kind, some in groupby(deltas, type):
+        if kind is TextDelta or kind is ReasoningDelta:
+            found.append(kind("".join(one.text for one in some if isinstance(one, kind))))
+        else:
+            found += some
+    return found
 
 
 class Exchange:
@@ -181,11 +210,9 @@ class Exchange:
 
     def _whole(self, response: Response, body: bytes) -> bytes:
         try:
-            found = msgspec.json.decode(body)
+            _OBJECT.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            found = None
-        if not isinstance(found, dict):
-            raise self._wire.no_answer(response.headers)
+            raise self._wire.no_answer(response.headers) from None
         return body
 
     async def _reason(self, response: Response) -> bytes:

@@ -67,7 +67,7 @@ class FallbackModel:
             Unreachable: none of them did, and one may later.
             Permanent: none of them did, and none will.
         """
-        with self._reach.call():
+        with self._reach:
             failures: list[LoomdError] = []
             order = self._order()
             for at, after in zip(order, [*order[1:], None], strict=True):

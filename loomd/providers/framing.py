@@ -6,14 +6,16 @@ Pure: bytes in, bytes out. Called by `connection`; knows no socket and no servic
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 HEAD_LIMIT = 1 << 16
 """Bytes that a head, a chunk's line or the lines after the last chunk may have."""
 
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |$)")
+_STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |$)")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BLANK = " \t\n\r\x0b\x0c"
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -69,7 +71,7 @@ class Head:
         length = self.headers.get("content-length")
         if length is None:
             return UntilClose()
-        lengths = {part.strip() for part in length.split(",")}
+        lengths = {part.strip() for part in length.split(",")} if "," in length else {length}
         one = lengths.pop()
         if lengths or not _LENGTH.fullmatch(one):
             raise Garbled(f"its Content-Length is {length[:40]!r}")
@@ -82,22 +84,28 @@ def read_head(block: bytes) -> Head:
     Raises:
         Garbled: it is none.
     """
-    first, *lines = block.split(b"\r\n")
+    first, *lines = block.decode("latin-1").split("\r\n")
     status = _STATUS.match(first)
     if status is None:
-        raise Garbled(f"it begins with {first[:40]!r}")
+        raise Garbled(f"it begins with {block[:40]!r}")
     headers: dict[str, str] = {}
     for line in lines:
-        raw, colon, value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(raw):
-            raise Garbled(f"{line[:40]!r} is no header")
-        name, text = raw.decode("ascii").lower(), value.strip().decode("latin-1")
+        raw, colon, value = line.partition(":")
+        name, text = _named(raw), value.strip(_BLANK)
+        if not colon or not name:
+            raise Garbled(f"{line[:40].encode('latin-1')!r} is no header")
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     connection = headers.get("connection", "").lower()
-    keep = "close" not in connection and (status[1] == b"1" or "keep-alive" in connection)
-    if "transfer-encoding" in headers and (status[1] == b"0" or "content-length" in headers):
+    keep = "close" not in connection and (status[1] == "1" or "keep-alive" in connection)
+    if "transfer-encoding" in headers and (status[1] == "0" or "content-length" in headers):
         keep = False  # whoever reads it otherwise finds its end elsewhere (RFC 9112, 6.1)
     return Head(int(status[2]), headers, keep)
+
+
+@lru_cache(maxsize=256)
+def _named(raw: str) -> str:
+    """Return the name of a header in lower case, or nothing when it is none."""
+    return raw.lower() if _NAME.fullmatch(raw) else ""
 
 
 class Sized:

@@ -19,6 +19,9 @@ _KEEP = 30.0
 _RACE = 1.0
 """Seconds within which a used connection is lost when the service was closing it while the request was under way."""
 
+_GRAIN = 0.001
+"""Seconds by which a timer may come early."""
+
 _FRAMING = frozenset(("content-length", "transfer-encoding"))
 """Headers that say where a body ends; they are not for manifests."""
 
@@ -53,28 +56,38 @@ class HttpTransport:
         self._idle: deque[Connection] = deque()
         self._all: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._ends: dict[Connection, float] = {}
+        """When the calls under way are over, by the clock of the event loop."""
+        self._watcher: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def send(self, body: bytes, key: str, headers: Mapping[str, str], end: float) -> Response:
         """Send a request; see `Transport`."""
         data = b"%b%d\r\n\r\n%b" % (self._front(key, headers), len(body), body)
-        connection = self._take()
-        if connection is None:
-            return await self._exchange(await self._dial(end), data, end)
-        sent = asyncio.get_running_loop().time()
-        try:
-            return await self._exchange(connection, data, end)
-        except Broken:
-            # A service closes an idle connection whenever it likes, also while a request is on its way to it.
-            if connection.heard or asyncio.get_running_loop().time() - sent > _RACE:
+        connection, used = self._take(), True
+        while True:
+            if connection is None:
+                connection, used = await self._dial(end), False
+            sent = self._watch(connection, end)
+            try:
+                connection.send(data)
+                return _HttpResponse(self, connection, await connection.head())
+            except Broken:
+                self.leave(connection)
+                # A service closes an idle connection whenever it likes, also while a request is on its way to it.
+                if not used or connection.heard or asyncio.get_running_loop().time() - sent > _RACE:
+                    raise
+                connection = None
+            except BaseException:
+                self.leave(connection)
                 raise
-        return await self._exchange(await self._dial(end), data, end)
 
     async def close(self) -> None:
         """Release all connections."""
         self._closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for timer in (self._sweeper, self._watcher):
+            if timer is not None:
+                timer.cancel()
         await asyncio.gather(*[connection.closed() for connection in self._all])
 
     def give_back(self, connection: Connection, *, whole: bool) -> None:
@@ -84,6 +97,7 @@ class HttpTransport:
             connection: the connection.
             whole: all that matters of the answer came; the end of the body may still be on its way.
         """
+        self._ends.pop(connection, None)
         if whole and not connection.ended:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(LINGER, connection.abort)
@@ -92,6 +106,31 @@ class HttpTransport:
             connection.abort()
         else:
             self._keep(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Give up a connection with the call on it."""
+        self._ends.pop(connection, None)
+        connection.abort()
+
+    def _watch(self, connection: Connection, end: float) -> float:
+        """Let the call on a connection fail when it is over, and return the time; one timer watches over all calls."""
+        loop = asyncio.get_running_loop()
+        self._ends[connection] = end
+        if self._watcher is None or end < self._watcher.when():
+            if self._watcher is not None:
+                self._watcher.cancel()
+            self._watcher = loop.call_at(end, self._end_late)
+        return loop.time()
+
+    def _end_late(self) -> None:
+        """Fail the calls that are over."""
+        loop = asyncio.get_running_loop()
+        self._watcher, now = None, loop.time() + _GRAIN
+        for connection in [one for one, end in self._ends.items() if end <= now]:
+            del self._ends[connection]
+            connection.fail(TimeoutError())
+        if self._ends and not self._closed:
+            self._watcher = loop.call_at(min(self._ends.values()), self._end_late)
 
     def _settle(self, connection: Connection, timer: asyncio.TimerHandle) -> None:
         timer.cancel()
@@ -128,17 +167,6 @@ class HttpTransport:
         self._all.add(connection)
         return connection
 
-    async def _exchange(self, connection: Connection, data: bytes, end: float) -> Response:
-        timer = asyncio.get_running_loop().call_at(end, connection.fail, TimeoutError())
-        try:
-            connection.send(data)
-            head = await connection.head()
-        except BaseException:
-            timer.cancel()
-            connection.abort()
-            raise
-        return _HttpResponse(self, connection, head, timer)
-
     def _front(self, key: str, headers: Mapping[str, str]) -> bytes:
         """Return a request's head up to the length of its body; it is made again only when the headers changed."""
         known_key, known, front = self._signed
@@ -160,20 +188,16 @@ class HttpTransport:
 
 
 class _HttpResponse:
-    """An answer that is being read; one timer watches over the whole call."""
+    """An answer that is being read."""
 
-    __slots__ = ("_connection", "_timer", "_transport", "headers", "read", "status")
+    __slots__ = ("_connection", "_transport", "headers", "read", "status")
 
-    def __init__(
-        self, transport: HttpTransport, connection: Connection, head: Head, timer: asyncio.TimerHandle
-    ) -> None:
+    def __init__(self, transport: HttpTransport, connection: Connection, head: Head) -> None:
         self.status = head.status
         self.headers = head.headers
         self.read = connection.read
         self._transport = transport
         self._connection = connection
-        self._timer = timer
 
     async def close(self, *, whole: bool) -> None:
-        self._timer.cancel()
         self._transport.give_back(self._connection, whole=whole)

@@ -146,7 +146,7 @@ class LocalModel:
         refuse_images(self.name, request)
         prompt = build(request, self._limits)
         call = _Call(StepReader(prompt.stepwise))
-        with self._reach.call():
+        with self._reach:
             try:
                 async for piece in self._pieces(request, prompt, call):
                     yield piece

@@ -4,6 +4,7 @@ Reasoning is kept piece by piece with what the service knows it by, and with its
 handed back as it came.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -92,7 +93,7 @@ class MessagesAnswer:
         self._stop: str | None = None
         self._usage: dict[str, Any] = {}
 
-    def take(self, data: bytes) -> list[Chunk]:
+    def take(self, data: bytes) -> Sequence[Chunk]:
         """Add an event and return the deltas to hand on.
 
         Raises:

@@ -4,8 +4,8 @@ A refused request (too long, a field that the service does not know) says nothin
 may do; a call that is given up says nothing either. Called by the live models around each call.
 """
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Self
 
 from loomd.clock import Clock
 from loomd.errors import (
@@ -32,7 +32,7 @@ _REASONS: dict[type[LoomdError], HealthReason] = {
 
 
 class Reach:
-    """The condition `ProviderReachable` of one provider."""
+    """The condition `ProviderReachable` of one provider; as a context it watches one call."""
 
     def __init__(self, clock: Clock, admit: Callable[[], None] = lambda: None) -> None:
         """Take the time; `admit` raises when the provider may not be called any more, which says nothing of it."""
@@ -44,16 +44,15 @@ class Reach:
         """Return what the latest calls said."""
         return (self._health,)
 
-    @contextmanager
-    def call(self) -> Generator[None]:
-        """Watch one call; what it raises is raised on."""
+    def __enter__(self) -> Self:
+        """Begin a call, if the provider may be called."""
         self._admit()
-        try:
-            yield
-        except LoomdError as error:
-            reason = _REASONS.get(type(error))
-            if reason is not None:
-                self._health = self._health.turn("False", reason, str(error), self._clock.now())
-            raise
-        if self._health.status != "True":
-            self._health = self._health.turn("True", "Answered", "the last call was answered", self._clock.now())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Note how a call ended; what it raised is raised on."""
+        if error is None:
+            if self._health.status != "True":
+                self._health = self._health.turn("True", "Answered", "the last call was answered", self._clock.now())
+        elif isinstance(error, LoomdError) and (reason := _REASONS.get(type(error))) is not None:
+            self._health = self._health.turn("False", reason, str(error), self._clock.now())

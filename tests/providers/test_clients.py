@@ -1,7 +1,8 @@
 """Both clients say and understand the same, and that is what the official types of the services say, too."""
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,20 @@ async def said(provider: Any, spec: Mapping[str, object], request: Request = HEL
         return [found async for found in model.stream(request)]
 
 
+def joined(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """Return chunks, the deltas next to each other in one: so many as come together are handed on together."""
+    found: list[Chunk] = []
+    for one in chunks:
+        last = found[-1] if found else None
+        if isinstance(one, TextDelta) and isinstance(last, TextDelta):
+            found[-1] = TextDelta(last.text + one.text)
+        elif isinstance(one, ReasoningDelta) and isinstance(last, ReasoningDelta):
+            found[-1] = ReasoningDelta(last.text + one.text)
+        else:
+            found.append(one)
+    return found
+
+
 def streamed(traffic: Traffic) -> bytes:
     """Return the body of a streamed answer, as the service writes it."""
     if traffic.kind == "openai":
@@ -95,14 +110,34 @@ class TestAnswers:
     """Recorded answers."""
 
     async def test_a_stream(self, provider: Any, traffic: Traffic, client: str) -> None:
-        """The deltas come one by one, then the reply."""
+        """The deltas come, those that came together in one, then the reply."""
 
         async def serve(visit: Visit) -> None:
             assert json.loads(visit.body)["stream"] is True
             await visit.say(chunked_head() + chunk(streamed(traffic)) + chunk(b""))
 
         async with rough(serve) as server:
-            assert await said(provider, spec(traffic.kind, client, server.url)) == [*traffic.deltas, traffic.reply]
+            got = await said(provider, spec(traffic.kind, client, server.url))
+        assert got == [*joined(traffic.deltas), traffic.reply]
+
+    async def test_a_stream_event_by_event(self, provider: Any, traffic: Traffic, client: str) -> None:
+        """What comes by itself is handed on at once: the rest is sent only when the first delta was."""
+        heard = asyncio.Event()
+        if not traffic.deltas:
+            pytest.skip("nothing of it is handed on before the reply")
+        first, last = streamed(traffic).rsplit(b"data: ", 2)[0], streamed(traffic)
+
+        async def serve(visit: Visit) -> None:
+            await visit.say(chunked_head(), chunk(first))
+            await heard.wait()
+            await visit.say(chunk(last[len(first) :]), chunk(b""))
+
+        got: list[Chunk] = []
+        async with rough(serve) as server, provider(spec(traffic.kind, client, server.url)) as model:
+            async for one in model.stream(HELLO):
+                got.append(one)
+                heard.set()
+        assert joined(got) == [*joined(traffic.deltas), traffic.reply]
 
     @pytest.mark.parametrize("size", [1, 7, 1000])
     async def test_a_stream_in_pieces(self, provider: Any, traffic: Traffic, client: str, size: int) -> None:
@@ -114,7 +149,8 @@ class TestAnswers:
             await visit.say(chunked_head(), *pieces, chunk(b""))
 
         async with rough(serve) as server:
-            assert await said(provider, spec(traffic.kind, client, server.url)) == [*traffic.deltas, traffic.reply]
+            got = await said(provider, spec(traffic.kind, client, server.url))
+        assert joined(got) == [*joined(traffic.deltas), traffic.reply]
 
     @pytest.mark.parametrize("stream", [False, True], ids=["asked-for", "not-asked-for"])
     async def test_in_one_piece(self, provider: Any, traffic: Traffic, client: str, stream: bool) -> None:

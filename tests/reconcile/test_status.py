@@ -55,14 +55,14 @@ def condition(status: ObjectStatus, name: str) -> Condition:
 def fail(seen: Seen, message: str = "no route") -> None:
     """Let the last call of the provider have failed."""
     model: Any = seen.reconciler.topology.live[Ref("Provider", "remote")]
-    with suppress(Unreachable), model._wire.reach.call():
+    with suppress(Unreachable), model._wire.reach:
         raise Unreachable(message)
 
 
 def work(seen: Seen) -> None:
     """Let the last call of the provider have been answered."""
     model: Any = seen.reconciler.topology.live[Ref("Provider", "remote")]
-    with model._wire.reach.call():
+    with model._wire.reach:
         pass
 
 
