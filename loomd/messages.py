@@ -232,8 +232,11 @@ def gist(request: Request) -> str:
     """
     turns = _digests.all(request.messages)
     first = 1 if request.messages and request.messages[0].role == "system" else 0
-    form = [to_json((request.output_schema, request.temperature)), *_digests.all(request.examples)]
-    return f"prompt={_short(turns[:first])} messages={_short(turns[first:])} form={_short(form)}"
+    if request.output_schema is None and request.temperature is None and not request.examples:
+        form = _NO_FORM
+    else:
+        form = _short([to_json((request.output_schema, request.temperature)), *_digests.all(request.examples)])
+    return f"prompt={_short(turns[:first])} messages={_short(turns[first:])} form={form}"
 
 
 def _short(parts: list[bytes]) -> str:
@@ -243,6 +246,9 @@ def _short(parts: list[bytes]) -> str:
 def _digest(thing: Message | ToolSchema) -> bytes:
     return hashlib.sha256(to_json(thing)).digest()
 
+
+_NO_FORM = _short([to_json((None, None))])
+"""The form of a request that asks for none."""
 
 _digests: Encoded[Message | ToolSchema] = Encoded(_digest)
 

@@ -157,9 +157,10 @@ class Whole:
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.clock = SystemClock()
+        self.bus = Bus(self.clock)
 
     def loop(self, bus: Bus | None = None) -> Loop:
-        return Loop(self.agent, Work(PROMPT), Unrecorded(), Scope(bus or Bus(self.clock), "task"))
+        return Loop(self.agent, Work(PROMPT), Unrecorded(), Scope(bus or self.bus, "task"))
 
     async def run(self) -> None:
         check((await self.loop().run()).output)

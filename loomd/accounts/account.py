@@ -155,12 +155,14 @@ class Accounts:
         Raises:
             Spent: none is left.
         """
-        for owner, measure, limit in self._limits(namespace, agent):
+        limited = self.is_limited(namespace, agent)
+        for owner, measure, limit in self._limits(namespace, agent) if limited else ():
             account = self._account(owner)
             if measure == "tool_calls" and account.used[measure] + account.held[measure] >= limit:
                 raise self._spent(owner, measure, limit)
-        hold = Hold(0, {"tool_calls": 1.0} if self.is_limited(namespace, agent) else {})
-        self._set_aside(namespace, agent, hold.amounts, 1)
+        hold = Hold(0, {"tool_calls": 1.0} if limited else {})
+        if limited:
+            self._set_aside(namespace, agent, hold.amounts, 1)
         try:
             yield hold
         finally:

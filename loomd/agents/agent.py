@@ -150,8 +150,13 @@ class Agent:
             arguments: those of the call.
             inherited: what binds the work beside the agent's own permissions.
         """
-        call = self.effective(tool, arguments)
-        return next((why for rule in (*inherited, *self.rules()) if (why := rule.refusal(tool, call))), "")
+        call: JsonObject | None = None
+        for rule in (*inherited, *self.rules()):
+            if rule.deny or rule.allow is not None:
+                call = self.effective(tool, arguments) if call is None else call
+                if why := rule.refusal(tool, call):
+                    return why
+        return ""
 
     def approval(self, tool: str, arguments: JsonObject, inherited: Sequence[Permissions] = ()) -> Approval | None:
         """Return on what terms people must agree to a call, by the tool or by permissions; None when nobody is asked.
@@ -161,10 +166,16 @@ class Agent:
             arguments: those of the call.
             inherited: what binds the work beside the agent's own permissions.
         """
-        if tool in self.tools and (terms := self.tools[tool].approval) is not None:
+        known = self.tools.get(tool)
+        if known is not None and (terms := known.approval) is not None:
             return terms
-        call = self.effective(tool, arguments)
-        return next((rule for rule in (*inherited, *self.rules()) if rule.asks(tool, call)), None)
+        call: JsonObject | None = None
+        for rule in (*inherited, *self.rules()):
+            if rule.ask:
+                call = self.effective(tool, arguments) if call is None else call
+                if rule.asks(tool, call):
+                    return rule
+        return None
 
     def effective(self, tool: str, arguments: JsonObject) -> JsonObject:
         """Return the arguments of a call as the tool takes them: those left out have the defaults that it declares."""

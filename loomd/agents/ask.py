@@ -3,8 +3,6 @@
 The only way in which an agent's words reach a model: the loop answers through it, SCALE plans through it.
 """
 
-from contextlib import aclosing
-
 import msgspec
 
 from loomd.accounts.account import Hold
@@ -18,6 +16,7 @@ from loomd.agents.spending import measured, reserve, settle
 from loomd.errors import BadReply, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import ModelCalled, ModelDelta, ModelRetried, ReasoningDelta
+from loomd.messages import ReasoningDelta as ReasoningChunk
 from loomd.messages import Reply, Request, Retried, TextDelta, fingerprint
 
 
@@ -52,9 +51,9 @@ async def ask(
         LoomdError: the provider failed.
     """
     asked = model or agent.model
-    passing = Passing(agent, scope, "model", asked.name)
+    passing = Passing(agent, scope, "model", asked.name) if agent.interceptors else None
     try:
-        sent = await passing.request(request)
+        sent = request if passing is None else await passing.request(request)
     except Refused as error:
         return Reply(stop="refusal", refused=str(error))
     started = agent.clock.monotonic()
@@ -62,7 +61,7 @@ async def ask(
         reply = await _passed(passing, sent)
         shown, seconds = False, agent.clock.monotonic() - started
     else:
-        shown = not agent.around("afterModel")
+        shown = passing is None or not agent.around("afterModel")
         size = size if size is not None and sent is request else measured(agent, asked, sent)
         hold = await reserve(agent, asked, sent, size, budget)
         try:
@@ -87,8 +86,10 @@ def _show(agent: Agent, reply: Reply, scope: Scope, heard: list[str]) -> None:
         scope.emit(ModelDelta(reply.text), agent.name)
 
 
-async def _passed(passing: Passing, reply: Reply) -> Reply:
+async def _passed(passing: Passing | None, reply: Reply) -> Reply:
     """Return a reply as the interceptors let it pass; one that they refuse says so."""
+    if passing is None:
+        return reply
     try:
         return await passing.reply(reply)
     except Refused as error:
@@ -100,35 +101,37 @@ async def _call(
 ) -> Reply:
     """Return the reply of a model, with the mark of what it was asked; of what is held its answer may be as long.
 
+    Its pieces are passed on as they come.
+
     Raises:
         BadReply: the stream ended without a reply.
     """
     held = request
     if hold.output < request.max_tokens:
         held = msgspec.structs.replace(request, max_tokens=hold.output)
-    reply = await _listen(agent, model, held, scope, heard)
-    if reply is None:
-        raise BadReply(f"Provider {model.name} ended its stream without a reply")
-    return msgspec.structs.replace(reply, asked=fingerprint(request))
-
-
-async def _listen(
-    agent: Agent, model: ChatModel, request: Request, scope: Scope, heard: list[str] | None
-) -> Reply | None:
-    """Return what a stream ended with, after passing on its pieces."""
     reply: Reply | None = None
-    async with aclosing(model.stream(request)) as chunks:
+    chunks = model.stream(held)
+    try:
         async for chunk in chunks:
-            if isinstance(chunk, TextDelta):
-                if heard is not None:
-                    heard.append(chunk.text)
-                    scope.emit(ModelDelta(chunk.text), agent.name)
-            elif isinstance(chunk, Reply):
+            if isinstance(chunk, Reply):
                 reply = chunk
             elif isinstance(chunk, Retried):
                 if heard is not None:
                     heard.clear()
                 scope.emit(ModelRetried(chunk.model, chunk.reason, chunk.wait, chunk.after), agent.name)
             elif heard is not None:
-                scope.emit(ReasoningDelta(chunk.text), agent.name)
-    return reply
+                _pass_on(chunk, agent, scope, heard)
+    finally:
+        await chunks.aclose()
+    if reply is None:
+        raise BadReply(f"Provider {model.name} ended its stream without a reply")
+    return msgspec.structs.replace(reply, asked=fingerprint(request))
+
+
+def _pass_on(chunk: TextDelta | ReasoningChunk, agent: Agent, scope: Scope, heard: list[str]) -> None:
+    """Show a piece of the answer, or of what led to it."""
+    if isinstance(chunk, TextDelta):
+        heard.append(chunk.text)
+        scope.emit(ModelDelta(chunk.text), agent.name)
+    else:
+        scope.emit(ReasoningDelta(chunk.text), agent.name)

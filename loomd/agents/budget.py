@@ -10,7 +10,7 @@ import msgspec
 from pydantic import Field
 
 from loomd.accounts.account import Want, answer_room
-from loomd.agents.work import Cut, StopReason
+from loomd.agents.work import UNCUT, Cut, StopReason
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration, Share, Tokens, Usd
 from loomd.messages import Usage
@@ -100,7 +100,6 @@ class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 NOTHING = Spent()
-_UNCUT = Cut()
 
 
 class Use(NamedTuple):
@@ -183,12 +182,13 @@ class Budget:
     @property
     def pending(self) -> int:
         """Return how many tool calls are being made, here and in delegated work."""
-        return self.making + sum(budget.pending for budget in self.below)
+        return self.making + sum([budget.pending for budget in self.below]) if self.below else self.making
 
     @property
     def calls_left(self) -> int:
         """Return how many tool calls may still be made."""
-        left = self.tool_calls - self.total.calls - self.pending
+        made = self.total.calls if self.below else self.calls
+        left = self.tool_calls - made - self.pending
         return max(0, left if self.above is None or self.above.split else min(left, self.above.calls_left))
 
     @property
@@ -296,7 +296,7 @@ class Budget:
         return min(want.output, by_tokens, by_cost, want.output if by_calls > 0 else 0)
 
     def _cut(self) -> Cut:
-        return _UNCUT if self.cut is None else self.cut()
+        return UNCUT if self.cut is None else self.cut()
 
     def book(self, spent: "Spent", warn_at: float) -> list[tuple[str, float, float]]:
         """Book what was used; return measure, limit and what is used where most of a limit is from now on."""

@@ -1,6 +1,5 @@
 """Where one tool call comes from, and what it may ask of the work that it belongs to. Made by `calling`."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -112,7 +111,7 @@ class CallContext:
         self._key = key
         self._run = run
         self._long = long
-        self._count: Counter[str] = Counter()
+        self._count: dict[str, int] = {}
         self._agent = caller.agent
         self.agent = caller.agent.name
         self.metadata: Mapping[str, object] = caller.agent.tool_context
@@ -219,5 +218,5 @@ class CallContext:
 
     def _next(self, sort: str) -> str:
         """Return a key by what is asked and how often it was before: never by the order of arrival."""
-        self._count[sort] += 1
+        self._count[sort] = self._count.get(sort, 0) + 1
         return f"{self._key}/{sort}/{self._count[sort]}"

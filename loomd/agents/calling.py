@@ -5,7 +5,6 @@ Each call has keys of its own below its step, so that calls side by side are nev
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -88,7 +87,7 @@ class ToolCalls:
         self._unlimited = unlimited
         self._delegate = delegate
         self._inherited = caller.inherited
-        self._wanted: Counter[str] = Counter()
+        self._wanted: dict[str, int] = {}
         self.failed = 0
         self.failing = 0
         self.refused: StopReason | None = None
@@ -132,7 +131,7 @@ class ToolCalls:
 
     async def _run(self, call: ToolCall, place: str) -> ToolOutcome:
         """Return the result of one call; a failure is a text for the model."""
-        self._wanted[call.name] += 1
+        self._wanted[call.name] = self._wanted.get(call.name, 0) + 1
         before, wanted = f"{self._key}/before/{place}", dict(self._wanted)
         checked = await before_call(self._agent, call, self._scope, self._steps, before, wanted)
         if checked.refused:
@@ -156,12 +155,12 @@ class ToolCalls:
         Raises:
             Uncertain: it was begun before an interruption, may have had its effect, and is not to be repeated.
         """
-        tool = self._skills.find(call.name)
-        skip = partial(self._steps.skip, key, f"tool:{call.name}", asked=_gist(call.arguments))
+        tool, asked = self._skills.find(call.name), _gist(call.arguments)
+        skip = partial(self._steps.skip, key, f"tool:{call.name}", asked=asked)
         if (refusal := await self._refused(call, key, terms)) is not None:
             return await skip(refusal)
         do = partial(self._call, call, key)
-        step = partial(self._steps.step, key, f"tool:{call.name}", do, ToolOutcome, asked=_gist(call.arguments))
+        step = partial(self._steps.step, key, f"tool:{call.name}", do, ToolOutcome, asked=asked)
         if tool is None or tool.effects == "read" or tool.idempotent:
             return await step()
         repeats = 0

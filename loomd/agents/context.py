@@ -101,41 +101,43 @@ _NOTHING = _Chosen()
 async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
     """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
     passages = await _search(agent.knowledge, work, steps, scope, agent.name) if agent.knowledge else []
-    built_on = [f"{one.goal}\n{one.output}" for one in work.findings]
-    shown = [_shown(one) for one in passages]
+    built_on = [f"{one.goal}\n{one.output}" for one in work.findings] if work.findings else []
+    shown = [_shown(one) for one in passages] if passages else []
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
-    beside = Beside(system, sum(map(len, (*built_on, *shown))), request_window(agent))
-    remembered = await recall(agent, work, steps, scope, beside)
+    window = request_window(agent)
+    remembered: list[str] = []
+    if agent.memory is not None or work.seeds:
+        beside = Beside(system, sum(map(len, (*built_on, *shown))), window)
+        remembered = await recall(agent, work, steps, scope, beside)
+    several = bool(agent.skills or remembered or built_on or shown)
     counted = await _counted(agent, work, steps, [system, *remembered, *built_on, *shown, work.goal])
-    offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
-    several = bool(agent.skills) or any(offers.values())
     key = f"context/{work.key}"
-    tools = tuple(tool.schema for tool in agent.offered()) if agent.tools else ()
+    tools = tuple([tool.schema for tool in agent.offered()]) if agent.tools else ()
     plain = Request((Message("user", work.goal, passages=tuple(passages)),), tools, agent.output)
-    known = steps.told(key, ContextAssembled) or _known(agent, counted, plain, several=several)
+    known = steps.told(key, ContextAssembled) or _known(agent, counted, plain, window, several=several)
     measure = Measure(known.characters)
-    fixed = {
-        "prompt": measure.text(system),
-        "tools": measure.tools(tools) if tools else 0,
-        "goal": measure.tokens(length(Message("user", work.goal, images=work.images)), 0),
-        "form": measure.tokens(known.added + (_form(offers, passages, agent.skills) if several else 0), _TURNS),
-    }
+    offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
+    goal = measure.tokens(length(Message("user", work.goal, images=work.images)), 0)
+    form = measure.tokens(known.added + (_form(offers, passages, agent.skills) if several else 0), _TURNS)
+    fixed = (("prompt", measure.text(system)), ("tools", measure.tools(tools)), ("goal", goal), ("form", form))
+    entered = [Entered(name, tokens, tokens, tokens) for name, tokens in fixed]
     weights = agent.context.weights(known.relevance) if several else {}
-    plan = _Plan(measure, weights, max(0, known.window - sum(fixed.values())))
+    plan = _Plan(measure, weights, max(0, known.window - sum([tokens for _, tokens in fixed])))
     chosen = await _choose(agent, work, skills, plan, offers, passages) if several else _NOTHING
     told, offered, results, memories = chosen
     history = plan.turns(work.history)
     asked = Message("user", brief(work.goal, results, memories), passages=offered, images=work.images)
     messages = (Message("system", "\n\n".join([system, *told])), *history, asked)
-    entered = (*(Entered(name, tokens, tokens, tokens) for name, tokens in fixed.items()), *plan.entered)
+    entered += plan.entered
     characters = sum(map(length, messages))
-    total = sum(one.tokens for one in entered)
-    fact = msgspec.structs.replace(known, tokens=total, sources=entered, cut=tuple(plan.cut))
+    total = sum([one.tokens for one in entered])
+    fact = msgspec.structs.replace(known, tokens=total, sources=tuple(entered), cut=tuple(plan.cut))
     scope.emit(fact, agent.name, key=key)
-    citable = {c.number: c for finding in work.findings for c in finding.citations}
-    citable |= {p.number: cite(p) for p in offered}
+    citable: dict[int, Citation] = {}
     texts: dict[Source, tuple[str, ...]] = {}
     if several:
+        citable |= {c.number: c for finding in work.findings for c in finding.citations}
+        citable |= {p.number: cite(p) for p in offered}
         texts["memory"] = memories
         texts["findings"] = tuple(one.output for one in results)
         texts["knowledge"] = tuple(one.text for one in offered)
@@ -165,9 +167,12 @@ async def _choose(
 
 def request_window(agent: Agent) -> int:
     """Return the tokens that a request of an agent may have, its longest answer left free."""
-    window = window_of(agent.model)
-    own = agent.context.tokens
-    most = min((one for one in (window, own) if one is not None), default=agent.context.unknown)
+    window, own = window_of(agent.model), agent.context.tokens
+    most = own if window is None else window
+    if most is None:
+        most = agent.context.unknown
+    elif own is not None:
+        most = min(most, own)
     return max(1, most - agent.max_tokens)
 
 
@@ -197,6 +202,8 @@ def fit(
 
 def brief(goal: str, findings: Sequence[Finding] = (), remembered: Sequence[str] = ()) -> str:
     """Return a goal with what is known about it already."""
+    if not findings and not remembered:
+        return goal
     parts: list[str] = []
     if remembered:
         parts.append("From memory:\n" + "\n".join(f"- {text}" for text in remembered))
@@ -315,7 +322,7 @@ async def _counted(agent: Agent, work: Work, steps: Steps, texts: Sequence[str])
     return bounded(len(text) / max(1, tokens))
 
 
-def _known(agent: Agent, counted: float | None, plain: Request, *, several: bool) -> ContextAssembled:
+def _known(agent: Agent, counted: float | None, plain: Request, window: int, *, several: bool) -> ContextAssembled:
     """Return what is known when the work begins, and holds until its end."""
     averages, price = agent.averages, price_of(agent.model)
     characters = counted or averages.value(subject_of_model(agent.model), "characters", CHARACTERS)
@@ -325,7 +332,7 @@ def _known(agent: Agent, counted: float | None, plain: Request, *, several: bool
         relevance = {name: averages.value(subject, name, agent.context.expected) for name in SOURCES}
     prices = price(1, 0), price(0, 1)
     added = added_to(agent.model, plain)
-    return ContextAssembled(request_window(agent), 0, characters, relevance=relevance, price=prices, added=added)
+    return ContextAssembled(window, 0, characters, relevance=relevance, price=prices, added=added)
 
 
 def _shown(passage: Passage) -> str:

@@ -9,9 +9,7 @@ work.
 """
 
 import asyncio
-import json
 import sys
-from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -38,6 +36,7 @@ from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
+from loomd.encoded import to_json
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.room import BudgetExceeded, BudgetWarning, MemoryCompacted
@@ -103,7 +102,7 @@ class Loop:
         caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
         self._tools = ToolCalls(caller, self.unlimited, self._ask_other)
         self._called: list[str] = []
-        self._repeats: Counter[str] = Counter()
+        self._repeats: dict[bytes, int] = {}
 
     async def run(self) -> Outcome:
         """Return the answer, whole or partial, with what it took; a failure ends in an outcome, too.
@@ -207,15 +206,20 @@ class Loop:
             left: model calls that are left.
             last: whether no more are left of the agent's own.
         """
-        reached: tuple[tuple[bool, StopReason], ...] = (
-            (bool(self._repeats) and max(self._repeats.values()) >= limits.repeats, "tool_loop"),
-            (self._tools.refused is not None, self._tools.refused or "approval_denied"),
-            (self._tools.failing >= limits.tool_errors, "tool_errors"),
-            (self._tools.full, "max_tool_calls"),
-            (self._spoiled > limits.repairs, "bad_format"),
-            (left == 1 and bool(self._called), "max_steps" if last else "budget_calls"),
-        )
-        return next((reason for is_reached, reason in reached if is_reached), None)
+        reason: StopReason | None = None
+        if self._repeats and max(self._repeats.values()) >= limits.repeats:
+            reason = "tool_loop"
+        elif self._tools.refused is not None:
+            reason = self._tools.refused
+        elif self._tools.failing >= limits.tool_errors:
+            reason = "tool_errors"
+        elif self._tools.full:
+            reason = "max_tool_calls"
+        elif self._spoiled > limits.repairs:
+            reason = "bad_format"
+        elif left == 1 and self._called:
+            reason = "max_steps" if last else "budget_calls"
+        return reason
 
     async def _use(self, reply: Reply, limits: Limits) -> tuple[str, StopReason] | None:
         """Run the calls of a turn and hand their results back; return the answer when the model is done."""
@@ -289,18 +293,20 @@ class Loop:
             Refused: an interceptor does not let it pass.
         """
         agent, context = self._agent, self._context
-        offered = [tool.schema for tool in self._skills.offered()] if tools else []
-        ending = [done.schema_of(agent.output)] if tools and agent.done else []
-        most = agent.max_tokens
-        plain = Request((), (*offered, *ending), None if ending else agent.output, agent.temperature, most)
-        beside, turns = around(plain) + context.added, self._conversation.characters(self._messages)
+        offered = tuple([tool.schema for tool in self._skills.offered()]) if tools else ()
+        ends = tools and agent.done
+        if ends:
+            offered = (*offered, done.schema_of(agent.output))
+        most, output = agent.max_tokens, None if ends else agent.output
+        beside, turns = around(offered, output) + context.added, self._conversation.characters(self._messages)
         messages = shown(context, agent, self._messages, self._goal, beside, turns)
-        plain = msgspec.structs.replace(plain, messages=messages)
+        plain = Request(messages, offered, output, agent.temperature, most)
         request = agent.strategy.phrase(plain)
         whole = request is plain and len(messages) == len(self._messages)
         characters = beside + turns if whole else sent(request) + context.added
         key = f"{self._work.key}/{kind}/{self._calls}"
-        self._tell_dropped(len(self._messages) - len(messages))
+        if len(messages) != len(self._messages) or self._dropped:
+            self._tell_dropped(len(self._messages) - len(messages))
         tokens = context.measure.tokens(characters, len(messages) + len(request.examples))
         room = self.budget.room(Want(tokens, most, context.cost))
         if room < most:
@@ -365,7 +371,8 @@ class Loop:
         self.budget.below.clear()  # what was used there is in the outcomes, also of those that were recorded before
         for call, outcome in zip(calls, outcomes, strict=True):
             if outcome.made:
-                self._repeats[json.dumps([call.name, call.arguments], sort_keys=True)] += 1
+                same = to_json([call.name, call.arguments])
+                self._repeats[same] = self._repeats.get(same, 0) + 1
                 self._book(call, outcome)
             self._skills.note(call, outcome.said)
             self._messages.append(

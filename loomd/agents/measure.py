@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from loomd.agents.base import ChatModel
 from loomd.encoded import Encoded, to_json
-from loomd.messages import Message, Request, ToolSchema, Usage
+from loomd.messages import JsonObject, Message, Request, ToolSchema, Usage
 
 CHARACTERS = 4.0
 """Characters of a token as long as nothing else was learned."""
@@ -72,13 +72,13 @@ class Conversation:
 
 def sent(request: Request) -> int:
     """Return the characters of a request."""
-    return around(request) + sum(map(length, request.turns))
+    return around(request.tools, request.output_schema) + sum(map(length, request.turns))
 
 
-def around(request: Request) -> int:
+def around(tools: tuple[ToolSchema, ...], output: JsonObject | None) -> int:
     """Return the characters of a request beside its turns: its tools, and the form of its answer."""
-    schema = 0 if request.output_schema is None else len(to_json(request.output_schema))
-    return schema + (sum(map(len, _tools.all(request.tools))) if request.tools else 0)
+    schema = 0 if output is None else len(to_json(output))
+    return schema + (sum(map(len, _tools.all(tools))) if tools else 0)
 
 
 def length(message: Message) -> int:

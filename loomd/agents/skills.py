@@ -192,6 +192,8 @@ class SkillUse:
 
     def _narrowed(self, tool: str) -> str:
         """Return which skills in use keep a tool from being called, or an empty string."""
+        if not self._used:
+            return ""
         limiting = [skill for skill in self._used.values() if skill.tools is not None]
         allowed = {name for skill in limiting for name in skill.tools or ()}
         if not limiting or tool in allowed:

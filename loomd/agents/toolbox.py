@@ -29,6 +29,9 @@ class Toolbox(Mapping[str, Tool]):
     def __getitem__(self, name: str) -> Tool:
         return self._named()[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._named()
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._named())
 
@@ -38,6 +41,10 @@ class Toolbox(Mapping[str, Tool]):
     def items(self) -> ItemsView[str, Tool]:
         """Return names and tools, as they are now."""
         return self._named().items()
+
+    def get(self, name: str, default: Tool | None = None) -> Tool | None:  # type: ignore[override]  # narrower than needed
+        """Return the tool of a name."""
+        return self._named().get(name, default)
 
     def owner(self, name: str) -> str:
         """Return the name of the Tool object that brings a tool; the tool's own name when there is no such tool."""

@@ -71,6 +71,14 @@ class Cut:
     tool_calls: int = 0
 
 
+UNCUT = Cut()
+"""Nothing less."""
+
+
+def _uncut() -> Cut:
+    return UNCUT
+
+
 @dataclass(frozen=True)
 class Work:
     """One piece of work for an agent.
@@ -108,7 +116,7 @@ class Work:
     session: str = ""
     seeds: Sequence[str] = ()
     permissions: Sequence[Permissions] = ()
-    cut: Callable[[], Cut] = Cut
+    cut: Callable[[], Cut] = _uncut
     images: tuple[Image, ...] = ()
 
 

@@ -50,7 +50,7 @@ class Breaker:
         Raises:
             Overloaded: says why, and when the next one will be.
         """
-        if self.open:
+        if self._failures and self.open:
             left = max(0.0, self._until - self._clock.monotonic())
             when = "one call is asking whether it works again" if self._probing else f"the next call is in {left:.0f} s"
             said = f"its last {self._failures} calls failed ({self._last}); {when}"
@@ -67,9 +67,10 @@ class Breaker:
 
     def begin(self) -> bool:
         """Note that a call begins; return whether it is the probe."""
-        probe = self._tripped
-        self._probing = self._probing or probe
-        return probe
+        if not self._failures or not self._tripped:
+            return False
+        self._probing = True
+        return True
 
     def end(self, error: BaseException | None, *, probe: bool) -> None:
         """Note how a call ended.

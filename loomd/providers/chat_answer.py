@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from loomd.messages import Chunk, ReasoningDelta, Reply, TextDelta, Thought
+from loomd.messages import Chunk, ReasoningDelta, Reply, TextDelta, Thought, ToolCall
 from loomd.providers.base import Counts
 from loomd.providers.remote import Wire, distinct, tool_call
 
@@ -108,8 +108,8 @@ class ChatAnswer:
             if choice.index == 0:
                 self._chosen = True
                 self._finish = choice.finish_reason or self._finish
-                if choice.delta is not None:
-                    self._take_delta(choice.delta, deltas)
+                if (delta := choice.delta) is not None:
+                    self._take_delta(delta, deltas)
                 if choice.message is not None:
                     self._take_delta(_numbered(choice.message), deltas)
         return deltas
@@ -164,12 +164,7 @@ class ChatAnswer:
             raise self._wire.bad("the answer has no choices")
         if self._finish is None:
             raise self._wire.bad("the answer ends without a finish reason: it was cut off")
-        calls = distinct(
-            tool_call("".join(idents[:1]) or f"call-{at}", "".join(names), "".join(arguments))
-            for at, (idents, names, arguments) in sorted(self._calls.items())
-        )
-        if any(not call.name for call in calls):
-            raise self._wire.bad("the answer calls a tool without a name")
+        calls = self._tool_calls() if self._calls else ()
         text = "".join(self._text)
         stop = "refusal" if self._refused else _STOPS.get(self._finish, "stop")
         if calls and stop == "stop":
@@ -178,6 +173,20 @@ class ChatAnswer:
             raise self._wire.bad("the answer is empty")
         thoughts = tuple(self._thoughts()) if self._reasoning or self._signatures else ()
         return Reply(text, calls, stop=stop, thoughts=thoughts)
+
+    def _tool_calls(self) -> tuple[ToolCall, ...]:
+        """Return the calls in their order.
+
+        Raises:
+            BadReply: one has no name.
+        """
+        calls = distinct(
+            tool_call("".join(idents[:1]) or f"call-{at}", "".join(names), "".join(arguments))
+            for at, (idents, names, arguments) in sorted(self._calls.items())
+        )
+        if any(not call.name for call in calls):
+            raise self._wire.bad("the answer calls a tool without a name")
+        return calls
 
     def _thoughts(self) -> Iterator[Thought]:
         """Yield what was thought, and what the service knows its calls by."""

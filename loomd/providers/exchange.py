@@ -109,11 +109,11 @@ class RemoteModel:
                             try:
                                 await exchange.begin(body, key, headers, end)
                                 while not answer.done and (events := await exchange.events()) is not None:
-                                    deltas, failure = _taken(answer, events)
+                                    deltas, wrong = _taken(answer, events)
                                     for delta in deltas:
                                         yield delta
-                                    if failure is not None:
-                                        raise failure
+                                    if wrong is not None:
+                                        raise wrong
                             finally:
                                 await exchange.close(whole=answer.done)
                             reply = wire.reply(request, answer.counts(), answer.reply())

@@ -13,7 +13,9 @@ HEAD_LIMIT = 1 << 16
 """Bytes that a head, a chunk's line or the lines after the last chunk may have."""
 
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |$)")
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_SIZE_LINE = 17
+"""Bytes of the longest size with its end of line."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BLANK = " \t\n\r\x0b\x0c"
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -145,6 +147,12 @@ class UntilClose:
         return True
 
 
+@lru_cache(maxsize=1024)
+def _size(text: bytes) -> int:
+    """Return the size that a chunk's line tells, or -1 when it tells none."""
+    return int(text, 16) if _SIZE.fullmatch(text) else -1
+
+
 class Chunked:
     """A body in chunks that tell their size."""
 
@@ -192,13 +200,12 @@ class Chunked:
         """Take the chunks that are here as a whole, as most are, and return where they end."""
         if self._closing or self._trailing:
             return at
-        while size := _SIZE.match(data, at):
-            begin = size.end()
-            end = begin + int(size[1], 16)
-            if end == begin or data[end : end + 2] != b"\r\n":
+        while (line := data.find(b"\r\n", at, at + _SIZE_LINE)) > at:
+            size, begin = _size(data[at:line]), line + 2
+            if size < 1 or not data.startswith(b"\r\n", begin + size):
                 break
-            found.append(data[begin:end])
-            at = end + 2
+            found.append(data[begin : begin + size])
+            at = begin + size + 2
         return at
 
     def _line(self, line: bytes) -> None:
@@ -210,10 +217,9 @@ class Chunked:
         elif self._trailing:
             self.done = not line
         else:
-            size = _SIZE.match(line.partition(b";")[0].strip() + b"\r\n")
-            if size is None:
+            self._left = _size(line.partition(b";")[0].strip())
+            if self._left < 0:
                 raise Garbled(f"{line[:40]!r} is no size of a chunk")
-            self._left = int(size[1], 16)
             self._trailing = not self._left
 
     def _keep(self, rest: bytes) -> None:

@@ -142,6 +142,10 @@ class Wire:
         self._parts = parts
         self._near = is_loopback(self.url)
         self._keyring = Keyring(self.owner)
+        self._secret: tuple[RemoteFields, Secret | None] | None = None
+        """Where the key of the fields that hold now is."""
+        self._sent: str | None = None
+        """A key that may be sent in a header."""
         self._read(fields)
 
     def credentials(self) -> tuple[str, dict[str, str]]:
@@ -158,8 +162,13 @@ class Wire:
         Raises:
             Unauthorized: there are none any more.
         """
-        refuse_withdrawn(self._parts)
-        item = self._parts.latest() or self._parts.declared
+        item = self._parts.latest()
+        if item is None:
+            refuse_withdrawn(self._parts)
+            item = self._parts.declared
+        own = self.fields
+        if item.spec is own:
+            return own
         fields = entitled(self.fields, item.spec, lambda spec: spec.address)
         if fields is None:
             raise Unauthorized(
@@ -169,14 +178,20 @@ class Wire:
         return fields
 
     def _read(self, fields: RemoteFields) -> tuple[str, dict[str, str]]:
-        secret = fields.api_key
-        if secret is None and fields.key_variable and not (fields.base_url is not None and self._near):
-            secret = Secret(value_from=SecretSource(env=fields.key_variable))
+        if self._secret is None or self._secret[0] is not fields:
+            secret = fields.api_key
+            if secret is None and fields.key_variable and not (fields.base_url is not None and self._near):
+                secret = Secret(value_from=SecretSource(env=fields.key_variable))
+            self._secret = (fields, secret)
+        secret = self._secret[1]
         key = "" if secret is None else self._keyring.read("spec.apiKey", secret)
-        headers = self._keyring.texts("spec.headers", fields.headers)
+        headers = self._keyring.texts("spec.headers", fields.headers) if fields.headers else _NO_HEADERS
+        if key == self._sent and not headers:
+            return key, headers
         for place, text in (("spec.apiKey", key), *((f"spec.headers.{name}", headers[name]) for name in headers)):
             if _UNSENDABLE.search(text):
                 raise Unauthorized(f"{self.owner} {place}: it holds a character that no HTTP header may have")
+        self._sent = key
         return key, headers
 
     def error(self, found: object) -> LoomdError:
@@ -204,7 +219,9 @@ class Wire:
 
     def reply(self, request: Request, counts: Counts, reply: Reply) -> Reply:
         """Return the reply with model, usage and cost filled in from what the service reported."""
-        produced = len(reply.text) + len(reply.reasoning) + sum(len(str(c.arguments)) for c in reply.tool_calls)
+        produced = len(reply.text)
+        if reply.thoughts or reply.tool_calls:
+            produced += len(reply.reasoning) + sum(len(str(c.arguments)) for c in reply.tool_calls)
         usage = sane_usage(counts, request, produced)
         if self.price is None:
             usage, cost = msgspec.structs.replace(usage, unpriced=usage.total), 0.0
@@ -273,6 +290,9 @@ def is_loopback(url: str) -> bool:
     """Return whether an address is on this machine."""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+_NO_HEADERS: dict[str, str] = {}
 
 
 def _is_reachable(url: str) -> bool:

@@ -57,7 +57,7 @@ class Signature:
             raise refusal(error) from None
         if self.whole:
             return {self.whole: valid}
-        return {name: getattr(valid, name) for name in type(valid).model_fields if name in arguments}
+        return {name: getattr(valid, name) for name in self.model.model_fields if name in arguments}
 
 
 def read_signature(function: Callable[..., object]) -> Signature:

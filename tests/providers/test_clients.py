@@ -123,8 +123,8 @@ class TestAnswers:
     async def test_a_stream_event_by_event(self, provider: Any, traffic: Traffic, client: str) -> None:
         """What comes by itself is handed on at once: the rest is sent only when the first delta was."""
         heard = asyncio.Event()
-        if not traffic.deltas:
-            pytest.skip("nothing of it is handed on before the reply")
+        if not traffic.deltas:  # nothing of it is handed on before the reply
+            heard.set()
         first, last = streamed(traffic).rsplit(b"data: ", 2)[0], streamed(traffic)
 
         async def serve(visit: Visit) -> None:
