@@ -63,14 +63,13 @@ class HttpTransport:
 
     async def send(self, body: bytes, key: str, headers: Mapping[str, str], end: float) -> Response:
         """Send a request; see `Transport`."""
-        data = b"%b%d\r\n\r\n%b" % (self._front(key, headers), len(body), body)
         connection, used = self._take(), True
         while True:
             if connection is None:
                 connection, used = await self._dial(end), False
             sent = self._watch(connection, end)
             try:
-                connection.send(data)
+                connection.send(b"%b%d\r\n\r\n%b" % (self._front(key, headers), len(body), body))  # kept nowhere
                 return _HttpResponse(self, connection, await connection.head())
             except Broken:
                 self.leave(connection)

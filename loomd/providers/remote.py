@@ -166,10 +166,10 @@ class Wire:
         if item is None:
             refuse_withdrawn(self._parts)
             item = self._parts.declared
-        own = self.fields
-        if item.spec is own:
-            return own
-        fields = entitled(self.fields, item.spec, lambda spec: spec.address)
+        if item.spec is self.fields:
+            fields: RemoteFields | None = self.fields
+        else:
+            fields = entitled(self.fields, item.spec, lambda spec: spec.address)
         if fields is None:
             raise Unauthorized(
                 f"{self.owner} is another service with other secrets now; those of {_place(self.url)} are not used any "
