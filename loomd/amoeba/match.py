@@ -6,7 +6,7 @@ from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed, Task
 from loomd.amoeba.world import World
 from loomd.events.bus import Scope
-from loomd.events.event import AuctionAwarded, AuctionBid
+from loomd.events.cluster import AuctionAwarded, AuctionBid
 
 
 async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, scope: Scope) -> Matched:

@@ -21,7 +21,8 @@ from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
 from loomd.amoeba.world import Run, World
 from loomd.clock import Clock
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused
-from loomd.events.event import AgentSplit, Fallback
+from loomd.events.cluster import AgentSplit
+from loomd.events.event import Fallback
 from loomd.messages import JsonObject, Message, Reply, Request, Usage, gist
 
 _SYSTEM = (

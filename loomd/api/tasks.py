@@ -19,10 +19,10 @@ from loomd.daemon import System
 from loomd.engine.intake import is_same_wish
 from loomd.errors import Conflict, NotFound
 from loomd.events.bus import Scope
+from loomd.events.cluster import FeedbackGiven
 from loomd.events.event import (
     ApprovalRequested,
     ApprovalResolved,
-    FeedbackGiven,
     PhaseStarted,
     TaskCompleted,
     TaskFailed,

@@ -7,7 +7,8 @@ prior again. Every book hears of every update through the bus, so that clusters 
 from collections.abc import Iterable, Mapping, Sequence
 
 from loomd.amoeba.world import Score
-from loomd.events.event import CapabilityUpdated, Event
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share
 from loomd.store.base import Capability

@@ -16,7 +16,7 @@ from loomd.cluster.likeness import Embedder, Likeness
 from loomd.cluster.limits import TreeLimits
 from loomd.errors import NotFound, Temporary
 from loomd.events.bus import Scope
-from loomd.events.event import CapabilityUpdated
+from loomd.events.cluster import CapabilityUpdated
 from loomd.events.journal import Journal
 from loomd.messages import Message
 from loomd.store.base import Capability, SessionKey, Turn

@@ -20,7 +20,8 @@ from loomd.cluster.capability import Priors
 from loomd.cluster.cluster import Cluster, Terms
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
-from loomd.events.event import CapabilityUpdated, Event
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.rule import some_of

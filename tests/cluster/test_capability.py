@@ -4,7 +4,8 @@ import pytest
 
 from loomd.amoeba.world import Score
 from loomd.cluster.capability import Book
-from loomd.events.event import CapabilityUpdated, Event, TaskStarted
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event, TaskStarted
 from loomd.store.base import Capability
 
 MEMBERS = [("ada", "s0"), ("ada", "s1"), ("ada", "s2"), ("bob", "s1")]
