@@ -87,8 +87,24 @@ class World(Protocol):
         """
         ...
 
-    def planner(self, winner: str) -> ChatModel:
-        """Return the model that plans splits: the cluster's, or the winner's own."""
+    def asker(self, agent: str) -> Agent:
+        """Return who asks a model for a phase: a member, or with an empty name the cluster itself.
+
+        What the cluster asks passes the interceptors of all its members, because it may be the task of any of them.
+
+        Raises:
+            NotFound: it is no member any more, or the cluster has no members.
+        """
+        ...
+
+    def model(self, provider: str, agent: str) -> ChatModel:
+        """Return the model that a phase asks: that of a provider which the cluster names anywhere.
+
+        With an empty name it is the one that plans, or else that of whoever asks.
+
+        Raises:
+            NotFound: the cluster names no such provider, or nobody asks.
+        """
         ...
 
     def cut(self, grant: Grant) -> Cut:

@@ -3,13 +3,14 @@
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
+from loomd.agents.budget import Limits
 from loomd.agents.work import Cut
 from loomd.amoeba.loop import Policies, run_task
-from loomd.amoeba.task import Budget, Decision, Durability, Grant, Result, Task
+from loomd.amoeba.task import Budget, Decision, Durability, Grant, Result, ScoreMove, Task
 from loomd.amoeba.world import Run, Signals, Standing
 from loomd.cluster.capability import Book, Priors
 from loomd.cluster.likeness import Embedder, Likeness
@@ -18,6 +19,7 @@ from loomd.errors import NotFound, Temporary
 from loomd.events.bus import Scope
 from loomd.events.cluster import CapabilityUpdated
 from loomd.events.journal import Journal
+from loomd.manifest.object import Ref
 from loomd.messages import Message
 from loomd.store.base import Capability, SessionKey, Turn
 from loomd.topology import Services
@@ -42,22 +44,51 @@ class Terms:
     durability: Durability = "steps"
 
 
+@dataclass(frozen=True)
+class Models:
+    """The models that the phases of a cluster ask.
+
+    Attributes:
+        planner: the one that plans splits; the winner's own when None.
+        named: those of the providers that the cluster's spec names anywhere, by name.
+    """
+
+    planner: ChatModel | None = None
+    named: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
+
+
+_OWN = Models()
+
+
 class Cluster:
     """Runs tasks with its agents; fits `amoeba.world.World`."""
 
     def __init__(
         self,
+        ref: Ref,
         agents: Sequence[Agent],
         terms: Terms,
         services: Services,
         learned: Sequence[Capability],
-        planner: ChatModel | None = None,
+        models: Models = _OWN,
         embedder: Embedder | None = None,
     ) -> None:
+        """Bring members together.
+
+        Args:
+            ref: the cluster.
+            agents: its members.
+            terms: on what terms they share work.
+            services: what the daemon lends.
+            learned: what was learned of agents before.
+            models: what its phases ask.
+            embedder: by which tasks are compared with domains and tools; by words when None.
+        """
+        self._ref = ref
+        self._models = models
         self._agents = {agent.name: agent for agent in agents}
         self._terms = terms
         self._services = services
-        self._planner = planner
         self.book = Book(((agent.name, agent.digest) for agent in agents), learned)
         self._domains = _domain_texts(agents)
         self._tools = _tool_texts(agents)
@@ -111,9 +142,43 @@ class Cluster:
             raise NotFound(f"Agent/{name} is not a member of the cluster; members: {', '.join(self._agents)}")
         return self._agents[name]
 
-    def planner(self, winner: str) -> ChatModel:
-        """Return the cluster's planner, or the winner's own model."""
-        return self._planner or self.agent(winner).model
+    def asker(self, agent: str) -> Agent:
+        """Return who asks a model for a phase: a member, or with an empty name the cluster itself.
+
+        Raises:
+            NotFound: there is no such member, or none at all.
+        """
+        if agent:
+            return self.agent(agent)
+        members = list(self._agents.values())
+        if not members:
+            raise NotFound(f"{self._ref} has no members")
+        services = self._services
+        return Agent(
+            name=f"cluster/{self._ref.name}",
+            namespace=self._ref.namespace,
+            digest="",
+            description="",
+            domains={},
+            model=self._models.planner or members[0].model,
+            prompt="",
+            limits=Limits(),
+            clock=services.clock,
+            interceptors=list({one.name: one for agent in members for one in agent.interceptors}.values()),
+            accounts=services.accounts,
+            averages=services.averages,
+            listening=services.serving.listening,
+        )
+
+    def model(self, provider: str, agent: str) -> ChatModel:
+        """Return the model of a provider that the cluster names; with an empty name its planner, or the asker's own.
+
+        Raises:
+            NotFound: the cluster names no such provider, or there is nobody to ask.
+        """
+        if provider and provider not in self._models.named:
+            raise NotFound(f"{self._ref} names no Provider/{provider}")
+        return self._models.named[provider] if provider else self._models.planner or self.asker(agent).model
 
     @property
     def durability(self) -> Durability:
@@ -176,7 +241,7 @@ class Cluster:
             return None
         facts = [event.data for event in (await Journal(store).checkpoints(task)).values()]
         return tuple(
-            Decision(f.owner, f.spec, f.domain, f.before, f.after, f.variance, f.count, f.reason)
+            ScoreMove(f.owner, f.spec, f.domain, f.before, f.after, f.variance, f.count, f.reason)
             for f in facts
             if isinstance(f, CapabilityUpdated)
         )

@@ -269,7 +269,7 @@ class Process:
             for name in ("ada", "bob")
         ]
         terms = Terms(_POLICIES, Priors(), _LIMITS, lambda: _LIMITS)
-        return Cluster(agents, terms, self.services, learned)
+        return Cluster(Ref("Cluster", "default", "default"), agents, terms, self.services, learned)
 
     def _make_tools(self) -> list[SimulatedTool]:
         return [
