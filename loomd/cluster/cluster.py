@@ -130,6 +130,7 @@ class Cluster:
             overall=self.book.overall(agent.name, agent.digest, best),
             running=agent.running,
             tools=frozenset(agent.tools),
+            load=float(agent.running),
         )
 
     def agent(self, name: str) -> Agent:
