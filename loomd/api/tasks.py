@@ -28,7 +28,8 @@ from loomd.events.event import (
     TaskFailed,
     TaskStarted,
 )
-from loomd.store.base import Store, TaskRecord
+from loomd.store.base import Store
+from loomd.store.records import TaskRecord
 
 _MOVES = (TaskStarted, PhaseStarted, ApprovalRequested, ApprovalResolved, TaskCompleted, TaskFailed)
 _PAGE = 500

@@ -11,7 +11,7 @@ from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share
-from loomd.store.base import Capability
+from loomd.store.records import Capability
 
 Key = tuple[str, str, str]
 

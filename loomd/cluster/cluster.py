@@ -21,7 +21,7 @@ from loomd.events.cluster import CapabilityUpdated
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
 from loomd.messages import Message
-from loomd.store.base import Capability, SessionKey, Turn
+from loomd.store.records import Capability, Learned, SessionKey, Turn
 from loomd.topology import Services
 
 _UNCUT = Cut()
@@ -261,7 +261,7 @@ class Cluster:
         scores = [Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, now) for d in decisions]
         while True:
             try:
-                await services.store.learn(scope.task, scores)
+                await services.store.learn(scope.task, Learned(scores=scores))
             except Temporary as error:
                 await asyncio.sleep(error.retry_after or _RETRY)
             else:

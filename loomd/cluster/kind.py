@@ -26,7 +26,7 @@ from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.rule import some_of
 from loomd.manifest.selector import Selector, SelectorOf
-from loomd.store.base import Capability
+from loomd.store.records import Capability
 from loomd.topology import Parts
 
 _POLICIES = "loomd.amoeba.policies"

@@ -38,7 +38,7 @@ from loomd.events.event import (
     subject,
 )
 from loomd.events.fact import Fact
-from loomd.store.base import ApprovalRecord
+from loomd.store.records import ApprovalRecord
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Fact)

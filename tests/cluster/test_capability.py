@@ -6,7 +6,7 @@ from loomd.amoeba.world import Score
 from loomd.cluster.capability import Book
 from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event, TaskStarted
-from loomd.store.base import Capability
+from loomd.store.records import Capability
 
 MEMBERS = [("ada", "s0"), ("ada", "s1"), ("ada", "s2"), ("bob", "s1")]
 """Agents with the digests of their behaviour."""
