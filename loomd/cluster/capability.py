@@ -35,6 +35,12 @@ class Book:
         for c in learned:
             self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count))
 
+    def admit(self, agent: str, spec: str, learned: Sequence[Capability]) -> None:
+        """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on."""
+        self._totals.setdefault((agent, spec), (0.0, 0))
+        for c in learned:
+            self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count))
+
     def hear(self, event: Event) -> None:
         """Take over an update that was carried out; a handler for the bus."""
         fact = event.data
