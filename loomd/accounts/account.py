@@ -18,7 +18,8 @@ import msgspec
 
 from loomd.accounts.budget import MEASURES, Budget
 from loomd.clock import Clock
-from loomd.store.base import Charge, Store
+from loomd.store.base import Store
+from loomd.store.records import Charge
 
 _DAY = 86_400.0
 """Seconds of a day, as the wall clock counts them: it knows no leap seconds."""

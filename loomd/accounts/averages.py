@@ -6,7 +6,8 @@ Who moves one does so within a recorded step, so that a task that is run again m
 import asyncio
 
 from loomd.clock import Clock
-from loomd.store.base import Average, Store
+from loomd.store.base import Store
+from loomd.store.records import Average
 
 
 class Averages:

@@ -17,7 +17,7 @@ from loomd.errors import ToolFailed
 from loomd.events.bus import Scope
 from loomd.events.room import BudgetWarning
 from loomd.messages import Reply, Request
-from loomd.store.base import Charge
+from loomd.store.records import Charge
 
 _REASONS: dict[str, StopReason] = {
     "tokens": "budget_tokens",

@@ -20,11 +20,11 @@ async def adapt(
     time do not overwrite each other.
     """
     if run.resumed and (carried_out := await world.learned(run.scope.task)) is not None:
-        return Adapted(carried_out)
+        return Adapted.of(carried_out)
     standing = world.standing(winner, list(sensed.domains))
     decisions = tuple(policy.decide(sensed, executed, evaluated, standing))
     await world.learn(decisions, run.scope)
-    return Adapted(decisions)
+    return Adapted.of(decisions)
 
 
 def explain(adapted: Adapted) -> str:

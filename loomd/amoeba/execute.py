@@ -12,35 +12,47 @@ from typing import Literal
 import msgspec
 
 from loomd.agents import citation
+from loomd.agents.budget import NOTHING, Spent
 from loomd.agents.loop import Loop
 from loomd.agents.permissions import Permissions
 from loomd.agents.remembering import absorb, seed
 from loomd.agents.work import Citation, Outcome, StopReason, Work
-from loomd.amoeba.account import account_of, settle
+from loomd.amoeba.account import account_of, less, settle, used
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Budget, Executed, Finding, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
 from loomd.memory.item import Turn, Whose
-from loomd.messages import Message
+from loomd.messages import Message, Usage
 
 Merge = Literal["model", "join"]
 
 
-async def execute(task: Task, winner: str, scaled: Scaled, world: World, run: Run, merge: Merge) -> Executed:
-    """Return the answer and what it took, planning and children included."""
-    task = msgspec.structs.replace(task, budget=_less(task.budget, scaled.usage.total, scaled.cost, scaled.calls))
+async def execute(
+    task: Task, winner: str, scaled: Scaled, world: World, run: Run, merge: Merge, before: Spent
+) -> Executed:
+    """Return the answer and what it took.
+
+    Args:
+        task: the task, with what is left of its budget.
+        winner: who does it.
+        scaled: its parts.
+        world: the cluster.
+        run: the record of the task.
+        merge: how results are put together.
+        before: what the phases before used; it is counted in.
+    """
     if not scaled.subtasks:
         executed = await _alone(task, winner, world, run, task.findings, "execute")
-        outcome = msgspec.structs.replace(_more(executed.outcome, scaled, ()), waited=run.waited())
+        outcome = msgspec.structs.replace(_more(executed.outcome, before, ()), waited=run.waited())
         return msgspec.structs.replace(executed, outcome=outcome)
     started = world.agent(winner).clock.monotonic()
     futures: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in scaled.subtasks]
     try:
         executed, results = await _together(task, winner, scaled, world, run, merge, futures)
     except asyncio.CancelledError:
-        run.leave(_so_far(scaled, [one.result() for one in futures if one.done() and not one.cancelled()]))
+        run.leave(_so_far(before, [one.result() for one in futures if one.done() and not one.cancelled()]))
         raise
-    outcome = msgspec.structs.replace(_more(executed.outcome, scaled, results), waited=run.waited())
+    outcome = msgspec.structs.replace(_more(executed.outcome, before, results), waited=run.waited())
     seconds = world.agent(winner).clock.monotonic() - started
     return msgspec.structs.replace(
         executed,
@@ -87,11 +99,11 @@ def _limit(results: Sequence[Result]) -> StopReason | None:
     return next((reason for reason in limits if reason in ended), None)
 
 
-def _so_far(scaled: Scaled, results: Sequence[Result]) -> Outcome:
+def _so_far(before: Spent, results: Sequence[Result]) -> Outcome:
     """Return what there is of a task that is cancelled before its parts are put together."""
     done = [finding for finding in map(_finding, results) if not finding.failed]
     joined = msgspec.structs.replace(_join(combine(done)), stop_reason="cancelled")
-    return _more(joined, scaled, results)
+    return _more(joined, before, results)
 
 
 def explain(executed: Executed) -> str:
@@ -154,7 +166,7 @@ async def _children(
     """
     lead, count = world.agent(winner), len(scaled.subtasks)
     share = _share(task.budget, count + 1)
-    kept = _less(task.budget, share.tokens or 0, share.cost or 0.0, share.calls or 0)
+    kept = less(task.budget, Spent(Usage(share.tokens or 0), share.cost or 0.0, 0, share.calls or 0))
     whole = account_of(kept, task, world, run.account)
     whole.known = await run.parts()
     grant = msgspec.structs.replace(task.grant, share=task.grant.share / (count + 1))
@@ -236,20 +248,16 @@ def _join(findings: Sequence[Finding]) -> Outcome:
     return Outcome(text, "completed", citations=cited, grounding=citation.grounding(text, cited))
 
 
-def _more(outcome: Outcome, scaled: Scaled, results: Sequence[Result]) -> Outcome:
-    """Return the outcome with what planning and the children used added to it."""
+def _more(outcome: Outcome, before: Spent, results: Sequence[Result]) -> Outcome:
+    """Return the outcome with what the phases before and the children used added to it."""
     parts = [result.executed.outcome for result in results if result.executed]
-    usage, cost = outcome.usage + scaled.usage, outcome.cost + scaled.cost
-    steps, errors = outcome.steps, outcome.tool_errors
-    for part in parts:
-        usage, cost = usage + part.usage, cost + part.cost
-        steps, errors = steps + part.steps, errors + part.tool_errors
+    spent = sum(map(used, results), Spent(outcome.usage, outcome.cost) + before)
     return msgspec.structs.replace(
         outcome,
-        usage=usage,
-        cost=cost,
-        steps=steps,
-        tool_errors=errors,
+        usage=spent.usage,
+        cost=spent.cost,
+        steps=outcome.steps + sum(part.steps for part in parts),
+        tool_errors=outcome.tool_errors + sum(part.tool_errors for part in parts),
         tools=tuple(name for part in parts for name in part.tools) + outcome.tools,
         offered=outcome.offered + sum(part.offered for part in parts),
     )
@@ -267,17 +275,4 @@ def _share(budget: Budget, parts: int) -> Budget:
 
 def _after(budget: Budget, results: Sequence[Result]) -> Budget:
     """Return what the children left of a budget."""
-    outcomes = [result.executed.outcome for result in results if result.executed]
-    tokens, cost = sum(o.usage.total for o in outcomes), sum(o.cost for o in outcomes)
-    return _less(budget, tokens, cost, sum(o.steps for o in outcomes), sum(len(o.tools) for o in outcomes))
-
-
-def _less(budget: Budget, tokens: int, cost: float, calls: int, tool_calls: int = 0) -> Budget:
-    """Return a budget after something was used of it."""
-    return Budget(
-        None if budget.tokens is None else max(1, budget.tokens - tokens),
-        None if budget.cost is None else max(0.0, budget.cost - cost),
-        budget.seconds,
-        None if budget.calls is None else max(0, budget.calls - calls),
-        None if budget.tool_calls is None else max(0, budget.tool_calls - tool_calls),
-    )
+    return less(budget, sum(map(used, results), NOTHING))

@@ -8,9 +8,12 @@ from functools import partial
 from typing import Literal
 
 from loomd.amoeba import adapt, evaluate, execute, match, scale, sense
+from loomd.amoeba.account import asked_by, left, used, whole
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
 from loomd.amoeba.task import Adapted, Evaluated, Executed, Matched, Result, Scaled, Sensed, Task
 from loomd.amoeba.world import Run, World
+from loomd.events.event import Phase
 
 
 @dataclass(frozen=True)
@@ -31,24 +34,43 @@ async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Re
     Raises:
         LoomdError: the record itself failed; a failing model, tool or child ends in the result instead.
     """
-    sensed = await run.phase("sense", Sensed, partial(sense.sense, task, world, policies.sense), sense.explain)
+
+    def asking(phase: Phase, part: Task, agent: str = "") -> Asking:
+        return Asking(phase, part, world, run, agent)
+
+    sensed = await run.phase(
+        "sense", Sensed, partial(sense.sense, task, world, policies.sense, asking("sense", task)), sense.explain
+    )
+    rest = left(task, asked_by(sensed))
     matched = await run.phase(
-        "match", Matched, partial(match.match, task, sensed, world, policies.match, run.scope), match.explain
+        "match",
+        Matched,
+        partial(match.match, rest, sensed, world, policies.match, run.scope, asking("match", rest)),
+        match.explain,
     )
     winner = matched.winner
     if not winner:
         return Result(task, "Failed", sensed, matched, error=f"no agent takes the task: {matched.why}")
+    rest = left(task, asked_by(sensed, matched))
     scaled = await run.phase(
-        "scale", Scaled, partial(scale.scale, task, sensed, world, policies.scale, run, winner), scale.explain
+        "scale",
+        Scaled,
+        partial(scale.scale, rest, sensed, policies.scale, run.scope, winner, asking("scale", rest, winner)),
+        scale.explain,
     )
+    before = asked_by(sensed, matched, scaled)
     executed = await run.phase(
         "execute",
         Executed,
-        partial(execute.execute, task, winner, scaled, world, run, policies.merge),
+        partial(execute.execute, left(task, before), winner, scaled, world, run, policies.merge, before),
         execute.explain,
     )
+    rest = left(task, used(Result(task, "Succeeded", sensed, matched, scaled, executed)))
     evaluated = await run.phase(
-        "evaluate", Evaluated, partial(evaluate.evaluate, task, executed, policies.evaluate), evaluate.explain
+        "evaluate",
+        Evaluated,
+        partial(evaluate.evaluate, task, executed, policies.evaluate, asking("evaluate", rest)),
+        evaluate.explain,
     )
     adapted = await run.phase(
         "adapt",
@@ -57,4 +79,5 @@ async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Re
         adapt.explain,
     )
     phase: Literal["Succeeded", "Failed"] = "Failed" if executed.error else "Succeeded"
-    return Result(task, phase, sensed, matched, scaled, executed, evaluated, adapted, executed.error)
+    took = whole(executed, evaluated)
+    return Result(task, phase, sensed, matched, scaled, took, evaluated, adapted, executed.error)

@@ -2,14 +2,16 @@
 
 from random import Random
 
+from loomd.amoeba.account import billed
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed, Task
 from loomd.amoeba.world import World
 from loomd.events.bus import Scope
-from loomd.events.event import AuctionAwarded, AuctionBid
+from loomd.events.cluster import AuctionAwarded, AuctionBid
 
 
-async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, scope: Scope) -> Matched:
+async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, scope: Scope, asking: Asking) -> Matched:
     """Return the winner with all bids, and make the bids known; a task that names its agent hears no bids."""
     if task.agent:
         named = any(standing.agent == task.agent for standing in world.standings(list(sensed.domains)))
@@ -17,7 +19,8 @@ async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, s
         matched = Matched(task.agent if named else "", why=why)
     else:
         draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-        matched = policy.choose(sensed, world.standings(list(sensed.domains)), draw)
+        chosen = await policy.choose(sensed, world.standings(list(sensed.domains)), draw, asking)
+        matched = billed(chosen, asking.spent)
     for bid in matched.bids:
         scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)
     if matched.winner:

@@ -1,28 +1,21 @@
 """SCALE: alone or together? The policy decides whether to split, a model plans how, and the plan is checked.
 
-A model that answers nonsense is asked once more with what was wrong; then the task is done alone, and a
-`fallback.used` event says so.
+When no usable plan comes the task is done alone.
 """
 
-import asyncio
 import json
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
-from loomd.agents.ask import ask
-from loomd.agents.budget import Exhausted, Spent
 from loomd.agents.context import brief
-from loomd.agents.interception import enter
-from loomd.amoeba.account import account_of
+from loomd.amoeba.account import billed
+from loomd.amoeba.asking import Asking, Question
 from loomd.amoeba.policies.base import ScalePolicy
 from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
-from loomd.amoeba.world import Run, World
-from loomd.clock import Clock
-from loomd.errors import Diverged, LoomdError, RecordFailed, Refused
-from loomd.events.event import AgentSplit, Fallback
-from loomd.messages import JsonObject, Message, Reply, Request, Usage, gist
+from loomd.events.bus import Scope
+from loomd.events.cluster import AgentSplit
+from loomd.messages import JsonObject, Message
 
 _SYSTEM = (
     "You split a request into parts that different workers can do. Each part is one complete, self-contained "
@@ -62,91 +55,48 @@ class _Plan(msgspec.Struct, forbid_unknown_fields=True):
     parts: list[_Part]
 
 
-async def scale(task: Task, sensed: Sensed, world: World, policy: ScalePolicy, run: Run, winner: str) -> Scaled:
-    """Return the subtasks in an order in which each follows what it needs, or none."""
+async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, winner: str, asking: Asking) -> Scaled:
+    """Return the subtasks in an order in which each follows what it needs, or none.
+
+    Args:
+        task: the task, with what is left of its budget.
+        sensed: what kind of task it is.
+        policy: whether and how finely it is split.
+        scope: the envelope of its events.
+        winner: who does it.
+        asking: asks the model that plans, on behalf of the winner.
+    """
     if task.agent:
         return Scaled((), "the task names the agent that does it")
     most, why = policy.parts(sensed, task)
     if most < _FEWEST:
         return Scaled((), why)
-    plan = await _plan(task, world, policy, run, winner, most)
-    if not plan.subtasks:
-        run.scope.emit(Fallback("scale", plan.note, "done alone"), winner)
-        note = f"{why}, but no usable plan came ({plan.note}): done alone"
-        return Scaled((), note, plan.usage, plan.cost, plan.calls)
-    goals = tuple(part.goal for part in plan.subtasks)
-    run.scope.emit(AgentSplit(tuple(child_id(task, n) for n in range(len(goals))), goals), winner)
-    return Scaled(plan.subtasks, f"{why}: {len(goals)} parts{plan.note}", plan.usage, plan.cost, plan.calls)
+    plan = await asking.ask(
+        Question(
+            system=_SYSTEM,
+            content=partial(brief, findings=task.findings),
+            schema=plan_schema(most),
+            read=partial(read_plan, most=most, whole=task.goal),
+            fallback="done alone",
+            examples=_EXAMPLES,
+            max_tokens=policy.plan_tokens,
+            attempts=policy.plan_attempts,
+            noun="plan",
+            name="plan",
+        )
+    )
+    if plan.value is None:
+        return billed(Scaled((), f"{why}, but no usable plan came ({plan.why}): done alone"), asking.spent)
+    subtasks, late = plan.value
+    note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
+    goals = tuple(part.goal for part in subtasks)
+    scope.emit(AgentSplit(tuple(child_id(task, n) for n in range(len(goals))), goals), winner)
+    return billed(Scaled(subtasks, f"{why}: {len(goals)} parts{note}"), asking.spent)
 
 
 def child_id(task: Task, ordinal: int) -> str:
     """Return the id of a task's child, counted from 0."""
     return f"{task.id}.{ordinal + 1}"
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """Subtasks, or none; `note` says what was left out or what was wrong with the last answer."""
-
-    subtasks: tuple[Subtask, ...]
-    note: str
-    usage: Usage
-    cost: float
-    calls: int = 0
-
-
-async def _plan(task: Task, world: World, policy: ScalePolicy, run: Run, winner: str, most: int) -> _Planned:
-    """Ask a model for a plan and check it; ask again with what was wrong."""
-    agent, account = world.agent(winner), account_of(task.budget, task, world, run.account)
-    try:
-        goal = await enter(agent, task.goal, run.scope, run, "scale")
-    except Refused as error:
-        return _Planned((), str(error), Usage(), 0.0)
-    messages = [Message("system", _SYSTEM), Message("user", brief(goal, task.findings))]
-    wrong, usage, cost = "", Usage(), 0.0
-    for attempt in range(policy.plan_attempts):
-        request = Request(
-            tuple(messages),
-            output_schema=plan_schema(most),
-            temperature=0.0,
-            max_tokens=policy.plan_tokens,
-            examples=_EXAMPLES,
-        )
-        call = partial(ask, agent, request, run.scope, model=world.planner(winner), budget=account)
-        try:
-            async with asyncio.timeout(None) as timer:
-                heed = partial(_heed, timer, task, world, agent.clock)
-                heed()
-                with agent.listening(heed):
-                    reply = await run.step(f"scale/model/{attempt}", "plan", call, Reply, asked=gist(request))
-        except TimeoutError:
-            return _Planned((), "the time is over", usage, cost, attempt)
-        except (RecordFailed, Diverged):
-            raise
-        except (LoomdError, Exhausted) as error:
-            return _Planned((), str(error), usage, cost, attempt)
-        finally:
-            account.release()
-        usage, cost = usage + reply.usage, cost + reply.cost
-        account.close(Spent(usage, cost, 0, attempt + 1))
-        if reply.refused:
-            return _Planned((), reply.refused, usage, cost, attempt + 1)
-        try:
-            subtasks, late = read_plan(reply.text, most, task.goal)
-        except ValueError as error:
-            wrong = str(error)
-            messages += [Message("assistant", reply.text), Message("user", f"That plan cannot be used: {wrong}.")]
-        else:
-            note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
-            return _Planned(subtasks, note, usage, cost, attempt + 1)
-    return _Planned((), wrong, usage, cost, policy.plan_attempts)
-
-
-def _heed(timer: asyncio.Timeout, task: Task, world: World, clock: Clock) -> None:
-    """Let a call end when the task's time is over, as it is limited now."""
-    if not timer.expired():
-        left = task.deadline - world.cut(task.grant).seconds - clock.now()
-        timer.reschedule(asyncio.get_running_loop().time() + left)
 
 
 def plan_schema(most: int) -> JsonObject:

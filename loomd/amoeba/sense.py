@@ -1,13 +1,16 @@
 """SENSE: what kind of task is this? Gathers the signals, and leaves the judgement to the policy."""
 
+from loomd.amoeba.account import billed
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.task import Sensed, Task
 from loomd.amoeba.world import World
 
 
-async def sense(task: Task, world: World, policy: SensePolicy) -> Sensed:
+async def sense(task: Task, world: World, policy: SensePolicy, asking: Asking) -> Sensed:
     """Return what kind of task this is."""
-    return policy.sense(await world.signals(task))
+    sensed = await policy.sense(await world.signals(task), asking)
+    return billed(sensed, asking.spent)
 
 
 def explain(sensed: Sensed) -> str:

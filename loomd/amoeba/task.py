@@ -3,6 +3,7 @@
 Frozen and JSON-encodable: every value is a checkpoint in the journal, from which a killed task resumes, and says why.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -119,7 +120,15 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     seeds: tuple[str, ...] = ()
 
 
-class Sensed(msgspec.Struct, frozen=True, omit_defaults=True):
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the model calls of a phase itself used; nothing when it asked no model. `calls` is their number."""
+
+    usage: Usage = Usage()
+    cost: float = 0.0
+    calls: int = 0
+
+
+class Sensed(Asked, frozen=True, omit_defaults=True):
     """What kind of task this is.
 
     `complexity` runs from 0 (one look-up) to 1 (needs a team); `domains` are weights that sum to 1; `tokens` is an
@@ -154,7 +163,7 @@ class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
     drawn: float = 0.0
 
 
-class Matched(msgspec.Struct, frozen=True, omit_defaults=True):
+class Matched(Asked, frozen=True, omit_defaults=True):
     """Who does it.
 
     Attributes:
@@ -179,21 +188,15 @@ class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):
     needs: tuple[int, ...] = ()
 
 
-class Scaled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Alone or together: no subtasks means that the winner does it alone.
-
-    `usage`, `cost` and `calls` are those of planning.
-    """
+class Scaled(Asked, frozen=True, omit_defaults=True):
+    """Alone or together: no subtasks means that the winner does it alone."""
 
     subtasks: tuple[Subtask, ...] = ()
     why: str = ""
-    usage: Usage = Usage()
-    cost: float = 0.0
-    calls: int = 0
 
 
 class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came out and what it took, children included.
+    """What came out and what it took, the phases before it and children included.
 
     `own` is the share (0 to 1) of the tokens that the agent used itself, the rest is its children's. `children` are the
     ids of the subtasks, `missing` the goals of those that brought nothing, `error` says why there
@@ -208,7 +211,7 @@ class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
-class Evaluated(msgspec.Struct, frozen=True, omit_defaults=True):
+class Evaluated(Asked, frozen=True, omit_defaults=True):
     """How good it was, each from 0 to 1, and what that rests on; `weights` are the shares in the reward."""
 
     reward: float
@@ -219,8 +222,8 @@ class Evaluated(msgspec.Struct, frozen=True, omit_defaults=True):
     weights: dict[str, float] = {}
 
 
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One change that ADAPT wants: the score of an agent in a domain. The cluster carries it out once per task."""
+class ScoreMove(msgspec.Struct, frozen=True, omit_defaults=True, tag="score"):
+    """The score of an agent in a domain moves."""
 
     agent: str
     spec: str
@@ -232,10 +235,36 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
 
 
-class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is to be learned."""
+Decision = ScoreMove
+"""One change that ADAPT wants, told apart by its tag in `type`. The cluster carries it out once per task."""
 
-    decisions: tuple[Decision, ...] = ()
+
+class _Untold(msgspec.Struct):
+    """What a decision is; those of before there were several sorts do not say it, and all move a score."""
+
+    type: str = ""
+
+
+_untold = msgspec.json.Decoder(_Untold).decode
+_score = msgspec.json.Decoder(ScoreMove).decode
+_decision = msgspec.json.Decoder(Decision).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is to be learned; `written` are the decisions as JSON."""
+
+    written: tuple[msgspec.Raw, ...] = msgspec.field(default=(), name="decisions")
+
+    @classmethod
+    def of(cls, decisions: Iterable[Decision]) -> "Adapted":
+        """Return these decisions."""
+        return cls(tuple(msgspec.Raw(_encode(one)) for one in decisions))
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Return what was decided."""
+        return tuple(_decision(one) if _untold(one).type else _score(one) for one in self.written)
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,8 +1,8 @@
 """What the six phases need to know of the cluster, and of whoever keeps their record. Owned here, made elsewhere."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ from loomd.events.event import Phase
 from loomd.messages import Message
 
 T = TypeVar("T")
+
+Health = Literal["unknown", "good", "warning", "dying"]
+"""What is known of how well an agent does; `unknown` as long as too few tasks say so."""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -37,6 +40,11 @@ class Standing:
         overall: belief over all domains.
         running: pieces of work in hand.
         tools: names of its tools.
+        load: pieces of work in hand and of work that waits for it.
+        health: what its last tasks say of it.
+        budget_left: share (0 to 1) of its day's budget that is left; 1 without one.
+        permits: names of the tools that it may call; None for all of its tools.
+        price: USD of an input token and of an output token of its model; 0 when it is not known, or free.
     """
 
     agent: str
@@ -45,6 +53,31 @@ class Standing:
     overall: Score
     running: int
     tools: frozenset[str]
+    load: float = 0.0
+    health: Health = "unknown"
+    budget_left: float = 1.0
+    permits: frozenset[str] | None = None
+    price: tuple[float, float] = (0.0, 0.0)
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """A past task that is like this one.
+
+    Attributes:
+        task: its id.
+        goal: what was wanted.
+        likeness: how alike they are, 0 to 1.
+        complexity: what SENSE took it for, before calibration.
+        observed: what it turned out to be.
+        domains: weights of its domains.
+    """
+
+    task: str
+    goal: str
+    likeness: float
+    complexity: float
+    observed: float
+    domains: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -56,12 +89,16 @@ class Signals:
         findings: how many results it builds on.
         likeness: how well the goal fits each domain, 0 to 1.
         tools: how well the goal fits each tool of the cluster, 0 to 1.
+        neighbours: past tasks that are like this one, the most alike first.
+        bias: by how much complexity is estimated too low on average, per domain of which that is known.
     """
 
     goal: str
     findings: int
     likeness: Mapping[str, float]
     tools: Mapping[str, float]
+    neighbours: Sequence[Neighbour] = ()
+    bias: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 class World(Protocol):
@@ -87,8 +124,24 @@ class World(Protocol):
         """
         ...
 
-    def planner(self, winner: str) -> ChatModel:
-        """Return the model that plans splits: the cluster's, or the winner's own."""
+    def asker(self, agent: str) -> Agent:
+        """Return who asks a model for a phase: a member, or with an empty name the cluster itself.
+
+        What the cluster asks passes the interceptors of all its members, because it may be the task of any of them.
+
+        Raises:
+            NotFound: it is no member any more, or the cluster has no members.
+        """
+        ...
+
+    def model(self, provider: str, agent: str) -> ChatModel:
+        """Return the model that a phase asks: that of a provider which the cluster names anywhere.
+
+        With an empty name it is the one that plans, or else that of whoever asks.
+
+        Raises:
+            NotFound: the cluster names no such provider, or nobody asks.
+        """
         ...
 
     def cut(self, grant: Grant) -> Cut:

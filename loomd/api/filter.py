@@ -12,7 +12,7 @@ from loomd.api.problem import BadRequest
 from loomd.errors import NotFound
 from loomd.events.event import TYPES, Event, facts_of
 from loomd.manifest.wording import did_you_mean
-from loomd.store.base import Row
+from loomd.store.records import Row
 
 
 class _Envelope(msgspec.Struct):

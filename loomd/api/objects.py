@@ -21,8 +21,8 @@ from loomd.api.view import Viewer
 from loomd.api.watch import Lookout, Shown, Sight, watch
 from loomd.daemon import System
 from loomd.errors import Permanent
+from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import (
-    CapabilityUpdated,
     ConfigLoaded,
     ConfigRejected,
     ScheduleFired,

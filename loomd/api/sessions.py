@@ -15,7 +15,7 @@ from loomd.daemon import System
 from loomd.errors import Conflict, NotFound
 from loomd.manifest.kind import API_VERSION
 from loomd.reconcile.condition import rfc3339
-from loomd.store.base import SessionRecord, Turn
+from loomd.store.records import SessionRecord, Turn
 
 
 class SessionRoutes:

@@ -19,16 +19,17 @@ from loomd.daemon import System
 from loomd.engine.intake import is_same_wish
 from loomd.errors import Conflict, NotFound
 from loomd.events.bus import Scope
+from loomd.events.cluster import FeedbackGiven
 from loomd.events.event import (
     ApprovalRequested,
     ApprovalResolved,
-    FeedbackGiven,
     PhaseStarted,
     TaskCompleted,
     TaskFailed,
     TaskStarted,
 )
-from loomd.store.base import Store, TaskRecord
+from loomd.store.base import Store
+from loomd.store.records import TaskRecord
 
 _MOVES = (TaskStarted, PhaseStarted, ApprovalRequested, ApprovalResolved, TaskCompleted, TaskFailed)
 _PAGE = 500

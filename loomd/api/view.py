@@ -18,7 +18,7 @@ from loomd.reconcile.state import SourceState
 from loomd.reconcile.status import ObjectStatus
 from loomd.schedules.agenda import Run
 from loomd.schedules.entry import Standing
-from loomd.store.base import Capability, RevisionRecord, TaskRecord
+from loomd.store.records import Capability, RevisionRecord, TaskRecord
 from loomd.tools.toolset import Listed, Listing
 
 Body = dict[str, Any]

@@ -66,7 +66,7 @@ def command(path: str | None, namespace: str, client: Client) -> None:
 def _task(client: Client, path: str, namespace: str) -> None:
     """Say why a task went as it did."""
     from loomd.cli.course import trace  # noqa: PLC0415  # kinds and fields need none of this
-    from loomd.cli.reasons import tell  # noqa: PLC0415  # as above
+    from loomd.cli.reasons.tell import tell  # noqa: PLC0415  # as above
 
     (one,) = wanted(client, [path], namespace)
     if one.place != TASKS:

@@ -16,6 +16,7 @@ from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result
 from loomd.cli.colour import harmless, is_coloured
 from loomd.events import event as facts
+from loomd.events.cluster import AgentSplit
 from loomd.events.event import Event
 from loomd.events.skill import SkillActivated
 
@@ -200,7 +201,7 @@ def _(fact: facts.ModelRetried) -> Line:
 
 
 @describe.register
-def _(fact: facts.AgentSplit) -> Line:
+def _(fact: AgentSplit) -> Line:
     parts = "".join(f"\n{'':{_WIDTH + 2}}{n}. {goal}" for n, goal in enumerate(fact.goals, start=1))
     return Line("", f"split into {len(fact.goals)} parts{parts}", "bright_black")
 

@@ -7,10 +7,11 @@ prior again. Every book hears of every update through the bus, so that clusters 
 from collections.abc import Iterable, Mapping, Sequence
 
 from loomd.amoeba.world import Score
-from loomd.events.event import CapabilityUpdated, Event
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share
-from loomd.store.base import Capability
+from loomd.store.records import Capability
 
 Key = tuple[str, str, str]
 
@@ -31,6 +32,12 @@ class Book:
         """Take over what was learned of the members: names of agents with the digests of their behaviour."""
         self._scores: dict[Key, Score] = {}
         self._totals: dict[tuple[str, str], tuple[float, int]] = dict.fromkeys(members, (0.0, 0))
+        for c in learned:
+            self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count))
+
+    def admit(self, agent: str, spec: str, learned: Sequence[Capability]) -> None:
+        """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on."""
+        self._totals.setdefault((agent, spec), (0.0, 0))
         for c in learned:
             self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count))
 

@@ -1,30 +1,29 @@
 """A live cluster: its agents, what is believed of them, and the policies by which they share work."""
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
+from loomd.agents.budget import Limits
 from loomd.agents.work import Cut
 from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.task import Budget, Decision, Durability, Grant, Result, Task
 from loomd.amoeba.world import Run, Signals, Standing
 from loomd.cluster.capability import Book, Priors
-from loomd.cluster.likeness import Embedder, Likeness
+from loomd.cluster.learn import learn, learned
+from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
-from loomd.errors import NotFound, Temporary
+from loomd.cluster.roster import Roster
+from loomd.errors import NotFound
 from loomd.events.bus import Scope
-from loomd.events.event import CapabilityUpdated
-from loomd.events.journal import Journal
+from loomd.manifest.object import Ref
 from loomd.messages import Message
-from loomd.store.base import Capability, SessionKey, Turn
+from loomd.store.records import Capability, SessionKey, Turn
 from loomd.topology import Services
 
 _UNCUT = Cut()
-_RETRY = 1.0
-"""Seconds until scores that could not be stored are tried again."""
 
 
 @dataclass(frozen=True)
@@ -42,33 +41,57 @@ class Terms:
     durability: Durability = "steps"
 
 
+@dataclass(frozen=True)
+class Models:
+    """The models that the phases of a cluster ask.
+
+    Attributes:
+        planner: the one that plans splits; the winner's own when None.
+        named: those of the providers that the cluster's spec names anywhere, by name.
+    """
+
+    planner: ChatModel | None = None
+    named: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
+
+
+_OWN = Models()
+
+
 class Cluster:
     """Runs tasks with its agents; fits `amoeba.world.World`."""
 
     def __init__(
         self,
+        ref: Ref,
         agents: Sequence[Agent],
         terms: Terms,
         services: Services,
         learned: Sequence[Capability],
-        planner: ChatModel | None = None,
+        models: Models = _OWN,
         embedder: Embedder | None = None,
     ) -> None:
-        self._agents = {agent.name: agent for agent in agents}
+        """Bring members together.
+
+        Args:
+            ref: the cluster.
+            agents: its members.
+            terms: on what terms they share work.
+            services: what the daemon lends.
+            learned: what was learned of agents before.
+            models: what its phases ask.
+            embedder: by which tasks are compared with domains and tools; by words when None.
+        """
+        self._ref = ref
+        self._models = models
+        self.roster = Roster(agents, embedder)
         self._terms = terms
         self._services = services
-        self._planner = planner
         self.book = Book(((agent.name, agent.digest) for agent in agents), learned)
-        self._domains = _domain_texts(agents)
-        self._tools = _tool_texts(agents)
-        named = {f"domain {name}": text for name, text in self._domains.items()}
-        named |= {f"tool {name}": text for name, text in self._tools.items()}
-        self._likeness = Likeness(named, embedder)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
         """Return the members by name."""
-        return self._agents
+        return self.roster.agents
 
     async def run(self, task: Task, run: Run) -> Result:
         """Take a task through the six phases."""
@@ -76,14 +99,12 @@ class Cluster:
 
     async def signals(self, task: Task) -> Signals:
         """Return what SENSE may look at."""
-        fits = await self._likeness.of(task.goal)
-        domains = {name: fits[f"domain {name}"] for name in self._domains}
-        tools = {name: fits[f"tool {name}"] for name in self._tools}
+        domains, tools = await self.roster.fits(task.goal)
         return Signals(task.goal, len(task.findings), domains, tools)
 
     def standings(self, domains: Sequence[str]) -> list[Standing]:
-        """Return every agent's standing in the given domains."""
-        return [self.standing(name, domains) for name in self._agents]
+        """Return the standing in the given domains of every agent that takes new work."""
+        return [self._standing(agent, domains) for agent in self.roster.open]
 
     def standing(self, agent: str, domains: Sequence[str]) -> Standing:
         """Return one agent's standing in the given domains."""
@@ -99,6 +120,7 @@ class Cluster:
             overall=self.book.overall(agent.name, agent.digest, best),
             running=agent.running,
             tools=frozenset(agent.tools),
+            load=float(agent.running),
         )
 
     def agent(self, name: str) -> Agent:
@@ -107,13 +129,45 @@ class Cluster:
         Raises:
             NotFound: there is no such member, or no longer.
         """
-        if name not in self._agents:
-            raise NotFound(f"Agent/{name} is not a member of the cluster; members: {', '.join(self._agents)}")
-        return self._agents[name]
+        return self.roster.agent(name)
 
-    def planner(self, winner: str) -> ChatModel:
-        """Return the cluster's planner, or the winner's own model."""
-        return self._planner or self.agent(winner).model
+    def asker(self, agent: str) -> Agent:
+        """Return who asks a model for a phase: a member, or with an empty name the cluster itself.
+
+        Raises:
+            NotFound: there is no such member, or none at all.
+        """
+        if agent:
+            return self.agent(agent)
+        members = list(self.agents.values())
+        if not members:
+            raise NotFound(f"{self._ref} has no members")
+        services = self._services
+        return Agent(
+            name=f"cluster/{self._ref.name}",
+            namespace=self._ref.namespace,
+            digest="",
+            description="",
+            domains={},
+            model=self._models.planner or members[0].model,
+            prompt="",
+            limits=Limits(),
+            clock=services.clock,
+            interceptors=list({one.name: one for agent in members for one in agent.interceptors}.values()),
+            accounts=services.accounts,
+            averages=services.averages,
+            listening=services.serving.listening,
+        )
+
+    def model(self, provider: str, agent: str) -> ChatModel:
+        """Return the model of a provider that the cluster names; with an empty name its planner, or the asker's own.
+
+        Raises:
+            NotFound: the cluster names no such provider, or there is nobody to ask.
+        """
+        if provider and provider not in self._models.named:
+            raise NotFound(f"{self._ref} names no Provider/{provider}")
+        return self._models.named[provider] if provider else self._models.planner or self.asker(agent).model
 
     @property
     def durability(self) -> Durability:
@@ -171,50 +225,12 @@ class Cluster:
 
     async def learned(self, task: str) -> tuple[Decision, ...] | None:
         """Return what was learned of a task, as it is recorded, or None when nothing was."""
-        store = self._services.store
-        if not await store.learned_from(task):
-            return None
-        facts = [event.data for event in (await Journal(store).checkpoints(task)).values()]
-        return tuple(
-            Decision(f.owner, f.spec, f.domain, f.before, f.after, f.variance, f.count, f.reason)
-            for f in facts
-            if isinstance(f, CapabilityUpdated)
-        )
+        return await learned(self._services.store, task)
 
     async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
-        """Take new scores over, tell everybody, and store them, once per task.
-
-        They are taken over before they are stored, so that tasks that end at the same time build on each other. What is
-        told is on disk when the scores are. As long as nothing can be stored this waits: others build on them already.
-        """
-        services = self._services
-        for d in decisions:
-            fact = CapabilityUpdated(d.agent, d.spec, d.domain, d.before, d.after, d.variance, d.count, d.reason)
-            scope.emit(fact, d.agent, key=f"learned/{d.agent}/{d.domain}")
-        now = services.clock.now()
-        scores = [Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, now) for d in decisions]
-        while True:
-            try:
-                await services.store.learn(scope.task, scores)
-            except Temporary as error:
-                await asyncio.sleep(error.retry_after or _RETRY)
-            else:
-                return
+        """Take what was decided over, tell everybody, and store it, once per task."""
+        await learn(self._services, decisions, scope)
 
 
 def _session(task: Task) -> SessionKey:
     return SessionKey(task.namespace, task.session, task.tenant, task.user)
-
-
-def _domain_texts(agents: Sequence[Agent]) -> dict[str, str]:
-    """Return a text for every domain: its name, and what the agents that declare it say of themselves."""
-    texts: dict[str, list[str]] = {}
-    for agent in agents:
-        for domain in agent.domains or (agent.name,):
-            texts.setdefault(domain, [domain.replace("-", " ")]).append(agent.description)
-    return {domain: ". ".join(part for part in parts if part) for domain, parts in texts.items()}
-
-
-def _tool_texts(agents: Sequence[Agent]) -> dict[str, str]:
-    schemas = {name: tool.schema for agent in agents for name, tool in agent.tools.items()}
-    return {name: f"{name.replace('_', ' ')}: {schema.description}" for name, schema in schemas.items()}

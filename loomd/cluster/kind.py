@@ -17,15 +17,16 @@ from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.threshold import Threshold
 from loomd.cluster.capability import Priors
-from loomd.cluster.cluster import Cluster, Terms
+from loomd.cluster.cluster import Cluster, Models, Terms
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
-from loomd.events.event import CapabilityUpdated, Event
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.rule import some_of
 from loomd.manifest.selector import Selector, SelectorOf
-from loomd.store.base import Capability
+from loomd.store.records import Capability
 from loomd.topology import Parts
 
 _POLICIES = "loomd.amoeba.policies"
@@ -96,10 +97,13 @@ class ClusterSpec(Spec):
             return self.budgets.daily if item is None else item.spec.budgets.daily
 
         accounts = parts.services.accounts
+        providers = [to.name for _, to in parts.declared.refs if to.kind == "Provider"]
+        named = {name: parts.get("Provider", name, ChatModel) for name in providers}
 
         cluster = Cluster(
-            agents=[parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])],
-            terms=Terms(
+            parts.declared.ref,
+            [parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])],
+            Terms(
                 Policies(self.sense, self.match, self.scale, self.merge, self.evaluate, self.adapt),
                 self.priors,
                 self.limits,
@@ -108,8 +112,8 @@ class ClusterSpec(Spec):
             ),
             services=parts.services,
             learned=learned,
-            planner=parts.get("Provider", self.planner, ChatModel) if self.planner else None,
             embedder=parts.get("Embedder", self.embedder, Embedder) if self.embedder else None,
+            models=Models(named[self.planner] if self.planner else None, named),
         )
         for event in meanwhile:
             cluster.book.hear(event)

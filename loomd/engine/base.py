@@ -4,7 +4,7 @@ from typing import Protocol
 
 from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result, Task
-from loomd.store.base import ApprovalRecord, TaskRecord
+from loomd.store.records import ApprovalRecord, TaskRecord
 from loomd.topology import Topology
 
 

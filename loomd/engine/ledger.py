@@ -7,7 +7,8 @@ import msgspec
 from loomd.amoeba.task import Task
 from loomd.engine.images import keep, lean
 from loomd.errors import Conflict, NotFound, Temporary
-from loomd.store.base import Store, TaskRecord
+from loomd.store.base import Store
+from loomd.store.records import TaskRecord
 
 _log = logging.getLogger("loomd.engine")
 _encode = msgspec.json.Encoder().encode

@@ -32,8 +32,8 @@ from loomd.errors import Conflict, Diverged, LoomdError, NotFound, RecordFailed,
 from loomd.events.event import TaskResumed, TaskStarted
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
-from loomd.store.base import ApprovalRecord, TaskRecord
 from loomd.store.finish import finish
+from loomd.store.records import ApprovalRecord, TaskRecord
 from loomd.topology import Services, Topology
 
 _log = logging.getLogger("loomd.engine")

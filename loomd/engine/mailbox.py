@@ -15,7 +15,8 @@ import msgspec
 from loomd.agents.approval import Ask, Decision
 from loomd.clock import Clock
 from loomd.errors import Conflict, NotFound, Temporary
-from loomd.store.base import ApprovalRecord, Store
+from loomd.store.base import Store
+from loomd.store.records import ApprovalRecord
 
 T = TypeVar("T")
 

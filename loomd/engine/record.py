@@ -15,6 +15,7 @@ import msgspec
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
 from loomd.agents.work import Outcome
+from loomd.amoeba.account import whole
 from loomd.amoeba.task import ENGINE, Ended, Executed, Matched, Result, Task
 from loomd.engine.interruption import unrecorded
 from loomd.engine.lent import Lent
@@ -37,7 +38,7 @@ from loomd.events.event import (
     subject,
 )
 from loomd.events.fact import Fact
-from loomd.store.base import ApprovalRecord
+from loomd.store.records import ApprovalRecord
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Fact)
@@ -341,6 +342,8 @@ class TaskRecorder:
         executed: Executed | None = done.get("execute")
         if executed is None and self._partial is not None:
             executed = Executed(self._partial, matched.winner if matched else "", error=error)
+        if executed is not None:
+            executed = whole(executed, done.get("evaluate"))
         return Result(
             self._task,
             phase,

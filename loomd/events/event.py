@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import msgspec
 
 from loomd.errors import NotFound
+from loomd.events.cluster import ClusterFact
 from loomd.events.fact import Fact
 from loomd.events.room import BudgetExceeded, BudgetWarning, ContextAssembled, MemoryFact
 from loomd.events.skill import SkillActivated, SkillsOffered
@@ -72,28 +73,6 @@ class PhaseCompleted(Fact, tag="phase.completed", frozen=True):
     seconds: float = 0.0
 
 
-class AuctionBid(Fact, tag="auction.bid", frozen=True):
-    """An agent's bid, with its factors."""
-
-    bidder: str
-    total: float
-    factors: dict[str, float]
-
-
-class AuctionAwarded(Fact, tag="auction.awarded", frozen=True):
-    """Somebody won."""
-
-    winner: str
-    bid: float
-
-
-class AgentSplit(Fact, tag="agent.split", frozen=True):
-    """A task was split into children."""
-
-    children: tuple[str, ...]
-    goals: tuple[str, ...]
-
-
 class StepStarted(Fact, tag="step.started", frozen=True):
     """A side effect that must not happen twice is about to be done; found without its end, it is uncertain.
 
@@ -150,14 +129,6 @@ class ApprovalResolved(Fact, tag="approval.resolved", frozen=True):
     reason: str
     at: float
     seconds: float
-
-
-class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
-    """A person said how good an answer is: `score` from 0 to 1."""
-
-    score: float
-    by: str
-    note: str
 
 
 class ModelCalled(Fact, tag="model.called", frozen=True):
@@ -240,19 +211,6 @@ class KnowledgeSearched(Fact, tag="knowledge.searched", frozen=True):
     knowledge: str
     query: str
     sources: tuple[str, ...]
-
-
-class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
-    """An agent's score in a domain moved. `spec` is the digest of the behaviour that was scored."""
-
-    owner: str
-    spec: str
-    domain: str
-    before: float
-    after: float
-    variance: float
-    count: int
-    reason: str
 
 
 class IndexProgress(Fact, tag="index.progress", frozen=True):
@@ -392,15 +350,11 @@ AnyFact = (
     | TaskFailed
     | PhaseStarted
     | PhaseCompleted
-    | AuctionBid
-    | AuctionAwarded
-    | AgentSplit
     | StepStarted
     | StepCompleted
     | StepFailed
     | ApprovalRequested
     | ApprovalResolved
-    | FeedbackGiven
     | ModelCalled
     | ModelRetried
     | ModelDelta
@@ -416,7 +370,7 @@ AnyFact = (
     | BudgetWarning
     | BudgetExceeded
     | ContextAssembled
-    | CapabilityUpdated
+    | ClusterFact
     | IndexProgress
     | EventsMissing
     | DocumentSkipped

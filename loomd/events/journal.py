@@ -9,7 +9,8 @@ import msgspec
 
 from loomd.errors import RecordFailed, Temporary
 from loomd.events.event import Event
-from loomd.store.base import Row, Store
+from loomd.store.base import Store
+from loomd.store.records import Row
 
 _RETRY = 1.0
 """Seconds until a record that is not whole may be, when nobody says how long that lasts."""

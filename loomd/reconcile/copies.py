@@ -16,7 +16,7 @@ from pathlib import Path
 from loomd.errors import Permanent, Temporary
 from loomd.manifest.files import Copy
 from loomd.manifest.object import NamedFile, Object, Ref
-from loomd.store.base import StoredFile
+from loomd.store.records import StoredFile
 
 FOLDER = "copies"
 """Name of the folder in the state directory."""

@@ -13,7 +13,7 @@ import msgspec
 from loomd.manifest.object import Ref, Snapshot
 from loomd.manifest.resolve import IMPLICIT
 from loomd.reconcile.plan import Change, Plan
-from loomd.store.base import ObjectRecord
+from loomd.store.records import ObjectRecord
 
 Key = tuple[str, str, str]
 """Kind, namespace and name, as the store has them."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loomd.manifest.object import Ref, Snapshot
 from loomd.reconcile.plan import Change, Consequence, Plan
-from loomd.store.base import Capability, TaskRecord
+from loomd.store.records import Capability, TaskRecord
 
 _LISTED = 5
 

@@ -15,7 +15,8 @@ from loomd.manifest.problem import Position, Problem
 from loomd.manifest.source import SourceFile
 from loomd.reconcile.stage import Stage
 from loomd.reconcile.state import SourceState
-from loomd.store.base import RevisionRecord, Store
+from loomd.store.base import Store
+from loomd.store.records import RevisionRecord
 from loomd.topology import Topology
 
 _SHOWN = 3

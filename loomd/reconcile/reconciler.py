@@ -23,7 +23,7 @@ from loomd.reconcile.plan import Plan
 from loomd.reconcile.stage import LAST_GOOD, Act, Bounds, Move, Stage
 from loomd.reconcile.state import Outcome, SourceBook, SourceState, default_revision
 from loomd.reconcile.status import ObjectStatus
-from loomd.store.base import RevisionRecord
+from loomd.store.records import RevisionRecord
 from loomd.topology import Services, Topology
 
 __all__ = ["Bounds", "Reconciler"]

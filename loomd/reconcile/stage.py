@@ -22,9 +22,9 @@ from loomd.reconcile.meaning import consequences
 from loomd.reconcile.plan import FILES, Mark, Plan, diff
 from loomd.reconcile.state import SourceBook, SourceState
 from loomd.reconcile.status import Known, Statuses
-from loomd.store.base import Commit, RevisionRecord, StoredFile
 from loomd.store.blob import digest_of
 from loomd.store.finish import finish
+from loomd.store.records import Commit, RevisionRecord, StoredFile
 from loomd.topology import Services, Topology, open_topology
 
 _log = logging.getLogger("loomd.reconcile")

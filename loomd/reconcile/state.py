@@ -17,7 +17,7 @@ from loomd.manifest.delivery import Delivery, SourceType
 from loomd.manifest.object import Object
 from loomd.manifest.wording import did_you_mean
 from loomd.reconcile.condition import Condition, Seen, merge, rfc3339
-from loomd.store.base import SourceRecord
+from loomd.store.records import SourceRecord
 
 _log = logging.getLogger("loomd.reconcile")
 

@@ -14,7 +14,7 @@ from loomd.manifest.object import Object, Ref, Snapshot
 from loomd.reconcile.condition import Condition, Seen, merge
 from loomd.reconcile.ledger import Advance, advance, ref_of
 from loomd.reconcile.plan import Change, Mark, Plan
-from loomd.store.base import ObjectRecord
+from loomd.store.records import ObjectRecord
 from loomd.topology import Health, Topology
 
 _log = logging.getLogger("loomd.reconcile")

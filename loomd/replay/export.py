@@ -43,7 +43,8 @@ from loomd.replay.player import Played, play
 from loomd.replay.reel import accepted
 from loomd.replay.stage import Frozen, Known, closure, staged, told_of
 from loomd.skills.base import SkillSpec
-from loomd.store.base import Store, TaskRecord
+from loomd.store.base import Store
+from loomd.store.records import TaskRecord
 
 _log = logging.getLogger("loomd.replay")
 

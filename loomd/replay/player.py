@@ -16,7 +16,7 @@ from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Steps
 from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
 from loomd.agents.work import Outcome, StopReason
-from loomd.amoeba.task import ENGINE, Executed, Matched, Result, Scaled, Task
+from loomd.amoeba.task import ENGINE, Executed, Matched, Result, Scaled, Sensed, Task
 from loomd.cassette import MODEL, Cassette, TapedTool, plain, redacted
 from loomd.errors import Diverged, LoomdError, Permanent, Temporary, Uncertain
 from loomd.events.bus import Scope
@@ -162,7 +162,15 @@ class Player:
         except BaseException as error:
             if not isinstance(_first(error), EndOfTape):
                 raise
-            return Result(task, reel.taped.phase, executed=reel.value("execute", Executed), error=reel.taped.error)  # type: ignore[arg-type]  # as it was recorded
+            return Result(
+                task,
+                reel.taped.phase,  # type: ignore[arg-type]  # as it was recorded
+                reel.value("sense", Sensed),
+                reel.value("match", Matched),
+                reel.value("scale", Scaled),
+                reel.value("execute", Executed),
+                error=reel.taped.error,
+            )
         if left := sorted(self._left):
             raise self._differs(left[0], "was recorded and is not done any more")
         if result.phase != reel.taped.phase:
@@ -176,6 +184,7 @@ class Player:
         if name in _KEPT:
             if recorded is None:
                 raise EndOfTape(name)
+            self._left = {key for key in self._left if not key.partition("/")[2].startswith(f"{name}/")}
             if isinstance(recorded, Matched):
                 self._require_member(recorded)
             return recorded
@@ -415,6 +424,8 @@ class Player:
                 raise Uncertain(executed.outcome.error, key if begun else "")
         if name == "plan" and scaled is not None and _NO_PLAN in scaled.why:
             raise Permanent(scaled.why)
+        if key.startswith("evaluate/") and isinstance(failed, StepFailed):
+            raise Permanent("the model failed, as it did when that was recorded")
         if (executed if key.startswith("execute") else scaled) is None and self._reel.taped.phase != "Succeeded":
             raise EndOfTape(key)
         if begun:

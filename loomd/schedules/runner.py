@@ -33,7 +33,7 @@ from loomd.manifest.object import EMPTY, Object, Ref, Snapshot
 from loomd.schedules.agenda import ScheduleState
 from loomd.schedules.entry import Entry, Standing
 from loomd.schedules.timetable import Due
-from loomd.store.base import ScheduleRecord, TaskRecord
+from loomd.store.records import ScheduleRecord, TaskRecord
 from loomd.topology import Services, Topology
 
 _log = logging.getLogger("loomd.schedules")

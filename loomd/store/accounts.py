@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from loomd.store.base import Average, Charge
+from loomd.store.records import Average, Charge
 
 _ADD = """
 INSERT INTO usage (namespace, agent, day, input, output, cached, cost, calls, tool_calls, seconds)

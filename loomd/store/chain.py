@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loomd.errors import Damaged
-from loomd.store.base import Row
 from loomd.store.blob import digest_of, keep
 from loomd.store.extent import skip
+from loomd.store.records import Row
 
 LARGE = 100_000
 """Bytes of a body above which it is kept by its digest, in `blobs`."""

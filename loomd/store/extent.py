@@ -6,7 +6,7 @@ after it. Called by the chain, and by whoever removes rows.
 
 import sqlite3
 
-from loomd.store.base import Extent
+from loomd.store.records import Extent
 
 _LAST, _TRIMMED = "journal-last", "journal-trimmed"
 

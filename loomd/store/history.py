@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from loomd.errors import Damaged
-from loomd.store.base import Commit, ObjectRecord, RevisionRecord, SourceRecord, StoredFile
 from loomd.store.blob import digest_of, drop, keep
+from loomd.store.records import Commit, ObjectRecord, RevisionRecord, SourceRecord, StoredFile
 
 OPEN = 2**63 - 1
 """Stands in `files.until` for a file that the newest revision has."""

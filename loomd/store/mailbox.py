@@ -7,7 +7,7 @@ that nobody answered is closed with its task. Called by `sqlite`, writes on the 
 import sqlite3
 from collections.abc import Callable
 
-from loomd.store.base import ApprovalRecord
+from loomd.store.records import ApprovalRecord
 
 _COLUMNS = "id, task, namespace, body, created, expires, decision"
 _PUT = f"INSERT OR IGNORE INTO approvals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # constant text

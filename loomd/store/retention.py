@@ -44,10 +44,28 @@ _BELONGING = {
     "signals": "task",
     "approvals": "task",
     "turns": "task",
+    "experience": "task",
 }
 """Tables with what belongs to a task, and the column that names it."""
-_ORPHANS = {"learned": "at", "signals": "at", "approvals": "expires"}
+_ORPHANS = {"learned": "at", "signals": "at", "approvals": "expires", "experience": "created"}
 """Tables with what a task may leave that is not kept itself, and the column that says how old it is."""
+_COUNTS_NO_MORE = (
+    f"""
+    DELETE FROM movements WHERE seq IN (
+        SELECT seq FROM movements AS one WHERE at < ? AND EXISTS (
+            SELECT 1 FROM movements
+            WHERE agent = one.agent AND spec = one.spec AND domain = one.domain AND seq > one.seq
+        ) LIMIT {_CHUNK}
+    )
+    """,  # noqa: S608  # constant text
+    f"""
+    DELETE FROM lessons WHERE (namespace, agent, spec, task) IN (
+        SELECT namespace, agent, spec, task FROM lessons WHERE at < ? LIMIT {_CHUNK}
+    )
+    """,  # noqa: S608  # constant text
+    f"DELETE FROM proposals WHERE id IN (SELECT id FROM proposals WHERE expires < ? LIMIT {_CHUNK})",  # noqa: S608  # constant text
+)
+"""Remove some of what was learned before a time and counts no more."""
 _SYSTEM = """
 SELECT seq, coalesce(data, body), hash, blob FROM journal LEFT JOIN blobs ON digest = blob
 WHERE task = '' ORDER BY seq LIMIT ?
@@ -89,6 +107,7 @@ async def sweep(read: Ask, write: Ask, before: float, keep: int) -> int:
     while orphans := await read(lambda db: _orphans(db, before)):
         await write(partial(_drop, tasks=orphans))
     await write(lambda db: _forget_days(db, before))
+    await _repeat(write, lambda db: _forget_lessons(db, before))
     await _repeat(write, lambda db: _trim_system(db, before))
     await _repeat(write, _shrink)
     return removed
@@ -178,6 +197,15 @@ def _forget_days(db: sqlite3.Connection, before: float) -> None:
     """Remove what was used on days that are over since long."""
     day = datetime.fromtimestamp(max(0.0, before), UTC).strftime("%Y-%m-%d")
     db.execute("DELETE FROM usage WHERE day < ?", (day,))
+
+
+def _forget_lessons(db: sqlite3.Connection, before: float) -> bool:
+    """Remove some of what was learned long ago and counts no more; return whether more of it may be left.
+
+    Of each score the last movement stays, and proposals go only when they can be decided no more.
+    """
+    removed = [db.execute(query, (before,)).rowcount for query in _COUNTS_NO_MORE]
+    return max(removed) == _CHUNK
 
 
 def _trim_system(db: sqlite3.Connection, before: float) -> bool:

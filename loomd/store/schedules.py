@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from loomd.store.base import ScheduleRecord
+from loomd.store.records import ScheduleRecord
 
 
 def keep(db: sqlite3.Connection, records: Sequence[ScheduleRecord], gone: Sequence[str]) -> None:

@@ -119,7 +119,41 @@ CREATE TABLE averages (
 ) WITHOUT ROWID;
 """
 
-_STEPS = (_FIRST, _HISTORY, _DURABLE, _SESSIONS + _ACCOUNTS)
+_LEARNING = """
+CREATE TABLE movements (
+    seq INTEGER PRIMARY KEY, agent TEXT NOT NULL, spec TEXT NOT NULL, domain TEXT NOT NULL, before REAL NOT NULL,
+    after REAL NOT NULL, variance REAL NOT NULL, count INTEGER NOT NULL, reward REAL NOT NULL, task TEXT NOT NULL,
+    at REAL NOT NULL
+);
+CREATE INDEX movements_by_score ON movements (agent, spec, domain, seq);
+CREATE INDEX movements_by_age ON movements (at);
+CREATE TABLE experience (
+    task TEXT PRIMARY KEY, namespace TEXT NOT NULL, cluster TEXT NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL,
+    goal TEXT NOT NULL, embedder TEXT NOT NULL, vector BLOB NOT NULL, domains BLOB NOT NULL, complexity REAL NOT NULL,
+    tokens INTEGER NOT NULL, seconds REAL NOT NULL, steps INTEGER NOT NULL, children INTEGER NOT NULL,
+    reward REAL NOT NULL, created REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX experience_by_cluster ON experience (namespace, cluster, created);
+CREATE TABLE lessons (
+    namespace TEXT NOT NULL, agent TEXT NOT NULL, spec TEXT NOT NULL, task TEXT NOT NULL, reward REAL NOT NULL,
+    at REAL NOT NULL, PRIMARY KEY (namespace, agent, spec, task)
+) WITHOUT ROWID;
+CREATE INDEX lessons_by_age ON lessons (at);
+CREATE TABLE blueprints (
+    namespace TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL, parent INTEGER NOT NULL,
+    created REAL NOT NULL, state TEXT NOT NULL, PRIMARY KEY (namespace, name, version)
+) WITHOUT ROWID;
+CREATE TABLE proposals (
+    id TEXT PRIMARY KEY, namespace TEXT NOT NULL, cluster TEXT NOT NULL, mechanism TEXT NOT NULL, body BLOB NOT NULL,
+    created REAL NOT NULL, expires REAL NOT NULL, decision BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE lineage (
+    namespace TEXT NOT NULL, child TEXT NOT NULL, parent TEXT NOT NULL, how TEXT NOT NULL, task TEXT NOT NULL,
+    at REAL NOT NULL, PRIMARY KEY (namespace, child, parent, how, task)
+) WITHOUT ROWID;
+"""
+
+_STEPS = (_FIRST, _HISTORY, _DURABLE, _SESSIONS + _ACCOUNTS, _LEARNING)
 """One script per schema version; script number n leads from version n to n + 1."""
 
 VERSION = len(_STEPS)

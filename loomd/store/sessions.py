@@ -7,7 +7,7 @@ writer's thread inside its transaction.
 import json
 import sqlite3
 
-from loomd.store.base import SessionKey, SessionRecord, Turn
+from loomd.store.records import SessionKey, SessionRecord, Turn
 
 _KEY = "namespace = ? AND session = ? AND tenant = ? AND user = ?"
 _PUT = "INSERT OR REPLACE INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -15,14 +15,32 @@ from pathlib import Path
 from typing import TypeVar
 
 from loomd.errors import Damaged, LoomdError, Permanent, Temporary
-from loomd.store import accounts, chain, history, mailbox, retention, schedules, schema, seal, sessions, tasks
-from loomd.store.base import (
+from loomd.store import (
+    accounts,
+    chain,
+    experience,
+    history,
+    mailbox,
+    retention,
+    schedules,
+    schema,
+    seal,
+    sessions,
+    tasks,
+)
+from loomd.store.chain import Chain, Entry, envelope, verify
+from loomd.store.directory import StateDirectory, claim, typed
+from loomd.store.experience import SqliteLearning
+from loomd.store.extent import extent
+from loomd.store.learning import Learning
+from loomd.store.records import (
     ApprovalRecord,
     Average,
     Capability,
     Charge,
     Commit,
     Extent,
+    Learned,
     ObjectRecord,
     RevisionRecord,
     Row,
@@ -34,9 +52,6 @@ from loomd.store.base import (
     TaskRecord,
     Turn,
 )
-from loomd.store.chain import Chain, Entry, envelope, verify
-from loomd.store.directory import StateDirectory, claim, typed
-from loomd.store.extent import extent
 from loomd.store.writer import PATIENCE, Writer, code_of
 
 T = TypeVar("T")
@@ -83,6 +98,7 @@ class SqliteStore:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._closed = False
+        self._learning = SqliteLearning(db, self._writer.write, self._query)
 
     @property
     def directory(self) -> Path:
@@ -240,29 +256,23 @@ class SqliteStore:
         """Remove all turns of a conversation; return whether there were any."""
         return await self._writer.write(lambda: sessions.forget(self._db, key))
 
-    async def learn(self, task: str, scores: Sequence[Capability]) -> bool:
-        """Store scores, once per task; return False when this task was learned from, or waits for that, already."""
-        rows = [(s.agent, s.spec, s.domain, s.score, s.variance, s.count, s.updated) for s in scores]
-        at = max((one.updated for one in scores), default=0.0)
+    @property
+    def learning(self) -> Learning:
+        """Return what else was learned."""
+        return self._learning
 
-        def once() -> bool:
-            if not self._db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
-                return False
-            self._db.executemany("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            return True
-
-        return await self._writer.insist(once)
+    async def learn(self, task: str, change: Learned) -> bool:
+        """Store what a task taught, once; return False when that was done, or waits to be, already."""
+        return await self._writer.insist(lambda: experience.learn(self._db, task, change))
 
     async def learned_from(self, task: str) -> bool:
-        """Return whether scores were stored for a task."""
-        query = "SELECT 1 FROM learned WHERE task = ?"
-        return await self._query(lambda db: db.execute(query, (task,)).fetchone() is not None)
+        """Return whether something was stored of what a task taught."""
+        return await self._query(lambda db: experience.learned_from(db, task))
 
     async def capabilities(self) -> list[Capability]:
         """Return all learned scores, ordered by agent, digest and domain."""
         await self._settle()
-        query = "SELECT agent, spec, domain, score, variance, count, updated FROM capabilities ORDER BY 1, 2, 3"
-        return await self._query(lambda db: [Capability(*row) for row in db.execute(query)])
+        return await self._query(experience.capabilities)
 
     async def sweep(self, before: float, keep: int) -> int:
         """Remove ended tasks, whole trees, and old facts about the system; return how many tasks from outside."""

@@ -10,7 +10,7 @@ import msgspec
 
 from loomd.errors import Damaged
 from loomd.store import seal
-from loomd.store.base import TaskRecord
+from loomd.store.records import TaskRecord
 
 _log = logging.getLogger("loomd.store")
 

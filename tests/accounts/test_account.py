@@ -10,7 +10,7 @@ import pytest
 
 from loomd.accounts.account import Accounts, Hold, Spent, Want
 from loomd.accounts.budget import Budget
-from loomd.store.base import Charge
+from loomd.store.records import Charge
 from loomd.store.sqlite import open_store
 from loomd.testing import VirtualClock
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loomd.accounts.averages import Averages
-from loomd.store.base import Average
+from loomd.store.records import Average
 from loomd.store.sqlite import open_store
 from loomd.testing import VirtualClock
 

@@ -1,12 +1,14 @@
 """Policies are pure: their tests are tables."""
 
 from random import Random
+from typing import TypeVar
 
 import msgspec
 import pytest
 from pydantic import ValidationError
 
 from loomd.agents.work import Citation, Outcome
+from loomd.amoeba.asking import Answer, Asking, Question
 from loomd.amoeba.policies.auction import Auction, BidWeights
 from loomd.amoeba.policies.ema import Ema
 from loomd.amoeba.policies.heuristic import Heuristic
@@ -18,6 +20,21 @@ from loomd.amoeba.task import Budget, Evaluated, Executed, Expect, Sensed, Task
 from loomd.amoeba.world import Score, Signals, Standing
 from loomd.messages import Usage
 
+T = TypeVar("T")
+
+
+class Mute(Asking):
+    """Lets nobody ask a model."""
+
+    def __init__(self) -> None:
+        """Belong to no task."""
+
+    async def ask(self, question: Question[T]) -> Answer[T]:
+        """Fail the test."""
+        raise AssertionError(f"a model is asked: {question.system}")
+
+
+MUTE = Mute()
 TASK = Task("t1", "What is a generator?")
 SENSED = Sensed(0.2, {"python": 1.0})
 
@@ -38,57 +55,61 @@ def standing(agent: str, mean: float, count: int = 100, running: int = 0, tools:
         pytest.param("1. Find the population\n2. Compute the density\n3. Write a report", 0.6, 1.0, id="list"),
     ],
 )
-def test_heuristic_complexity_grows_with_the_requests(goal: str, low: float, high: float) -> None:
+async def test_heuristic_complexity_grows_with_the_requests(goal: str, low: float, high: float) -> None:
     """A look-up is simple, several joined requests are not."""
-    sensed = Heuristic().sense(Signals(goal, 0, {"python": 0.5}, {}))
+    sensed = await Heuristic().sense(Signals(goal, 0, {"python": 0.5}, {}), MUTE)
     assert low <= sensed.complexity <= high, sensed
 
 
-def test_heuristic_weights_domains_by_likeness() -> None:
+async def test_heuristic_weights_domains_by_likeness() -> None:
     """Domains that fit share the weight, others play no part; without any the task is general."""
-    sensed = Heuristic().sense(Signals("x", 0, {"python": 0.6, "cooking": 0.01, "docs": 0.2}, {}))
+    sensed = await Heuristic().sense(Signals("x", 0, {"python": 0.6, "cooking": 0.01, "docs": 0.2}, {}), MUTE)
     assert sensed.domains == pytest.approx({"python": 0.75, "docs": 0.25})
-    assert Heuristic().sense(Signals("x", 0, {}, {})).domains == {"general": 1.0}
+    assert (await Heuristic().sense(Signals("x", 0, {}, {}), MUTE)).domains == {"general": 1.0}
 
 
-def test_auction_prefers_the_capable_and_the_idle() -> None:
+async def test_auction_prefers_the_capable_and_the_idle() -> None:
     """The same capability loses when it is busy."""
-    matched = Auction(exploration=0).choose(SENSED, [standing("bad", 0.2), standing("good", 0.9)], Random(0))
+    matched = await Auction(exploration=0).choose(
+        SENSED, [standing("bad", 0.2), standing("good", 0.9)], Random(0), MUTE
+    )
     assert matched.winner == "good"
     assert [bid.agent for bid in matched.bids] == ["good", "bad"]
-    busy = Auction(exploration=0).choose(SENSED, [standing("a", 0.8, running=9), standing("b", 0.7)], Random(0))
+    busy = await Auction(exploration=0).choose(
+        SENSED, [standing("a", 0.8, running=9), standing("b", 0.7)], Random(0), MUTE
+    )
     assert busy.winner == "b"
 
 
-def test_auction_counts_needed_tools() -> None:
+async def test_auction_counts_needed_tools() -> None:
     """Between equals the one with the tools wins."""
     sensed = Sensed(0.2, {"python": 1.0}, tools=("search",))
-    matched = Auction(exploration=0).choose(
-        sensed, [standing("a", 0.5), standing("b", 0.5, tools=("search",))], Random(0)
+    matched = await Auction(exploration=0).choose(
+        sensed, [standing("a", 0.5), standing("b", 0.5, tools=("search",))], Random(0), MUTE
     )
     assert matched.winner == "b"
 
 
-def test_auction_explores_the_unknown_and_repeats_with_the_seed() -> None:
+async def test_auction_explores_the_unknown_and_repeats_with_the_seed() -> None:
     """An unknown agent wins some draws against a slightly better known one; equal seeds draw equally."""
     field = [standing("known", 0.55, count=1000), standing("new", 0.5, count=0)]
-    winners = [Auction().choose(SENSED, field, Random(seed)).winner for seed in range(50)]
+    winners = [(await Auction().choose(SENSED, field, Random(seed), MUTE)).winner for seed in range(50)]
     assert {"known", "new"} == set(winners)
-    assert winners == [Auction().choose(SENSED, field, Random(seed)).winner for seed in range(50)]
+    assert winners == [(await Auction().choose(SENSED, field, Random(seed), MUTE)).winner for seed in range(50)]
 
 
 @pytest.mark.parametrize(("no_winner", "winner"), [("best_available", "poor"), ("fail", "")])
-def test_auction_below_the_reserve(no_winner: str, winner: str) -> None:
+async def test_auction_below_the_reserve(no_winner: str, winner: str) -> None:
     """Nobody above the reserve: the policy says whether the best loser takes it."""
     policy = Auction.model_validate({"noWinner": no_winner, "reserve": 0.99})
-    matched = policy.choose(SENSED, [standing("poor", 0.1, running=50)], Random(0))
+    matched = await policy.choose(SENSED, [standing("poor", 0.1, running=50)], Random(0), MUTE)
     assert matched.winner == winner
     assert "below the reserve" in matched.why
 
 
-def test_auction_without_agents() -> None:
+async def test_auction_without_agents() -> None:
     """An empty cluster has no winner and says so."""
-    assert Auction().choose(SENSED, [], Random(0)).winner == ""
+    assert (await Auction().choose(SENSED, [], Random(0), MUTE)).winner == ""
 
 
 def test_weights_must_sum_to_one() -> None:
@@ -97,10 +118,10 @@ def test_weights_must_sum_to_one() -> None:
         BidWeights(capability=0.9)
 
 
-def test_static_names_its_agent() -> None:
+async def test_static_names_its_agent() -> None:
     """The named agent wins, or nobody."""
-    assert Static(agent="a").choose(SENSED, [standing("a", 0), standing("b", 1)], Random(0)).winner == "a"
-    assert Static(agent="z").choose(SENSED, [standing("a", 0)], Random(0)).winner == ""
+    assert (await Static(agent="a").choose(SENSED, [standing("a", 0), standing("b", 1)], Random(0), MUTE)).winner == "a"
+    assert (await Static(agent="z").choose(SENSED, [standing("a", 0)], Random(0), MUTE)).winner == ""
 
 
 @pytest.mark.parametrize(
@@ -149,10 +170,10 @@ GOOD = Outcome(
         pytest.param(GOOD, Expect(output_schema={"type": "object"}), 0.8, 0.9, id="wrong-schema"),
     ],
 )
-def test_rules_quality(outcome: Outcome, expect: Expect, low: float, high: float) -> None:
+async def test_rules_quality(outcome: Outcome, expect: Expect, low: float, high: float) -> None:
     """Each check moves quality, and none makes it a constant."""
     task = msgspec.structs.replace(TASK, expect=expect)
-    evaluated = Rules().evaluate(task, Executed(outcome, "a"))
+    evaluated = await Rules().evaluate(task, Executed(outcome, "a"), MUTE)
     assert low <= evaluated.quality <= high, evaluated
 
 
@@ -160,27 +181,33 @@ def test_rules_quality(outcome: Outcome, expect: Expect, low: float, high: float
     ("grounding", "worth"),
     [pytest.param(0.25, 0.0, id="unfounded"), pytest.param(0.45, 0.5, id="half"), pytest.param(0.7, 1.0, id="founded")],
 )
-def test_rules_grounding(grounding: float, worth: float) -> None:
+async def test_rules_grounding(grounding: float, worth: float) -> None:
     """A citation whose passage does not hold the answer's words is worth nothing."""
-    evaluated = Rules().evaluate(TASK, Executed(msgspec.structs.replace(GOOD, grounding=grounding), "a"))
+    evaluated = await Rules().evaluate(TASK, Executed(msgspec.structs.replace(GOOD, grounding=grounding), "a"), MUTE)
     (line,) = [line for line in evaluated.evidence if "words stand in them" in line]
     assert float(line.rpartition(" ")[2]) == pytest.approx(worth)
 
 
-def test_rules_reward_falls_with_cost_time_and_failures() -> None:
+async def test_rules_reward_falls_with_cost_time_and_failures() -> None:
     """Efficiency and reliability are measured, not assumed."""
-    cheap = Rules().evaluate(TASK, Executed(GOOD, "a"))
-    dear = Rules().evaluate(TASK, Executed(msgspec.structs.replace(GOOD, usage=Usage(16_000, 0), seconds=120), "a"))
-    broken = Rules().evaluate(TASK, Executed(msgspec.structs.replace(GOOD, tools=("x", "y"), tool_errors=1), "a"))
+    cheap = await Rules().evaluate(TASK, Executed(GOOD, "a"), MUTE)
+    dear = await Rules().evaluate(
+        TASK, Executed(msgspec.structs.replace(GOOD, usage=Usage(16_000, 0), seconds=120), "a"), MUTE
+    )
+    broken = await Rules().evaluate(
+        TASK, Executed(msgspec.structs.replace(GOOD, tools=("x", "y"), tool_errors=1), "a"), MUTE
+    )
     assert dear.efficiency == 0.0
     assert dear.reward < cheap.reward
     assert broken.reliability == 0.5
     assert any("1 of 2 calls" in line for line in broken.evidence)
 
 
-def test_rules_count_missing_parts() -> None:
+async def test_rules_count_missing_parts() -> None:
     """A split task with a failed child is worth less."""
-    evaluated = Rules().evaluate(TASK, Executed(GOOD, "a", children=("t1.1", "t1.2"), missing=("the second",)))
+    evaluated = await Rules().evaluate(
+        TASK, Executed(GOOD, "a", children=("t1.1", "t1.2"), missing=("the second",)), MUTE
+    )
     assert evaluated.quality < 1.0
     assert evaluated.reliability == 0.5
 

@@ -22,7 +22,7 @@ from loomd.api.server import open_server
 from loomd.daemon import Settings, System, open_system
 from loomd.manifest.secret import Secret, SecretSource
 from loomd.settings import ApiLimits
-from loomd.store.base import TaskRecord
+from loomd.store.records import TaskRecord
 
 T = TypeVar("T")
 

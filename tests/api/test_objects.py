@@ -9,7 +9,7 @@ from loomd.api.client import Client
 from loomd.daemon import System
 from loomd.errors import Conflict, NotFound, Permanent
 from loomd.manifest.problem import Problems
-from loomd.store.base import Capability
+from loomd.store.records import Capability
 from tests.api.talk import AGENT, TEAM, apply, ask, say
 
 ADA = ("namespaces", "default", "agents", "ada")

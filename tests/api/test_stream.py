@@ -21,9 +21,9 @@ from loomd.daemon import System
 from loomd.errors import Conflict, Unreachable
 from loomd.events.bus import Scope
 from loomd.events.event import ConfigLoaded, Fallback, ModelDelta, TaskStarted
-from loomd.store.base import TaskRecord
 from loomd.store.directory import DATABASE
 from loomd.store.extent import trim
+from loomd.store.records import TaskRecord
 from loomd.testing import VirtualClock
 from tests.api.talk import ask, connected, limits, say, served
 

@@ -14,8 +14,8 @@ from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result, Scaled, Subtask, Task
 from loomd.errors import Permanent
 from loomd.events.event import Event, PhaseCompleted, StepCompleted
-from loomd.store.base import TaskRecord
 from loomd.store.check import check, reading
+from loomd.store.records import TaskRecord
 from tests.chaos.system import NAP, PARTS, Wish, sort_of
 
 _event = msgspec.json.Decoder(Event).decode

@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loomd.errors import LoomdError
-from loomd.store.base import (
+from loomd.store.check import check
+from loomd.store.records import (
     Capability,
     Commit,
+    Learned,
     ObjectRecord,
     RevisionRecord,
     Row,
@@ -26,7 +28,6 @@ from loomd.store.base import (
     StoredFile,
     TaskRecord,
 )
-from loomd.store.check import check
 from loomd.store.sqlite import SqliteStore, open_store
 
 STEPS = 30
@@ -61,7 +62,7 @@ async def fill(store: SqliteStore) -> None:
     record = RevisionRecord(1, "r1", 1.0, "apply", "a", ("Agent/ada",))
     await store.commit(Commit(record=record, files=files, objects=[known], sources=[SourceRecord("a", b"{}")]))
     await store.put_signal("t0", "go", b"{}", 1.0)
-    await store.learn("t0", [Capability("ada", "spec", "math", 0.5, 0.1, 1, 10.0)])
+    await store.learn("t0", Learned(scores=[Capability("ada", "spec", "math", 0.5, 0.1, 1, 10.0)]))
     done = b'{"id":"t1","goal":"what is it?","revision":"r1"}'
     await store.put_task(TaskRecord("t1", "default", "team", "Succeeded", done, b'{"output":"42"}', 1.0))
     store.note(Row("t1", "feedback.given", b'{"ts":2}', "feedback"))
@@ -104,7 +105,7 @@ async def contents(folder: Path) -> str:
             await store.files(1),
             await store.objects(),
             await store.sources(),
-            [await store.learn(f"t{number}", []) for number in range(4)],
+            [await store.learn(f"t{number}", Learned()) for number in range(4)],
         ]
     return repr(parts)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loomd.store.base import TaskRecord
 from loomd.store.check import check
+from loomd.store.records import TaskRecord
 from loomd.store.sqlite import open_store
 from tests.chaos import crash
 from tests.chaos.audit import Promises, audit

@@ -19,8 +19,8 @@ from loomd.cli.main import run
 from loomd.errors import Conflict, Damaged, LoomdError, Permanent, Temporary
 from loomd.store import sqlite as sqlite_store
 from loomd.store import writer as sqlite_writer
-from loomd.store.base import Row, TaskRecord
 from loomd.store.check import check
+from loomd.store.records import Row, TaskRecord
 from loomd.store.sqlite import open_store
 from tests.chaos.damage import closed, contents, expected_of, fill, flips, killed, step
 from tests.daemon.process import Daemon

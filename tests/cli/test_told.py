@@ -13,7 +13,7 @@ import pytest
 
 from loomd.api.client import Asked
 from loomd.cli.course import trace
-from loomd.cli.reasons import tell
+from loomd.cli.reasons.tell import tell
 from loomd.cli.task import describe
 from loomd.cli.transcript import Transcript
 from tests.cli import team

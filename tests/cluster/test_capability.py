@@ -4,8 +4,9 @@ import pytest
 
 from loomd.amoeba.world import Score
 from loomd.cluster.capability import Book
-from loomd.events.event import CapabilityUpdated, Event, TaskStarted
-from loomd.store.base import Capability
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event, TaskStarted
+from loomd.store.records import Capability
 
 MEMBERS = [("ada", "s0"), ("ada", "s1"), ("ada", "s2"), ("bob", "s1")]
 """Agents with the digests of their behaviour."""
@@ -67,3 +68,15 @@ def test_what_others_learned_is_not_kept() -> None:
     book = Book([("ada", "s1")], [learned("ada", "maths", 0.9, 4, "s0"), learned("eve", "maths", 0.9, 4)])
     book.hear(Event(CapabilityUpdated("ada", "s0", "maths", 0.5, 0.7, 0.02, 2, "good"), 0.0))
     assert book.table() == {}
+
+
+def test_who_becomes_a_member_brings_what_was_learned_of_it() -> None:
+    """Before, its scores are none of the cluster's; after, its updates are heard."""
+    book = Book([("bob", "s1")], [learned("ada", "maths", 0.9, 4)])
+    assert book.score("ada", "s1", "maths", 0.5) == Score(0.5)
+    book.admit("ada", "s1", [learned("ada", "maths", 0.9, 4)])
+    assert book.overall("ada", "s1", 0.5).mean == pytest.approx(0.9)
+    book.hear(Event(CapabilityUpdated("ada", "s1", "maths", 0.9, 0.7, 0.02, 5, "bad"), 0.0))
+    assert book.score("ada", "s1", "maths", 0.5) == Score(0.7, 0.02, 5)
+    book.admit("ada", "s1", [])
+    assert book.overall("ada", "s1", 0.5).count == 5

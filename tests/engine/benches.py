@@ -16,7 +16,7 @@ from loomd.engine.intake import new_task
 from loomd.events.event import Event
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import read_path
-from loomd.store.base import ApprovalRecord, TaskRecord
+from loomd.store.records import ApprovalRecord, TaskRecord
 from tests.chaos.system import write_system
 from tests.engine.conformance import Living
 from tests.engine.copies import lose_copies

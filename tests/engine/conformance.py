@@ -19,7 +19,7 @@ from loomd.clock import Clock
 from loomd.engine.base import Engine
 from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
-from loomd.store.base import ApprovalRecord, TaskRecord
+from loomd.store.records import ApprovalRecord, TaskRecord
 
 SPLIT = "Compare and analyse, then split; then report in detail; and also conclude"
 MARKS = ("execute/tool/0/0", "execute/tool/0/1", "execute/tool/1/0")

@@ -13,7 +13,15 @@ from loomd.amoeba.task import Budget, Expect
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
-from loomd.events.event import AgentSplit, Event, PhaseCompleted, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
+from loomd.events.cluster import AgentSplit
+from loomd.events.event import (
+    Event,
+    PhaseCompleted,
+    PhaseStarted,
+    TaskCompleted,
+    TaskFailed,
+    TaskStarted,
+)
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, read_path
 from loomd.testing import run_manifests

@@ -12,7 +12,7 @@ from loomd.amoeba.task import Durability
 from loomd.daemon import System
 from loomd.errors import Conflict, LoomdError, NotFound, RecordFailed, Temporary
 from loomd.events.journal import Journal
-from loomd.store.base import TaskRecord
+from loomd.store.records import TaskRecord
 from loomd.store.sqlite import SqliteStore
 from loomd.store.writer import Writer
 from tests.engine.world import World, task_of, until

@@ -9,7 +9,8 @@ import pytest
 from loomd.agents.approval import Decision
 from loomd.amoeba.task import Durability
 from loomd.daemon import System
-from loomd.events.event import CapabilityUpdated, Event
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event
 from tests.engine.world import World, task_of, until
 
 SLOW = {"times": None, "text": "done", "delay": "200ms"}

@@ -17,7 +17,7 @@ from loomd.errors import Permanent
 from loomd.messages import Request
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
-from loomd.store.base import SessionKey
+from loomd.store.records import SessionKey
 from tests.engine.world import World, outcome
 
 TALK = """

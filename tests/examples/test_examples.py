@@ -13,7 +13,8 @@ import loomd
 from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import Wish, new_task
-from loomd.events.event import AgentSplit, AuctionAwarded, Event, ToolCompleted
+from loomd.events.cluster import AgentSplit, AuctionAwarded
+from loomd.events.event import Event, ToolCompleted
 from loomd.events.room import ContextAssembled
 from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery

@@ -17,7 +17,7 @@ from loomd.manifest.source import SourceFile
 from loomd.reconcile.plan import Plan
 from loomd.reconcile.reconciler import Bounds, Reconciler
 from loomd.reconcile.stage import Move
-from loomd.store.base import StoredFile
+from loomd.store.records import StoredFile
 from loomd.store.sqlite import open_store
 from loomd.topology import Services
 

@@ -14,7 +14,7 @@ from loomd.manifest.delivery import Delivery
 from loomd.manifest.object import Ref
 from loomd.manifest.source import SourceFile
 from loomd.schedules.entry import Standing
-from loomd.store.base import TaskRecord
+from loomd.store.records import TaskRecord
 from loomd.testing import VirtualClock
 
 TEAM = """---

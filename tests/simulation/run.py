@@ -18,7 +18,7 @@ from loomd.amoeba.task import Budget, Result, Task
 from loomd.errors import Conflict, NotFound, Temporary
 from loomd.events.event import StepCompleted
 from loomd.events.journal import decode
-from loomd.store.base import TaskRecord
+from loomd.store.records import TaskRecord
 from tests.simulation.loop import Killed, VirtualLoop
 from tests.simulation.store import Disk, Faults, SimulatedStore
 from tests.simulation.system import PARTS, SPLIT, Outside, Process, WallClock

@@ -5,7 +5,7 @@ commit. Fits the part of `loomd.store.base.Store` that the engine needs.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from loomd.errors import Temporary
-from loomd.store.base import ApprovalRecord, Average, Capability, Charge, Extent, Row, TaskRecord
+from loomd.store.records import ApprovalRecord, Average, Capability, Charge, Extent, Learned, Row, TaskRecord
 from tests.simulation.loop import Killed
 
 T = TypeVar("T")
@@ -236,15 +236,15 @@ class SimulatedStore:
         records = await self._ask(lambda: list(self.disk.approvals.values()))
         return [one for one in records if not (pending and one.decision)]
 
-    async def learn(self, task: str, scores: Sequence[Capability]) -> bool:
+    async def learn(self, task: str, change: Learned) -> bool:
         """Keep scores, once per task."""
 
         def put() -> bool:
             if task in self.disk.learned:
                 return False
-            self.disk.learned[task] = len(scores)
-            self.disk.scores |= {(one.agent, one.spec, one.domain): one for one in scores}
-            self._tell(f"learned {task} {[one.count for one in scores]}")
+            self.disk.learned[task] = len(change.scores)
+            self.disk.scores |= {(one.agent, one.spec, one.domain): one for one in change.scores}
+            self._tell(f"learned {task} {[one.count for one in change.scores]}")
             return True
 
         return await self._write(put, insist=True)

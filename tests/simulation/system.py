@@ -36,7 +36,8 @@ from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
 from loomd.messages import Chunk, JsonObject, Reply, Request, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
-from loomd.store.base import Capability, Store
+from loomd.store.base import Store
+from loomd.store.records import Capability
 from loomd.tools.context import ToolContext
 from loomd.topology import Services, Topology
 from tests.simulation.loop import VirtualLoop
@@ -269,7 +270,7 @@ class Process:
             for name in ("ada", "bob")
         ]
         terms = Terms(_POLICIES, Priors(), _LIMITS, lambda: _LIMITS)
-        return Cluster(agents, terms, self.services, learned)
+        return Cluster(Ref("Cluster", "default", "default"), agents, terms, self.services, learned)
 
     def _make_tools(self) -> list[SimulatedTool]:
         return [

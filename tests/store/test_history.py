@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from loomd.errors import Damaged, Temporary
-from loomd.store.base import Commit, ObjectRecord, RevisionRecord, SourceRecord, StoredFile
+from loomd.store.records import Commit, ObjectRecord, RevisionRecord, SourceRecord, StoredFile
 from loomd.store.schema import _FIRST
 from loomd.store.sqlite import SqliteStore, open_store
 
@@ -214,7 +214,7 @@ async def test_an_empty_older_store_has_no_history(tmp_path: Path) -> None:
 KILLED = """
 import asyncio, os, sys
 from pathlib import Path
-from loomd.store.base import Commit, ObjectRecord, RevisionRecord, SourceRecord, StoredFile
+from loomd.store.records import Commit, ObjectRecord, RevisionRecord, SourceRecord, StoredFile
 from loomd.store.sqlite import open_store
 
 async def main():

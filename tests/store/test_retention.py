@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from loomd.store import retention
-from loomd.store.base import ApprovalRecord, Capability, Commit, RevisionRecord, Row, StoredFile, TaskRecord
 from loomd.store.check import check
+from loomd.store.records import ApprovalRecord, Capability, Commit, Learned, RevisionRecord, Row, StoredFile, TaskRecord
 from loomd.store.sqlite import SqliteStore, open_store
 
 LARGE = b'{"ts":1,"value":"' + b"x" * 150_000 + b'"}'
@@ -33,7 +33,7 @@ async def put(store: SqliteStore, name: str, at: float, *, ended: bool = True, r
         store.note(Row(name, "step.completed", b'{"ts":%f}' % at, f"step/{number}"))
     await store.put_signal(name, "go", b"{}", at)
     await store.ask(ApprovalRecord(f"a-{name}", name, "default", b"{}", at, at))
-    await store.learn(name, [Capability("ada", "spec", "math", 0.5, 0.1, 1, at)])
+    await store.learn(name, Learned(scores=[Capability("ada", "spec", "math", 0.5, 0.1, 1, at)]))
 
 
 def left(store: SqliteStore) -> dict[str, list[str]]:
@@ -105,7 +105,7 @@ async def test_what_tasks_leave_that_are_not_kept_goes(store: SqliteStore) -> No
     for name, at in (("lost", 100), ("lost.0", 100), ("new", 300)):
         await store.put_signal(name, "go", b"{}", at)
         await store.ask(ApprovalRecord(f"a-{name}", name, "default", b"{}", at - 50, at))
-        await store.learn(name, [Capability("ada", "spec", "math", 0.5, 0.1, 1, at)])
+        await store.learn(name, Learned(scores=[Capability("ada", "spec", "math", 0.5, 0.1, 1, at)]))
     await put(store, "going", 100, ended=False)
     assert await store.sweep(before=200, keep=0) == 0
     assert left(store) == {

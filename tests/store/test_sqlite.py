@@ -20,8 +20,18 @@ import msgspec
 import pytest
 
 from loomd.errors import Conflict, Damaged, LoomdError, Permanent, Temporary
-from loomd.store.base import ApprovalRecord, Capability, Charge, Commit, RevisionRecord, Row, StoredFile, TaskRecord
 from loomd.store.check import check
+from loomd.store.records import (
+    ApprovalRecord,
+    Capability,
+    Charge,
+    Commit,
+    Learned,
+    RevisionRecord,
+    Row,
+    StoredFile,
+    TaskRecord,
+)
 from loomd.store.sqlite import SqliteStore, open_store
 
 
@@ -156,8 +166,8 @@ async def test_verify_finds_a_flipped_byte(tmp_path: Path) -> None:
 async def test_learning_happens_once(store: SqliteStore) -> None:
     """The same task cannot move a score twice."""
     first = Capability("ada", "abc", "math", 0.5, 0.1, 1, 10.0)
-    assert await store.learn("t1", [first])
-    assert not await store.learn("t1", [Capability("ada", "abc", "math", 0.9, 0.1, 2, 11.0)])
+    assert await store.learn("t1", Learned(scores=[first]))
+    assert not await store.learn("t1", Learned(scores=[Capability("ada", "abc", "math", 0.9, 0.1, 2, 11.0)]))
     assert await store.capabilities() == [first]
 
 
@@ -574,7 +584,7 @@ _KILLED = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from loomd.store.base import Row
+from loomd.store.records import Row
 from loomd.store.sqlite import open_store
 
 async def main():

@@ -58,7 +58,7 @@ async def ready(rt):
         if rt.system is None:
             from loomd.agents.agent import Agent
             from loomd.daemon import Settings, open_system
-            from loomd.events.event import AuctionAwarded
+            from loomd.events.cluster import AuctionAwarded
             from loomd.manifest.delivery import Delivery
             from loomd.manifest.source import SourceFile
             folder = Path(tempfile.mkdtemp(prefix="perf-"))

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Bid, Matched, Sensed
 from loomd.amoeba.world import Standing
@@ -48,8 +49,9 @@ class Auction(MatchPolicy):
     no_winner: Literal["best_available", "fail"] = "best_available"
     """What happens when nobody bids above the reserve: the best losing bid takes it, or the task fails."""
 
-    def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Matched:
+    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
         """Return the winner with all bids, highest first."""
+        del asking
         bids = sorted((self._bid(sensed, agent, draw.random()) for agent in agents), key=lambda b: (-b.total, b.agent))
         if not bids:
             return Matched("", (), "the cluster has no agents")

@@ -1,4 +1,7 @@
-"""What a policy of each phase is: a spec with one pure method; no clock, no randomness but the draw."""
+"""What a policy of each phase is: a spec with one pure method; no clock, no randomness but the draw.
+
+What may ask a model does so through `Asking`, which records the answer, bills the task and tells of a fallback.
+"""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -6,6 +9,7 @@ from random import Random
 
 from pydantic import Field
 
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.task import Decision, Evaluated, Executed, Matched, Sensed, Task
 from loomd.amoeba.world import Signals, Standing
 from loomd.manifest.kind import Spec
@@ -16,7 +20,7 @@ class SensePolicy(Spec):
     """Says what kind of task this is."""
 
     @abstractmethod
-    def sense(self, signals: Signals) -> Sensed:
+    async def sense(self, signals: Signals, asking: Asking) -> Sensed:
         """Return complexity, domains and needs, with the evidence for them."""
 
 
@@ -24,7 +28,7 @@ class MatchPolicy(Spec):
     """Says who does it."""
 
     @abstractmethod
-    def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Matched:
+    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
         """Return the winner with all bids; an empty winner means that nobody may do it."""
 
 
@@ -45,7 +49,7 @@ class EvaluatePolicy(Spec):
     """Says how good it was."""
 
     @abstractmethod
-    def evaluate(self, task: Task, executed: Executed) -> Evaluated:
+    async def evaluate(self, task: Task, executed: Executed, asking: Asking) -> Evaluated:
         """Return reward, quality, efficiency and reliability with the evidence."""
 
 

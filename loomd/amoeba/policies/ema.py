@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.task import Decision, Evaluated, Executed, Sensed
+from loomd.amoeba.task import Decision, Evaluated, Executed, ScoreMove, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.quantity import Share
 
@@ -40,7 +40,7 @@ class Ema(AdaptPolicy):
             step = self.alpha * weight
             error = evaluated.reward - score.mean
             decisions.append(
-                Decision(
+                ScoreMove(
                     agent=winner.agent,
                     spec=winner.spec,
                     domain=domain,

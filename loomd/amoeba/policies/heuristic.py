@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.task import Sensed
 from loomd.amoeba.world import Signals
@@ -58,8 +59,9 @@ class Heuristic(SensePolicy):
     tokens_per_complexity: int = Field(default=12_000, ge=0)
     """Tokens added for a task of complexity 1, in proportion below."""
 
-    def sense(self, signals: Signals) -> Sensed:
+    async def sense(self, signals: Signals, asking: Asking) -> Sensed:
         """Return complexity, domains and needs, with the evidence for them."""
+        del asking
         complexity, evidence = self._complexity(signals)
         domains = self._domains(signals)
         tools = tuple(name for name, fit in signals.tools.items() if fit >= self.min_likeness * 2)

@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from loomd.agents.schema import violation
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import EvaluatePolicy
 from loomd.amoeba.task import Evaluated, Executed, Task
 from loomd.manifest.kind import Spec
@@ -49,8 +50,9 @@ class Rules(EvaluatePolicy):
     reference_time: Duration = 120.0
     """Time at which the time half of efficiency reaches 0."""
 
-    def evaluate(self, task: Task, executed: Executed) -> Evaluated:
+    async def evaluate(self, task: Task, executed: Executed, asking: Asking) -> Evaluated:
         """Return reward, quality, efficiency and reliability with the evidence."""
+        del asking
         checks = self._checks(task, executed)
         quality = 0.0 if checks[0][1] == 0 else sum(score for _, score in checks) / len(checks)
         outcome = executed.outcome

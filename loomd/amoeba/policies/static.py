@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed
 from loomd.amoeba.world import Standing
@@ -19,9 +20,9 @@ class Static(MatchPolicy):
     agent: Annotated[str, RefTo("Agent")] = Field(examples=["writer"])
     """The agent that does every task; it must be a member of the cluster."""
 
-    def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Matched:
+    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
         """Return the named agent, or no winner when it is not a member."""
-        del sensed, draw
+        del sensed, draw, asking
         if any(standing.agent == self.agent for standing in agents):
             return Matched(self.agent, why="named by the policy")
         return Matched("", why=f'agent "{self.agent}" is not a member of the cluster')

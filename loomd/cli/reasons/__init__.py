@@ -1,0 +1,1 @@
+"""Why a task went as it did: `tell`, and one file for each phase."""

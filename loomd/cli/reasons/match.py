@@ -1,0 +1,43 @@
+"""MATCH: who took it. Called by `tell`."""
+
+from collections.abc import Iterator
+
+from loomd.api.client import Json
+from loomd.cli.reasons.layout import listed
+
+
+def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
+    """Yield who took it: a sentence, then what it rests on."""
+    del course
+    winner, bids, weights = decision["winner"], decision.get("bids", []), decision.get("weights", {})
+    text = f"{winner} took it" if winner else "nobody took it"
+    text += f", {decision.get('why', 'for no recorded reason')}."
+    if weights:
+        formula = " + ".join(f"{share:.2f} x {name}" for name, share in weights.items())
+        text += f" A bid is {formula}; the lowest that may win is {decision.get('reserve', 0.0):.2f}."
+    if any("drawn" in bid for bid in bids):
+        text += f" The draws for newcomers come from the seed {seed}, so that they can be repeated."
+    yield text
+    yield from listed("", [_bid(bid, weights) for bid in bids])
+
+
+def _bid(bid: Json, weights: Json) -> str:
+    parts = [
+        f"{weights[name]:.2f} x {value:.3f} {name}{_because(name, value, bid)}"
+        if name in weights
+        else f"{value:.3f} {name}"
+        for name, value in bid["factors"].items()
+    ]
+    return f"{bid['agent']} bid {bid['total']:.3f} = {' + '.join(parts)}"
+
+
+def _because(name: str, value: float, bid: Json) -> str:
+    """Return what a factor rests on."""
+    seen = f"{bid.get('seen', 0.0):g} tasks seen"
+    if name == "capability" and bid.get("scores"):
+        return f" (believed {', '.join(f'{one} {score:.2f}' for one, score in bid['scores'].items())}; {seen})"
+    if name == "availability" and value > 0:
+        return f" ({round(1 / value - 1)} in hand)"
+    if name == "exploration" and "drawn" in bid:
+        return f" (drawn {bid['drawn']:.3f}; {seen})"
+    return ""

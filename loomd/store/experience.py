@@ -1,0 +1,226 @@
+"""What was learned, in SQLite. Called by `sqlite`; writes are done on the writer's thread inside its transaction."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from loomd.store.records import (
+    BlueprintRecord,
+    Capability,
+    Descent,
+    Experience,
+    Learned,
+    Lesson,
+    Movement,
+    ProposalRecord,
+)
+
+_EXPERIENCE = (
+    "task, namespace, cluster, tenant, user, goal, embedder, vector, domains, complexity, tokens, seconds, steps, "
+    "children, reward, created"
+)
+_MOVEMENT = "agent, spec, domain, before, after, variance, count, reward, task, at"
+_PROPOSAL = "id, namespace, cluster, mechanism, body, created, expires, decision"
+_encode = msgspec.json.Encoder().encode
+_domains = msgspec.json.Decoder(dict[str, float]).decode
+_plain = msgspec.structs.astuple
+T = TypeVar("T")
+
+
+class Write(Protocol):
+    """Runs an operation on the writer's thread and returns its value once it is on disk."""
+
+    def __call__(self, operation: Callable[[], T], /) -> Awaitable[T]:
+        """Run it."""
+        ...
+
+
+class Read(Protocol):
+    """Runs a query on a reader's thread."""
+
+    def __call__(self, ask: Callable[[sqlite3.Connection], T], /) -> Awaitable[T]:
+        """Run it."""
+        ...
+
+
+class SqliteLearning:
+    """What was learned beside the scores; fits `loomd.store.learning.Learning`, where its methods are explained."""
+
+    def __init__(self, db: sqlite3.Connection, write: Write, read: Read) -> None:
+        """Take the writer's connection, and what runs transactions and queries."""
+        self._db = db
+        self._write = write
+        self._read = read
+
+    async def change(self, change: Learned) -> None:
+        """Store what no task taught."""
+        await self._write(lambda: apply(self._db, change))
+
+    async def movements(self, agent: str = "", after: int = 0, limit: int = 1000) -> list[Movement]:
+        """Return how scores moved, oldest first."""
+        return await self._read(lambda db: movements(db, agent, after, limit))
+
+    async def experience(
+        self, namespace: str, cluster: str, embedder: str = "", limit: int = 10_000
+    ) -> list[Experience]:
+        """Return the tasks that a cluster learned from, newest first."""
+        return await self._read(lambda db: experience(db, namespace, cluster, embedder, limit))
+
+    async def forget(self, namespace: str, tenant: str, user: str = "") -> int:
+        """Remove the tasks of a tenant, or of one of its users; return how many."""
+        return await self._write(lambda: forget(self._db, namespace, tenant, user))
+
+    async def lessons(self, namespace: str, agent: str, spec: str, limit: int = 100) -> list[Lesson]:
+        """Return the last rewards of an agent, newest first."""
+        return await self._read(lambda db: lessons(db, namespace, agent, spec, limit))
+
+    async def blueprints(self, namespace: str = "") -> list[BlueprintRecord]:
+        """Return all versions of blueprints."""
+        return await self._read(lambda db: blueprints(db, namespace))
+
+    async def proposal(self, name: str) -> ProposalRecord | None:
+        """Return a proposal."""
+        return await self._read(lambda db: proposal(db, name))
+
+    async def proposals(self, namespace: str = "", pending: bool = False) -> list[ProposalRecord]:
+        """Return proposals, newest first."""
+        return await self._read(lambda db: proposals(db, namespace, pending))
+
+    async def decide(self, name: str, decision: bytes, now: Callable[[], float] | None = None) -> ProposalRecord | None:
+        """Store a decision unless there is one; return the proposal as it is stored."""
+        return await self._write(lambda: decide(self._db, name, decision, now))
+
+    async def lineage(self, namespace: str = "", agent: str = "") -> list[Descent]:
+        """Return where agents came from, oldest first."""
+        return await self._read(lambda db: lineage(db, namespace, agent))
+
+
+def learn(db: sqlite3.Connection, task: str, change: Learned) -> bool:
+    """Store what a task taught; return False, and change nothing, when that was done before."""
+    moments = [one.updated for one in change.scores]
+    moments += [one.at for one in change.movements] + [one.at for one in change.lessons]
+    at = max(moments, default=0.0)
+    if not db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
+        return False
+    apply(db, change)
+    return True
+
+
+def apply(db: sqlite3.Connection, change: Learned) -> None:
+    """Change what was learned."""
+    _put(db, "capabilities", [_plain(one) for one in change.scores])
+    db.executemany(
+        f"INSERT INTO movements ({_MOVEMENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  # constant text
+        [_plain(one)[:-1] for one in change.movements],
+    )
+    _put(db, "experience", [_experience_row(one) for one in change.experience])
+    _put(db, "lessons", [_plain(one) for one in change.lessons])
+    _put(db, "blueprints", [_plain(one) for one in change.blueprints])
+    db.executemany("DELETE FROM blueprints WHERE namespace = ? AND name = ?", change.pruned)
+    _put(db, "proposals", [_plain(one) for one in change.proposals], "IGNORE")
+    _put(db, "lineage", [_plain(one) for one in change.lineage], "IGNORE")
+
+
+def _put(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], conflict: str = "REPLACE") -> None:
+    if rows:
+        marks = ", ".join("?" * len(rows[0]))
+        db.executemany(f"INSERT OR {conflict} INTO {table} VALUES ({marks})", rows)  # noqa: S608  # names of ours
+
+
+def _experience_row(one: Experience) -> tuple[object, ...]:
+    values = msgspec.structs.asdict(one)
+    return tuple({**values, "domains": _encode(one.domains)}.values())
+
+
+def learned_from(db: sqlite3.Connection, task: str) -> bool:
+    """Return whether something was stored of what a task taught."""
+    return db.execute("SELECT 1 FROM learned WHERE task = ?", (task,)).fetchone() is not None
+
+
+def capabilities(db: sqlite3.Connection) -> list[Capability]:
+    """Return all scores."""
+    query = "SELECT agent, spec, domain, score, variance, count, updated FROM capabilities ORDER BY 1, 2, 3"
+    return [Capability(*row) for row in db.execute(query)]
+
+
+def movements(db: sqlite3.Connection, agent: str, after: int, limit: int) -> list[Movement]:
+    """Return how scores moved, oldest first."""
+    only = "agent = :agent AND " if agent else ""
+    query = f"SELECT {_MOVEMENT}, seq FROM movements WHERE {only}seq > :after ORDER BY seq LIMIT :limit"  # noqa: S608  # constant text
+    names = Movement.__struct_fields__
+    rows = db.execute(query, {"agent": agent, "after": after, "limit": limit})
+    return [Movement(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def experience(db: sqlite3.Connection, namespace: str, cluster: str, embedder: str, limit: int) -> list[Experience]:
+    """Return the tasks that a cluster learned from, newest first."""
+    query = f"""
+    SELECT {_EXPERIENCE} FROM experience WHERE namespace = ? AND cluster = ? AND (? = '' OR embedder = ?)
+    ORDER BY created DESC, task DESC LIMIT ?
+    """  # noqa: S608  # constant text
+    names = Experience.__struct_fields__
+    found: list[Experience] = []
+    for row in db.execute(query, (namespace, cluster, embedder, embedder, limit)):
+        values = dict(zip(names, row, strict=True))
+        found.append(Experience(**{**values, "domains": _domains(values["domains"])}))
+    return found
+
+
+def forget(db: sqlite3.Connection, namespace: str, tenant: str, user: str) -> int:
+    """Remove the tasks of a tenant, or of one of its users; return how many."""
+    query = "DELETE FROM experience WHERE namespace = ? AND tenant = ? AND (? = '' OR user = ?)"
+    return db.execute(query, (namespace, tenant, user, user)).rowcount
+
+
+def lessons(db: sqlite3.Connection, namespace: str, agent: str, spec: str, limit: int) -> list[Lesson]:
+    """Return the last rewards of an agent, newest first."""
+    query = """
+    SELECT namespace, agent, spec, task, reward, at FROM lessons WHERE namespace = ? AND agent = ? AND spec = ?
+    ORDER BY at DESC, task DESC LIMIT ?
+    """
+    return [Lesson(*row) for row in db.execute(query, (namespace, agent, spec, limit))]
+
+
+def blueprints(db: sqlite3.Connection, namespace: str) -> list[BlueprintRecord]:
+    """Return all versions of blueprints."""
+    query = """
+    SELECT namespace, name, version, body, parent, created, state FROM blueprints WHERE ? = '' OR namespace = ?
+    ORDER BY 1, 2, 3
+    """
+    return [BlueprintRecord(*row) for row in db.execute(query, (namespace, namespace))]
+
+
+def proposal(db: sqlite3.Connection, name: str) -> ProposalRecord | None:
+    """Return a proposal."""
+    row = db.execute(f"SELECT {_PROPOSAL} FROM proposals WHERE id = ?", (name,)).fetchone()  # noqa: S608  # constant text
+    return ProposalRecord(*row) if row else None
+
+
+def proposals(db: sqlite3.Connection, namespace: str, pending: bool) -> list[ProposalRecord]:
+    """Return proposals, newest first."""
+    open_ = "AND decision = x''" if pending else ""
+    query = f"""
+    SELECT {_PROPOSAL} FROM proposals WHERE (? = '' OR namespace = ?) {open_} ORDER BY created DESC, id DESC
+    """  # noqa: S608  # constant text
+    return [ProposalRecord(*row) for row in db.execute(query, (namespace, namespace))]
+
+
+def decide(
+    db: sqlite3.Connection, name: str, decision: bytes, now: Callable[[], float] | None
+) -> ProposalRecord | None:
+    """Store a decision unless there is one, or it came too late; return the proposal as it is stored."""
+    after = float("-inf") if now is None else now()
+    decided = "UPDATE proposals SET decision = ? WHERE id = ? AND decision = x'' AND expires > ?"
+    db.execute(decided, (decision, name, after))
+    return proposal(db, name)
+
+
+def lineage(db: sqlite3.Connection, namespace: str, agent: str) -> list[Descent]:
+    """Return where agents came from, oldest first."""
+    query = """
+    SELECT namespace, child, parent, how, task, at FROM lineage
+    WHERE (?1 = '' OR namespace = ?1) AND (?2 = '' OR child = ?2 OR parent = ?2) ORDER BY at, child, parent
+    """
+    return [Descent(*row) for row in db.execute(query, (namespace, agent))]
