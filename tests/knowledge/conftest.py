@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,15 +78,27 @@ class Lab:
         return spec
 
     @asynccontextmanager
-    async def open(self, embedder: dict[str, Any] | None = None, **fields: Any) -> AsyncGenerator[KnowledgeBase, None]:
-        """Open an embedder and the knowledge base over it; within another opening, in the same process as that."""
+    async def open(
+        self, embedder: dict[str, Any] | None = None, *, wait: bool = True, replaces: bool = False, **fields: Any
+    ) -> AsyncGenerator[KnowledgeBase, None]:
+        """Open an embedder and the knowledge base over it; within another opening, in the same process as that.
+
+        Args:
+            embedder: its spec.
+            wait: whether it is waited for what is fetched after it has opened.
+            replaces: whether it is to take the place of one that serves.
+            fields: of the knowledge base's spec.
+        """
         async with self._running() as services:
             made = EMBEDDER.adapter.validate_python(embedder or {"type": "hash"})
             async with made.open(self._parts("Embedder", "e", made, services, {})) as inner:
                 self.embedder = Counting(inner)
                 spec = self.spec(**fields)
                 live: dict[Ref, object] = {Ref("Embedder", "e"): self.embedder}
-                async with spec.open(self._parts("KnowledgeBase", self.name, spec, services, live)) as base:
+                parts = replace(self._parts("KnowledgeBase", self.name, spec, services, live), replaces=replaces)
+                async with spec.open(parts) as base:
+                    if wait:
+                        await base.settled()
                     yield base
 
     @asynccontextmanager

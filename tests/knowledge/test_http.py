@@ -1,5 +1,6 @@
 """Documents of the web: what is named and allowed is read, kept and asked for again; nothing else is reached."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,15 +29,18 @@ class Site:
         url: its address.
         pages: what it answers, by path: bytes and media type, a status, or where it leads.
         asked: paths with the headers of what was asked.
+        gate: answers wait for it.
     """
 
     url: str = ""
     pages: dict[str, Any] = field(default_factory=dict[str, Any])
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list[tuple[str, dict[str, str]]])
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer as the pages say, with a version of each."""
         self.asked.append((request.path, dict(request.headers)))
+        await self.gate.wait()
         found = self.pages.get(request.path, 404)
         if isinstance(found, int):
             return web.Response(status=found)
@@ -70,8 +74,10 @@ async def site() -> AsyncGenerator[Site, None]:
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.gate.set()
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield made
+    made.gate.set()
     await runner.cleanup()
 
 
