@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from loomd.clock import SystemClock
 from loomd.embedders.kind import KIND as EMBEDDER
@@ -18,6 +19,7 @@ from loomd.manifest.object import Metadata, Object, Ref
 from loomd.manifest.problem import Position
 from loomd.store.sqlite import open_store
 from loomd.topology import Parts, Services
+from tests.knowledge.sites import Site, serving
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Embedder, Vectors
@@ -125,3 +127,10 @@ class Lab:
 def lab(tmp_path: Path) -> Lab:
     """Return an empty lab."""
     return Lab(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncGenerator[Site, None]:
+    """Yield a server of pages on loopback."""
+    async with serving() as made:
+        yield made

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from loomd.errors import LoomdError
-from tests.knowledge.test_http import Site, page, site, source  # noqa: F401  # a fixture
+from tests.knowledge.sites import Site, page, source
 
 if TYPE_CHECKING:
     from tests.knowledge.conftest import Lab
@@ -17,7 +17,7 @@ WORDS = {"mode": "keyword"}
 
 
 @pytest.fixture
-def away(site: Site) -> Site:  # noqa: F811  # the fixture
+def away(site: Site) -> Site:
     """Return a site that has a page, and does not answer as long as nobody opens its gate."""
     site.pages["/a"] = page("Cats purr.")
     site.gate.clear()
