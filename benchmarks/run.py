@@ -101,6 +101,22 @@ FIGURES = (
     Figure("retrieval", "large.query cpu ms", "a hybrid search in 10,000 passages", "ms CPU"),
     Figure("retrieval", "large.one changed document ms", "indexing one changed document among 2,500", "ms"),
     Figure("retrieval", "large.chunks/s", "indexing", "passages/s"),
+    Figure(
+        "retrieval",
+        "beside.query, cpu x seed",
+        "a hybrid search in 10,000 passages, CPU over loom-agent's",
+        "x",
+        0.01,
+        of_peer=True,
+    ),
+    Figure(
+        "retrieval",
+        "beside.ingest with a service, time x seed",
+        "taking in 10,000 passages that a service embeds (5 ms a request), time over loom-agent's",
+        "x",
+        0.1,
+        of_peer=True,
+    ),
     Figure("context", "assemble, cpu ms", "putting together a prompt of 41,000 tokens", "ms CPU", 5),
     Figure("context", "facts in answers, adaptive shares", "facts in answers with shares that follow what is used", ""),
     Figure("context", "facts in answers, fixed shares", "the same with equal shares", ""),
@@ -146,7 +162,9 @@ def measure(name: str, *, quick: bool) -> dict[str, float]:
 
 
 def show(value: float) -> str:
-    """Return a figure with three digits that matter."""
+    """Return a figure with two or three digits that matter."""
+    if 0 < value < 0.01:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

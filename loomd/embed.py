@@ -44,10 +44,11 @@ class Embedded:
 
         Raises:
             Problems: they are not valid.
-            LoomdError: something that they declare could not be opened.
+            LoomdError: something that they declare could not be opened, or could not fetch what it needs.
         """
         files = await asyncio.to_thread(read_path, self._path)
         await self.system.reconciler.apply(Delivery(str(self._path), tuple(files)))
+        await self.system.reconciler.topology.settled()
 
     async def run(self, goal: str, **wish: Unpack[Wish]) -> Result:
         """Run a task to its end; one that fails has a result, too.

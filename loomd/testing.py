@@ -203,6 +203,7 @@ async def run_manifests(text: str, goal: str, folder: Path, **wish: Unpack[Wish]
         system.bus.subscribe(events.append)
         file = SourceFile(folder, "manifests.yaml", text.encode())
         await system.reconciler.apply(Delivery("test", (file,)))
+        await system.reconciler.topology.settled()
         wish.setdefault("seed", 0)
         task = new_task(goal, system.clock, **wish)
         result = await system.engine.result(await system.engine.submit(task))

@@ -8,7 +8,7 @@ Called by `reconcile`; never reads manifests or decides what should be.
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +104,8 @@ HealthReason = Literal[
     "Indexed",
     "IndexDamaged",
     "IndexUnusable",
+    "Fetching",
+    "FetchFailed",
     "DocumentsRead",
     "DocumentsSkipped",
     "Active",
@@ -114,7 +116,7 @@ HealthReason = Literal[
     "ClusterNotServing",
     "ToolsDrifted",
 ]
-"""Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, four of an index, two of
+"""Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
 its documents, six of a schedule, one of tools."""
 
 
@@ -140,6 +142,11 @@ class Health:
     def is_ill(self) -> bool:
         """Return whether the thing does not work; one that is degraded or suspended does what it can or should."""
         return self.status == "False" and self.condition not in {"Degraded", "Suspended"}
+
+    @property
+    def is_dead(self) -> bool:
+        """Return whether it is ill, and not because it still fetches what it needs."""
+        return self.is_ill and self.reason not in {"Fetching", "FetchFailed"}
 
     def turn(
         self, status: Literal["True", "False", "Unknown"], reason: HealthReason, message: str, now: float
@@ -174,6 +181,7 @@ class Parts:
         live: the open things that it refers to.
         behaviour: digest of how it behaves, empty for kinds whose behaviour is not scored; learned scores belong to it.
         made: the folders that were created for it, to be removed again when it never serves.
+        replaces: whether the object is open already as it was declared before, and serves until this one is open.
     """
 
     declared: Object
@@ -181,6 +189,7 @@ class Parts:
     live: Mapping[Ref, object]
     behaviour: str = ""
     made: list[Path] = field(default_factory=list[Path])
+    replaces: bool = False
 
     @property
     def name(self) -> str:
@@ -348,13 +357,29 @@ class Topology:
                 thing = known.get(ref)
                 if thing is None or not thing.fits(item, uses):
                     used = MappingProxyType({to: live[to] for _, to in item.refs})
-                    thing = await _open(Parts(item, services, used, snapshot.behaviour(ref), self._made), uses)
+                    parts = Parts(item, services, used, snapshot.behaviour(ref), self._made, thing is not None)
+                    thing = await _open(parts, uses)
                 thing.holders += 1
                 things[ref] = thing
                 live[ref] = thing.value
         except BaseException:
             await self.discard()
             raise
+
+    async def settled(self) -> None:
+        """Wait for what live things still fetch after they have opened; having a method `settled` is enough.
+
+        Raises:
+            LoomdError: a thing cannot get it; the message begins with where it is declared.
+        """
+        for ref, value in tuple(self.live.items()):
+            settled = getattr(value, "settled", None)
+            if callable(settled):
+                try:
+                    await cast("Callable[[], Awaitable[None]]", settled)()
+                except LoomdError as error:
+                    _place(error, self.snapshot.objects[ref])
+                    raise
 
     def _close_if_unused(self) -> None:
         if self._retired and not self._leases and self._closing is None:

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from loomd.knowledge.query import telling
-from loomd.knowledge.store import Added, Mark
+from loomd.knowledge.store import Added
 from loomd.knowledge.words import WordIndex
+from loomd.vectors.faiss_index import Mark
 
 WORDS, ASKED, FOUND = 30_000, 200, 50
 

@@ -1,8 +1,10 @@
-"""Draws how a search grows with a knowledge base, from what `scale.py --json` wrote.
+"""Writes how a search grows with a knowledge base into its page: the picture, and the table between two marks.
 
-    python benchmarks/retrieval/plot.py benchmarks/results/scale.json docs/explanation/retrieval.svg
+    python benchmarks/retrieval/plot.py [FIGURES [PAGE]]
 
-Both axes are logarithmic. No library: a picture of lines is a page of text.
+FIGURES are what `scale.py --json` wrote, by default `benchmarks/results/scale.json`; PAGE is by default
+`docs/explanation/retrieval.md`, and the picture stands beside it. `scale.py --publish` does all of it. Both axes are
+logarithmic. No library: a picture of lines is a page of text.
 """
 
 import json
@@ -20,9 +22,51 @@ LINES = {
 }
 
 
-def main() -> None:
-    source, target = map(Path, sys.argv[1:3])
-    found = {int(name.split()[0]): values for name, values in json.loads(source.read_text("utf-8")).items()}
+PROJECT = Path(__file__).resolve().parents[2]
+FIGURES = PROJECT / "benchmarks" / "results" / "scale.json"
+PAGE = PROJECT / "docs" / "explanation" / "retrieval.md"
+MARKS = ("<!-- scale -->", "<!-- /scale -->")
+
+
+def publish(source: Path = FIGURES, page: Path = PAGE) -> None:
+    """Write the picture and the table of a page."""
+    stored = json.loads(source.read_text("utf-8"))
+    found = {int(name.split()[0]): values for name, values in stored["figures"].items() if name.endswith(" auto")}
+    if len(found) < 2:
+        sys.exit(f"{source}: expected figures of type auto for two sizes at least, got {sorted(stored['figures'])}")
+    page.with_suffix(".svg").write_text(picture(found), "utf-8")
+    text = page.read_text("utf-8")
+    if any(text.count(mark) != 1 for mark in MARKS):
+        sys.exit(f"{page}: put the lines {MARKS[0]} and {MARKS[1]} where the table belongs")
+    head, rest = text.split(MARKS[0])
+    tail = rest.split(MARKS[1])[1]
+    page.write_text(f"{head}{MARKS[0]}\n\n{table(found, stored)}\n\n{MARKS[1]}{tail}", "utf-8")
+
+
+def table(found: dict[int, dict[str, float]], stored: dict[str, object]) -> str:
+    """Return the figures as a table, and where they are from."""
+    titles = ("passages", "hybrid search, p50", "its CPU", "opened in", "memory", "one passage changed and found")
+    titles = (*titles, "index built in", "nearest ten found")
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    for size, one in sorted(found.items()):
+        cells = (
+            f"{size:,}",
+            f"{one['hybrid p50 ms']:.1f} ms",
+            f"{one['hybrid cpu ms']:.1f} ms",
+            f"{one['open ms'] / 1000:.2f} s",
+            f"{one['memory MiB']:.0f} MiB",
+            f"{one['update p50 ms']:.0f} ms",
+            f"{one['build s']:.1f} s",
+            f"{one['recall@10']:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    where = f"{stored['cpus']} {stored['machine']} cores, Python {stored['python']}, {stored['when']}"
+    load = "beside other work" if stored["load"] is None else f"with a load of {stored['load']} before"
+    return "\n".join([*lines, "", f"Measured on {where}, {load}."])
+
+
+def picture(found: dict[int, dict[str, float]]) -> str:
+    """Return an SVG with a line for each figure."""
     sizes = sorted(found)
     values = [found[size][key] for key in LINES for size in sizes]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
@@ -58,8 +102,8 @@ def main() -> None:
         placed = max(at, placed + 15)
         drawn.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         drawn.append(f'<text x="{WIDTH - RIGHT + 8}" y="{placed + 4:.1f}" fill="{colour}">{title}</text>')
-    target.write_text("\n".join([*drawn, "</svg>", ""]), "utf-8")
+    return "\n".join([*drawn, "</svg>", ""])
 
 
 if __name__ == "__main__":
-    main()
+    publish(*map(Path, sys.argv[1:3]))

@@ -5,6 +5,12 @@
 Needs `examples/01-quickstart/documents` (its build.py writes them). The large set is cut from the same text, with the
 words of every document shuffled by a seed, so that chunks differ and have real lengths. `--quick` asks fewer questions
 and makes 2,000 chunks. CPU is user + system of the process; run nothing beside it.
+
+The knowledge base of loom-agent takes the same passages and vectors in an environment of its own (`beside.py`); without
+one that is skipped:
+
+    python -m venv benchmarks/retrieval/.venv
+    benchmarks/retrieval/.venv/bin/pip install -r benchmarks/retrieval/requirements.txt
 """
 
 import argparse
@@ -24,7 +30,11 @@ from loomd.knowledge.kind import KnowledgeBaseSpec
 from loomd.manifest.object import Metadata, Object, Ref
 from loomd.manifest.problem import Position
 from loomd.store.sqlite import open_store
+from loomd.testing import open_spec
 from loomd.topology import Parts, Services
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from beside import PYTHON, compare  # beside this file
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = PROJECT / "examples" / "01-quickstart" / "documents"
@@ -103,6 +113,13 @@ async def measure(root: Path, path: str, state: Path, questions: list[str]) -> d
     return found
 
 
+async def next_to_the_seed(folder: Path, *, quick: bool) -> dict[str, float]:
+    """Return the figures of a knowledge base and of that of the seed."""
+    async with open_spec("Embedder", {"type": "wordllama"}, folder / "words") as words:
+        count, theirs = (2000, 10) if quick else (10_000, 40)
+        return await compare(DOCUMENTS / "python", words.embed, folder, count, 200, theirs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -123,8 +140,17 @@ def main() -> None:
         make_large(place / "large", 2000 if given.quick else 10_000)
         for name in ("quick", "large"):
             results[name] = asyncio.run(measure(place / name, "docs", place / f"state-{name}", questions))
+        beside: dict[str, float] = {}
+        if PYTHON.exists():
+            (place / "beside").mkdir()
+            beside = asyncio.run(next_to_the_seed(place / "beside", quick=given.quick))
+        else:
+            print("skipped loom-agent: install benchmarks/retrieval/requirements.txt into benchmarks/retrieval/.venv")
     for key in results["quick"]:
         print(f"{key:26}" + "".join(f"{results[name][key]:14.2f}" for name in results))
+    for key, value in beside.items():
+        print(f"{key:40}{value:14.4f}")
+    results |= {"beside": beside} if beside else {}
     if given.json:
         given.json.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
 

@@ -1,6 +1,9 @@
 """What searching costs as a knowledge base grows: 1,000 to 1,000,000 passages of 384 numbers, without embedding.
 
-    python benchmarks/retrieval/scale.py [--sizes 1000,10000,100000] [--types auto] [--json FILE]
+    python benchmarks/retrieval/scale.py [--sizes 1000,10000,100000] [--types auto] [--json FILE | --publish]
+
+`--publish` keeps the figures in `benchmarks/results/scale.json`, those of other sizes beside them, and writes the
+picture and the table of `docs/explanation/retrieval.md`.
 
 Passages are made: words by Zipf's law, vectors around as many centres as a large collection has topics, questions
 near a passage and in words of its own. The index is that of a knowledge base, with its store, its words and its
@@ -11,6 +14,7 @@ vectors; only the embedder is left out. Each size runs in a process of its own, 
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -27,6 +31,9 @@ from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.index import Index, Question, acquire, encode, release
 from loomd.knowledge.sources.files import FilesSource
 from loomd.knowledge.survey import Pending, Recipe
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from plot import FIGURES, publish  # beside this file
 
 DIMENSION = 384
 WORDS = 30_000
@@ -186,7 +193,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--types", default="auto")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="keep the figures in a file, those of other sizes beside them")
+    parser.add_argument("--publish", action="store_true", help="keep the figures, and write the page about them")
     parser.add_argument("--step", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
@@ -195,6 +203,7 @@ def main() -> None:
         print(json.dumps(run(Path(folder), int(size), IndexSpec(type=kind))))
         return
     results: dict[str, dict[str, float]] = {}
+    load = os.getloadavg()[0]
     for kind in given.types.split(","):
         for size in map(int, given.sizes.split(",")):
             with tempfile.TemporaryDirectory(dir=Path(__file__).parent, prefix="scale-") as place:
@@ -208,8 +217,25 @@ def main() -> None:
             name = f"{size} {kind}"
             results[name] = found
             print(f"{name}:", *(f"  {key:28} {value:12,.2f}" for key, value in found.items()), sep="\n", flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    if given.json or given.publish:
+        keep(given.json or FIGURES, results, load)
+    if given.publish:
+        publish()
+
+
+def keep(path: Path, results: dict[str, dict[str, float]], load: float) -> None:
+    """Write figures down, with where and when they were measured; those of other sizes stay."""
+    before = json.loads(path.read_text("utf-8"))["figures"] if path.is_file() else {}
+    figures = sorted((before | results).items(), key=lambda pair: (pair[0].split()[1], int(pair[0].split()[0])))
+    kept = {
+        "when": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "load": round(load, 1),
+        "figures": {name: {key: round(value, 4) for key, value in values.items()} for name, values in figures},
+    }
+    path.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -95,20 +95,21 @@ def status_(name: str | None, output: Form, namespace: str, client: Client) -> N
     if output.name != "table":
         writer(output)(items[0] if name else {"items": items})
     elif name:
-        for line in index_lines(items[0]):
+        for line in [*_ready_lines(items[0]), *index_lines(items[0])]:
             click.echo(line)
     else:
         now = SystemClock().now()
-        head = ("KNOWLEDGEBASE", "DOCUMENTS", "PASSAGES", "SIZE", "INDEX", "LEFT OUT", "REFRESHED")
+        head = ("KNOWLEDGEBASE", "READY", "DOCUMENTS", "PASSAGES", "SIZE", "INDEX", "LEFT OUT", "REFRESHED")
         show(head, (_row(item, now) for item in items))
 
 
 def _row(item: Json, now: float) -> tuple[str, ...]:
-    index = item["status"].get("index", {})
+    index, (ready, why, _) = item["status"].get("index", {}), _ready(item)
+    first = (item["metadata"]["name"], ready if ready == "True" else f"{ready} ({why})")
     if not index:
-        return (item["metadata"]["name"], "", "", "", "", "", "")
+        return (*first, "", "", "", "", "", "")
     return (
-        item["metadata"]["name"],
+        *first,
         f"{index['documents']:,}",
         f"{index['passages']:,}",
         _size(index["bytes"]),
@@ -116,6 +117,18 @@ def _row(item: Json, now: float) -> tuple[str, ...]:
         str(len(index.get("leftOut", ())) or ""),
         age_of(index["refreshed"], now),
     )
+
+
+def _ready(item: Json) -> tuple[str, str, str]:
+    """Return whether a knowledge base is ready, in a word why, and in a sentence."""
+    seen = next(one for one in item["status"]["conditions"] if one["type"] == "Ready")
+    return seen["status"], seen["reason"], seen["message"]
+
+
+def _ready_lines(item: Json) -> list[str]:
+    """Return why a knowledge base is not ready; nothing when it is."""
+    status, why, message = _ready(item)
+    return [] if status == "True" else [f"{'ready:':<11} {status} ({why}): {message}"]
 
 
 def index_lines(item: Json) -> list[str]:

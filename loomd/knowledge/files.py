@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from loomd.knowledge.faiss_index import is_whole
 from loomd.knowledge.words import broken_files
 from loomd.store.check import Finding, integrity, reading
 from loomd.store.directory import is_held
+from loomd.vectors.faiss_index import is_whole
 
 _ANEW = "remove it: it is made anew from the documents"
 _LOST = "restore a backup of it, or remove it: what it remembers is lost then"

@@ -24,7 +24,6 @@ import msgspec
 from loomd.errors import Damaged, Temporary
 from loomd.knowledge.base import IndexSpec, Retrieval
 from loomd.knowledge.diversity import spread
-from loomd.knowledge.faiss_index import ROUGH
 from loomd.knowledge.filter import Where
 from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Library
@@ -32,12 +31,13 @@ from loomd.knowledge.place import changed_at, open_store, remove_store, size, ta
 from loomd.knowledge.standing import Place, Standing
 from loomd.knowledge.store import Change, Embedded, FileUpdate, Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, take
-from loomd.knowledge.vectors import LOOSE, VectorIndex
 from loomd.knowledge.words import WordIndex
+from loomd.vectors.faiss_index import ROUGH
+from loomd.vectors.index import LOOSE, VectorIndex
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
-    from loomd.knowledge.faiss_index import Ids
+    from loomd.vectors.faiss_index import Ids
 
 Ranked = list[tuple[int, float]]
 """Ids with their scores, best first."""

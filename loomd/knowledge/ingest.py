@@ -18,6 +18,9 @@ from loomd.knowledge.formats.isolated import Reader
 
 _log = logging.getLogger("loomd.knowledge")
 
+_SOON, _SELDOM = 5.0, 300.0
+"""Seconds after which a source of which nothing is there is asked again: twice as many each time, up to these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -63,6 +66,11 @@ class Source(Protocol):
         """Return the seconds after which it is asked again; None when there is nobody to ask."""
         ...
 
+    @property
+    def is_kept(self) -> bool | None:
+        """Return whether something of it is kept from an earlier look; None when there is nobody to ask."""
+        ...
+
     async def refresh(self) -> None:
         """Look again, where that means to ask somebody; what is kept stays when nobody answers.
 
@@ -94,6 +102,16 @@ class Library:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._reader = Reader()
+        self._awaited: tuple[Source, ...] = ()
+        self._looks: dict[Source, asyncio.Future[None]] = {}
+        """The first look at each source that asks somebody, when it is made beside."""
+        self._failed: dict[Source, Exception] = {}
+        """Why the last look at a source failed."""
+
+    @property
+    def awaited(self) -> int:
+        """Return the number of sources of which nothing was fetched yet; their documents are left out until then."""
+        return len(self._awaited)
 
     async def refresh(self) -> None:
         """Ask everybody who has documents.
@@ -104,16 +122,26 @@ class Library:
         for source in self._sources:
             await source.refresh()
 
+    def read_what_is_kept(self) -> None:
+        """Begin with what is kept, and leave the first look at every source to `following`."""
+        loop = asyncio.get_running_loop()
+        kept = {source: source.is_kept for source in self._sources}
+        self._awaited = tuple(source for source, there in kept.items() if there is False)
+        self._looks = {source: loop.create_future() for source, there in kept.items() if there is not None}
+
     @asynccontextmanager
-    async def following(self, index: Callable[[], Awaitable[object]], name: str) -> AsyncGenerator[None, None]:
-        """Ask again at the intervals of the sources, for as long as the context lasts.
+    async def following(
+        self, index: Callable[[], Awaitable[object]], failed: Callable[[str], object], name: str
+    ) -> AsyncGenerator[None, None]:
+        """Ask again at the intervals of the sources, for as long as the context lasts; at once if nobody asked yet.
 
         Args:
             index: takes over what is new.
+            failed: is told why nothing of a source is there yet.
             name: whose documents they are, for the log.
         """
-        timed = [(source, source.interval) for source in self._sources if source.interval is not None]
-        running = [asyncio.ensure_future(_follow(source, interval, index, name)) for source, interval in timed]
+        asked = [one for one in self._sources if one in self._looks or one.interval is not None]
+        running = [asyncio.ensure_future(self._follow(one, index, failed, name)) for one in asked]
         try:
             yield
         finally:
@@ -121,6 +149,54 @@ class Library:
                 one.cancel()
             if running:
                 await asyncio.wait(running)
+            for look in self._looks.values():
+                look.cancel()
+
+    async def looked(self) -> None:
+        """Wait until every source was asked once, and what it has is taken over. Each look has limits of its own.
+
+        Raises:
+            LoomdError: one does not answer, and nothing of what it has is kept.
+        """
+        if self._looks:
+            await asyncio.wait(self._looks.values())
+        for error in self._failed.values():
+            raise error
+
+    async def _follow(
+        self,
+        source: Source,
+        index: Callable[[], Awaitable[object]],
+        failed: Callable[[str], object],
+        name: str,
+    ) -> None:
+        """Ask a source again and again; what goes wrong is told, and tried again: soon, as long as it has nothing."""
+        soon, interval, look = _SOON, source.interval, self._looks.get(source)
+        nothing, wait = source in self._awaited, interval if look is None else 0.0
+        while wait is not None:
+            await asyncio.sleep(wait)
+            error = await self._ask(source, index)
+            nothing, wait = nothing and error is not None, interval
+            if nothing:
+                wait, soon = soon, min(soon * 2, _SELDOM)
+                failed(f"{error}; it is asked again in {wait:g} s")
+            if error is not None:
+                whole = None if isinstance(error, LoomdError) else error
+                _log.warning("KnowledgeBase/%s stays as it is: %s", name, error, exc_info=whole)
+            if look is not None and not look.done():
+                look.set_result(None)
+
+    async def _ask(self, source: Source, index: Callable[[], Awaitable[object]]) -> Exception | None:
+        """Ask a source, take over what it has, and return what went wrong."""
+        try:
+            await source.refresh()
+            self._awaited = tuple(one for one in self._awaited if one is not source)
+            await index()
+        except Exception as error:  # whatever it is, it is asked again
+            self._failed[source] = error
+            return error
+        self._failed.pop(source, None)
+        return None
 
     def documents(self) -> Iterator[Document | Unreadable]:
         """Yield every document once, by path, and whatever had to be left out.
@@ -129,8 +205,9 @@ class Library:
             NotFound: a source has no document at all.
         """
         found: dict[str, Load] = {}
+        awaited = self._awaited
         for source in self._sources:
-            for path, load in source.find().items():
+            for path, load in () if source in awaited else source.find().items():
                 found.setdefault(path, load)
         try:
             for _, load in sorted(found.items()):
@@ -150,16 +227,3 @@ class Library:
             BadDocument: it cannot be read.
         """
         return self._reader.read(document.format, document.path, document.data, document.limits)
-
-
-async def _follow(source: Source, interval: float, index: Callable[[], Awaitable[object]], name: str) -> None:
-    """Ask a source again and again; what goes wrong is told, and tried again the next time."""
-    while True:
-        await asyncio.sleep(interval)
-        try:
-            await source.refresh()
-            await index()
-        except LoomdError as error:
-            _log.warning("KnowledgeBase/%s stays as it is, and looks again in %g s: %s", name, interval, error)
-        except Exception:
-            _log.exception("KnowledgeBase/%s could not look again; it tries in %g s", name, interval)

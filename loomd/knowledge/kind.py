@@ -41,18 +41,25 @@ class KnowledgeBaseSpec(Spec):
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[KnowledgeBase, None]:
-        """Index what changed since the last time and yield the live knowledge base."""
+        """Index what changed since the last time and yield the live knowledge base.
+
+        Whoever is elsewhere is asked before it replaces one that serves, and otherwise beside: what is kept is searched
+        meanwhile.
+        """
         embedder = parts.get("Embedder", self.embedder, Embedder)
         recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension)
         async with AsyncExitStack() as stack:
             owner = f"{parts.declared.ref} spec.sources"
             opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
             library = Library([await stack.enter_async_context(one) for one in opened])
-            await library.refresh()
+            if parts.replaces:
+                await library.refresh()
+            else:
+                library.read_what_is_kept()
             bus, clock = parts.services.bus, parts.services.clock
             live = KnowledgeBase(parts.name, library, embedder, self.retrieval, self.index, bus, clock)
             await stack.enter_async_context(live.running(parts.state_dir, recipe))
-            await stack.enter_async_context(library.following(live.refresh, parts.name))
+            await stack.enter_async_context(library.following(live.refresh, live.not_fetched, parts.name))
             yield live
 
 

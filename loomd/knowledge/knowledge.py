@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ from loomd.knowledge.standing import Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, embedded_text
 from loomd.messages import Passage
-from loomd.topology import Health
+from loomd.topology import Health, HealthReason
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
@@ -237,8 +237,27 @@ class KnowledgeBase:
             await self._run(self._opened.save, self._indexing)
             await self._stand()
             passages = f"{len(self)} passages can be searched"
-            self._ready = self._ready.turn("True", "Indexed", passages, self._clock.now())
+            if not self._library.awaited:
+                self._turn("True", "Indexed", passages)
+            elif self._ready.reason != "FetchFailed":
+                which = "a source" if self._library.awaited == 1 else f"{self._library.awaited} sources"
+                self._turn("False", "Fetching", f"the documents of {which} are being fetched; {passages}")
             return embedded
+
+    def not_fetched(self, reason: str) -> None:
+        """Note that a source of which nothing is there yet could not be read; it is asked again."""
+        self._turn("False", "FetchFailed", reason)
+
+    async def settled(self) -> None:
+        """Wait until all documents are there that its sources have: those of others are fetched after it has opened.
+
+        Raises:
+            LoomdError: one does not answer, and nothing of what it has is kept.
+        """
+        await self._library.looked()
+
+    def _turn(self, status: Literal["True", "False"], reason: HealthReason, message: str) -> None:
+        self._ready = self._ready.turn(status, reason, message, self._clock.now())
 
     def _report(self, survey: Survey) -> None:
         self.unreadable = tuple(survey.unreadable)
@@ -302,15 +321,15 @@ class KnowledgeBase:
         try:
             return await asyncio.get_running_loop().run_in_executor(pool or self._pool, call, *args)
         except Temporary as error:
-            self._ready = self._ready.turn("False", "IndexUnusable", str(error), self._clock.now())
+            self._turn("False", "IndexUnusable", str(error))
             raise Temporary(f"KnowledgeBase/{self.name}: {error}") from error
         except sqlite3.OperationalError as error:
             message = f"the index cannot be used now: {error}"
-            self._ready = self._ready.turn("False", "IndexUnusable", message, self._clock.now())
+            self._turn("False", "IndexUnusable", message)
             raise Temporary(f"KnowledgeBase/{self.name}: {message}") from error
         except sqlite3.DatabaseError as error:
             message = f"the index is broken ({error}): restart to index anew"
-            self._ready = self._ready.turn("False", "IndexDamaged", message, self._clock.now())
+            self._turn("False", "IndexDamaged", message)
             raise Damaged(f"KnowledgeBase/{self.name}: {message}") from error
 
 

@@ -18,6 +18,7 @@ from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.filter import Where, fits
 from loomd.knowledge.formats.base import Unit, Value
+from loomd.vectors.faiss_index import Mark
 
 Properties = Mapping[str, Value | list[Value]]
 """What is known of a document."""
@@ -92,14 +93,6 @@ class Change:
 
     removed: Sequence[int]
     added: Sequence[Added]
-
-
-class Mark(NamedTuple):
-    """How far an index knows a store: its identity, the number of its last change, and the last id of a chunk."""
-
-    store: str
-    change: int
-    last: int
 
 
 @dataclass(frozen=True, slots=True)

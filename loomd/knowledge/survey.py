@@ -82,7 +82,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Col
     Raises:
         NotFound: a source has no document.
     """
-    survey = Survey()
+    survey, whole = Survey(), not library.awaited
     seen: set[str] = set()
     for item in library.documents():
         seen.add(item.path)
@@ -94,7 +94,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Col
         else:
             survey.changed.append(found)
     survey.unreadable += library.missed()
-    survey.removed = sorted(set(stored) - seen)
+    survey.removed = sorted(set(stored) - seen) if whole else []  # they may be of a source that is asked just now
     return survey
 
 

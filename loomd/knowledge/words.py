@@ -16,7 +16,8 @@ import tantivy
 
 from loomd.errors import Damaged
 from loomd.knowledge.query import telling
-from loomd.knowledge.store import Added, Mark
+from loomd.knowledge.store import Added
+from loomd.vectors.faiss_index import Mark
 
 _HEAP = 32 << 20
 """Bytes that a writer may take before it writes a segment."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from loomd.memory.item import Whose, id_of
 
-VERSION = 2
-"""Of the layout; 1 had texts by scope and key, and said nothing of where they came from."""
+VERSION = 3
+"""Of the layout; 1 had texts by scope and key, and said nothing of where they came from; 2 did not number vectors."""
 CHARACTERS_PER_TOKEN = 4
 """How text is measured without a tokenizer."""
 
@@ -27,10 +27,35 @@ _TABLES = (
         INSERT INTO item_word (rowid, text) VALUES (new.row, new.text); END""",
     """CREATE TRIGGER item_word_drop AFTER DELETE ON item BEGIN
         INSERT INTO item_word (item_word, rowid, text) VALUES ('delete', old.row, old.text); END""",
-    "CREATE TABLE vector (item INTEGER NOT NULL, made_by TEXT NOT NULL, vector BLOB NOT NULL)",
-    "CREATE UNIQUE INDEX vector_item ON vector (item, made_by)",
-    "CREATE TRIGGER vector_drop AFTER DELETE ON item BEGIN DELETE FROM vector WHERE item = old.row; END",
     "CREATE TABLE gone (id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
+)
+_VECTORS = (
+    """CREATE TABLE vector (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL, made_by TEXT NOT NULL, vector BLOB NOT NULL)""",
+    "CREATE UNIQUE INDEX vector_item ON vector (item, made_by)",
+    "CREATE INDEX vector_made_by ON vector (made_by)",
+    "CREATE TABLE left_vector (change INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL)",
+    """CREATE TRIGGER vector_left AFTER DELETE ON vector BEGIN
+        INSERT INTO left_vector (id) VALUES (old.id);
+        DELETE FROM left_vector WHERE change <= last_insert_rowid() - 10000; END""",
+    "CREATE TRIGGER vector_drop AFTER DELETE ON item BEGIN DELETE FROM vector WHERE item = old.row; END",
+    """CREATE TRIGGER vector_move AFTER UPDATE OF home ON item WHEN new.home != old.home BEGIN
+        INSERT INTO vector (item, made_by, vector)
+            SELECT -new.row, made_by, vector FROM vector WHERE item = new.row;
+        DELETE FROM vector WHERE item = new.row;
+        UPDATE vector SET item = new.row WHERE item = -new.row; END""",
+)
+"""Vectors by numbers that are never given again: a text that moves to another home leaves one and gets another.
+
+The numbers of the last 10,000 that left are kept, for whoever holds some in memory: see `near`.
+"""
+_UNNUMBERED = (
+    "DROP TRIGGER vector_drop",
+    "DROP INDEX vector_item",
+    "ALTER TABLE vector RENAME TO old_vector",
+    *_VECTORS,
+    "INSERT INTO vector (item, made_by, vector) SELECT item, made_by, vector FROM old_vector ORDER BY item",
+    "DROP TABLE old_vector",
 )
 _OLD = (
     "TRIGGER word_add",
@@ -67,12 +92,13 @@ def prepare(db: sqlite3.Connection, owner: str, now: float) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise sqlite3.DatabaseError(f"a later loomd made it: layout {version}, known is {VERSION}")
-        if version < VERSION:
-            for statement in _TABLES:
-                db.execute(statement)
-            if _has(db, "memory"):
-                _bring_over(db, owner, now)
-            db.execute(f"PRAGMA user_version = {VERSION}")
+        if version == VERSION:
+            return
+        for statement in _UNNUMBERED if version == VERSION - 1 else (*_TABLES, *_VECTORS):
+            db.execute(statement)
+        if _has(db, "memory"):
+            _bring_over(db, owner, now)
+        db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def tokens_of(text: str) -> int:
@@ -100,10 +126,10 @@ def _bring_over(db: sqlite3.Connection, owner: str, now: float) -> None:
             (row, id_of(owner, home, key), home, key, text, tokens_of(text), now, now, agent, tenant, user, key),
         )
         if vector is not None:
-            db.execute("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", (row, mark, vector))
+            db.execute("INSERT INTO vector (item, made_by, vector) VALUES (?, ?, ?)", (row, mark, vector))
     if _has(db, "embedding"):
         db.execute(
-            "INSERT OR REPLACE INTO vector SELECT memory, made_by, vector FROM embedding"
+            "INSERT OR IGNORE INTO vector (item, made_by, vector) SELECT memory, made_by, vector FROM embedding"
             " WHERE memory IN (SELECT row FROM item)"
         )
     for old in _OLD:

@@ -17,6 +17,7 @@ import msgspec
 from loomd.memory.facts import key_of
 from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose, id_of
 from loomd.memory.layout import tokens_of, writing
+from loomd.memory.near import Near
 from loomd.memory.rank import Candidate, Weights, fuse, order
 
 _WORD = re.compile(r"\w{3,}")
@@ -34,6 +35,14 @@ _INSERT = """INSERT INTO item (
 VALUES (
     :id, :home, :key, :text, :what, :level, :scope, :importance, :tokens, :told, :told, :agent, :tenant, :user,
     :session, :task, :step, :absorbed, :replaces, :next_home)"""
+_UNMADE = """SELECT row, text FROM item WHERE NOT EXISTS (
+    SELECT 1 FROM vector WHERE vector.item = item.row AND made_by = ?) ORDER BY row LIMIT ?"""
+_UNMADE_OF = _UNMADE.replace("WHERE", "WHERE row IN (SELECT value FROM json_each(?)) AND", 1)
+_MARKS = """WITH RECURSIVE mark (name) AS (
+    SELECT min(made_by) FROM vector UNION ALL
+    SELECT (SELECT min(made_by) FROM vector WHERE made_by > name) FROM mark WHERE name IS NOT NULL)
+    SELECT name FROM mark WHERE name IS NOT NULL"""
+"""The fingerprints of which there are vectors, each found by one look at an index."""
 _MEANT = """SELECT * FROM item WHERE id > :after
     AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
     AND (:scope IS NULL OR scope = :scope) AND (:level IS NULL OR level = :level)
@@ -87,8 +96,11 @@ class Shelf:
         self._db = db
         self._owner = owner
         self._limits = limits
-        self._embedded: tuple[str, int, int] | None = None
-        """The embedder, and the state of the file, for which nothing is left to embed."""
+        self._near = Near(db)
+        self._embedded: tuple[str, int] | None = None
+        """The embedder, and the state in which others left the file, for which nothing but `_kept` is left to embed."""
+        self._kept: set[int] = set()
+        """Rows of items that were kept here since."""
         self._logged = True
         """Whether the log may hold what was forgotten: also when it opens, for whoever was killed meanwhile."""
 
@@ -98,11 +110,13 @@ class Shelf:
         limits = self._limits
         homes, since = whose.homes, query.now - limits.ttl if limits.ttl is not None else None
         words = _telling(query.text)
-        likeness = self._likeness(homes, query.vector, query.mark) if query.vector is not None else {}
+        likeness: dict[int, float] = {}
+        if query.vector is not None:
+            likeness = self._near.likeness(homes, query.vector, query.mark, limits.candidates)
         likest = sorted(likeness, key=lambda row: (-likeness[row], row))[: limits.candidates]
         worded = self._by_words(homes, words)
         items = self._candidates({*likest, *worded}, whose.talk, since)
-        held, least = self._held(list(items), words), limits.threshold
+        held, least = self._held([row for row in worded if row in items], words), limits.threshold
         fresh = {row for row, one in items.items() if not any(one.text in text for text in query.seen)}
         weights = limits.weights
         by_words = [row for row in worded if row in fresh and held[row] >= max(1.0, least * len(words))]
@@ -185,6 +199,7 @@ class Shelf:
                 self._db.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", [(name, now) for name in names])
             if rows:
                 self._db.execute("INSERT INTO item_word (item_word) VALUES ('optimize')")
+        self._near.clear()
         self._logged = self._logged or bool(rows)
         self._empty_log()
         return [str(row["id"]) for row in rows]
@@ -202,23 +217,22 @@ class Shelf:
         total = db.execute(
             "SELECT ifnull(sum(tokens), 0), ifnull(min(told), 0), ifnull(max(told), 0) FROM item"
         ).fetchone()
-        vectors = db.execute("SELECT count(*) FROM vector WHERE made_by = ?", (mark,)).fetchone()[0]
+        vectors = self._count("vector WHERE made_by = ?", mark)
         size = db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
         return Report(levels, scopes, total[0], size, vectors, total[1], total[2])
 
     def unmade(self, mark: str, most: int) -> list[tuple[int, str]]:
         """Return items that an embedder has not embedded, as row and text."""
         (version,) = self._db.execute("PRAGMA data_version").fetchone()
-        state = (mark, version, self._db.total_changes)
-        if state == self._embedded:
-            return []
-        rows = self._db.execute(
-            "SELECT row, text FROM item WHERE NOT EXISTS "
-            "(SELECT 1 FROM vector AS v WHERE v.item = item.row AND v.made_by = ?) ORDER BY row LIMIT ?",
-            (mark, most),
-        ).fetchall()
+        rows: list[tuple[int, str]] = []
+        if self._embedded == (mark, version):
+            if self._kept:
+                rows = self._db.execute(_UNMADE_OF, (json.dumps(list(self._kept)), mark, most)).fetchall()
+        elif self._count("item") > self._count("vector WHERE made_by = ?", mark):
+            rows = self._db.execute(_UNMADE, (mark, most)).fetchall()
         if not rows:
-            self._embedded = state
+            self._embedded = (mark, version)
+            self._kept.clear()
         return rows
 
     def put_vectors(self, made: Iterable[tuple[int, str, str, bytes]]) -> None:
@@ -228,14 +242,15 @@ class Shelf:
         """
         there = "SELECT ?1, ?3, ?4 WHERE EXISTS (SELECT 1 FROM item WHERE row = ?1 AND text = ?2)"
         with self._writing():
-            self._db.executemany(f"INSERT OR REPLACE INTO vector {there}", made)
+            self._db.executemany(f"INSERT OR IGNORE INTO vector (item, made_by, vector) {there}", made)
 
     def drop_vectors(self, marks: Sequence[str]) -> None:
         """Delete the vectors of all embedders but some."""
-        with self._writing():
-            self._db.execute(
-                "DELETE FROM vector WHERE made_by NOT IN (SELECT value FROM json_each(?))", (json.dumps(marks),)
-            )
+        unwanted = [mark for (mark,) in self._db.execute(_MARKS) if mark not in marks]
+        if unwanted:
+            self._embedded = None
+            with self._writing():
+                self._db.executemany("DELETE FROM vector WHERE made_by = ?", [(mark,) for mark in unwanted])
 
     def close(self) -> None:
         """Close the file, after another try to empty its log."""
@@ -303,10 +318,14 @@ class Shelf:
                 "replaces": json.dumps(draft.replaces),
                 "next_home": long if working else "",
             }
-            self._db.execute(_INSERT, values)
+            self._kept.add(self._db.execute(_INSERT, values).lastrowid or 0)
         self._bound(home)
         self._expire(turn.began)
         return kept
+
+    def _count(self, of: str, *values: object) -> int:
+        """Return the number of rows of a table, which is one of ours, that fit."""
+        return int(self._db.execute(f"SELECT count(*) FROM {of}", values).fetchone()[0])  # noqa: S608  # own text
 
     def _names(self, whose: Whose, key: str) -> tuple[str, str]:
         """Return the ids that an item with a key may have: in the conversation, and long-term."""
@@ -337,6 +356,8 @@ class Shelf:
     def _bound(self, home: str) -> None:
         """Delete what is too much: the oldest leaves first, an important one up to a half-life later."""
         limits = self._limits
+        if self._count("item WHERE home = ?", home) <= limits.keep:
+            return
         self._db.execute(
             "DELETE FROM item WHERE row IN (SELECT row FROM item WHERE home = ? "
             "ORDER BY told + ? * importance DESC, row DESC LIMIT -1 OFFSET ?)",
@@ -397,20 +418,6 @@ class Shelf:
             for (row,) in found:
                 held[row] += 1
         return held
-
-    def _likeness(self, homes: Sequence[str], vector: Any, mark: str) -> dict[int, float]:
-        """Return the cosine of each item with the question."""
-        import numpy as np  # noqa: PLC0415  # only a memory with an embedder needs it
-
-        rows = self._db.execute(
-            "SELECT row, vector.vector FROM item JOIN vector ON vector.item = row"
-            " WHERE home IN (SELECT value FROM json_each(?)) AND vector.made_by = ? ORDER BY row",
-            (json.dumps(homes), mark),
-        ).fetchall()
-        if not rows:
-            return {}
-        table = np.frombuffer(b"".join(blob for _, blob in rows), dtype=np.float32).reshape(len(rows), -1)
-        return dict(zip((row for row, _ in rows), (table @ vector).tolist(), strict=True))
 
     def _candidates(self, rows: Iterable[int], talk: str, since: float | None) -> dict[int, Candidate]:
         found = self._db.execute(

@@ -468,7 +468,7 @@ def _look(fresh: Topology, old: Topology) -> None:
         if fresh.shares(old, ref):
             continue
         for one in fresh.health(ref):
-            if one.is_ill:
+            if one.is_dead:
                 raise Permanent(f"{item.position}: {ref}: it opened and is not healthy: {one.message}")
 
 

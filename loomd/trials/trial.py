@@ -132,6 +132,7 @@ async def _opened(snapshot: Snapshot, store: Any, models_dir: Path) -> AsyncGene
     topology = Topology(snapshot)
     await topology.open(services)
     try:
+        await topology.settled()
         yield services, topology
     finally:
         topology.retire()

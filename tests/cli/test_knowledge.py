@@ -1,10 +1,12 @@
 """`loomd knowledge` at a real daemon: what is found and why, how it stands, and indexes built anew."""
 
 import json
+import time
 
 import pytest
 
 from tests.cli.terminal import Folder
+from tests.daemon.process import PATIENCE
 
 BASE = """
 apiVersion: loomd.dev/v1
@@ -16,6 +18,14 @@ apiVersion: loomd.dev/v1
 kind: KnowledgeBase
 metadata: {name: pets, namespace: SPACE}
 spec: {sources: [{path: docs}], embedder: words}
+"""
+
+
+MORE = """
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: more, namespace: SPACE}
+spec: {sources: [SOURCE, {path: docs}], embedder: words}
 """
 
 
@@ -60,8 +70,8 @@ def test_what_cannot_be_searched(house: Folder) -> None:
 def test_how_it_stands(house: Folder) -> None:
     """One line for each, all of one, and in what describe says; documents that were left out with the reason."""
     head, row = house.said("knowledge", "status", "-n", house.space).splitlines()
-    assert head.split()[:4] == ["KNOWLEDGEBASE", "DOCUMENTS", "PASSAGES", "SIZE"]
-    assert row.split()[:3] == ["pets", "2", "2"]
+    assert head.split()[:4] == ["KNOWLEDGEBASE", "READY", "DOCUMENTS", "PASSAGES"]
+    assert row.split()[:4] == ["pets", "True", "2", "2"]
     for told in (
         house.said("knowledge", "status", "pets", "-n", house.space),
         house.said("describe", "kb/pets", "-n", house.space),
@@ -78,3 +88,28 @@ def test_indexes_are_built_anew(house: Folder) -> None:
     told = house.said("knowledge", "rebuild", "pets", "--embed", "-n", house.space)
     assert told == "pets: 2 passages of 2 documents, 2 of them embedded\n"
     assert "docs/cats.md" in house.said("knowledge", "search", "pets", "who chases mice?", "-n", house.space)
+
+
+def test_what_is_not_fetched_yet_is_said(house: Folder) -> None:
+    """A source that does not answer keeps nothing from serving; the condition says which, and when it is asked again.
+
+    Then it is replaced: what serves goes on until the new one is whole, and one that cannot be had is refused.
+    """
+    nowhere = f"{{type: git, url: 'file://{house.path}/nowhere'}}"
+    house.write("more.yaml", MORE.replace("SPACE", house.space).replace("SOURCE", nowhere))
+    house.apply()
+    deadline = time.monotonic() + PATIENCE
+    while "FetchFailed" not in (told := house.said("knowledge", "status", "-n", house.space)):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.05)
+    told = house.said("knowledge", "status", "more", "-n", house.space)
+    assert "ready:      False (FetchFailed): KnowledgeBase/" in told
+    assert "spec.sources[0]" in told
+    assert "it is asked again in" in told
+    assert "passages:   2" in told
+    assert "FetchFailed" in house.said("describe", "kb/more", "-n", house.space)
+    assert "Cats purr" in house.said("knowledge", "search", "more", "who chases mice?", "-n", house.space)
+    house.change("nowhere", "elsewhere", "more.yaml")
+    refused = house.loomd("apply", "-f", "manifests")
+    assert refused.returncode != 0
+    assert "elsewhere" in refused.stderr

@@ -10,9 +10,10 @@ import pytest
 
 import loomd
 from loomd.amoeba.task import Budget
-from loomd.errors import Conflict, NotFound
-from loomd.events.event import ApprovalRequested, Event, ModelDelta, TaskStarted
+from loomd.errors import Conflict, LoomdError, NotFound
+from loomd.events.event import ApprovalRequested, Event, KnowledgeSearched, ModelDelta, TaskStarted
 from loomd.manifest.problem import Problems
+from tests.sources.remotes import Repository
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,3 +148,45 @@ async def test_the_program_of_the_guide_runs(folder: Path, tmp_path: Path, monke
     lines = said.decode().splitlines()
     assert (lines[0], lines[-1]) == ("Succeeded It rains in Paris.", "task.completed"), said
     assert "model.delta" in lines
+
+
+READER = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: reader}
+spec: {type: scripted, replies: [{when: purr, text: "Cats purr [1].", times: null}]}
+---
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: words}
+spec: {type: hash}
+---
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: pets}
+spec: {sources: [{type: git, url: "file://REMOTE"}], embedder: words}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: librarian}
+spec: {provider: reader, knowledge: [pets]}
+"""
+
+
+async def test_documents_that_are_fetched_are_waited_for(tmp_path: Path) -> None:
+    """The first task already reads them; when they cannot be had, opening says so."""
+    remote = Repository(tmp_path / "remote")
+    remote.publish({"cats.md": b"# Cats\n\nCats purr.\n"})
+    place = tmp_path / "agents"
+    place.mkdir()
+    (place / "pets.yaml").write_text(READER.replace("REMOTE", str(remote.bare)))
+    heard: list[Event] = []
+    async with loomd.open(place, state=tmp_path / "state", listener=heard.append) as system:
+        result = await system.run("Do cats purr?")
+        assert result.output == "Cats purr [1]."
+        (searched,) = [event.data for event in heard if isinstance(event.data, KnowledgeSearched)]
+        assert searched.sources == (f"file://{remote.bare}@main/cats.md:3-3",)
+    (place / "pets.yaml").write_text(READER.replace("REMOTE", f"{remote.bare}x"))
+    with pytest.raises(LoomdError, match=r"pets\.yaml.*KnowledgeBase/pets spec\.sources\[0\]"):
+        async with loomd.open(place, state=tmp_path / "other"):
+            pass

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from loomd.clock import SystemClock
 from loomd.embedders.kind import KIND as EMBEDDER
@@ -17,6 +19,7 @@ from loomd.manifest.object import Metadata, Object, Ref
 from loomd.manifest.problem import Position
 from loomd.store.sqlite import open_store
 from loomd.topology import Parts, Services
+from tests.knowledge.sites import Site, serving
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Embedder, Vectors
@@ -77,15 +80,27 @@ class Lab:
         return spec
 
     @asynccontextmanager
-    async def open(self, embedder: dict[str, Any] | None = None, **fields: Any) -> AsyncGenerator[KnowledgeBase, None]:
-        """Open an embedder and the knowledge base over it; within another opening, in the same process as that."""
+    async def open(
+        self, embedder: dict[str, Any] | None = None, *, wait: bool = True, replaces: bool = False, **fields: Any
+    ) -> AsyncGenerator[KnowledgeBase, None]:
+        """Open an embedder and the knowledge base over it; within another opening, in the same process as that.
+
+        Args:
+            embedder: its spec.
+            wait: whether it is waited for what is fetched after it has opened.
+            replaces: whether it is to take the place of one that serves.
+            fields: of the knowledge base's spec.
+        """
         async with self._running() as services:
             made = EMBEDDER.adapter.validate_python(embedder or {"type": "hash"})
             async with made.open(self._parts("Embedder", "e", made, services, {})) as inner:
                 self.embedder = Counting(inner)
                 spec = self.spec(**fields)
                 live: dict[Ref, object] = {Ref("Embedder", "e"): self.embedder}
-                async with spec.open(self._parts("KnowledgeBase", self.name, spec, services, live)) as base:
+                parts = replace(self._parts("KnowledgeBase", self.name, spec, services, live), replaces=replaces)
+                async with spec.open(parts) as base:
+                    if wait:
+                        await base.settled()
                     yield base
 
     @asynccontextmanager
@@ -112,3 +127,10 @@ class Lab:
 def lab(tmp_path: Path) -> Lab:
     """Return an empty lab."""
     return Lab(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncGenerator[Site, None]:
+    """Yield a server of pages on loopback."""
+    async with serving() as made:
+        yield made

@@ -1,13 +1,9 @@
 """Documents of the web: what is named and allowed is read, kept and asked for again; nothing else is reached."""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
-from aiohttp import web
 from pydantic import ValidationError
 
 from loomd.errors import LoomdError
@@ -15,70 +11,10 @@ from loomd.knowledge.kind import KIND
 from loomd.knowledge.sources.fetch import normal
 from loomd.knowledge.sources.http import HttpPages, Pages
 from tests.knowledge.documents import pdf
+from tests.knowledge.sites import Site, page, source
 
 if TYPE_CHECKING:
     from tests.knowledge.conftest import Lab
-
-
-@dataclass
-class Site:
-    """A web server.
-
-    Attributes:
-        url: its address.
-        pages: what it answers, by path: bytes and media type, a status, or where it leads.
-        asked: paths with the headers of what was asked.
-    """
-
-    url: str = ""
-    pages: dict[str, Any] = field(default_factory=dict[str, Any])
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list[tuple[str, dict[str, str]]])
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Answer as the pages say, with a version of each."""
-        self.asked.append((request.path, dict(request.headers)))
-        found = self.pages.get(request.path, 404)
-        if isinstance(found, int):
-            return web.Response(status=found)
-        if isinstance(found, str):
-            return web.Response(status=302, headers={"Location": found})
-        data, media = found
-        version = f'"{hash(data)}"'
-        if request.headers.get("If-None-Match") == version:
-            return web.Response(status=304)
-        return web.Response(body=data, headers={"Content-Type": media, "ETag": version})
-
-    def paths(self) -> list[str]:
-        """Return what was asked since the last time."""
-        found = [path for path, _ in self.asked]
-        self.asked.clear()
-        return found
-
-
-def page(text: str, *links: str) -> tuple[bytes, str]:
-    """Return a page with a text and links."""
-    anchors = "".join(f'<a href="{one}">more</a>\n' for one in links)
-    return f"<nav>{anchors}</nav>\n<h1>Page</h1>\n<p>{text}</p>".encode(), "text/html; charset=utf-8"
-
-
-@pytest_asyncio.fixture
-async def site() -> AsyncGenerator[Site, None]:
-    """Yield a server on loopback."""
-    made = Site()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
-
-
-def source(site: Site, *paths: str, **fields: Any) -> dict[str, Any]:
-    """Return a source that reads pages of a site on loopback."""
-    urls = [f"{site.url}{path}" for path in paths]
-    return {"type": "http", "urls": urls, "allowHosts": ["127.0.0.1"], **fields}
 
 
 def only(base: Any) -> Pages:

@@ -12,9 +12,9 @@ from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.filter import where_of
 from loomd.knowledge.index import Index, Question, encode
-from loomd.knowledge.store import Mark
 from loomd.knowledge.survey import Pending, Recipe
 from loomd.knowledge.words import WordIndex
+from loomd.vectors.faiss_index import Mark
 
 RECIPE = Recipe([], Chunking(), "made", 4)
 HOW = IndexSpec()

@@ -14,11 +14,11 @@ from loomd.errors import BadReply, NotFound
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
-from loomd.knowledge.faiss_index import load
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import BATCH, KnowledgeBase
 from loomd.knowledge.sources.files import Files, FilesSource
 from loomd.knowledge.survey import Recipe
+from loomd.vectors.faiss_index import load
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from loomd.errors import Damaged
-from loomd.knowledge.store import Added, Mark
+from loomd.knowledge.store import Added
 from loomd.knowledge.words import WordIndex, broken_files
+from loomd.vectors.faiss_index import Mark
 
 CHUNKS = [
     Added(1, "Dunder methods", "call __enter__ or running near NOT", b""),

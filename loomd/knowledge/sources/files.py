@@ -100,6 +100,11 @@ class Files:
         """Return None: there is nobody to ask."""
         return None
 
+    @property
+    def is_kept(self) -> None:
+        """Return None: files are read where they are."""
+        return None
+
     async def refresh(self) -> None:
         """Do nothing: files are looked for whenever they are read."""
 

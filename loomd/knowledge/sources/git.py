@@ -138,6 +138,11 @@ class Repository:
         """Return the interval of the manifest; None for a commit, which never changes."""
         return None if self._spec.ref.commit else self._spec.refresh
 
+    @property
+    def is_kept(self) -> bool:
+        """Return whether something was fetched before."""
+        return self._read_note() is not None
+
     async def refresh(self) -> None:
         """Fetch the commit, and write its files; when that fails, what was there before stays.
 

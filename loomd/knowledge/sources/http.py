@@ -159,6 +159,11 @@ class Pages:
         """Return the interval of the manifest."""
         return self._spec.refresh
 
+    @property
+    def is_kept(self) -> bool:
+        """Return whether something was fetched before."""
+        return bool(self._read_list())
+
     async def refresh(self) -> None:
         """Ask for all pages, and follow their links; what cannot be fetched stays what it was.
 

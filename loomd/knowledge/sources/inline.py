@@ -67,6 +67,11 @@ class Inline:
         """Return None: there is nobody to ask."""
         return None
 
+    @property
+    def is_kept(self) -> None:
+        """Return None: the texts are in the manifest."""
+        return None
+
     async def refresh(self) -> None:
         """Do nothing: the texts are what they are."""
 

@@ -1,8 +1,8 @@
 """Bases of vector search: the one module that knows FAISS.
 
-A base is built once from the vectors of a chunk store and never changed. Its file is mapped into memory; a small file
-beside it says how far the store was, and the SHA-256 of both. What is damaged, or of another store, is built anew by
-the caller. Many threads may search one base.
+A base is built once from the vectors of a store and never changed. Its file is mapped into memory; a small file beside
+it says how far the store was, and the SHA-256 of both. What is damaged, or of another store, is built anew by the
+caller. A base without a file stands in memory alone. Many threads may search one base.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 
 from loomd.errors import Damaged
-from loomd.knowledge.store import Mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +44,14 @@ _NEAR = 10
 """Neighbours that they are to find."""
 _DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Lists of `ivf` and `ivfpq`, or candidates of `hnsw`, that a search may look at."""
+
+
+class Mark(NamedTuple):
+    """How far an index knows a store: its identity, the number of its last change, and the last id of a vector."""
+
+    store: str
+    change: int
+    last: int
 
 
 class Found(NamedTuple):
@@ -121,11 +128,11 @@ class Base:
         return [Found(ident, score) for ident, score in pairs if ident not in gone][:limit]
 
 
-def build(path: Path, plan: Plan, rows: "Rows") -> Base:
+def build(path: Path | None, plan: Plan, rows: "Rows") -> Base:
     """Build a base, save it and return it as `load` does. A reader finds the old base or the new one, never a half.
 
     Args:
-        path: where it is kept, without an ending; its folder must exist.
+        path: where it is kept, without an ending; its folder must exist. None keeps it in memory alone.
         plan: how it is built.
         rows: returns all vectors.
     """
@@ -135,18 +142,23 @@ def build(path: Path, plan: Plan, rows: "Rows") -> Base:
     faiss.omp_set_num_threads(1)
     lists = max(1, int(2 * plan.size**0.5))
     index = _empty(plan, lists)
-    asked = _spread(rows, plan.size, _ASKED, first=1)  # not among those that it is trained with, where there are others
-    if not index.is_trained:
-        index.train(_spread(rows, plan.size, _TRAINED * lists))
-    asked = _aside(asked)
+    near: _Nearest | None = None
+    if plan.shape != "flat":  # which compares all: there is nothing to train and nothing to tune
+        asked = _spread(rows, plan.size, _ASKED, first=1)  # not those that it is trained with, where there are others
+        if not index.is_trained:
+            index.train(_spread(rows, plan.size, _TRAINED * lists))
+        near = _Nearest(_aside(asked))
     ids: list[Ids] = []
-    near = _Nearest(asked)
     for numbers, vectors in rows():
         index.add(vectors)
         ids.append(numbers)
-        near.look(numbers, vectors)
+        if near is not None:
+            near.look(numbers, vectors)
     numbers = np.concatenate(ids) if ids else np.empty(0, np.int64)
-    depth, recall = _tune(index, numbers, near, plan)
+    depth, recall = (0, 1.0) if near is None else _tune(index, numbers, near, plan)
+    if path is None:
+        _set_depth(index, plan.shape, depth)
+        return Base(Head(plan.shape, plan.mark, plan.dimension, depth, recall, "", "", b""), index, numbers)
     name = f"{path.name}-{plan.mark.change}.faiss"
     aside = path.with_name(f"{name}.tmp")
     faiss.write_index(index, str(aside))
@@ -277,7 +289,7 @@ def _tune(index: Any, ids: "Ids", near: _Nearest, plan: Plan) -> tuple[int, floa
     """Return the least depth with which enough neighbours are found, and the share of them that is."""
     import numpy as np  # noqa: PLC0415  # loaded with FAISS
 
-    if not len(ids) or plan.shape == "flat":
+    if not len(ids):
         return 0, 1.0
     wanted = min(_NEAR * (ROUGH if plan.shape == "ivfpq" else 1), len(ids))
     found: list[tuple[int, float]] = []

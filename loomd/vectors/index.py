@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loomd.knowledge.faiss_index import Base, Found, Plan, Shape, build, load, remove
+from loomd.vectors.faiss_index import Base, Found, Plan, Shape, build, load, remove
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from loomd.knowledge.faiss_index import Rows
-    from loomd.knowledge.store import Mark
+    from loomd.vectors.faiss_index import Mark, Rows
 
     Vectors = NDArray[np.float32]
     Ids = NDArray[np.int64]
@@ -49,14 +48,14 @@ class _View:
 
 
 class VectorIndex:
-    """Vectors by id. An id is added at most once, and removed at most once.
+    """Vectors by id. Ids are added in their order, each once, and removed at most once.
 
     Args:
         dimension: length of every vector.
-        path: where the base is kept, without an ending.
+        path: where the base is kept, without an ending; None keeps it in memory alone.
     """
 
-    def __init__(self, dimension: int, path: Path) -> None:
+    def __init__(self, dimension: int, path: Path | None) -> None:
         self.dimension = dimension
         self._path = path
         self._begin(None)
@@ -131,6 +130,12 @@ class VectorIndex:
         view = self._view
         self._view = _View(view.base, view.ids, view.rows, view.gone.union(ids))
 
+    def held(self, ids: Iterable[int]) -> list[int]:
+        """Return those of some ids that are there."""
+        view = self._view
+        there = [view.ids] if view.base is None else [view.base.ids, view.ids]
+        return [one for one in ids if one not in view.gone and any(_holds(part, one) for part in there)]
+
     def search(self, vectors: "Vectors", limit: int) -> list[list[Found]]:
         """Return for each of `(questions, dimension)` vectors the closest ids, best first."""
         view = self._view
@@ -146,14 +151,15 @@ class VectorIndex:
         Raises:
             Damaged: it is not what was written, or holds vectors of another length.
         """
-        base = load(self._path, self.dimension)
+        base = None if self._path is None else load(self._path, self.dimension)
         if base is not None and base.head.mark.store == store:
             self._begin(base)
 
     def clear(self) -> None:
         """Do without a base: forget all vectors."""
         self._begin(None)
-        remove(self._path)
+        if self._path is not None:
+            remove(self._path)
 
     def build(self, rows: "Rows", count: int, mark: "Mark", shape: Shape, recall: float) -> None:
         """Build a base and let it take the place of all that is there.
@@ -166,6 +172,12 @@ class VectorIndex:
             recall: share of the nearest neighbours that a search should find.
         """
         self._begin(build(self._path, Plan(shape, recall, self.dimension, count, mark), rows))
+
+
+def _holds(ids: "Ids", one: int) -> bool:
+    """Return whether an id is among ids that stand in their order."""
+    at = int(ids.searchsorted(one))
+    return at < len(ids) and int(ids[at]) == one
 
 
 def _loose(view: _View, vector: "Vectors", limit: int) -> list[Found]:

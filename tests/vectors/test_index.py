@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loomd.knowledge.store import Mark
-from loomd.knowledge.vectors import LOOSE, VectorIndex
+from loomd.vectors.faiss_index import Mark
+from loomd.vectors.index import LOOSE, VectorIndex
 
 if TYPE_CHECKING:
-    from loomd.knowledge.faiss_index import Ids, Vectors
+    from loomd.vectors.faiss_index import Ids, Vectors
 
 VECTORS = np.eye(4, dtype=np.float32)
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from loomd.errors import Damaged
-from loomd.knowledge.faiss_index import Plan, Shape, build, is_whole, load
-from loomd.knowledge.store import Mark
+from loomd.vectors.faiss_index import Mark, Plan, Shape, build, is_whole, load
 
 if TYPE_CHECKING:
-    from loomd.knowledge.faiss_index import Ids, Vectors
+    from loomd.vectors.faiss_index import Ids, Vectors
 
 MARK = Mark("store", 1, 4)
 

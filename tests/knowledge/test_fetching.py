@@ -1,0 +1,167 @@
+"""A knowledge base opens at once, serves what is kept, and says what is still being fetched."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from loomd.errors import LoomdError
+from tests.knowledge.sites import Site, page, source
+
+if TYPE_CHECKING:
+    from tests.knowledge.conftest import Lab
+
+WORDS = {"mode": "keyword"}
+
+
+@pytest.fixture
+def away(site: Site) -> Site:
+    """Return a site that has a page, and does not answer as long as nobody opens its gate."""
+    site.pages["/a"] = page("Cats purr.")
+    site.gate.clear()
+    return site
+
+
+def ready(base: Any) -> tuple[str, str]:
+    """Return status and reason of `IndexReady`."""
+    (found,) = [one for one in base.health() if one.condition == "IndexReady"]
+    return found.status, found.reason
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  # what others do is looked at
+            await asyncio.sleep(0.01)
+
+
+async def test_it_opens_before_the_first_answer(lab: "Lab", away: Site) -> None:
+    """Files beside are found at once; then the rest is, and the condition says which is the case."""
+    lab.write("dogs.md", "Dogs bark.")
+    spec: dict[str, Any] = {"sources": [source(away, "/a"), {"path": "docs"}], "retrieval": WORDS}
+    async with lab.open(wait=False, **spec) as base:
+        assert ready(base) == ("False", "Fetching")
+        (told,) = [one for one in base.health() if one.condition == "IndexReady"]
+        assert told.message == "the documents of a source are being fetched; 1 passages can be searched"
+        assert (told.is_ill, told.is_dead) == (True, False)
+        assert [len(await base.search(word)) for word in ("bark", "purr")] == [1, 0]
+        settled = asyncio.ensure_future(base.settled())
+        await until(lambda: away.asked != [])
+        assert not settled.done()
+        away.gate.set()
+        await settled
+        assert ready(base) == ("True", "Indexed")
+        assert [len(await base.search(word)) for word in ("bark", "purr")] == [1, 1]
+
+
+async def test_what_is_kept_serves_meanwhile(lab: "Lab", away: Site) -> None:
+    """After a restart it is ready at once, and takes over what changed when it comes."""
+    lab.root.mkdir()
+    away.gate.set()
+    async with lab.open(sources=[source(away, "/a")]):
+        pass
+    away.gate.clear()
+    away.pages["/a"] = page("Cats hiss.")
+    async with lab.open(wait=False, sources=[source(away, "/a")], retrieval=WORDS) as base:
+        assert ready(base) == ("True", "Indexed")
+        assert [len(await base.search(word)) for word in ("purr", "hiss")] == [1, 0]
+        away.gate.set()
+        await base.settled()
+        assert [len(await base.search(word)) for word in ("purr", "hiss")] == [0, 1]
+
+
+async def test_what_was_indexed_stays_until_it_is_fetched_again(lab: "Lab", away: Site) -> None:
+    """Copies that are gone take nothing out of the index; what a folder does not have any more goes with the answer."""
+    lab.write("dogs.md", "Dogs bark.")
+    lab.write("owls.md", "Owls fly.")
+    spec: dict[str, Any] = {"sources": [source(away, "/a"), {"path": "docs"}], "retrieval": WORDS}
+    away.gate.set()
+    async with lab.open(**spec):
+        pass
+    away.gate.clear()
+    shutil.rmtree(lab.state / "http")
+    (lab.root / "docs" / "owls.md").unlink()
+    async with lab.open(wait=False, **spec) as base:
+        assert ready(base) == ("False", "Fetching")
+        assert [len(await base.search(word)) for word in ("purr", "bark", "fly")] == [1, 1, 1]
+        assert lab.embedder.texts == []
+        away.gate.set()
+        await base.settled()
+        assert [len(await base.search(word)) for word in ("purr", "bark", "fly")] == [1, 1, 0]
+        assert lab.embedder.texts == []
+
+
+async def test_what_fails_is_said_and_tried_again_soon(lab: "Lab", away: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is told at once; later answers make it ready, and nobody is told of the first failure any more."""
+    monkeypatch.setattr("loomd.knowledge.ingest._SOON", 0.05)
+    lab.root.mkdir()
+    away.gate.set()
+    away.pages["/a"] = 500
+    async with lab.open(wait=False, sources=[source(away, "/a")], retrieval=WORDS) as base:
+        with pytest.raises(LoomdError, match="answers HTTP 500"):
+            await base.settled()
+        assert ready(base) == ("False", "FetchFailed")
+        await base.refresh()
+        assert ready(base) == ("False", "FetchFailed")
+        await until(lambda: len(away.asked) >= 3)
+        away.pages["/a"] = page("Cats purr.")
+        await until(lambda: ready(base) == ("True", "Indexed"))
+        await base.settled()
+        assert len(await base.search("purr")) == 1
+
+
+async def test_an_embedder_that_fails_then_is_tried_again(
+    lab: "Lab", away: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages that were fetched and could not be embedded are not forgotten."""
+    monkeypatch.setattr("loomd.knowledge.ingest._SOON", 0.05)
+    lab.root.mkdir()
+    async with lab.open(wait=False, sources=[source(away, "/a")], retrieval=WORDS) as base:
+        embed = lab.embedder.embed
+
+        async def fail(texts: Any) -> Any:
+            del texts
+            raise LoomdError("no room")
+
+        lab.embedder.embed = fail  # type: ignore[method-assign]  # as a service that fails
+        away.gate.set()
+        with pytest.raises(LoomdError, match="no room"):
+            await base.settled()
+        assert ready(base) == ("False", "FetchFailed")
+        lab.embedder.embed = embed  # type: ignore[method-assign]
+        await until(lambda: ready(base) == ("True", "Indexed"))
+        assert len(await base.search("purr")) == 1
+
+
+async def test_one_that_replaces_another_is_whole_before_it_does(lab: "Lab", away: Site) -> None:
+    """Nothing is lost by waiting: what serves goes on serving; what cannot be had is refused."""
+    lab.root.mkdir()
+
+    async def opened() -> AsyncGenerator[Any, None]:
+        async with lab.open(wait=False, replaces=True, sources=[source(away, "/a")], retrieval=WORDS) as base:
+            yield base
+
+    opening = asyncio.ensure_future(anext(bases := opened()))
+    await until(lambda: away.asked != [])
+    assert not opening.done()
+    away.gate.set()
+    base = await opening
+    assert ready(base) == ("True", "Indexed")
+    assert len(await base.search("purr")) == 1
+    await bases.aclose()
+    away.pages["/b"] = 500
+    with pytest.raises(LoomdError, match="answers HTTP 500"):
+        async with lab.open(wait=False, replaces=True, sources=[source(away, "/b")]):
+            pass
+
+
+async def test_closing_does_not_wait_for_an_answer(lab: "Lab", away: Site) -> None:
+    """What is being fetched is given up, and whoever waits for it is let go."""
+    lab.root.mkdir()
+    async with lab.open(wait=False, sources=[source(away, "/a")]) as base:
+        waiting = asyncio.ensure_future(base.settled())
+        await until(lambda: away.asked != [])
+    async with asyncio.timeout(20):
+        await asyncio.wait([waiting])
