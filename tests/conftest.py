@@ -6,6 +6,8 @@ from collections.abc import Generator
 
 import pytest
 
+os.environ.setdefault("LOOMD_TYPES", "core")  # what else is installed here changes no test
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--update-corpus`: write what the manifest reader says now into the corpus, for review in the diff."""

@@ -9,6 +9,7 @@ import click
 from loomd.cli.problems import dump, render
 from loomd.cli.sarif import to_sarif
 from loomd.errors import NotFound
+from loomd.manifest.foreign import unusable
 from loomd.manifest.kind import find_kinds
 from loomd.manifest.load import Loader
 from loomd.manifest.object import Snapshot
@@ -73,6 +74,7 @@ def _check(paths: Iterable[str]) -> _Report:
     except Problems as error:
         problems += error.problems
     problems += [one for document in loader.documents(files) for one in document.warnings]
+    problems += unusable()
     if snapshot is not None and not problems:
         problems += find_unused(snapshot, find_kinds())
     valid = not any(one.severity == "error" for one in problems)

@@ -68,7 +68,7 @@ class Source(Protocol):
 
     @property
     def is_kept(self) -> bool | None:
-        """Return whether something of it is kept from an earlier look; None when there is nobody to ask."""
+        """Return whether something of it is kept from an earlier look; None when there is nobody to ask. Blocks."""
         ...
 
     async def refresh(self) -> None:
@@ -122,10 +122,10 @@ class Library:
         for source in self._sources:
             await source.refresh()
 
-    def read_what_is_kept(self) -> None:
+    async def read_what_is_kept(self) -> None:
         """Begin with what is kept, and leave the first look at every source to `following`."""
         loop = asyncio.get_running_loop()
-        kept = {source: source.is_kept for source in self._sources}
+        kept = await asyncio.to_thread(lambda: {source: source.is_kept for source in self._sources})
         self._awaited = tuple(source for source, there in kept.items() if there is False)
         self._looks = {source: loop.create_future() for source, there in kept.items() if there is not None}
 
@@ -182,7 +182,8 @@ class Library:
                 failed(f"{error}; it is asked again in {wait:g} s")
             if error is not None:
                 whole = None if isinstance(error, LoomdError) else error
-                _log.warning("KnowledgeBase/%s stays as it is: %s", name, error, exc_info=whole)
+                level = logging.INFO if nothing and not whole else logging.WARNING
+                _log.log(level, "KnowledgeBase/%s stays as it is: %s", name, error, exc_info=whole)
             if look is not None and not look.done():
                 look.set_result(None)
 

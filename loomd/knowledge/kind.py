@@ -55,7 +55,7 @@ class KnowledgeBaseSpec(Spec):
             if parts.replaces:
                 await library.refresh()
             else:
-                library.read_what_is_kept()
+                await library.read_what_is_kept()
             bus, clock = parts.services.bus, parts.services.clock
             live = KnowledgeBase(parts.name, library, embedder, self.retrieval, self.index, bus, clock)
             await stack.enter_async_context(live.running(parts.state_dir, recipe))

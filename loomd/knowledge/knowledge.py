@@ -262,7 +262,9 @@ class KnowledgeBase:
     def _report(self, survey: Survey) -> None:
         self.unreadable = tuple(survey.unreadable)
         now = self._clock.now()
-        if not survey.unreadable:
+        if not survey.unreadable and self._library.awaited:
+            self._degraded = self._degraded.turn("Unknown", "Fetching", "documents are still to be fetched", now)
+        elif not survey.unreadable:
             self._degraded = self._degraded.turn("False", "DocumentsRead", "all documents are read", now)
         else:
             first, more = survey.unreadable[0], len(survey.unreadable) - 1

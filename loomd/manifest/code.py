@@ -90,6 +90,9 @@ CODES: Mapping[str, Meaning] = MappingProxyType(
         "unresolved-reference": Meaning(
             "A reference leads to an object that is not there.", "Mend the name, or add the object."
         ),
+        "unusable-package": Meaning(
+            "An installed package brings types that cannot be used.", "Mend the package, or remove it."
+        ),
         "unused-object": Meaning(
             "Nothing refers to an object that does nothing by itself.", "Refer to it, or remove it."
         ),

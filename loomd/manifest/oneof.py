@@ -2,7 +2,8 @@
 
 `Annotated[ToolSpec, OneOf("loomd.tools")]` is the base class for the type checker and, at run time, a union of all
 subclasses found in that folder, told apart by their `Literal` field `type`; an abstract one only holds what several
-have in common. Adding a type is adding a file. `OneOf(folder, default="files")` is that type when none is written.
+have in common. Adding a type is adding a file, or installing a package that names one (see `foreign`).
+`OneOf(folder, default="files")` is that type when none is written.
 """
 
 import importlib
@@ -10,11 +11,14 @@ import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from inspect import isabstract
+from types import ModuleType
 from typing import Annotated, Any, Union, get_args
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+from loomd.manifest.foreign import foreign_modules, refuse
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class OneOf:
 def find_types(folder: str, base: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """Return the subclasses of `base` defined in the modules of `folder`, by the value of their field `type`.
 
+    Those of installed packages come after them; one that cannot be used is told of by `foreign.unusable`.
+
     Args:
         folder: dotted name of a package.
         base: the abstract class of the family.
@@ -64,12 +70,29 @@ def find_types(folder: str, base: type[BaseModel]) -> dict[str, type[BaseModel]]
     for module in pkgutil.iter_modules(package.__path__, prefix=f"{folder}."):
         if module.ispkg:
             continue
-        for value in vars(importlib.import_module(module.name)).values():
-            if _is_variant(value, base, module.name):
-                name = _type_of(value)
-                if found.setdefault(name, value) is not value:
-                    raise TypeError(f"{module.name}: type {name!r} is already defined by {found[name].__module__}")
+        _add(found, importlib.import_module(module.name), base)
+    for where, brought in foreign_modules(folder):
+        more = dict(found)
+        try:
+            _add(more, brought, base)
+        except TypeError as error:
+            refuse(where, f"cannot be used: {error}")
+        else:
+            found = more
     return dict(sorted(found.items()))
+
+
+def _add(found: dict[str, type[BaseModel]], module: ModuleType, base: type[BaseModel]) -> None:
+    """Add the types of a module.
+
+    Raises:
+        TypeError: one does not say its name, or says one that is taken.
+    """
+    for value in vars(module).values():
+        if _is_variant(value, base, module.__name__):
+            name = _type_of(value)
+            if found.setdefault(name, value) is not value:
+                raise TypeError(f"{module.__name__}: type {name!r} is already defined by {found[name].__module__}")
 
 
 def _is_variant(value: Any, base: type[BaseModel], module: str) -> bool:

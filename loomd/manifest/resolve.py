@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loomd.manifest.convert import Converted, convert
 from loomd.manifest.files import MAX_TOLD, Contents, Copy, Files
+from loomd.manifest.foreign import unusable
 from loomd.manifest.graph import Link, find_dangling, find_duplicates, in_order, spread
 from loomd.manifest.kind import API_VERSION, Kind
 from loomd.manifest.marks import Marked
@@ -78,7 +79,7 @@ class Resolver:
         wrong += circles
         if wrong:
             raise Problems(wrong)
-        warnings = [problem for one in documents for problem in one.warnings]
+        warnings = [*unusable(), *(problem for one in documents for problem in one.warnings)]
         return Snapshot.of((_with(item, contents) for item in ordered), lost, warnings)
 
     def _in_order(self, objects: Mapping[Ref, Object]) -> tuple[list[Object], list[Problem]]:

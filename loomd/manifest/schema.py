@@ -22,6 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 from loomd.manifest.annotation import annotate
+from loomd.manifest.foreign import is_core
 from loomd.manifest.kind import API_VERSION, Kind, find_kinds
 from loomd.manifest.object import Metadata
 from loomd.manifest.quantity import NO_NEWLINE, UNIT
@@ -37,18 +38,21 @@ JsonSchema = dict[str, Any]
 
 
 def schema_of(kind: Kind) -> JsonSchema:
-    """Return a kind's schema: from its file when it is one of loomd's own and has one, else made from its types."""
+    """Return a kind's schema: from its file when it is one of loomd's own and has one, else made from its types.
+
+    Files know no types of packages, so that those that are installed are taken from the types.
+    """
     path = schema_folder() / f"{kind.name.lower()}.json"
-    if find_kinds().get(kind.name) is kind and path.is_file():
+    if is_core() and find_kinds().get(kind.name) is kind and path.is_file():
         loaded: JsonSchema = json.loads(path.read_bytes())
         return loaded
     return generate_schema(kind)
 
 
 def combined_schema() -> JsonSchema:
-    """Return the schema of all kinds together, from its file."""
+    """Return the schema of all kinds together, from its file unless packages bring types."""
     path = schema_folder() / f"{COMBINED}.json"
-    if not path.is_file():
+    if not is_core() or not path.is_file():
         return generate_combined(find_kinds())
     loaded: JsonSchema = json.loads(path.read_bytes())
     return loaded

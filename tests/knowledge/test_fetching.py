@@ -46,6 +46,7 @@ async def test_it_opens_before_the_first_answer(lab: "Lab", away: Site) -> None:
         (told,) = [one for one in base.health() if one.condition == "IndexReady"]
         assert told.message == "the documents of a source are being fetched; 1 passages can be searched"
         assert (told.is_ill, told.is_dead) == (True, False)
+        assert [one.status for one in base.health() if one.condition == "Degraded"] == ["Unknown"]
         assert [len(await base.search(word)) for word in ("bark", "purr")] == [1, 0]
         settled = asyncio.ensure_future(base.settled())
         await until(lambda: away.asked != [])
@@ -53,6 +54,7 @@ async def test_it_opens_before_the_first_answer(lab: "Lab", away: Site) -> None:
         away.gate.set()
         await settled
         assert ready(base) == ("True", "Indexed")
+        assert [one.status for one in base.health() if one.condition == "Degraded"] == ["False"]
         assert [len(await base.search(word)) for word in ("bark", "purr")] == [1, 1]
 
 
@@ -130,7 +132,7 @@ async def test_an_embedder_that_fails_then_is_tried_again(
         with pytest.raises(LoomdError, match="no room"):
             await base.settled()
         assert ready(base) == ("False", "FetchFailed")
-        lab.embedder.embed = embed  # type: ignore[method-assign]
+        lab.embedder.embed = embed  # type: ignore[method-assign]  # it works again
         await until(lambda: ready(base) == ("True", "Indexed"))
         assert len(await base.search("purr")) == 1
 

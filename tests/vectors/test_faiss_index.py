@@ -64,6 +64,21 @@ def test_enough_neighbours_are_found(tmp_path: Path, shape: Shape) -> None:
     assert again.search(asked, len(found[0]), frozenset()) == found
 
 
+@pytest.mark.parametrize("shape", ["flat", "hnsw", "ivf", "ivfpq"])
+def test_one_without_a_file_finds_the_same(tmp_path: Path, shape: Shape) -> None:
+    """It stands in memory alone, and is asked in the same way."""
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((3000, 32)).astype(np.float32)
+
+    def rows() -> "Iterator[tuple[Ids, Vectors]]":
+        yield np.arange(1, 3001), vectors
+
+    both = [build(path, plan(shape, 3000, 32), rows) for path in (None, tmp_path / "a")]
+    asked = vectors[::97]
+    assert both[0].search(asked, 10, {1}) == both[1].search(asked, 10, {1})
+    assert (both[0].head.depth, both[0].head.recall) == (both[1].head.depth, both[1].head.recall)
+
+
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     """No temporary file stays, and of an older base nothing."""
     build(tmp_path / "a", plan(), four)

@@ -66,9 +66,11 @@ Step = tuple[str, int]
         max_size=25,
     )
 )
-def test_it_equals_a_plain_list(tmp_path_factory: pytest.TempPathFactory, steps: list[Step]) -> None:
+@pytest.mark.parametrize("kept", [True, False], ids=["in a file", "in memory"])
+def test_it_equals_a_plain_list(tmp_path_factory: pytest.TempPathFactory, kept: bool, steps: list[Step]) -> None:
     """Whatever is added, removed and built in whatever order, all that is there is found, and nothing else."""
-    index = VectorIndex(4, tmp_path_factory.mktemp("model") / "a")
+    folder = tmp_path_factory.mktemp("model")
+    index = VectorIndex(4, folder / "a" if kept else None)
     there: dict[int, Vectors] = {}
     rng, last = np.random.default_rng(1), 0
 
@@ -90,10 +92,12 @@ def test_it_equals_a_plain_list(tmp_path_factory: pytest.TempPathFactory, steps:
         elif kind == "build" and there:
             index.build(rows, len(there), Mark("store", number, last), "flat", 1.0)
         assert len(index) == len(there)
+        assert index.held(range(last + 2)) == sorted(there)
         found = index.search(np.ones((1, 4), np.float32), 1000)[0]
         assert {one.id for one in found} == set(there)
         for one in found:
             assert one.score == pytest.approx(float(there[one.id].sum()), abs=2e-2)
+    assert kept or not list(folder.iterdir())
 
 
 def test_a_base_is_due_when_much_has_changed(tmp_path: Path) -> None:

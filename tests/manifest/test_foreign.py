@@ -1,0 +1,137 @@
+"""Types of installed packages: used like those of loomd, told of when they cannot be, and in no published schema."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "howto" / "write-a-policy.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    """Return the one block of the page in a language."""
+    (found,) = re.findall(rf"^```{language}[^\n]*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def install(folder: Path, name: str, points: dict[str, dict[str, str]], modules: dict[str, str]) -> Path:
+    """Install a package into a folder of its own with pip, and return the folder."""
+    info = f"{name.replace('-', '_')}-1.0.dist-info"
+    wheel = folder / f"{name.replace('-', '_')}-1.0-py3-none-any.whl"
+    texts = {
+        **{f"{module}.py": text for module, text in modules.items()},
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "".join(
+            f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in found.items())
+            for group, found in points.items()
+        ),
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in texts.items():
+            archive.writestr(path, text)
+        archive.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in [*texts, f"{info}/RECORD"]))
+    target = folder / "site"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", str(target)]
+    subprocess.run([*command, str(wheel)], check=True, capture_output=True)  # noqa: S603  # our own words
+    return target
+
+
+@pytest.fixture(scope="module")
+def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which the page's package is installed."""
+    project: dict[str, Any] = tomllib.loads(block("toml"))["project"]
+    folder = tmp_path_factory.mktemp("tone")
+    return install(folder, project["name"], project["entry-points"], {"acme_tone": block("python")})
+
+
+def loomd(site: Path, folder: Path, *words: str, code: int = 0, **more: str) -> str:
+    """Return what a command says on a machine with a package, run in a folder with the page's manifests."""
+    (folder / "manifests.yaml").write_text(block("yaml"), encoding="utf-8")
+    environment = {**os.environ, "LOOMD_TYPES": "", "NO_COLOR": "1", **more}
+    environment["PYTHONPATH"] = os.pathsep.join([str(site), str(ROOT), str(folder)])
+    done = subprocess.run(  # noqa: S603  # our own words
+        [sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr + done.stdout
+    return done.stdout + done.stderr
+
+
+def test_a_type_of_a_package_decides(tone: Path, tmp_path: Path) -> None:
+    """It is validated, explained, and used by a task that is run; what it asked counts."""
+    loomd(tone, tmp_path, "loomd", "validate", "-f", "manifests.yaml")
+    assert "Provider of the model that judges." in loomd(
+        tone, tmp_path, "loomd", "explain", "cluster.spec.evaluate.tone"
+    )
+    told = loomd(tone, tmp_path, "loomd", "run", "--state", "state", "manifests.yaml", "thank you")
+    assert "You are welcome." in told
+    assert "reward 0.90" in told
+
+
+def test_what_it_refers_to_is_checked(tone: Path, tmp_path: Path) -> None:
+    """Its fields are fields like others: a name that leads nowhere is an error, and so is a value of a wrong type."""
+    script = """
+import sys
+from pathlib import Path
+from loomd.manifest.load import load
+from loomd.manifest.problem import Problems
+from loomd.manifest.source import SourceFile
+for before, after in (("provider: judge", "provider: nobody"), ("provider: judge", "provider: judge, unjudged: 7")):
+    text = Path("manifests.yaml").read_text().replace(before, after)
+    try:
+        load([SourceFile(Path(), "manifests.yaml", text.encode())])
+    except Problems as error:
+        print(*(one.code for one in error.problems))
+"""
+    (tmp_path / "look.py").write_text(script)
+    assert loomd(tone, tmp_path, "look").split() == ["unresolved-reference", "out-of-range"]
+
+
+BROKEN = {
+    "import": ("import nothing_of_the_kind\n", "cannot be imported: ModuleNotFoundError"),
+    "exit": ("raise SystemExit(3)\n", "cannot be imported: SystemExit"),
+    "taken": (
+        block("python").replace('Literal["tone"] = "tone"', 'Literal["rules"] = "rules"'),
+        "type 'rules' is already defined by loomd.amoeba.policies.rules",
+    ),
+    "nameless": (block("python").replace('type: Literal["tone"] = "tone"', 'kind: str = "x"'), "needs a field `type"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_package_that_cannot_be_used_is_told_of_once(how: str, tmp_path: Path) -> None:
+    """One warning; the types of loomd work on, and the others of the same package too."""
+    text, why = BROKEN[how]
+    points = {"loomd.amoeba.policies": {"bad": "acme_bad", "tone": "acme_tone"}}
+    site = install(tmp_path, "acme-bad", points, {"acme_bad": text, "acme_tone": block("python")})
+    told = json.loads(loomd(site, tmp_path, "loomd", "validate", "-f", "manifests.yaml", "-o", "json"))
+    (problem,) = told["problems"] if isinstance(told, dict) else told
+    assert problem["code"] == "unusable-package"
+    assert problem["severity"] == "warning"
+    assert "package acme-bad 1.0, loomd.amoeba.policies: bad = acme_bad" in problem["message"]
+    assert why in problem["message"]
+    assert "reward 0.90" in loomd(site, tmp_path, "loomd", "run", "--state", "state", "manifests.yaml", "thank you")
+
+
+def test_no_package_is_looked_at_when_that_is_wished(tone: Path, tmp_path: Path) -> None:
+    """Its types are not there then."""
+    told = loomd(tone, tmp_path, "loomd", "validate", "-f", "manifests.yaml", code=1, LOOMD_TYPES="core")
+    assert "tone" in told
+    assert "unknown-type" in told
+
+
+def test_published_schemas_hold_no_type_of_a_package(tone: Path, tmp_path: Path) -> None:
+    """What is generated for the repository is the same whatever is installed; what is asked for here is not."""
+    environment = {**os.environ, "LOOMD_TYPES": "", "PYTHONPATH": os.pathsep.join([str(tone), str(ROOT)])}
+    command = [sys.executable, "-m", "tests.house.generate", "--check"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+    assert done.returncode == 0, done.stderr
+    assert '"tone"' in loomd(tone, tmp_path, "loomd", "schema", "cluster")
