@@ -256,11 +256,20 @@ class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
 
 
 class IndexProgress(Fact, tag="index.progress", frozen=True):
-    """A knowledge base is being indexed. `done` and `total` count chunks."""
+    """A knowledge base is being indexed. `done` and `total` count chunks; `stage` says what is done with them."""
 
     knowledge: str
     done: int
     total: int
+    stage: Literal["index", "graph"] = "index"
+
+
+class PassageFailed(Fact, tag="index.passage.failed", frozen=True):
+    """A model could not say what a passage speaks of; the graph does without it. `source` is where it stands."""
+
+    knowledge: str
+    source: str
+    reason: str
 
 
 class EventsMissing(Fact, tag="events.missing", frozen=True):
@@ -418,6 +427,7 @@ AnyFact = (
     | ContextAssembled
     | CapabilityUpdated
     | IndexProgress
+    | PassageFailed
     | EventsMissing
     | DocumentSkipped
     | ConfigLoaded
