@@ -35,7 +35,8 @@ def search_(name: str, question: str, top: int | None, output: Form, namespace: 
     """Show what a QUESTION finds in a knowledge base, as an agent would get it, and why.
 
     SCORE is what the passage is ranked by; KEYWORD and VECTOR are its rank and score among the passages that words and
-    meaning found, GRAPH among those to which the question's entities lead, where there is a graph; or empty. With -o wide only the ranks are listed. Exit code 1: nothing was found.
+    meaning found, or empty; where there is a graph, GRAPH is that among the passages to which the entities of the
+    question lead. With -o wide only the ranks are listed. Exit code 1: nothing was found.
     """
     item = get_one(client, _BASES, namespace, name)
     query = {"q": question} | ({} if top is None else {"limit": str(top)})

@@ -41,9 +41,9 @@ _QUOTED = re.compile(
 )
 _SHORT = re.compile(rf"\(([{_UP}a-z0-9][\w&/-]{{1,9}})\)")
 _LONG = re.compile(r"\(([^()\n]{4,80})\)")
-_LINK = re.compile(r"(?<!!)\[([^\]\n]{1,120})\]\(\s*<?([^)\s>]{1,300})>?[^)\n]{0,80}\)")
+_LINK = re.compile(r"(?<!!)\[([^\]\n]{1,120})\]\(\s*<?([^()\[\s>]{1,300})>?[^)\n]{0,80}\)")
 _IS = re.compile(
-    r"\b(?:is|are|was|were|means|denotes)\s+(?:one of )?(?:(?:a|an|the)\s+)?"
+    r"\b(?:(?:is|are|was|were)\s+(?:one of )?(?:a|an|the)|means|denotes)\s+(?:(?:a|an|the)\s+)?"
     r"(?:(?:kind|type|sort) of )?([^.,;:()\n]{3,60})"
 )
 _CUT = re.compile(

@@ -167,21 +167,20 @@ class Reading:
         free = asyncio.Semaphore(self._spec.calls)
         paused: list[Paused] = []
 
-        async def read(place: int) -> dict[int, Extraction] | None:
-            async with free:
-                if paused:
-                    return None
-                try:
-                    return {place: await self._read(passages[place])}
-                except Paused as error:
-                    paused.append(error)
-                    return None
+        async def read(place: int) -> dict[int, Extraction]:
+            await free.acquire()  # given back once the answer is kept, so that a kill loses no more than what is asked
+            try:
+                return {} if paused else {place: await self._read(passages[place])}
+            except Paused as error:
+                paused.append(error)
+                return {}
 
         tasks = [asyncio.ensure_future(read(place)) for place in range(len(passages))]
         try:
             for task in asyncio.as_completed(tasks):
-                if (found := await task) is not None:
+                if found := await task:
                     yield found
+                free.release()
         finally:
             for task in tasks:
                 task.cancel()
