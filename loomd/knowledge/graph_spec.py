@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from loomd.knowledge.extractors.base import ExtractorSpec
-from loomd.knowledge.extractors.rules import Rules
+from loomd.knowledge.extractors.rules import RulesExtractor
 from loomd.manifest.kind import Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share
@@ -15,7 +15,7 @@ class GraphSpec(Spec):
     """Entities and relations of the passages: for answers that several documents have parts of."""
 
     extract: Annotated[ExtractorSpec, OneOf("loomd.knowledge.extractors", default="rules")] = Field(
-        default_factory=Rules
+        default_factory=RulesExtractor
     )
     """How entities and relations are found."""
     depth: int = Field(default=2, ge=1, le=5)

@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Literal, Protocol, Self, cast
 
 import msgspec
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from loomd.accounts.account import Spent, Want, spelled
 from loomd.accounts.budget import Budget
@@ -23,7 +23,7 @@ from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.entity import Extraction
 from loomd.knowledge.extractors.base import ExtractorSpec, Paused
 from loomd.knowledge.terms import MOST_ENTITIES, Named, Said, assemble, structure
-from loomd.manifest.kind import RefTo
+from loomd.manifest.kind import RefTo, Reload
 from loomd.manifest.quantity import Tokens
 from loomd.manifest.rule import some_of
 from loomd.messages import Chunk as Piece
@@ -86,28 +86,19 @@ class Model(Protocol):
         ...
 
 
-class ModelSpec(ExtractorSpec):
-    """Has a model name entities and relations: also where names have no capital letters; each passage costs a call."""
+_ABOVE = {"exclusiveMinimum": 0}
+_LIMITED = some_of(_NO_BUDGET, tokens=_ABOVE, cost=_ABOVE, calls=_ABOVE)
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "properties": {
-                "budget": some_of(
-                    _NO_BUDGET,
-                    tokens={"exclusiveMinimum": 0},
-                    cost={"exclusiveMinimum": 0},
-                    calls={"exclusiveMinimum": 0},
-                )
-            }
-        }
-    )
+
+class ModelExtractor(ExtractorSpec):
+    """Has a model name entities and relations: also where names have no capital letters; each passage costs a call."""
 
     type: Literal["model"] = "model"
     provider: Annotated[str, RefTo("Provider")] = Field(examples=["local"])
     """Provider whose model reads the passages."""
-    budget: Budget = Field(examples=[{"cost": 2.0}])
+    budget: Annotated[Budget, Reload("immediate")] = Field(examples=[{"cost": 2.0}], json_schema_extra=_LIMITED)
     """What it may use in a day: `tokens`, `cost` or `calls` must be set. When it is spent the rest waits until it opens
-    again; what was found is kept, and never paid twice. The budget of the namespace holds, too."""
+    again, or is raised; what was found is kept, and never paid twice. The budget of the namespace holds, too."""
     calls: int = Field(default=4, ge=1, le=64)
     """Calls that may be under way at once."""
     max_tokens: Tokens = 2000
@@ -128,7 +119,13 @@ class ModelSpec(ExtractorSpec):
     async def open(self, parts: Parts) -> AsyncGenerator["Reading", None]:
         """Yield the extractor, on an account of its own."""
         namespace, owner = parts.declared.ref.namespace, f"{parts.declared.ref.kind}/{parts.name}"
-        with parts.services.accounts.bounded(namespace, owner, lambda: self.budget):
+
+        def budget() -> Budget:
+            item = parts.latest()
+            now = None if item is None else item.spec.graph
+            return now.extract.budget if now is not None and isinstance(now.extract, ModelExtractor) else self.budget
+
+        with parts.services.accounts.bounded(namespace, owner, budget):
             yield Reading(self, parts.get("Provider", self.provider, Model), parts.services, namespace, owner)
 
 
@@ -143,7 +140,7 @@ class Reading:
         owner: whose account it is on.
     """
 
-    def __init__(self, spec: ModelSpec, model: Model, services: Services, namespace: str, owner: str) -> None:
+    def __init__(self, spec: ModelExtractor, model: Model, services: Services, namespace: str, owner: str) -> None:
         self._spec = spec
         self._model = model
         self._services = services

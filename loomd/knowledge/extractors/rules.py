@@ -14,7 +14,7 @@ from loomd.topology import Parts
 _VERSION = "1"  # of the rules; raised when they find other things
 
 
-class Rules(ExtractorSpec):
+class RulesExtractor(ExtractorSpec):
     """Finds entities by how they are written, on this machine."""
 
     type: Literal["rules"] = "rules"
