@@ -51,9 +51,9 @@ _CUT = re.compile(
 )
 _OPENERS = frozenset(
     """
-    add although another because call check despite during each every finally first given however instead last later
+    add all although another because both call check despite during each every finally first given however instead last later
     like many meanwhile moreover much next note one only open perhaps run second see select set several since sometimes
-    still then therefore third though thus today two unless unlike use using while within without yet
+    still then therefore third though thus today two unless unlike use using whatever while whoever within without yet
     """.split()  # noqa: SIM905  # a list of words reads best as one
 )
 """Words that begin sentences, beside those that tell nothing anywhere."""
