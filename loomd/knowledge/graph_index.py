@@ -61,7 +61,7 @@ class GraphIndex:
         self._store = store
         self._fingerprint = fingerprint
         self._writing = writing
-        self._changed = True
+        self._changed = self._removed = True
         self._graph = Graph((), {})
         self.save()
 
@@ -118,7 +118,7 @@ class GraphIndex:
 
     def note(self) -> None:
         """Take note that passages were removed."""
-        self._changed = True
+        self._changed = self._removed = True
 
     def forget_faults(self) -> None:
         """Let passages be looked through again in which nothing could be found."""
@@ -134,9 +134,11 @@ class GraphIndex:
                 self._changed = False
 
     def sweep(self) -> None:
-        """Forget what was found in texts that no passage has any more."""
+        """Forget what was found in texts that no passage has any more; what waits is linked before, as far as known."""
         with self._writing:
-            self._store.sweep()
+            if self._removed:
+                self._store.sweep()
+                self._removed = False
 
     def search(self, question: str, how: GraphSpec, limit: int, allowed: AbstractSet[int] | None = None) -> Reached:
         """Return the passages that a question leads to by what it names.

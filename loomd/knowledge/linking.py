@@ -82,16 +82,17 @@ class Linking:
         self._bus.emit(IndexProgress(self._name, 0, total, "graph"))
         others = await run(index.others)
         after = done = 0
-        while not self.waits and (rows := await run(graph.unlinked, after, self._extractor.batch)):
+        while rows := await run(graph.unlinked, after, self._extractor.batch):
             after = rows[-1].id
             digests = [graph.digest(one.chunk) for one in rows]
             found = await run(graph.known, digests, others)
             missing = {digest: one for digest, one in zip(digests, rows, strict=True) if digest not in found}
             try:
-                await self._extract(graph, run, missing, found)
+                if not self.waits:  # what is known is taken over in any case
+                    await self._extract(graph, run, missing, found)
             except Paused as paused:
                 self.waits, self._wait = paused.reason, paused.wait
-                _log.warning("KnowledgeBase/%s: %d passages wait for the graph: %s", self._name, total, paused.reason)
+                _log.warning("KnowledgeBase/%s: passages wait for the graph: %s", self._name, paused.reason)
                 if paused.wait is not None:
                     self._paused.set()
             linked = [(one, key, found[key]) for one, key in zip(rows, digests, strict=True) if key in found]

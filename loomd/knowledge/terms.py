@@ -51,9 +51,10 @@ _CUT = re.compile(
 )
 _OPENERS = frozenset(
     """
-    add all although another because both call check despite during each every finally first given however instead last later
-    like many meanwhile moreover much next note one only open perhaps run second see select set several since sometimes
-    still then therefore third though thus today two unless unlike use using whatever while whoever within without yet
+    add all although another because both call check despite during each every finally first given however
+    instead last later like many meanwhile moreover much neither next note nothing one only open perhaps run
+    second see select set several since sometimes still then therefore third though thus today two unless unlike
+    use using whatever while whoever within without yet
     """.split()  # noqa: SIM905  # a list of words reads best as one
 )
 """Words that begin sentences, beside those that tell nothing anywhere."""

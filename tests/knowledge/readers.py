@@ -30,6 +30,16 @@ def capitals(passage: str, request: Request) -> str:
     )
 
 
+def always(said: str | Reply | Exception) -> Answer:
+    """Return what says the same of every passage."""
+
+    def answer(passage: str, request: Request) -> str | Reply | Exception:
+        del passage, request
+        return said
+
+    return answer
+
+
 class Reader:
     """A model; the live form of kind Provider.
 

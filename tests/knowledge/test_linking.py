@@ -21,7 +21,7 @@ from loomd.events.event import IndexProgress, PassageFailed
 from loomd.knowledge.standing import GraphStanding
 from loomd.manifest.object import Ref
 from loomd.messages import Reply, Request
-from tests.knowledge.readers import Reader, capitals
+from tests.knowledge.readers import Reader, always, capitals
 
 if TYPE_CHECKING:
     from loomd.knowledge.knowledge import KnowledgeBase
@@ -248,7 +248,7 @@ async def test_nonsense_is_repaired_or_noted(lab: "Lab", bad: Any, told: str) ->
         async with lab.open(graph=model()) as base:
             assert (len(repaired.asked), graph_of(base).failed) == (2, 0)
         assert told in repaired.requests[1].messages[-1].text
-    never = Reader(lambda *_: bad, "reader/never")
+    never = Reader(always(bad), "reader/never")
     lab.live[Ref("Provider", "p")] = never
     async with lab.open(graph=model(repairs=1)) as base:
         graph = graph_of(base)
@@ -278,6 +278,28 @@ async def test_a_budget_is_kept(lab: "Lab") -> None:
     async with lab.open(graph=model(budget={"calls": 100})) as base:
         assert (sorted(reader.asked), graph_of(base).pending) == (sorted(set(reader.asked)), 0)
         assert base.health()[1].status == "False"
+
+
+async def test_what_waits_is_not_forgotten(lab: "Lab") -> None:
+    """What was found before is kept and found while other passages wait, also when all documents are written anew."""
+    reader = Reader()
+    alone(lab, reader)
+    async with lab.open(graph=model()) as base:
+        assert len(reader.asked) == 6
+        lab.write("00.md", "# New\n\nHere NEWONE meets NEWTWO.\n")
+    async with lab.open(graph=model(budget={"calls": 6}, calls=1)) as base:
+        assert (len(reader.asked), graph_of(base).pending) == (7, 0)
+        lab.write("000.md", "# Newer\n\nHere NEWER meets NEWEST.\n")
+        (lab.root / "docs" / "5.md").unlink()
+        await base.rebuild(embed=True)
+        assert (len(reader.asked), graph_of(base).pending) == (8, 0)
+    used = Reader(always(Permanent("no key")), reader.name)
+    lab.live[Ref("Provider", "p")] = used
+    async with lab.open(graph=model(calls=1)) as base:
+        lab.write("0000.md", "# Newest\n\nHere LATER meets LATEST.\n")
+        await base.rebuild(embed=True)
+        assert graph_of(base).pending == 1
+    assert len(rows(lab, "SELECT * FROM extraction")) == 7
 
 
 @pytest.mark.parametrize("budget", [{"cost": 2.5 * 0.01}, {"tokens": 5000}], ids=["cost", "tokens"])
@@ -324,7 +346,7 @@ async def test_what_failed_for_now_goes_on_by_itself(lab: "Lab") -> None:
 
 async def test_what_must_be_changed_waits(lab: "Lab") -> None:
     """A provider that refuses is told; documents are found by words and vectors meanwhile."""
-    reader = Reader(lambda *_: Permanent("no key"))
+    reader = Reader(always(Permanent("no key")))
     alone(lab, reader)
     async with lab.open(graph=model(calls=1)) as base:
         assert (len(reader.asked), graph_of(base).pending, graph_of(base).waits) == (1, 6, "no key")
@@ -364,7 +386,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from loomd.manifest.object import Ref
 from tests.knowledge.conftest import Lab
-from tests.knowledge.readers import Reader, capitals
+from tests.knowledge.readers import Reader, always, capitals
 
 def answer(passage, request):
     print("asked", passage, flush=True)
