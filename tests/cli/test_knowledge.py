@@ -145,6 +145,7 @@ def test_a_model_reads_within_its_budget(country: Folder) -> None:
     assert "7 passages wait: the day's budget of KnowledgeBase/country is spent (calls: 3 of 3 used" in told
     table = country.said("get", "budgets", "-n", country.space)
     assert re.search(r"knowledgebase.country .*210", table)
+    assert re.search(r"calls +3 +3 +0", country.said("describe", "kb/country", "-n", country.space))
     country.write("country.yaml", LINKED.replace("GRAPH", model.replace("calls: 3", "calls: 300")))
     country.apply()
     country.said("knowledge", "rebuild", "country", "-n", country.space)
