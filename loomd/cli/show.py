@@ -18,6 +18,7 @@ from loomd.cli.colour import harmless, is_coloured
 from loomd.cli.progress import indexing
 from loomd.events import event as facts
 from loomd.events.event import Event
+from loomd.events.passage import PassageFailed
 from loomd.events.skill import SkillActivated
 
 _WIDTH = 10
@@ -156,7 +157,7 @@ def _(fact: SkillActivated) -> Line:
 
 
 @describe.register
-def _(fact: facts.PassageFailed) -> Line:
+def _(fact: PassageFailed) -> Line:
     return Line("skipped", f"{fact.source} in the graph of {fact.knowledge}: {fact.reason}", "yellow")
 
 

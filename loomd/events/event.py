@@ -11,6 +11,7 @@ import msgspec
 
 from loomd.errors import NotFound
 from loomd.events.fact import Fact
+from loomd.events.passage import PassageFailed
 from loomd.events.room import BudgetExceeded, BudgetWarning, ContextAssembled, MemoryFact
 from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.messages import JsonObject, Usage
@@ -262,14 +263,6 @@ class IndexProgress(Fact, tag="index.progress", frozen=True):
     done: int
     total: int
     stage: Literal["index", "graph"] = "index"
-
-
-class PassageFailed(Fact, tag="index.passage.failed", frozen=True):
-    """A model could not say what a passage speaks of; the graph does without it. `source` is where it stands."""
-
-    knowledge: str
-    source: str
-    reason: str
 
 
 class EventsMissing(Fact, tag="events.missing", frozen=True):

@@ -114,7 +114,7 @@ class Graph:
 
     def _count(self, entity: "Ints", info: "NDArray[np.uint8]", within: "Ints", size: int) -> None:
         """Count in how many passages each entity is; what is a name nowhere for certain is none."""
-        import numpy as np  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415  # as above
 
         sure = np.bincount(entity, info < INITIAL, size) > 0
         kept = sure[entity]
@@ -133,7 +133,7 @@ class Graph:
 
     def _relate(self, one: "Ints", other: "Ints", said: "NDArray[np.bool_]") -> None:
         """Keep the strongest relations of each entity."""
-        import numpy as np  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415  # as above
 
         size = len(self._known)
         kept = (one != other) & (self._passages[one] > 0) & (self._passages[other] > 0)
@@ -160,7 +160,7 @@ class Graph:
 
     def places(self, ids: Sequence[int]) -> list[int]:
         """Return the places of entities by their ids, each once; those that count nowhere are left out."""
-        import numpy as np  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415  # as above
 
         wanted = np.array(ids, np.int64)
         at = np.searchsorted(self._known, wanted)
@@ -181,7 +181,7 @@ class Graph:
             depth: how many relations are followed.
             damping: share of its activation that an entity hands on at each step.
         """
-        import numpy as np  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415  # as above
 
         active = np.array(list(seeds), np.int64)
         amount = np.array(list(seeds.values()), np.float32) * self._rarity[active]
@@ -221,7 +221,7 @@ class Graph:
             limit: how many passages at most.
             allowed: passages that may be found; all by default.
         """
-        import numpy as np  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415  # as above
 
         worth = activation * self._rarity[entities]
         order = np.argsort(-worth, kind="stable")

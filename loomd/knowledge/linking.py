@@ -12,7 +12,8 @@ from typing import Protocol, TypeVar
 
 from loomd.errors import LoomdError
 from loomd.events.bus import Bus
-from loomd.events.event import IndexProgress, PassageFailed
+from loomd.events.event import IndexProgress
+from loomd.events.passage import PassageFailed
 from loomd.knowledge.entity import Extraction
 from loomd.knowledge.extractors.base import Extractor, Paused
 from loomd.knowledge.formats.base import cite

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from loomd.accounts.budget import Budget
 from loomd.errors import BadReply, Permanent, Temporary
-from loomd.events.event import IndexProgress, PassageFailed
+from loomd.events.event import IndexProgress
+from loomd.events.passage import PassageFailed
 from loomd.knowledge.standing import GraphStanding
 from loomd.manifest.object import Ref
 from loomd.messages import Reply, Request
