@@ -120,7 +120,7 @@ def extract(title: str, text: str) -> Extraction:
     for sentence in _SENTENCE.split(plain):
         if sentence and not sentence.isspace():
             _relate(sentence, _Sentence(sentence, found).mentions(), found, pairs)
-    for heading in headings[-1:]:  # what a section is about is related to what it names most
+    for heading in [found.called.get(key, key) for key in headings[-1:]]:  # a section is about what it names most
         for key in sorted(found.mentions, key=lambda one: -found.mentions[one].count)[:_MOST_PAIRS]:
             if key not in headings:
                 pairs.setdefault((heading, key), "")
@@ -192,7 +192,7 @@ def _whole(found: _Found, pairs: dict[tuple[str, str], str], links: list[tuple[s
         for (one, other), said in pairs.items()
         if one in places and other in places and one != other
     )
-    leads = {target: Link(target, places.get(key, -1)) for target, key in links}
+    leads = {target: Link(target, places.get(found.called.get(key, key), -1)) for target, key in links}
     return Extraction(entities, relations, tuple(leads.values())[:_MOST_LINKS])
 
 

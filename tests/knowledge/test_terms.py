@@ -113,6 +113,16 @@ def test_headings_and_links_count() -> None:
     assert (link.target, names(found)[link.entity]) == ("../fees.md#lost", "the fees of the Old Library")
 
 
+def test_an_acronym_in_a_heading_is_what_it_stands_for() -> None:
+    """Its section is about that, and a link with it leads from that."""
+    found = extract("WAL", "The write-ahead log (WAL) came from Ann Lee; see [WAL](wal.md).")
+    assert ("write-ahead log", "", "Ann Lee") in said(found) or ("write-ahead log", "came from", "Ann Lee") in said(
+        found
+    )
+    (link,) = found.links
+    assert names(found)[link.entity] == "write-ahead log"
+
+
 def test_entities_of_one_sentence_are_related() -> None:
     """Those of two sentences are not."""
     found = extract("", "In the north Ann Lee met Bob Kay. In the south there was Cid Moe.")

@@ -153,8 +153,10 @@ def found(live: Any) -> Any:  # noqa: PLR0911  # one for each kind of thing
     if isinstance(live, Redactor):
         live._heed()
         return live.redact("ann@example.com secret-API_KEY secret-x Project Falcon"), live._places
-    if isinstance(live, KnowledgeBase) and isinstance(reading := live._linking and live._linking._extractor, Reading):
-        return _plain(live), _daily(reading._services.accounts, reading._owner)
+    if isinstance(live, KnowledgeBase):
+        reading = live._linking and live._linking._extractor
+        spends = _daily(reading._services.accounts, reading._owner) if isinstance(reading, Reading) else None
+        return _plain(live), spends
     if isinstance(live, ServiceEmbedder):
         return live.headers(), live._spec
     if hasattr(live, "_wire"):
