@@ -108,6 +108,7 @@ HealthReason = Literal[
     "FetchFailed",
     "DocumentsRead",
     "DocumentsSkipped",
+    "GraphIncomplete",
     "Active",
     "Suspended",
     "NotDue",
@@ -117,7 +118,7 @@ HealthReason = Literal[
     "ToolsDrifted",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
-its documents, six of a schedule, one of tools."""
+its documents, one of its graph, six of a schedule, one of tools."""
 
 
 @dataclass(frozen=True)

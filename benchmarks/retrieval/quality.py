@@ -1,7 +1,7 @@
 """How good the ranking is: keyword, vector and hybrid side by side, on collections that people have judged.
 
     python benchmarks/retrieval/quality.py FOLDER... [--embedder wordllama] [--also JSON]
-                                           [--state FOLDER] [--json FILE]
+                                           [--graph JSON] [--state FOLDER] [--json FILE]
 
 A FOLDER holds one collection as it is published: BEIR (`corpus.jsonl`, `queries.jsonl`, `qrels/test.tsv`), TREC
 (`topics*`, `qrels*`, documents in all other files), Cranfield, CISI, MED and CACM (`.I` records), or NPL (`doc-text`).
@@ -39,7 +39,7 @@ from loomd.store.sqlite import open_store
 from loomd.topology import Parts, Services
 
 HALVES = ("keyword", "vector")
-METRICS = ("nDCG@10", "recall@10", "recall@100", "MRR")
+METRICS = ("nDCG@10", "recall@5", "recall@10", "recall@100", "MRR")
 FOLDER_SIZE = 1000
 Grades = dict[str, int]
 """How relevant each judged document is to a question; 0 and less is not relevant."""
@@ -83,6 +83,7 @@ def measure(near: Sequence[str], far: Sequence[str], grades: Grades) -> dict[str
     """Return all measures of one question: `near` as it is asked for by default, `far` for a hundred documents."""
     return {
         "nDCG@10": ndcg(near, grades, 10),
+        "recall@5": recall(near, grades, 5),
         "recall@10": recall(near, grades, 10),
         "recall@100": recall(far, grades, 100),
         "MRR": reciprocal_rank(near[:10], grades),
@@ -217,7 +218,7 @@ def write(collection: Collection, folder: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def opened(root: Path, state: Path, embedder: str, retrieval: dict[str, Any]):
+async def opened(root: Path, state: Path, embedder: str, way: dict[str, Any]):
     """Open a knowledge base as a manifest declares it."""
     async with open_store(state) as store:
         clock = SystemClock()
@@ -228,7 +229,7 @@ async def opened(root: Path, state: Path, embedder: str, retrieval: dict[str, An
 
         made = EMBEDDER.adapter.validate_python({"type": embedder})
         async with made.open(parts("Embedder", made, {})) as live:
-            raw = {"sources": [{"type": "files", "path": "docs"}], "embedder": "x", "retrieval": retrieval}
+            raw = {"sources": [{"type": "files", "path": "docs"}], "embedder": "x", **way}
             spec = KNOWLEDGE.adapter.validate_python(raw)
             async with spec.open(parts("KnowledgeBase", spec, {Ref("Embedder", "x"): live})) as base:
                 yield base
@@ -243,8 +244,8 @@ async def judge(collection: Collection, embedder: str, ways: dict[str, dict[str,
     """Return for each way of searching the measures of every question, by the question."""
     ids = write(collection, place)
     found: dict[str, Any] = {}
-    for way, retrieval in ways.items():
-        async with opened(place, place / "state", embedder, retrieval) as base:
+    for way, fields in ways.items():
+        async with opened(place, place / "state", embedder, fields) as base:
             rows: dict[str, dict[str, float]] = {}
             for query, grades in collection.judged.items():
                 text = collection.queries[query]
@@ -274,9 +275,18 @@ def told(rows: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:
     return {
         mode: mean(rows[mode])
         | {"held out": mean(odd[mode])}
+        | kinds(rows[mode])
         | ({"margin": margin(rows, mode), "margin held out": margin(odd, mode)} if mode not in HALVES else {})
         for mode in rows
     }
+
+
+def kinds(rows: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Return the means by the beginnings of ids that end with a number; nothing where all questions are of one kind."""
+    by_kind: dict[str, dict[str, dict[str, float]]] = {}
+    for query, row in rows.items():
+        by_kind.setdefault(re.sub(r"-?\d+$", "", query), {})[query] = row
+    return {"kinds": {kind: mean(part) for kind, part in by_kind.items()}} if 1 < len(by_kind) < 10 else {}
 
 
 def chosen(collection: Collection) -> Collection:
@@ -292,10 +302,15 @@ def main() -> None:
     )
     parser.add_argument("--embedder", action="append", help="wordllama by default, or minilm; may be repeated")
     parser.add_argument("--also", action="append", default=[], help="one more way: fields of spec.retrieval, as JSON")
+    parser.add_argument(
+        "--graph", action="append", default=[], help="hybrid with a graph: fields of spec.graph, as JSON"
+    )
     parser.add_argument("--state", type=Path, help="where indexes are kept, so that another run embeds nothing anew")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    ways = {mode: {"mode": mode} for mode in (*HALVES, "hybrid")} | {way: json.loads(way) for way in given.also}
+    ways = {mode: {"retrieval": {"mode": mode}} for mode in (*HALVES, "hybrid")}
+    ways |= {way: {"retrieval": json.loads(way)} for way in given.also}
+    ways |= {f"graph {way}": {"graph": json.loads(way)} for way in given.graph}
     results: dict[str, Any] = {"when": time.strftime("%Y-%m-%d"), "collections": {}}
     columns = (*METRICS, "held out")
     print(f"{'collection':14}{'embedder':11}{'way':24}" + "".join(f"{column:>11}" for column in columns))
@@ -313,6 +328,8 @@ def main() -> None:
                 line = "".join(f"{figure:11.3f}" for figure in figures)
                 by = f"  {means['margin']['by']:+.3f} over {means['margin']['over']}" if "margin" in means else ""
                 print(f"{folder.resolve().name:14}{embedder:11}{way:24}{line}{by}", flush=True)
+                for kind, part in means.get("kinds", {}).items():
+                    print(f"{'':25}  {kind:22}" + "".join(f"{part[metric]:11.3f}" for metric in METRICS), flush=True)
         results["collections"][folder.resolve().name] = found
         if given.json:
             given.json.write_text(json.dumps(results, indent=2) + "\n", "utf-8")

@@ -28,7 +28,8 @@ import numpy as np
 
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.index import Index, Question, acquire, encode, release
+from loomd.knowledge.index import Index, acquire, encode, release
+from loomd.knowledge.question import Question
 from loomd.knowledge.sources.files import FilesSource
 from loomd.knowledge.survey import Pending, Recipe
 

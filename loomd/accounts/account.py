@@ -29,7 +29,8 @@ _GLANCE = 1.0
 Bound = Callable[[], Budget]
 """Returns what may be used, as it is declared now."""
 Owner = tuple[str, str]
-"""A namespace, and the name of an agent in it; an empty one stands for the whole namespace."""
+"""A namespace, and the name of an agent in it, or kind and name of something else that calls models
+(`KnowledgeBase/docs`); an empty one stands for the whole namespace."""
 Amounts = dict[str, float]
 """How much, by measure."""
 
@@ -357,6 +358,8 @@ _NO_BOUNDS: Mapping[object, Bound] = {}
 def named(owner: Owner) -> str:
     """Return an owner for people."""
     namespace, agent = owner
+    if "/" in agent:  # something else than an agent, that says its kind
+        return agent
     return f"Agent/{agent}" if agent else f"namespace {namespace}"
 
 

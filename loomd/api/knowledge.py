@@ -42,7 +42,8 @@ class KnowledgeRoutes:
         if not question.strip():
             raise Permanent("q: expected a question, got nothing")
         hits = await base.explain(question, _limit(request.query.get("limit", "")))
-        return answer({"items": [_show(one) for one in hits]})
+        linked = base.standing().graph is not None
+        return answer({"items": [_show(one, linked=linked) for one in hits]})
 
     async def rebuild(self, request: web.Request) -> web.Response:
         """Build the indexes of a knowledge base anew; with `embed` read and embed its documents again, too."""
@@ -75,7 +76,7 @@ def _limit(given: str) -> int | None:
     return int(given)
 
 
-def _show(hit: Hit) -> dict[str, object]:
+def _show(hit: Hit, *, linked: bool) -> dict[str, object]:
     passage = hit.passage
     return {
         "number": passage.number,
@@ -85,4 +86,4 @@ def _show(hit: Hit) -> dict[str, object]:
         "score": passage.score,
         "keyword": msgspec.to_builtins(hit.keyword),
         "vector": msgspec.to_builtins(hit.vector),
-    }
+    } | ({"graph": msgspec.to_builtins(hit.graph)} if linked else {})

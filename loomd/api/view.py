@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from loomd.accounts.account import Owner
 from loomd.amoeba.task import Result, Task
 from loomd.api.budgets import show_budget
 from loomd.daemon import System
@@ -73,8 +74,7 @@ class Viewer:
             status["tools"] = msgspec.to_builtins(tools)
         if index := self._index(item.ref):
             status["index"] = index
-        if item.ref.kind in {"Agent", "Cluster"}:
-            owner = (item.ref.namespace, item.ref.name if item.ref.kind == "Agent" else "")
+        if (owner := self._owner(item.ref)) is not None:
             status["budget"] = show_budget(self.system.services.accounts, owner)["status"]
         declared = {"manager": f"declared:{known.source}", "actor": known.manager, "fields": list(_declared(item))}
         return {
@@ -100,6 +100,13 @@ class Viewer:
         """Return how the tools of a live tool set stand; nothing of anything else."""
         live = self.system.reconciler.topology.live.get(ref)
         return live.listed() if isinstance(live, Listing) else ()
+
+    def _owner(self, ref: Ref) -> Owner | None:
+        """Return whose account an object is on that calls models; None of one that has none."""
+        if ref.kind in {"Agent", "Cluster"}:
+            return ref.namespace, ref.name if ref.kind == "Agent" else ""
+        own = (ref.namespace, f"{ref.kind}/{ref.name}")
+        return own if own in self.system.services.accounts.today() else None
 
     def _index(self, ref: Ref) -> Body:
         """Return how a live knowledge base stands; nothing of anything else."""

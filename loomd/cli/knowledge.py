@@ -35,21 +35,22 @@ def search_(name: str, question: str, top: int | None, output: Form, namespace: 
     """Show what a QUESTION finds in a knowledge base, as an agent would get it, and why.
 
     SCORE is what the passage is ranked by; KEYWORD and VECTOR are its rank and score among the passages that words and
-    meaning found, or empty. With -o wide only the ranks are listed. Exit code 1: nothing was found.
+    meaning found, or empty; where there is a graph, GRAPH is that among the passages to which the entities of the
+    question lead. With -o wide only the ranks are listed. Exit code 1: nothing was found.
     """
     item = get_one(client, _BASES, namespace, name)
     query = {"q": question} | ({} if top is None else {"limit": str(top)})
     found = client.get(*_BASES.parts(namespace), item["metadata"]["name"], "search", **query)
     hits: list[Json] = found["items"]
     if output.name in {"table", "wide"}:
+        parts = ["keyword", "vector", *(["graph"] if hits and "graph" in hits[0] else [])]
         show(
-            ("", "SCORE", "KEYWORD", "VECTOR", "SOURCE", "TITLE"),
+            ("", "SCORE", *(part.upper() for part in parts), "SOURCE", "TITLE"),
             (
                 (
                     str(hit["number"]),
                     f"{hit['score']:.3f}",
-                    _place(hit["keyword"]),
-                    _place(hit["vector"]),
+                    *(_place(hit[part]) for part in parts),
                     hit["source"],
                     hit["title"],
                 )
@@ -146,11 +147,25 @@ def index_lines(item: Json) -> list[str]:
         ("on disk", _size(index["bytes"])),
         ("embedder", f"{index['embedder']}, {index['dimension']} numbers"),
         ("index", f"{index['type']}: {looks}" + (f"; {loose:,} vectors beside it" if loose else "")),
+        *_graph_rows(index.get("graph")),
         ("refreshed", index["refreshed"]),
     )
-    return [f"{title + ':':<11} {value}" for title, value in rows] + (
+    return [f"{title + ':' if title else '':<11} {value}" for title, value in rows] + (
         ["", *render(("LEFT OUT", "WHY"), left_out)] if left_out else []
     )
+
+
+def _graph_rows(graph: Json | None) -> list[tuple[str, str]]:
+    """Return how a graph stands; nothing where there is none."""
+    if not graph:
+        return []
+    rows = [("graph", f"{graph['entities']:,} entities, {graph['relations']:,} relations, by {graph['extractor']}")]
+    if graph.get("pending"):
+        rows.append(("", f"{graph['pending']:,} passages wait: {graph.get('waits', '')}"))
+    if graph.get("failed"):
+        rows.append(("", f"{graph['failed']:,} passages could not be understood:"))
+        rows += [("", f"{one['path']}: {one['reason']}") for one in graph["faults"]]
+    return rows
 
 
 @command.command("rebuild")

@@ -19,6 +19,11 @@ _BEAT = 0.5
 _PLAIN = 10.0
 
 
+def indexing(stage: str, knowledge: str) -> str:
+    """Return what is done with the chunks of a knowledge base."""
+    return f"looking for entities in {knowledge}" if stage == "graph" else f"indexing {knowledge}"
+
+
 @contextmanager
 def working(what: str, client: Client | None = None) -> Generator[None]:
     """Say what is being done for as long as the context lasts.
@@ -81,6 +86,7 @@ class _Said:
                 fact = event["data"]
                 if self.done.is_set():
                     return
-                self._detail = f", indexing {fact['knowledge']}: {fact['done']} of {fact['total']} chunks"
+                verb = indexing(fact.get("stage", "index"), fact["knowledge"])
+                self._detail = f", {verb}: {fact['done']} of {fact['total']} chunks"
         except LoomdError:
             return  # the act itself says what is wrong with the daemon

@@ -15,9 +15,11 @@ import msgspec
 from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result
 from loomd.cli.colour import harmless, is_coloured
+from loomd.cli.progress import indexing
 from loomd.events import event as facts
 from loomd.events.cluster import AgentSplit
 from loomd.events.event import Event
+from loomd.events.passage import PassageFailed
 from loomd.events.skill import SkillActivated
 
 _WIDTH = 10
@@ -46,7 +48,8 @@ class Show:
         elif isinstance(fact, facts.ModelCalled) and event.task == self._root and not event.within:
             self._streamed, self._piece = self._piece, ""
         elif isinstance(fact, facts.IndexProgress):
-            self._progress(f"indexing {fact.knowledge}: {fact.done} of {fact.total} chunks", fact.done >= fact.total)
+            verb = indexing(fact.stage, fact.knowledge)
+            self._progress(f"{verb}: {fact.done} of {fact.total} chunks", fact.done >= fact.total)
         elif (line := describe(fact)) is not None:
             if isinstance(fact, facts.ModelRetried):
                 self._piece = ""
@@ -152,6 +155,11 @@ def _(fact: facts.KnowledgeSearched) -> Line:
 @describe.register
 def _(fact: SkillActivated) -> Line:
     return Line("", f"takes up the skill {fact.skill}: {fact.why}", "bright_black")
+
+
+@describe.register
+def _(fact: PassageFailed) -> Line:
+    return Line("skipped", f"{fact.source} in the graph of {fact.knowledge}: {fact.reason}", "yellow")
 
 
 @describe.register

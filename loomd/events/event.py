@@ -12,6 +12,7 @@ import msgspec
 from loomd.errors import NotFound
 from loomd.events.cluster import ClusterFact
 from loomd.events.fact import Fact
+from loomd.events.passage import PassageFailed
 from loomd.events.room import BudgetExceeded, BudgetWarning, ContextAssembled, MemoryFact
 from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.messages import JsonObject, Usage
@@ -214,11 +215,12 @@ class KnowledgeSearched(Fact, tag="knowledge.searched", frozen=True):
 
 
 class IndexProgress(Fact, tag="index.progress", frozen=True):
-    """A knowledge base is being indexed. `done` and `total` count chunks."""
+    """A knowledge base is being indexed. `done` and `total` count chunks; `stage` says what is done with them."""
 
     knowledge: str
     done: int
     total: int
+    stage: Literal["index", "graph"] = "index"
 
 
 class EventsMissing(Fact, tag="events.missing", frozen=True):
@@ -372,6 +374,7 @@ AnyFact = (
     | ContextAssembled
     | ClusterFact
     | IndexProgress
+    | PassageFailed
     | EventsMissing
     | DocumentSkipped
     | ConfigLoaded

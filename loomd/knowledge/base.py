@@ -115,7 +115,8 @@ class Retrieval(Spec):
     takes the best, then what is least like it. Chosen from all candidates, by their stored vectors, in every mode."""
     min_score: float = 0.0
     """Passages with a lower score are left out. A score is the cosine from -1 to 1 in `vector`, BM25 from 0 upwards in
-    `keyword`, and in `hybrid` a share of the best that is possible, where 1 is first in both halves."""
+    `keyword`, and in `hybrid` a share of the best that is possible, where 1 is first in both halves; where the graph
+    finds something, too, it is such a share in every mode."""
     filter: dict[str, str | list[str]] = Field(
         default_factory=dict, examples=[{"team": "docs"}, {"path": ["guide/*", "faq.md"], "format": "markdown"}]
     )

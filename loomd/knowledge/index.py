@@ -15,19 +15,21 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from loomd.errors import Damaged, Temporary
-from loomd.knowledge.base import IndexSpec, Retrieval
+from loomd.knowledge.base import IndexSpec
 from loomd.knowledge.diversity import spread
-from loomd.knowledge.filter import Where
+from loomd.knowledge.graph_index import NOTHING, GraphIndex
 from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.place import changed_at, open_store, remove_store, size, take_over
+from loomd.knowledge.question import Parts, Question, Ranked
 from loomd.knowledge.standing import Place, Standing
 from loomd.knowledge.store import Change, Embedded, FileUpdate, Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, take
@@ -38,9 +40,6 @@ from loomd.vectors.index import LOOSE, VectorIndex
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
     from loomd.vectors.faiss_index import Ids
-
-Ranked = list[tuple[int, float]]
-"""Ids with their scores, best first."""
 
 _log = logging.getLogger("loomd.knowledge")
 
@@ -56,35 +55,13 @@ _PART = 10_000
 """Vectors that are read from the store at a time."""
 
 
-class Question(NamedTuple):
-    """What is searched for.
-
-    Attributes:
-        text: the question.
-        vector: its vector, `(dimension,)`, or None when only words are searched.
-        how: mode and weights.
-        limit: how many passages to return.
-        where: the documents that are looked in.
-    """
-
-    text: str
-    vector: "Vectors | None"
-    how: Retrieval
-    limit: int
-    where: Where = ()
-
-    @property
-    def wanted(self) -> int:
-        """Return how many passages each half hands to the fusion."""
-        return max(self.how.candidates, 2 * self.limit)
-
-
 class Index:
     """Passages, words and vectors of one knowledge base; shared by all that open the same files.
 
     Attributes:
         readers: the threads in which it is searched.
         refreshing: held by whoever brings it up to date.
+        graph: entities and relations; None without.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, how: IndexSpec) -> None:
@@ -95,11 +72,13 @@ class Index:
         self._uncommitted = 0
         self._torn = False
         """Whether the index of words may have lost something that it was given."""
-        self._store = open_store(self._path)
+        self._store = open_store(self._path, linked=bool(recipe.extractor))
         try:
             self._words = self._open_words()
             self._vectors = VectorIndex(recipe.dimension, folder / recipe.name)
             self._open_vectors(how)
+            graph = self._store.graph
+            self.graph = None if graph is None else GraphIndex(graph, recipe.extractor, self._writing)
         except BaseException:
             self._store.close()
             raise
@@ -134,7 +113,7 @@ class Index:
         """Return the vectors that are already stored: here, by other ways of indexing, or by other knowledge bases."""
         with self._writing:
             found = self._store.known(digests)
-        for path in [*self._others(), *self._neighbours()]:
+        for path in self.others():
             wanted = [digest for digest in digests if digest not in found]
             if wanted:
                 found.update(take_over(path, wanted))
@@ -160,6 +139,8 @@ class Index:
         ]
         with self._writing:
             change = self._store.write(updates, removed)
+            if self.graph is not None and change.removed:
+                self.graph.note()
             self._vectors.remove(change.removed)
             self._vectors.add([one.id for one in change.added], self._decode([one.vector for one in change.added]))
             self._uncommitted += len(change.removed) + len(change.added)
@@ -190,6 +171,7 @@ class Index:
             self._recipe.dimension,
             "flat" if base is None else base.head.shape,
             loose=self._vectors.loose,
+            graph=None if self.graph is None else self.graph.standing(),
         )
         if base is None:
             return standing
@@ -199,6 +181,8 @@ class Index:
         """Let all be found that was written; build a base of vectors when one is due; remove files nobody uses."""
         with self._writing:
             self._commit_words()
+            if self.graph is not None:
+                self.graph.save()
             if self._vectors.is_due(how.shape(len(self))):
                 self._build(how)
             marks = [self._words.mark, self._vectors.mark]
@@ -261,6 +245,10 @@ class Index:
         for ids, vectors in self._rows(after):
             self._vectors.add(ids.tolist(), vectors)
 
+    def others(self) -> list[Path]:
+        """Return stores from which things may be taken over: of other ways of indexing, of other knowledge bases."""
+        return [*self._others(), *self._neighbours()]
+
     def _others(self) -> list[Path]:
         """Return the stores of other ways of indexing, the latest used first."""
         paths = [path for path in self._folder.glob("*.db") if path != self._path]
@@ -274,7 +262,7 @@ class Index:
         """Return for each question the best passages with their scores, best first; equal texts only once."""
         everywhere = iter(self._search([one for one in questions if not one.where]))
         return [
-            self._passages(one, self._fused(one, *self._halves(one))) if one.where else next(everywhere)
+            self._passages(one, self._fused(one, self._parts(one))) if one.where else next(everywhere)
             for one in questions
         ]
 
@@ -308,24 +296,35 @@ class Index:
         scores = self._decode(list(stored.values())) @ vector
         return sorted(zip(stored, scores.tolist(), strict=True), key=lambda pair: -pair[1])
 
-    def explain(self, question: Question) -> list[tuple[Stored, float, Place | None, Place | None]]:
-        """Return the best passages with their scores, and their places in the ranks of words and of vectors."""
-        words, close = self._halves(question)
+    def explain(self, question: Question) -> list[tuple[Stored, float, Sequence[Place | None]]]:
+        """Return the best passages with their scores, and their places in the ranks of words, vectors and the graph."""
+        parts = self._parts(question)
         seen: list[dict[int, Place]] = [
-            {ident: Place(rank, score) for rank, (ident, score) in enumerate(ranked, 1)} for ranked in (words, close)
+            {ident: Place(rank, score) for rank, (ident, score) in enumerate(ranked, 1)}
+            for ranked in (parts.words, parts.close, parts.graph)
         ]
-        found = self._passages(question, self._fused(question, words, close))
-        return [(row, score, seen[0].get(row.id), seen[1].get(row.id)) for row, score in found]
+        found = self._passages(question, self._fused(question, parts))
+        return [(row, score, [ranks.get(row.id) for ranks in seen]) for row, score in found]
 
-    def _halves(self, asked: Question) -> tuple[Ranked, Ranked]:
-        """Return the ranks of words and of vectors; of a filtered question as many that fit, or all that there are.
+    def _parts(self, asked: Question) -> Parts:
+        """Return what each part of a search finds; of a filtered question as much that fits, or all that there is."""
+        allowed = self._store.within(asked.where) if asked.where else None
+        if allowed is not None and not allowed:
+            return Parts([], [], [])
+        return Parts(*self._halves(asked, allowed), *self._reached(asked, allowed))
+
+    def _reached(self, asked: Question, allowed: AbstractSet[int] | None = None) -> tuple[Ranked, float]:
+        """Return the ranks of the graph, and how certain it is of them."""
+        if self.graph is None or asked.graph is None:
+            return NOTHING
+        return self.graph.search(asked.text, asked.graph, asked.wanted, allowed)
+
+    def _halves(self, asked: Question, allowed: AbstractSet[int] | None) -> tuple[Ranked, Ranked]:
+        """Return the ranks of words and of vectors.
 
         The indexes know no documents: they are asked for more until enough of it is in those that are wanted.
         """
         wanted = asked.wanted
-        allowed = self._store.within(asked.where) if asked.where else None
-        if allowed is not None and not allowed:
-            return [], []
         size = max(1, len(self))  # it is 0 for a moment while all of it is replaced
         limit = wanted if allowed is None else min(wanted * 2 * size // len(allowed) + 1, size)
         exact: Ranked | None = None
@@ -347,16 +346,19 @@ class Index:
 
     def _rank(self, asked: Question, close: Ranked, limit: int) -> Ranked:
         words = [] if asked.how.mode == "vector" else self._words.search(asked.text, limit, asked.how.title_weight)
-        return self._fused(asked, words, close[:limit])
+        return self._fused(asked, Parts(words, close[:limit], *self._reached(asked)))
 
-    def _fused(self, asked: Question, words: Ranked, close: Ranked) -> Ranked:
-        how = asked.how
-        if how.mode == "vector":
-            return close
-        if how.mode == "keyword" or asked.vector is None or not asked.vector.any():
-            return words
-        halves = [(words, how.keyword_weight), (close, how.vector_weight)]
-        return fuse(halves, how.rrf_k) if how.fusion == "ranks" else blend(halves, how.sharpness, asked.wanted)
+    def _fused(self, asked: Question, parts: Parts) -> Ranked:
+        """Return all that was found in one order; what finds nothing at all has no say."""
+        how, graph = asked.how, asked.graph
+        lists = [(parts.words, how.keyword_weight if how.mode == "hybrid" else 1.0)] if how.mode != "vector" else []
+        if how.mode != "keyword" and asked.vector is not None and asked.vector.any():
+            lists.append((parts.close, how.vector_weight if how.mode == "hybrid" else 1.0))
+        if graph is not None and parts.graph:
+            lists.append((parts.graph, graph.weight * parts.certainty))
+        if len(lists) < 2:
+            return lists[0][0] if lists else []
+        return fuse(lists, how.rrf_k) if how.fusion == "ranks" else blend(lists, how.sharpness, asked.wanted)
 
     def _passages(self, asked: Question, ranked: list[tuple[int, float]]) -> list[tuple[Stored, float]]:
         limit, found, texts = asked.limit, list[tuple[Stored, float]](), set[str]()

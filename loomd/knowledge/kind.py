@@ -7,8 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from loomd.knowledge.base import Chunking, Embedder, IndexSpec, Retrieval
+from loomd.knowledge.graph_spec import GraphSpec
 from loomd.knowledge.ingest import Library
-from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.knowledge import KnowledgeBase, Ways
+from loomd.knowledge.linking import Linking
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.survey import Recipe
 from loomd.manifest.kind import Kind, RefTo, Spec
@@ -29,6 +31,8 @@ class KnowledgeBaseSpec(Spec):
     """How vectors are compared with a question."""
     retrieval: Retrieval = Field(default_factory=Retrieval)
     """How passages are found, and how many a search returns."""
+    graph: GraphSpec | None = Field(default=None, examples=[{}])
+    """Entities and relations of the passages, for answers that several documents have parts of; not kept by default."""
 
     def means(self, old: Spec) -> Iterator[str]:
         """Yield whether the index is built anew."""
@@ -38,6 +42,8 @@ class KnowledgeBaseSpec(Spec):
             yield "its index is built anew by another embedder, beside the one that serves until then"
         elif (self.sources, self.chunk) != (old.sources, old.chunk):
             yield "its index is built anew beside the one that serves until then; known passages keep their vectors"
+        elif self.graph is not None and (old.graph is None or self.graph.extract != old.graph.extract):
+            yield "its passages are looked through for entities, beside the index that serves until then"
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[KnowledgeBase, None]:
@@ -47,8 +53,13 @@ class KnowledgeBaseSpec(Spec):
         meanwhile.
         """
         embedder = parts.get("Embedder", self.embedder, Embedder)
-        recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension)
         async with AsyncExitStack() as stack:
+            linking: Linking | None = None
+            if self.graph is not None:
+                extractor = await stack.enter_async_context(self.graph.extract.open(parts))
+                linking = Linking(parts.name, self.graph, extractor, parts.services.bus)
+            found_by = "" if linking is None else linking.fingerprint
+            recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension, found_by)
             owner = f"{parts.declared.ref} spec.sources"
             opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
             library = Library([await stack.enter_async_context(one) for one in opened])
@@ -56,10 +67,12 @@ class KnowledgeBaseSpec(Spec):
                 await library.refresh()
             else:
                 await library.read_what_is_kept()
-            bus, clock = parts.services.bus, parts.services.clock
-            live = KnowledgeBase(parts.name, library, embedder, self.retrieval, self.index, bus, clock)
+            how = Ways(self.retrieval, self.index, linking)
+            live = KnowledgeBase(parts.name, library, embedder, how, parts.services.bus, parts.services.clock)
             await stack.enter_async_context(live.running(parts.state_dir, recipe))
             await stack.enter_async_context(library.following(live.refresh, live.not_fetched, parts.name))
+            if linking is not None:
+                await stack.enter_async_context(linking.continuing(live.refresh))
             yield live
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,9 +24,11 @@ from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
 from loomd.knowledge.filter import Filter, Where, where_of
 from loomd.knowledge.formats.base import cite
-from loomd.knowledge.index import Index, Question, acquire, encode, release
+from loomd.knowledge.index import Index, acquire, encode, release
 from loomd.knowledge.ingest import Library, Unreadable
-from loomd.knowledge.standing import Hit, LeftOut, Standing
+from loomd.knowledge.linking import Linking
+from loomd.knowledge.question import Question
+from loomd.knowledge.standing import GraphStanding, Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, embedded_text
 from loomd.messages import Passage
@@ -44,6 +46,14 @@ BATCH = 256
 _log = logging.getLogger("loomd.knowledge")
 
 
+class Ways(NamedTuple):
+    """How passages are found, how vectors are compared, and who finds entities, if anybody does."""
+
+    retrieval: Retrieval
+    indexing: IndexSpec
+    linking: Linking | None = None
+
+
 class KnowledgeBase:
     """Documents to look things up in.
 
@@ -57,8 +67,7 @@ class KnowledgeBase:
         name: str,
         library: Library,
         embedder: Embedder,
-        retrieval: Retrieval,
-        indexing: IndexSpec,
+        ways: Ways,
         bus: Bus,
         clock: Clock,
     ) -> None:
@@ -66,8 +75,10 @@ class KnowledgeBase:
         self.unreadable: tuple[Unreadable, ...] = ()
         self._library = library
         self._embedder = embedder
-        self._retrieval = retrieval
-        self._indexing = indexing
+        self._retrieval = ways.retrieval
+        self._indexing = ways.indexing
+        self._linking = ways.linking
+        self._graph = None if ways.linking is None else ways.linking.spec
         self._bus = bus
         self._clock = clock
         now = clock.now()
@@ -170,12 +181,9 @@ class KnowledgeBase:
         how = self._retrieval
         with self._called():
             vector = None if how.mode == "keyword" else (await self._embed([query]))[0]
-            question = Question(query, vector, how, top_k or how.top_k, self._where(where))
+            question = Question(query, vector, how, top_k or how.top_k, self._where(where), self._graph)
             found = await self._run(self._opened.explain, question, pool=self._opened.readers)
-        return [
-            Hit(self._passage(number, row, score), words, close)
-            for number, (row, score, words, close) in enumerate(found, 1)
-        ]
+        return [Hit(self._passage(number, row, score), *places) for number, (row, score, places) in enumerate(found, 1)]
 
     def _passage(self, number: int, row: Stored, score: float) -> Passage:
         chunk = row.chunk
@@ -205,6 +213,10 @@ class KnowledgeBase:
     async def _stand(self) -> None:
         standing = await self._run(self._opened.standing)
         left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable)
+        if standing.graph is not None and self._linking is not None:
+            graph = msgspec.structs.replace(standing.graph, waits=self._linking.waits)
+            standing = msgspec.structs.replace(standing, graph=graph)
+            self._tell(graph)
         self._standing = msgspec.structs.replace(standing, refreshed=self._clock.now(), left_out=left_out)
 
     async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[list[tuple[Stored, float]]]:
@@ -212,7 +224,7 @@ class KnowledgeBase:
         how = self._retrieval
         vectors = None if how.mode == "keyword" else await self._embed([query for query, _, _ in asked])
         questions = [
-            Question(query, None if vectors is None else vectors[at], how, limit, where)
+            Question(query, None if vectors is None else vectors[at], how, limit, where, self._graph)
             for at, (query, limit, where) in enumerate(asked)
         ]
         return await self._run(self._opened.search, questions, pool=self._opened.readers)
@@ -234,6 +246,8 @@ class KnowledgeBase:
             embedded = 0
             if survey.changed or survey.removed:
                 embedded = await self._update(survey, {} if anew else await self._known(survey))
+            if self._linking is not None:
+                await self._linking.catch_up(self._opened, self._run, anew=anew)
             await self._run(self._opened.save, self._indexing)
             await self._stand()
             passages = f"{len(self)} passages can be searched"
@@ -273,6 +287,15 @@ class KnowledgeBase:
         for item in survey.unreadable:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
+
+    def _tell(self, graph: GraphStanding) -> None:
+        """Say that the graph is not whole, unless documents are missing, which is worse."""
+        if self.unreadable or not (graph.pending or graph.failed):
+            return
+        lacks = [f"{graph.pending} wait: {graph.waits}"] if graph.pending else []
+        lacks += [f"{graph.failed} could not be understood"] if graph.failed else []
+        message = f"passages that are not in the graph: {'; '.join(lacks)}"
+        self._degraded = self._degraded.turn("True", "GraphIncomplete", message, self._clock.now())
 
     async def _known(self, survey: Survey) -> dict[bytes, bytes]:
         keys = [key for document in survey.changed for key, _ in document.chunks]

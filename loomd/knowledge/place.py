@@ -12,14 +12,19 @@ from loomd.knowledge.store import ChunkStore, borrow
 _log = logging.getLogger("loomd.knowledge")
 
 
-def open_store(path: Path) -> ChunkStore:
-    """Open a store, or begin a new one when it is damaged: all that it held is in the documents."""
+def open_store(path: Path, *, linked: bool = False) -> ChunkStore:
+    """Open a store, or begin a new one when it is damaged: all that it held is in the documents.
+
+    Args:
+        path: where it is.
+        linked: whether it holds a graph, too.
+    """
     try:
-        store = ChunkStore(path)
+        store = ChunkStore(path, linked=linked)
     except Damaged as error:
         _log.warning("%s; indexing the documents anew", error)
         remove_store(path)
-        store = ChunkStore(path)
+        store = ChunkStore(path, linked=linked)
     path.touch()
     return store
 

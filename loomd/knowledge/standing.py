@@ -15,6 +15,28 @@ class LeftOut(msgspec.Struct, frozen=True):
     reason: str
 
 
+class GraphStanding(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """How the graph of a knowledge base stands.
+
+    Attributes:
+        extractor: what entities and relations are found by: type, model and version.
+        entities: how many there are.
+        relations: how many pairs of them are related.
+        pending: passages that are not looked through yet.
+        failed: passages in which nothing could be found.
+        waits: why passages are pending, or empty.
+        faults: some of the passages in which nothing could be found, and why.
+    """
+
+    extractor: str
+    entities: int
+    relations: int
+    pending: int = 0
+    failed: int = 0
+    waits: str = ""
+    faults: tuple[LeftOut, ...] = ()
+
+
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """How a knowledge base stands.
 
@@ -30,6 +52,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
         loose: vectors that were added since, and are compared one by one.
         refreshed: when its documents were looked at last, wall-clock seconds.
         left_out: documents that it could not read.
+        graph: how its graph stands; None without one.
     """
 
     documents: int
@@ -43,21 +66,23 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     loose: int = 0
     refreshed: float = 0.0
     left_out: tuple[LeftOut, ...] = ()
+    graph: GraphStanding | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a passage stands in one half of a search: its rank, from 1, and its score there."""
+    """Where a passage stands in one part of a search: its rank, from 1, and its score there."""
 
     rank: int
     score: float
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A passage that was found, and how each half of the search saw it; None where it did not."""
+    """A passage that was found, and how each part of the search saw it; None where it did not."""
 
     passage: Passage
     keyword: Place | None
     vector: Place | None
+    graph: Place | None = None
 
 
 @runtime_checkable

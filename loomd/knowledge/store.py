@@ -18,6 +18,7 @@ from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.filter import Where, fits
 from loomd.knowledge.formats.base import Unit, Value
+from loomd.knowledge.graph_store import GraphStore
 from loomd.vectors.faiss_index import Mark
 
 Properties = Mapping[str, Value | list[Value]]
@@ -106,10 +107,18 @@ class Stored:
 
 
 class ChunkStore:
-    """The passages of one knowledge base."""
+    """The passages of one knowledge base.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        graph: the tables of its graph; None without.
+    """
+
+    def __init__(self, path: Path, *, linked: bool = False) -> None:
         """Open or create the file.
+
+        Args:
+            path: where it is.
+            linked: whether it holds a graph, too.
 
         Raises:
             Damaged: the file is no SQLite database, or is broken.
@@ -121,6 +130,7 @@ class ChunkStore:
         self._within: tuple[int, Where, frozenset[int]] | None = None
         try:
             self._db.executescript(_SCHEMA)
+            self.graph = GraphStore(self._db, self._reader) if linked else None
             self._check()
         except sqlite3.OperationalError:
             self._db.close()
@@ -186,6 +196,8 @@ class ChunkStore:
     def _remove(self, path: str) -> list[int]:
         query = "SELECT chunk.id FROM chunk JOIN file ON file.id = chunk.file WHERE path = ?"
         ids = [int(row[0]) for row in self._db.execute(query, (path,))]
+        if self.graph is not None:
+            self.graph.unlink(ids)
         self._db.execute("DELETE FROM file WHERE path = ?", (path,))
         return ids
 

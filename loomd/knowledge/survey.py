@@ -18,6 +18,7 @@ from loomd.knowledge.store import Properties
 _log = logging.getLogger("loomd.knowledge")
 
 _LAYOUT = "3"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
+_GRAPH_LAYOUT = "graph 1"  # of the tables of a graph
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,14 @@ class Recipe:
     chunking: Chunking
     fingerprint: str
     dimension: int
+    extractor: str = ""
+    """What entities and relations are found by; empty where there is no graph."""
 
     @property
     def name(self) -> str:
         """Return the name of this recipe's files: the same settings, the same name."""
         parts = [_LAYOUT, self.fingerprint, str(self.dimension), self.chunking.model_dump_json()]
+        parts += [_GRAPH_LAYOUT, self.extractor] if self.extractor else []
         return _digest(*parts, *(source.model_dump_json() for source in self.sources)).hex()[:16]
 
     def embedded_as(self, chunk: Chunk) -> bytes:

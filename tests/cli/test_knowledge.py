@@ -1,6 +1,7 @@
 """`loomd knowledge` at a real daemon: what is found and why, how it stands, and indexes built anew."""
 
 import json
+import re
 import time
 
 import pytest
@@ -113,3 +114,82 @@ def test_what_is_not_fetched_yet_is_said(house: Folder) -> None:
     refused = house.loomd("apply", "-f", "manifests")
     assert refused.returncode != 0
     assert "elsewhere" in refused.stderr
+
+
+LINKED = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: reader, namespace: SPACE}
+spec:
+  type: scripted
+  replies:
+    - when: ilse*oskelby
+      json: {entities: [{name: ilse marrow}, {name: oskelby}], relations: []}
+      times: null
+      usage: {input: 50, output: 20}
+    - when: ilse
+      json: {entities: [{name: ilse marrow}, {name: tide gauges}], relations: [RELATION]}
+      times: null
+      usage: {input: 50, output: 20}
+    - {json: {entities: [{name: atlantis}]}, times: null, usage: {input: 50, output: 20}}
+---
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: country, namespace: SPACE}
+spec:
+  sources: [{path: land}]
+  embedder: words
+  graph: GRAPH
+""".replace("RELATION", "{subject: ilse marrow, predicate: made, object: tide gauges}")
+
+
+@pytest.fixture
+def country(house: Folder) -> Folder:
+    """Return a folder with a knowledge base that has a graph by rules."""
+    land = house.path / "land"
+    land.mkdir()
+    (land / "gauges.md").write_text("# Gauges\n\nIlse Marrow made tide gauges at Veltrano Systems.\n")
+    (land / "people.md").write_text("# People\n\nIlse Marrow came from Oskelby.\n")
+    for at in range(8):
+        (land / f"{at}.md").write_text(f"# Note {at}\n\nnothing about anything, {at}.\n")
+    house.write("country.yaml", LINKED.replace("GRAPH", "{weight: 2}"))
+    house.apply()
+    return house
+
+
+def test_a_graph_is_shown(country: Folder) -> None:
+    """Its own place for each passage, and what it holds in status and describe."""
+    told = country.said("knowledge", "search", "country", "who worked at Veltrano Systems?", "-n", country.space)
+    head, *lines = told.partition("\n\n")[0].splitlines()
+    assert head.split() == ["SCORE", "KEYWORD", "VECTOR", "GRAPH", "SOURCE", "TITLE"]
+    (led,) = [line for line in lines if "people.md" in line]
+    assert re.search(r"  [12] \([01]\.\d+\)  land/people.md:3-3", led)
+    found = country.said("knowledge", "search", "country", "Veltrano Systems", "-n", country.space, "-o", "json")
+    assert {"rank", "score"} == set(next(one["graph"] for one in json.loads(found)["items"] if one["graph"]))
+    for what in (("knowledge", "status", "country"), ("describe", "kb/country")):
+        assert re.search(r"graph: +\d+ entities, \d+ relations, by rules/1", country.said(*what, "-n", country.space))
+    assert "graph" not in country.said("knowledge", "status", "pets", "-n", country.space)
+
+
+def test_a_model_reads_within_its_budget(country: Folder) -> None:
+    """What it may not read any more waits, what it cannot make sense of is told; a raised budget lets it go on."""
+    model = "{extract: {type: model, provider: reader, repairs: 0, budget: {calls: 3}, calls: 1}}"
+    country.write("country.yaml", LINKED.replace("GRAPH", model))
+    country.apply()
+    told = country.said("knowledge", "status", "country", "-n", country.space)
+    assert "7 passages wait: the day's budget of KnowledgeBase/country is spent (calls: 3 of 3 used" in told
+    table = country.said("get", "budgets", "-n", country.space)
+    assert re.search(r"knowledgebase.country .*210", table)
+    assert re.search(r"calls +3 +3 +0", country.said("describe", "kb/country", "-n", country.space))
+    country.write("country.yaml", LINKED.replace("GRAPH", model.replace("calls: 3", "calls: 300")))
+    country.apply()
+    country.said("knowledge", "rebuild", "country", "-n", country.space)
+    told = country.said("knowledge", "status", "country", "-n", country.space)
+    assert "wait" not in told
+    assert "8 passages could not be understood" in told
+    assert "the passage does not speak of atlantis" in told
+    conditions = country.said("describe", "kb/country", "-n", country.space)
+    assert "GraphIncomplete" in conditions
+    found = country.said("knowledge", "search", "country", "tide gauges", "-n", country.space, "-o", "json")
+    (led,) = [one for one in json.loads(found)["items"] if one["source"] == "land/people.md:3-3"]
+    assert led["graph"] is not None

@@ -259,3 +259,15 @@ async def test_documents_are_cited_where_they_stand(tmp_path: Path, goal: str, s
     assert result.executed is not None
     (citation,) = result.executed.outcome.citations
     assert citation.source == source
+
+
+async def test_a_graph_leads_to_what_the_question_does_not_name(tmp_path: Path) -> None:
+    """The passage that says where she learned the trade has no word of the question, and is cited."""
+    goal = "Where did the maker of the Halden circle learn the trade?"
+    folder = next(path for path in EXAMPLES if path.name.startswith("13"))
+    replies = '    - {when: "*", text: "At the foundry [1] [2]."}'
+    result, _ = await run("13", replies, goal, tmp_path)
+    assert result.executed is not None
+    cited = {one.source.partition(":")[0] for one in result.executed.outcome.citations}
+    assert {"archive/instruments/halden-circle.md", "archive/people/okafor.md"} <= cited
+    assert all((folder / one).is_file() for one in cited)

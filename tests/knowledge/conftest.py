@@ -50,6 +50,7 @@ class Lab:
         events: what was emitted.
         name: name of the knowledge base.
         embedder: the embedder of the latest opening.
+        live: what else the knowledge base may refer to.
     """
 
     def __init__(self, tmp: Path, root: Path | None = None) -> None:
@@ -59,11 +60,18 @@ class Lab:
         self._tmp = tmp / "state"
         self._services: Services | None = None
         self.embedder: Counting
+        self.live: dict[Ref, object] = {}
 
     @property
     def state(self) -> Path:
         """Return the folder of the knowledge base's own files."""
         return self._tmp / "knowledgebase" / "default" / self.name
+
+    @property
+    def services(self) -> Services:
+        """Return what it lends while something is open."""
+        assert self._services is not None
+        return self._services
 
     def write(self, path: str, text: str | bytes) -> Path:
         """Write a document below `docs`."""
@@ -96,7 +104,7 @@ class Lab:
             async with made.open(self._parts("Embedder", "e", made, services, {})) as inner:
                 self.embedder = Counting(inner)
                 spec = self.spec(**fields)
-                live: dict[Ref, object] = {Ref("Embedder", "e"): self.embedder}
+                live: dict[Ref, object] = {Ref("Embedder", "e"): self.embedder, **self.live}
                 parts = replace(self._parts("KnowledgeBase", self.name, spec, services, live), replaces=replaces)
                 async with spec.open(parts) as base:
                     if wait:

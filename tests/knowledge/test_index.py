@@ -11,7 +11,8 @@ from loomd.errors import Temporary
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.filter import where_of
-from loomd.knowledge.index import Index, Question, encode
+from loomd.knowledge.index import Index, encode
+from loomd.knowledge.question import Question
 from loomd.knowledge.survey import Pending, Recipe
 from loomd.knowledge.words import WordIndex
 from loomd.vectors.faiss_index import Mark

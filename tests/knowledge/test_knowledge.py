@@ -15,7 +15,7 @@ from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.ingest import Library
-from loomd.knowledge.knowledge import BATCH, KnowledgeBase
+from loomd.knowledge.knowledge import BATCH, KnowledgeBase, Ways
 from loomd.knowledge.sources.files import Files, FilesSource
 from loomd.knowledge.survey import Recipe
 from loomd.vectors.faiss_index import load
@@ -387,7 +387,7 @@ async def test_unusable_vectors_are_not_stored(animals: "Lab", tmp_path: Path, v
     source = FilesSource(path="docs")
     library = Library([Files(source, animals.root)])
     base = KnowledgeBase(
-        "kb", library, Broken(value, width), Retrieval(), IndexSpec(), Bus(SystemClock()), SystemClock()
+        "kb", library, Broken(value, width), Ways(Retrieval(), IndexSpec()), Bus(SystemClock()), SystemClock()
     )
     recipe = Recipe([source], Chunking(), "broken", 4)
     with pytest.raises(BadReply, match="KnowledgeBase/kb"):

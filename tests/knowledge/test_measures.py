@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 
-def _load() -> Any:
-    path = Path(__file__).parents[2] / "benchmarks" / "retrieval" / "quality.py"
-    spec = importlib.util.spec_from_file_location("retrieval_quality", path)
+def _load(name: str) -> Any:
+    path = Path(__file__).parents[2] / "benchmarks" / "retrieval" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"retrieval_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["retrieval_quality"] = module
+    sys.modules[f"retrieval_{name}"] = module
     spec.loader.exec_module(module)
     return module
 
 
-quality = _load()
+quality, hops = _load("quality"), _load("hops")
 
 GRADES = {"a": 3, "b": 2, "c": 1, "d": 0, "e": -1}
 
@@ -119,6 +119,23 @@ async def test_a_collection_is_judged_with_a_real_knowledge_base(tmp_path: Path)
     made = quality.Collection(
         {"t": ("Turbines", long), "b": ("", "Bread is baked from flour.")}, {"1": "turbines"}, {"1": {"t": 1}}
     )
-    found = await quality.judge(made, "hash", {"keyword": {"mode": "keyword"}}, tmp_path)
+    found = await quality.judge(made, "hash", {"keyword": {"retrieval": {"mode": "keyword"}}}, tmp_path)
     assert found["passages"] > 2
-    assert found["keyword"]["1"] == {"nDCG@10": 1.0, "recall@10": 1.0, "recall@100": 1.0, "MRR": 1.0}
+    assert found["keyword"]["1"] == dict.fromkeys(quality.METRICS, 1.0)
+
+
+async def test_a_graph_answers_what_several_documents_say(tmp_path: Path) -> None:
+    """Of made questions that need two articles a graph finds more, and of those that need one as much."""
+    hops.write(hops.World(seed=7), tmp_path / "made")
+    whole = quality.load(tmp_path / "made")
+    asked = [
+        query for query in whole.judged if query in {f"{kind}-{at}" for kind in ("one", "two") for at in range(20)}
+    ]
+    made = quality.Collection(whole.documents, whole.queries, {query: whole.judged[query] for query in asked})
+    assert all(set(grades) <= set(made.documents) for grades in made.judged.values())
+    ways = {"off": {}, "on": {"graph": {}}, "more": {"graph": {"weight": 0.5}}}
+    found = await quality.judge(made, "hash", ways, tmp_path / "place")
+    kinds = {way: quality.kinds(found[way])["kinds"] for way in ways}
+    assert [kinds[way]["one"]["recall@5"] for way in ways] == [1.0, 1.0, 1.0]
+    off, on, more = (kinds[way]["two"]["recall@10"] for way in ways)
+    assert off + 0.1 < on < more

@@ -87,6 +87,10 @@ _ENDS: dict[str, tuple[Any, ...]] = {"valueFrom.env": ("API_KEY", "OPENAI_API_KE
 """The same for fields whose names end so."""
 _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
     ("Agent", ""): ((("permissions", "ask"), ["*(a=3)"]),),
+    ("KnowledgeBase", "model"): (
+        (("graph", "extract", "provider"), "alpha"),
+        (("graph", "extract", "budget", "calls"), 5),
+    ),
     ("Provider", "local"): ((("model",), "model.gguf"),),
     ("Tool", "mcp"): (
         (("command",), sys.executable),

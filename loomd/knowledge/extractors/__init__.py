@@ -1,0 +1,1 @@
+"""How entities and relations are found in passages: one type a module."""

@@ -1,0 +1,39 @@
+"""`type: rules`: names, identifiers, defined terms, headings and links, found by patterns; asks nobody."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from loomd.knowledge.chunk import Chunk
+from loomd.knowledge.entity import Extraction
+from loomd.knowledge.extractors.base import ExtractorSpec
+from loomd.knowledge.terms import extract
+from loomd.topology import Parts
+
+_VERSION = "1"  # of the rules; raised when they find other things
+
+
+class RulesExtractor(ExtractorSpec):
+    """Finds entities by how they are written, on this machine."""
+
+    type: Literal["rules"] = "rules"
+
+    @asynccontextmanager
+    async def open(self, parts: Parts) -> AsyncGenerator["Patterns", None]:
+        """Yield the extractor."""
+        del parts
+        yield Patterns()
+
+
+class Patterns:
+    """The rules at work."""
+
+    fingerprint = f"rules/{_VERSION}"
+    batch = 256
+
+    async def extract(self, passages: Sequence[Chunk]) -> AsyncGenerator[dict[int, Extraction], None]:
+        """Yield what is found in all passages; they are looked through in another thread."""
+        yield await asyncio.to_thread(
+            lambda: {place: extract(one.title, one.text) for place, one in enumerate(passages)}
+        )
