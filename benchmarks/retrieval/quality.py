@@ -248,8 +248,8 @@ async def judge(collection: Collection, embedder: str, ways: dict[str, dict[str,
             rows: dict[str, dict[str, float]] = {}
             for query, grades in collection.judged.items():
                 text = collection.queries[query]
-                near = documents_of(await base.search(text, 20), ids)
-                far = documents_of(await base.search(text, 200), ids)
+                near = documents_of((await base.look(text, 20)).passages, ids)
+                far = documents_of((await base.look(text, 200)).passages, ids)
                 rows[query] = measure(near, far, grades)
             found[way] = rows
             found["passages"] = len(base)

@@ -40,7 +40,7 @@ class BudgetRoutes:
         return answer({"items": list(self._shown(space_at(request)).values())})
 
     async def one(self, request: web.Request) -> web.Response:
-        """Return one budget: `namespace`, or `agent.NAME`."""
+        """Return one budget: `namespace`, `agent.NAME`, or `knowledgebase.NAME`."""
         name, shown = request.match_info["name"], self._shown(space_at(request))
         if name not in shown:
             hint = did_you_mean(name, list(shown), "there are") or "`loomd get budgets` lists them"
@@ -77,4 +77,7 @@ def _measure(budget: Budget, measure: str, used: Mapping[str, float], held: Mapp
 
 
 def _name(owner: Owner) -> str:
-    return f"agent.{owner[1]}" if owner[1] else "namespace"
+    if not owner[1]:
+        return "namespace"
+    kind, _, name = owner[1].rpartition(":")
+    return f"{kind or 'agent'}.{name}"

@@ -14,7 +14,7 @@ import itertools
 import logging
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,11 +24,13 @@ import msgspec
 from loomd.errors import Damaged, Temporary
 from loomd.knowledge.base import IndexSpec, Retrieval
 from loomd.knowledge.diversity import spread
+from loomd.knowledge.expanders.base import Seen
 from loomd.knowledge.faiss_index import ROUGH
 from loomd.knowledge.filter import Where
 from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.place import changed_at, open_store, remove_store, size, take_over
+from loomd.knowledge.seen import seen_in
 from loomd.knowledge.standing import Place, Standing
 from loomd.knowledge.store import Change, Embedded, FileUpdate, Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, take
@@ -65,6 +67,7 @@ class Question(NamedTuple):
         how: mode and weights.
         limit: how many passages to return.
         where: the documents that are looked in.
+        terms: the words that are looked up, each with its weight; None for those of the text.
     """
 
     text: str
@@ -72,6 +75,7 @@ class Question(NamedTuple):
     how: Retrieval
     limit: int
     where: Where = ()
+    terms: Mapping[str, float] | None = None
 
     @property
     def wanted(self) -> int:
@@ -317,6 +321,14 @@ class Index:
         found = self._passages(question, self._fused(question, words, close))
         return [(row, score, seen[0].get(row.id), seen[1].get(row.id)) for row, score in found]
 
+    def seen(self, asked: Question) -> Seen:
+        """Return what is in the passages that a question finds."""
+        found = self._passages(asked, self._fused(asked, *self._halves(asked)))
+        stored = self._store.vectors_of([row.id for row, _ in found])
+        found = [pair for pair in found if pair[0].id in stored]
+        vectors = self._decode([stored[row.id] for row, _ in found])
+        return seen_in(asked.text, asked.vector, found, vectors, self._words)
+
     def _halves(self, asked: Question) -> tuple[Ranked, Ranked]:
         """Return the ranks of words and of vectors; of a filtered question as many that fit, or all that there are.
 
@@ -333,7 +345,7 @@ class Index:
             exact = self._compared(sorted(allowed), asked.vector)[:wanted]
         while True:
             close = exact if exact is not None else self._close_to([asked], limit)[0]
-            words = self._words.search(asked.text, limit, asked.how.title_weight)
+            words = self._words.search(asked.terms or asked.text, limit, asked.how.title_weight)
             if allowed is None:
                 return words[:wanted], close[:wanted]
             halves = [[pair for pair in ranked if pair[0] in allowed] for ranked in (words, close)]

@@ -9,6 +9,7 @@ from pydantic import Field
 from loomd.knowledge.base import Chunking, Embedder, IndexSpec, Retrieval
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.refining import refined
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.survey import Recipe
 from loomd.manifest.kind import Kind, RefTo, Spec
@@ -49,8 +50,11 @@ class KnowledgeBaseSpec(Spec):
             opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
             library = Library([await stack.enter_async_context(one) for one in opened])
             await library.refresh()
-            bus, clock = parts.services.bus, parts.services.clock
-            live = KnowledgeBase(parts.name, library, embedder, self.retrieval, self.index, bus, clock)
+            how = self.retrieval
+            refining = None
+            if how.expand is not None or how.rerank is not None:
+                refining = await stack.enter_async_context(refined(how, parts))
+            live = KnowledgeBase(parts.name, library, embedder, how, self.index, parts.services, refining)
             await stack.enter_async_context(live.running(parts.state_dir, recipe))
             await stack.enter_async_context(library.following(live.refresh, parts.name))
             yield live

@@ -16,21 +16,23 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, Temporary
-from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
+from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
+from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.filter import Filter, Where, where_of
 from loomd.knowledge.formats.base import cite
 from loomd.knowledge.index import Index, Question, acquire, encode, release
 from loomd.knowledge.ingest import Library, Unreadable
-from loomd.knowledge.standing import Hit, LeftOut, Standing
+from loomd.knowledge.refining import Refined, Refining
+from loomd.knowledge.searching import Searching
+from loomd.knowledge.standing import Explained, Found, Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, embedded_text
 from loomd.messages import Passage
-from loomd.topology import Health
+from loomd.topology import Health, Services
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
@@ -59,18 +61,19 @@ class KnowledgeBase:
         embedder: Embedder,
         retrieval: Retrieval,
         indexing: IndexSpec,
-        bus: Bus,
-        clock: Clock,
+        services: Services,
+        refining: Refining | None = None,
     ) -> None:
         self.name = name
         self.unreadable: tuple[Unreadable, ...] = ()
         self._library = library
         self._embedder = embedder
         self._retrieval = retrieval
+        self._refining = refining
         self._indexing = indexing
-        self._bus = bus
-        self._clock = clock
-        now = clock.now()
+        self._bus = services.bus
+        self._clock = services.clock
+        now = self._clock.now()
         self._ready = Health("IndexReady", "Unknown", "Indexing", "its documents are being indexed", now)
         self._degraded = Health("Degraded", "Unknown", "Indexing", "its documents are being read", now)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"knowledge-{name}")
@@ -158,24 +161,55 @@ class KnowledgeBase:
     def _where(self, where: Filter | None) -> Where:
         return where_of(self._retrieval.filter, where)
 
-    async def explain(self, query: str, top_k: int | None = None, where: Filter | None = None) -> list[Hit]:
-        """Return what a question finds, as `search` does, and how words and vectors saw each passage.
+    @property
+    def refines(self) -> bool:
+        """Return whether questions are expanded or passages reranked, so that `look` finds more than `search`."""
+        return self._refining is not None
+
+    async def look(
+        self, query: str, top_k: int | None = None, where: Filter | None = None, *, asker: Asker | None = None
+    ) -> Found:
+        """Return the best passages, after all that is declared to be done about a question.
+
+        Args:
+            query: as `search`.
+            top_k: as `search`.
+            where: as `search`.
+            asker: who pays for what is asked of models and services; without one none is asked.
 
         Raises:
             Damaged: as `search`.
+            LoomdError: a step failed that is declared as `onFailure: fail`.
+        """
+        found = await self.explain(query, top_k, where, asker=asker)
+        return Found(tuple(hit.passage for hit in found.hits), found.wordings, found.notes)
+
+    async def explain(
+        self, query: str, top_k: int | None = None, where: Filter | None = None, *, asker: Asker | None = None
+    ) -> Explained:
+        """Return what a question finds, as `look` does, and how words, vectors and a reranker saw each passage.
+
+        Raises:
+            LoomdError: as `look`.
         """
         query = query.encode("utf-8", "replace").decode()
         if not query.strip():
-            return []
-        how = self._retrieval
+            return Explained(())
+        how, limit = self._retrieval, top_k or self._retrieval.top_k
         with self._called():
-            vector = None if how.mode == "keyword" else (await self._embed([query]))[0]
-            question = Question(query, vector, how, top_k or how.top_k, self._where(where))
-            found = await self._run(self._opened.explain, question, pool=self._opened.readers)
-        return [
-            Hit(self._passage(number, row, score), words, close)
-            for number, (row, score, words, close) in enumerate(found, 1)
-        ]
+            index = self._opened
+            run = partial(self._run, pool=index.readers)
+            searching = Searching(index, how, self._where(where), self._embed, run)
+            if self._refining is None:
+                (rows,) = await searching.find([Wording(query)], limit)
+                found = Refined(rows)
+            else:
+                found = await self._refining.search(query, limit, searching, asker or Nobody())
+        hits = tuple(
+            Hit(self._passage(number, row.stored, row.score), row.keyword, row.vector, row.rerank)
+            for number, row in enumerate(found.rows, 1)
+        )
+        return Explained(hits, found.wordings, found.notes)
 
     def _passage(self, number: int, row: Stored, score: float) -> Passage:
         chunk = row.chunk

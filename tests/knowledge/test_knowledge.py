@@ -19,6 +19,8 @@ from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import BATCH, KnowledgeBase
 from loomd.knowledge.sources.files import Files, FilesSource
 from loomd.knowledge.survey import Recipe
+from loomd.store.sqlite import open_store
+from loomd.topology import Services
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
@@ -386,9 +388,9 @@ async def test_unusable_vectors_are_not_stored(animals: "Lab", tmp_path: Path, v
     """NaN, infinity and another dimension are refused before they reach the disk."""
     source = FilesSource(path="docs")
     library = Library([Files(source, animals.root)])
-    base = KnowledgeBase(
-        "kb", library, Broken(value, width), Retrieval(), IndexSpec(), Bus(SystemClock()), SystemClock()
-    )
+    async with open_store(tmp_path / "state") as store:
+        services = Services(store, Bus(SystemClock()), SystemClock(), tmp_path)
+    base = KnowledgeBase("kb", library, Broken(value, width), Retrieval(), IndexSpec(), services)
     recipe = Recipe([source], Chunking(), "broken", 4)
     with pytest.raises(BadReply, match="KnowledgeBase/kb"):
         async with base.running(tmp_path, recipe):

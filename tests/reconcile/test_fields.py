@@ -22,6 +22,8 @@ from loomd.daemon import Settings, System, open_system
 from loomd.embedders.openai import ServiceEmbedder
 from loomd.errors import LoomdError, NotFound
 from loomd.interceptors.redact import Redactor
+from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.rerankers.cross_encoder import CrossEncoder
 from loomd.manifest.convert import convert
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.kind import find_kinds
@@ -151,6 +153,10 @@ def found(live: Any) -> Any:  # noqa: PLR0911  # one for each kind of thing
     if isinstance(live, Redactor):
         live._heed()
         return live.redact("ann@example.com secret-API_KEY secret-x Project Falcon"), live._places
+    if isinstance(live, KnowledgeBase):
+        refining = live._refining
+        reranker: Any = None if refining is None else refining._rerank
+        return live._retrieval, reranker.headers() if isinstance(reranker, CrossEncoder) else None
     if isinstance(live, ServiceEmbedder):
         return live.headers(), live._spec
     if hasattr(live, "_wire"):
