@@ -1,10 +1,14 @@
 """Searches that ask a model within a task: on its account, in its record, and never paid twice."""
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from loomd.agents.asking import MODEL_STEP
 from loomd.amoeba.task import Budget, Result
@@ -303,3 +307,93 @@ async def test_other_wordings_are_searched_and_told(library: Library) -> None:
     (searched,) = facts(events, KnowledgeSearched)
     assert searched.wordings == ("xylophone",)
     assert "documents/music.md:3-3" in searched.sources
+
+
+class Service:
+    """Scores documents, the later the better, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked = 0
+
+    async def rerank(self, request: web.Request) -> web.Response:
+        """Answer."""
+        self.asked += 1
+        documents = (await request.json())["documents"]
+        return web.json_response({"results": [{"index": at, "relevance_score": at} for at in range(len(documents))]})
+
+    def declared(self, **more: object) -> str:
+        """Return a reranker that costs a quarter of a dollar for each call."""
+        spec = {"type": "cross-encoder", "baseUrl": self.url, "price": 0.25, **more}
+        return f"rerank: {json.dumps(spec)}"
+
+
+@pytest.fixture
+async def service() -> AsyncGenerator[Service, None]:
+    """Yield a service on this machine."""
+    made = Service()
+    app = web.Application()
+    app.router.add_post("/rerank", made.rerank)
+    server = TestServer(app)
+    await server.start_server()
+    made.url = str(server.make_url("/"))
+    yield made
+    await server.close()
+
+
+def spent(result: Result) -> float:
+    """Return the USD of a task."""
+    assert result.executed is not None
+    return result.executed.outcome.cost
+
+
+@pytest.mark.parametrize(
+    ("replies", "agent"), [((SAYS,), "knowledge: [hours]"), ((ASKS, SAYS), "tools: [look-up]")], ids=["agent", "tool"]
+)
+async def test_a_service_is_paid_from_the_task(
+    library: Library, service: Service, replies: tuple[dict[str, Any], ...], agent: str
+) -> None:
+    """Its price is booked once, as money; it is no model call; the agent's day pays, too."""
+    library.declare([], retrieval=service.declared(), replies=replies, agent=agent)
+    async with library.open() as system:
+        result, _ = await run_in(system)
+        used = system.services.accounts.standing(("default", "ada"))[1]
+    assert outcome(result) == ("Succeeded", "completed", "At nine [1].")
+    assert service.asked == 1
+    assert spent(result) == 0.25
+    assert result.executed is not None
+    assert result.executed.outcome.steps == len(replies)
+    assert (used["cost"], used["calls"]) == (0.25, len(replies))
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ("limits: {cost: 0.2}", "budget_cost: 0 of 0.2 used, too little for this call"),
+        ("budgets: {daily: {cost: 0.2}}", "the day's budget of Agent/ada is spent (cost: 0 of 0.2 used"),
+    ],
+)
+async def test_a_service_that_costs_too_much(library: Library, service: Service, limits: str, reason: str) -> None:
+    """It is not called; the order of the search is kept, or the task ends as at its limits."""
+    library.declare([], retrieval=service.declared(), agent=f"knowledge: [hours], {limits}")
+    result, events = await run(library)
+    (fallback,) = facts(events, Fallback)
+    assert reason in fallback.reason
+    assert (result.phase, spent(result)) == ("Succeeded", 0.0)
+    library.declare([], retrieval=service.declared(onFailure="fail"), agent=f"knowledge: [hours], {limits}")
+    result, _ = await run(library)
+    assert result.executed is not None
+    assert result.executed.outcome.stop_reason == "budget_cost"
+    assert service.asked == 0
+
+
+@pytest.mark.parametrize("at", ["step.completed search:service", "context.assembled"])
+async def test_a_killed_task_pays_no_service_twice(library: Library, service: Service, at: str) -> None:
+    """What it answered is taken from the record, and booked once."""
+    library.declare([], retrieval=service.declared())
+    await asyncio.to_thread(library.kill_at, at, "opening hours")
+    result, events = await resumed(library)
+    assert facts(events, TaskResumed)
+    assert service.asked == 1
+    assert spent(result) == 0.25
+    assert outcome(result) == ("Succeeded", "completed", "At nine [1].")

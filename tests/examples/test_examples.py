@@ -13,7 +13,7 @@ import loomd
 from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import Wish, new_task
-from loomd.events.event import AgentSplit, AuctionAwarded, Event, ToolCompleted
+from loomd.events.event import AgentSplit, AuctionAwarded, Event, Fallback, ToolCompleted
 from loomd.events.room import ContextAssembled
 from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery
@@ -258,3 +258,18 @@ async def test_documents_are_cited_where_they_stand(tmp_path: Path, goal: str, s
     assert result.executed is not None
     (citation,) = result.executed.outcome.citations
     assert citation.source == source
+
+
+async def test_the_judge_decides_what_is_read(tmp_path: Path) -> None:
+    """The passage that answers comes before the one that shares the words; it is said when there was no judgement."""
+    says = '    - {when: "*", text: "So it is [1]."}'
+    result, events = await run("13", says, "How much is a new card when my old card is gone?", tmp_path / "one")
+    assert result.executed is not None
+    assert [one.source for one in result.executed.outcome.citations] == ["shelf/cards.md:9-9"]
+    assert result.executed.outcome.steps == 2
+    assert not [event for event in events if isinstance(event.data, Fallback)]
+    result, events = await run("13", says, "How much is a torn book?", tmp_path / "two")
+    assert result.executed is not None
+    assert [one.source for one in result.executed.outcome.citations] == ["shelf/fees.md:9-9"]
+    (fallback,) = [event.data for event in events if isinstance(event.data, Fallback)]
+    assert fallback.fallback == "the passages stand in the order of the search"
