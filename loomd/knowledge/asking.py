@@ -97,8 +97,8 @@ class AskingSpec(Spec):
     on_failure: Literal["keep", "fail"] = "keep"
     """What is done when no usable answer comes in time, or the budget has nothing left for the call: `keep` goes on
     without it, and says so in the result and as event `fallback.used`; `fail` lets the search fail."""
-    timeout: Duration = Field(default=30.0, gt=0)
-    """Longest time for all its calls together."""
+    timeout: Duration = Field(default=10.0, gt=0)
+    """Longest time for all its calls together; in a tool call that of the tool holds as well, for the whole search."""
 
 
 async def answer_of(asker: Asker, name: str, model: object, request: Request, read: Callable[[str], T]) -> T:

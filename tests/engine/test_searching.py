@@ -309,6 +309,26 @@ async def test_other_wordings_are_searched_and_told(library: Library) -> None:
     assert "documents/music.md:3-3" in searched.sources
 
 
+REDACTS = """
+---
+apiVersion: loomd.dev/v1
+kind: Interceptor
+metadata: {name: private}
+spec: {type: redact, detectors: [email]}
+"""
+
+
+async def test_interceptors_see_what_the_judge_is_asked(library: Library) -> None:
+    """What an agent's model may not see the judge of its searches may not see either."""
+    library.declare([{**GRADES, "when": "write to [redacted]"}], agent="knowledge: [hours], interceptors: [private]")
+    path = library.folder / "manifests.yaml"
+    path.write_text(path.read_text() + REDACTS)
+    (library.folder / "documents" / "monday.md").write_text("# monday\n\nThe opening hours: write to ann@example.com\n")
+    _, events = await run(library)
+    assert facts(events, Fallback) == []
+    assert [one.model for one in facts(events, ModelCalled)] == ["judge/scripted", "script/scripted"]
+
+
 class Service:
     """Scores documents, the later the better, and counts how often it is asked."""
 

@@ -85,7 +85,8 @@ async def test_the_order_is_the_judges(tmp_path: Path) -> None:
     assert found.notes == ()
     (name, request) = payer.asked[0]
     assert name == "rerank/0"
-    assert request.output_schema == schema_of(3)
+    assert request.output_schema is not None
+    assert request.output_schema == schema_of(3, str(request.output_schema["title"]))
     text = request.messages[-1].text
     assert text.startswith("Question: cats\n")
     assert [text.index(f"[{number}] ") for number in (1, 2, 3)] == sorted(text.index(f"[{n}] ") for n in (1, 2, 3))
@@ -103,6 +104,17 @@ async def test_only_the_first_are_judged(tmp_path: Path) -> None:
         (one,) = (await base.look("night", asker=payer)).passages
         assert names([one]) == ["owls"]
         assert (await base.look(" ", asker=payer)).passages == ()
+
+
+async def test_judgements_of_other_things_are_told_apart(tmp_path: Path) -> None:
+    """By more than their last turn, so that no semantic cache takes one for another; the same ones are alike."""
+    payer = Payer(*['{"1": 0, "2": 0, "3": 0}'] * 3)
+    async with opened(tmp_path, rerank=RERANK) as base:
+        for question in ("cats", "cats!", "cats"):
+            await base.look(question, asker=payer)
+    first, other, same = (request for _, request in payer.asked)
+    assert first == same
+    assert first.output_schema != other.output_schema
 
 
 async def test_fewer_are_returned_than_judged(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ passages share a call, as in the windows of W. Sun and others, Is ChatGPT Good a
 graded and not sorted: a grade is checked by itself, means the same in every window, and can be shown.
 """
 
+import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -83,13 +84,21 @@ class ModelReranker:
         asked = f"Question: {question}\n\nPassages:\n\n{shown}\n\nQuestion: {question}\nThe grades of all {len(texts)}:"
         turns = (Message("system", _PROMPT), Message("user", asked))
         most = _FORM + _GRADE * len(texts)
-        return Request(turns, output_schema=schema_of(len(texts)), max_tokens=most)
+        mark = hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:16]
+        return Request(turns, output_schema=schema_of(len(texts), f"grades {mark}"), max_tokens=most)
 
 
-def schema_of(count: int) -> JsonObject:
-    """Return the JSON Schema of the grades of so many passages."""
+def schema_of(count: int, title: str) -> JsonObject:
+    """Return the JSON Schema of the grades of so many passages.
+
+    Args:
+        count: how many.
+        title: differs with what is judged. A semantic cache takes requests for alike whose last turns are nearly so, as
+            those about other questions to the same passages are; what else differs it never does.
+    """
     numbers = [str(number) for number in range(1, count + 1)]
     return {
+        "title": title,
         "type": "object",
         "properties": {number: {"type": "integer", "enum": list(range(_BEST + 1))} for number in numbers},
         "required": numbers,
