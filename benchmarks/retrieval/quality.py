@@ -1,7 +1,7 @@
 """How good the ranking is: keyword, vector and hybrid side by side, on collections that people have judged.
 
     python benchmarks/retrieval/quality.py FOLDER... [--embedder wordllama] [--also JSON]
-                                           [--graph JSON] [--state FOLDER] [--json FILE]
+                                           [--graph JSON] [--judge MODEL] [--questions N] [--state FOLDER] [--json FILE]
 
 A FOLDER holds one collection as it is published: BEIR (`corpus.jsonl`, `queries.jsonl`, `qrels/test.tsv`), TREC
 (`topics*`, `qrels*`, documents in all other files), Cranfield, CISI, MED and CACM (`.I` records), or NPL (`doc-text`).
@@ -10,24 +10,28 @@ passage stands. README.md beside this folder says where the collections are.
 
 What is measured, as trec_eval does: nDCG@10 with the grade as gain, recall@10 and @100 and the reciprocal rank of the
 first document that is relevant at all (grade above 0). Questions without one are left out. `held out` is nDCG@10 over
-every second question: defaults were chosen by the others.
+every second question: defaults were chosen by the others. With `--judge` a local model is there for `expand` and
+`rerank` as provider `judge`, and `--questions` takes a sample of the questions, drawn alike every time; it is told in
+how many searches it gave no usable answer.
 """
 
 import argparse
 import asyncio
 import json
 import math
+import random
 import re
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loomd.agents.asking import of_the_day
 from loomd.clock import SystemClock
 from loomd.embedders.kind import KIND as EMBEDDER
 from loomd.events.bus import Bus
@@ -35,6 +39,7 @@ from loomd.knowledge.kind import KIND as KNOWLEDGE
 from loomd.manifest.object import Metadata, Object, Ref
 from loomd.manifest.problem import Position
 from loomd.models.place import models_dir
+from loomd.providers.kind import KIND as PROVIDER
 from loomd.store.sqlite import open_store
 from loomd.topology import Parts, Services
 
@@ -218,8 +223,8 @@ def write(collection: Collection, folder: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def opened(root: Path, state: Path, embedder: str, way: dict[str, Any]):
-    """Open a knowledge base as a manifest declares it."""
+async def opened(root: Path, state: Path, embedder: str, way: dict[str, Any], judge: str = ""):
+    """Open a knowledge base as a manifest declares it; yield it with who pays for what it asks."""
     async with open_store(state) as store:
         clock = SystemClock()
         services = Services(store, Bus(clock), clock, models_dir())
@@ -227,12 +232,17 @@ async def opened(root: Path, state: Path, embedder: str, way: dict[str, Any]):
         def parts(kind: str, spec: Any, live: dict) -> Parts:
             return Parts(Object(Ref(kind, "x"), Metadata(name="x"), spec, {}, root, Position("x")), services, live)
 
-        made = EMBEDDER.adapter.validate_python({"type": embedder})
-        async with made.open(parts("Embedder", made, {})) as live:
+        async with AsyncExitStack() as stack:
+            made = EMBEDDER.adapter.validate_python({"type": embedder})
+            live = {Ref("Embedder", "x"): await stack.enter_async_context(made.open(parts("Embedder", made, {})))}
+            if judge:
+                provider = PROVIDER.adapter.validate_python({"type": "local", "model": judge})
+                opening = provider.open(parts("Provider", provider, {}))
+                live[Ref("Provider", "judge")] = await stack.enter_async_context(opening)
             raw = {"sources": [{"type": "files", "path": "docs"}], "embedder": "x", **way}
             spec = KNOWLEDGE.adapter.validate_python(raw)
-            async with spec.open(parts("KnowledgeBase", spec, {Ref("Embedder", "x"): live})) as base:
-                yield base
+            base = await stack.enter_async_context(spec.open(parts("KnowledgeBase", spec, live)))
+            yield base, of_the_day("x", "default", services)
 
 
 def documents_of(found: Sequence[Any], ids: dict[str, str]) -> list[str]:
@@ -240,19 +250,26 @@ def documents_of(found: Sequence[Any], ids: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(ids[passage.source.rpartition(":")[0]] for passage in found))
 
 
-async def judge(collection: Collection, embedder: str, ways: dict[str, dict[str, Any]], place: Path) -> dict[str, Any]:
+async def judge(
+    collection: Collection, embedder: str, ways: dict[str, dict[str, Any]], place: Path, model: str = ""
+) -> dict[str, Any]:
     """Return for each way of searching the measures of every question, by the question."""
     ids = write(collection, place)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"failed": {}}
     for way, fields in ways.items():
-        async with opened(place, place / "state", embedder, fields) as base:
+        async with opened(place, place / "state", embedder, fields, model) as (base, asker):
             rows: dict[str, dict[str, float]] = {}
+            failed = 0
             for query, grades in collection.judged.items():
                 text = collection.queries[query]
-                near = documents_of(await base.search(text, 20), ids)
-                far = documents_of(await base.search(text, 200), ids)
+                close = await base.look(text, 20, asker=asker)
+                failed += bool(close.notes)
+                near = far = documents_of(close.passages, ids)
+                if not model:  # which is asked once for a question
+                    far = documents_of((await base.look(text, 200)).passages, ids)
                 rows[query] = measure(near, far, grades)
             found[way] = rows
+            found["failed"] |= {way: failed} if failed else {}
             found["passages"] = len(base)
     return found
 
@@ -295,6 +312,14 @@ def chosen(collection: Collection) -> Collection:
     return Collection(collection.documents, collection.queries, judged)
 
 
+def sampled(collection: Collection, count: int | None) -> Collection:
+    """Return a collection with so many of its questions; the same ones every time."""
+    if count is None or count >= len(collection.judged):
+        return collection
+    drawn = sorted(random.Random(0).sample(sorted(collection.judged), count))
+    return Collection(collection.documents, collection.queries, {one: collection.judged[one] for one in drawn})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -307,6 +332,8 @@ def main() -> None:
     )
     parser.add_argument("--state", type=Path, help="where indexes are kept, so that another run embeds nothing anew")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--judge", default="", help="a local model, as provider `judge`; recall@100 is then that of 20")
+    parser.add_argument("--questions", type=int, help="how many questions are drawn; all by default")
     given = parser.parse_args()
     ways = {mode: {"retrieval": {"mode": mode}} for mode in (*HALVES, "hybrid")}
     ways |= {way: {"retrieval": json.loads(way)} for way in given.also}
@@ -315,12 +342,15 @@ def main() -> None:
     columns = (*METRICS, "held out")
     print(f"{'collection':14}{'embedder':11}{'way':24}" + "".join(f"{column:>11}" for column in columns))
     for folder in given.folders:
-        collection = chosen(load(folder))
+        collection = sampled(chosen(load(folder)), given.questions)
         found: dict[str, Any] = {"documents": len(collection.documents), "questions": len(collection.judged)}
         for embedder in given.embedder or ["wordllama"]:
             with tempfile.TemporaryDirectory() as made:
                 place = (given.state or Path(made)) / folder.resolve().name
-                rows = asyncio.run(judge(collection, embedder, ways, place))
+                rows = asyncio.run(judge(collection, embedder, ways, place, given.judge))
+            if failed := rows.pop("failed"):
+                found["failed"] = failed
+                print(f"no usable answer: {failed}", flush=True)
             found["passages"] = rows.pop("passages")
             found[embedder] = told(rows)
             for way, means in found[embedder].items():

@@ -355,6 +355,11 @@ class Accounts:
 _NO_BOUNDS: Mapping[object, Bound] = {}
 
 
+def searcher(base: str) -> str:
+    """Return under which name is booked what searches of a knowledge base use outside of tasks."""
+    return f"Search/{base}"
+
+
 def named(owner: Owner) -> str:
     """Return an owner for people."""
     namespace, agent = owner
@@ -370,6 +375,8 @@ def spelled(measure: str) -> str:
 
 def answer_room(measure: str, left: float, want: Want) -> int:
     """Return how many tokens an answer may have with what is left of a measure; below 1 for no call at all."""
+    if left == math.inf:
+        return want.output
     if measure == "tokens":
         return math.floor(left) - want.input
     if measure == "cost":

@@ -8,6 +8,8 @@ from loomd.agents.budget import Spent
 from loomd.agents.work import Outcome
 from loomd.events.fact import Fact
 from loomd.interceptors.context import InterceptorContext, Moment
+from loomd.knowledge.asking import Asker
+from loomd.knowledge.standing import Found
 from loomd.memory.item import Item, Turn, Whose
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
@@ -110,6 +112,15 @@ class KnowledgeBase(Protocol):
 
     async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
         """Return the best passages, best first, numbered from 1; `top_k` None means the manifest's."""
+        ...
+
+    @property
+    def refines(self) -> bool:
+        """Return whether `look` does more than `search`, and may ask models."""
+        ...
+
+    async def look(self, query: str, *, asker: Asker | None = None) -> Found:
+        """Return what is found after all that is declared to be done about a question; `asker` pays."""
         ...
 
 

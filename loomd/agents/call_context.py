@@ -9,8 +9,9 @@ import msgspec
 from loomd.accounts.account import Hold
 from loomd.agents import citation
 from loomd.agents.agent import Agent
+from loomd.agents.asking import Asking
 from loomd.agents.base import Steps
-from loomd.agents.budget import Budget
+from loomd.agents.budget import Budget, Spent
 from loomd.agents.permissions import Permissions
 from loomd.agents.skills import SkillUse
 from loomd.agents.spending import widen
@@ -30,6 +31,12 @@ class Delegated(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: int = 0
     tools: tuple[str, ...] = ()
     tool_errors: int = 0
+
+    def and_spent(self, spent: Spent) -> "Delegated":
+        """Return the sum with what a search asked of models."""
+        return msgspec.structs.replace(
+            self, usage=self.usage + spent.usage, cost=self.cost + spent.cost, steps=self.steps + spent.steps
+        )
 
     def and_of(self, outcome: Outcome) -> "Delegated":
         """Return the sum with what one more piece of work used."""
@@ -97,9 +104,9 @@ class CallContext:
         agent: name of the agent that calls.
         metadata: what the agent's manifest says to its tools.
         citations: the passages that the result offers, numbered from 1.
-        used: what other agents used for it; None when none worked for it.
+        used: what other agents and searches used for it; None when none worked for it.
         hold: what is set aside for it of the day's budgets, while it is made.
-        away: seconds in which other agents worked for it, on accounts of their own.
+        away: seconds that were spent for it on accounts of their own.
     """
 
     def __init__(
@@ -205,6 +212,14 @@ class CallContext:
         if outcome.stop_reason == "completed":
             return text
         return f"{text}\n[not all of it: Agent/{agent.name} ended as {outcome.stop_reason}]"
+
+    def asker(self) -> Asking:
+        """Return what pays for what a search asks of models."""
+        return Asking(self._agent, self._steps, self._scope, self._next("search"), self._budget, self._asked)
+
+    def _asked(self, spent: Spent, seconds: float) -> None:
+        self.used = (self.used or Delegated()).and_spent(spent)
+        self.away += seconds
 
     def _offer(self, passage: Passage) -> str:
         block = render_passages((passage,)).removeprefix(f"[{passage.number}]")

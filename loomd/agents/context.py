@@ -16,7 +16,9 @@ from typing import NamedTuple
 import msgspec
 
 from loomd.agents.agent import Agent
-from loomd.agents.base import KnowledgeBase, Skills, Steps
+from loomd.agents.base import Skills, Steps
+from loomd.agents.budget import Budget
+from loomd.agents.learning import subject_of
 from loomd.agents.measure import (
     CHARACTERS,
     Measure,
@@ -30,11 +32,11 @@ from loomd.agents.measure import (
 )
 from loomd.agents.remembering import Beside, recall
 from loomd.agents.room import Part, level, share
+from loomd.agents.searching import search_all
 from loomd.agents.skills import SkillUse
 from loomd.agents.sources import SOURCES, Source
 from loomd.agents.work import Citation, Finding, Work, cite
 from loomd.events.bus import Scope
-from loomd.events.event import KnowledgeSearched
 from loomd.events.room import ContextAssembled, Entered, LeftOut
 from loomd.manifest.template import render
 from loomd.memory.window import fit_window
@@ -98,9 +100,20 @@ class _Chosen(NamedTuple):
 _NOTHING = _Chosen()
 
 
-async def assemble(agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse) -> Context:
-    """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work."""
-    passages = await _search(agent.knowledge, work, steps, scope, agent.name) if agent.knowledge else []
+async def assemble(
+    agent: Agent, work: Work, steps: Steps, scope: Scope, skills: SkillUse, account: Budget | None = None
+) -> Context:
+    """Return the system turn, the earlier turns of the conversation, and the user turn for a piece of work.
+
+    Args:
+        agent: whose work it is.
+        work: what is wanted.
+        steps: where look-ups are recorded.
+        scope: the envelope of its events.
+        skills: what it takes up.
+        account: that of the work, which pays for what a search asks of models.
+    """
+    passages = await search_all(agent, work, steps, scope, account) if agent.knowledge else []
     built_on = [f"{one.goal}\n{one.output}" for one in work.findings] if work.findings else []
     shown = [_shown(one) for one in passages] if passages else []
     system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
@@ -307,11 +320,6 @@ def _in_order(sizes: list[int], room: int) -> list[int]:
     return kept
 
 
-def subject_of(agent: Agent) -> str:
-    """Return under which subject averages of an agent are kept."""
-    return f"agent {agent.namespace}/{agent.name}"
-
-
 async def _counted(agent: Agent, work: Work, steps: Steps, texts: Sequence[str]) -> float | None:
     """Return how many characters a token of texts has, by a model that can count them; only where it is close."""
     count = counter_of(agent.model)
@@ -363,23 +371,3 @@ def _shorten(finding: Finding, text: str) -> Finding | None:
 def _title(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _TITLE else f"{line[:_TITLE]}..."
-
-
-async def _search(bases: Sequence[KnowledgeBase], work: Work, steps: Steps, scope: Scope, agent: str) -> list[Passage]:
-    """Search every knowledge base and number the passages through, after those of earlier results."""
-    passages: list[Passage] = []
-    first = 1 + max((c.number for f in work.findings for c in f.citations), default=0)
-
-    async def search(base: KnowledgeBase) -> list[Passage]:
-        found = await base.search(work.goal)
-        scope.emit(KnowledgeSearched(base.name, work.goal, tuple(p.source for p in found)), agent)
-        return found
-
-    for base in bases:
-        key, name = f"{work.key}/knowledge/{base.name}", f"knowledge:{base.name}"
-        found = await steps.step(key, name, partial(search, base), list[Passage])
-        passages += [
-            msgspec.structs.replace(passage, number=first + len(passages) + offset)
-            for offset, passage in enumerate(found)
-        ]
-    return passages

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel, Steps
-from loomd.agents.context import Context, subject_of
 from loomd.agents.measure import CHARACTERS, bounded, subject_of_model
 from loomd.agents.sources import Source
 from loomd.agents.work import Outcome, Work
@@ -21,14 +20,27 @@ Moved = dict[str, tuple[float, float]]
 """What averages were and are, by name."""
 
 
-def learn(agent: Agent, work: Work, steps: Steps, context: Context, outcome: Outcome) -> None:
-    """Take over what a piece of work that has an answer teaches about its sources, if there were any."""
+def subject_of(agent: Agent) -> str:
+    """Return under which subject averages of an agent are kept."""
+    return f"agent {agent.namespace}/{agent.name}"
+
+
+def learn(agent: Agent, work: Work, steps: Steps, texts: Mapping[Source, tuple[str, ...]], outcome: Outcome) -> None:
+    """Take over what a piece of work that has an answer teaches about its sources, if there were any.
+
+    Args:
+        agent: who answered.
+        work: what was wanted.
+        steps: where it is recorded what was learned.
+        texts: what entered the prompt of each source.
+        outcome: the answer.
+    """
     spec, averages = agent.context, agent.averages
-    if spec.mode != "adaptive" or not any(context.texts.values()):
+    if spec.mode != "adaptive" or not any(texts.values()):
         return
 
     def take() -> Moved:
-        found = relevance(context.texts, outcome, spec.used_from)
+        found = relevance(texts, outcome, spec.used_from)
         return {
             source: averages.move(subject_of(agent), source, used, spec.pace, spec.expected)
             for source, used in found.items()

@@ -34,12 +34,13 @@ from loomd.agents.remembering import absorb, condense, remember, seed, summarizi
 from loomd.agents.reminding import shown
 from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
+from loomd.agents.spending import book
 from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
 from loomd.encoded import to_json
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.room import BudgetExceeded, BudgetWarning, MemoryCompacted
+from loomd.events.room import BudgetExceeded, MemoryCompacted
 from loomd.memory.item import Turn
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
@@ -122,7 +123,9 @@ class Loop:
                     goal = await enter(self._agent, self._work.goal, self._scope, self._steps, self._work.key)
                     self._work = self._work if goal == self._work.goal else replace(self._work, goal=goal)
                     await self._condense()
-                    self._begin(await assemble(self._agent, self._work, self._steps, self._scope, self._skills))
+                    self._begin(
+                        await assemble(self._agent, self._work, self._steps, self._scope, self._skills, self.budget)
+                    )
                     text, reason = await self._converse()
         except TimeoutError:
             if not self._timer.expired():
@@ -149,7 +152,7 @@ class Loop:
             self._agent.running -= 1
         outcome = await self._leave(text, reason, failure)
         if outcome.stop_reason == "completed":
-            learn(self._agent, self._work, self._steps, self._context, outcome)
+            learn(self._agent, self._work, self._steps, self._context.texts, outcome)
         await remember(self._agent, self._work, self._scope, outcome, self._began, self._calls)
         return outcome
 
@@ -338,9 +341,7 @@ class Loop:
 
     def _spend(self, spent: Spent) -> None:
         """Book what was used, and tell once when most of a limit is."""
-        for measure, limit, used in self.budget.book(spent, self._agent.limits.warn_at):
-            warning = BudgetWarning("run", measure, limit, used)
-            self._scope.emit(warning, self._agent.name, key=f"warned/{self._work.key}/{measure}")
+        book(self._agent, self._scope, self.budget, self._work.key, spent)
 
     def _tell_dropped(self, dropped: int) -> None:
         """Make known that earlier turns left the window, when there are more of them than before."""

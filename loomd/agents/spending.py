@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from loomd.accounts.account import Hold, Spent, Want, spelled
+from loomd.agents import budget as budgets
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Budget, Exhausted
@@ -57,8 +58,12 @@ async def reserve(agent: Agent, model: ChatModel, request: Request, size: Size, 
     try:
         return await agent.accounts.reserve(agent.namespace, agent.name, want)
     except Spent as spent:
-        reason = _REASONS[spent.measure]
-        raise Exhausted(reason, spent.limit, spent.used, str(spent), spent.budget, spent.opens) from spent
+        raise exhausted(spent) from spent
+
+
+def exhausted(spent: Spent) -> Exhausted:
+    """Return what a day's budget with nothing left means for work under way."""
+    return Exhausted(_REASONS[spent.measure], spent.limit, spent.used, str(spent), spent.budget, spent.opens)
 
 
 class Call(Protocol):
@@ -118,6 +123,26 @@ def settle(agent: Agent, scope: Scope, hold: Hold, reply: Reply, seconds: float)
         seconds=seconds,
     )
     _book(agent, scope, hold, charge)
+
+
+def settle_service(agent: Agent, scope: Scope, hold: Hold, cost: float, seconds: float) -> None:
+    """Book the call of a service that is neither a model nor a tool."""
+    _book(agent, scope, hold, Charge(agent.namespace, agent.name, cost=cost, seconds=seconds))
+
+
+def book(agent: Agent, scope: Scope, budget: Budget, key: str, spent: budgets.Spent) -> None:
+    """Book what was used on the account of a piece of work, and tell once when most of a limit is.
+
+    Args:
+        agent: who used it.
+        scope: the envelope of the event.
+        budget: the account.
+        key: that of the work.
+        spent: what was used.
+    """
+    for measure, limit, used in budget.book(spent, agent.limits.warn_at):
+        warning = BudgetWarning("run", measure, limit, used)
+        scope.emit(warning, agent.name, key=f"warned/{key}/{measure}")
 
 
 def _book(agent: Agent, scope: Scope, hold: Hold, charge: Charge) -> None:

@@ -40,7 +40,7 @@ class BudgetRoutes:
         return answer({"items": list(self._shown(space_at(request)).values())})
 
     async def one(self, request: web.Request) -> web.Response:
-        """Return one budget: `namespace`, `agent.NAME`, or `knowledgebase.NAME`."""
+        """Return one budget: `namespace`, `agent.NAME`, `knowledgebase.NAME` or `search.NAME`."""
         name, shown = request.match_info["name"], self._shown(space_at(request))
         if name not in shown:
             hint = did_you_mean(name, list(shown), "there are") or "`loomd get budgets` lists them"

@@ -6,6 +6,7 @@ How a knowledge base stands is part of its object, `status.index`.
 import msgspec
 from aiohttp import web
 
+from loomd.agents.asking import of_the_day
 from loomd.api.exchange import read_body
 from loomd.api.guard import answer
 from loomd.api.path import PREFIX
@@ -37,23 +38,29 @@ class KnowledgeRoutes:
         app.add_routes([web.get(f"{base}/search", self.search), web.post(f"{base}/rebuild", self.rebuild)])
 
     async def search(self, request: web.Request) -> web.Response:
-        """Return the passages that the question `q` finds, best first; `limit` says how many at most."""
-        base, question = self._base(request), request.query.get("q", "")
+        """Return the passages that the question `q` finds, best first; `limit` says how many at most.
+
+        What is asked of models for it is paid from the day's account of the namespace.
+        """
+        ref, base = self._base(request)
+        question = request.query.get("q", "")
         if not question.strip():
             raise Permanent("q: expected a question, got nothing")
-        hits = await base.explain(question, _limit(request.query.get("limit", "")))
+        asker = of_the_day(ref.name, ref.namespace, self._system.services)
+        found = await base.explain(question, _limit(request.query.get("limit", "")), asker=asker)
         linked = base.standing().graph is not None
-        return answer({"items": [_show(one, linked=linked) for one in hits]})
+        items = [_show(one, linked=linked) for one in found.hits]
+        return answer({"items": items, "wordings": found.wordings, "notes": found.notes})
 
     async def rebuild(self, request: web.Request) -> web.Response:
         """Build the indexes of a knowledge base anew; with `embed` read and embed its documents again, too."""
-        base = self._base(request)
+        _, base = self._base(request)
         body = await read_body(request, Rebuild) if request.body_exists else Rebuild()
         embedded = await base.rebuild(embed=body.embed)
         return answer({"embedded": embedded, **msgspec.to_builtins(base.standing())})
 
-    def _base(self, request: web.Request) -> Searchable:
-        """Return the live knowledge base that a request names.
+    def _base(self, request: web.Request) -> tuple[Ref, Searchable]:
+        """Return the name and the live form of the knowledge base that a request is about.
 
         Raises:
             NotFound: there is none.
@@ -62,7 +69,7 @@ class KnowledgeRoutes:
         live = self._system.reconciler.topology.live
         found = live.get(ref)
         if isinstance(found, Searchable):
-            return found
+            return ref, found
         names = [one.name for one in live if one.kind == ref.kind and one.namespace == ref.namespace]
         hint = did_you_mean(ref.name, names, "there are") or "`loomd get knowledgebases` lists them"
         raise NotFound(f"no knowledge base {ref.name!r}: {hint}")
@@ -86,4 +93,5 @@ def _show(hit: Hit, *, linked: bool) -> dict[str, object]:
         "score": passage.score,
         "keyword": msgspec.to_builtins(hit.keyword),
         "vector": msgspec.to_builtins(hit.vector),
+        "rerank": hit.rerank,
     } | ({"graph": msgspec.to_builtins(hit.graph)} if linked else {})

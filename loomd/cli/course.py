@@ -139,7 +139,7 @@ class _Course:
         name, work = fact["name"], work_of(node["task"], event)
         value: Any = fact.get("value")
         key = event.get("key", "").removeprefix("step/")
-        if name in {"model", "plan"}:
+        if name in {"model", "plan", "search:model"}:
             step = self._open.pop(work, None)
             if step is not None:
                 step |= {"key": key, "name": name, "text": value.get("text", "")}
@@ -203,7 +203,7 @@ def check_of(fact: Json) -> str:
     return f"{fact['by']} {_CHECKS[fact['action']]} {what}"
 
 
-_UNTOLD = frozenset(("clock", "random", "context", "skills", "interceptors"))
+_UNTOLD = frozenset(("clock", "random", "size", "context", "skills", "interceptors"))
 """Steps of which there is nothing to see, or which a fact of their own tells."""
 _CHECKS = {
     "refused": "refused",

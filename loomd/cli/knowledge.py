@@ -36,19 +36,24 @@ def search_(name: str, question: str, top: int | None, output: Form, namespace: 
 
     SCORE is what the passage is ranked by; KEYWORD and VECTOR are its rank and score among the passages that words and
     meaning found, or empty; where there is a graph, GRAPH is that among the passages to which the entities of the
-    question lead. With -o wide only the ranks are listed. Exit code 1: nothing was found.
+    question lead. Where a reranker is declared, RERANK is what it gave the passage, and comes before SCORE in the
+    order. With -o wide only the ranks are listed. Exit code 1: nothing was found.
+
+    What is asked of models for it is paid from the day's budget of the namespace.
     """
     item = get_one(client, _BASES, namespace, name)
     query = {"q": question} | ({} if top is None else {"limit": str(top)})
     found = client.get(*_BASES.parts(namespace), item["metadata"]["name"], "search", **query)
     hits: list[Json] = found["items"]
     if output.name in {"table", "wide"}:
+        reranked = ["RERANK"] if any(hit["rerank"] is not None for hit in hits) else []
         parts = ["keyword", "vector", *(["graph"] if hits and "graph" in hits[0] else [])]
         show(
-            ("", "SCORE", *(part.upper() for part in parts), "SOURCE", "TITLE"),
+            ("", *reranked, "SCORE", *(part.upper() for part in parts), "SOURCE", "TITLE"),
             (
                 (
                     str(hit["number"]),
+                    *([_given(hit)] if reranked else []),
                     f"{hit['score']:.3f}",
                     *(_place(hit[part]) for part in parts),
                     hit["source"],
@@ -59,11 +64,19 @@ def search_(name: str, question: str, top: int | None, output: Form, namespace: 
         )
         for hit in hits if output.name == "table" else []:
             _passage(hit, question)
+        for wording in found["wordings"]:
+            click.echo(f"also looked for: {harmless(wording, sys.stderr)}", err=True)
+        for note in found["notes"]:
+            click.echo(f"note: {harmless(note, sys.stderr)}", err=True)
         if not hits:
             click.echo("nothing was found", err=True)
     else:
         writer(output)(found)
     return 0 if hits else 1
+
+
+def _given(hit: Json) -> str:
+    return "" if hit["rerank"] is None else f"{hit['rerank']:.3f}"
 
 
 def _place(place: Json | None) -> str:

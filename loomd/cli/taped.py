@@ -19,7 +19,7 @@ from loomd.replay.player import Played, replay
 from loomd.store.directory import DATABASE
 from loomd.store.sqlite import open_store
 
-_SILENT = frozenset(("clock", "random"))
+_SILENT = frozenset(("clock", "random", "size"))
 """Names of steps that reach nothing, which are not counted."""
 DIFFERS = 3
 """Exit code when a task does something else than was recorded."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from loomd.agents.asking import MODEL_STEP, SERVICE_STEP
 from loomd.agents.budget import NOTHING, Spent
 from loomd.cassette import MODEL
 from loomd.events.event import Event, StepCompleted
@@ -33,9 +34,11 @@ def spent_in(recorded: Mapping[str, Event], prefix: str = "") -> Spent:
         fact = event.data
         if not isinstance(fact, StepCompleted) or (prefix and not key.startswith(f"step/{prefix}/")):
             continue
-        if fact.name in MODEL:
+        if fact.name in MODEL or fact.name == MODEL_STEP:
             one = _cost(fact.value)
             spent += Spent(one.usage, one.cost, 0, 1)
+        elif fact.name == SERVICE_STEP:
+            spent += Spent(cost=_cost(fact.value).cost)
         elif fact.name.startswith("tool:"):
             spent += Spent(cost=_cost(fact.value).cost, calls=1)
     return spent

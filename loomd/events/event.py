@@ -207,11 +207,12 @@ class CallChecked(Fact, tag="call.checked", frozen=True):
 
 
 class KnowledgeSearched(Fact, tag="knowledge.searched", frozen=True):
-    """Passages were retrieved; `sources` are in order of rank."""
+    """Passages were retrieved; `sources` are in order of rank, `wordings` what was looked for beside the query."""
 
     knowledge: str
     query: str
     sources: tuple[str, ...]
+    wordings: tuple[str, ...] = ()
 
 
 class IndexProgress(Fact, tag="index.progress", frozen=True):

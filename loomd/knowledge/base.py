@@ -4,11 +4,14 @@ Data only: reading files, cutting, storing and searching are in the modules name
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from loomd.knowledge.expanders.base import ExpandSpec
+from loomd.knowledge.rerankers.base import RerankSpec
 from loomd.manifest.kind import Spec
+from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share, Tokens
 from loomd.manifest.rule import never
 
@@ -123,6 +126,10 @@ class Retrieval(Spec):
     """Documents that are looked in: for each property the value that it must have, or several of which one is enough;
     `*` stands for any text. Properties are what `metadata` of a source and a document itself say, and `path` and
     `format` of every document."""
+    expand: Annotated[ExpandSpec, OneOf("loomd.knowledge.expanders")] | None = None
+    """What else is looked for than the question itself; by default nothing."""
+    rerank: Annotated[RerankSpec, OneOf("loomd.knowledge.rerankers")] | None = None
+    """Who judges the best passages once more, and so decides their order; by default nobody."""
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:

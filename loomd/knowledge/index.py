@@ -25,11 +25,13 @@ import msgspec
 from loomd.errors import Damaged, Temporary
 from loomd.knowledge.base import IndexSpec
 from loomd.knowledge.diversity import spread
+from loomd.knowledge.expanders.base import Seen
 from loomd.knowledge.graph_index import NOTHING, GraphIndex
 from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.place import changed_at, open_store, remove_store, size, take_over
 from loomd.knowledge.question import Parts, Question, Ranked
+from loomd.knowledge.seen import seen_in
 from loomd.knowledge.standing import Place, Standing
 from loomd.knowledge.store import Change, Embedded, FileUpdate, Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, take
@@ -306,6 +308,14 @@ class Index:
         found = self._passages(question, self._fused(question, parts))
         return [(row, score, [ranks.get(row.id) for ranks in seen]) for row, score in found]
 
+    def seen(self, asked: Question) -> Seen:
+        """Return what is in the passages that a question finds."""
+        found = self._passages(asked, self._fused(asked, self._parts(asked)))
+        stored = self._store.vectors_of([row.id for row, _ in found])
+        found = [pair for pair in found if pair[0].id in stored]
+        vectors = self._decode([stored[row.id] for row, _ in found])
+        return seen_in(asked.text, asked.vector, found, vectors, self._words)
+
     def _parts(self, asked: Question) -> Parts:
         """Return what each part of a search finds; of a filtered question as much that fits, or all that there is."""
         allowed = self._store.within(asked.where) if asked.where else None
@@ -332,7 +342,7 @@ class Index:
             exact = self._compared(sorted(allowed), asked.vector)[:wanted]
         while True:
             close = exact if exact is not None else self._close_to([asked], limit)[0]
-            words = self._words.search(asked.text, limit, asked.how.title_weight)
+            words = self._words.search(asked.terms or asked.text, limit, asked.how.title_weight)
             if allowed is None:
                 return words[:wanted], close[:wanted]
             halves = [[pair for pair in ranked if pair[0] in allowed] for ranked in (words, close)]

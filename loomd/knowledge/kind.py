@@ -11,6 +11,7 @@ from loomd.knowledge.graph_spec import GraphSpec
 from loomd.knowledge.ingest import Library
 from loomd.knowledge.knowledge import KnowledgeBase, Ways
 from loomd.knowledge.linking import Linking
+from loomd.knowledge.refining import Refining, refined
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.survey import Recipe
 from loomd.manifest.kind import Kind, RefTo, Spec
@@ -67,7 +68,10 @@ class KnowledgeBaseSpec(Spec):
                 await library.refresh()
             else:
                 await library.read_what_is_kept()
-            how = Ways(self.retrieval, self.index, linking)
+            refining: Refining | None = None
+            if self.retrieval.expand is not None or self.retrieval.rerank is not None:
+                refining = await stack.enter_async_context(refined(self.retrieval, parts))
+            how = Ways(self.retrieval, self.index, linking, refining)
             live = KnowledgeBase(parts.name, library, embedder, how, parts.services.bus, parts.services.clock)
             await stack.enter_async_context(live.running(parts.state_dir, recipe))
             await stack.enter_async_context(library.following(live.refresh, live.not_fetched, parts.name))

@@ -20,15 +20,19 @@ from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
+from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
+from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.filter import Filter, Where, where_of
 from loomd.knowledge.formats.base import cite
 from loomd.knowledge.index import Index, acquire, encode, release
 from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.linking import Linking
 from loomd.knowledge.question import Question
-from loomd.knowledge.standing import GraphStanding, Hit, LeftOut, Standing
+from loomd.knowledge.refining import Refined, Refining
+from loomd.knowledge.searching import Searching
+from loomd.knowledge.standing import Explained, Found, GraphStanding, Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, embedded_text
 from loomd.messages import Passage
@@ -47,11 +51,12 @@ _log = logging.getLogger("loomd.knowledge")
 
 
 class Ways(NamedTuple):
-    """How passages are found, how vectors are compared, and who finds entities, if anybody does."""
+    """How passages are found, how vectors are compared, who finds entities, and what is done about a question beside."""
 
     retrieval: Retrieval
     indexing: IndexSpec
     linking: Linking | None = None
+    refining: Refining | None = None
 
 
 class KnowledgeBase:
@@ -78,6 +83,7 @@ class KnowledgeBase:
         self._retrieval = ways.retrieval
         self._indexing = ways.indexing
         self._linking = ways.linking
+        self._refining = ways.refining
         self._graph = None if ways.linking is None else ways.linking.spec
         self._bus = bus
         self._clock = clock
@@ -169,21 +175,55 @@ class KnowledgeBase:
     def _where(self, where: Filter | None) -> Where:
         return where_of(self._retrieval.filter, where)
 
-    async def explain(self, query: str, top_k: int | None = None, where: Filter | None = None) -> list[Hit]:
-        """Return what a question finds, as `search` does, and how words and vectors saw each passage.
+    @property
+    def refines(self) -> bool:
+        """Return whether questions are expanded or passages reranked, so that `look` finds more than `search`."""
+        return self._refining is not None
+
+    async def look(
+        self, query: str, top_k: int | None = None, where: Filter | None = None, *, asker: Asker | None = None
+    ) -> Found:
+        """Return the best passages, after all that is declared to be done about a question.
+
+        Args:
+            query: as `search`.
+            top_k: as `search`.
+            where: as `search`.
+            asker: who pays for what is asked of models and services; without one none is asked.
 
         Raises:
             Damaged: as `search`.
+            LoomdError: a step failed that is declared as `onFailure: fail`.
+        """
+        found = await self.explain(query, top_k, where, asker=asker)
+        return Found(tuple(hit.passage for hit in found.hits), found.wordings, found.notes)
+
+    async def explain(
+        self, query: str, top_k: int | None = None, where: Filter | None = None, *, asker: Asker | None = None
+    ) -> Explained:
+        """Return what a question finds, as `look` does, and how words, vectors and a reranker saw each passage.
+
+        Raises:
+            LoomdError: as `look`.
         """
         query = query.encode("utf-8", "replace").decode()
         if not query.strip():
-            return []
-        how = self._retrieval
+            return Explained(())
+        how, limit = self._retrieval, top_k or self._retrieval.top_k
         with self._called():
-            vector = None if how.mode == "keyword" else (await self._embed([query]))[0]
-            question = Question(query, vector, how, top_k or how.top_k, self._where(where), self._graph)
-            found = await self._run(self._opened.explain, question, pool=self._opened.readers)
-        return [Hit(self._passage(number, row, score), *places) for number, (row, score, places) in enumerate(found, 1)]
+            index = self._opened
+            run = partial(self._run, pool=index.readers)
+            searching = Searching(index, how, self._where(where), self._graph, self._embed, run)
+            if self._refining is None:
+                (rows,) = await searching.find([Wording(query)], limit)
+                found = Refined(rows)
+            else:
+                found = await self._refining.search(query, limit, searching, asker or Nobody())
+        hits = tuple(
+            Hit(self._passage(number, row.stored, row.score), row.keyword, row.vector, row.graph, row.rerank)
+            for number, row in enumerate(found.rows, 1)
+        )
+        return Explained(hits, found.wordings, found.notes)
 
     def _passage(self, number: int, row: Stored, score: float) -> Passage:
         chunk = row.chunk

@@ -1,5 +1,6 @@
 """A question as an index gets it, and how far what it finds is to be trusted. Data only."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from loomd.knowledge.base import Retrieval
@@ -23,6 +24,7 @@ class Question(NamedTuple):
         limit: how many passages to return.
         where: the documents that are looked in.
         graph: how the graph is searched; None when it is not.
+        terms: the words that are looked up, each with its weight; None for those of the text.
     """
 
     text: str
@@ -31,6 +33,7 @@ class Question(NamedTuple):
     limit: int
     where: Where = ()
     graph: GraphSpec | None = None
+    terms: Mapping[str, float] | None = None
 
     @property
     def wanted(self) -> int:

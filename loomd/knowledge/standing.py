@@ -1,10 +1,10 @@
 """What is told of a knowledge base: how it stands, and why a passage was found. Data only; shown by the API."""
 
-from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from loomd.knowledge.asking import Asker
 from loomd.messages import Passage
 
 
@@ -77,12 +77,38 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A passage that was found, and how each part of the search saw it; None where it did not."""
+    """A passage that was found, and how each part of the search saw it; None where it did not.
+
+    `rerank` is what a reranker gave it, in the reranker's own scale; None when none judged it.
+    """
 
     passage: Passage
     keyword: Place | None
     vector: Place | None
     graph: Place | None = None
+    rerank: float | None = None
+
+
+class Found(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a search with more than one step found.
+
+    Attributes:
+        passages: best first, numbered from 1.
+        wordings: what was looked for beside the question.
+        notes: what was declared and did not come about, and why: one sentence each.
+    """
+
+    passages: tuple[Passage, ...]
+    wordings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """What a search found, and why; the rest as in `Found`."""
+
+    hits: tuple[Hit, ...]
+    wordings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -93,8 +119,8 @@ class Searchable(Protocol):
         """Return how it stands."""
         ...
 
-    async def explain(self, query: str, top_k: int | None = None) -> Sequence[Hit]:
-        """Return what a question finds, and why."""
+    async def explain(self, query: str, top_k: int | None = None, *, asker: Asker | None = None) -> Explained:
+        """Return what a question finds, and why; `asker` pays for what is asked of models."""
         ...
 
     async def rebuild(self, *, embed: bool = False) -> int:

@@ -7,7 +7,7 @@ each over the last commit.
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,26 +112,52 @@ class WordIndex:
             self._writer = None
             self._read()
 
-    def search(self, query: str, limit: int, title_weight: float) -> list[tuple[int, float]]:
-        """Return ids with their BM25 score (from 0, higher is better) for a question in plain words, best first.
+    def stems(self, text: str) -> list[str]:
+        """Return the words of a text in their order, as they are looked up."""
+        return list(self._analyzer.analyze(text))
+
+    def asked(self, query: str) -> list[str]:
+        """Return the words that a question in plain words looks up; operators and punctuation mean nothing."""
+        return [word for word in telling(query) for word in self._analyzer.analyze(word)]
+
+    def shares(self, words: Iterable[str]) -> dict[str, float]:
+        """Return in what share of all chunks each word stands that is looked up."""
+        searcher = self._searcher
+        total = max(1, searcher.num_docs - 1)  # one holds the mark
+        return {word: searcher.doc_freq("text", word) / total for word in words}
+
+    def search(self, query: str | Mapping[str, float], limit: int, title_weight: float) -> list[tuple[int, float]]:
+        """Return ids with their BM25 score (from 0, higher is better) for a question, best first.
 
         Args:
-            query: the question; operators and punctuation mean nothing.
+            query: the question in plain words, or the words to look up with the weight of each.
             limit: how many at most.
             title_weight: how much more a word in the title counts than one in the text, from 1 upwards.
         """
-        words = [word for word in telling(query) for word in self._analyzer.analyze(word)]
-        if not words:
-            return []
         should = tantivy.Occur.Should
-        terms = [(should, self._term("text", word)) for word in words]
-        if title_weight > 1:
+        if isinstance(query, str):
+            words = self.asked(query)
+            terms = [(should, self._term("text", word)) for word in words]
+        else:
+            words = []
+            terms = [
+                (should, term) for word, weight in query.items() for term in self._weighted(word, weight, title_weight)
+            ]
+        if not terms:
+            return []
+        if words and title_weight > 1:
             boost = (title_weight - 1) * _TITLE
             terms += [(should, tantivy.Query.boost_query(self._term("title", word), boost)) for word in words]
         searcher = self._searcher
         hits = searcher.search(tantivy.Query.boolean_query(terms), limit, count=False).hits
         ids = searcher.fast_field_values("id", [address for _, address in hits])
         return [(int(ident or 0), float(score or 0)) for ident, (score, _) in zip(ids, hits, strict=True)]
+
+    def _weighted(self, word: str, weight: float, title_weight: float) -> Iterator[Any]:
+        yield tantivy.Query.boost_query(self._term("text", word), weight)
+        if title_weight > 1:
+            boost = weight * (title_weight - 1) * _TITLE
+            yield tantivy.Query.boost_query(self._term("title", word), boost)
 
     def _term(self, field: str, value: object) -> Any:
         return tantivy.Query.term_query(self._index.schema, field, value)

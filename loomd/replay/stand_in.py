@@ -124,6 +124,8 @@ class TapedSet:
 class TapedKnowledge:
     """A knowledge base of which only recorded searches are known."""
 
+    refines = False
+
     def __init__(self, name: str) -> None:
         self.name = name
 

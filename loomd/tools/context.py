@@ -100,6 +100,13 @@ class ToolContext(Protocol):
         """
         ...
 
+    def asker(self) -> object:
+        """Return what pays for what a search asks of models, on the account of the task.
+
+        Used by tools of type `knowledge`.
+        """
+        ...
+
     async def delegate(self, agent: object, goal: str, *, most: int, seconds: float) -> str:
         """Let another agent do something below this call, and return its answer; used by tools of type `agent`.
 

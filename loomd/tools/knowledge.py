@@ -3,7 +3,7 @@
 The passages that it finds are numbered after those that it was offered before, so that its answer cites them alike.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal, Protocol
 
@@ -19,6 +19,20 @@ from loomd.topology import Parts
 _NOTHING = "nothing was found: try other words"
 
 
+class Found(Protocol):
+    """What a search with more than one step found."""
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """Return the passages, best first."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what was declared and did not come about, and why."""
+        ...
+
+
 class Searchable(Protocol):
     """Documents to look things up in; the live form of kind KnowledgeBase."""
 
@@ -26,6 +40,22 @@ class Searchable(Protocol):
         self, query: str, top_k: int | None = None, where: Mapping[str, str | list[str]] | None = None
     ) -> list[Passage]:
         """Return the best passages, best first."""
+        ...
+
+    @property
+    def refines(self) -> bool:
+        """Return whether `look` does more than `search`, and may ask models."""
+        ...
+
+    async def look(
+        self,
+        query: str,
+        top_k: int | None = None,
+        where: Mapping[str, str | list[str]] | None = None,
+        *,
+        asker: object = None,
+    ) -> Found:
+        """Return what is found after all that is declared to be done about a question; `asker` pays."""
         ...
 
 
@@ -61,9 +91,16 @@ class KnowledgeTool(ToolSpec):
             wanted = arguments.get("query")
             if not isinstance(wanted, str) or not wanted.strip() or len(arguments) > 1:
                 raise ToolFailed(f'expected "query" with what is looked for, and nothing else; got {arguments!r}')
-            found = await base.search(wanted.strip(), self.top_k, self.filter)
-            if not found:
-                return _NOTHING
-            return render_passages(tuple(found)) if context is None else context.offer(found)
+            notes: Sequence[str] = ()
+            if not base.refines:
+                passages = tuple(await base.search(wanted.strip(), self.top_k, self.filter))
+            else:
+                asker = None if context is None else context.asker()
+                found = await base.look(wanted.strip(), self.top_k, self.filter, asker=asker)
+                passages, notes = found.passages, found.notes
+            text = _NOTHING
+            if passages:
+                text = render_passages(passages) if context is None else context.offer(passages)
+            return "\n\n".join([text, *(f"[note: {note}]" for note in notes)])
 
         yield LiveTool(ToolSchema(parts.name, self.description or summary, parameters), self, search, parts)

@@ -1,6 +1,7 @@
 """The accounts of a day: what is set aside, what is booked, and what is refused."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loomd.accounts.account import Accounts, Hold, Spent, Want
+from loomd.accounts.account import Accounts, Hold, Spent, Want, answer_room, named, searcher
 from loomd.accounts.budget import Budget
 from loomd.store.records import Charge
 from loomd.store.sqlite import open_store
@@ -254,3 +255,15 @@ async def test_of_several_the_lowest_holds(accounts: Accounts) -> None:
             assert accounts.budget("default", "") == Budget(tokens=50, calls=3, warn_at=0.5)
         assert accounts.budget("default", "") == Budget(tokens=50, calls=9)
     assert accounts.budget("default", "") == Budget()
+
+
+@pytest.mark.parametrize("measure", ["tokens", "cost", "calls"])
+def test_what_is_not_limited_has_room_for_the_longest_answer(measure: str) -> None:
+    """Also where tokens cost something: nothing is divided by a price."""
+    assert answer_room(measure, math.inf, want(price=0.001)) == 20
+
+
+def test_owners_have_names_for_people() -> None:
+    """Agents, whole namespaces, and knowledge bases that are searched outside of tasks."""
+    owners = [("default", "ada"), ("default", ""), ("default", searcher("docs"))]
+    assert [named(one) for one in owners] == ["Agent/ada", "namespace default", "KnowledgeBase/docs"]

@@ -15,6 +15,8 @@ from loomd.errors import ToolFailed
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import Event
 from loomd.interceptors.context import InterceptorContext, Moment
+from loomd.knowledge.asking import Asker
+from loomd.knowledge.standing import Found
 from loomd.messages import Chunk, JsonObject, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.testing import Unrecorded
@@ -49,6 +51,7 @@ class Shelf:
     """A knowledge base with two passages."""
 
     name = "shelf"
+    refines = False
 
     async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
         """Return both, whatever is asked."""
@@ -57,6 +60,11 @@ class Shelf:
             Passage(1, "Generators yield values lazily.", "gen.md:1-2", "Generators", "shelf"),
             Passage(2, "Lists hold all values.", "list.md:3-4", "Lists", "shelf"),
         ]
+
+    async def look(self, query: str, *, asker: Asker | None = None) -> Found:
+        """Return the same."""
+        del asker
+        return Found(tuple(await self.search(query)))
 
 
 def replies(*items: Mapping[str, object]) -> ScriptedModel:

@@ -21,6 +21,8 @@ from loomd.events.bus import Bus, Scope
 from loomd.events.event import AnyFact
 from loomd.events.room import ContextAssembled, MemoryCompacted
 from loomd.events.skill import SkillActivated
+from loomd.knowledge import standing
+from loomd.knowledge.asking import Asker
 from loomd.memory.item import Item, Turn, Whose
 from loomd.messages import Image, JsonObject, Message, Passage, Request, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
@@ -33,6 +35,7 @@ class Shelf:
     """A knowledge base with some passages of 100 characters each."""
 
     name = "shelf"
+    refines = False
 
     def __init__(self, count: int) -> None:
         self.passages = [Passage(n + 1, f"{n} ".ljust(100, "k"), f"{n}.md", "T", "shelf") for n in range(count)]
@@ -41,6 +44,11 @@ class Shelf:
         """Return all of them."""
         del query, top_k
         return self.passages
+
+    async def look(self, query: str, *, asker: Asker | None = None) -> standing.Found:
+        """Return the same."""
+        del asker
+        return standing.Found(tuple(await self.search(query)))
 
 
 class Remembering:

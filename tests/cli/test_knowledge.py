@@ -193,3 +193,69 @@ def test_a_model_reads_within_its_budget(country: Folder) -> None:
     found = country.said("knowledge", "search", "country", "tide gauges", "-n", country.space, "-o", "json")
     (led,) = [one for one in json.loads(found)["items"] if one["source"] == "land/people.md:3-3"]
     assert led["graph"] is not None
+
+
+JUDGE = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: judge, namespace: SPACE}
+spec:
+  type: scripted
+  replies:
+    - {when: "grades of all 2", json: {"1": 0, "2": 3}, times: null, usage: {input: 70, output: 30}}
+    - {when: "question: mice", json: {"wordings": ["strangers"]}, times: null}
+    - {text: "no grades", times: null}
+"""
+
+
+def test_a_search_shows_what_a_reranker_gave(house: Folder) -> None:
+    """Beside the other scores, in the order of the reranker; what it used is on the day's account of the namespace."""
+    house.write("judge.yaml", JUDGE)
+    house.change("embedder: words", "embedder: words, retrieval: {rerank: {type: model, provider: judge}}", "base.yaml")
+    house.apply()
+    told = house.said("knowledge", "search", "pets", "who chases mice?", "-n", house.space)
+    head, first, second, *_ = told.splitlines()
+    assert head.split() == ["RERANK", "SCORE", "KEYWORD", "VECTOR", "SOURCE", "TITLE"]
+    assert first.split()[:2] == ["1", "1.000"]
+    assert "docs/dogs.md" in first
+    assert second.split()[:3] == ["2", "0.000", "1.000"]
+    asked = "knowledge", "search", "pets", "mice", "-n", house.space
+    found = json.loads(house.said(*asked, "-o", "json"))
+    assert [one["rerank"] for one in found["items"]] == [1.0, 0.0]
+    assert (found["wordings"], found["notes"]) == ([], [])
+    budgets = json.loads(house.said("get", "budgets", "-n", house.space, "-o", "json"))["items"]
+    used = {one["spec"]["of"]: one["status"]["measures"]["tokens"]["used"] for one in budgets}
+    assert used["Search/pets"] == used[f"namespace {house.space}"] == 200
+
+
+def test_a_search_says_what_it_did_without(house: Folder) -> None:
+    """A judge that fails, and other wordings, are told beside the passages; a search that is to fail does."""
+    house.write("judge.yaml", JUDGE.replace('"2": 3', '"2": 4'))
+    rerank = "rerank: {type: model, provider: judge}"
+    expand = "expand: {type: model, provider: judge, count: 1}"
+    house.change("embedder: words", f"embedder: words, retrieval: {{{rerank}, {expand}}}", "base.yaml")
+    house.apply()
+    ran = house.loomd("knowledge", "search", "pets", "mice", "-n", house.space)
+    assert ran.returncode == 0
+    assert ran.stdout.split()[:2] == ["SCORE", "KEYWORD"]
+    also, note = ran.stderr.splitlines()
+    assert also == "also looked for: strangers"
+    assert note.startswith("note: the passages stand in the order of the search, because rerank failed: ")
+    house.change("provider: judge}", "provider: judge, onFailure: fail}", "base.yaml")
+    house.apply()
+    ran = house.loomd("knowledge", "search", "pets", "mice", "-n", house.space)
+    assert ran.returncode != 0
+    assert "the grade of passage 2 is none of 0 to 3" in ran.stderr
+
+
+def test_a_search_has_no_more_than_the_budget_of_the_day(house: Folder) -> None:
+    """What nothing is left for is not asked, and that is said with when it may be again."""
+    house.write("judge.yaml", JUDGE)
+    house.change("embedder: words", "embedder: words, retrieval: {rerank: {type: model, provider: judge}}", "base.yaml")
+    house.change("spec: {agents: [ada]}", "spec: {agents: [ada], budgets: {daily: {calls: 1}}}")
+    house.apply()
+    search = "knowledge", "search", "pets", "who chases mice?", "-n", house.space
+    assert house.loomd(*search).stderr == ""
+    told = house.loomd(*search).stderr
+    assert f"the day's budget of namespace {house.space} is spent (calls: 1 of 1 used" in told
+    assert "it opens again at" in told

@@ -14,7 +14,7 @@ from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import Wish, new_task
 from loomd.events.cluster import AgentSplit, AuctionAwarded
-from loomd.events.event import Event, ToolCompleted
+from loomd.events.event import Event, Fallback, ToolCompleted
 from loomd.events.room import ContextAssembled
 from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery
@@ -271,3 +271,18 @@ async def test_a_graph_leads_to_what_the_question_does_not_name(tmp_path: Path) 
     cited = {one.source.partition(":")[0] for one in result.executed.outcome.citations}
     assert {"archive/instruments/halden-circle.md", "archive/people/okafor.md"} <= cited
     assert all((folder / one).is_file() for one in cited)
+
+
+async def test_the_judge_decides_what_is_read(tmp_path: Path) -> None:
+    """The passage that answers comes before the one that shares the words; it is said when there was no judgement."""
+    says = '    - {when: "*", text: "So it is [1]."}'
+    result, events = await run("14", says, "How much is a new card when my old card is gone?", tmp_path / "one")
+    assert result.executed is not None
+    assert [one.source for one in result.executed.outcome.citations] == ["shelf/cards.md:9-9"]
+    assert result.executed.outcome.steps == 2
+    assert not [event for event in events if isinstance(event.data, Fallback)]
+    result, events = await run("14", says, "How much is a torn book?", tmp_path / "two")
+    assert result.executed is not None
+    assert [one.source for one in result.executed.outcome.citations] == ["shelf/fees.md:9-9"]
+    (fallback,) = [event.data for event in events if isinstance(event.data, Fallback)]
+    assert fallback.fallback == "the passages stand in the order of the search"

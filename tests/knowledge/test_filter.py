@@ -76,7 +76,7 @@ async def test_a_search_looks_only_there(shelves: "Lab", mode: str, wanted: dict
     how = {"mode": mode, "candidates": 2, "topK": 2}
     async with shelves.open(sources=sources, retrieval={**how, "filter": wanted}) as base:
         assert sorted(one.source for one in await base.search("otters")) == found
-        explained = await base.explain("otters")
+        explained = (await base.explain("otters")).hits
         assert sorted(one.passage.source for one in explained) == found
     async with shelves.open(sources=sources, retrieval=how) as base:
         assert sorted(one.source for one in await base.search("otters", where=wanted)) == found

@@ -85,7 +85,7 @@ async def test_a_question_leads_to_what_it_does_not_name(country: "Lab") -> None
         assert not any("marrow" in one for one in sources)
     async with country.open(graph={"weight": 3}) as base:
         assert {"docs/veltrano.md:3-3", "docs/marrow.md:3-3"} <= {one.source for one in await base.search(BRIDGE, 4)}
-        hits = await base.explain(BRIDGE, 4)
+        hits = (await base.explain(BRIDGE, 4)).hits
         (led,) = [one for one in hits if "marrow" in one.passage.source]
         assert led.graph is not None
         assert led.keyword is None
@@ -113,9 +113,9 @@ async def test_a_question_that_names_nothing_is_answered_as_without_a_graph(coun
 async def test_words_of_a_name_lead_to_it(country: "Lab") -> None:
     """A question with a part of a name, unless `common` is 0."""
     async with country.open(graph={"weight": 5}) as base:
-        assert any(one.graph for one in await base.explain("what does veltrano make?", 4))
+        assert any(one.graph for one in (await base.explain("what does veltrano make?", 4)).hits)
     async with country.open(graph={"weight": 5, "common": 0}) as base:
-        assert not any(one.graph for one in await base.explain("what does veltrano make?", 4))
+        assert not any(one.graph for one in (await base.explain("what does veltrano make?", 4)).hits)
 
 
 async def test_an_acronym_leads_where_its_meaning_leads(lab: "Lab") -> None:
@@ -125,7 +125,7 @@ async def test_an_acronym_leads_where_its_meaning_leads(lab: "Lab") -> None:
     for at in range(20):
         lab.write(f"{at}.md", f"# Other {at}\n\nNothing to see here, {at}.\n")
     async with lab.open(graph={}) as base:
-        hits = await base.explain("WAL", 10)
+        hits = (await base.explain("WAL", 10)).hits
     assert any(one.graph and one.passage.source.startswith("docs/b.md") for one in hits)
 
 
@@ -136,7 +136,7 @@ async def test_links_lead_to_documents(lab: "Lab") -> None:
     for at in range(20):
         lab.write(f"{at}.md", f"# Other {at}\n\nNothing to see here, {at}.\n")
     async with lab.open(graph={}) as base:
-        hits = await base.explain("Quxinator details", 10)
+        hits = (await base.explain("Quxinator details", 10)).hits
     assert any(one.graph and one.passage.source.startswith("docs/more/qux.md") for one in hits)
 
 
@@ -158,7 +158,7 @@ async def test_the_graph_follows_the_documents(country: "Lab") -> None:
         country.write("more.md", "# Oskelby\n\nOskelby lies on the Lennfir.\n")
         await base.refresh()
         assert graph_of(base).entities > before.entities
-        assert any(one.graph and "more" in one.passage.source for one in await base.explain(BRIDGE, 100))
+        assert any(one.graph and "more" in one.passage.source for one in (await base.explain(BRIDGE, 100)).hits)
         (country.root / "docs" / "more.md").unlink()
         (country.root / "docs" / "marrow.md").unlink()
         await base.refresh()
@@ -225,7 +225,7 @@ async def test_what_a_model_finds_is_searched(lab: "Lab") -> None:
     lab.write("x.md", "# X\n\nthere QQQ knows KKK.\n")
     lab.write("y.md", "# Y\n\nand KKK sleeps.\n")
     async with lab.open(graph=model()) as base:
-        hits = await base.explain("QQQ", 10)
+        hits = (await base.explain("QQQ", 10)).hits
     assert any(one.graph and one.passage.source.startswith("docs/y.md") for one in hits)
     assert not rows(lab, "SELECT * FROM entity WHERE key = 'atlantis'")
 
@@ -424,4 +424,4 @@ async def test_killed_while_a_model_reads(lab: "Lab", tmp_path: Path, lines: int
     async with lab.open(graph=model(calls=1)) as base:
         assert graph_of(base).pending == 0
         assert 20 <= told + len(reader.asked) <= 21
-        assert any(one.graph for one in await base.explain("AAAF", 20))
+        assert any(one.graph for one in (await base.explain("AAAF", 20)).hits)

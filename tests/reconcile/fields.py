@@ -122,6 +122,15 @@ _WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
     **{f"Tool(python).spec.{name}": ((("sandbox",), "none"),) for name in _BOXED},
 }
 """What is set for a field that needs another one."""
+_REQUIRED: dict[str, tuple[tuple[str, ...], Any]] = {
+    "KnowledgeBase(model).spec.retrieval.expand.": (("retrieval", "expand", "provider"), "alpha"),
+    "KnowledgeBase(model).spec.retrieval.rerank.": (("retrieval", "rerank", "provider"), "alpha"),
+    "KnowledgeBase(cross-encoder).spec.retrieval.rerank.": (
+        ("retrieval", "rerank", "baseUrl"),
+        "http://127.0.0.1:8080/v1",
+    ),
+}
+"""What all fields of an object need that may be left out as a whole, by how their names begin."""
 _TOGETHER = {"weights"}
 """Objects whose fields must add up, and change together."""
 _TRIES = 24
@@ -194,7 +203,10 @@ class Field:
             document["spec"].pop(left_out, None)
             known = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
             extra = [(path, one) for path, one in known if (path[0], self.path[0]) not in _EITHER]
-            more = _WITH.get(str(self), ())
+            more = (
+                *(one for start, one in _REQUIRED.items() if str(self).startswith(start)),
+                *_WITH.get(str(self), ()),
+            )
             for path, one in (*self.presets, *extra, *more, (self.path, value)):
                 inner = document["spec"]
                 for name in path[:-1]:
@@ -252,7 +264,10 @@ def _walk(
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield a schema or what it refers to, or the arms of its union."""
     for arm in _arms(schema):
-        yield root["$defs"][arm["$ref"].rpartition("/")[2]] if "$ref" in arm else arm
+        if arm is not schema and "oneOf" in arm:  # one of several types, or nothing
+            yield from _resolved(arm, root)
+        else:
+            yield root["$defs"][arm["$ref"].rpartition("/")[2]] if "$ref" in arm else arm
 
 
 def _arms(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -24,6 +24,7 @@ from loomd.errors import LoomdError, NotFound
 from loomd.interceptors.redact import Redactor
 from loomd.knowledge.extractors.model import Reading
 from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.rerankers.cross_encoder import CrossEncoder
 from loomd.manifest.convert import convert
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.kind import find_kinds
@@ -156,7 +157,8 @@ def found(live: Any) -> Any:  # noqa: PLR0911  # one for each kind of thing
     if isinstance(live, KnowledgeBase):
         reading = live._linking and live._linking._extractor
         spends = _daily(reading._services.accounts, reading._owner) if isinstance(reading, Reading) else None
-        return _plain(live), spends
+        reranker: Any = None if live._refining is None else live._refining._rerank
+        return _plain(live), spends, reranker.headers() if isinstance(reranker, CrossEncoder) else None
     if isinstance(live, ServiceEmbedder):
         return live.headers(), live._spec
     if hasattr(live, "_wire"):

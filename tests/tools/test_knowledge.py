@@ -20,6 +20,7 @@ class Shelf:
     found: list[Passage] = field(default_factory=lambda: [Passage(1, "At nine.", "hours.md:1", "Hours", "shelf")])
     asked: list[tuple[str, int | None]] = field(default_factory=list)
     where: Mapping[str, Any] | None = None
+    refines: bool = False
 
     async def search(
         self, query: str, top_k: int | None = None, where: Mapping[str, Any] | None = None

@@ -1,0 +1,1 @@
+"""Types of rerankers: each judges anew how well passages answer a question; the folder is the registry."""

@@ -1,0 +1,238 @@
+"""`type: cross-encoder`: a model that reads question and passage together, behind a service's `/rerank`.
+
+Cohere, Jina, vLLM, llama.cpp's server, Infinity and LocalAI speak the same: question and documents go out, an index
+and a score for each come back. Text Embeddings Inference names the same things otherwise (`api: tei`). No
+redirects, no cookies, one deadline over all attempts, a bounded answer.
+"""
+
+import asyncio
+import math
+import random
+import re
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import Field, field_validator
+
+from loomd.encoded import to_json
+from loomd.errors import BadReply, LoomdError, Overloaded, Permanent, Temporary, Unauthorized, Unreachable
+from loomd.knowledge.asking import Asker, Scores
+from loomd.knowledge.rerankers.base import RerankSpec
+from loomd.manifest.keyring import Keyring, entitled
+from loomd.manifest.kind import Reload, Spec
+from loomd.manifest.quantity import Bytes, Tokens, Usd
+from loomd.manifest.rule import spelled
+from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
+from loomd.topology import Parts
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+_PLACE = "spec.retrieval.rerank"
+_ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
+_CHARACTERS = 4
+"""Characters that are taken for a token."""
+_TOLD = 300
+"""Characters of a refusal that are told."""
+_BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
+"""What may be answered otherwise later."""
+_BACKOFF = 0.5
+_LONGEST = 8.0
+"""Seconds between two attempts: the first wait, and the longest unless the service asks for more."""
+
+
+class CrossEncoderRerank(RerankSpec):
+    """A cross-encoder behind a service that speaks the rerank API of Cohere and Jina."""
+
+    type: Literal["cross-encoder"] = "cross-encoder"
+    base_url: str = Field(json_schema_extra=spelled(_ADDRESS), examples=["http://127.0.0.1:8080/v1"])
+    """Address of the service, with its path; `/rerank` is asked for below it."""
+    model: str = Field(default="", examples=["bge-reranker-v2-m3"])
+    """Model, as the service calls it; empty for a service that has only one."""
+    api: Literal["cohere", "tei"] = "cohere"
+    """What the service calls things: `cohere` sends `query`, `documents` and `top_n`, as Cohere, Jina, vLLM and
+    llama.cpp's server have it; `tei` sends `query` and `texts`, as Text Embeddings Inference has it."""
+    api_key: Annotated[Secret | None, Reload("immediate")] = None
+    """Where the key is kept; without it none is sent."""
+    headers: Annotated[dict[str, str | Secret], Reload("immediate")] = Field({}, examples=[{"x-team": "docs"}])
+    """Further headers of every call; what may be a secret is named with valueFrom."""
+    passage_tokens: Tokens = 400
+    """Tokens of a passage that are sent, estimated as a quarter of its characters; most cross-encoders read 512."""
+    price: Usd = 0.0
+    """USD of a call; whoever searches pays it."""
+    max_reply: Bytes = Field(default=1 << 20, ge=1)
+    """Largest answer on the wire; a longer one is refused."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if not (re.search(_ADDRESS[0], value) and urlsplit(value).hostname):
+            raise ValueError(_ADDRESS[1])
+        return value
+
+    def check(self, root: Path) -> Iterator[tuple[str, ...]]:
+        """Yield secrets that stand in the manifest."""
+        del root
+        yield from literal_secrets(self.headers, "/headers")
+        yield from secrets_in_url(self.base_url, "/baseUrl", f"{_PLACE}.apiKey or {_PLACE}.headers")
+
+    @asynccontextmanager
+    async def open(self, parts: Parts) -> AsyncGenerator["CrossEncoder", None]:
+        """Yield the live reranker.
+
+        Raises:
+            Unauthorized: a secret is missing; the text says what to do.
+        """
+        from aiohttp import ClientSession, DummyCookieJar  # noqa: PLC0415  # costs 0.2 s
+
+        async with ClientSession(cookie_jar=DummyCookieJar(), trust_env=True) as session:
+            live = CrossEncoder(self, parts, session)
+            live.headers()
+            yield live
+
+
+class _Item(msgspec.Struct, gc=False):
+    """A judgement; services call the score either way."""
+
+    index: int
+    relevance_score: float | None = None
+    score: float | None = None
+
+
+class _Reply(msgspec.Struct):
+    """An answer; a service that wraps its list calls it either way."""
+
+    results: list[_Item] = []
+    data: list[_Item] = []
+
+
+_decode = msgspec.json.Decoder(_Reply | list[_Item]).decode
+
+
+class CrossEncoder:
+    """A live reranker over the network."""
+
+    def __init__(self, spec: CrossEncoderRerank, parts: Parts, session: "ClientSession") -> None:
+        self._owner = str(parts.declared.ref)
+        self._spec = spec
+        self._parts = parts
+        self._session = session
+        self._keyring = Keyring(self._owner)
+
+    async def judge(self, question: str, texts: Sequence[str], asker: Asker) -> Scores:
+        """Return the score of each text, in the model's own scale.
+
+        Raises:
+            BadReply: the answer holds other texts, or no numbers.
+            Unauthorized: the key is missing, refused, or was withdrawn.
+            Temporary: the service is busy or cannot be reached.
+            Permanent: it refuses the texts or the model.
+        """
+        longest = self._spec.passage_tokens * _CHARACTERS
+        body = self._body(question, [text.strip()[:longest] for text in texts])
+        return await asker.call("rerank", partial(self._tried, body, len(texts)), self._spec.price)
+
+    def _body(self, question: str, texts: Sequence[str]) -> bytes:
+        spec = self._spec
+        body: dict[str, Any] = {"model": spec.model} if spec.model else {}
+        if spec.api == "tei":
+            return to_json({**body, "query": question, "texts": texts, "truncate": True})
+        return to_json({**body, "query": question, "documents": texts, "top_n": len(texts)})
+
+    async def _tried(self, body: bytes, wanted: int) -> Scores:
+        """Return what the service answers, asked again while it is busy, as long as whoever searches waits for it."""
+        wait = _BACKOFF
+        while True:
+            try:
+                return self._scores(await self._send(body), wanted)
+            except Temporary as error:
+                drawn = wait * random.uniform(0.5, 1.0) + (error.retry_after or 0.0)  # noqa: S311  # no secret
+                if drawn >= self._spec.timeout:
+                    raise
+            await asyncio.sleep(drawn)
+            wait = min(_LONGEST, 2 * wait)
+
+    async def _send(self, body: bytes) -> bytes:
+        from aiohttp import ClientError  # noqa: PLC0415  # costs 0.2 s
+
+        headers = {**self.headers(), "Content-Type": "application/json"}
+        base, query, more = self._spec.base_url.partition("?")
+        url = f"{base.rstrip('/')}/rerank{query}{more}"
+        try:
+            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+                data = await self._read(answer)
+                if answer.status != 200:
+                    raise self._refusal(answer, data)
+        except (ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            place, said = urlsplit(url).netloc.rpartition("@")[2], getattr(error, "strerror", None)
+            why = f"{type(error).__name__}{f': {said}' if said else ''}"
+            raise Unreachable(f"{self._owner}: the reranker at {place} cannot be reached: {why}") from error
+        return data
+
+    async def _read(self, answer: "ClientResponse") -> bytes:
+        data = bytearray()
+        async for chunk in answer.content.iter_chunked(64 << 10):
+            data += chunk
+            if len(data) > self._spec.max_reply:
+                most = f"{_PLACE}.maxReply ({self._spec.max_reply} bytes)"
+                raise BadReply(f"{self._owner}: the answer of the reranker is larger than {most}")
+        return bytes(data)
+
+    def _refusal(self, answer: "ClientResponse", data: bytes) -> LoomdError:
+        said = " ".join(self._keyring.mask(data.decode("utf-8", "replace")).split())[:_TOLD]
+        told = f"{self._owner}: the reranker answers HTTP {answer.status}: {said}".removesuffix(": ")
+        if answer.status in {401, 403}:
+            return Unauthorized(f"{told}: check {_PLACE}.apiKey")
+        if answer.status in _BUSY:
+            after = answer.headers.get("Retry-After", "")
+            return Overloaded(told, float(after) if after.isdecimal() and after.isascii() else None)
+        return Permanent(f"{told}: check {_PLACE}.baseUrl, model and api")
+
+    def _scores(self, data: bytes, wanted: int) -> Scores:
+        try:
+            found = _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadReply(f"{self._owner}: the answer of the reranker cannot be read: {error}") from None
+        items = (found.results or found.data) if isinstance(found, _Reply) else found
+        scores: dict[int, float] = {}
+        for item in items:
+            score = item.score if item.relevance_score is None else item.relevance_score
+            if score is None or not math.isfinite(score):
+                raise BadReply(f"{self._owner}: the reranker gave document {item.index} no score")
+            scores[item.index] = score
+        if len(items) != wanted or scores.keys() != set(range(wanted)):
+            raise BadReply(f"{self._owner}: the reranker was asked about {wanted} documents, and judged others")
+        return [scores[at] for at in range(wanted)]
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that a call is sent with now, also when it belongs to an older revision.
+
+        Raises:
+            Unauthorized: a secret is missing, was withdrawn, or is meant for another service now.
+        """
+        fields = self._declared()
+        sent = self._keyring.texts(f"{_PLACE}.headers", fields.headers)
+        if fields.api_key is not None:
+            sent["Authorization"] = f"Bearer {self._keyring.read(f'{_PLACE}.apiKey', fields.api_key)}"
+        for name, text in sent.items():
+            if _UNSENDABLE.search(text):
+                raise Unauthorized(f"{self._owner} {_PLACE} {name}: it holds a character that no HTTP header may have")
+        return sent
+
+    def _declared(self) -> CrossEncoderRerank:
+        item = self._parts.latest()
+        if item is None:
+            raise Unauthorized(f"{self._owner} was withdrawn: its reranker is not called any more")
+        now: Any = getattr(getattr(item.spec, "retrieval", None), "rerank", None)
+        fields = entitled(self._spec, now if isinstance(now, Spec) else item.spec, lambda spec: spec.base_url)
+        if fields is None:
+            raise Unauthorized(f"{self._owner} has another reranker now: this one is not called any more")
+        return fields

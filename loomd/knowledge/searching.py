@@ -1,0 +1,75 @@
+"""One question to an index, in as many wordings as it takes. Called by a knowledge base and by `refining`."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from loomd.knowledge.base import Retrieval
+from loomd.knowledge.expanders.base import Seen, Wording
+from loomd.knowledge.filter import Where
+from loomd.knowledge.graph_spec import GraphSpec
+from loomd.knowledge.index import Index
+from loomd.knowledge.question import Question
+from loomd.knowledge.standing import Place
+from loomd.knowledge.store import Stored
+
+if TYPE_CHECKING:
+    from loomd.knowledge.base import Vectors
+
+
+class Row(NamedTuple):
+    """A passage that was found: its score, its places in the parts of the search, and what a reranker gave it."""
+
+    stored: Stored
+    score: float
+    keyword: Place | None = None
+    vector: Place | None = None
+    graph: Place | None = None
+    rerank: float | None = None
+
+
+class Searching:
+    """Searches an index as a manifest says.
+
+    Args:
+        index: what is searched.
+        how: as declared.
+        where: the documents that are looked in.
+        graph: how the graph is searched; None when it is not.
+        embed: makes vectors of texts.
+        run: runs a blocking call in a thread of the index.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        how: Retrieval,
+        where: Where,
+        graph: GraphSpec | None,
+        embed: "Callable[[Sequence[str]], Awaitable[Vectors]]",
+        run: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self._index = index
+        self._how = how
+        self._where = where
+        self._graph = graph
+        self._embed = embed
+        self._run = run
+
+    async def find(self, wordings: Sequence[Wording], limit: int) -> list[list[Row]]:
+        """Return what each wording finds, best first, at most `limit` passages each."""
+        texts = [one.text for one in wordings if one.vector is None]
+        made = iter(()) if self._how.mode == "keyword" or not texts else iter(await self._embed(texts))
+        rows: list[list[Row]] = []
+        for one in wordings:
+            vector = None if self._how.mode == "keyword" else next(made) if one.vector is None else one.vector
+            asked = Question(one.text, vector, self._how, limit, self._where, self._graph, one.terms)
+            found = await self._run(self._index.explain, asked)
+            rows.append([Row(stored, score, *places) for stored, score, places in found])
+        return rows
+
+    async def look(self, question: str, count: int) -> Seen:
+        """Return what is in the best passages for a question, at most so many."""
+        vector = None if self._how.mode == "keyword" else (await self._embed([question]))[0]
+        asked = Question(question, vector, self._how, count, self._where, self._graph)
+        seen: Seen = await self._run(self._index.seen, asked)
+        return seen
