@@ -51,7 +51,7 @@ _log = logging.getLogger("loomd.knowledge")
 
 
 class Ways(NamedTuple):
-    """How passages are found, how vectors are compared, who finds entities, and what is done about a question beside."""
+    """How passages are found, how vectors are compared, who finds entities, and what is done about a question."""
 
     retrieval: Retrieval
     indexing: IndexSpec
