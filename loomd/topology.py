@@ -103,9 +103,12 @@ HealthReason = Literal[
     "NotSubmitted",
     "ClusterNotServing",
     "ToolsDrifted",
+    "DoingBadly",
+    "Dying",
+    "Retired",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, four of an index, two of
-its documents, six of a schedule, one of tools."""
+its documents, six of a schedule, one of tools, three of an agent's last rewards."""
 
 
 @dataclass(frozen=True)
