@@ -169,11 +169,10 @@ def experience(db: sqlite3.Connection, namespace: str, cluster: str, embedder: s
     ORDER BY created DESC, task DESC LIMIT ?
     """  # noqa: S608  # constant text
     names = Experience.__struct_fields__
-    found: list[Experience] = []
-    for row in db.execute(query, (namespace, cluster, embedder, embedder, limit)):
-        values = dict(zip(names, row, strict=True))
-        found.append(Experience(**{**values, "domains": _domains(values["domains"])}))
-    return found
+    rows = (
+        dict(zip(names, row, strict=True)) for row in db.execute(query, (namespace, cluster, embedder, embedder, limit))
+    )
+    return [msgspec.convert({**row, "domains": _domains(row["domains"])}, Experience) for row in rows]
 
 
 def forget(db: sqlite3.Connection, namespace: str, tenant: str, user: str) -> int:
