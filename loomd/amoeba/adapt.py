@@ -81,8 +81,9 @@ def calibrate(sensed: Sensed, executed: Executed, world: World, spec: Calibrate)
 
 
 def explain(adapted: Adapted) -> str:
-    """Return the phase's output in one line."""
-    return "; ".join(_told(one) for one in adapted.decisions) or "nothing to learn"
+    """Return the phase's output in one line; how complexity is corrected is told by `loomd explain`."""
+    told = [_told(one) for one in adapted.decisions if not isinstance(one, Calibration)]
+    return "; ".join(told) or "nothing to learn"
 
 
 def _told(decision: Decision) -> str:

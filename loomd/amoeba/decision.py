@@ -4,9 +4,11 @@ A decision of a mechanism that only observes or proposes is recorded like any ot
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+
+from loomd.messages import JsonObject
 
 Mechanism = Literal["score", "calibrate", "retire"]
 """What decides on changes that are stored."""
@@ -102,37 +104,37 @@ def said(decision: Decision) -> str:
             return f"{decision.agent} gets tasks again"
 
 
-class _Untold(msgspec.Struct):
-    """What a decision is; those of before there were several sorts do not say it, and all move a score."""
+_UNTOLD = {"type": "score"}
+"""What a decision is that does not say it: from before there were several sorts, when all moved a score."""
 
-    type: str = ""
-
-
-_untold = msgspec.json.Decoder(_Untold).decode
-_score = msgspec.json.Decoder(ScoreMove).decode
-_decode = msgspec.json.Decoder(Decision).decode
 encode = msgspec.json.Encoder().encode
+_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def decode(written: bytes | msgspec.Raw) -> Decision:
     """Return a decision that was written as JSON."""
-    return _decode(written) if _untold(written).type else _score(written)
+    return _read(_object(written))
+
+
+def _read(written: JsonObject) -> Decision:
+    found: Decision = msgspec.convert({**_UNTOLD, **written}, Decision)
+    return found
 
 
 class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is to be learned; `written` are the decisions as JSON."""
+    """What is to be learned; `written` are the decisions as JSON values."""
 
-    written: tuple[msgspec.Raw, ...] = msgspec.field(default=(), name="decisions")
+    written: tuple[JsonObject, ...] = msgspec.field(default=(), name="decisions")
 
     @classmethod
     def of(cls, decisions: Iterable[Decision]) -> "Adapted":
         """Return these decisions."""
-        return cls(tuple(msgspec.Raw(encode(one)) for one in decisions))
+        return cls(tuple(msgspec.to_builtins(one) for one in decisions))
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """Return what was decided."""
-        return tuple(map(decode, self.written))
+        return tuple(map(_read, self.written))
 
     @property
     def moves(self) -> tuple[ScoreMove, ...]:

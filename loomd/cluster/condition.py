@@ -12,7 +12,7 @@ from loomd.amoeba.learning import Learning
 from loomd.amoeba.world import Health
 from loomd.cluster.health import Vitals, Watch
 from loomd.cluster.learn import decision_of, proposed
-from loomd.cluster.retirement import Record, Retired, Ward
+from loomd.cluster.retirement import Record, Retired, Ward, cool_down
 from loomd.cluster.roster import Roster
 from loomd.events.cluster import AgentRetired, AgentRevived, CapabilityUpdated, ChangeObserved, ProposalMade
 from loomd.events.event import Event
@@ -95,6 +95,19 @@ class Conditions:
         """Return until when a member is retired, in wall-clock seconds; 0 when it is not."""
         record = self.record(agent)
         return record.until(self._learning.retire) if record.active else 0.0
+
+    def needed(self, agent: Agent) -> str:
+        """Return why a member cannot be retired now although a person agrees, or an empty string."""
+        wards = list(self._wards())
+        one = next(ward for ward in wards if ward.agent == agent.name)
+        if self.record(agent).active:
+            return "it is retired already"
+        rules = self._learning.retire.model_copy(update={"declared": True, "samples": 0})
+        return self._retired.kept(rules, one, wards)
+
+    def ends(self, agent: Agent, now: float) -> float:
+        """Return when the retirement of a member would end that begins now."""
+        return now + cool_down(self._learning.retire, self.record(agent).times + 1)
 
     def health(self, agent: Agent) -> Health:
         """Return what MATCH hears of how a member does."""

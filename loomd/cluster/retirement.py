@@ -87,6 +87,13 @@ class Retired:
         before = self.of(agent, spec)
         self._records[agent, spec] = Record(before.times, before.retired, at)
 
+    def kept(self, spec: Retire, one: Ward, wards: Sequence[Ward]) -> str:
+        """Return why a member is not retired however badly it does, or an empty string."""
+        return _kept(spec, one, self._open(wards))
+
+    def _open(self, wards: Sequence[Ward]) -> list[Ward]:
+        return [one for one in wards if not self.of(one.agent, one.spec).active]
+
     def hush(self, agent: str, spec: str, until: float) -> None:
         """Decide nothing about an agent until then: people are asked, or it was recorded and not done."""
         self._silent[agent, spec] = until
@@ -106,7 +113,7 @@ class Retired:
                 found.append(Revival(one.agent, one.spec, reason))
         if now - self._last < spec.every and self._last:
             return found
-        open_ = [one for one in wards if not self.of(one.agent, one.spec).active]
+        open_ = self._open(wards)
         ill = [
             one
             for one in open_

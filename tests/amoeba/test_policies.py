@@ -253,5 +253,5 @@ def test_the_lead_of_a_split_learns_in_proportion_to_its_own_work() -> None:
     """What the children did is theirs: with nothing of its own the lead learns nothing."""
     winner = standing("a", 0.5)
     half = Ema().decide(SENSED, Executed(GOOD, "a", own=0.5), Evaluated(1.0, 1.0, 1.0, 1.0), winner)
-    assert half[0].after == pytest.approx(0.5 + 0.1 * 0.5 * 0.5)
+    assert half[0].after == pytest.approx(0.5 + 0.15 * 0.5 * 0.5)
     assert Ema().decide(SENSED, Executed(GOOD, "a", own=0.0), Evaluated(1.0, 1.0, 1.0, 1.0), winner) == []

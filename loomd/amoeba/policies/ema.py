@@ -22,7 +22,7 @@ class Ema(AdaptPolicy):
     """Moves scores toward rewards."""
 
     type: Literal["ema"] = "ema"
-    alpha: float = Field(default=0.1, gt=0, le=1)
+    alpha: float = Field(default=0.15, gt=0, le=1)
     """How far one reward moves a score at least: new = old + step x weight of the domain x own share x (reward - old),
     where the step after n tasks is 1 / (n + 2), and never below this. A larger one follows agents that change sooner; a
     smaller one tells agents apart that differ little."""
