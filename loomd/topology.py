@@ -116,9 +116,12 @@ HealthReason = Literal[
     "NotSubmitted",
     "ClusterNotServing",
     "ToolsDrifted",
+    "DoingBadly",
+    "Dying",
+    "Retired",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
-its documents, one of its graph, six of a schedule, one of tools."""
+its documents, one of its graph, six of a schedule, one of tools, three of an agent's last rewards."""
 
 
 @dataclass(frozen=True)

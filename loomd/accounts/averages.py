@@ -26,6 +26,14 @@ class Averages:
                 self._known = {(one.subject, one.name): one for one in await store.averages()}
                 self._store, self._clock = store, clock
 
+    def get(self, subject: str, name: str) -> Average | None:
+        """Return an average with how many values it is made of, or None where nothing was learned yet."""
+        return self._known.get((subject, name))
+
+    def take(self, average: Average) -> None:
+        """Take over an average that the caller stores."""
+        self._known[average.subject, average.name] = average
+
     def value(self, subject: str, name: str, otherwise: float) -> float:
         """Return an average, or something else where nothing was learned yet."""
         known = self._known.get((subject, name))

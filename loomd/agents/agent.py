@@ -20,6 +20,7 @@ from loomd.agents.strategies.tool_use import ToolUse
 from loomd.clock import Clock
 from loomd.interceptors.context import Moment
 from loomd.messages import JsonObject
+from loomd.topology import Health
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Agent:
         averages: what was learned of its prompts, and of the tokens of models.
         outer: interceptors of the agents that asked it; they look at its tool calls, too.
         running: pieces of work in hand right now, over all clusters.
+        conditions: what clusters observed of how it does, by their names; nothing of one that does well.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
     """
@@ -110,8 +112,14 @@ class Agent:
     accounts: Accounts = field(default_factory=Accounts)
     averages: Averages = field(default_factory=Averages)
     running: int = 0
+    conditions: dict[str, Health] = field(default_factory=dict[str, Health])
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
+
+    def health(self) -> list[Health]:
+        """Return how it does in the cluster in which it does worst; nothing when it does well, or it is not known."""
+        order = ("Retired", "Dying", "DoingBadly")
+        return sorted(self.conditions.values(), key=lambda one: (order.index(one.reason), one.since))[:1]
 
     def around(self, moment: Moment) -> list[Interceptor]:
         """Return the interceptors that are asked at a moment, the outermost first."""

@@ -1,8 +1,29 @@
-"""ADAPT: what is to be learned? Decisions are made here and carried out by the cluster, once per task."""
+"""ADAPT: what is to be learned? Decisions are made here and carried out by the cluster, once per task.
 
+A mechanism decides as far as its mode lets it: what it only observes or proposes is recorded, and changes nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from loomd.amoeba.decision import Adapted, Calibration, Decision, Done, Revival, mechanism_of, said
+from loomd.amoeba.learning import Calibrate, Learning, Mode
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.task import Adapted, Evaluated, Executed, Sensed
+from loomd.amoeba.task import Evaluated, Executed, Sensed
 from loomd.amoeba.world import Run, World
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is decided by: how scores move, and how far each mechanism may go."""
+
+    policy: AdaptPolicy
+    learning: Learning
+
+
+_DONE: dict[Mode, Done] = {"auto": "", "observe": "observed", "propose": "proposed"}
 
 
 async def adapt(
@@ -10,7 +31,7 @@ async def adapt(
     executed: Executed,
     evaluated: Evaluated,
     world: World,
-    policy: AdaptPolicy,
+    rules: Rules,
     winner: str,
     run: Run,
 ) -> Adapted:
@@ -22,12 +43,48 @@ async def adapt(
     if run.resumed and (carried_out := await world.learned(run.scope.task)) is not None:
         return Adapted.of(carried_out)
     standing = world.standing(winner, list(sensed.domains))
-    decisions = tuple(policy.decide(sensed, executed, evaluated, standing))
+    wanted: list[Decision] = [
+        *rules.policy.decide(sensed, executed, evaluated, standing),
+        *calibrate(sensed, executed, world, rules.learning.calibrate),
+        *world.upkeep(),
+    ]
+    decisions = tuple(within(rules.learning, wanted))
     await world.learn(decisions, run.scope)
     return Adapted.of(decisions)
 
 
+def within(learning: Learning, decisions: Iterable[Decision]) -> Iterable[Decision]:
+    """Yield decisions with what becomes of them; those of a mechanism that is off are left out.
+
+    That a retirement ends was decided with it.
+    """
+    for one in decisions:
+        mode = "auto" if isinstance(one, Revival) else learning.mode_of(mechanism_of(one))
+        if mode != "off":
+            yield one if mode == "auto" else msgspec.structs.replace(one, done=_DONE[mode])
+
+
+def calibrate(sensed: Sensed, executed: Executed, world: World, spec: Calibrate) -> Iterable[Decision]:
+    """Yield how the error of estimated complexity moves in each domain of a task; a task that failed says nothing."""
+    outcome = executed.outcome
+    if executed.error or outcome.temporary:
+        return
+    tokens = min(1.0, outcome.usage.total / spec.reference_tokens)
+    time = min(1.0, max(0.0, outcome.seconds - outcome.waited) / spec.reference_time)
+    observed = spec.tokens_share * tokens + (1 - spec.tokens_share) * time
+    predicted = sensed.complexity - sensed.correction
+    for domain, weight in sensed.domains.items():
+        before, count = world.correction(domain)
+        after = before + spec.pace * weight * (observed - predicted - before)
+        reason = f"taken for {predicted:.2f} before correction, it took {observed:.2f} of 1"
+        yield Calibration(domain, before, after, count + 1, predicted, observed, reason)
+
+
 def explain(adapted: Adapted) -> str:
-    """Return the phase's output in one line."""
-    moves = [f"{d.agent} in {d.domain} {d.before:.3f} -> {d.after:.3f}" for d in adapted.decisions]
-    return "; ".join(moves) or "nothing to learn"
+    """Return the phase's output in one line; how complexity is corrected is told by `loomd explain`."""
+    told = [_told(one) for one in adapted.decisions if not isinstance(one, Calibration)]
+    return "; ".join(told) or "nothing to learn"
+
+
+def _told(decision: Decision) -> str:
+    return f"{said(decision)} ({decision.done} only)" if decision.done else said(decision)

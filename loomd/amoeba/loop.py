@@ -3,15 +3,17 @@
 The types fix the order. Each phase's output is recorded, so that a killed task goes on after the last one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 from loomd.amoeba import adapt, evaluate, execute, match, scale, sense
 from loomd.amoeba.account import asked_by, left, used, whole
 from loomd.amoeba.asking import Asking
+from loomd.amoeba.decision import Adapted
+from loomd.amoeba.learning import Learning
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
-from loomd.amoeba.task import Adapted, Evaluated, Executed, Matched, Result, Scaled, Sensed, Task
+from loomd.amoeba.task import Evaluated, Executed, Matched, Result, Scaled, Sensed, Task
 from loomd.amoeba.world import Run, World
 from loomd.events.event import Phase
 
@@ -26,6 +28,7 @@ class Policies:
     merge: Literal["model", "join"]
     evaluate: EvaluatePolicy
     adapt: AdaptPolicy
+    learning: Learning = field(default_factory=Learning)
 
 
 async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Result:
@@ -72,10 +75,11 @@ async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Re
         partial(evaluate.evaluate, task, executed, policies.evaluate, asking("evaluate", rest)),
         evaluate.explain,
     )
+    rules = adapt.Rules(policies.adapt, policies.learning)
     adapted = await run.phase(
         "adapt",
         Adapted,
-        partial(adapt.adapt, sensed, executed, evaluated, world, policies.adapt, winner, run),
+        partial(adapt.adapt, sensed, executed, evaluated, world, rules, winner, run),
         adapt.explain,
     )
     phase: Literal["Succeeded", "Failed"] = "Failed" if executed.error else "Succeeded"

@@ -1,16 +1,35 @@
 """SENSE: what kind of task is this? Gathers the signals, and leaves the judgement to the policy."""
 
+import msgspec
+
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.task import Sensed, Task
-from loomd.amoeba.world import World
+from loomd.amoeba.world import Signals, World
 
 
 async def sense(task: Task, world: World, policy: SensePolicy, asking: Asking) -> Sensed:
     """Return what kind of task this is."""
-    sensed = await policy.sense(await world.signals(task), asking)
-    return billed(sensed, asking.spent)
+    signals = await world.signals(task)
+    sensed = await policy.sense(signals, asking)
+    return billed(corrected(sensed, signals), asking.spent)
+
+
+def corrected(sensed: Sensed, signals: Signals) -> Sensed:
+    """Return what a task is taken for in the light of what earlier ones of its domains really took."""
+    known = {domain: signals.bias[domain] for domain in sensed.domains if domain in signals.bias}
+    wanted = sum(bias * sensed.domains[domain] for domain, bias in known.items())
+    bounded = min(signals.most, max(-signals.most, wanted))
+    complexity = min(1.0, max(0.0, sensed.complexity + bounded))
+    if complexity == sensed.complexity:
+        return sensed
+    correction = complexity - sensed.complexity
+    text = ", ".join(f"{domain} {bias:+.2f}" for domain, bias in known.items())
+    evidence = f"corrected by {correction:+.2f} from {sensed.complexity:.2f}, by what earlier tasks took: {text}"
+    return msgspec.structs.replace(
+        sensed, complexity=complexity, correction=correction, evidence=(*sensed.evidence, evidence)
+    )
 
 
 def explain(sensed: Sensed) -> str:

@@ -3,12 +3,12 @@
 Frozen and JSON-encodable: every value is a checkpoint in the journal, from which a killed task resumes, and says why.
 """
 
-from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
 from loomd.agents.work import Citation, Outcome
+from loomd.amoeba.decision import Adapted
 from loomd.messages import Image, JsonObject, Usage
 
 Durability = Literal["steps", "task", "none"]
@@ -131,8 +131,9 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Sensed(Asked, frozen=True, omit_defaults=True):
     """What kind of task this is.
 
-    `complexity` runs from 0 (one look-up) to 1 (needs a team); `domains` are weights that sum to 1; `tokens` is an
-    estimate for the whole task; `evidence` says which signals led to the numbers.
+    `complexity` runs from 0 (one look-up) to 1 (needs a team); `correction` is the part of it that comes of what
+    earlier tasks really took. `domains` are weights that sum to 1; `tokens` is an estimate for the whole task;
+    `evidence` says which signals led to the numbers.
     """
 
     complexity: float
@@ -141,6 +142,7 @@ class Sensed(Asked, frozen=True, omit_defaults=True):
     tokens: int = 0
     method: str = "heuristic"
     evidence: tuple[str, ...] = ()
+    correction: float = 0.0
 
 
 class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -220,51 +222,6 @@ class Evaluated(Asked, frozen=True, omit_defaults=True):
     reliability: float
     evidence: tuple[str, ...] = ()
     weights: dict[str, float] = {}
-
-
-class ScoreMove(msgspec.Struct, frozen=True, omit_defaults=True, tag="score"):
-    """The score of an agent in a domain moves."""
-
-    agent: str
-    spec: str
-    domain: str
-    before: float
-    after: float
-    variance: float
-    count: int
-    reason: str
-
-
-Decision = ScoreMove
-"""One change that ADAPT wants, told apart by its tag in `type`. The cluster carries it out once per task."""
-
-
-class _Untold(msgspec.Struct):
-    """What a decision is; those of before there were several sorts do not say it, and all move a score."""
-
-    type: str = ""
-
-
-_untold = msgspec.json.Decoder(_Untold).decode
-_score = msgspec.json.Decoder(ScoreMove).decode
-_decision = msgspec.json.Decoder(Decision).decode
-_encode = msgspec.json.Encoder().encode
-
-
-class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is to be learned; `written` are the decisions as JSON."""
-
-    written: tuple[msgspec.Raw, ...] = msgspec.field(default=(), name="decisions")
-
-    @classmethod
-    def of(cls, decisions: Iterable[Decision]) -> "Adapted":
-        """Return these decisions."""
-        return cls(tuple(msgspec.Raw(_encode(one)) for one in decisions))
-
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
-        """Return what was decided."""
-        return tuple(_decision(one) if _untold(one).type else _score(one) for one in self.written)
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,5 +1,6 @@
 """What the six phases need to know of the cluster, and of whoever keeps their record. Owned here, made elsewhere."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
@@ -10,23 +11,37 @@ from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel, Steps
 from loomd.agents.budget import Budget, Spent
 from loomd.agents.work import Cut
-from loomd.amoeba.task import Decision, Grant, Result, Task
+from loomd.amoeba.decision import Decision
+from loomd.amoeba.task import Grant, Result, Task
 from loomd.events.bus import Scope
 from loomd.events.event import Phase
 from loomd.messages import Message
 
 T = TypeVar("T")
 
+_SPREAD = 1 / 12
+"""Variance of a number that may be anything from 0 to 1."""
+
 Health = Literal["unknown", "good", "warning", "dying"]
 """What is known of how well an agent does; `unknown` as long as too few tasks say so."""
 
 
 class Score(msgspec.Struct, frozen=True):
-    """What is believed of an agent in a domain: mean reward (0 to 1), its variance, and how many tasks say so."""
+    """What is believed of an agent in a domain: mean reward (0 to 1), its variance, and how many tasks say so.
+
+    `updated` is when the last of them ended, in wall-clock seconds; 0 when nothing was learned.
+    """
 
     mean: float
     variance: float = 0.0
     count: int = 0
+    updated: float = 0.0
+
+    @property
+    def uncertainty(self) -> float:
+        """Return the standard error of the mean; of what nothing is known that of a reward anywhere from 0 to 1."""
+        spread = max(self.variance, _SPREAD / (self.count + 1))
+        return math.sqrt(spread / (self.count + 1))
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,8 @@ class Signals:
         likeness: how well the goal fits each domain, 0 to 1.
         tools: how well the goal fits each tool of the cluster, 0 to 1.
         neighbours: past tasks that are like this one, the most alike first.
-        bias: by how much complexity is estimated too low on average, per domain of which that is known.
+        bias: by how much complexity is estimated too low on average, per domain of which enough is known.
+        most: largest correction of a task's complexity by that.
     """
 
     goal: str
@@ -99,6 +115,7 @@ class Signals:
     tools: Mapping[str, float]
     neighbours: Sequence[Neighbour] = ()
     bias: Mapping[str, float] = field(default_factory=dict[str, float])
+    most: float = 1.0
 
 
 class World(Protocol):
@@ -154,6 +171,14 @@ class World(Protocol):
 
     async def converse(self, task: Task, agent: str, answer: str) -> None:
         """Keep a task with its answer as a turn of its session."""
+        ...
+
+    def correction(self, domain: str) -> tuple[float, int]:
+        """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
+        ...
+
+    def upkeep(self) -> Sequence[Decision]:
+        """Return what is to be done about members that do badly, and about those that were retired."""
         ...
 
     async def learned(self, task: str) -> tuple[Decision, ...] | None:

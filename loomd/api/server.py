@@ -14,6 +14,7 @@ from loomd import __version__
 from loomd.api.address import kinds_by_plural
 from loomd.api.approvals import ApprovalRoutes
 from loomd.api.budgets import BudgetRoutes
+from loomd.api.capabilities import CapabilityRoutes
 from loomd.api.cassettes import CassetteRoutes
 from loomd.api.changes import ChangeRoutes
 from loomd.api.guard import answer
@@ -23,6 +24,7 @@ from loomd.api.listen import listening
 from loomd.api.memories import MemoryRoutes
 from loomd.api.objects import ObjectRoutes
 from loomd.api.path import PREFIX
+from loomd.api.proposals import ProposalRoutes
 from loomd.api.rollout import RolloutRoutes
 from loomd.api.schedules import ScheduleRoutes
 from loomd.api.sessions import SessionRoutes
@@ -48,7 +50,17 @@ def add_routes(app: web.Application, system: System) -> None:
     """Register all routes; the objects' come last, because a kind's plural may be any word."""
     first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes)
     others = (
-        *(TaskRoutes, ApprovalRoutes, SessionRoutes, MemoryRoutes, BudgetRoutes, CassetteRoutes, KnowledgeRoutes),
+        *(
+            TaskRoutes,
+            ApprovalRoutes,
+            ProposalRoutes,
+            CapabilityRoutes,
+            SessionRoutes,
+            MemoryRoutes,
+            BudgetRoutes,
+            CassetteRoutes,
+            KnowledgeRoutes,
+        ),
         ObjectRoutes,
     )
     for family in (*first, *others):

@@ -1,14 +1,16 @@
 """What the API shows of objects, tasks, sources and revisions. Secrets are references and stay so."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from loomd.accounts.account import Owner
+from loomd.agents.agent import Agent
 from loomd.amoeba.task import Result, Task
 from loomd.api.budgets import show_budget
+from loomd.cluster.cluster import Cluster
 from loomd.daemon import System
 from loomd.knowledge.standing import Searchable
 from loomd.manifest.kind import API_VERSION
@@ -76,6 +78,8 @@ class Viewer:
             status["index"] = index
         if (owner := self._owner(item.ref)) is not None:
             status["budget"] = show_budget(self.system.services.accounts, owner)["status"]
+        if isinstance(live := self.system.reconciler.topology.live.get(item.ref), Agent):
+            status["health"] = health_of(live, self._clusters(item.ref.namespace))
         declared = {"manager": f"declared:{known.source}", "actor": known.manager, "fields": list(_declared(item))}
         return {
             "apiVersion": API_VERSION,
@@ -95,6 +99,11 @@ class Viewer:
             "spec": masked(item.raw, "/spec"),
             "status": status,
         }
+
+    def _clusters(self, namespace: str) -> list[Cluster]:
+        """Return the live clusters of a namespace."""
+        live = self.system.reconciler.topology.live.items()
+        return [one for ref, one in live if ref.namespace == namespace and isinstance(one, Cluster)]
 
     def _tools(self, ref: Ref) -> Sequence[Listed]:
         """Return how the tools of a live tool set stand; nothing of anything else."""
@@ -120,6 +129,16 @@ class Viewer:
         """Return what was learned of an object's present behaviour."""
         behaviour = self.system.reconciler.topology.snapshot.behaviour(ref)
         return self.learned.get((ref.name, behaviour), []) if behaviour else []
+
+
+def health_of(agent: Agent, clusters: Iterable[Cluster]) -> str:
+    """Return how an agent does in the cluster in which it does worst, in one word."""
+    found = {
+        "retired" if one.conditions.until(agent) else one.conditions.vitals(agent).health
+        for one in clusters
+        if one.agents.get(agent.name) is agent
+    }
+    return next((word for word in ("retired", "dying", "warning", "good") if word in found), "unknown")
 
 
 def show_source(state: SourceState) -> Body:

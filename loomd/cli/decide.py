@@ -1,4 +1,4 @@
-"""What `approve` and `deny` share: they answer questions that tasks wait for."""
+"""What `approve` and `deny` share: they answer questions that tasks wait for, and decide on what clusters propose."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,14 +7,14 @@ import click
 
 from loomd.api.client import Client
 from loomd.cli.output import spelled
-from loomd.cli.target import APPROVALS, TASKS, get_one, namespace_option, socket_option, wanted
+from loomd.cli.target import APPROVALS, PROPOSALS, TASKS, Place, get_one, namespace_option, socket_option, wanted
 from loomd.errors import NotFound
 
 
 def decision_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add what both verbs take."""
     options = (
-        click.argument("names", nargs=-1, required=True, metavar="APPROVAL...|task/TASK..."),
+        click.argument("names", nargs=-1, required=True, metavar="APPROVAL...|task/TASK...|proposal/PROPOSAL..."),
         click.option("--reason", default="", help="Why; kept with the decision, and told to the model."),
         namespace_option,
         socket_option,
@@ -30,7 +30,7 @@ def decide(client: Client, names: Sequence[str], namespace: str, verdict: str, r
 
     Args:
         client: the daemon.
-        names: ids of approvals, or `task/TASK` for all that a task and its parts wait for.
+        names: ids of approvals, `task/TASK` for all that a task and its parts wait for, or `proposal/ID`.
         namespace: where they are.
         verdict: `approved` or `denied`.
         reason: why.
@@ -39,26 +39,27 @@ def decide(client: Client, names: Sequence[str], namespace: str, verdict: str, r
         NotFound: there is no such question, or the task waits for none.
         Conflict: one was answered before, or has expired.
     """
-    for space, name in [found for one in names for found in _meant(client, one, namespace)]:
-        item = client.post(*APPROVALS.parts(space), name, "decision", body={"verdict": verdict, "reason": reason})
+    for place, space, name in [found for one in names for found in _meant(client, one, namespace)]:
+        item = client.post(*place.parts(space), name, "decision", body={"verdict": verdict, "reason": reason})
         spec = item["spec"]
-        click.echo(f"{spelled('Approval', name, space)} {verdict}: {spec['tool']} for Task/{spec['task']}")
+        what = spec["what"] if place == PROPOSALS else f"{spec['tool']} for Task/{spec['task']}"
+        click.echo(f"{spelled(place.kind, name, space)} {verdict}: {what}")
 
 
-def _meant(client: Client, name: str, namespace: str) -> list[tuple[str, str]]:
-    """Return namespace and id of what a word names."""
+def _meant(client: Client, name: str, namespace: str) -> list[tuple[Place, str, str]]:
+    """Return place, namespace and id of what a word names."""
     if "/" not in name:
         get_one(client, APPROVALS, namespace, name)
-        return [(namespace, name)]
+        return [(APPROVALS, namespace, name)]
     (one,) = wanted(client, [name], namespace)
-    if one.place == APPROVALS:
-        return [(one.namespace, item) for item in one.names]
+    if one.place in {APPROVALS, PROPOSALS}:
+        return [(one.place, one.namespace, item) for item in one.names]
     if one.place != TASKS:
-        raise click.UsageError(f"{name!r}: expected the id of an approval, or task/TASK")
+        raise click.UsageError(f"{name!r}: expected the id of an approval, task/TASK or proposal/PROPOSAL")
     task = one.names[0]
     items = client.get(*APPROVALS.parts(one.namespace), pending="1")["items"]
     found = [
-        (one.namespace, item["metadata"]["name"])
+        (APPROVALS, one.namespace, item["metadata"]["name"])
         for item in items
         if item["spec"]["task"] == task or item["spec"]["task"].startswith(f"{task}.")
     ]

@@ -4,7 +4,7 @@ import click
 
 from loomd.api.client import Client, Json
 from loomd.api.text import to_yaml
-from loomd.cli import task
+from loomd.cli import task, why_died
 from loomd.cli.columns import QUESTIONS
 from loomd.cli.course import trace
 from loomd.cli.knowledge import index_lines
@@ -17,8 +17,10 @@ from loomd.cli.target import (
     APPROVALS,
     BARE,
     BUDGETS,
+    CAPABILITIES,
     EVERY,
     MEMORY_ITEMS,
+    PROPOSALS,
     REVISIONS,
     SESSIONS,
     SOURCES,
@@ -67,6 +69,8 @@ def command(
     for one in wanted(client, what, namespace):
         if one.place == EVERY:
             raise click.UsageError("expected one kind, such as agents")
+        if one.place == CAPABILITIES:
+            raise click.UsageError("capabilities are shown by `loomd get capabilities`, and with their agent")
         if selector and one.place in BARE:
             raise click.UsageError("-l: only objects have labels; what has no manifest has none")
         for name in one.names or select(client, one.place, one.namespace, selector, everything=not selector):
@@ -87,7 +91,7 @@ def _body(client: Client, place: Place, namespace: str, name: str, whose: dict[s
         return client.get(*REVISIONS.parts(None), name)
     if place == SESSIONS:
         return get_one(client, place, namespace, name, **whose)
-    if place in {TASKS, SOURCES, APPROVALS, BUDGETS, MEMORY_ITEMS}:
+    if place in {TASKS, SOURCES, APPROVALS, PROPOSALS, BUDGETS, MEMORY_ITEMS}:
         item = get_one(client, place, namespace, name)
         return task.as_data(item, trace(name, client.events(task=name))) if place == TASKS else item
     return get_one(client, place, namespace, name, full="1")
@@ -98,6 +102,8 @@ def _describe(client: Client, place: Place, namespace: str, name: str, whose: di
         task.describe(get_one(client, place, namespace, name), trace(name, client.events(task=name)))
     elif place == APPROVALS:
         _approval(get_one(client, place, namespace, name))
+    elif place == PROPOSALS:
+        _proposal(get_one(client, place, namespace, name))
     elif place == SESSIONS:
         _session(get_one(client, place, namespace, name, **whose))
     elif place == MEMORY_ITEMS:
@@ -111,6 +117,8 @@ def _describe(client: Client, place: Place, namespace: str, name: str, whose: di
     else:
         found = get_one(client, place, namespace, name, full="1")
         _object(found, client.get(*REVISIONS.parts(None))["items"])
+        if found["kind"] == "Agent":
+            why_died.doing(client.get("namespaces", namespace, "agents", name, "health"))
 
 
 def _approval(item: Json) -> None:
@@ -131,6 +139,28 @@ def _approval(item: Json) -> None:
         ]
     )
     section("Arguments", to_yaml(spec["arguments"]).splitlines())
+
+
+def _proposal(item: Json) -> None:
+    spec, status, now = item["spec"], item["status"], SystemClock().now()
+    pairs(
+        [
+            ("Proposal", item["metadata"]["name"]),
+            ("Namespace", item["metadata"]["namespace"]),
+            ("Cluster", spec["cluster"]),
+            ("Mechanism", spec["mechanism"]),
+            ("What", spec["what"]),
+            ("Why", spec["why"]),
+            ("Task", spec["task"]),
+            ("Phase", status["phase"]),
+            ("Made", moment(item["metadata"]["creationTimestamp"], now)),
+            ("Expires", spec["expires"]),
+            ("Decided", moment(status.get("decided", ""), now)),
+            ("By", status.get("by", "")),
+            ("Reason", status.get("reason", "")),
+        ]
+    )
+    section("Change", to_yaml(spec["change"]).splitlines())
 
 
 def _session(item: Json) -> None:

@@ -14,8 +14,10 @@ from loomd.cli.target import (
     APPROVALS,
     BARE,
     BUDGETS,
+    CAPABILITIES,
     EVERY,
     MEMORY_ITEMS,
+    PROPOSALS,
     REVISIONS,
     SESSIONS,
     TASKS,
@@ -31,7 +33,20 @@ from loomd.manifest.json_text import write_json
 
 _PEOPLE = ("table", "wide")
 _OWN_ROWS = frozenset(
-    ("Task", "Approval", "Session", "MemoryItem", "Budget", "Source", "Revision", "GitSource", "Schedule")
+    (
+        "Task",
+        "Approval",
+        "Proposal",
+        "Capability",
+        "Agent",
+        "Session",
+        "MemoryItem",
+        "Budget",
+        "Source",
+        "Revision",
+        "GitSource",
+        "Schedule",
+    )
 )
 """Kinds that have columns of their own."""
 
@@ -63,7 +78,7 @@ def command(
     watch: bool,
     client: Client,
 ) -> None:
-    """List things of a KIND (agents, tools, ...), tasks, approvals, sessions, budgets, sources, revisions; all; NAMEs.
+    """List things of a KIND (agents, tools, ...), tasks, approvals, proposals, sessions, budgets, sources; all; NAMEs.
 
     `memory [NAME]` is what is remembered, `memories` are the objects; --scope, --agent and the like narrow the former.
     JSONPath is written as for kubectl, '{.items[*].metadata.name}', or as RFC 9535 has it, '$.items[*].metadata.name'.
@@ -135,17 +150,17 @@ class Look:
         for number, (kind, items) in enumerate(groups.items()):
             if number:
                 click.echo()
-            columns = self._columns(kind, prefixed=prefixed and kind in {"", "GitSource", "Schedule"})
+            columns = self._columns(kind, prefixed=prefixed and kind in {"", "Agent", "GitSource", "Schedule"})
             show([one.title for one in columns], [[one.cell(item, now) for one in columns] for item in items])
 
     def follow(self, asked: Sequence[Wanted], write: Callable[[Json], None] | None, output: Form) -> None:
         """Print what is there and then what becomes of it, until interrupted."""
         places = {(one.place, one.namespace) for one in asked}
         place = asked[0].place
-        if len(places) > 1 or place in {APPROVALS, BUDGETS, MEMORY_ITEMS, REVISIONS, SESSIONS}:
+        if len(places) > 1 or place in {APPROVALS, BUDGETS, CAPABILITIES, MEMORY_ITEMS, PROPOSALS, REVISIONS, SESSIONS}:
             raise click.UsageError(
-                "-w: expected one kind, or all; approvals, budgets, memory, revisions and sessions are followed by "
-                "`loomd events -f`"
+                "-w: expected one kind, or all; approvals, budgets, capabilities, memory, proposals, revisions and "
+                "sessions are followed by `loomd events -f`"
             )
         names = {name for one in asked for name in one.names}
         for name in names:

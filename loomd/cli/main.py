@@ -42,7 +42,7 @@ VERBS = {
     "edit": "Change an object in your editor.",
     "wait": "Return when objects or tasks are as they should be.",
     "rollout": "Show the history of what served, follow it, and go back.",
-    "get": "List objects, tasks, approvals, sessions, what is remembered, sources or revisions.",
+    "get": "List objects, tasks, approvals, proposals, capabilities, sessions, memory, sources or revisions.",
     "describe": "Show objects, tasks, approvals, sessions, sources or revisions in full.",
     "reconcile": "Let a source deliver now.",
     "suspend": "Ignore what a source delivers, or when a schedule is due.",
@@ -50,8 +50,9 @@ VERBS = {
     "submit": "Hand a task to the daemon.",
     "cancel": "End tasks.",
     "retry": "Run tasks anew.",
-    "approve": "Agree to calls that tasks wait for.",
-    "deny": "Refuse calls that tasks wait for.",
+    "approve": "Agree to calls that tasks wait for, and to what clusters propose.",
+    "deny": "Refuse calls that tasks wait for, and what clusters propose.",
+    "why-died": "Say why an agent does badly, or gets no tasks.",
     "signal": "Send something to a task that waits for it.",
     "forget": "Delete what a memory remembers.",
     "feedback": "Say how good an answer is.",
@@ -114,7 +115,7 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"loomd.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"loomd.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -20,8 +20,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 __all__ = [
     "APPROVALS",
     "BUDGETS",
+    "CAPABILITIES",
     "EVERY",
     "MEMORY_ITEMS",
+    "PROPOSALS",
     "REVISIONS",
     "SESSIONS",
     "SOURCES",
@@ -69,6 +71,8 @@ class Place:
 EVERY = Place("all", "")
 TASKS = Place("tasks", "Task")
 APPROVALS = Place("approvals", "Approval")
+PROPOSALS = Place("proposals", "Proposal")
+CAPABILITIES = Place("capabilities", "Capability")
 SESSIONS = Place("sessions", "Session")
 BUDGETS = Place("budgets", "Budget")
 MEMORY_ITEMS = Place("memoryitems", "MemoryItem")
@@ -76,7 +80,7 @@ SOURCES = Place("sources", "Source", spaced=False)
 REVISIONS = Place("revisions", "Revision", spaced=False)
 _SHORT = {"gs": "gitsources", "kb": "knowledgebases"}
 """Short spellings of long kinds."""
-_FIXED = (EVERY, TASKS, APPROVALS, SESSIONS, MEMORY_ITEMS, BUDGETS, SOURCES, REVISIONS)
+_FIXED = (EVERY, TASKS, APPROVALS, PROPOSALS, CAPABILITIES, SESSIONS, MEMORY_ITEMS, BUDGETS, SOURCES, REVISIONS)
 BARE = frozenset(_FIXED[1:])
 """What has no manifest, and so no labels."""
 

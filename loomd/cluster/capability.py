@@ -1,10 +1,15 @@
 """What is believed of the agents: learned scores, and the prior where nothing was learned yet.
 
-Scores belong to (agent, digest of its behaviour, domain): an agent whose prompt or model was edited starts from its
-prior again. Every book hears of every update through the bus, so that clusters that share an agent agree.
+Scores belong to (agent, digest of its behaviour, domain): an agent whose prompt or model was edited starts from what it
+had learned before, which counts less. What no task renews goes back toward the prior by and by; that is worked out when
+it is read, and never stored. Every book hears of every update through the bus, so that clusters that share an agent
+agree.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
 
 from loomd.amoeba.world import Score
 from loomd.events.cluster import CapabilityUpdated
@@ -25,48 +30,101 @@ class Priors(Spec):
     """Score of an agent that declares no domains in the domain that its own description stands for."""
 
 
+def _never() -> float:
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Ageing:
+    """What becomes of scores by an edit, and by time.
+
+    Attributes:
+        keep: share of the tasks behind a score that counts after an edit; with 0 nothing is taken over.
+        half_life: seconds after which a score is half the way back at its prior; 0 for never.
+        now: returns wall-clock seconds.
+        known: digests of how each agent behaved before, in this namespace, by its name.
+    """
+
+    keep: float = 0.0
+    half_life: float = 0.0
+    now: Callable[[], float] = _never
+    known: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+    def aged(self, score: Score, prior: float) -> Score:
+        """Return what is left of a score now: its distance from the prior and its count, halved each half-life."""
+        age = self.now() - score.updated
+        if self.half_life <= 0 or age <= 0:
+            return score
+        left = 0.5 ** (age / self.half_life)
+        return msgspec.structs.replace(score, mean=prior + left * (score.mean - prior), count=round(score.count * left))
+
+    def inherited(self, agent: str, spec: str, learned: Sequence[Capability]) -> list[Capability]:
+        """Return what an agent takes over from how it behaved before, in domains in which it learned nothing since."""
+        before = set(self.known.get(agent, ())) - {spec} if self.keep else set[str]()
+        own = {one.domain for one in learned if (one.agent, one.spec) == (agent, spec)}
+        latest: dict[str, Capability] = {}
+        for one in sorted(learned, key=lambda one: one.updated):
+            if one.agent == agent and one.spec in before and one.domain not in own:
+                latest[one.domain] = msgspec.structs.replace(one, spec=spec, count=int(one.count * self.keep))
+        return list(latest.values())
+
+
+_AGELESS = Ageing()
+
+
 class Book:
     """The scores of some agents as they behave now, in memory; the store keeps those of all."""
 
-    def __init__(self, members: Iterable[tuple[str, str]], learned: Sequence[Capability]) -> None:
+    def __init__(
+        self, members: Iterable[tuple[str, str]], learned: Sequence[Capability], ageing: Ageing = _AGELESS
+    ) -> None:
         """Take over what was learned of the members: names of agents with the digests of their behaviour."""
+        self._ageing = ageing
         self._scores: dict[Key, Score] = {}
-        self._totals: dict[tuple[str, str], tuple[float, int]] = dict.fromkeys(members, (0.0, 0))
-        for c in learned:
-            self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count))
+        self._totals: dict[tuple[str, str], tuple[float, int]] = {}
+        self._moved: dict[tuple[str, str], float] = {}
+        for agent, spec in members:
+            self.admit(agent, spec, learned)
 
     def admit(self, agent: str, spec: str, learned: Sequence[Capability]) -> None:
         """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on."""
         self._totals.setdefault((agent, spec), (0.0, 0))
-        for c in learned:
-            self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count))
+        mine = [one for one in learned if (one.agent, one.spec) == (agent, spec)]
+        for c in [*self._ageing.inherited(agent, spec, learned), *mine]:
+            self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count, c.updated))
 
     def hear(self, event: Event) -> None:
         """Take over an update that was carried out; a handler for the bus."""
         fact = event.data
         if isinstance(fact, CapabilityUpdated):
-            self._put((fact.owner, fact.spec, fact.domain), Score(fact.after, fact.variance, fact.count))
+            score = Score(fact.after, fact.variance, fact.count, event.ts)
+            self._put((fact.owner, fact.spec, fact.domain), score)
 
     def _put(self, key: Key, score: Score) -> None:
-        if key[:2] not in self._totals:
+        member = key[:2]
+        if member not in self._totals:
             return
         old = self._scores.get(key, Score(0.0))
-        total, count = self._totals[key[:2]]
-        self._totals[key[:2]] = (
+        total, count = self._totals[member]
+        self._totals[member] = (
             total + score.mean * score.count - old.mean * old.count,
             count + score.count - old.count,
         )
+        self._moved[member] = max(score.updated, self._moved.get(member, 0.0))
         self._scores[key] = score
 
     def score(self, agent: str, spec: str, domain: str, prior: float) -> Score:
         """Return what is believed of an agent in a domain."""
-        return self._scores.get((agent, spec, domain)) or Score(prior)
+        known = self._scores.get((agent, spec, domain))
+        return Score(prior) if known is None else self._ageing.aged(known, prior)
 
     def overall(self, agent: str, spec: str, prior: float) -> Score:
         """Return what is believed of an agent over all domains, weighted by the number of tasks."""
         total, count = self._totals.get((agent, spec), (0.0, 0))
-        return Score(total / count, count=count) if count else Score(prior)
+        if not count:
+            return Score(prior)
+        return self._ageing.aged(Score(total / count, count=count, updated=self._moved[agent, spec]), prior)
 
     def table(self) -> Mapping[Key, Score]:
-        """Return all learned scores."""
+        """Return all learned scores, without what time took of them."""
         return dict(self._scores)

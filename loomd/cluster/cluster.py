@@ -8,19 +8,23 @@ from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
 from loomd.agents.work import Cut
+from loomd.amoeba.decision import Decision
+from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
-from loomd.amoeba.task import Budget, Decision, Durability, Grant, Result, Task
+from loomd.amoeba.task import Budget, Durability, Grant, Result, Task
 from loomd.amoeba.world import Run, Signals, Standing
-from loomd.cluster.capability import Book, Priors
-from loomd.cluster.learn import learn, learned
+from loomd.cluster.capability import Ageing, Book, Priors
+from loomd.cluster.condition import Conditions, Past
+from loomd.cluster.learn import Teaching, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.cluster.roster import Roster
 from loomd.errors import NotFound
 from loomd.events.bus import Scope
+from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
-from loomd.store.records import Capability, SessionKey, Turn
+from loomd.store.records import SessionKey, Turn
 from loomd.topology import Services
 
 _UNCUT = Cut()
@@ -66,7 +70,7 @@ class Cluster:
         agents: Sequence[Agent],
         terms: Terms,
         services: Services,
-        learned: Sequence[Capability],
+        past: Past,
         models: Models = _OWN,
         embedder: Embedder | None = None,
     ) -> None:
@@ -77,7 +81,7 @@ class Cluster:
             agents: its members.
             terms: on what terms they share work.
             services: what the daemon lends.
-            learned: what was learned of agents before.
+            past: what was learned of agents before.
             models: what its phases ask.
             embedder: by which tasks are compared with domains and tools; by words when None.
         """
@@ -86,7 +90,18 @@ class Cluster:
         self.roster = Roster(agents, embedder)
         self._terms = terms
         self._services = services
-        self.book = Book(((agent.name, agent.digest) for agent in agents), learned)
+        rules = terms.policies.learning
+        self.book = Book(
+            ((agent.name, agent.digest) for agent in agents),
+            past.scores,
+            Ageing(
+                rules.keep,
+                rules.half_life if rules.reading_of("decay") == "auto" else 0.0,
+                services.clock.now,
+                past.behaviours,
+            ),
+        )
+        self.conditions = Conditions(ref, self.roster, rules, past)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -100,7 +115,12 @@ class Cluster:
     async def signals(self, task: Task) -> Signals:
         """Return what SENSE may look at."""
         domains, tools = await self.roster.fits(task.goal)
-        return Signals(task.goal, len(task.findings), domains, tools)
+        rules = self.learning
+        bias: dict[str, float] = {}
+        if rules.mode_of("calibrate") != "off":
+            known = {domain: self.correction(domain) for domain in [*domains, "general"]}
+            bias = {domain: error for domain, (error, count) in known.items() if count >= rules.calibrate.first}
+        return Signals(task.goal, len(task.findings), domains, tools, bias=bias, most=rules.calibrate.most)
 
     def standings(self, domains: Sequence[str]) -> list[Standing]:
         """Return the standing in the given domains of every agent that takes new work."""
@@ -121,6 +141,7 @@ class Cluster:
             running=agent.running,
             tools=frozenset(agent.tools),
             load=float(agent.running),
+            health=self.conditions.health(agent),
         )
 
     def agent(self, name: str) -> Agent:
@@ -174,6 +195,16 @@ class Cluster:
         """Return what is kept of a task that does not say it."""
         return self._terms.durability
 
+    @property
+    def learning(self) -> Learning:
+        """Return what becomes of what it learns."""
+        return self._terms.policies.learning
+
+    def hear(self, event: Event) -> None:
+        """Take over what was learned, by this cluster or another; a handler for the bus."""
+        self.book.hear(event)
+        self.conditions.hear(event)
+
     def limit(self, budget: Budget) -> Budget:
         """Return a task's budget with the cluster's own limits where it names none; none is ever unlimited."""
         own = self._terms.limits
@@ -223,13 +254,26 @@ class Cluster:
         """Keep a task with its answer as a turn of its session."""
         await self._services.store.converse(Turn(_session(task), agent, task.id, task.goal, answer, task.created))
 
+    def correction(self, domain: str) -> tuple[float, int]:
+        """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
+        known = self._services.averages.get(subject_of(self._ref), domain)
+        return (0.0, 0) if known is None else (known.value, known.count)
+
+    def upkeep(self) -> list[Decision]:
+        """Return who is to be retired, and who gets tasks again."""
+        return self.conditions.upkeep(self._services.clock.now())
+
     async def learned(self, task: str) -> tuple[Decision, ...] | None:
         """Return what was learned of a task, as it is recorded, or None when nothing was."""
         return await learned(self._services.store, task)
 
     async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
         """Take what was decided over, tell everybody, and store it, once per task."""
-        await learn(self._services, decisions, scope)
+        await learn(self._services, decisions, self.teaching(scope.task), scope)
+
+    def teaching(self, task: str) -> Teaching:
+        """Return as whose decisions those of a task are carried out, now."""
+        return Teaching(self._ref, task, self._services.clock.now(), self.learning.proposals)
 
 
 def _session(task: Task) -> SessionKey:

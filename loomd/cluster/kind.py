@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from loomd.accounts.budget import Budget, Budgets
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
+from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies
 from loomd.amoeba.policies.auction import Auction
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
@@ -18,15 +19,14 @@ from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.threshold import Threshold
 from loomd.cluster.capability import Priors
 from loomd.cluster.cluster import Cluster, Models, Terms
+from loomd.cluster.condition import HEARD, Past
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
-from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.rule import some_of
 from loomd.manifest.selector import Selector, SelectorOf
-from loomd.store.records import Capability
 from loomd.topology import Parts
 
 _POLICIES = "loomd.amoeba.policies"
@@ -74,6 +74,8 @@ class ClusterSpec(Spec):
     """EVALUATE: how good was it?"""
     adapt: Annotated[AdaptPolicy, OneOf(_POLICIES)] = Field(default_factory=Ema)
     """ADAPT: what is to be learned?"""
+    learning: Learning = Field(default_factory=Learning)
+    """What becomes of what is learned: how far each mechanism may go, and by which numbers."""
 
     @model_validator(mode="after")
     def _some_member(self) -> Self:
@@ -85,8 +87,9 @@ class ClusterSpec(Spec):
     async def open(self, parts: Parts) -> AsyncGenerator[Cluster, None]:
         """Bring the agents together, with what was learned of them before."""
         bus = parts.services.bus
-        learned, meanwhile = await _learned(parts)
         selected = [to.name for pointer, to in parts.declared.refs if pointer == _SELECTOR]
+        agents = [parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])]
+        past, meanwhile = await _learned(parts, agents)
 
         def latest() -> TreeLimits | None:
             item = parts.latest()
@@ -102,35 +105,45 @@ class ClusterSpec(Spec):
 
         cluster = Cluster(
             parts.declared.ref,
-            [parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])],
+            agents,
             Terms(
-                Policies(self.sense, self.match, self.scale, self.merge, self.evaluate, self.adapt),
+                Policies(self.sense, self.match, self.scale, self.merge, self.evaluate, self.adapt, self.learning),
                 self.priors,
                 self.limits,
                 latest,
                 self.durability,
             ),
             services=parts.services,
-            learned=learned,
+            past=past,
             embedder=parts.get("Embedder", self.embedder, Embedder) if self.embedder else None,
             models=Models(named[self.planner] if self.planner else None, named),
         )
         for event in meanwhile:
-            cluster.book.hear(event)
-        unsubscribe = bus.subscribe(cluster.book.hear, CapabilityUpdated)
+            cluster.hear(event)
+        unsubscribe = bus.subscribe(cluster.hear, *HEARD)
         try:
             with accounts.bounded(parts.declared.ref.namespace, "", budget):
                 yield cluster
         finally:
             unsubscribe()
+            cluster.conditions.close()
 
 
-async def _learned(parts: Parts) -> tuple[Sequence[Capability], Sequence[Event]]:
+async def _learned(parts: Parts, agents: Sequence[Agent]) -> tuple[Past, Sequence[Event]]:
     """Return what was learned so far, and what happened while that was read: tasks learn while others open."""
     events: list[Event] = []
-    unsubscribe = parts.services.bus.subscribe(events.append, CapabilityUpdated)
+    unsubscribe = parts.services.bus.subscribe(events.append, *HEARD)
+    store, namespace = parts.services.store, parts.declared.ref.namespace
     try:
-        return await parts.services.store.capabilities(), events
+        lessons = [one for agent in agents for one in await store.learning.lessons(namespace, agent.name, agent.digest)]
+        past = Past(
+            await store.capabilities(),
+            lessons,
+            await store.learning.lineage(namespace),
+            await store.learning.proposals(namespace),
+            await store.learning.behaviours(namespace),
+        )
+        return past, events
     finally:
         unsubscribe()
 

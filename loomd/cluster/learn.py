@@ -1,19 +1,144 @@
 """Carries out what ADAPT decided: tells it, and stores it, once per task. Called by `cluster`."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from loomd.amoeba.task import Decision, ScoreMove
+import msgspec
+
+from loomd.amoeba.decision import (
+    Calibration,
+    Decision,
+    Retirement,
+    Revival,
+    ScoreMove,
+    decode,
+    encode,
+    mechanism_of,
+    said,
+)
+from loomd.cluster.retirement import Retired
 from loomd.errors import Temporary
 from loomd.events.bus import Scope
-from loomd.events.cluster import CapabilityUpdated
+from loomd.events.cluster import (
+    AgentRetired,
+    AgentRevived,
+    CalibrationUpdated,
+    CapabilityUpdated,
+    ChangeObserved,
+    ClusterFact,
+    ProposalMade,
+)
+from loomd.events.event import AnyFact
 from loomd.events.journal import Journal
+from loomd.manifest.object import Ref
 from loomd.store.base import Store
-from loomd.store.records import Capability, Learned
+from loomd.store.records import Average, Capability, Descent, Learned, Lesson, Movement, ProposalRecord
 from loomd.topology import Services
 
 _RETRY = 1.0
 """Seconds until what could not be stored is tried again."""
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Whose decisions are carried out, and from which task.
+
+    Attributes:
+        cluster: the cluster.
+        task: id of the task that taught it.
+        now: wall-clock seconds.
+        patience: seconds until a proposal expires.
+    """
+
+    cluster: Ref
+    task: str
+    now: float
+    patience: float
+
+    @property
+    def subject(self) -> str:
+        """Return under which subject the cluster's corrections are kept."""
+        return subject_of(self.cluster)
+
+
+def subject_of(cluster: Ref) -> str:
+    """Return under which subject the corrections of a cluster's estimates are kept."""
+    return f"complexity {cluster.namespace}/{cluster.name}"
+
+
+def change_of(decisions: Sequence[Decision], of: Teaching) -> Learned:
+    """Return what is stored of decisions."""
+    found = _Change(of)
+    for one in decisions:
+        if one.done == "proposed":
+            found.proposals.append(proposal_of(one, of))
+        elif not one.done:
+            found.take(one)
+    return Learned(
+        scores=found.scores,
+        movements=found.movements,
+        lessons=list({one.agent: one for one in found.lessons}.values()),
+        averages=found.averages,
+        lineage=found.lineage,
+        proposals=found.proposals,
+    )
+
+
+def fact_of(decision: Decision, of: Teaching) -> ClusterFact:
+    """Return what is told of a decision."""
+    cluster, written = of.cluster.name, msgspec.Raw(encode(decision))
+    if decision.done == "observed":
+        return ChangeObserved(mechanism_of(decision), cluster, decision.reason, written)
+    if decision.done == "proposed":
+        made = proposal_of(decision, of)
+        return ProposalMade(made.id, made.mechanism, cluster, decision.reason, made.expires, written)
+    match decision:
+        case ScoreMove() as d:
+            moved = (d.before, d.after, d.variance, d.count)
+            return CapabilityUpdated(d.agent, d.spec, d.domain, *moved, d.reason, d.reward)
+        case Calibration() as d:
+            seen = (d.predicted, d.observed)
+            return CalibrationUpdated(cluster, d.domain, d.before, d.after, d.count, *seen, d.reason)
+        case Retirement() as d:
+            return AgentRetired(d.agent, d.spec, cluster, d.until, d.reason)
+        case Revival() as d:
+            return AgentRevived(d.agent, d.spec, cluster, d.reason)
+
+
+def decision_of(fact: AnyFact) -> Decision | None:
+    """Return what was decided, as it was told; None of any other fact."""
+    match fact:
+        case ChangeObserved() | ProposalMade():
+            return decode(fact.value)
+        case CapabilityUpdated() as f:
+            moved = (f.before, f.after, f.variance, f.count)
+            return ScoreMove(f.owner, f.spec, f.domain, *moved, f.reason, f.reward)
+        case CalibrationUpdated() as f:
+            return Calibration(f.domain, f.before, f.after, f.count, f.predicted, f.observed, f.reason)
+        case AgentRetired() as f:
+            return Retirement(f.owner, f.spec, f.until, f.reason)
+        case AgentRevived() as f:
+            return Revival(f.owner, f.spec, f.reason)
+        case _:
+            return None
+
+
+def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
+    """Return a decision as a proposal; of an agent's retirement there is one for as long as it behaves alike."""
+    match decision:
+        case ScoreMove() as d:
+            about = f"{of.task}\0{d.agent}\0{d.domain}"
+        case Calibration() as d:
+            about = f"{of.task}\0{d.domain}"
+        case Retirement() | Revival() as d:
+            about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{int(of.now // of.patience) if of.patience else 0}"
+    mechanism = mechanism_of(decision)
+    name = hashlib.sha256(f"{of.cluster}\0{mechanism}\0{about}".encode()).hexdigest()[:10]
+    body = msgspec.json.encode({"task": of.task, "what": said(decision), "decision": msgspec.Raw(encode(decision))})
+    space, expires = of.cluster.namespace, of.now + of.patience
+    return ProposalRecord(f"p-{name}", space, of.cluster.name, mechanism, body, of.now, expires)
 
 
 async def learned(store: Store, task: str) -> tuple[Decision, ...] | None:
@@ -21,28 +146,105 @@ async def learned(store: Store, task: str) -> tuple[Decision, ...] | None:
     if not await store.learned_from(task):
         return None
     facts = [event.data for event in (await Journal(store).checkpoints(task)).values()]
-    return tuple(
-        ScoreMove(f.owner, f.spec, f.domain, f.before, f.after, f.variance, f.count, f.reason)
-        for f in facts
-        if isinstance(f, CapabilityUpdated)
-    )
+    return tuple(one for one in map(decision_of, facts) if one is not None)
 
 
-async def learn(services: Services, decisions: Sequence[Decision], scope: Scope) -> None:
-    """Take new scores over, tell everybody, and store them, once per task.
+def tell(services: Services, decisions: Sequence[Decision], of: Teaching, scope: Scope, lead: str = "learned") -> None:
+    """Tell everybody what is decided; whoever keeps it in memory takes it over by that."""
+    for one in decisions:
+        scope.emit(fact_of(one, of), getattr(one, "agent", ""), key=f"{lead}/{_key(one)}")
+        if isinstance(one, Calibration) and not one.done:
+            services.averages.take(Average(of.subject, one.domain, one.after, one.count, of.now))
+
+
+async def learn(services: Services, decisions: Sequence[Decision], of: Teaching, scope: Scope, key: str = "") -> None:
+    """Take decisions over, tell everybody, and store them, once per task.
 
     They are taken over before they are stored, so that tasks that end at the same time build on each other. What is
     told is on disk when the scores are. As long as nothing can be stored this waits: others build on them already.
+
+    Args:
+        services: what the daemon lends.
+        decisions: what ADAPT decided.
+        of: whose decisions they are.
+        scope: the envelope of the task's events.
+        key: under what they are stored once, when that is not the task itself: `TASK#feedback/1`.
     """
-    for d in decisions:
-        fact = CapabilityUpdated(d.agent, d.spec, d.domain, d.before, d.after, d.variance, d.count, d.reason)
-        scope.emit(fact, d.agent, key=f"learned/{d.agent}/{d.domain}")
-    now = services.clock.now()
-    scores = [Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, now) for d in decisions]
+    tell(services, decisions, of, scope, f"learned/{key.partition('#')[2]}" if key else "learned")
+    change = change_of(decisions, of)
     while True:
         try:
-            await services.store.learn(scope.task, Learned(scores=scores))
+            await services.store.learn(key or of.task, change)
         except Temporary as error:
             await asyncio.sleep(error.retry_after or _RETRY)
         else:
             return
+
+
+@dataclass
+class _Change:
+    """What is stored of decisions, as it comes together."""
+
+    of: Teaching
+    scores: list[Capability] = field(default_factory=list[Capability])
+    movements: list[Movement] = field(default_factory=list[Movement])
+    lessons: list[Lesson] = field(default_factory=list[Lesson])
+    averages: list[Average] = field(default_factory=list[Average])
+    lineage: list[Descent] = field(default_factory=list[Descent])
+    proposals: list[ProposalRecord] = field(default_factory=list[ProposalRecord])
+
+    def take(self, decision: Decision) -> None:
+        """Add what a decision that is carried out changes."""
+        of = self.of
+        match decision:
+            case ScoreMove() as d:
+                self.scores.append(Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, of.now))
+                self.movements.append(_movement(d, of))
+                self.lessons.append(Lesson(of.cluster.namespace, d.agent, d.spec, of.task, d.reward, of.now))
+            case Calibration() as d:
+                self.averages.append(Average(of.subject, d.domain, d.after, d.count, of.now))
+            case Retirement() | Revival() as d:
+                descent = Retired(of.cluster.name).descent(d, of.cluster.namespace, of.task, of.now)
+                self.lineage.append(descent)
+
+
+def _movement(d: ScoreMove, of: Teaching) -> Movement:
+    return Movement(
+        agent=d.agent,
+        spec=d.spec,
+        domain=d.domain,
+        before=d.before,
+        after=d.after,
+        variance=d.variance,
+        count=d.count,
+        reward=d.reward,
+        task=of.task,
+        at=of.now,
+    )
+
+
+def _key(decision: Decision) -> str:
+    """Return what tells a decision apart among those of one task."""
+    match decision:
+        case ScoreMove() as d:
+            return f"{d.agent}/{d.domain}"
+        case Calibration() as d:
+            return f"+complexity/{d.domain}"
+        case Retirement() as d:
+            return f"+retired/{d.agent}"
+        case Revival() as d:
+            return f"+revived/{d.agent}"
+
+
+class _Body(msgspec.Struct, frozen=True):
+    """A proposal as it is stored: which task led to it, what it would do in a few words, and the decision."""
+
+    task: str
+    what: str
+    decision: msgspec.Raw
+
+
+def proposed(record: ProposalRecord) -> tuple[str, str, Decision]:
+    """Return which task led to a proposal, what it would do in a few words, and the decision."""
+    body = msgspec.json.decode(record.body, type=_Body)
+    return body.task, body.what, decode(body.decision)

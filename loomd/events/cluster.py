@@ -1,5 +1,7 @@
 """Facts about how a cluster shares work, and about what it learns of its agents."""
 
+import msgspec
+
 from loomd.events.fact import Fact
 
 
@@ -26,7 +28,7 @@ class AgentSplit(Fact, tag="agent.split", frozen=True):
 
 
 class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
-    """An agent's score in a domain moved. `spec` is the digest of the behaviour that was scored."""
+    """An agent's score in a domain moved, after a reward. `spec` is the digest of the behaviour that was scored."""
 
     owner: str
     spec: str
@@ -35,6 +37,70 @@ class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
     after: float
     variance: float
     count: int
+    reason: str
+    reward: float = 0.0
+
+
+class CalibrationUpdated(Fact, tag="calibration.updated", frozen=True):
+    """By how much complexity in a domain is estimated too low moved; `cluster` is whose estimates these are."""
+
+    cluster: str
+    domain: str
+    before: float
+    after: float
+    count: int
+    predicted: float
+    observed: float
+    reason: str
+
+
+class AgentRetired(Fact, tag="agent.retired", frozen=True):
+    """An agent that does badly gets no new tasks of a cluster until then, in wall-clock seconds."""
+
+    owner: str
+    spec: str
+    cluster: str
+    until: float
+    reason: str
+
+
+class AgentRevived(Fact, tag="agent.revived", frozen=True):
+    """An agent that was retired gets tasks of a cluster again, on probation."""
+
+    owner: str
+    spec: str
+    cluster: str
+    reason: str
+
+
+class ChangeObserved(Fact, tag="change.observed", frozen=True):
+    """A mechanism that only observes would have changed something; `value` is the change."""
+
+    mechanism: str
+    cluster: str
+    reason: str
+    value: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class ProposalMade(Fact, tag="proposal.made", frozen=True):
+    """A mechanism wants to change something, and people decide; `expires` is wall-clock seconds."""
+
+    proposal: str
+    mechanism: str
+    cluster: str
+    reason: str
+    expires: float
+    value: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class ProposalDecided(Fact, tag="proposal.decided", frozen=True):
+    """A person decided on a proposal; what was approved is carried out."""
+
+    proposal: str
+    mechanism: str
+    cluster: str
+    verdict: str
+    by: str
     reason: str
 
 
@@ -46,5 +112,17 @@ class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
     note: str
 
 
-ClusterFact = AuctionBid | AuctionAwarded | AgentSplit | CapabilityUpdated | FeedbackGiven
+ClusterFact = (
+    AuctionBid
+    | AuctionAwarded
+    | AgentSplit
+    | CapabilityUpdated
+    | CalibrationUpdated
+    | AgentRetired
+    | AgentRevived
+    | ChangeObserved
+    | ProposalMade
+    | ProposalDecided
+    | FeedbackGiven
+)
 """What happens between the members of a cluster, and to what is believed of them."""

@@ -49,7 +49,11 @@ def _behaviours(old: Snapshot, new: Snapshot, refs: set[Ref], learned: Sequence[
         if found:
             yield Consequence("scores", str(ref), f"takes up what it had learned before: {found}")
         elif lost and after:
-            yield Consequence("scores", str(ref), f"starts to learn anew; kept for when it returns: {lost}")
+            yield Consequence(
+                "scores",
+                str(ref),
+                f"goes on from what it had learned, which counts less (spec.learning.keep of its clusters): {lost}",
+            )
         elif lost:
             yield Consequence("scores", str(ref), f"what it learned is kept for when it returns: {lost}")
 

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from loomd.store.accounts import keep
 from loomd.store.records import (
     BlueprintRecord,
     Capability,
@@ -88,9 +89,15 @@ class SqliteLearning:
         """Return proposals, newest first."""
         return await self._read(lambda db: proposals(db, namespace, pending))
 
-    async def decide(self, name: str, decision: bytes, now: Callable[[], float] | None = None) -> ProposalRecord | None:
-        """Store a decision unless there is one; return the proposal as it is stored."""
-        return await self._write(lambda: decide(self._db, name, decision, now))
+    async def decide(
+        self, name: str, decision: bytes, now: Callable[[], float] | None = None, change: Learned | None = None
+    ) -> ProposalRecord | None:
+        """Store a decision unless there is one, with what it changes; return the proposal as it is stored."""
+        return await self._write(lambda: decide(self._db, name, decision, now, change))
+
+    async def behaviours(self, namespace: str) -> dict[str, list[str]]:
+        """Return how each agent behaved of which a reward is kept, the latest first."""
+        return await self._read(lambda db: behaviours(db, namespace))
 
     async def lineage(self, namespace: str = "", agent: str = "") -> list[Descent]:
         """Return where agents came from, oldest first."""
@@ -121,6 +128,7 @@ def apply(db: sqlite3.Connection, change: Learned) -> None:
     db.executemany("DELETE FROM blueprints WHERE namespace = ? AND name = ?", change.pruned)
     _put(db, "proposals", [_plain(one) for one in change.proposals], "IGNORE")
     _put(db, "lineage", [_plain(one) for one in change.lineage], "IGNORE")
+    keep(db, change.averages)
 
 
 def _put(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], conflict: str = "REPLACE") -> None:
@@ -182,6 +190,15 @@ def lessons(db: sqlite3.Connection, namespace: str, agent: str, spec: str, limit
     return [Lesson(*row) for row in db.execute(query, (namespace, agent, spec, limit))]
 
 
+def behaviours(db: sqlite3.Connection, namespace: str) -> dict[str, list[str]]:
+    """Return the digests of each agent of which a reward is kept, the latest first."""
+    query = "SELECT agent, spec FROM lessons WHERE namespace = ? GROUP BY agent, spec ORDER BY max(at) DESC, spec"
+    found: dict[str, list[str]] = {}
+    for agent, spec in db.execute(query, (namespace,)):
+        found.setdefault(agent, []).append(spec)
+    return found
+
+
 def blueprints(db: sqlite3.Connection, namespace: str) -> list[BlueprintRecord]:
     """Return all versions of blueprints."""
     query = """
@@ -207,12 +224,17 @@ def proposals(db: sqlite3.Connection, namespace: str, pending: bool) -> list[Pro
 
 
 def decide(
-    db: sqlite3.Connection, name: str, decision: bytes, now: Callable[[], float] | None
+    db: sqlite3.Connection,
+    name: str,
+    decision: bytes,
+    now: Callable[[], float] | None,
+    change: Learned | None = None,
 ) -> ProposalRecord | None:
-    """Store a decision unless there is one, or it came too late; return the proposal as it is stored."""
+    """Store a decision unless there is one, or it came too late, with what it changes; return the proposal."""
     after = float("-inf") if now is None else now()
     decided = "UPDATE proposals SET decision = ? WHERE id = ? AND decision = x'' AND expires > ?"
-    db.execute(decided, (decision, name, after))
+    if db.execute(decided, (decision, name, after)).rowcount and change is not None:
+        apply(db, change)
     return proposal(db, name)
 
 

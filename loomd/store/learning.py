@@ -43,6 +43,10 @@ class Learning(Protocol):
         """Return the last rewards of an agent as it behaves with one digest, newest first."""
         ...
 
+    async def behaviours(self, namespace: str) -> dict[str, list[str]]:
+        """Return the digests of how each agent behaved of which a reward is kept, by its name, the latest first."""
+        ...
+
     async def blueprints(self, namespace: str = "") -> list[BlueprintRecord]:
         """Return all versions of all blueprints, by namespace, name and version; of one namespace when given."""
         ...
@@ -55,10 +59,13 @@ class Learning(Protocol):
         """Return proposals, newest first: of one namespace when given, only those that nobody decided when pending."""
         ...
 
-    async def decide(self, name: str, decision: bytes, now: Callable[[], float] | None = None) -> ProposalRecord | None:
+    async def decide(
+        self, name: str, decision: bytes, now: Callable[[], float] | None = None, change: Learned | None = None
+    ) -> ProposalRecord | None:
         """Store a decision unless there is one; return the proposal as it is stored, None when there is none.
 
-        By a clock `now` one that has expired when the decision is stored is left as it is.
+        By a clock `now` one that has expired when the decision is stored is left as it is. What the decision changes is
+        stored with it, in one transaction, so that it is carried out once.
         """
         ...
 

@@ -213,14 +213,31 @@ async def test_rules_count_missing_parts() -> None:
 
 
 def test_ema_moves_toward_the_reward() -> None:
-    """The score moves by alpha times weight times error; the count grows; small domains are left alone."""
+    """The score moves by step times weight times error; the count grows; small domains are left alone."""
     sensed = Sensed(0.2, {"python": 0.95, "docs": 0.05})
     winner = Standing("a", "a-1", {"python": Score(0.5, 0.0, 3), "docs": Score(0.5)}, Score(0.5), 0, frozenset())
     decisions = Ema().decide(sensed, Executed(GOOD, "a"), Evaluated(1.0, 1.0, 1.0, 1.0), winner)
     assert [d.domain for d in decisions] == ["python"]
-    assert decisions[0].after == pytest.approx(0.5 + 0.3 * 0.95 * 0.5)
+    assert decisions[0].after == pytest.approx(0.5 + 1 / 5 * 0.95 * 0.5)
     assert decisions[0].count == 4
     assert decisions[0].variance > 0
+
+
+@pytest.mark.parametrize(
+    ("alpha", "count", "step"),
+    [
+        pytest.param(0.1, 0, 0.5, id="first"),
+        pytest.param(0.1, 3, 0.2, id="fourth"),
+        pytest.param(0.1, 1000, 0.1, id="floor"),
+        pytest.param(0.3, 3, 0.3, id="own-floor"),
+    ],
+)
+def test_the_step_follows_what_is_known(alpha: float, count: int, step: float) -> None:
+    """The first reward counts as much as the prior, later ones less; what may drift is never believed for good."""
+    winner = standing("a", 0.5, count=count)
+    (move,) = Ema(alpha=alpha).decide(SENSED, Executed(GOOD, "a"), Evaluated(1.0, 1.0, 1.0, 1.0), winner)
+    assert move.after == pytest.approx(0.5 + step * 0.5)
+    assert move.reward == 1.0
 
 
 def test_a_service_that_was_away_teaches_nothing() -> None:
@@ -236,5 +253,5 @@ def test_the_lead_of_a_split_learns_in_proportion_to_its_own_work() -> None:
     """What the children did is theirs: with nothing of its own the lead learns nothing."""
     winner = standing("a", 0.5)
     half = Ema().decide(SENSED, Executed(GOOD, "a", own=0.5), Evaluated(1.0, 1.0, 1.0, 1.0), winner)
-    assert half[0].after == pytest.approx(0.5 + 0.3 * 0.5 * 0.5)
+    assert half[0].after == pytest.approx(0.5 + 0.15 * 0.5 * 0.5)
     assert Ema().decide(SENSED, Executed(GOOD, "a", own=0.0), Evaluated(1.0, 1.0, 1.0, 1.0), winner) == []

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from loomd.agents.work import Outcome
-from loomd.amoeba.task import Adapted, Evaluated, Executed, Matched, Result, Scaled, ScoreMove, Sensed, Task
+from loomd.amoeba.decision import Adapted, ScoreMove
+from loomd.amoeba.task import Evaluated, Executed, Matched, Result, Scaled, Sensed, Task
 from loomd.messages import Usage
 
 MOVE = ScoreMove("ada", "d1", "maths", 0.5, 0.6, 0.01, 3, "reward 0.900 in maths (weight 1.00)")
@@ -38,7 +39,7 @@ def test_decisions_say_what_they_are() -> None:
     written = msgspec.json.encode(Adapted.of([MOVE]))
     assert written == b'{"decisions":[{"type":"score",' + BEFORE[1:] + b"]}"
     assert msgspec.json.decode(written, type=Adapted) == Adapted.of([MOVE])
-    unknown = Adapted((msgspec.Raw(b'{"type":"unheard-of"}'),))
+    unknown = Adapted(({"type": "unheard-of"},))
     with pytest.raises(msgspec.ValidationError, match="unheard-of"):
         assert unknown.decisions
 

@@ -152,7 +152,7 @@ def _check_rewards(state: State, *, last: bool) -> None:
         expected: Counter[tuple[str, str, str]] = Counter()
         for record in state.tasks.values():
             result = msgspec.json.decode(record.result, type=Result)
-            decisions = result.adapted.decisions if result.adapted else ()
+            decisions = result.adapted.moves if result.adapted else ()
             assert len(decisions) <= 1, result.task.id
             expected.update((one.agent, one.spec, one.domain) for one in decisions)
         assert expected == Counter(state.counts), (expected, state.counts)

@@ -48,10 +48,12 @@ def test_what_is_listed(arguments: list[str], told: str, team: Folder) -> None:
 def test_tables_say_more_when_wide(team: Folder) -> None:
     """The first columns are the same; a wide table adds the generation, the source and the place in the file."""
     narrow = team.said("get", "agents", "-n", team.space).splitlines()
-    assert re.split(r"  +", narrow[0]) == ["NAME", "READY", "AGE", "DESCRIPTION"]
-    assert re.fullmatch(r"ada +True +\d+s +answers everything", narrow[1])
+    assert re.split(r"  +", narrow[0]) == ["NAME", "READY", "HEALTH", "AGE", "DESCRIPTION"]
+    assert re.fullmatch(r"ada +True +unknown +\d+s +answers everything", narrow[1])
     wide = team.said("get", "agents", "-n", team.space, "-o", "wide").splitlines()
-    assert re.split(r"  +", wide[0]) == ["NAME", "READY", "AGE", "GENERATION", "SOURCE", "DECLARED AT", "DESCRIPTION"]
+    assert re.split(r"  +", wide[0]) == [
+        *("NAME", "READY", "HEALTH", "AGE", "GENERATION", "SOURCE", "DECLARED AT", "DESCRIPTION")
+    ]
     assert f"{team.path}/team.yaml:12:1" in wide[1]
 
 
@@ -83,7 +85,7 @@ def test_forms_for_machines(team: Folder) -> None:
         pytest.param(["agnets"], "no kind 'agnets': did you mean \"agents\"?", id="kind"),
         pytest.param(
             ["xyz"],
-            "no kind 'xyz': there are all, tasks, approvals, sessions, memoryitems, budgets, sources, revisions",
+            "no kind 'xyz': there are all, tasks, approvals, proposals, capabilities, sessions, ",
             id="strange-kind",
         ),
         pytest.param(["agent", "adda"], 'did you mean "ada"?', id="name"),

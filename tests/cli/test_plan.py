@@ -98,7 +98,7 @@ def test_a_plan_says_what_it_means(folder: Folder) -> None:
     told = folder.loomd("plan", "-f", "manifests", "-o", "json")
     consequences = {one["type"]: one["message"] for one in json.loads(told.stdout)["consequences"]}
     assert {"behaviour", "scores", "tasks", "index"} <= consequences.keys()
-    assert "starts to learn anew" in consequences["scores"]
+    assert "goes on from what it had learned, which counts less" in consequences["scores"]
     assert task in consequences["tasks"]
     folder.said("cancel", "-n", folder.space, task)
 

@@ -1,9 +1,10 @@
 """What is believed of agents: the prior, what was learned, and what is heard."""
 
+import msgspec
 import pytest
 
 from loomd.amoeba.world import Score
-from loomd.cluster.capability import Book
+from loomd.cluster.capability import Ageing, Book
 from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event, TaskStarted
 from loomd.store.records import Capability
@@ -80,3 +81,75 @@ def test_who_becomes_a_member_brings_what_was_learned_of_it() -> None:
     assert book.score("ada", "s1", "maths", 0.5) == Score(0.7, 0.02, 5)
     book.admit("ada", "s1", [])
     assert book.overall("ada", "s1", 0.5).count == 5
+
+
+DAY = 86_400.0
+
+
+def aged(now: float, keep: float = 0.3, known: dict[str, list[str]] | None = None) -> Ageing:
+    """Return what becomes of scores by a time in seconds, with a half-life of 14 days."""
+    return Ageing(keep, 14 * DAY, lambda: now, known or {})
+
+
+@pytest.mark.parametrize(
+    ("days", "mean", "count"),
+    [
+        pytest.param(0, 0.9, 8, id="at-once"),
+        pytest.param(14, 0.7, 4, id="half-life"),
+        pytest.param(28, 0.6, 2, id="twice"),
+        pytest.param(-1, 0.9, 8, id="clock-set-back"),
+        pytest.param(3650, 0.5, 0, id="forgotten"),
+    ],
+)
+def test_what_no_task_renews_goes_back_to_the_prior(days: float, mean: float, count: int) -> None:
+    """Half of the way in a half-life, in mean and in count; not to zero."""
+    book = Book([("ada", "s1")], [learned("ada", "maths", 0.9, 8)], aged(days * DAY))
+    score = book.score("ada", "s1", "maths", 0.5)
+    assert score.mean == pytest.approx(mean, abs=1e-6)
+    assert score.count == count
+    assert book.overall("ada", "s1", 0.5).mean == pytest.approx(mean if count else 0.5, abs=1e-6)
+    assert book.table()["ada", "s1", "maths"].mean == 0.9, "what is stored does not age"
+
+
+def test_a_task_renews_a_score() -> None:
+    """It ages from its last update on."""
+    book = Book([("ada", "s1")], [learned("ada", "maths", 0.9, 8)], aged(28 * DAY))
+    book.hear(Event(CapabilityUpdated("ada", "s1", "maths", 0.6, 0.7, 0.02, 3, "good"), 14 * DAY))
+    assert book.score("ada", "s1", "maths", 0.5).mean == pytest.approx(0.6)
+
+
+def test_an_edit_keeps_the_score_and_cuts_what_it_rests_on() -> None:
+    """Of the latest behaviour that knew the domain; an agent of another namespace with its name is another one."""
+    scores = [
+        msgspec.structs.replace(learned("ada", "maths", 0.9, 10, "s0"), updated=1.0),
+        msgspec.structs.replace(learned("ada", "law", 0.2, 10, "s0"), updated=1.0),
+        msgspec.structs.replace(learned("ada", "maths", 0.7, 5, "s1"), updated=2.0),
+        msgspec.structs.replace(learned("ada", "art", 0.9, 9, "elsewhere"), updated=3.0),
+    ]
+    book = Book([("ada", "s2")], scores, aged(2.0, 0.5, {"ada": ["s1", "s0"]}))
+    assert [book.score("ada", "s2", domain, 0.5).mean for domain in ("maths", "law", "art")] == [
+        pytest.approx(0.7),
+        pytest.approx(0.2),
+        0.5,
+    ]
+    assert [book.score("ada", "s2", domain, 0.5).count for domain in ("maths", "law")] == [2, 5]
+
+
+def test_a_rollback_finds_what_was() -> None:
+    """Scores of the behaviour itself are never mixed with those of another."""
+    scores = [learned("ada", "maths", 0.9, 10, "s0"), learned("ada", "maths", 0.1, 5, "s1")]
+    book = Book([("ada", "s0")], scores, aged(0.0, 0.5, {"ada": ["s1", "s0"]}))
+    assert book.score("ada", "s0", "maths", 0.5) == Score(0.9, 0.01, 10)
+
+
+def test_nothing_is_kept_when_it_is_not_wanted() -> None:
+    """With `keep: 0` an edited agent learns anew."""
+    book = Book([("ada", "s1")], [learned("ada", "maths", 0.9, 10, "s0")], aged(0.0, 0.0, {"ada": ["s0"]}))
+    assert book.score("ada", "s1", "maths", 0.5) == Score(0.5)
+
+
+def test_uncertainty_shrinks_with_tasks() -> None:
+    """Of what nothing is known it is that of any number from 0 to 1."""
+    assert Score(0.5).uncertainty == pytest.approx(0.2887, abs=1e-4)
+    assert Score(0.5, 0.01, 3).uncertainty < Score(0.5, 0.01, 1).uncertainty
+    assert Score(0.5, 0.0, 1).uncertainty > 0, "two equal rewards prove nothing"

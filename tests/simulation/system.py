@@ -27,6 +27,7 @@ from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.threshold import Threshold
 from loomd.cluster.capability import Priors
 from loomd.cluster.cluster import Cluster, Terms
+from loomd.cluster.condition import Past
 from loomd.cluster.limits import TreeLimits
 from loomd.engine.local import LocalEngine
 from loomd.errors import NotFound, Temporary
@@ -270,7 +271,7 @@ class Process:
             for name in ("ada", "bob")
         ]
         terms = Terms(_POLICIES, Priors(), _LIMITS, lambda: _LIMITS)
-        return Cluster(Ref("Cluster", "default", "default"), agents, terms, self.services, learned)
+        return Cluster(Ref("Cluster", "default", "default"), agents, terms, self.services, Past(learned))
 
     def _make_tools(self) -> list[SimulatedTool]:
         return [

@@ -10,7 +10,8 @@ from random import Random
 from pydantic import Field
 
 from loomd.amoeba.asking import Asking
-from loomd.amoeba.task import Decision, Evaluated, Executed, Matched, Sensed, Task
+from loomd.amoeba.decision import Decision
+from loomd.amoeba.task import Evaluated, Executed, Matched, Sensed, Task
 from loomd.amoeba.world import Signals, Standing
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Tokens
@@ -57,5 +58,5 @@ class AdaptPolicy(Spec):
     """Says what is to be learned."""
 
     @abstractmethod
-    def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
+    def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> Sequence[Decision]:
         """Return the changes of the winner's scores; what its children did, they have learned from themselves."""

@@ -1,15 +1,19 @@
-"""EMA: the winner's score in each domain of the task moves toward the reward.
+"""EMA: the winner's score in each domain of the task moves toward the reward, far at first and less with each task.
 
-The exponential moving average and its moving variance follow West, "Updating mean and variance estimates" (CACM 1979),
-in their exponentially weighted form.
+The step is the gain of a Kalman filter (Kalman, 1960) for a skill that is believed to be normal, with a prior as
+uncertain as one reward: 1 / (n + 2) after n tasks. A skill that may drift is a random walk, of which the gain does not
+fall below a constant, where the filter is the exponential moving average (Muth, "Optimal properties of exponentially
+weighted forecasts", JASA 1960); that constant is `alpha`. The moving variance follows West, "Updating mean and variance
+estimates" (CACM 1979), in its exponentially weighted form.
 """
 
 from typing import Literal
 
 from pydantic import Field
 
+from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.task import Decision, Evaluated, Executed, ScoreMove, Sensed
+from loomd.amoeba.task import Evaluated, Executed, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.quantity import Share
 
@@ -18,18 +22,20 @@ class Ema(AdaptPolicy):
     """Moves scores toward rewards."""
 
     type: Literal["ema"] = "ema"
-    alpha: float = Field(default=0.3, gt=0, le=1)
-    """How far one reward moves a score: new = old + alpha x weight of the domain x own share x (reward - old)."""
+    alpha: float = Field(default=0.15, gt=0, le=1)
+    """How far one reward moves a score at least: new = old + step x weight of the domain x own share x (reward - old),
+    where the step after n tasks is 1 / (n + 2), and never below this. A larger one follows agents that change sooner; a
+    smaller one tells agents apart that differ little."""
     min_weight: Share = 0.1
     """Weight of a domain in the task below which nothing is learned about it."""
 
-    def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> list[Decision]:
+    def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> list[ScoreMove]:
         """Return the new score of the winner in each domain that the task weighs enough.
 
         The weight of a domain counts in proportion to what the winner did itself, so that the lead of a split is not
         credited with the work of others.
         """
-        decisions: list[Decision] = []
+        decisions: list[ScoreMove] = []
         if executed.outcome.temporary:  # a service that was away says nothing about the agent
             return decisions
         for domain, whole in sensed.domains.items():
@@ -37,7 +43,7 @@ class Ema(AdaptPolicy):
             if weight < self.min_weight:
                 continue
             score = winner.scores[domain]
-            step = self.alpha * weight
+            step = self.step(score.count) * weight
             error = evaluated.reward - score.mean
             decisions.append(
                 ScoreMove(
@@ -48,7 +54,12 @@ class Ema(AdaptPolicy):
                     after=score.mean + step * error,
                     variance=(1 - step) * (score.variance + step * error * error),
                     count=score.count + 1,
-                    reason=f"reward {evaluated.reward:.3f} in {domain} (weight {weight:.2f})",
+                    reason=f"reward {evaluated.reward:.3f} in {domain} (weight {weight:.2f}, step {step:.2f})",
+                    reward=evaluated.reward,
                 )
             )
         return decisions
+
+    def step(self, count: int) -> float:
+        """Return how far the reward of a whole task moves a score that so many tasks have moved."""
+        return max(self.alpha, 1 / (count + 2))

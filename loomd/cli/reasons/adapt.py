@@ -3,24 +3,39 @@
 from collections.abc import Iterator
 
 from loomd.api.client import Json
-from loomd.cli.reasons.layout import listed, outcome_of
+from loomd.cli.reasons.layout import clock, listed, outcome_of
+
+_DONE = {"observed": " (only observed: spec.learning.mode)", "proposed": " (only proposed: `loomd get proposals`)"}
 
 
 def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     """Yield what was learned: a sentence, then what it rests on."""
     del seed
     moves = decision.get("decisions", [])
-    if moves:
+    if any(not one.get("done") for one in moves):
         yield "this was learned."
+    elif moves:
+        yield "nothing was changed; this would be."
     elif any(outcome_of(phase).get("temporary") for phase in course["phases"]):
         yield "nothing was learned, because a service that was away says nothing about an agent."
     else:
         yield "nothing was learned."
-    yield from listed(
-        "",
-        [
-            f"{one['agent']} in {one['domain']}: from {one['before']:.3f} to {one['after']:.3f}, because of "
-            f"{one['reason']}; {one['count']} tasks say so now"
-            for one in moves
-        ],
-    )
+    yield from listed("", [f"{_said(one)}{_DONE.get(one.get('done', ''), '')}" for one in moves])
+
+
+def _said(one: Json) -> str:
+    match one.get("type", "score"):
+        case "calibration":
+            return (
+                f"complexity in {one['domain']} is estimated too low by {one['after']:+.3f} instead of "
+                f"{one['before']:+.3f}, because it was {one['reason']}; {one['count']} tasks say so now"
+            )
+        case "retirement":
+            return f"{one['agent']} gets no new tasks until {clock(one['until'])}, because of its {one['reason']}"
+        case "revival":
+            return f"{one['agent']} gets tasks again, because {one['reason']}"
+        case _:
+            return (
+                f"{one['agent']} in {one['domain']}: from {one['before']:.3f} to {one['after']:.3f}, because of "
+                f"{one['reason']}; {one['count']} tasks say so now"
+            )

@@ -1,0 +1,142 @@
+"""What ADAPT decides: one struct for each sort of change, told apart by its tag in `type`; and how it is written.
+
+A decision of a mechanism that only observes or proposes is recorded like any other, and not carried out.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from loomd.messages import JsonObject
+
+Mechanism = Literal["score", "calibrate", "retire"]
+"""What decides on changes that are stored."""
+
+Done = Literal["", "observed", "proposed"]
+"""What became of a decision: empty when it was carried out."""
+
+
+class ScoreMove(msgspec.Struct, frozen=True, omit_defaults=True, tag="score"):
+    """The score of an agent in a domain moves, after a reward from 0 to 1."""
+
+    agent: str
+    spec: str
+    domain: str
+    before: float
+    after: float
+    variance: float
+    count: int
+    reason: str
+    reward: float = 0.0
+    done: Done = ""
+
+
+class Calibration(msgspec.Struct, frozen=True, omit_defaults=True, tag="calibration"):
+    """The error of estimated complexity in a domain moves.
+
+    Attributes:
+        domain: in which the task was.
+        before: by how much complexity was taken to be estimated too low, -1 to 1.
+        after: by how much it is now.
+        count: tasks that say so.
+        predicted: what SENSE had taken the task for, before calibration.
+        observed: what it turned out to be.
+        reason: in words.
+        done: what became of it.
+    """
+
+    domain: str
+    before: float
+    after: float
+    count: int
+    predicted: float
+    observed: float
+    reason: str
+    done: Done = ""
+
+
+class Retirement(msgspec.Struct, frozen=True, omit_defaults=True, tag="retirement"):
+    """An agent that does badly gets no new tasks until `until`, in wall-clock seconds; what it does goes on."""
+
+    agent: str
+    spec: str
+    until: float
+    reason: str
+    done: Done = ""
+
+
+class Revival(msgspec.Struct, frozen=True, omit_defaults=True, tag="revival"):
+    """An agent that was retired gets tasks again, on probation."""
+
+    agent: str
+    spec: str
+    reason: str
+    done: Done = ""
+
+
+Decision = ScoreMove | Calibration | Retirement | Revival
+"""One change that ADAPT wants. The cluster carries it out once per task."""
+
+_MECHANISMS: dict[type, Mechanism] = {
+    ScoreMove: "score",
+    Calibration: "calibrate",
+    Retirement: "retire",
+    Revival: "retire",
+}
+
+
+def mechanism_of(decision: Decision) -> Mechanism:
+    """Return what decided so."""
+    return _MECHANISMS[type(decision)]
+
+
+def said(decision: Decision) -> str:
+    """Return a decision in a few words."""
+    match decision:
+        case ScoreMove():
+            return f"{decision.agent} in {decision.domain} {decision.before:.3f} -> {decision.after:.3f}"
+        case Calibration():
+            return f"complexity of {decision.domain} {decision.before:+.3f} -> {decision.after:+.3f}"
+        case Retirement():
+            return f"{decision.agent} is retired"
+        case Revival():
+            return f"{decision.agent} gets tasks again"
+
+
+_UNTOLD = {"type": "score"}
+"""What a decision is that does not say it: from before there were several sorts, when all moved a score."""
+
+encode = msgspec.json.Encoder().encode
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def decode(written: bytes | msgspec.Raw) -> Decision:
+    """Return a decision that was written as JSON."""
+    return _read(_object(written))
+
+
+def _read(written: JsonObject) -> Decision:
+    found: Decision = msgspec.convert({**_UNTOLD, **written}, Decision)
+    return found
+
+
+class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is to be learned; `written` are the decisions as JSON values."""
+
+    written: tuple[JsonObject, ...] = msgspec.field(default=(), name="decisions")
+
+    @classmethod
+    def of(cls, decisions: Iterable[Decision]) -> "Adapted":
+        """Return these decisions."""
+        return cls(tuple(msgspec.to_builtins(one) for one in decisions))
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Return what was decided."""
+        return tuple(map(_read, self.written))
+
+    @property
+    def moves(self) -> tuple[ScoreMove, ...]:
+        """Return the scores that moved, or were to move."""
+        return tuple(one for one in self.decisions if isinstance(one, ScoreMove))

@@ -1,0 +1,121 @@
+"""Routes of capabilities: what clusters believe of their agents, per domain, now. Called by `server`."""
+
+from collections.abc import Iterator
+
+import msgspec
+from aiohttp import web
+
+from loomd.agents.agent import Agent
+from loomd.api.address import space_at
+from loomd.api.guard import answer
+from loomd.api.path import PREFIX
+from loomd.api.view import Body
+from loomd.cluster.cluster import Cluster
+from loomd.daemon import System
+from loomd.manifest.kind import API_VERSION
+from loomd.manifest.object import Ref
+from loomd.reconcile.condition import rfc3339
+
+_LAST = 5
+"""Movements of one score that are shown."""
+
+
+class CapabilityRoutes:
+    """Handlers of one system."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def add_to(self, app: web.Application) -> None:
+        """Register the routes."""
+        space = f"{PREFIX}/namespaces/{{namespace}}"
+        app.add_routes(
+            [
+                web.get(f"{PREFIX}/capabilities", self.listed),
+                web.get(f"{space}/capabilities", self.listed),
+                web.get(f"{space}/agents/{{name}}/health", self.health),
+            ]
+        )
+
+    async def listed(self, request: web.Request) -> web.Response:
+        """Return what is believed in a namespace or in all, by cluster, agent and domain."""
+        space = space_at(request)
+        shown = [
+            one for ref, cluster in self._clusters() if space in {None, ref.namespace} for one in _of(ref, cluster)
+        ]
+        return answer({"items": shown})
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Return how an agent does in each cluster, and its last rewards and movements."""
+        ref = Ref("Agent", request.match_info["name"], request.match_info["namespace"])
+        if ref not in self._system.reconciler.topology.snapshot.objects:
+            raise ref.missing()
+        learning, behaviour = self._system.store.learning, self._system.reconciler.topology.snapshot.behaviour(ref)
+        lessons = await learning.lessons(ref.namespace, ref.name, behaviour, 10)
+        moved = [one for one in await learning.movements(ref.name, limit=100_000) if one.spec == behaviour]
+        lineage = [one for one in await learning.lineage(ref.namespace, ref.name) if one.child == ref.name]
+        return answer(
+            {
+                "agent": ref.name,
+                "namespace": ref.namespace,
+                "behaviour": behaviour,
+                "clusters": [
+                    {"cluster": where.name, **_health(cluster, cluster.agents[ref.name])}
+                    for where, cluster in self._clusters()
+                    if where.namespace == ref.namespace and ref.name in cluster.agents
+                ],
+                "rewards": [{"task": one.task, "reward": one.reward, "at": rfc3339(one.at)} for one in lessons],
+                "movements": [
+                    msgspec.to_builtins(one) | {"at": rfc3339(one.at)} for one in reversed(moved[-2 * _LAST :])
+                ],
+                "lineage": [{"how": one.how, "task": one.task, "at": rfc3339(one.at)} for one in reversed(lineage)],
+            }
+        )
+
+    def _clusters(self) -> Iterator[tuple[Ref, Cluster]]:
+        for ref, live in sorted(self._system.reconciler.topology.live.items(), key=lambda item: item[0]):
+            if isinstance(live, Cluster):
+                yield ref, live
+
+
+def _of(ref: Ref, cluster: Cluster) -> Iterator[Body]:
+    """Yield what a cluster believes of its agents: what was learned, and what is declared and not learned yet."""
+    learned = cluster.book.table()
+    for agent in sorted(cluster.agents.values(), key=lambda one: one.name):
+        known = {domain for name, spec, domain in learned if (name, spec) == (agent.name, agent.digest)}
+        for domain in sorted(known | set(agent.domains or {agent.name})):
+            yield _shown(ref, cluster, agent, domain)
+
+
+def _shown(ref: Ref, cluster: Cluster, agent: Agent, domain: str) -> Body:
+    stored = cluster.book.table().get((agent.name, agent.digest, domain))
+    score = cluster.standing(agent.name, [domain]).scores[domain]
+    status: Body = {
+        "score": score.mean,
+        "uncertainty": score.uncertainty,
+        "count": score.count,
+        **_health(cluster, agent),
+    }
+    if stored is not None:
+        status |= {"learned": stored.mean, "variance": stored.variance, "updated": rfc3339(stored.updated)}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Capability",
+        "metadata": {"name": f"{agent.name}.{domain}", "namespace": ref.namespace},
+        "spec": {"cluster": ref.name, "agent": agent.name, "domain": domain, "behaviour": agent.digest},
+        "status": status,
+    }
+
+
+def _health(cluster: Cluster, agent: Agent) -> Body:
+    """Return how an agent does in a cluster."""
+    conditions = cluster.conditions
+    vitals, record, until = conditions.vitals(agent), conditions.record(agent), conditions.until(agent)
+    found: Body = {"health": "retired" if until else vitals.health, "reason": vitals.reason}
+    if vitals.since:
+        found["since"] = rfc3339(vitals.since)
+    if record.times:
+        found |= {"retired": record.times, "lastRetired": rfc3339(record.retired)}
+    if until:
+        found["until"] = rfc3339(until)
+    return found

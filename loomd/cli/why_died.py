@@ -1,0 +1,80 @@
+"""`loomd why-died`: says why an agent does badly, or gets no tasks: its last rewards, and what was decided."""
+
+import click
+
+from loomd.api.client import Client, Json
+from loomd.cli.output import Form, output_option, spelled, writer
+from loomd.cli.page import moment, section
+from loomd.cli.table import age_of, render
+from loomd.cli.target import namespace_option, socket_option, wanted
+from loomd.clock import SystemClock
+
+_WORDS = {
+    "retired": "gets no new tasks",
+    "dying": "does so badly that it may be retired",
+    "warning": "does badly",
+    "good": "does well",
+    "unknown": "was rewarded too seldom to say how it does",
+}
+
+
+@click.command("why-died")
+@click.argument("agent", metavar="AGENT")
+@namespace_option
+@output_option("text", "json")
+@socket_option
+def command(agent: str, namespace: str, output: Form, client: Client) -> None:
+    """Say why an AGENT does badly or gets no tasks, in each of its clusters, from what was recorded.
+
+    AGENT is a name, or agent/NAME. With json all of it is data.
+    """
+    (one,) = wanted(client, [agent if "/" in agent else f"agent/{agent}"], namespace)
+    if one.place.kind != "Agent":
+        raise click.UsageError(f"{agent!r}: expected an agent")
+    found = client.get("namespaces", one.namespace, "agents", one.names[0], "health")
+    if output.name == "json":
+        writer(output)(found)
+        return
+    for where in found["clusters"]:
+        click.echo(_sentence(found, where))
+    if not found["clusters"]:
+        click.echo(f"{_name(found)} is a member of no cluster.")
+    doing(found)
+
+
+def doing(found: Json) -> None:
+    """Print the last rewards of an agent, how its scores moved, and when it was retired and revived."""
+    now = SystemClock().now()
+    rewards = [(age_of(one["at"], now), f"{one['reward']:.2f}", f"Task/{one['task']}") for one in found["rewards"]]
+    section("Last rewards", render(("AGE", "REWARD", "TASK"), rewards) if rewards else [])
+    moves = [
+        (
+            age_of(one["at"], now),
+            one["domain"],
+            f"{one['before']:.3f}",
+            f"{one['after']:.3f}",
+            f"{one['reward']:.2f}",
+            f"Task/{one['task']}",
+        )
+        for one in found["movements"]
+    ]
+    section("Last movements", render(("AGE", "DOMAIN", "FROM", "TO", "REWARD", "TASK"), moves) if moves else [])
+    turns = [(age_of(one["at"], now), one["how"], f"Task/{one['task']}") for one in found["lineage"]]
+    section("Retirements", render(("AGE", "WHAT", "AFTER"), turns) if turns else [])
+
+
+def _sentence(found: Json, where: Json) -> str:
+    now = SystemClock().now()
+    text = f"{_name(found)} {_WORDS[where['health']]} in Cluster/{where['cluster']}: {where['reason']}."
+    if "until" in where:
+        text += (
+            f" It was retired {age_of(where['lastRetired'], now)} ago and gets tasks again from {where['until']} on."
+        )
+        text += " An edit of it ends that at once."
+    elif where.get("since"):
+        text += f" That is so since {moment(where['since'], now)}."
+    return text
+
+
+def _name(found: Json) -> str:
+    return spelled("Agent", found["agent"], found["namespace"])

@@ -1,0 +1,125 @@
+"""How well agents did lately, by the rewards of their last tasks. Pure but for what it hears."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from loomd.amoeba.learning import Illness
+from loomd.amoeba.world import Health
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event
+from loomd.store.records import Lesson
+
+Member = tuple[str, str]
+"""An agent, and the digest of how it behaves."""
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """How an agent does.
+
+    Attributes:
+        health: in one word.
+        reason: why, in words.
+        mean: mean of the last rewards; 0 without any.
+        samples: tasks that were rewarded since it was declared, edited or revived.
+        since: when the health became what it is, in wall-clock seconds; 0 when nothing happened yet.
+    """
+
+    health: Health = "unknown"
+    reason: str = "no task was rewarded yet"
+    mean: float = 0.0
+    samples: int = 0
+    since: float = 0.0
+
+
+@dataclass
+class _Chart:
+    rewards: deque[tuple[str, float]]
+    samples: int = 0
+    vitals: Vitals = field(default_factory=Vitals)
+
+
+_UNKNOWN = Vitals()
+
+
+class Watch:
+    """The health of the members of a cluster as they behave now."""
+
+    def __init__(self, illness: Illness) -> None:
+        """Watch nobody yet."""
+        self._illness = illness
+        self._charts: dict[Member, _Chart] = {}
+
+    def admit(self, agent: str, spec: str, lessons: Sequence[Lesson] = (), since: float = 0.0) -> None:
+        """Watch an agent from now on.
+
+        Args:
+            agent: its name.
+            spec: digest of how it behaves.
+            lessons: its rewards, the newest first.
+            since: wall-clock seconds before which rewards say nothing any more.
+        """
+        illness = self._illness
+        self._charts[agent, spec] = _Chart(deque(maxlen=max(illness.window, illness.failures)))
+        for one in reversed(lessons):
+            if one.at > since:
+                self._note((agent, spec), one.task, one.reward, one.at)
+
+    def hear(self, event: Event) -> Member | None:
+        """Take over a reward; return whose it was, or None when it concerns nobody here."""
+        fact = event.data
+        if not isinstance(fact, CapabilityUpdated) or (fact.owner, fact.spec) not in self._charts:
+            return None
+        self._note((fact.owner, fact.spec), event.task, fact.reward, event.ts)
+        return fact.owner, fact.spec
+
+    def vitals(self, agent: str, spec: str) -> Vitals:
+        """Return how an agent does."""
+        chart = self._charts.get((agent, spec))
+        return _UNKNOWN if chart is None else chart.vitals
+
+    def _note(self, member: Member, task: str, reward: float, at: float) -> None:
+        """Take over a reward; a task that was rewarded last gets another reward, and does not count twice."""
+        chart = self._charts[member]
+        if chart.rewards and chart.rewards[-1][0] == task:
+            chart.rewards[-1] = (task, reward)
+        else:
+            chart.rewards.append((task, reward))
+            chart.samples += 1
+        now = judge(self._illness, [one for _, one in chart.rewards], chart.samples, chart.vitals.health)
+        chart.vitals = replace(now, since=chart.vitals.since if now.health == chart.vitals.health else at)
+
+
+def judge(illness: Illness, rewards: Sequence[float], samples: int, before: Health = "unknown") -> Vitals:
+    """Return how an agent does.
+
+    Args:
+        illness: the limits.
+        rewards: its last rewards, the newest last.
+        samples: tasks that were rewarded at all.
+        before: what was said of it before its last reward; it is left only when the mean rose by a margin.
+    """
+    last = list(rewards)[-illness.window :]
+    mean = sum(last) / len(last) if last else 0.0
+    text = f"mean reward {mean:.2f} over the last {len(last)} task{'s' if len(last) > 1 else ''}"
+    if samples < illness.samples:
+        return Vitals("unknown", f"{text}; nothing is said before {illness.samples}", mean, samples)
+    failed = _failed(rewards, illness.failed)
+    if failed >= illness.failures:
+        return Vitals("dying", f"the last {failed} tasks failed; {text}", mean, samples)
+    dying = illness.dying + (illness.margin if before == "dying" else 0.0)
+    warning = illness.warning + (illness.margin if before in {"dying", "warning"} else 0.0)
+    if mean < dying:
+        return Vitals("dying", f"{text}, below {dying:g}", mean, samples)
+    if mean < warning:
+        return Vitals("warning", f"{text}, below {warning:g}", mean, samples)
+    return Vitals("good", text, mean, samples)
+
+
+def _failed(rewards: Iterable[float], limit: float) -> int:
+    """Return how many of the last rewards are below a limit, one after another."""
+    count = 0
+    for reward in rewards:
+        count = count + 1 if reward < limit else 0
+    return count

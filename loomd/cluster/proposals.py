@@ -1,0 +1,96 @@
+"""What people decide about changes that a cluster proposes. Called by the API, one decision at a time.
+
+What is approved is worked out anew on what is believed now, and stored in one transaction with the decision, so that
+it is carried out once, whatever is killed meanwhile.
+"""
+
+import msgspec
+
+from loomd.agents.approval import Decision as Verdict
+from loomd.amoeba.decision import Calibration, Decision, Retirement, Revival, ScoreMove
+from loomd.cluster.cluster import Cluster
+from loomd.cluster.learn import Teaching, change_of, proposed, tell
+from loomd.errors import Conflict
+from loomd.events.bus import Scope
+from loomd.events.cluster import ProposalDecided
+from loomd.store.records import ProposalRecord
+from loomd.topology import Services
+
+_verdict = msgspec.json.Decoder(Verdict).decode
+
+
+async def decide(
+    services: Services, cluster: Cluster | None, record: ProposalRecord, verdict: Verdict
+) -> ProposalRecord:
+    """Keep what a person decided about a proposal, and carry out what was approved; return it as it is kept.
+
+    To say the same again changes nothing. The caller lets nobody else decide meanwhile.
+
+    Args:
+        services: what the daemon lends.
+        cluster: the live cluster that wants it; None when it does not serve.
+        record: the proposal as it is stored now.
+        verdict: what was decided, and by whom.
+
+    Raises:
+        Conflict: it was decided before, or has expired, or cannot be carried out any more.
+    """
+    now = services.clock.now()
+    if record.decision:
+        kept = verdict_of(record)
+        if kept is None or (kept.verdict, kept.by) != (verdict.verdict, verdict.by):
+            raise Conflict(f"Proposal/{record.id} is decided already: {kept.said() if kept else 'nothing is known'}")
+        return record
+    if record.expires <= now:
+        raise Conflict(f"Proposal/{record.id} has expired: nobody decided in time")
+    task, _, decision = proposed(record)
+    verdict = msgspec.structs.replace(verdict, at=now)
+    told = await services.store.get_task(task) is not None
+    scope = Scope(services.bus, task if told else "", namespace=record.namespace)
+    change = None
+    if verdict.verdict == "approved":
+        if cluster is None:
+            raise Conflict(f"Proposal/{record.id}: Cluster/{record.cluster} does not serve")
+        of = cluster.teaching(task)
+        present = renewed(cluster, decision, of)
+        change = change_of([present], of)
+        tell(services, [present], of, scope, f"proposal/{record.id}")
+    fact = ProposalDecided(record.id, record.mechanism, record.cluster, verdict.verdict, verdict.by, verdict.reason)
+    scope.emit(fact, key=f"decided/{record.id}")
+    stored = await services.store.learning.decide(record.id, msgspec.json.encode(verdict), change=change)
+    return stored or record
+
+
+def verdict_of(record: ProposalRecord) -> Verdict | None:
+    """Return what was decided about a proposal, or None when nothing was."""
+    return _verdict(record.decision) if record.decision else None
+
+
+def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
+    """Return a proposed change as it is to be carried out now: scores and corrections have moved since.
+
+    Raises:
+        Conflict: the agent is no member any more, behaves otherwise, or is needed.
+    """
+    match decision:
+        case ScoreMove() as d:
+            agent = cluster.agents.get(d.agent)
+            if agent is None or agent.digest != d.spec:
+                raise Conflict(f"Agent/{d.agent} is another one now: what was proposed is about how it was before")
+            score = cluster.book.score(d.agent, d.spec, d.domain, d.before)
+            after = min(1.0, max(0.0, score.mean + d.after - d.before))
+            return msgspec.structs.replace(d, before=score.mean, after=after, count=score.count + 1, done="")
+        case Calibration() as d:
+            before, count = cluster.correction(d.domain)
+            return msgspec.structs.replace(
+                d, before=before, after=before + d.after - d.before, count=count + 1, done=""
+            )
+        case Retirement() as d:
+            agent = cluster.agents.get(d.agent)
+            if agent is None or agent.digest != d.spec:
+                raise Conflict(f"Agent/{d.agent} is another one now: it is not retired for what it was before")
+            if why := cluster.conditions.needed(agent):
+                raise Conflict(f"Agent/{d.agent} is not retired: {why}")
+            return msgspec.structs.replace(d, until=cluster.conditions.ends(agent, of.now), done="")
+        case Revival() as d:
+            return msgspec.structs.replace(d, done="")

@@ -1,0 +1,152 @@
+"""Which agents of a cluster get no new tasks for a while, and when they get some again. Called by `cluster`.
+
+What is decided here are proposals to ADAPT, which records and carries them out like a move of a score. A retirement
+belongs to how the agent behaved: an edit of that ends it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from loomd.amoeba.decision import Decision, Retirement, Revival
+from loomd.amoeba.learning import Retire
+from loomd.cluster.health import Member, Vitals
+from loomd.store.records import Descent
+
+_RETIRED = "retired from "
+_REVIVED = "revived in "
+
+
+@dataclass(frozen=True)
+class Ward:
+    """A member as it is decided on.
+
+    Attributes:
+        agent: its name.
+        spec: digest of how it behaves.
+        declared: whether a person declared it.
+        domains: what it declares to be good at.
+        vitals: how it does.
+    """
+
+    agent: str
+    spec: str
+    declared: bool
+    domains: frozenset[str]
+    vitals: Vitals
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of the retirements of an agent as it behaves: how often, the last time, and when it was revived."""
+
+    times: int = 0
+    retired: float = 0.0
+    revived: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Return whether it is retired."""
+        return self.retired > self.revived
+
+    def until(self, spec: Retire) -> float:
+        """Return when its retirement ends, in wall-clock seconds."""
+        return self.retired + cool_down(spec, self.times)
+
+
+_NONE = Record()
+
+
+class Retired:
+    """Who is and was retired from a cluster."""
+
+    def __init__(self, cluster: str, lineage: Sequence[Descent] = ()) -> None:
+        """Take over what is stored."""
+        self._records: dict[Member, Record] = {}
+        self._silent: dict[Member, float] = {}
+        self._names = (f"{_RETIRED}{cluster}", f"{_REVIVED}{cluster}")
+        self._last = 0.0
+        for one in lineage:
+            if one.how == self._names[0]:
+                self.retire(one.child, one.parent, one.at)
+            elif one.how == self._names[1]:
+                self.revive(one.child, one.parent, one.at)
+
+    def of(self, agent: str, spec: str) -> Record:
+        """Return what is known of an agent as it behaves."""
+        return self._records.get((agent, spec), _NONE)
+
+    def retire(self, agent: str, spec: str, at: float) -> None:
+        """Take over that an agent was retired, at wall-clock seconds; what is known already changes nothing."""
+        before = self.of(agent, spec)
+        if not before.active:
+            self._records[agent, spec] = Record(before.times + 1, at, before.revived)
+            self._last = max(self._last, at)
+
+    def revive(self, agent: str, spec: str, at: float) -> None:
+        """Take over that an agent gets tasks again."""
+        before = self.of(agent, spec)
+        self._records[agent, spec] = Record(before.times, before.retired, at)
+
+    def kept(self, spec: Retire, one: Ward, wards: Sequence[Ward]) -> str:
+        """Return why a member is not retired however badly it does, or an empty string."""
+        return _kept(spec, one, self._open(wards))
+
+    def _open(self, wards: Sequence[Ward]) -> list[Ward]:
+        return [one for one in wards if not self.of(one.agent, one.spec).active]
+
+    def hush(self, agent: str, spec: str, until: float) -> None:
+        """Decide nothing about an agent until then: people are asked, or it was recorded and not done."""
+        self._silent[agent, spec] = until
+
+    def descent(self, decision: Retirement | Revival, namespace: str, task: str, at: float) -> Descent:
+        """Return what is stored of a decision."""
+        how = self._names[0] if isinstance(decision, Retirement) else self._names[1]
+        return Descent(namespace, decision.agent, decision.spec, how, task, at)
+
+    def due(self, spec: Retire, wards: Sequence[Ward], now: float) -> list[Decision]:
+        """Return who gets tasks again, and who none any more: one agent at most."""
+        found: list[Decision] = []
+        for one in wards:
+            record = self.of(one.agent, one.spec)
+            if record.active and now >= record.until(spec):
+                reason = f"its {_ordinal(record.times)}time without tasks is over, and it is on probation"
+                found.append(Revival(one.agent, one.spec, reason))
+        if now - self._last < spec.every and self._last:
+            return found
+        open_ = self._open(wards)
+        ill = [
+            one
+            for one in open_
+            if one.vitals.health == "dying"
+            and now >= self._silent.get((one.agent, one.spec), 0.0)
+            and not _kept(spec, one, open_)
+        ]
+        if ill:
+            worst = min(ill, key=lambda one: (one.vitals.mean, one.agent))
+            until = now + cool_down(spec, self.of(worst.agent, worst.spec).times + 1)
+            found.append(Retirement(worst.agent, worst.spec, until, worst.vitals.reason))
+        return found
+
+
+def cool_down(spec: Retire, times: int) -> float:
+    """Return for how many seconds an agent is retired that is retired for the so many-th time."""
+    return min(spec.max_cool_down, spec.cool_down * spec.backoff ** min(times - 1, 64))
+
+
+def _kept(spec: Retire, one: Ward, open_: Sequence[Ward]) -> str:
+    """Return why an agent is not retired however badly it does, or an empty string."""
+    if one.declared and not spec.declared:
+        return "a person declared it"
+    if one.vitals.samples < spec.samples:
+        return f"{one.vitals.samples} tasks say too little"
+    if len(open_) <= spec.min_agents:
+        return f"the cluster keeps {spec.min_agents} agents"
+    others: Mapping[str, int] = {
+        domain: sum(domain in other.domains for other in open_ if other is not one) for domain in one.domains
+    }
+    alone = [domain for domain, count in others.items() if not count]
+    return f"nobody else does {', '.join(alone)}" if alone else ""
+
+
+def _ordinal(times: int) -> str:
+    return "" if times <= 1 else f"{times}. "

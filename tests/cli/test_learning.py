@@ -1,0 +1,230 @@
+"""What people see of what is learned, and decide about it: on a real daemon in this process, over a restart."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from loomd.api.server import open_server
+from loomd.daemon import Settings, System, open_system
+from loomd.engine.intake import new_task
+from loomd.events.cluster import CapabilityUpdated, ProposalDecided, ProposalMade
+from loomd.events.event import Event
+from loomd.manifest.object import Ref
+from tests.cli.test_people import loomd
+
+TEAM = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: fine}
+spec: {type: scripted, replies: [{text: done, times: null}]}
+---
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: broken}
+spec: {type: scripted, replies: [{error: permanent, text: no such model, times: null}]}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {provider: broken, description: answers everything}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: bob}
+spec: {provider: fine, description: answers everything, domains: {maths: 0.4}}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: team}
+spec:
+  agents: [ada, bob]
+  learning: LEARNING
+"""
+Out = pytest.CaptureFixture[str]
+HERE = Ref("Cluster", "team", "default")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder, with the socket of a daemon to be."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOOMD_SOCKET", str(tmp_path / "s.sock"))
+    return tmp_path
+
+
+@asynccontextmanager
+async def serving(folder: Path, learning: str = "{}") -> AsyncGenerator[System, None]:
+    """Yield a system that serves its API and the team."""
+    settings = Settings(folder / "state", folder / "models", folder / "s.sock")
+    (folder / "team.yaml").write_text(TEAM.replace("LEARNING", learning))
+    async with open_system(settings) as system, open_server(system):
+        system.ready = True
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        yield system
+
+
+async def do(system: System, agent: str, count: int = 1) -> str:
+    """Let an agent do tasks; return the id of the last."""
+    task = ""
+    for _ in range(count):
+        task = await system.engine.submit(new_task("go", system.clock, agent=agent))
+        await system.engine.result(task)
+    return task
+
+
+def heard(system: System) -> list[Event]:
+    """Return what is told of proposals and scores from now on."""
+    events: list[Event] = []
+    system.bus.subscribe(events.append, ProposalMade, ProposalDecided, CapabilityUpdated)
+    return events
+
+
+async def proposals(capsys: Out) -> list[dict[str, dict[str, object]]]:
+    """Return what waits for people."""
+    capsys.readouterr()
+    assert await loomd("get", "proposals", "-o", "json") == 0
+    items: list[dict[str, dict[str, object]]] = json.loads(capsys.readouterr().out)["items"]
+    return items
+
+
+async def test_capabilities_are_shown(folder: Path, capsys: Out) -> None:
+    """What is declared, what was learned with its uncertainty, and how each agent does."""
+    async with serving(folder) as system:
+        await do(system, "ada", 3)
+        await do(system, "bob", 3)
+        capsys.readouterr()
+        assert await loomd("get", "capabilities") == 0
+        table = capsys.readouterr().out
+        assert table.splitlines()[0].split()[:5] == ["AGENT", "DOMAIN", "SCORE", "+-", "TASKS"]
+        assert await loomd("get", "capabilities", "-o", "json") == 0
+        found = {one["metadata"]["name"]: one["status"] for one in json.loads(capsys.readouterr().out)["items"]}
+        assert set(found) == {"ada.ada", "ada.general", "bob.general", "bob.maths"}
+        assert found["bob.maths"]["score"] == 0.4
+        assert "learned" not in found["bob.maths"]
+        assert found["bob.general"]["count"] == 3
+        assert found["bob.general"]["uncertainty"] < found["bob.maths"]["uncertainty"]
+        assert (found["ada.general"]["health"], found["bob.general"]["health"]) == ("dying", "good")
+        assert await loomd("get", "agents") == 0
+        rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+        assert "dying" in rows["ada"]
+        assert "good" in rows["bob"]
+        assert await loomd("describe", "agent/ada") == 0
+        page = capsys.readouterr().out
+        assert "Degraded" in page
+        assert "Last movements:" in page
+        assert "Last rewards:" in page
+
+
+async def test_why_died(folder: Path, capsys: Out) -> None:
+    """In a sentence, with the rewards that led to it; what is no agent is refused."""
+    async with serving(folder, "{retire: {declared: true, samples: 3, every: 0s}}") as system:
+        await do(system, "ada", 3)
+        await do(system, "bob")
+        capsys.readouterr()
+        assert await loomd("why-died", "ada") == 0
+        text = capsys.readouterr().out
+        assert "Agent/ada gets no new tasks in Cluster/team: mean reward 0.00 over the last 3 tasks, below 0.3." in text
+        assert "gets tasks again from" in text
+        assert "retired from team" in text
+        assert await loomd("why-died", "agent/bob", "-o", "json") == 0
+        assert json.loads(capsys.readouterr().out)["clusters"][0]["health"] == "unknown"
+        assert await loomd("why-died", "eve") == 2
+        assert await loomd("why-died", "cluster/team") == 2
+
+
+async def test_people_decide_on_scores(folder: Path, capsys: Out) -> None:
+    """Nothing moves before somebody agrees; then it moves once, on what is believed then, and who decided is kept."""
+    async with serving(folder, "{mode: propose}") as system:
+        events = heard(system)
+        await do(system, "bob", 2)
+        assert await system.store.capabilities() == []
+        found = await proposals(capsys)
+        assert sorted(str(one["spec"]["mechanism"]) for one in found) == ["calibrate", "calibrate", "score", "score"]
+        first, second = (str(one["metadata"]["name"]) for one in found if one["spec"]["mechanism"] == "score")
+        assert await loomd("approve", f"proposal/{first}", "--reason", "fair") == 0
+        assert "approved: bob in general" in capsys.readouterr().out
+        (score,) = await system.store.capabilities()
+        assert score.count == 1
+        assert await loomd("approve", f"proposal/{first}") == 0, "to say it again changes nothing"
+        assert [one.count for one in await system.store.capabilities()] == [1]
+        assert await loomd("deny", f"proposal/{first}") == 1, "the first decision counts"
+        assert "decided already" in capsys.readouterr().err
+        assert await loomd("deny", f"proposal/{second}") == 0
+        assert [one.count for one in await system.store.capabilities()] == [1]
+        decided = [one.data for one in events if isinstance(one.data, ProposalDecided)]
+        assert [(one.verdict, one.reason) for one in decided] == [("approved", "fair"), ("denied", "")]
+        assert all(one.by for one in decided)
+        assert len([one for one in events if isinstance(one.data, ProposalMade)]) == 4
+        assert await loomd("describe", f"proposal/{first}") == 0
+        page = capsys.readouterr().out
+        assert "Approved" in page
+        assert "fair" in page
+        assert await loomd("approve", "proposal/p-none") == 2
+    async with serving(folder, "{mode: propose}") as system:
+        assert [one.count for one in await system.store.capabilities()] == [1], "a restart carries nothing out again"
+        third = next(one for one in await proposals(capsys) if one["status"]["phase"] == "Pending")
+        assert await loomd("approve", f"proposal/{third['metadata']['name']}") == 0, "what waits survives a restart"
+        assert [one.count for one in await system.store.averages() if one.subject.startswith("complexity")] == [1]
+
+
+async def test_people_decide_on_a_retirement(folder: Path, capsys: Out) -> None:
+    """Asked once for as long as it waits; after an edit there is nothing to retire any more."""
+    rules = "{modes: {retire: propose}, retire: {declared: true, samples: 3, every: 0s}}"
+    async with serving(folder, rules) as system:
+        await do(system, "ada", 3)
+        await do(system, "bob", 3)
+        found = await proposals(capsys)
+        assert [one["spec"]["what"] for one in found] == ["ada is retired"]
+        name = str(found[0]["metadata"]["name"])
+        text = (folder / "team.yaml").read_text()
+        (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, prompt: Try.,"))
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        assert await loomd("approve", f"proposal/{name}") == 1
+        assert "is another one now" in capsys.readouterr().err
+        (folder / "team.yaml").write_text(text)
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        assert await loomd("approve", f"proposal/{name}") == 0
+        assert await loomd("get", "agents") == 0
+        assert "retired" in capsys.readouterr().out
+        assert len(await proposals(capsys)) == 1, "nobody is asked again"
+    async with serving(folder, rules):
+        assert await loomd("why-died", "ada") == 0
+        assert "gets no new tasks" in capsys.readouterr().out
+
+
+async def test_an_expired_proposal_cannot_be_decided(folder: Path, capsys: Out) -> None:
+    """It counts as denied, and says so."""
+    async with serving(folder, "{mode: propose, proposals: 1ms}") as system:
+        await do(system, "bob")
+        found = await proposals(capsys)
+        assert {one["status"]["phase"] for one in found} == {"Expired"}
+        assert await loomd("approve", f"proposal/{found[0]['metadata']['name']}") == 1
+        assert "has expired" in capsys.readouterr().err
+        assert await system.store.capabilities() == []
+
+
+async def test_a_decision_is_carried_out_with_what_it_changes(folder: Path, capsys: Out) -> None:
+    """Decision and change are one transaction: of a store that holds one without the other nothing is made."""
+    async with serving(folder, "{mode: propose}") as system:
+        await do(system, "bob")
+        found = await proposals(capsys)
+        name = next(str(one["metadata"]["name"]) for one in found if one["spec"]["mechanism"] == "score")
+        record = await system.store.learning.proposal(name)
+        assert record is not None
+        await system.store.learning.decide(name, msgspec.json.encode({"verdict": "approved", "by": "eve"}))
+        assert await loomd("approve", f"proposal/{name}") == 1, "somebody else decided meanwhile"
+        assert await system.store.capabilities() == []
+
+
+async def test_an_explanation_tells_observed_from_done(folder: Path, capsys: Out) -> None:
+    """`loomd explain` says what was only observed, and what was learned of complexity."""
+    async with serving(folder, "{modes: {score: observe}}") as system:
+        task = await do(system, "bob")
+        assert await loomd("explain", f"task/{task}") == 0
+        text = " ".join(capsys.readouterr().out.split())
+        assert "(only observed: spec.learning.mode)" in text
+        assert "complexity in general is estimated too low by" in text

@@ -1,0 +1,156 @@
+"""What becomes of what is learned, in a live system: corrections, modes, health, retirement, over restarts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loomd.amoeba.decision import Calibration, Retirement, Revival, ScoreMove
+from loomd.amoeba.task import Result
+from loomd.cluster.cluster import Cluster
+from loomd.daemon import System
+from loomd.engine.intake import new_task
+from loomd.events.cluster import AgentRetired, CalibrationUpdated, CapabilityUpdated, ChangeObserved
+from loomd.events.event import Event
+from loomd.manifest.object import Ref
+from tests.engine.world import World
+
+TEAM = Ref("Cluster", "default", "default")
+BOB = """---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: bob}
+spec: {provider: fine}
+---
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: fine}
+spec: {type: scripted, replies: [{times: null, text: ok}]}
+"""
+GOAL = "Compare and analyse this, then report in detail; and also conclude"
+"""Looks demanding, and is not."""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a world whose agent answers at once."""
+    return World(tmp_path)
+
+
+def answer(world: World, cluster: str, replies: list[dict[str, Any]] | None = None) -> None:
+    """Write a system whose agent says the same to everything."""
+    world.write(replies or [{"times": None, "text": "done"}], cluster=cluster)
+
+
+async def do(system: System, goal: str = "go", count: int = 1) -> Result:
+    """Run tasks one after another; return what became of the last."""
+    result: Result | None = None
+    for _ in range(count):
+        result = await system.engine.result(await system.engine.submit(new_task(goal, system.clock)))
+    assert result is not None
+    return result
+
+
+def team(system: System) -> Cluster:
+    """Return the live cluster."""
+    live = system.reconciler.topology.live[TEAM]
+    assert isinstance(live, Cluster)
+    return live
+
+
+async def test_complexity_is_corrected_by_what_tasks_took(world: World) -> None:
+    """From the fourth task on, half as wrong after eight, and as much after a restart."""
+    answer(world, "scale: {type: never}, learning: {calibrate: {most: 0.5}}")
+    async with world.open() as system:
+        first = await do(system, GOAL)
+        assert first.sensed is not None
+        assert first.sensed.correction == 0.0
+        third = await do(system, GOAL, 2)
+        assert third.sensed is not None
+        assert third.sensed.correction == 0.0, "two tasks say too little"
+        last = await do(system, GOAL, 6)
+        assert last.adapted is not None
+        assert last.sensed is not None
+        (moved,) = [one for one in last.adapted.decisions if isinstance(one, Calibration)]
+        assert last.sensed.correction < -0.1
+        assert any("corrected by" in one for one in last.sensed.evidence)
+        wrong_first = abs(first.sensed.complexity - moved.observed)
+        assert abs(last.sensed.complexity - moved.observed) <= wrong_first / 2, "half as wrong"
+        assert moved.count == 9
+        known = team(system).correction("general")
+    async with world.open() as system:
+        assert team(system).correction("general") == known
+        again = await do(system, GOAL)
+        assert again.sensed is not None
+        assert again.sensed.correction == pytest.approx(max(-0.5, known[0]), abs=0.01)
+
+
+async def test_a_correction_counts_once(world: World) -> None:
+    """Killed after it was learned: the same task does not move it again."""
+    answer(world, "scale: {type: never}")
+    world.kill_at("calibration.updated")
+    async with world.open() as system:
+        (task,) = await system.engine.resume()
+        await system.engine.result(task)
+        assert team(system).correction("general")[1] == 1
+        (average,) = [one for one in await system.store.averages() if one.subject.startswith("complexity")]
+        assert average.count == 1
+
+
+@pytest.mark.parametrize("mode", ["off", "observe"])
+async def test_what_is_only_observed_changes_nothing(world: World, mode: str) -> None:
+    """Scores and corrections stay; with `observe` events and the result say what would have been done."""
+    answer(world, f"learning: {{mode: {mode}}}")
+    async with world.open() as system:
+        heard: list[Event] = []
+        system.bus.subscribe(heard.append, ChangeObserved, CapabilityUpdated, CalibrationUpdated)
+        result = await do(system, count=4)
+        assert await system.store.capabilities() == []
+        assert team(system).correction("general") == (0.0, 0)
+        assert result.adapted is not None
+        kinds = {type(one) for one in result.adapted.decisions}
+        assert kinds == ({ScoreMove, Calibration} if mode == "observe" else set())
+        assert all(one.done == "observed" for one in result.adapted.decisions)
+        assert len(heard) == (8 if mode == "observe" else 0)
+        assert all(isinstance(one.data, ChangeObserved) for one in heard)
+
+
+async def test_an_agent_that_fails_is_degraded_and_retired(world: World) -> None:
+    """Its condition says why; it gets no tasks until its time is over, also after a restart, or it is edited."""
+    rules = "retire: {declared: true, samples: 3, coolDown: 1h, every: 0s}"
+    answer(world, f"learning: {{{rules}}}", [{"times": None, "error": "permanent"}])
+    path = world.folder / "manifests.yaml"
+    path.write_text(path.read_text().replace("agents: [ada]", "agents: [ada, bob]") + BOB)
+    ada = Ref("Agent", "ada", "default")
+
+    async def sick(system: System) -> None:
+        await system.engine.result(await system.engine.submit(new_task("go", system.clock, agent="ada")))
+
+    async with world.open() as system:
+        for _ in range(3):
+            await sick(system)
+        conditions = {one.type: one for one in system.reconciler.status(ada).conditions}
+        assert (conditions["Degraded"].status, conditions["Degraded"].reason) == ("True", "Dying")
+        assert conditions["Ready"].status == "True"
+        heard: list[Event] = []
+        system.bus.subscribe(heard.append, AgentRetired)
+        result = await do(system)
+        assert result.adapted is not None
+        (retired,) = [one for one in result.adapted.decisions if isinstance(one, Retirement)]
+        assert retired.agent == "ada"
+        assert "below" in retired.reason
+        assert [one.name for one in team(system).roster.open] == ["bob"]
+        assert len(heard) == 1
+        assert {one.type: one.reason for one in system.reconciler.status(ada).conditions}["Degraded"] == "Retired"
+        refused = await system.engine.result(await system.engine.submit(new_task("go", system.clock, agent="ada")))
+        assert refused.phase == "Failed"
+    async with world.open() as system:
+        assert [one.name for one in team(system).roster.open] == ["bob"], "a restart revives nobody"
+        until = team(system).conditions.until(team(system).agent("ada"))
+        assert until == pytest.approx(retired.until, abs=1)
+        (revival,) = team(system).conditions.upkeep(until)
+        assert isinstance(revival, Revival)
+    path.write_text(path.read_text().replace("Does things., ", "Does things., prompt: Try harder., "))
+    async with world.open() as system:
+        assert sorted(one.name for one in team(system).roster.open) == ["ada", "bob"], "an edited agent is another one"
+        assert team(system).conditions.vitals(team(system).agent("ada")).health == "unknown"
