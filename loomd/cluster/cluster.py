@@ -8,10 +8,12 @@ from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
 from loomd.agents.work import Cut
+from loomd.amoeba.leaning import Bias
 from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.task import Budget, Decision, Durability, Grant, Result, Task
 from loomd.amoeba.world import Run, Signals, Standing
 from loomd.cluster.capability import Book, Priors
+from loomd.cluster.judges import Judges
 from loomd.cluster.learn import learn, learned
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
@@ -21,6 +23,7 @@ from loomd.events.bus import Scope
 from loomd.manifest.object import Ref
 from loomd.messages import Message
 from loomd.store.records import Capability, SessionKey, Turn
+from loomd.tools.python_check import Check, Checked, Checker
 from loomd.topology import Services
 
 _UNCUT = Cut()
@@ -86,6 +89,8 @@ class Cluster:
         self.roster = Roster(agents, embedder)
         self._terms = terms
         self._services = services
+        self.judges = Judges(ref, services)
+        self._checker = Checker(services.store.directory)
         self.book = Book(((agent.name, agent.digest) for agent in agents), learned)
 
     @property
@@ -222,6 +227,18 @@ class Cluster:
     async def converse(self, task: Task, agent: str, answer: str) -> None:
         """Keep a task with its answer as a turn of its session."""
         await self._services.store.converse(Turn(_session(task), agent, task.id, task.goal, answer, task.created))
+
+    async def check(self, check: Check, given: Mapping[str, str]) -> Checked:
+        """Return what a check says of an answer."""
+        return await self._checker.check(check, given)
+
+    def bias(self, judge: str) -> Bias:
+        """Return what is known of a judge's errors."""
+        return self.judges.bias(judge)
+
+    def lean(self, judge: str, error: float, pace: float) -> Bias:
+        """Take an error of a judge over, in one transaction with what is noted next."""
+        return self.judges.lean(judge, error, pace)
 
     async def learned(self, task: str) -> tuple[Decision, ...] | None:
         """Return what was learned of a task, as it is recorded, or None when nothing was."""

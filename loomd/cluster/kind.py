@@ -31,6 +31,7 @@ from loomd.topology import Parts
 
 _POLICIES = "loomd.amoeba.policies"
 _SELECTOR = "/spec/agentSelector"
+Evaluators = Annotated[list[Annotated[EvaluatePolicy, OneOf(_POLICIES)]], Field(min_length=1, max_length=8)]
 _NO_MEMBER = "expected members, got none: name them in agents, or select them with agentSelector"
 
 
@@ -70,8 +71,8 @@ class ClusterSpec(Spec):
     """SCALE: alone or together?"""
     merge: Literal["model", "join"] = "model"
     """How the results of a split are put together: the winner writes one answer, or they are put under each other."""
-    evaluate: Annotated[EvaluatePolicy, OneOf(_POLICIES)] = Field(default_factory=Rules)
-    """EVALUATE: how good was it?"""
+    evaluate: Annotated[EvaluatePolicy, OneOf(_POLICIES)] | Evaluators = Field(default_factory=Rules)
+    """EVALUATE: how good was it? One evaluator, or a list of them, each with a `weight`."""
     adapt: Annotated[AdaptPolicy, OneOf(_POLICIES)] = Field(default_factory=Ema)
     """ADAPT: what is to be learned?"""
 
@@ -80,6 +81,11 @@ class ClusterSpec(Spec):
         if not self.agents and self.agent_selector is None:
             raise ValueError(_NO_MEMBER)
         return self
+
+    @property
+    def evaluators(self) -> Sequence[EvaluatePolicy]:
+        """Return who judges."""
+        return [self.evaluate] if isinstance(self.evaluate, EvaluatePolicy) else self.evaluate
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Cluster, None]:
@@ -104,7 +110,7 @@ class ClusterSpec(Spec):
             parts.declared.ref,
             [parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])],
             Terms(
-                Policies(self.sense, self.match, self.scale, self.merge, self.evaluate, self.adapt),
+                Policies(self.sense, self.match, self.scale, self.merge, self.evaluators, self.adapt),
                 self.priors,
                 self.limits,
                 latest,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loomd.amoeba.task import Budget, Expect, Task
+from loomd.amoeba.expect import Expect
+from loomd.amoeba.task import Budget, Task
 from loomd.api.server import open_server
 from loomd.cli.main import run
 from loomd.daemon import Settings, System, open_system
