@@ -10,6 +10,7 @@ from loomd.agents.budget import Limits
 from loomd.agents.work import Cut
 from loomd.amoeba.leaning import Bias
 from loomd.amoeba.loop import Policies, run_task
+from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import Budget, Decision, Durability, Grant, Result, Task
 from loomd.amoeba.world import Run, Signals, Standing
 from loomd.cluster.capability import Book, Priors
@@ -34,7 +35,7 @@ class Terms:
     """On what terms the members share work: how each phase decides, what is believed at first, what a task may use.
 
     `latest` returns the limits that a newer revision declares, or None when it has no such cluster. `durability` is
-    what is kept of a task that does not say it.
+    what is kept of a task that does not say it, `feedback` the share of what people say of an answer in its quality.
     """
 
     policies: Policies
@@ -42,6 +43,7 @@ class Terms:
     limits: TreeLimits
     latest: Callable[[], TreeLimits | None]
     durability: Durability = "steps"
+    feedback: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,21 @@ class Cluster:
         if provider and provider not in self._models.named:
             raise NotFound(f"{self._ref} names no Provider/{provider}")
         return self._models.named[provider] if provider else self._models.planner or self.asker(agent).model
+
+    @property
+    def adapt(self) -> AdaptPolicy:
+        """Return how scores move."""
+        return self._terms.policies.adapt
+
+    @property
+    def evaluators(self) -> Sequence[EvaluatePolicy]:
+        """Return who judges."""
+        return self._terms.policies.evaluate
+
+    @property
+    def feedback(self) -> float:
+        """Return the share of what people say of an answer in its quality."""
+        return self._terms.feedback
 
     @property
     def durability(self) -> Durability:

@@ -24,6 +24,7 @@ from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf
+from loomd.manifest.quantity import Share
 from loomd.manifest.rule import some_of
 from loomd.manifest.selector import Selector, SelectorOf
 from loomd.store.records import Capability
@@ -33,6 +34,14 @@ _POLICIES = "loomd.amoeba.policies"
 _SELECTOR = "/spec/agentSelector"
 Evaluators = Annotated[list[Annotated[EvaluatePolicy, OneOf(_POLICIES)]], Field(min_length=1, max_length=8)]
 _NO_MEMBER = "expected members, got none: name them in agents, or select them with agentSelector"
+
+
+class FeedbackTerms(Spec):
+    """How much people count who say how good an answer was, with `loomd feedback`."""
+
+    weight: Share = 1.0
+    """Share of what people say in the quality of the answer; the rest stays what the evaluators said. With 1 it takes
+    their place, with 0 it is kept and moves no score."""
 
 
 class ClusterSpec(Spec):
@@ -73,6 +82,8 @@ class ClusterSpec(Spec):
     """How the results of a split are put together: the winner writes one answer, or they are put under each other."""
     evaluate: Annotated[EvaluatePolicy, OneOf(_POLICIES)] | Evaluators = Field(default_factory=Rules)
     """EVALUATE: how good was it? One evaluator, or a list of them, each with a `weight`."""
+    feedback: FeedbackTerms = Field(default_factory=FeedbackTerms)
+    """How much people count who say later how good an answer was."""
     adapt: Annotated[AdaptPolicy, OneOf(_POLICIES)] = Field(default_factory=Ema)
     """ADAPT: what is to be learned?"""
 
@@ -115,6 +126,7 @@ class ClusterSpec(Spec):
                 self.limits,
                 latest,
                 self.durability,
+                self.feedback.weight,
             ),
             services=parts.services,
             learned=learned,

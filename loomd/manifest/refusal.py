@@ -218,7 +218,7 @@ def _union(error: Any, pointer: str, root: JsonSchema) -> Iterator[Refusal]:
 
 
 def _is_top_type(inner: Any, outer: Any) -> bool:
-    """Return whether a branch refuses a value for its type; of several types told apart by a field, all are mappings."""
+    """Return whether a branch refuses a value for its type; all types that a field tells apart are mappings."""
     tagged = "discriminator" in inner.schema and not isinstance(inner.instance, dict)
     return (tagged or inner.validator == "type") and len(inner.absolute_path) == len(outer.absolute_path)
 

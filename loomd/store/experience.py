@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from loomd.store.accounts import keep
 from loomd.store.records import (
     BlueprintRecord,
     Capability,
@@ -101,6 +102,7 @@ def learn(db: sqlite3.Connection, task: str, change: Learned) -> bool:
     """Store what a task taught; return False, and change nothing, when that was done before."""
     moments = [one.updated for one in change.scores]
     moments += [one.at for one in change.movements] + [one.at for one in change.lessons]
+    moments += [one.updated for one in change.averages]
     at = max(moments, default=0.0)
     if not db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
         return False
@@ -121,6 +123,7 @@ def apply(db: sqlite3.Connection, change: Learned) -> None:
     db.executemany("DELETE FROM blueprints WHERE namespace = ? AND name = ?", change.pruned)
     _put(db, "proposals", [_plain(one) for one in change.proposals], "IGNORE")
     _put(db, "lineage", [_plain(one) for one in change.lineage], "IGNORE")
+    keep(db, change.averages)
 
 
 def _put(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], conflict: str = "REPLACE") -> None:

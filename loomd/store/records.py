@@ -392,6 +392,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
         pruned: namespace and name of blueprints that go with all their versions.
         proposals: what is proposed; one whose id is taken changes nothing.
         lineage: where agents came from.
+        averages: moving averages; each replaces the one before.
     """
 
     scores: Sequence[Capability] = ()
@@ -402,3 +403,4 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     pruned: Sequence[tuple[str, str]] = ()
     proposals: Sequence[ProposalRecord] = ()
     lineage: Sequence[Descent] = ()
+    averages: Sequence[Average] = ()
