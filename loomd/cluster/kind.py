@@ -23,7 +23,7 @@ from loomd.cluster.limits import TreeLimits
 from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
-from loomd.manifest.oneof import OneOf
+from loomd.manifest.oneof import OneOf, OrList
 from loomd.manifest.quantity import Share
 from loomd.manifest.rule import some_of
 from loomd.manifest.selector import Selector, SelectorOf
@@ -32,7 +32,7 @@ from loomd.topology import Parts
 
 _POLICIES = "loomd.amoeba.policies"
 _SELECTOR = "/spec/agentSelector"
-Evaluators = Annotated[list[Annotated[EvaluatePolicy, OneOf(_POLICIES)]], Field(min_length=1, max_length=8)]
+_EVALUATORS = OrList(EvaluatePolicy, OneOf(_POLICIES, default="rules"), most=8)
 _NO_MEMBER = "expected members, got none: name them in agents, or select them with agentSelector"
 
 
@@ -80,7 +80,7 @@ class ClusterSpec(Spec):
     """SCALE: alone or together?"""
     merge: Literal["model", "join"] = "model"
     """How the results of a split are put together: the winner writes one answer, or they are put under each other."""
-    evaluate: Annotated[EvaluatePolicy, OneOf(_POLICIES)] | Evaluators = Field(default_factory=Rules)
+    evaluate: Annotated[EvaluatePolicy | list[EvaluatePolicy], _EVALUATORS] = Field(default_factory=Rules)
     """EVALUATE: how good was it? One evaluator, or a list of them, each with a `weight`."""
     feedback: FeedbackTerms = Field(default_factory=FeedbackTerms)
     """How much people count who say later how good an answer was."""
