@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from loomd.clock import Clock, SystemClock
 from loomd.engine.base import Engine
+from loomd.engine.feedback import Feedback
 from loomd.engine.local import LocalEngine
 from loomd.events.bus import Bus
 from loomd.events.journal import Journal
@@ -36,6 +37,7 @@ class System:
         services: what live things borrow.
         reconciler: what serves.
         engine: what runs tasks.
+        feedback: what takes what people say of answers.
         sources: what is followed; it does nothing before it is started.
         schedules: what is submitted by the clock; it does nothing before it is started.
         token: SHA-256 of what the API over TCP wants, empty when it does not listen there.
@@ -52,6 +54,7 @@ class System:
     services: Services
     reconciler: Reconciler
     engine: Engine
+    feedback: Feedback
     sources: Sources
     schedules: Schedules
     token: bytes
@@ -109,6 +112,7 @@ async def open_system(settings: Settings, clock: Clock | None = None) -> AsyncGe
             services,
             reconciler,
             engine,
+            Feedback(services, lambda: reconciler.topology),
             sources,
             schedules,
             token,

@@ -26,6 +26,11 @@ class Averages:
                 self._known = {(one.subject, one.name): one for one in await store.averages()}
                 self._store, self._clock = store, clock
 
+    def value(self, subject: str, name: str, otherwise: float) -> float:
+        """Return an average, or something else where nothing was learned yet."""
+        known = self._known.get((subject, name))
+        return otherwise if known is None else known.value
+
     def get(self, subject: str, name: str) -> Average | None:
         """Return an average with how many values it is made of, or None where nothing was learned yet."""
         return self._known.get((subject, name))
@@ -33,11 +38,6 @@ class Averages:
     def take(self, average: Average) -> None:
         """Take over an average that the caller stores."""
         self._known[average.subject, average.name] = average
-
-    def value(self, subject: str, name: str, otherwise: float) -> float:
-        """Return an average, or something else where nothing was learned yet."""
-        known = self._known.get((subject, name))
-        return otherwise if known is None else known.value
 
     def move(self, subject: str, name: str, seen: float, pace: float, otherwise: float) -> tuple[float, float]:
         """Move an average toward a value that was seen, and return what it was and what it is.

@@ -42,6 +42,7 @@ class Question(Generic[T]):
         attempts: how often the model is asked at most.
         noun: what the answer is called when the model is told that it cannot be used.
         name: what the step is called in the record; `model`, or `plan`, which replays know as models' answers.
+        temperature: how freely the model answers; 0 for the likeliest answer.
         key: tells the questions of one phase apart; steps are `PHASE/KEY/ATTEMPT`.
     """
 
@@ -57,6 +58,7 @@ class Question(Generic[T]):
     noun: str = "answer"
     name: str = "model"
     key: str = "model"
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Asking:
             request = Request(
                 tuple(messages),
                 output_schema=question.schema,
-                temperature=0.0,
+                temperature=question.temperature,
                 max_tokens=question.max_tokens,
                 examples=question.examples,
             )

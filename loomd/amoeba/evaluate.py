@@ -1,14 +1,90 @@
-"""EVALUATE: how good was it? The policy judges what was executed, never the agent's own word for it."""
+"""EVALUATE: how good was it? The policies judge what was executed, never the agent's own word for it."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
-from loomd.amoeba.policies.base import EvaluatePolicy
-from loomd.amoeba.task import Evaluated, Executed, Task
+from loomd.amoeba.expect import Met, held
+from loomd.amoeba.leaning import Leaning
+from loomd.amoeba.policies.base import Case, EvaluatePolicy
+from loomd.amoeba.task import Evaluated, Executed, Opinion, Task
+from loomd.amoeba.world import Run, World
+from loomd.events.event import Fallback
+from loomd.tools.python_check import Check, Checked
+
+_PARTS = ("reward", "quality", "efficiency", "reliability")
 
 
-async def evaluate(task: Task, executed: Executed, policy: EvaluatePolicy, asking: Asking) -> Evaluated:
-    """Return the reward and the evidence for it."""
-    return billed(await policy.evaluate(task, executed, asking), asking.spent)
+async def evaluate(
+    task: Task, executed: Executed, policies: Sequence[EvaluatePolicy], world: World, run: Run, asking: Asking
+) -> Evaluated:
+    """Return the reward and the evidence for it.
+
+    Args:
+        task: the task.
+        executed: what came of it.
+        policies: who judges, at least one.
+        world: the cluster.
+        run: the record of the task.
+        asking: asks models, on behalf of the cluster.
+    """
+    case = Case(task, executed, await _met(task, executed, world, run), Leaning(world, run))
+    opinions = [await policy.evaluate(case, asking) for policy in policies]
+    weights = [policy.weight for policy in policies]
+    return billed(combined(opinions, weights), asking.spent)
+
+
+async def _met(task: Task, executed: Executed, world: World, run: Run) -> list[Met]:
+    """Return what is expected of the answer, held against it; what its checks say is recorded."""
+    outcome, at = executed.outcome, iter(range(len(task.expect.checks)))
+
+    async def ask(check: Check) -> Checked:
+        given = {"answer": outcome.output, "goal": task.goal}
+        return await run.step(f"evaluate/check/{next(at)}", "check", lambda: world.check(check, given), Checked)
+
+    met = await held(task.expect, outcome.output, cites=bool(outcome.citations), run=ask)
+    for one in met:
+        if one.broken:
+            run.scope.emit(Fallback("evaluate", f"{one.said}: {one.wrong}", "judged without that check"))
+    return met
+
+
+def combined(opinions: Sequence[Opinion], weights: Sequence[float]) -> Evaluated:
+    """Return what evaluators say together: the mean by their weights, of those that had something to say."""
+    if len(opinions) == 1 and not opinions[0].judge and not opinions[0].silent:
+        (one,) = opinions
+        return Evaluated(one.reward, one.quality, one.efficiency, one.reliability, one.evidence, one.weights)
+    loud = [weight if not one.silent else 0.0 for one, weight in zip(opinions, weights, strict=True)]
+    total = sum(loud)
+    shares = [one / total for one in loud] if total else [1 / len(opinions)] * len(opinions)
+    reward, quality, efficiency, reliability = (
+        sum(share * getattr(one, part) for share, one in zip(shares, opinions, strict=True)) for part in _PARTS
+    )
+    spread = sum((share * one.uncertainty * _quality(one)) ** 2 for share, one in zip(shares, opinions, strict=True))
+    told = tuple(_weighed(one, share) for one, share in zip(opinions, shares, strict=True))
+    alike = all(one.weights == opinions[0].weights for one in opinions)
+    return Evaluated(
+        reward,
+        quality,
+        efficiency,
+        reliability,
+        weights=opinions[0].weights if alike else {},
+        uncertainty=math.sqrt(spread),
+        opinions=told,
+    )
+
+
+def _quality(one: Opinion) -> float:
+    """Return the share of the quality in the reward."""
+    weights: Mapping[str, float] = one.weights
+    return weights.get("quality", 1.0)
+
+
+def _weighed(one: Opinion, share: float) -> Opinion:
+    return msgspec.structs.replace(one, weight=share)
 
 
 def explain(evaluated: Evaluated) -> str:

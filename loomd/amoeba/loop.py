@@ -3,6 +3,7 @@
 The types fix the order. Each phase's output is recorded, so that a killed task goes on after the last one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -26,7 +27,7 @@ class Policies:
     match: MatchPolicy
     scale: ScalePolicy
     merge: Literal["model", "join"]
-    evaluate: EvaluatePolicy
+    evaluate: Sequence[EvaluatePolicy]
     adapt: AdaptPolicy
     learning: Learning = field(default_factory=Learning)
 
@@ -72,7 +73,7 @@ async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Re
     evaluated = await run.phase(
         "evaluate",
         Evaluated,
-        partial(evaluate.evaluate, task, executed, policies.evaluate, asking("evaluate", rest)),
+        partial(evaluate.evaluate, task, executed, policies.evaluate, world, run, asking("evaluate", rest)),
         evaluate.explain,
     )
     rules = adapt.Rules(policies.adapt, policies.learning)

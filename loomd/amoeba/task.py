@@ -9,6 +9,7 @@ import msgspec
 
 from loomd.agents.work import Citation, Outcome
 from loomd.amoeba.decision import Adapted
+from loomd.amoeba.expect import Expect
 from loomd.messages import Image, JsonObject, Usage
 
 Durability = Literal["steps", "task", "none"]
@@ -46,14 +47,6 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     share: float = 1.0
     calls: int | None = None
     tool_calls: int | None = None
-
-
-class Expect(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the answer must satisfy, declared with the task."""
-
-    contains: tuple[str, ...] = ()
-    cites: bool = False
-    output_schema: JsonObject | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -213,8 +206,53 @@ class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
+class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one evaluator says, each from 0 to 1.
+
+    Attributes:
+        evaluator: its type.
+        reward: how good it was all in all.
+        quality: how good the answer is.
+        efficiency: how little it took.
+        reliability: how little failed on the way.
+        evidence: what that rests on.
+        weights: shares of the three in the reward.
+        uncertainty: standard deviation of the quality; 0 when it is not known.
+        weight: the evaluator's share, among several.
+        silent: why it had nothing to say of its own, so that it counts only when nobody has; else empty.
+        judge: name of the judge whose errors are learned; empty for an evaluator that asks no model.
+        said: what the judge said before its bias was taken away.
+        bias: what was taken away.
+    """
+
+    evaluator: str
+    reward: float
+    quality: float
+    efficiency: float
+    reliability: float
+    evidence: tuple[str, ...] = ()
+    weights: dict[str, float] = {}
+    uncertainty: float = 0.0
+    weight: float = 1.0
+    silent: str = ""
+    judge: str = ""
+    said: float = 0.0
+    bias: float = 0.0
+
+
 class Evaluated(Asked, frozen=True, omit_defaults=True):
-    """How good it was, each from 0 to 1, and what that rests on; `weights` are the shares in the reward."""
+    """How good it was, each from 0 to 1, and what that rests on.
+
+    Attributes:
+        reward: how good it was all in all.
+        quality: how good the answer is.
+        efficiency: how little it took.
+        reliability: how little failed on the way.
+        evidence: what that rests on, where rules alone said so.
+        weights: shares of the three in the reward; empty when several evaluators weigh them differently.
+        uncertainty: standard deviation of the reward; 0 when it is not known.
+        opinions: what each evaluator said, where it was not rules alone.
+    """
 
     reward: float
     quality: float
@@ -222,6 +260,8 @@ class Evaluated(Asked, frozen=True, omit_defaults=True):
     reliability: float
     evidence: tuple[str, ...] = ()
     weights: dict[str, float] = {}
+    uncertainty: float = 0.0
+    opinions: tuple[Opinion, ...] = ()
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,10 +12,12 @@ from loomd.agents.base import ChatModel, Steps
 from loomd.agents.budget import Budget, Spent
 from loomd.agents.work import Cut
 from loomd.amoeba.decision import Decision
+from loomd.amoeba.leaning import Bias
 from loomd.amoeba.task import Grant, Result, Task
 from loomd.events.bus import Scope
 from loomd.events.event import Phase
 from loomd.messages import Message
+from loomd.tools.python_check import Check, Checked
 
 T = TypeVar("T")
 
@@ -179,6 +181,18 @@ class World(Protocol):
 
     def upkeep(self) -> Sequence[Decision]:
         """Return what is to be done about members that do badly, and about those that were retired."""
+        ...
+
+    async def check(self, check: Check, given: Mapping[str, str]) -> Checked:
+        """Return what a check says of an answer, from a process of its own in a sandbox."""
+        ...
+
+    def bias(self, judge: str) -> Bias:
+        """Return what is known of a judge's errors."""
+        ...
+
+    def lean(self, judge: str, error: float, pace: float) -> Bias:
+        """Take an error of a judge over, in one transaction with what is noted next."""
         ...
 
     async def learned(self, task: str) -> tuple[Decision, ...] | None:

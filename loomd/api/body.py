@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from loomd.amoeba.task import Budget, Durability, Expect, Task
+from loomd.amoeba.expect import Expect
+from loomd.amoeba.task import Budget, Durability, Task
 from loomd.api.problem import BadRequest
 from loomd.clock import Clock
 from loomd.engine.images import images_of

@@ -17,7 +17,7 @@ from loomd.api.memories import show_report
 from loomd.api.path import PREFIX
 from loomd.api.problem import BadRequest
 from loomd.api.text import to_yaml
-from loomd.api.view import Viewer
+from loomd.api.view import Body, Viewer
 from loomd.api.watch import Lookout, Shown, Sight, watch
 from loomd.daemon import System
 from loomd.errors import Permanent
@@ -37,11 +37,17 @@ from loomd.manifest.problem import Problems
 from loomd.manifest.source import SourceFile
 from loomd.manifest.wording import HIDDEN, dotted
 from loomd.memory.base import LiveMemory
+from loomd.reconcile.condition import rfc3339
 
 _OBSERVED = frozenset(("uid", "generation", "resourceVersion", "creationTimestamp", "managedFields"))
 """Metadata that the daemon adds."""
 _SCHEDULED = (ScheduleFired, ScheduleMissed, ScheduleSuspended, ScheduleResumed)
 _MOVES = (ConfigLoaded, ConfigRejected, CapabilityUpdated, *_SCHEDULED)
+
+_MOVEMENTS = 100_000
+"""Most movements of an agent's scores that are looked at."""
+_SHOWN = 11
+"""One more than the movements by feedback that are shown of an agent."""
 
 
 class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,11 +107,30 @@ class ObjectRoutes:
         if flag(request, "full"):
             body |= {"text": self._text(item), **self._related(item)}
             live = self._system.reconciler.topology.live.get(ref)
+            if moved := await self._feedback(ref):
+                body["status"] |= {"feedback": moved}
             if isinstance(live, LiveMemory):
                 body["status"] |= {"memory": await show_report(live)}
         response = answer(body)
         response.headers["ETag"] = f'"{self._system.reconciler.status(item.ref).version}"'
         return response
+
+    async def _feedback(self, ref: Ref) -> list[Body]:
+        """Return how what people said of answers moved an agent's scores last, the newest first."""
+        if ref.kind != "Agent":
+            return []
+        found = await self._system.store.learning.movements(ref.name, limit=_MOVEMENTS)
+        late = [one for one in found if "#feedback/" in one.task][:-_SHOWN:-1]
+        return [
+            {
+                "task": one.task.partition("#")[0],
+                "domain": one.domain,
+                "before": one.before,
+                "after": one.after,
+                "at": rfc3339(one.at),
+            }
+            for one in late
+        ]
 
     async def replace(self, request: web.Request) -> web.Response:
         """Put another manifest in the place of an object: the body is the manifest, or its text as `{"text": ...}`."""

@@ -5,6 +5,7 @@ from functools import partial
 import msgspec
 from aiohttp import web
 
+from loomd.amoeba.feedback import Said
 from loomd.amoeba.task import Task
 from loomd.api.address import space_at
 from loomd.api.body import Feedback, Signal, Submission
@@ -18,8 +19,6 @@ from loomd.api.watch import Shown, Sight, watch
 from loomd.daemon import System
 from loomd.engine.intake import is_same_wish
 from loomd.errors import Conflict, NotFound
-from loomd.events.bus import Scope
-from loomd.events.cluster import FeedbackGiven
 from loomd.events.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -128,23 +127,20 @@ class TaskRoutes:
         return answer({"id": name}, status=202)
 
     async def feedback(self, request: web.Request) -> web.Response:
-        """Keep what a person thinks of an answer; the answer comes when it is on disk.
+        """Take what a person thinks of an answer; what came of it is answered when it is on disk.
 
         Raises:
             Conflict: the task has not ended, or nothing of it is kept.
         """
         name, body = await self._known(request), await read_body(request, Feedback)
         record = await self._system.engine.get(name)
-        if record is None or not record.result:
-            raise Conflict(f"Task/{name} has not ended: there is no answer yet")
-        if await self._system.store.get_task(name) is None:
-            raise Conflict(
-                f"Task/{name}: nothing of it is kept (durability: none), and so is nothing that is said of it"
-            )
-        scope = Scope(self._system.bus, name, namespace=record.namespace)
-        event = scope.emit(FeedbackGiven(body.score, named(body.by, request), body.note))
-        await self._system.store.durable(event.seq)
-        return answer({"id": name}, status=202)
+        if record is None:
+            raise NotFound(f"no task {name!r}")
+        said = Said(body.score, named(body.by, request))
+        done = await self._system.feedback.give(record, said, body.note)
+        reward = {} if done.after is None else {"reward": {"before": done.before, "after": done.after}}
+        moves = [msgspec.to_builtins(one) for one in done.moves]
+        return answer({"id": name, "moves": moves, "reason": done.why, **reward}, status=202)
 
     async def retry(self, request: web.Request) -> web.Response:
         """Run a task anew; the answer names the new one."""

@@ -164,7 +164,14 @@ class _Course:
 
     def judged(self, node: Json, fact: Json, event: Json) -> None:
         """Note what a person thinks of the answer."""
-        node["feedback"].append({**{key: fact[key] for key in ("score", "by", "note")}, "at": event["ts"]})
+        said: Json = {key: fact[key] for key in ("score", "by", "note", "before", "after", "why") if key in fact}
+        node["feedback"].append({**said, "at": event["ts"], "scores": []})
+
+    def scored(self, node: Json, fact: Json, event: Json) -> None:
+        """Note a score that moved because of what a person thinks; what ADAPT moved is in its decision."""
+        if event.get("key", "").startswith("learned/feedback/") and node["feedback"]:
+            moved = {key: fact[key] for key in ("owner", "domain", "before", "after")}
+            node["feedback"][-1]["scores"].append(moved)
 
     def split(self, node: Json, fact: Json, event: Json) -> None:
         """Note the children, which begin later, with their goals."""
@@ -224,6 +231,7 @@ _TAKERS: dict[str, _Taker] = {
     "phase.completed": _Course.phase_completed,
     "agent.split": _Course.split,
     "feedback.given": _Course.judged,
+    "capability.updated": _Course.scored,
     "model.called": _Course.model_called,
     "tool.call.started": _Course.tool_started,
     "tool.call.completed": _Course.tool_ended,

@@ -276,6 +276,7 @@ def _object(item: Json, history: list[Json]) -> None:
     section("Referred to by", [f"{one['object']} ({one['field']})" for one in item["referrers"]])
     section("Today", _used(status.get("budget", {}).get("measures", {})))
     section("Learned", _learned(status.get("capabilities", []), now))
+    section("Feedback", _feedback(status.get("feedback", []), now))
     rows = [(one["manager"], one["actor"], ", ".join(one["fields"])) for one in metadata["managedFields"]]
     section("Managed fields", render(("OWNER", "ACTOR", "FIELDS"), rows) if declared["fields"] else [])
     section("History", _history(name_of(item), history, now))
@@ -367,6 +368,15 @@ def _learned(scores: list[Json], now: float) -> list[str]:
         for one in scores
     ]
     return render(("DOMAIN", "SCORE", "VARIANCE", "TASKS", "AGE"), rows) if rows else []
+
+
+def _feedback(moves: list[Json], now: float) -> list[str]:
+    """Return how people moved the scores of an agent."""
+    rows = [
+        (f"Task/{one['task']}", one["domain"], f"{one['before']:.3f} -> {one['after']:.3f}", age_of(one["at"], now))
+        for one in moves
+    ]
+    return render(("TASK", "DOMAIN", "SCORE", "AGE"), rows) if rows else []
 
 
 def _history(name: str, history: list[Json], now: float) -> list[str]:

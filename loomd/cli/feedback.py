@@ -19,5 +19,12 @@ def command(task: str, score: float, note: str, namespace: str, client: Client) 
     if one.place != TASKS:
         raise click.UsageError(f"{task!r}: expected a task")
     item = get_one(client, TASKS, one.namespace, one.names[0])
-    client.post(*TASKS.parts(one.namespace), one.names[0], "feedback", body={"score": score, "note": note})
-    click.echo(f"{name_of(item)} got {score:g}")
+    body = {"score": score, "note": note}
+    done = client.post(*TASKS.parts(one.namespace), one.names[0], "feedback", body=body)
+    reward = done.get("reward")
+    moved = f": its reward goes from {reward['before']:.3f} to {reward['after']:.3f}" if reward else ""
+    click.echo(f"{name_of(item)} got {score:g}{moved}")
+    for move in done["moves"]:
+        click.echo(f"{move['agent']} in {move['domain']}: {move['before']:.3f} -> {move['after']:.3f}")
+    if done["reason"]:
+        click.echo(f"no score moves: {done['reason']}")

@@ -34,4 +34,5 @@ def follow(client: Client, namespace: str, task: str, *, quiet: bool, output: st
         if event.task == task and isinstance(event.data, TaskCompleted | TaskFailed):
             break
     found = insist(lambda: client.get("namespaces", namespace, "tasks", task, wait="1"))
-    return show.finish(msgspec.convert(found["status"]["result"], Result), output)
+    result = msgspec.json.decode(json.dumps(found["status"]["result"]), type=Result)  # its decisions stay as they are
+    return show.finish(result, output)

@@ -110,7 +110,7 @@ class Daemon:
         """Return what became of a turn that has ended."""
         place = ("namespaces", self._namespace, "tasks", task)
         found = await asyncio.to_thread(insist, lambda: self._client.get(*place, wait="1"))
-        return msgspec.convert(found["status"]["result"], Result)
+        return msgspec.json.decode(json.dumps(found["status"]["result"]), type=Result)
 
     async def decide(self, approval: str, *, agreed: bool, reason: str) -> None:
         """Answer a question of the turn."""

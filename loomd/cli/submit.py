@@ -61,7 +61,7 @@ def _schedule(origin: str, wish: Json, namespace: str) -> tuple[str, ...]:
     place = schedule_parts(origin, namespace)
     if place is None:
         raise click.UsageError(f"--from: expected schedule/NAME, got {origin!r}")
-    given = (wish["seed"] is not None, wish["expect"]["contains"], *(wish.get(key) for key in _OPTIONS))
+    given = (wish["seed"] is not None, *wish["expect"].values(), *(wish.get(key) for key in _OPTIONS))
     if any(given):
         raise click.UsageError("--from: the schedule says what is wanted: leave out GOAL and the options of the task")
     return place

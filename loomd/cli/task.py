@@ -73,7 +73,10 @@ def describe(item: Json, course: Json) -> None:
 def _said(feedback: Json) -> str:
     """Return what a person thinks of the answer."""
     note = f": {without_secrets(feedback['note'])}" if feedback["note"] else ""
-    return f"{feedback['score']:g} by {feedback['by'] or 'somebody'}, {_moment(feedback['at'])}{note}"
+    moved = ""
+    if feedback.get("after") is not None:
+        moved = f" (reward {feedback['before']:.3f} -> {feedback['after']:.3f})"
+    return f"{feedback['score']:g} by {feedback['by'] or 'somebody'}, {_moment(feedback['at'])}{moved}{note}"
 
 
 def took(total: Json) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 import click
 
 from loomd.api.client import Json
+from loomd.errors import Permanent
 from loomd.manifest.duration import parse_duration
+from loomd.manifest.python_file import read_source
 
 _STDIN = "-"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def seconds(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
@@ -48,10 +52,23 @@ _OPTIONS = (
     click.option(
         "--image",
         multiple=True,
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=_FILE,
         help="Picture that the agents are shown beside the goal: PNG, JPEG, GIF or WebP.",
     ),
     click.option("--contains", multiple=True, help="Text that the answer must contain; counts in the evaluation."),
+    click.option("--matches", help="Regular expression that must fit somewhere in the answer; counts alike."),
+    click.option(
+        "--schema",
+        type=_FILE,
+        help="File with a JSON Schema that the whole answer must satisfy as JSON; counts alike.",
+    ),
+    click.option(
+        "--check",
+        "checks",
+        multiple=True,
+        metavar="FILE[:FUNCTION]",
+        help="Python function, `check` by default, that must agree with the answer; it runs in a sandbox.",
+    ),
 )
 
 
@@ -75,6 +92,9 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
         tenant: str,
         user: str,
         contains: tuple[str, ...],
+        matches: str | None,
+        schema: Path | None,
+        checks: tuple[str, ...],
         image: tuple[Path, ...],
         **others: Any,
     ) -> int:
@@ -86,7 +106,7 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
             "agent": agent,
             "seed": seed,
             "budget": {name: limit for name, limit in budget.items() if limit is not None},
-            "expect": {"contains": list(contains)},
+            "expect": _expected(contains, matches, schema, checks),
             "durability": durability,
         }
         wish |= {key: name for key, name in (("session", session), ("tenant", tenant), ("user", user)) if name}
@@ -97,6 +117,47 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
     for option in reversed(_OPTIONS):
         ask = option(ask)
     return ask
+
+
+def _expected(contains: tuple[str, ...], matches: str | None, schema: Path | None, checks: tuple[str, ...]) -> Json:
+    """Return what is expected of the answer."""
+    expected: Json = {"contains": list(contains)}
+    if matches is not None:
+        expected["matches"] = matches
+    if schema is not None:
+        expected["output_schema"] = _schema(schema)
+    if checks:
+        expected["checks"] = [_check(one) for one in checks]
+    return expected
+
+
+def _schema(path: Path) -> Json:
+    """Return the JSON Schema that a file holds.
+
+    Raises:
+        UsageError: it holds none.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise click.UsageError(f"--schema {path}: expected a JSON Schema, got no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise click.UsageError(f"--schema {path}: expected a JSON Schema, a mapping")
+    return found
+
+
+def _check(said: str) -> Json:
+    """Return a check with what its file holds.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    name, _, function = said.partition(":")
+    try:
+        source = read_source(Path(name)).decode("utf-8", "replace")
+    except Permanent as error:
+        raise click.UsageError(f"--check {said}: {error}") from None
+    return {"source": source, "function": function or "check", "file": name}
 
 
 def _read() -> str:

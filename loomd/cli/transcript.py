@@ -116,7 +116,9 @@ def _resolved(fact: Json) -> tuple[str, str]:
 
 def _judged(fact: Json) -> tuple[str, str]:
     by, why = f" by {fact['by']}" if fact["by"] else "", f": {fact['note']}" if fact["note"] else ""
-    return "note", f"the answer was given {fact['score']:g}{by}{why}"
+    after = fact.get("after")
+    moved = "" if after is None else f"; its reward is {after:.3f} now"
+    return "note", f"the answer was given {fact['score']:g}{by}{why}{moved}"
 
 
 def _split(fact: Json) -> tuple[str, str]:

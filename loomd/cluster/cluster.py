@@ -9,12 +9,15 @@ from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
 from loomd.agents.work import Cut
 from loomd.amoeba.decision import Decision
+from loomd.amoeba.leaning import Bias
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
+from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import Budget, Durability, Grant, Result, Task
 from loomd.amoeba.world import Run, Signals, Standing
 from loomd.cluster.capability import Ageing, Book, Priors
 from loomd.cluster.condition import Conditions, Past
+from loomd.cluster.judges import Judges
 from loomd.cluster.learn import Teaching, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
@@ -25,6 +28,7 @@ from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
 from loomd.store.records import SessionKey, Turn
+from loomd.tools.python_check import Check, Checked, Checker
 from loomd.topology import Services
 
 _UNCUT = Cut()
@@ -35,7 +39,7 @@ class Terms:
     """On what terms the members share work: how each phase decides, what is believed at first, what a task may use.
 
     `latest` returns the limits that a newer revision declares, or None when it has no such cluster. `durability` is
-    what is kept of a task that does not say it.
+    what is kept of a task that does not say it, `feedback` the share of what people say of an answer in its quality.
     """
 
     policies: Policies
@@ -43,6 +47,7 @@ class Terms:
     limits: TreeLimits
     latest: Callable[[], TreeLimits | None]
     durability: Durability = "steps"
+    feedback: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ class Cluster:
         self.roster = Roster(agents, embedder)
         self._terms = terms
         self._services = services
+        self.judges = Judges(ref, services)
+        self._checker = Checker(services.store.directory)
         rules = terms.policies.learning
         self.book = Book(
             ((agent.name, agent.digest) for agent in agents),
@@ -191,6 +198,21 @@ class Cluster:
         return self._models.named[provider] if provider else self._models.planner or self.asker(agent).model
 
     @property
+    def adapt(self) -> AdaptPolicy:
+        """Return how scores move."""
+        return self._terms.policies.adapt
+
+    @property
+    def evaluators(self) -> Sequence[EvaluatePolicy]:
+        """Return who judges."""
+        return self._terms.policies.evaluate
+
+    @property
+    def feedback(self) -> float:
+        """Return the share of what people say of an answer in its quality."""
+        return self._terms.feedback
+
+    @property
     def durability(self) -> Durability:
         """Return what is kept of a task that does not say it."""
         return self._terms.durability
@@ -262,6 +284,18 @@ class Cluster:
     def upkeep(self) -> list[Decision]:
         """Return who is to be retired, and who gets tasks again."""
         return self.conditions.upkeep(self._services.clock.now())
+
+    async def check(self, check: Check, given: Mapping[str, str]) -> Checked:
+        """Return what a check says of an answer."""
+        return await self._checker.check(check, given)
+
+    def bias(self, judge: str) -> Bias:
+        """Return what is known of a judge's errors."""
+        return self.judges.bias(judge)
+
+    def lean(self, judge: str, error: float, pace: float) -> Bias:
+        """Take an error of a judge over, in one transaction with what is noted next."""
+        return self.judges.lean(judge, error, pace)
 
     async def learned(self, task: str) -> tuple[Decision, ...] | None:
         """Return what was learned of a task, as it is recorded, or None when nothing was."""

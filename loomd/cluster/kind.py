@@ -24,14 +24,24 @@ from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
-from loomd.manifest.oneof import OneOf
+from loomd.manifest.oneof import OneOf, OrList
+from loomd.manifest.quantity import Share
 from loomd.manifest.rule import some_of
 from loomd.manifest.selector import Selector, SelectorOf
 from loomd.topology import Parts
 
 _POLICIES = "loomd.amoeba.policies"
 _SELECTOR = "/spec/agentSelector"
+_EVALUATORS = OrList(EvaluatePolicy, OneOf(_POLICIES, default="rules"), most=8)
 _NO_MEMBER = "expected members, got none: name them in agents, or select them with agentSelector"
+
+
+class FeedbackTerms(Spec):
+    """How much people count who say how good an answer was, with `loomd feedback`."""
+
+    weight: Share = 1.0
+    """Share of what people say in the quality of the answer; the rest stays what the evaluators said. With 1 it takes
+    their place, with 0 it is kept and moves no score."""
 
 
 class ClusterSpec(Spec):
@@ -70,8 +80,10 @@ class ClusterSpec(Spec):
     """SCALE: alone or together?"""
     merge: Literal["model", "join"] = "model"
     """How the results of a split are put together: the winner writes one answer, or they are put under each other."""
-    evaluate: Annotated[EvaluatePolicy, OneOf(_POLICIES)] = Field(default_factory=Rules)
-    """EVALUATE: how good was it?"""
+    evaluate: Annotated[EvaluatePolicy | list[EvaluatePolicy], _EVALUATORS] = Field(default_factory=Rules)
+    """EVALUATE: how good was it? One evaluator, or a list of them, each with a `weight`."""
+    feedback: FeedbackTerms = Field(default_factory=FeedbackTerms)
+    """How much people count who say later how good an answer was."""
     adapt: Annotated[AdaptPolicy, OneOf(_POLICIES)] = Field(default_factory=Ema)
     """ADAPT: what is to be learned?"""
     learning: Learning = Field(default_factory=Learning)
@@ -82,6 +94,11 @@ class ClusterSpec(Spec):
         if not self.agents and self.agent_selector is None:
             raise ValueError(_NO_MEMBER)
         return self
+
+    @property
+    def evaluators(self) -> Sequence[EvaluatePolicy]:
+        """Return who judges."""
+        return [self.evaluate] if isinstance(self.evaluate, EvaluatePolicy) else self.evaluate
 
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Cluster, None]:
@@ -107,11 +124,12 @@ class ClusterSpec(Spec):
             parts.declared.ref,
             agents,
             Terms(
-                Policies(self.sense, self.match, self.scale, self.merge, self.evaluate, self.adapt, self.learning),
+                Policies(self.sense, self.match, self.scale, self.merge, self.evaluators, self.adapt, self.learning),
                 self.priors,
                 self.limits,
                 latest,
                 self.durability,
+                self.feedback.weight,
             ),
             services=parts.services,
             past=past,

@@ -5,7 +5,8 @@ import re
 import secrets
 from typing import TypedDict, Unpack, get_args
 
-from loomd.amoeba.task import Budget, Durability, Expect, Task
+from loomd.amoeba.expect import Expect, refuse_faulty
+from loomd.amoeba.task import Budget, Durability, Task
 from loomd.clock import Clock
 from loomd.engine.images import lean
 from loomd.errors import Permanent
@@ -48,8 +49,9 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
 
     Raises:
-        Permanent: the goal is empty or no Unicode, a limit of the budget is negative, the seed is no whole number of 63
-            bits and a sign, the durability is none, or session, tenant or user is no name.
+        Permanent: the goal is empty or no Unicode, no answer can be held against what is expected, a limit of the
+            budget is negative, the seed is no whole number of 63 bits and a sign, the durability is none, or session,
+            tenant or user is no name.
     """
     if not goal.strip():
         raise Permanent("goal: expected what is wanted, in words; got nothing")
@@ -68,6 +70,7 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
                 f"{field}: expected up to 200 letters, digits and -._:@|+= that begin with a letter or a digit, got "
                 f"{given[:80]!r}"
             )
+    refuse_faulty(wish.get("expect", Expect()))
     _check_choices(wish.setdefault("seed", secrets.randbits(32)), wish.get("durability"))
     return Task(id=_new_id(clock), goal=goal.strip(), **wish)
 

@@ -105,11 +105,23 @@ class ProposalDecided(Fact, tag="proposal.decided", frozen=True):
 
 
 class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
-    """A person said how good an answer is: `score` from 0 to 1."""
+    """A person said how good an answer is.
+
+    Attributes:
+        score: from 0 to 1.
+        by: who.
+        note: why.
+        before: the task's reward until then; None when nobody has evaluated it.
+        after: the reward from then on.
+        why: why no score moves, or empty.
+    """
 
     score: float
     by: str
     note: str
+    before: float | None = None
+    after: float | None = None
+    why: str = ""
 
 
 ClusterFact = (

@@ -52,6 +52,37 @@ class OneOf:
         return {"type": self.default, **value} if isinstance(value, dict) and "type" not in value else value
 
 
+@dataclass(frozen=True)
+class OrList:
+    """Marks a field whose value is one of the types in a folder, or a list of such values.
+
+    Attributes:
+        base: the abstract class of the family.
+        one: which types.
+        most: the longest list.
+    """
+
+    base: type[BaseModel]
+    one: OneOf
+    most: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Build a union that a list and anything else are told apart by, so that only what is meant is explained."""
+        one = handler.generate_schema(Annotated[self.base, self.one])
+        several = core_schema.list_schema(one, min_length=1, max_length=self.most)
+        return core_schema.tagged_union_schema({"one": one, "several": several}, discriminator=_number)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return both forms."""
+        choices: Any = schema["choices"]
+        one, item = (self.one.__get_pydantic_json_schema__(choices["one"], handler) for _ in range(2))
+        return {"anyOf": [one, {"type": "array", "items": item, "minItems": 1, "maxItems": self.most}]}
+
+
+def _number(value: object) -> str:
+    return "several" if isinstance(value, list) else "one"
+
+
 @cache
 def find_types(folder: str, base: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """Return the subclasses of `base` defined in the modules of `folder`, by the value of their field `type`.

@@ -23,8 +23,21 @@ def functions_in(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef
     Raises:
         Permanent: it cannot be read or parsed.
     """
+    return functions_of(read_source(path), path)
+
+
+def functions_of(source: bytes, path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the functions at the top level of a file by name, in order.
+
+    Args:
+        source: what it holds.
+        path: what it is called in messages.
+
+    Raises:
+        Permanent: it cannot be parsed.
+    """
     try:
-        tree = ast.parse(read_source(path), str(path))
+        tree = ast.parse(source, str(path))
     except SyntaxError as error:
         line = f" line {error.lineno}" if error.lineno else ""
         raise Permanent(f'"{path.name}"{line}: {error.msg}') from None

@@ -218,7 +218,9 @@ def _union(error: Any, pointer: str, root: JsonSchema) -> Iterator[Refusal]:
 
 
 def _is_top_type(inner: Any, outer: Any) -> bool:
-    return inner.validator == "type" and len(inner.absolute_path) == len(outer.absolute_path)
+    """Return whether a branch refuses a value for its type; all types that a field tells apart are mappings."""
+    tagged = "discriminator" in inner.schema and not isinstance(inner.instance, dict)
+    return (tagged or inner.validator == "type") and len(inner.absolute_path) == len(outer.absolute_path)
 
 
 def _branches(error: Any) -> dict[int, list[Any]]:

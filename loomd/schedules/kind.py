@@ -7,12 +7,12 @@ import re
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from loomd.amoeba.task import Budget, Durability, Expect
-from loomd.manifest.inline_schema import schema_faults
+from loomd.amoeba.expect import ExpectSpec
+from loomd.amoeba.task import Budget, Durability
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.quantity import NO_NEWLINE, Duration, Tokens, Usd
 from loomd.manifest.rule import spelled
@@ -46,23 +46,6 @@ class ScheduledBudget(Spec):
     """Wall-clock time from the moment the run starts."""
 
 
-class ScheduledExpect(Spec):
-    """What the answer must satisfy; it counts in the evaluation."""
-
-    contains: list[str] = Field(default_factory=list, examples=[["Summary"]])
-    """Texts that the answer must contain."""
-    cites: bool = False
-    """Whether the answer must cite a source."""
-    output_schema: dict[str, Any] | None = Field(default=None, examples=[{"type": "object", "required": ["title"]}])
-    """JSON Schema that the whole answer must satisfy as JSON."""
-
-    def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
-        """Yield what is wrong with the schema of the answer."""
-        del root
-        if self.output_schema is not None:
-            yield from schema_faults(self.output_schema, "/outputSchema")
-
-
 class ScheduleSpec(Spec):
     """A task that is submitted again and again, at times that a cron expression gives."""
 
@@ -86,7 +69,7 @@ class ScheduleSpec(Spec):
     """Cluster that takes the task; needed only when there are several."""
     budget: ScheduledBudget = Field(default_factory=ScheduledBudget)
     """What one run may use."""
-    expect: ScheduledExpect = Field(default_factory=ScheduledExpect)
+    expect: ExpectSpec = Field(default_factory=ExpectSpec)
     """What the answer must satisfy."""
     durability: Durability | None = None
     """What is kept of a run: every step, the run as a whole, or nothing; the cluster's own choice when unset."""
@@ -117,11 +100,6 @@ class ScheduleSpec(Spec):
     def limits(self) -> Budget:
         """Return the budget of a task."""
         return Budget(self.budget.tokens, self.budget.cost, self.budget.time)
-
-    @property
-    def expected(self) -> Expect:
-        """Return what the answer of a task must satisfy."""
-        return Expect(tuple(self.expect.contains), self.expect.cites, self.expect.output_schema)
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
         """Yield what is wrong with the expression and the time zone."""

@@ -375,7 +375,7 @@ def _task(entry: Entry, name: str, seed: int) -> Task:
         cluster=spec.cluster or "",
         seed=seed,
         budget=spec.limits,
-        expect=spec.expected,
+        expect=spec.expect.carried(entry.item.folder),
         durability=spec.durability,
     )
 

@@ -108,6 +108,7 @@ def learn(db: sqlite3.Connection, task: str, change: Learned) -> bool:
     """Store what a task taught; return False, and change nothing, when that was done before."""
     moments = [one.updated for one in change.scores]
     moments += [one.at for one in change.movements] + [one.at for one in change.lessons]
+    moments += [one.updated for one in change.averages]
     at = max(moments, default=0.0)
     if not db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
         return False

@@ -49,6 +49,8 @@ _BELONGING = {
 """Tables with what belongs to a task, and the column that names it."""
 _ORPHANS = {"learned": "at", "signals": "at", "approvals": "expires", "experience": "created"}
 """Tables with what a task may leave that is not kept itself, and the column that says how old it is."""
+_KEPT = "EXISTS (SELECT 1 FROM tasks WHERE id = {0} OR id = substr({0}, 1, instr({0}, '#') - 1))"
+"""Whether a task is kept that something belongs to; what people teach later is under `TASK#feedback/1`."""
 _COUNTS_NO_MORE = (
     f"""
     DELETE FROM movements WHERE seq IN (
@@ -169,9 +171,11 @@ def _remove(db: sqlite3.Connection, task: str) -> bool:
     if rows:
         _delete(db, rows)
         return True
+    late = (f"{task}#", f"{task}$")
     for table, column in _BELONGING.items():
-        some = f"SELECT {column} FROM {table} WHERE {column} = ? OR ({column} > ? AND {column} < ?) LIMIT {_CHUNK}"  # noqa: S608  # names of ours
-        if db.execute(f"DELETE FROM {table} WHERE {column} IN ({some})", (task, *tree)).rowcount:  # noqa: S608  # names of ours
+        within = f"({column} > ? AND {column} < ?)"
+        some = f"SELECT {column} FROM {table} WHERE {column} = ? OR {within} OR {within} LIMIT {_CHUNK}"  # noqa: S608  # names of ours
+        if db.execute(f"DELETE FROM {table} WHERE {column} IN ({some})", (task, *tree, *late)).rowcount:  # noqa: S608  # names of ours
             return True
     db.execute("DELETE FROM removals WHERE task = ?", (task,))
     return False
@@ -181,7 +185,7 @@ def _orphans(db: sqlite3.Connection, before: float) -> list[str]:
     """Return some tasks that are not kept and have left something that is old."""
     found: set[str] = set()
     for table, column in _ORPHANS.items():
-        left = f"SELECT task FROM {table} WHERE {column} < ? AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = task)"  # noqa: S608  # names of ours
+        left = f"SELECT task FROM {table} WHERE {column} < ? AND NOT {_KEPT.format('task')}"  # noqa: S608  # names of ours
         found |= {task for (task,) in db.execute(f"{left} LIMIT {_CHUNK}", (before,))}
     return list(found)[:_CHUNK]
 
@@ -190,7 +194,7 @@ def _drop(db: sqlite3.Connection, tasks: list[str]) -> None:
     """Remove what tasks have left that are not kept."""
     names = [(task,) for task in tasks]
     for table in _ORPHANS:
-        db.executemany(f"DELETE FROM {table} WHERE task = ?1 AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = ?1)", names)  # noqa: S608  # names of ours
+        db.executemany(f"DELETE FROM {table} WHERE task = ?1 AND NOT {_KEPT.format('?1')}", names)  # noqa: S608  # names of ours
 
 
 def _forget_days(db: sqlite3.Connection, before: float) -> None:

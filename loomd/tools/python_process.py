@@ -8,15 +8,15 @@ import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from loomd.errors import Permanent, Temporary, ToolFailed, Uncertain
 from loomd.messages import JsonObject
-from loomd.tools.boxed import Box
 from loomd.tools.context import ToolContext
 from loomd.tools.parameters import schema_fault
-from loomd.tools.process import how_it_ended
+from loomd.tools.process import Argv, Ended, how_it_ended
 from loomd.tools.python_child import Answer, Code, Described, Failed, Gave, question
 from loomd.tools.text import plain
 
@@ -39,6 +39,18 @@ def interpreter() -> tuple[str, Sequence[Path]]:
     return sys.executable, [path for path in every if not path.is_relative_to("/usr")]
 
 
+class Where(Protocol):
+    """Where the processes run; a `Box` fits."""
+
+    def mask(self, text: str) -> str:
+        """Hide secrets in a text."""
+        ...
+
+    async def run(self, argv: Argv, stdin: bytes | None, *, apart: bool = False, told: Sequence[str] = ()) -> Ended:
+        """Run a program to its end."""
+        ...
+
+
 class FunctionProcess:
     """Calls one function.
 
@@ -49,7 +61,7 @@ class FunctionProcess:
         most: most calls at once.
     """
 
-    def __init__(self, code: Code, program: str, box: Box, most: int) -> None:
+    def __init__(self, code: Code, program: str, box: Where, most: int) -> None:
         self._code = code
         self._program = program
         self._box = box

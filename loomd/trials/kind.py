@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import msgspec
 from pydantic import ConfigDict, Field, model_validator
 
 from loomd.agents.work import StopReason
+from loomd.amoeba.expect import Expect, ExpectSpec
 from loomd.cassette import read
 from loomd.errors import Permanent
+from loomd.manifest.inline_schema import schema_faults
 from loomd.manifest.inside import inside, named
 from loomd.manifest.kind import Kind, RefTo, Spec
 from loomd.manifest.quantity import Duration, Tokens, Usd
@@ -21,6 +24,7 @@ from loomd.topology import Parts
 _SET = {"not": {"type": "null"}}
 _SOME = {"minItems": 1}
 _ONE_TARGET = "expected one of agent and cluster, got both"
+_TWO_SCHEMAS = "expected one of jsonSchema and outputSchema, got both"
 _RECORDED = "expected no {} beside cassette, got both: it comes from the recording"
 
 
@@ -43,32 +47,30 @@ class ToolAnswer(Spec):
         return self
 
 
-class ExpectedOutput(Spec):
+class ExpectedOutput(ExpectSpec):
     """What the answer must be like; all that is set must hold."""
 
-    equals: str | None = Field(default=None, examples=["It costs 2.40 euros."])
-    """The whole answer; spaces around it do not count."""
-    contains: list[str] = Field(default_factory=list, examples=[["2.40"]])
-    """Texts that the answer must contain, in the same case of letters."""
-    matches: str | None = Field(default=None, examples=[r"\d+\.\d\d euros"])
-    """Regular expression that must fit somewhere in the answer."""
+    model_config = ConfigDict(json_schema_extra=never(_TWO_SCHEMAS, jsonSchema=_SET, outputSchema=_SET))
+
     json_schema: JsonObject | None = Field(default=None, examples=[{"type": "object", "required": ["fee"]}])
-    """JSON Schema that the whole answer must satisfy as JSON."""
+    """The name that `outputSchema` had before; one of the two."""
 
-    def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
+    @model_validator(mode="after")
+    def _one_schema(self) -> Self:
+        if self.json_schema is not None and self.output_schema is not None:
+            raise ValueError(_TWO_SCHEMAS)
+        return self
+
+    def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield a pattern or a schema that is none."""
-        del root
-        import jsonschema_rs  # noqa: PLC0415  # a compiled library, for those who need it
+        yield from super().check(root)
+        if self.json_schema is not None:
+            yield from schema_faults(self.json_schema, "/jsonSchema")
 
-        schemas = (("/matches", self.matches and {"pattern": self.matches}), ("/jsonSchema", self.json_schema))
-        for pointer, schema in schemas:
-            if schema is None:
-                continue
-            try:
-                jsonschema_rs.validator_for(schema)
-            except (ValueError, jsonschema_rs.ReferencingError) as error:
-                wanted = "a regular expression" if pointer == "/matches" else "a JSON Schema"
-                yield pointer, f"expected {wanted}: {str(error).splitlines()[0]}", "invalid-value"
+    def carried(self, root: Path) -> Expect:
+        """Return what is expected, under whichever name its schema stands."""
+        found = super().carried(root)
+        return found if self.json_schema is None else msgspec.structs.replace(found, output_schema=self.json_schema)
 
 
 class ExpectedTools(Spec):

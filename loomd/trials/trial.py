@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from loomd.agents.kind import AgentSpec
+from loomd.agents.work import Outcome
+from loomd.amoeba.expect import Met, held
 from loomd.amoeba.task import Result
 from loomd.cassette import read
 from loomd.clock import SystemClock
@@ -41,6 +43,7 @@ from loomd.settings import allowed_packages
 from loomd.store.sqlite import open_store
 from loomd.tools.base import Approval, ToolSpec
 from loomd.tools.python import PythonTool
+from loomd.tools.python_check import Check, Checked, Checker
 from loomd.tools.toolset import ToolSetSpec, name_of
 from loomd.topology import Openable, Parts, Services, Topology
 from loomd.trials.kind import ToolAnswer, TrialSpec
@@ -84,6 +87,7 @@ async def run_test(snapshot: Snapshot, test: Object, models_dir: Path) -> Verdic
     spec: TrialSpec = test.spec
     result: Result | None = None
     difference: Difference | None = None
+    misses: list[Miss] = []
     try:
         async with asyncio.timeout(spec.timeout):
             if spec.cassette is not None:
@@ -91,13 +95,35 @@ async def run_test(snapshot: Snapshot, test: Object, models_dir: Path) -> Verdic
                 result, difference = played.result, played.difference
             else:
                 result = await _perform(snapshot, test, models_dir)
+            misses = [] if result is None else judge(spec.expect, result, await _held(test, result))
         error = ""
     except TimeoutError:
         error = f"it took longer than {spec.timeout:g} s (spec.timeout)"
     except LoomdError as failure:
         error = str(failure)
-    misses = judge(spec.expect, result) if result is not None else []
     return Verdict(test, clock.monotonic() - started, misses, difference, error)
+
+
+async def _held(test: Object, result: Result) -> list[Met]:
+    """Return what is expected of the answer, held against it.
+
+    Raises:
+        Permanent: a check is at fault.
+    """
+    spec: TrialSpec = test.spec
+    outcome = result.executed.outcome if result.executed else Outcome("", "error")
+    expect = spec.expect.output.carried(test.folder)
+    with TemporaryDirectory(prefix="loomd-test-") as folder:
+        checker = Checker(Path(folder))
+
+        async def run(check: Check) -> Checked:
+            return await checker.check(check, {"answer": outcome.output, "goal": result.task.goal})
+
+        found = await held(expect, outcome.output, cites=bool(outcome.citations), run=run)
+    for one in found:
+        if one.broken:
+            raise Permanent(f"expect.output.checks: {one.said}: {one.wrong}")
+    return found
 
 
 async def _perform(snapshot: Snapshot, test: Object, models_dir: Path) -> Result:

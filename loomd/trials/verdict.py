@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from loomd.agents.schema import violation
+from loomd.amoeba.expect import Met
 from loomd.amoeba.task import Result
-from loomd.trials.kind import Expected, ExpectedOutput, ExpectedTools, Most
+from loomd.trials.kind import Expected, ExpectedTools, Most
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,19 @@ class Miss:
         return f"{self.field}: expected {self.expected}, got {self.got}"
 
 
-def judge(expected: Expected, result: Result) -> list[Miss]:
-    """Return every expectation that a task does not meet, in the order of the fields."""
-    return list(_judge(expected, result))
+def judge(expected: Expected, result: Result, output: Iterable[Met]) -> list[Miss]:
+    """Return every expectation that a task does not meet, in the order of the fields.
+
+    Args:
+        expected: what is expected.
+        result: what became of the task.
+        output: what is expected of the answer, held against it.
+    """
+    return list(_judge(expected, result, output))
 
 
-def _judge(expected: Expected, result: Result) -> Iterator[Miss]:
+def _judge(expected: Expected, result: Result, output: Iterable[Met]) -> Iterator[Miss]:
     outcome = result.executed.outcome if result.executed else None
-    answer = outcome.output if outcome else ""
     if result.phase != expected.phase:
         yield Miss("expect.phase", expected.phase, f"{result.phase}: {result.error}" if result.error else result.phase)
     reason = outcome.stop_reason if outcome else "error"
@@ -47,7 +52,12 @@ def _judge(expected: Expected, result: Result) -> Iterator[Miss]:
         yield Miss("expect.winner", expected.winner, f"{winner or 'nobody'}{why}")
     if expected.error not in result.error:
         yield Miss("expect.error", f"an error with {_quoted(expected.error)}", _quoted(result.error))
-    yield from _output(expected.output, answer)
+    for one in output:
+        if one.wrong:
+            field = (
+                "jsonSchema" if one.field == "outputSchema" and expected.output.json_schema is not None else one.field
+            )
+            yield Miss(f"expect.output.{field}", one.wanted, one.wrong)
     yield from _tools(expected.tools, outcome.tools if outcome else ())
     count = len(result.scaled.subtasks) if result.scaled else 0
     if expected.parts is not None and count != expected.parts:
@@ -60,26 +70,6 @@ def _judge(expected: Expected, result: Result) -> Iterator[Miss]:
             "tool_calls": len(outcome.tools),
         }
         yield from _most(expected.most, used)
-
-
-def _output(expected: ExpectedOutput, answer: str) -> Iterator[Miss]:
-    at = "expect.output"
-    if expected.equals is not None and answer.strip() != expected.equals.strip():
-        yield Miss(f"{at}.equals", _quoted(expected.equals), _quoted(answer))
-    for text in expected.contains:
-        if text not in answer:
-            yield Miss(f"{at}.contains", f"a text with {_quoted(text)}", _quoted(answer))
-    if expected.matches is not None and not _matches(expected.matches, answer):
-        yield Miss(f"{at}.matches", f"a text that fits {_quoted(expected.matches)}", _quoted(answer))
-    if expected.json_schema is not None and (wrong := violation(answer, expected.json_schema)) is not None:
-        yield Miss(f"{at}.jsonSchema", "JSON of the schema", f"{_quoted(answer)} ({wrong})")
-
-
-def _matches(pattern: str, text: str) -> bool:
-    """Return whether a pattern fits somewhere; not by `re`, which a pattern can hang."""
-    import jsonschema_rs  # noqa: PLC0415  # a compiled library that validation need not load
-
-    return bool(jsonschema_rs.is_valid({"pattern": pattern}, text))
 
 
 def _tools(expected: ExpectedTools, called: tuple[str, ...]) -> Iterator[Miss]:

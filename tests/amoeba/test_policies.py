@@ -1,14 +1,13 @@
 """Policies are pure: their tests are tables."""
 
 from random import Random
-from typing import TypeVar
 
 import msgspec
 import pytest
 from pydantic import ValidationError
 
 from loomd.agents.work import Citation, Outcome
-from loomd.amoeba.asking import Answer, Asking, Question
+from loomd.amoeba.expect import Expect
 from loomd.amoeba.policies.auction import Auction, BidWeights
 from loomd.amoeba.policies.ema import Ema
 from loomd.amoeba.policies.heuristic import Heuristic
@@ -16,26 +15,11 @@ from loomd.amoeba.policies.never import Never
 from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.static import Static
 from loomd.amoeba.policies.threshold import Threshold
-from loomd.amoeba.task import Budget, Evaluated, Executed, Expect, Sensed, Task
+from loomd.amoeba.task import Budget, Evaluated, Executed, Sensed, Task
 from loomd.amoeba.world import Score, Signals, Standing
 from loomd.messages import Usage
+from tests.amoeba.cases import MUTE, TASK, case
 
-T = TypeVar("T")
-
-
-class Mute(Asking):
-    """Lets nobody ask a model."""
-
-    def __init__(self) -> None:
-        """Belong to no task."""
-
-    async def ask(self, question: Question[T]) -> Answer[T]:
-        """Fail the test."""
-        raise AssertionError(f"a model is asked: {question.system}")
-
-
-MUTE = Mute()
-TASK = Task("t1", "What is a generator?")
 SENSED = Sensed(0.2, {"python": 1.0})
 
 
@@ -173,7 +157,7 @@ GOOD = Outcome(
 async def test_rules_quality(outcome: Outcome, expect: Expect, low: float, high: float) -> None:
     """Each check moves quality, and none makes it a constant."""
     task = msgspec.structs.replace(TASK, expect=expect)
-    evaluated = await Rules().evaluate(task, Executed(outcome, "a"), MUTE)
+    evaluated = await Rules().evaluate(case(Executed(outcome, "a"), task), MUTE)
     assert low <= evaluated.quality <= high, evaluated
 
 
@@ -183,19 +167,19 @@ async def test_rules_quality(outcome: Outcome, expect: Expect, low: float, high:
 )
 async def test_rules_grounding(grounding: float, worth: float) -> None:
     """A citation whose passage does not hold the answer's words is worth nothing."""
-    evaluated = await Rules().evaluate(TASK, Executed(msgspec.structs.replace(GOOD, grounding=grounding), "a"), MUTE)
+    evaluated = await Rules().evaluate(case(Executed(msgspec.structs.replace(GOOD, grounding=grounding), "a")), MUTE)
     (line,) = [line for line in evaluated.evidence if "words stand in them" in line]
     assert float(line.rpartition(" ")[2]) == pytest.approx(worth)
 
 
 async def test_rules_reward_falls_with_cost_time_and_failures() -> None:
     """Efficiency and reliability are measured, not assumed."""
-    cheap = await Rules().evaluate(TASK, Executed(GOOD, "a"), MUTE)
+    cheap = await Rules().evaluate(case(Executed(GOOD, "a")), MUTE)
     dear = await Rules().evaluate(
-        TASK, Executed(msgspec.structs.replace(GOOD, usage=Usage(16_000, 0), seconds=120), "a"), MUTE
+        case(Executed(msgspec.structs.replace(GOOD, usage=Usage(16_000, 0), seconds=120), "a")), MUTE
     )
     broken = await Rules().evaluate(
-        TASK, Executed(msgspec.structs.replace(GOOD, tools=("x", "y"), tool_errors=1), "a"), MUTE
+        case(Executed(msgspec.structs.replace(GOOD, tools=("x", "y"), tool_errors=1), "a")), MUTE
     )
     assert dear.efficiency == 0.0
     assert dear.reward < cheap.reward
@@ -206,7 +190,7 @@ async def test_rules_reward_falls_with_cost_time_and_failures() -> None:
 async def test_rules_count_missing_parts() -> None:
     """A split task with a failed child is worth less."""
     evaluated = await Rules().evaluate(
-        TASK, Executed(GOOD, "a", children=("t1.1", "t1.2"), missing=("the second",)), MUTE
+        case(Executed(GOOD, "a", children=("t1.1", "t1.2"), missing=("the second",))), MUTE
     )
     assert evaluated.quality < 1.0
     assert evaluated.reliability == 0.5

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -171,6 +172,31 @@ async def test_feedback_is_kept(capsys: Out) -> None:
         shown = capsys.readouterr().out
         assert "0.25" in shown
         assert "too late" in shown
+
+
+@pytest.mark.usefixtures("system")
+async def test_feedback_moves_scores(capsys: Out) -> None:
+    """The reward and the score before and after are told, explained, and shown of the agent."""
+    task = await submitted(capsys, "anything")
+    assert await loomd("wait", f"task/{task}", "--for", "phase=Succeeded", "--timeout", "10s") == 0
+    capsys.readouterr()
+    assert await loomd("feedback", task, "--score", "0", "--note", "it is wrong") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(rf"task/{task} got 0: its reward goes from \d\.\d+ to 0\.000", first, re.IGNORECASE)
+    moved = re.fullmatch(r"ada in general: (\S+) -> (\S+)", second)
+    assert moved is not None
+    before, after = moved.groups()
+    assert float(after) < float(before)
+    assert await loomd("explain", f"task/{task}") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "it is wrong. It takes the reward from " in text
+    assert f"and moves ada in general from {before} to {after}." in text
+    assert await loomd("describe", "agent/ada") == 0
+    shown = capsys.readouterr().out
+    assert f"{before} -> {after}" in shown
+    assert f"Task/{task}" in shown
+    assert await loomd("describe", f"task/{task}") == 0
+    assert "-> 0.000)" in capsys.readouterr().out
 
 
 async def test_feedback_on_what_is_not_kept(system: System, capsys: Out) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loomd.amoeba.task import Budget, Expect, Task
+from loomd.amoeba.expect import Expect
+from loomd.amoeba.task import Budget, Task
 from loomd.api.server import open_server
 from loomd.cli.main import run
 from loomd.daemon import Settings, System, open_system
@@ -188,3 +189,31 @@ def test_a_bad_duration_is_a_usage_error(verb: str, tmp_path: Path, capsys: pyte
     place = [str(tmp_path)] if verb == "run" else []
     assert run([verb, *place, "x", "--max-time", "30"]) == 2
     assert "expected a duration such as 30s" in capsys.readouterr().err
+
+
+async def test_expectations_are_read_from_files(
+    system: System, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pattern, schema and check go with the task; what is none is refused before anything runs."""
+    (tmp_path / "m.yaml").write_text(PROVIDER + TOOL + "---" + AGENT)
+    assert await loomd("apply", "-f", "m.yaml") == 0
+    (tmp_path / "schema.json").write_text('{"type": "object"}')
+    (tmp_path / "check.py").write_text("def check(answer): assert '42' in answer\n")
+    capsys.readouterr()
+    options = ["--matches", r"\d+", "--schema", "schema.json", "--check", "check.py", "--check", "check.py:check"]
+    assert await loomd("submit", "--wait", "-o", "json", *options, "use a tool") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["task"]["expect"]["checks"][0]["file"] == "check.py"
+    evidence = found["evaluated"]["evidence"]
+    assert r'it fits "\d+": 1.00' in evidence
+    assert evidence.count("check.py:check agrees: 1.00") == 2
+    assert any(line.startswith("it fits the schema (not JSON") and line.endswith("0.00") for line in evidence)
+    for option, value, said in (
+        ("--matches", "(", "expect.matches: expected a regular expression"),
+        ("--schema", "check.py", "got no JSON"),
+        ("--check", "nowhere.py", "cannot be read"),
+        ("--check", "check.py:other", 'got "other": it has check'),
+    ):
+        assert await loomd("submit", option, value, "use a tool") != 0
+        assert said in capsys.readouterr().err
+    assert len(await system.store.list_tasks()) == 1

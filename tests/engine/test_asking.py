@@ -11,9 +11,10 @@ import pytest
 
 from loomd.amoeba.asking import Asking, Question
 from loomd.amoeba.policies.auction import Auction
+from loomd.amoeba.policies.base import Case
 from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.policies.rules import Rules
-from loomd.amoeba.task import Budget, Evaluated, Executed, Matched, Result, Sensed, Task
+from loomd.amoeba.task import Budget, Matched, Opinion, Result, Sensed
 from loomd.amoeba.world import Signals, Standing
 from loomd.daemon import System
 from loomd.events.event import Event, Fallback, ModelCalled, StepCompleted
@@ -62,12 +63,12 @@ async def choose(self: Auction, sensed: Sensed, agents: Sequence[Standing], draw
     return Matched(agents[0].agent, why=f"{answer.value}")
 
 
-async def evaluate(self: Rules, task: Task, executed: Executed, asking: Asking) -> Evaluated:
+async def evaluate(self: Rules, case: Case, asking: Asking) -> Opinion:
     """Ask how good it is."""
-    del self, task, executed
+    del self, case
     answer = await asking.ask(question("evaluate"))
     value = 0.5 if answer.value is None else answer.value
-    return Evaluated(value, value, value, value)
+    return Opinion("rules", value, value, value, value)
 
 
 def replies(**said: list[Any]) -> list[dict[str, Any]]:
@@ -174,8 +175,8 @@ async def test_an_interrupted_phase_asks_nothing_twice(world: World, monkeypatch
     """What EVALUATE was told before the daemon stopped it is not told again, and it counts."""
     asked = asyncio.Event()
 
-    async def evaluate_and_stay(self: Rules, task: Task, executed: Executed, asking: Asking) -> Evaluated:
-        evaluated = await evaluate(self, task, executed, asking)
+    async def evaluate_and_stay(self: Rules, case: Case, asking: Asking) -> Opinion:
+        evaluated = await evaluate(self, case, asking)
         asked.set()
         await asyncio.Event().wait()
         return evaluated

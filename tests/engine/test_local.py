@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loomd.amoeba.task import Budget, Expect
+from loomd.amoeba.expect import Expect
+from loomd.amoeba.task import Budget
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound

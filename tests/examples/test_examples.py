@@ -10,6 +10,7 @@ from typing import Unpack
 import pytest
 
 import loomd
+from loomd.amoeba.expect import Expect
 from loomd.amoeba.task import Result
 from loomd.daemon import Settings, open_system
 from loomd.engine.intake import Wish, new_task
@@ -20,6 +21,7 @@ from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.load import load
 from loomd.manifest.source import SourceFile, read_folder
+from loomd.tools.python_check import Check
 
 EXAMPLES = sorted(path for path in (Path(__file__).parents[2] / "examples").iterdir() if path.is_dir())
 SCRIPTED = """
@@ -72,6 +74,25 @@ async def test_quickstart_finds_and_cites(tmp_path: Path) -> None:
     (citation,) = result.executed.outcome.citations
     assert citation.source.startswith("documents/python/")
     assert "generator" in citation.text
+
+
+async def test_rules_and_a_judge_are_heard(tmp_path: Path) -> None:
+    """What each evaluator says is kept and weighed, and the check in Python counts."""
+    replies = """
+    - {system: You judge, json: {reason: It is the right fee., score: 6, low: 5, high: 7}, times: null}
+    - {when: late, text: The fee is 2.40 euros., times: null}
+"""
+    check = Check((Path(__file__).parents[2] / "examples/15-reward/checks/fee.py").read_text(), file="checks/fee.py")
+    for days, quality in ((12, 1.0), (13, 0.5)):  # of the weights 1 + 1 + 1 + 3 the check has a half
+        goal = f"What is the fee of a book that is {days} days late?"
+        found, _ = await run("15", replies, goal, tmp_path / str(days), expect=Expect(checks=(check,)))
+        assert found.matched is not None
+        assert found.matched.winner == "cashier"
+        assert found.evaluated is not None
+        rules, judge = found.evaluated.opinions
+        assert (rules.evaluator, judge.evaluator) == ("rules", "judge")
+        assert (rules.quality, judge.said) == (quality, 0.6)
+        assert (rules.weight, judge.weight) == (1 / 3, 2 / 3)
 
 
 async def test_tools_are_called_and_answered(tmp_path: Path) -> None:

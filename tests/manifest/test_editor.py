@@ -24,6 +24,7 @@ DIFFERENT = {
     "schedules": "it knows no calendar and no time zones",
     "agent-loop": "names of loomd's own tools are checked behind the schema",
     "interceptors": "patterns are compiled behind the schema",
+    "expectations": "patterns and files are looked at behind the schema",
     "filled-parameters": "further fields are any behind the schema",
     "mcp-servers": "what belongs to one way of reaching a server is checked behind the schema",
     "python-sandbox": "what belongs to a sandbox is checked behind the schema",

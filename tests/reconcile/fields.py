@@ -271,7 +271,8 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Ma
 
 
 def _arms(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [*schema.get("anyOf", ()), *schema.get("oneOf", ())] or [schema]
+    arms = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    return [inner for arm in arms for inner in _arms(arm)] or [schema]
 
 
 def named(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:

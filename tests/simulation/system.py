@@ -197,7 +197,7 @@ REPLIES = [
     )
 ]
 CLUSTER = Ref("Cluster", "team", "default")
-_POLICIES = Policies(Heuristic(), Auction(), Threshold(), "join", Rules(), Ema())
+_POLICIES = Policies(Heuristic(), Auction(), Threshold(), "join", [Rules()], Ema())
 _LIMITS = TreeLimits.model_validate({"time": "1000h"})
 _OWN = Limits.model_validate({"time": "100h"})
 

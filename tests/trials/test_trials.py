@@ -127,6 +127,24 @@ async def test_what_does_not_come_is_told(expect: str, said: str, tmp_path: Path
     assert told(verdict)[0].startswith(said), told(verdict)
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def check(answer): assert '3.60' in answer, 'no 3.60'", "expect.output.checks: expected a text with which"),
+        ("def check(answer): nope()", "expect.output.checks: checks/fee.py:check agrees: NameError: name 'nope'"),
+        ("def check(answer, goal): assert 'late' in goal", ""),
+    ],
+    ids=["fails", "broken", "agrees"],
+)
+async def test_checks_are_asked(source: str, said: str, tmp_path: Path) -> None:
+    """A check that does not agree is a miss, a broken one an error."""
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "fee.py").write_text(source)
+    verdict = await trial(tmp_path, f"goal: {LATE}\nexpect: {{output: {{checks: [{{file: checks/fee.py}}]}}}}")
+    assert verdict.passed == (not said), told(verdict)
+    assert any(line.startswith(said) for line in [*told(verdict), verdict.error]) or not said
+
+
 async def test_every_miss_is_told(tmp_path: Path) -> None:
     """Not only the first."""
     verdict = await trial(tmp_path, f"goal: {LATE}\nexpect: {{winner: porter, parts: 1, most: {{steps: 0}}}}")

@@ -5,13 +5,16 @@ What may ask a model does so through `Asking`, which records the answer, bills t
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 from pydantic import Field
 
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.decision import Decision
-from loomd.amoeba.task import Evaluated, Executed, Matched, Sensed, Task
+from loomd.amoeba.expect import Met
+from loomd.amoeba.leaning import Leaning
+from loomd.amoeba.task import Evaluated, Executed, Matched, Opinion, Sensed, Task
 from loomd.amoeba.world import Signals, Standing
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Tokens
@@ -46,11 +49,32 @@ class ScalePolicy(Spec):
         """Return how many subtasks there may be at most, below 2 for none at all, and why."""
 
 
+@dataclass(frozen=True)
+class Case:
+    """What is judged.
+
+    Attributes:
+        task: the task.
+        executed: what came of it.
+        met: what was expected of the answer, each with whether it is met.
+        leaning: by how much judges err.
+    """
+
+    task: Task
+    executed: Executed
+    met: Sequence[Met]
+    leaning: Leaning
+
+
 class EvaluatePolicy(Spec):
     """Says how good it was."""
 
+    weight: float = Field(default=1.0, gt=0)
+    """Share in the evaluation where several evaluators are listed: each counts by its weight among those that had
+    something to say."""
+
     @abstractmethod
-    async def evaluate(self, task: Task, executed: Executed, asking: Asking) -> Evaluated:
+    async def evaluate(self, case: Case, asking: Asking) -> Opinion:
         """Return reward, quality, efficiency and reliability with the evidence."""
 
 

@@ -1,20 +1,24 @@
 """Rules: quality is what can be checked about the answer without a model; every check is part of the evidence."""
 
 import re
-from typing import Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from loomd.agents.schema import violation
 from loomd.amoeba.asking import Asking
-from loomd.amoeba.policies.base import EvaluatePolicy
-from loomd.amoeba.task import Evaluated, Executed, Task
+from loomd.amoeba.expect import Met
+from loomd.amoeba.policies.base import Case, EvaluatePolicy
+from loomd.amoeba.task import Opinion
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration, Share
 
 _REFUSAL = re.compile(
     r"^\W*(?:i(?:'m| am) (?:sorry|unable)|sorry|i (?:cannot|can't|do not know|don't know)|as an ai)\b", re.IGNORECASE
 )
+
+
+Weight = Annotated[float, Field(ge=0)]
 
 
 class RewardWeights(Spec):
@@ -35,12 +39,37 @@ class RewardWeights(Spec):
         return self
 
 
+class CheckWeights(Spec):
+    """By how much each check counts in the quality; 0 leaves it out."""
+
+    answer: float = Field(default=1.0, gt=0)
+    """There is an answer; without one the quality is 0."""
+    refusal: Weight = 1.0
+    """It is not a refusal."""
+    ending: Weight = 1.0
+    """The work was completed; what ended otherwise is worth `unfinished`."""
+    citations: Weight = 1.0
+    """It cites passages when some were offered."""
+    grounding: Weight = 1.0
+    """Its words stand in what it cites."""
+    invented: Weight = 1.0
+    """It cites nothing that does not exist; looked at when it does."""
+    expected: Weight = 1.0
+    """Each thing that the task expects of it."""
+    parts: Weight = 1.0
+    """No part is missing."""
+
+
 class Rules(EvaluatePolicy):
     """Checks the answer by rules."""
 
     type: Literal["rules"] = "rules"
     weights: RewardWeights = Field(default_factory=RewardWeights)
     """Share of each part in the reward."""
+    checks: CheckWeights = Field(default_factory=CheckWeights)
+    """By how much each check counts."""
+    unfinished: Share = 0.3
+    """What the check is worth of work that was not completed, but for example cut short by a limit."""
     grounding: Share = 0.6
     """Share of the answer's content words that must stand in the cited passages for full marks."""
     ungrounded: Share = 0.3
@@ -50,53 +79,79 @@ class Rules(EvaluatePolicy):
     reference_time: Duration = 120.0
     """Time at which the time half of efficiency reaches 0."""
 
-    async def evaluate(self, task: Task, executed: Executed, asking: Asking) -> Evaluated:
+    async def evaluate(self, case: Case, asking: Asking) -> Opinion:
         """Return reward, quality, efficiency and reliability with the evidence."""
         del asking
-        checks = self._checks(task, executed)
-        quality = 0.0 if checks[0][1] == 0 else sum(score for _, score in checks) / len(checks)
-        outcome = executed.outcome
+        return self.opinion(case)
+
+    def opinion(self, case: Case) -> Opinion:
+        """Return what the rules say."""
+        checks = self._checks(case)
+        total = sum(weight for _, _, weight in checks)
+        quality = 0.0 if checks[0][1] == 0 else sum(score * weight for _, score, weight in checks) / total
+        executed, outcome = case.executed, case.executed.outcome
         tokens = min(1.0, outcome.usage.total / self.reference_tokens)
         time = min(1.0, max(0.0, outcome.seconds - outcome.waited) / self.reference_time)
         efficiency = 1 - (tokens + time) / 2
         calls = len(outcome.tools) + len(executed.children)
         reliability = 1 - (outcome.tool_errors + len(executed.missing)) / calls if calls else 1.0
-        weights = self.weights
-        reward = weights.quality * quality + weights.efficiency * efficiency + weights.reliability * reliability
-        evidence = [f"{name}: {score:.2f}" for name, score in checks]
+        evidence = [f"{name}: {score:.2f}" for name, score, weight in checks if weight]
+        evidence += [f"{one.said}: {one.wrong}, so it says nothing" for one in case.met if one.broken]
         evidence.append(f"{outcome.usage.total} tokens in {outcome.seconds:.1f} s")
         if calls:
             evidence.append(f"{outcome.tool_errors + len(executed.missing)} of {calls} calls and children failed")
-        return Evaluated(
-            reward if quality else 0.0,
-            quality,
-            efficiency,
-            max(0.0, reliability),
-            tuple(evidence),
-            weights.model_dump(),
-        )
+        return opinion("rules", quality, efficiency, max(0.0, reliability), evidence, self.weights)
 
-    def _checks(self, task: Task, executed: Executed) -> list[tuple[str, float]]:
-        """Return the checks that apply, each from 0 to 1; the first is whether there is an answer at all."""
-        outcome, expect = executed.outcome, task.expect
+    def _checks(self, case: Case) -> list[tuple[str, float, float]]:
+        """Return the checks that apply: what, from 0 to 1, and its weight; the first is whether there is an answer."""
+        outcome, of = case.executed.outcome, self.checks
         text = outcome.output.strip()
-        checks = [("there is an answer", float(bool(text) and not executed.error))]
-        checks.append(("it is not a refusal", float(outcome.stop_reason != "refused" and not _REFUSAL.match(text))))
-        checks.append((f"it ended as {outcome.stop_reason}", 1.0 if outcome.stop_reason == "completed" else 0.3))
-        if outcome.offered or expect.cites:
-            checks.append((f"it cites {len(outcome.citations)} passages", float(bool(outcome.citations))))
+        refused = outcome.stop_reason == "refused" or _REFUSAL.match(text)
+        ended = 1.0 if outcome.stop_reason == "completed" else self.unfinished
+        checks = [
+            ("there is an answer", float(bool(text) and not case.executed.error), of.answer),
+            ("it is not a refusal", float(not refused), of.refusal),
+            (f"it ended as {outcome.stop_reason}", ended, of.ending),
+        ]
+        if outcome.offered or case.task.expect.cites:
+            cited = float(bool(outcome.citations))
+            checks.append((f"it cites {len(outcome.citations)} passages", cited, of.citations))
         if outcome.citations:
             span = max(self.grounding - self.ungrounded, 1e-9)
             score = min(1.0, max(0.0, (outcome.grounding - self.ungrounded) / span))
-            checks.append((f"{outcome.grounding:.0%} of its words stand in them", score))
+            checks.append((f"{outcome.grounding:.0%} of its words stand in them", score, of.grounding))
         if outcome.unknown_citations:
-            checks.append((f"it cites {len(outcome.unknown_citations)} passages that do not exist", 0.0))
-        lowered = text.lower()
-        checks += [(f'it contains "{word}"', float(word.lower() in lowered)) for word in expect.contains]
-        if expect.output_schema is not None:
-            wrong = violation(text, expect.output_schema)
-            checks.append((f"it fits the schema{'' if wrong is None else f' ({wrong})'}", float(wrong is None)))
-        if executed.children:
-            done = 1 - len(executed.missing) / len(executed.children)
-            checks.append((f"{len(executed.missing)} of {len(executed.children)} parts are missing", done))
+            unknown = len(outcome.unknown_citations)
+            checks.append((f"it cites {unknown} passages that do not exist", 0.0, of.invented))
+        met = [one for one in case.met if one.field != "cites" and not one.broken]
+        checks += [(_said(one), float(not one.wrong), of.expected) for one in met]
+        if parts := case.executed.children:
+            missing = len(case.executed.missing)
+            checks.append((f"{missing} of {len(parts)} parts are missing", 1 - missing / len(parts), of.parts))
         return checks
+
+
+def _said(one: Met) -> str:
+    """Return an expectation; what a check says is told with it."""
+    return f"{one.said} ({one.wrong})" if one.field == "checks" and one.wrong else one.said
+
+
+def opinion(
+    evaluator: str,
+    quality: float,
+    efficiency: float,
+    reliability: float,
+    evidence: Iterable[str],
+    weights: RewardWeights,
+) -> Opinion:
+    """Return what an evaluator says, with the reward: without quality nothing else counts."""
+    shares = weights.model_dump()
+    reward = reward_of(shares, quality, efficiency, reliability)
+    return Opinion(evaluator, reward, quality, efficiency, reliability, tuple(evidence), shares)
+
+
+def reward_of(shares: Mapping[str, float], quality: float, efficiency: float, reliability: float) -> float:
+    """Return the reward of three parts by their shares; 0 without quality."""
+    if not quality:
+        return 0.0
+    return shares["quality"] * quality + shares["efficiency"] * efficiency + shares["reliability"] * reliability

@@ -9,13 +9,40 @@ from loomd.cli.reasons.layout import listed
 def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     """Yield how good it was: a sentence, then what it rests on."""
     del seed, course
-    weights = decision.get("weights", {})
-    parts = [
-        f"{weights[name]:.2f} x {decision[name]:.3f} {name}" if name in weights else f"{name} {decision[name]:.3f}"
-        for name in ("quality", "efficiency", "reliability")
-    ]
-    text = f"the reward is {decision['reward']:.3f} = {' + '.join(parts)}."
+    opinions = decision.get("opinions", [])
+    text = f"the reward is {_sum(decision)}."
     if not decision["quality"]:
         text = f"the reward is {decision['reward']:.3f}, because without quality nothing else counts."
+    if decision.get("uncertainty"):
+        text += f" It may be off by {decision['uncertainty']:.3f} (one standard deviation)."
+    if len(opinions) > 1:
+        text += f" {len(opinions)} evaluators were heard, each by its weight."
     yield text
+    for one in opinions:
+        yield from listed("", [_opinion(one, alone=len(opinions) == 1)])
+        yield from listed(f"{one['evaluator']}: ", one.get("evidence", ()))
     yield from listed("checked: ", decision.get("evidence", ()))
+
+
+def _sum(said: Json) -> str:
+    """Return a reward as the sum of its parts."""
+    weights = said.get("weights", {})
+    parts = [
+        f"{weights[name]:.2f} x {said[name]:.3f} {name}" if name in weights else f"{name} {said[name]:.3f}"
+        for name in ("quality", "efficiency", "reliability")
+    ]
+    return f"{said['reward']:.3f} = {' + '.join(parts)}"
+
+
+def _opinion(one: Json, *, alone: bool) -> str:
+    """Return what one evaluator said, and with which weight."""
+    if one.get("silent"):
+        counted = "counts because nobody else was heard" if one.get("weight", 1.0) else "does not count"
+        return f"the judge was not heard: {one['silent']}; what the rules say in its place {counted}"
+    share = "" if alone else f" with the weight {one.get('weight', 1.0):.2f}"
+    if "judge" not in one:
+        return f"{one['evaluator']}{share}: quality {one['quality']:.3f}, reward {one['reward']:.3f}"
+    bias, said = one.get("bias", 0.0), one.get("said", 0.0)
+    why = f"it said {said:.3f}, and it is known to be off by {bias:+.3f}" if bias else f"it said {said:.3f}"
+    spread = f", give or take {one['uncertainty']:.3f}" if one.get("uncertainty") else ""
+    return f"the judge{share}: quality {one['quality']:.3f}{spread}; {why}"

@@ -93,6 +93,17 @@ def _notes(phase: Json) -> Iterator[str]:
     yield from listed("", found)
 
 
+def _meant(said: Json) -> str:
+    """Return what came of a word of a person."""
+    if said.get("why") or said.get("after") is None:
+        return f"That moves no score{', because ' + said['why'] if said.get('why') else ''}."
+    moves = "; ".join(
+        f"{one['owner']} in {one['domain']} from {one['before']:.3f} to {one['after']:.3f}" for one in said["scores"]
+    )
+    text = f"It takes the reward from {said['before']:.3f} to {said['after']:.3f}"
+    return f"{text}, and moves {moves}." if moves else f"{text}, and moves no score any further."
+
+
 def _end(item: Json, course: Json) -> Iterator[str]:
     """Yield what came from outside, and what became of it."""
     status = item["status"]
@@ -101,7 +112,7 @@ def _end(item: Json, course: Json) -> Iterator[str]:
         yield filled(f"\nAt {clock(move['at'])} it went over from revision {before} to {after}, to go on there.")
     for one in course["feedback"]:
         by, why = f" by {one['by']}" if one["by"] else "", f": {one['note']}" if one["note"] else ""
-        yield filled(f"\nAt {clock(one['at'])} the answer was given {one['score']:g}{by}{why}. That moves no score.")
+        yield filled(f"\nAt {clock(one['at'])} the answer was given {one['score']:g}{by}{why}. {_meant(one)}")
     if status.get("reason"):
         yield filled(f"\nIt does not run: {status['reason']}.")
     error = without_secrets(status.get("error", ""))

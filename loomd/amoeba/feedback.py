@@ -1,0 +1,83 @@
+"""What people say of an answer: it corrects what the evaluators said, and the scores that moved because of that. Pure.
+
+A correction is the difference between what the reward teaches now and what the one before teaches now, both by the
+policy of ADAPT. So a score is where it would be if the task had been rewarded so at once, as far as the policy still
+gives that task a say; its count stays, because it is the same task.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from loomd.amoeba.decision import ScoreMove
+from loomd.amoeba.policies.base import AdaptPolicy
+from loomd.amoeba.policies.rules import reward_of
+from loomd.amoeba.task import Evaluated, Executed, Sensed
+from loomd.amoeba.world import Standing
+
+_PARTS = ("quality", "efficiency", "reliability")
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a person says of an answer, from 0 to 1, and who it is."""
+
+    score: float
+    by: str = ""
+
+
+def corrected(evaluated: Evaluated, said: Sequence[Said], weight: float) -> Evaluated:
+    """Return how good a task was by evaluators and people.
+
+    Args:
+        evaluated: what the evaluators said.
+        said: what people said, oldest first; of each person the last word counts, and all persons alike.
+        weight: share of what people say in the quality, 0 to 1.
+    """
+    last = {one.by: one.score for one in said}
+    if not last or not weight:
+        return evaluated
+    people = sum(last.values()) / len(last)
+    quality = (1 - weight) * evaluated.quality + weight * people
+    shares = evaluated.weights or _shares(evaluated)
+    reward = reward_of(shares, quality, evaluated.efficiency, evaluated.reliability)
+    uncertainty = (1 - weight) * evaluated.uncertainty
+    return msgspec.structs.replace(evaluated, reward=reward, quality=quality, uncertainty=uncertainty)
+
+
+def _shares(evaluated: Evaluated) -> dict[str, float]:
+    """Return the shares in the reward where several evaluators had different ones: their mean."""
+    opinions = evaluated.opinions
+    return {part: sum(one.weight * one.weights.get(part, 0.0) for one in opinions) for part in _PARTS}
+
+
+def corrections(
+    policy: AdaptPolicy, sensed: Sensed, executed: Executed, rewards: tuple[Evaluated, Evaluated], standing: Standing
+) -> list[ScoreMove]:
+    """Return how the scores of whoever did a task move.
+
+    Args:
+        policy: how scores move.
+        sensed: what kind of task it was.
+        executed: what came of it.
+        rewards: how good it was taken for until now, and how good from now on.
+        standing: what is believed now of the agent, as it behaved then, in the domains of the task.
+    """
+    wrong, right = (
+        [one for one in policy.decide(sensed, executed, reward, standing) if isinstance(one, ScoreMove)]
+        for reward in rewards
+    )
+    learned = {one.domain: one.after for one in wrong}
+    found: list[ScoreMove] = []
+    for one in right:
+        score = standing.scores[one.domain]
+        shift = one.after - learned.get(one.domain, one.after)
+        if not shift:
+            continue
+        after = min(1.0, max(0.0, score.mean + shift))
+        before, now = (evaluated.reward for evaluated in rewards)
+        why = f"feedback took the reward from {before:.3f} to {now:.3f}"
+        moved = msgspec.structs.replace(
+            one, before=score.mean, after=after, variance=score.variance, count=score.count, reason=why
+        )
+        found.append(moved)
+    return found

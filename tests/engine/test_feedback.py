@@ -1,0 +1,272 @@
+"""What people say of answers moves scores: once, by as much as the reward was wrong, and over crashes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loomd.amoeba.expect import Expect
+from loomd.amoeba.feedback import Said, corrected
+from loomd.amoeba.task import Evaluated, Opinion, Result
+from loomd.cluster.feedback import Correction
+from loomd.daemon import System
+from loomd.errors import Conflict
+from loomd.events.cluster import CapabilityUpdated, FeedbackGiven
+from loomd.events.event import Event
+from loomd.events.journal import Journal
+from loomd.store.records import Capability
+from tests.engine.test_judging import evaluated, ran, verdict
+from tests.engine.world import ROOT, World, task_of
+
+DONE = {"when": "go", "text": "done", "times": None}
+_CHILD = "import asyncio, sys; from tests.engine.test_feedback import child; asyncio.run(child(*sys.argv[1:]))"
+
+
+def written(folder: Path, cluster: str = "merge: model", *replies: dict[str, Any]) -> World:
+    """Return a world whose agent answers at once."""
+    world = World(folder)
+    world.write([*replies, DONE], cluster=cluster)
+    return world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a world whose agent answers at once."""
+    return written(tmp_path)
+
+
+async def done(system: System) -> Result:
+    """Run a task to its end."""
+    return await system.engine.result(await system.engine.submit(task_of(system)))
+
+
+async def say(system: System, task: str, score: float, by: str = "ann") -> Correction:
+    """Say how good an answer is."""
+    record = await system.engine.get(task)
+    assert record is not None
+    return await system.feedback.give(record, Said(score, by), "so it is")
+
+
+async def score(system: System, domain: str = "general") -> Capability:
+    """Return the only score."""
+    (found,) = [one for one in await system.store.capabilities() if one.domain == domain]
+    return found
+
+
+async def events(system: System, task: str) -> list[Event]:
+    """Return the events of a task."""
+    return [event async for event in Journal(system.store).replay(task=task)]
+
+
+async def test_a_score_goes_where_it_would_be(world: World) -> None:
+    """As if the task had been rewarded so at once; the count stays, and the cluster's next auction knows it."""
+    async with world.open() as system:
+        result = await done(system)
+        before = await score(system)
+        correction = await say(system, result.task.id, 0.0)
+        after = await score(system)
+        assert result.adapted is not None
+        (learned,) = result.adapted.moves
+        assert after.score < learned.after
+        assert (after.count, after.variance) == (before.count, before.variance)
+        assert correction.before == evaluated(result).reward
+        assert correction.after == 0.0
+        (move,) = correction.moves
+        assert (move.before, move.after) == (before.score, after.score)
+        again = await done(system)
+        assert again.adapted is not None
+        assert again.adapted.moves[0].before == after.score
+        told = [event.data for event in await events(system, result.task.id)]
+    (given,) = [fact for fact in told if isinstance(fact, FeedbackGiven)]
+    assert (given.score, given.by, given.note, given.after) == (0.0, "ann", "so it is", 0.0)
+    assert "feedback took the reward from" in [one.reason for one in told if isinstance(one, CapabilityUpdated)][-1]
+
+
+async def test_the_last_word_of_a_person_counts(world: World) -> None:
+    """Said twice it moves nothing further; taken back, the score is where it was; another person counts as much."""
+    async with world.open() as system:
+        result = await done(system)
+        reward = evaluated(result).reward
+        first = await say(system, result.task.id, 0.2)
+        assert first.after is not None
+        moved = await score(system)
+        assert (await say(system, result.task.id, 0.2)).moves == []
+        assert await score(system) == moved
+        second = await say(system, result.task.id, 0.8, by="bob")
+        assert second.after == pytest.approx(first.after + 0.5 * 0.3)
+        await say(system, result.task.id, 1.0)
+        last = await say(system, result.task.id, 1.0, by="bob")
+        assert last.after == pytest.approx(reward)
+        assert result.adapted is not None
+        assert (await score(system)).score == pytest.approx(result.adapted.moves[0].after)
+
+
+@pytest.mark.parametrize(("weight", "quality"), [(0.25, 0.75), (0.0, 1.0), (1.0, 0.0)])
+async def test_the_cluster_says_how_much_people_count(tmp_path: Path, weight: float, quality: float) -> None:
+    """Their share of the quality; with 0 their word is kept and moves nothing."""
+    world = written(tmp_path, f"feedback: {{weight: {weight}}}")
+    async with world.open() as system:
+        result = await done(system)
+        before = await score(system)
+        correction = await say(system, result.task.id, 0.0)
+        found = evaluated(result)
+        rest = found.reward - 0.5 * found.quality
+        assert correction.after == pytest.approx(0.5 * quality + rest if quality else 0.0)
+        assert (await score(system) == before) == (weight == 0.0)
+        assert bool(correction.why) == (weight == 0.0)
+
+
+async def test_an_agent_that_was_edited_learns_as_it_was(world: World) -> None:
+    """The score that moves belongs to how it behaved; how it behaves now is not touched."""
+    async with world.open() as system:
+        first = await done(system)
+        old = await score(system)
+        world.edit("provider: script,", "provider: script, prompt: Be quick., ")
+        await system.reconciler.apply(world.delivery())
+        await done(system)
+        new = next(one for one in await system.store.capabilities() if one.spec != old.spec)
+        correction = await say(system, first.task.id, 0.0)
+        found = {one.spec: one for one in await system.store.capabilities()}
+    assert [move.spec for move in correction.moves] == [old.spec]
+    assert found[old.spec].score < old.score
+    assert found[new.spec] == new
+
+
+async def test_a_word_that_can_move_nothing_is_kept(world: World) -> None:
+    """Of a task that was cancelled, and of one whose cluster is gone; why is told."""
+    world.write([{"when": "go", "text": "done", "delay": "30s"}, {"when": "come", "text": "done", "times": None}])
+    async with world.open() as system:
+        task = await system.engine.submit(task_of(system))
+        record = await system.engine.get(task)
+        assert record is not None
+        with pytest.raises(Conflict, match="has not ended"):
+            await system.feedback.give(record, Said(1.0), "")
+        await system.engine.cancel(task)
+        correction = await say(system, task, 0.5)
+    assert (correction.why, correction.after) == ("the task ended before it was evaluated", None)
+
+
+async def test_words_and_tasks_at_the_same_time_all_count(world: World) -> None:
+    """Forty words on ten tasks, beside ten more tasks: each counts once."""
+    async with world.open() as system:
+        results = [await done(system) for _ in range(10)]
+        words = [say(system, one.task.id, at / 4, by=f"p{at}") for one in results for at in range(4)]
+        await asyncio.gather(*words, *(done(system) for _ in range(10)))
+        assert (await score(system)).count == 20
+        for one in results:
+            given = [event for event in await events(system, one.task.id) if isinstance(event.data, FeedbackGiven)]
+            assert [event.key for event in given] == [f"feedback/{at}" for at in range(1, 5)]
+        keys = [f"{one.task.id}#feedback/{at}" for one in results for at in range(1, 5)]
+        assert all([await system.store.learned_from(key) for key in keys])
+
+
+async def child(folder: str, task: str, at: str) -> None:
+    """Say something of a task, and die as soon as the first event of a type is told, or on disk."""
+    when, _, kind = at.partition(" ")
+    async with World(Path(folder)).open() as system:
+
+        def hear(event: Event) -> None:
+            if event.type == kind and event.task == task:
+                if when == "told":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                asyncio.get_running_loop().create_task(die(event.seq))  # it dies
+
+        async def die(seq: int) -> None:
+            await system.store.durable(seq)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        system.bus.subscribe(hear)
+        await say(system, task, 0.0)
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["told feedback.given", "told capability.updated", "durable feedback.given", "durable capability.updated"],
+)
+async def test_a_word_is_taken_whole_or_not_at_all(world: World, at: str) -> None:
+    """Killed while it is told, or once it is on disk: all of it is there or nothing, and said again it adds nothing."""
+    async with world.open() as system:
+        result = await done(system)
+        before = await score(system)
+    command = [sys.executable, "-c", _CHILD, str(world.folder), result.task.id, at]
+    ended = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    async with world.open() as system:
+        found = await events(system, result.task.id)
+        given = [event for event in found if isinstance(event.data, FeedbackGiven)]
+        taken = at.startswith("durable")
+        moved = await score(system)
+        assert bool(given) == taken
+        assert (moved != before) == taken
+        assert await system.store.learned_from(f"{result.task.id}#feedback/1") == taken
+        await say(system, result.task.id, 0.0)
+        again = await score(system)
+    assert again.score < before.score
+    if taken:
+        assert again == moved
+
+
+async def test_it_goes_with_its_task_and_not_before(world: World) -> None:
+    """Retention keeps what a word taught as long as the task, however old the word is, and removes it with the task."""
+    async with world.open() as system:
+        result = await done(system)
+        await say(system, result.task.id, 0.0)
+        key, later = f"{result.task.id}#feedback/1", system.clock.now() + 1000
+        await system.store.sweep(0.0, 100)
+        assert await system.store.learned_from(key)
+        await system.store.sweep(later, 100)
+        assert not await system.store.learned_from(key)
+        assert not await system.store.learned_from(result.task.id)
+        moved = await score(system)
+        assert moved.count == 1
+
+
+async def test_people_correct_a_judge(tmp_path: Path) -> None:
+    """A judge that always says 1 is believed less with each word against it, and what it says is corrected by that."""
+    judge = "evaluate: {type: judge, provider: script, every: 1}"
+    world = written(tmp_path, judge, verdict(10, times=None))
+    async with world.open() as system:
+        for _ in range(3):
+            result, _ = await ran(system)
+            assert evaluated(result).quality == 1.0
+            await say(system, result.task.id, 0.2)
+        result, _ = await ran(system)
+        (opinion,) = evaluated(result).opinions
+        known = system.services.averages.get(f"judge/default/default/{opinion.judge}", "bias")
+    assert known is not None
+    assert known.count == 3
+    assert 0.4 < opinion.bias <= 0.8
+    assert opinion.bias == pytest.approx(known.value)
+    assert opinion.said == 1.0
+    assert opinion.quality == pytest.approx(1 - opinion.bias)
+    async with world.open() as system:
+        assert system.services.averages.get(f"judge/default/default/{opinion.judge}", "bias") == known
+
+
+async def test_expectations_of_a_task_are_the_rules_word_on_a_judge(tmp_path: Path) -> None:
+    """Where a task says what it expects, a judge that praises what does not meet it is corrected without people."""
+    judge = "evaluate: {type: judge, provider: script, every: 1}"
+    async with written(tmp_path, judge, verdict(10, times=None)).open() as system:
+        for _ in range(6):
+            result, _ = await ran(system, expect=Expect(contains=("purple",)))
+    assert evaluated(result).quality < 0.5
+
+
+def test_rewards_of_evaluators_with_different_weights() -> None:
+    """Where evaluators weigh quality differently, what people say counts by the mean of that."""
+    rules = Opinion(
+        "rules", 0.7, 0.4, 1.0, 1.0, (), {"quality": 0.5, "efficiency": 0.3, "reliability": 0.2}, weight=0.5
+    )
+    judge = Opinion(
+        "judge", 0.4, 0.4, 1.0, 1.0, (), {"quality": 1.0, "efficiency": 0.0, "reliability": 0.0}, weight=0.5
+    )
+    before = Evaluated(0.55, 0.4, 1.0, 1.0, uncertainty=0.2, opinions=(rules, judge))
+    after = corrected(before, [Said(1.0, "ann"), Said(0.6, "ann")], 0.5)
+    assert after.quality == pytest.approx(0.5)
+    assert after.reward == pytest.approx(0.75 * 0.5 + 0.25)
+    assert after.uncertainty == pytest.approx(0.1)
