@@ -10,6 +10,7 @@ from typing import Literal
 
 from loomd.accounts.account import Accounts
 from loomd.accounts.averages import Averages
+from loomd.accounts.load import Loads
 from loomd.agents.approval import Approval
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
 from loomd.agents.budget import Limits, SkillBudget
@@ -74,7 +75,7 @@ class Agent:
         accounts: what it has used today, and may use.
         averages: what was learned of its prompts, and of the tokens of models.
         outer: interceptors of the agents that asked it; they look at its tool calls, too.
-        running: pieces of work in hand right now, over all clusters.
+        loads: how much work it and others have in hand, over all clusters and revisions.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
     """
@@ -109,9 +110,14 @@ class Agent:
     history: int = 20
     accounts: Accounts = field(default_factory=Accounts)
     averages: Averages = field(default_factory=Averages)
-    running: int = 0
+    loads: Loads = field(default_factory=Loads)
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
+
+    @property
+    def load(self) -> int:
+        """Return how many pieces of work it has in hand, over all clusters and revisions."""
+        return self.loads.of(self.namespace, self.name)
 
     def around(self, moment: Moment) -> list[Interceptor]:
         """Return the interceptors that are asked at a moment, the outermost first."""

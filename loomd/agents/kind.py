@@ -170,6 +170,7 @@ class AgentSpec(Spec):
             context=self.context,
             accounts=services.accounts,
             averages=services.averages,
+            loads=services.loads,
             output=self.output,
             temperature=self.temperature,
             max_tokens=self.max_tokens,

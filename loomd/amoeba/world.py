@@ -1,6 +1,7 @@
 """What the six phases need to know of the cluster, and of whoever keeps their record. Owned here, made elsewhere."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
@@ -38,9 +39,8 @@ class Standing:
         spec: digest of its behaviour.
         scores: belief per domain of the task; a domain that nothing is known of holds the prior.
         overall: belief over all domains.
-        running: pieces of work in hand.
+        running: pieces of work in hand, each from MATCH to its end, over all clusters and revisions.
         tools: names of its tools.
-        load: pieces of work in hand and of work that waits for it.
         health: what its last tasks say of it.
         budget_left: share (0 to 1) of its day's budget that is left; 1 without one.
         permits: names of the tools that it may call; None for all of its tools.
@@ -53,7 +53,6 @@ class Standing:
     overall: Score
     running: int
     tools: frozenset[str]
-    load: float = 0.0
     health: Health = "unknown"
     budget_left: float = 1.0
     permits: frozenset[str] | None = None
@@ -122,6 +121,10 @@ class World(Protocol):
         Raises:
             NotFound: it is no member any more.
         """
+        ...
+
+    def bearing(self, agent: str) -> AbstractContextManager[None]:
+        """Count one more piece of work of an agent, as long as the context lasts."""
         ...
 
     def asker(self, agent: str) -> Agent:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from loomd.agents.agent import Agent
@@ -118,9 +119,8 @@ class Cluster:
             spec=agent.digest,
             scores={d: self.book.score(agent.name, agent.digest, d, declared.get(d, unknown)) for d in domains},
             overall=self.book.overall(agent.name, agent.digest, best),
-            running=agent.running,
+            running=agent.load,
             tools=frozenset(agent.tools),
-            load=float(agent.running),
         )
 
     def agent(self, name: str) -> Agent:
@@ -130,6 +130,10 @@ class Cluster:
             NotFound: there is no such member, or no longer.
         """
         return self.roster.agent(name)
+
+    def bearing(self, agent: str) -> AbstractContextManager[None]:
+        """Count one more piece of work of an agent, as long as the context lasts."""
+        return self._services.loads.bearing(self._ref.namespace, agent)
 
     def asker(self, agent: str) -> Agent:
         """Return who asks a model for a phase: a member, or with an empty name the cluster itself.
@@ -156,6 +160,7 @@ class Cluster:
             interceptors=list({one.name: one for agent in members for one in agent.interceptors}.values()),
             accounts=services.accounts,
             averages=services.averages,
+            loads=services.loads,
             listening=services.serving.listening,
         )
 
