@@ -294,6 +294,17 @@ class Accounts:
                 for measure, limit in bound().limits.items():
                     yield owner, measure, limit
 
+    def left(self, namespace: str, agent: str) -> float:
+        """Return which share (0 to 1) of its day's budget an agent may still use for work, of the scarcest measure."""
+        if not self.is_limited(namespace, agent):
+            return 1.0
+        least = 1.0
+        for owner, measure, limit in self._limits(namespace, agent):
+            if measure != "tool_calls":  # one can work without
+                used = self._account(owner).used[measure]
+                least = min(least, max(0.0, 1.0 - used / limit) if limit else 0.0)
+        return least
+
     def is_limited(self, namespace: str, agent: str) -> bool:
         """Return whether there are limits to what an agent uses."""
         if self.limited:

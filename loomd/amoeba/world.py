@@ -30,8 +30,7 @@ class Score(msgspec.Struct, frozen=True):
     count: int = 0
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """An agent as MATCH sees it, at one moment.
 
     Attributes:
@@ -45,6 +44,7 @@ class Standing:
         budget_left: share (0 to 1) of its day's budget that is left; 1 without one.
         permits: names of the tools that it may call; None for all of its tools.
         price: USD of an input token and of an output token of its model; 0 when it is not known, or free.
+        down: why its model is not asked for now; empty when it is.
     """
 
     agent: str
@@ -57,6 +57,7 @@ class Standing:
     budget_left: float = 1.0
     permits: frozenset[str] | None = None
     price: tuple[float, float] = (0.0, 0.0)
+    down: str = ""
 
 
 class Neighbour(msgspec.Struct, frozen=True):

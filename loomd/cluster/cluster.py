@@ -16,6 +16,7 @@ from loomd.cluster.capability import Book, Priors
 from loomd.cluster.learn import learn, learned
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
+from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
 from loomd.errors import NotFound
 from loomd.events.bus import Scope
@@ -25,6 +26,7 @@ from loomd.store.records import Capability, SessionKey, Turn
 from loomd.topology import Services
 
 _UNCUT = Cut()
+_NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Cluster:
         self.roster = Roster(agents, embedder)
         self._terms = terms
         self._services = services
+        self._prices = Prices(services.clock)
         self.book = Book(((agent.name, agent.digest) for agent in agents), learned)
 
     @property
@@ -120,7 +123,11 @@ class Cluster:
             scores={d: self.book.score(agent.name, agent.digest, d, declared.get(d, unknown)) for d in domains},
             overall=self.book.overall(agent.name, agent.digest, best),
             running=agent.load,
-            tools=frozenset(agent.tools),
+            tools=frozenset(agent.tools) if agent.tools else _NOTHING,
+            budget_left=self._services.accounts.left(agent.namespace, agent.name),
+            permits=frozenset(tool.schema.name for tool in agent.offered()) if agent.tools else None,
+            price=self._prices.of(agent),
+            down=getattr(agent.model, "down", ""),
         )
 
     def agent(self, name: str) -> Agent:

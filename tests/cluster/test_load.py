@@ -43,14 +43,27 @@ spec:
 """
 
 
+def says(what: object, **more: str) -> dict[str, object]:
+    """Return a scripted reply that never ends."""
+    return {"text" if isinstance(what, str) else "json": what, "times": None, **more}
+
+
 class Pair(World):
     """Two equal agents that split what they are told to, slowly."""
 
     def declare(self, tokens: int = 500) -> None:
         """Write the manifests."""
-        plan = {"when": "split*it", "system": "You split a request", "json": {"parts": PARTS}, "delay": "100ms"}
-        said = [{"when": "Results so far", "text": "all of it"}, {"text": "done", "delay": "100ms"}]
-        replies = json.dumps([{"times": None, **one} for one in (plan, *said)])
+        plan: dict[str, object] = {
+            "when": "split*it",
+            "system": "You split a request",
+            "json": {"parts": PARTS},
+            "delay": "100ms",
+        }
+        said: list[dict[str, object]] = [
+            {"when": "Results so far", "text": "all of it"},
+            {"text": "done", "delay": "100ms"},
+        ]
+        replies = json.dumps([plan, *said])
         (self.folder / "manifests.yaml").write_text(TEAM.replace("REPLIES", replies).replace("TOKENS", str(tokens)))
 
 
