@@ -59,7 +59,7 @@ class Auction(Choosing):
         drawn = normals(draw, len(agents)) if self.exploration else []
         needed = frozenset(sensed.tools)
         tools = [_has(needed, agent) for agent in agents] if needed else [1.0] * len(agents)
-        costs = [self.prices.factor(sensed.tokens, agent) for agent in agents] if _priced(self.price, agents) else []
+        costs = self.prices.factors(sensed.tokens, agents) if _priced(self.price, agents) else []
         able, idle, past = weights.capability, weights.availability, weights.history
         totals = [
             able * mean + idle / (1 + agent.running) + past * agent.overall.mean

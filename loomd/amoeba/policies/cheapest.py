@@ -38,7 +38,7 @@ class Cheapest(Choosing):
         """Return what each agent costs; of equals the less busy one wins, then the better one."""
         del draw
         known = beliefs(sensed, agents, 0.0)
-        costs = [self.prices.cost(sensed.tokens, agent) for agent in agents]
+        costs = self.prices.costs(sensed.tokens, agents)
         totals = [
             -cost - _LEAST * agent.running - _LEAST * (1 - mean) / 2
             for cost, agent, mean in zip(costs, agents, known.means, strict=True)

@@ -65,15 +65,15 @@ class Prices(Spec):
     high: Usd = Field(default=0.10, gt=0)
     """USD for a task at which the factor of a bid is a half; it is cost / (cost + this)."""
 
-    def cost(self, tokens: int, agent: Standing) -> float:
-        """Return what a task is expected to cost in USD."""
-        read, written = agent.price
-        return tokens * ((1 - self.output) * read + self.output * written)
+    def costs(self, tokens: int, agents: Sequence[Standing]) -> list[float]:
+        """Return what a task of so many tokens is expected to cost with each agent, in USD."""
+        read, written = tokens * (1 - self.output), tokens * self.output
+        return [read * agent.price[0] + written * agent.price[1] for agent in agents]
 
-    def factor(self, tokens: int, agent: Standing) -> float:
-        """Return the cost from 0 (nothing) to 1 (endlessly much)."""
-        cost = self.cost(tokens, agent)
-        return cost / (cost + self.high)
+    def factors(self, tokens: int, agents: Sequence[Standing]) -> list[float]:
+        """Return the costs from 0 (nothing) to 1 (endlessly much)."""
+        high = self.high
+        return [cost / (cost + high) for cost in self.costs(tokens, agents)]
 
 
 @dataclass(frozen=True)
