@@ -91,6 +91,7 @@ class Signals:
         tools: how well the goal fits each tool of the cluster, 0 to 1.
         neighbours: past tasks that are like this one, the most alike first.
         bias: by how much complexity is estimated too low on average, per domain of which that is known.
+        lost: why nothing could be compared by meaning, so that shared words count; empty when nothing went wrong.
     """
 
     goal: str
@@ -99,6 +100,7 @@ class Signals:
     tools: Mapping[str, float]
     neighbours: Sequence[Neighbour] = ()
     bias: Mapping[str, float] = field(default_factory=dict[str, float])
+    lost: str = ""
 
 
 class World(Protocol):

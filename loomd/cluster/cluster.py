@@ -18,7 +18,7 @@ from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
-from loomd.errors import NotFound
+from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
 from loomd.manifest.object import Ref
 from loomd.messages import Message
@@ -103,8 +103,13 @@ class Cluster:
 
     async def signals(self, task: Task) -> Signals:
         """Return what SENSE may look at."""
-        domains, tools = await self.roster.fits(task.goal)
-        return Signals(task.goal, len(task.findings), domains, tools)
+        lost = ""
+        try:
+            domains, tools = await self.roster.fits(task.goal)
+        except LoomdError as error:
+            lost = str(error)
+            domains, tools = self.roster.fits_by_words(task.goal)
+        return Signals(task.goal, len(task.findings), domains, tools, lost=lost)
 
     def standings(self, domains: Sequence[str]) -> list[Standing]:
         """Return the standing in the given domains of every agent that takes new work."""

@@ -62,9 +62,7 @@ async def test_when_all_are_left_out_the_best_takes_it_or_nobody(more: dict[str,
 async def test_filters_can_be_switched_off(filtered: str) -> None:
     """Each on its own."""
     policy = Auction(filters=Filters.model_validate({filtered: False}))
-    field = [
-        agent(name, 0.9, **case.values[0]) for name, case in zip(("budget", "service", "health"), AWAY, strict=True)
-    ]
+    field = [agent(name, 0.9, **more) for name, (more, _) in WAYS.items()]
     matched = await choose(policy, *field, agent("other", 0.5))
     assert matched.winner == filtered
     assert set(matched.refused) == set(WAYS) - {filtered}
