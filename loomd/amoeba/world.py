@@ -45,6 +45,7 @@ class Standing(msgspec.Struct, frozen=True):
         permits: names of the tools that it may call; None for all of its tools.
         price: USD of an input token and of an output token of its model; 0 when it is not known, or free.
         down: why its model is not asked for now; empty when it is.
+        description: what it says of itself.
     """
 
     agent: str
@@ -58,6 +59,7 @@ class Standing(msgspec.Struct, frozen=True):
     permits: frozenset[str] | None = None
     price: tuple[float, float] = (0.0, 0.0)
     down: str = ""
+    description: str = ""
 
 
 class Neighbour(msgspec.Struct, frozen=True):

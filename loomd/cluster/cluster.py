@@ -141,6 +141,7 @@ class Cluster:
                     permits=frozenset(tool.schema.name for tool in agent.offered()) if tools else None,
                     price=price(agent),
                     down=getattr(agent.model, "down", ""),
+                    description=agent.description,
                 )
             )
         return found
