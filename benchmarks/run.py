@@ -26,7 +26,7 @@ README = HERE.parent / "README.md"
 MARKS = ("<!-- figures -->", "<!-- /figures -->")
 NAMES = (
     *("startup", "loop", "wire", "manifests", "reload", "sources", "journal", "events", "retrieval", "context"),
-    "memory",
+    *("memory", "adaptivity"),
 )
 SLACK = 2.0
 """How far beyond its gate a figure may be before `--check` fails: cores differ by that much. Gates are CPU time."""
@@ -57,6 +57,8 @@ FIGURES = (
     Figure("startup", "import all kinds ms", "import of all kinds and phases: no SDK, no command line", "ms CPU", 150),
     Figure("startup", "import for validate ms", "the same with all types and the command line", "ms CPU"),
     Figure("loop", "plain, 100 at once, cpu us", "a task through six phases, journaled, 100 at once", "us CPU", 1000),
+    Figure("loop", "10 agents, 100 at once, cpu us", "the same in a cluster of 10 agents", "us CPU", 1000),
+    Figure("loop", "100 agents, 100 at once, cpu us", "the same in a cluster of 100 agents", "us CPU", 1000),
     Figure("loop", "tool, 100 at once, cpu us", "the same with a tool call", "us CPU"),
     Figure("loop", "plain, one by one, cpu us", "a task alone: every step waits for its own commit", "us CPU"),
     Figure("loop", "unkept, 100 at once, cpu us", "a task of which nothing is kept (`durability: none`)", "us CPU"),
@@ -121,6 +123,18 @@ FIGURES = (
     Figure("context", "facts in answers, adaptive shares", "facts in answers with shares that follow what is used", ""),
     Figure("context", "facts in answers, fixed shares", "the same with equal shares", ""),
     Figure("memory", "loomd, missed", "share of facts of 500 turns that a question does not recall", "", 0.1),
+    Figure("adaptivity", "auction, 10 agents, cpu ms", "an auction among 10 agents", "ms CPU"),
+    Figure("adaptivity", "auction, 100 agents, cpu ms", "the same among 100", "ms CPU"),
+    Figure("adaptivity", "auction, 1000 agents, cpu ms", "the same among 1,000", "ms CPU", 1),
+    Figure(
+        "adaptivity",
+        "regret, loomd over greedy EMA",
+        "lost by asking the wrong of 10 agents in 2,000 tasks, over a greedy auction",
+        "x",
+        0.5,
+    ),
+    Figure("adaptivity", "regret, loomd over Thompson", "the same over textbook Thompson sampling", "x", 1.2),
+    Figure("adaptivity", "regret, loomd over loom-agent", "the same over loom-agent 0.6.5", "x", 0.5, of_peer=True),
     Figure("peers", "loomd.single, cpu x raw", "a whole journaled task of one turn", "x"),
     Figure("peers", "loomd.tool10, cpu x raw", "a whole journaled task with ten tool calls", "x"),
     Figure("peers", "loomd.tool1 at 100, runs/s x raw", "journaled tasks per second, one tool call, 100 at once", "x"),

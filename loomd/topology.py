@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeVar, cast
 
 from loomd.accounts.account import Accounts
 from loomd.accounts.averages import Averages
+from loomd.accounts.load import Loads
 from loomd.clock import Clock
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Bus
@@ -89,6 +90,8 @@ class Services:
     """What agents and namespaces have used today, and may use."""
     averages: Averages = field(default_factory=Averages)
     """What was learned of prompts and tokens."""
+    loads: Loads = field(default_factory=Loads)
+    """How much work agents have in hand."""
 
 
 HealthReason = Literal[

@@ -4,8 +4,9 @@
 
 CPU (user + system, all threads) per task at concurrency 1 and 100, the least of several rounds in one runtime; a task
 ends when its result is on disk. `tool` tasks call a Python tool once, so they have two model steps and a tool step.
-`late` is the same as the first after thousands of tasks: nothing may grow with the number of tasks done. `unkept` tasks
-leave nothing on disk (`durability: none`); `step` is what one of their steps costs beside the call itself.
+`N agents` is a cluster of so many that bid for each task. `late` is the same as the first after thousands of tasks:
+nothing may grow with the number of tasks done. `unkept` tasks leave nothing on disk (`durability: none`); `step` is
+what one of their steps costs beside the call itself.
 """
 
 import argparse
@@ -71,11 +72,35 @@ kind: Cluster
 metadata: {name: tool}
 spec: {agents: [bob]}
 """
+MEMBER = """
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: member-NUMBER}
+spec: {description: Knows subject NUMBER., provider: script, domains: {subject-NUMBER: 0.6, weather: 0.5}}
+"""
+CROWD = """
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: crowd-SIZE}
+spec: {agents: [MEMBERS]}
+"""
+SIZES = (10, 100)
 TOOL = '''
 async def weather(city: str) -> str:
     """Return the weather in a city."""
     return f"{city}: sunny-21C"
 '''
+
+
+def manifest() -> str:
+    """Return all manifests; the agents of the crowds declare a domain of their own and one that all have."""
+    text = MANIFEST + "".join(MEMBER.replace("NUMBER", str(number)) for number in range(max(SIZES)))
+    for size in SIZES:
+        members = ", ".join(f"member-{number}" for number in range(size))
+        text += CROWD.replace("SIZE", str(size)).replace("MEMBERS", members)
+    return text
 
 
 def cpu() -> float:
@@ -132,12 +157,15 @@ async def measure(rounds: int, tasks: int) -> dict[str, float]:
         folder = Path(name)
         (folder / "weather.py").write_text(TOOL, "utf-8")
         async with open_system(Settings(folder / "state", folder / "models", folder / "socket")) as system:
-            await system.reconciler.apply(Delivery("bench", (SourceFile(folder, "bench.yaml", MANIFEST.encode()),)))
+            await system.reconciler.apply(Delivery("bench", (SourceFile(folder, "bench.yaml", manifest().encode()),)))
             await block(system, "plain", 100, 10)
             await block(system, "tool", 100, 10)
             found: dict[str, float] = {}
             shapes = {"plain, 100 at once": ("plain", tasks, 100), "plain, one by one": ("plain", tasks // 10, 1)}
             shapes["tool, 100 at once"] = ("tool", tasks, 100)
+            for size in SIZES:
+                shapes[f"{size} agents, 100 at once"] = (f"crowd-{size}", tasks, 100)
+                await block(system, f"crowd-{size}", 100, 10)
             for _ in range(rounds):
                 for label, shape in shapes.items():
                     used, wall = await block(system, *shape)

@@ -8,7 +8,7 @@ agents around every model call and tool call; agents and clusters say what the l
 
 import asyncio
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -298,6 +298,22 @@ class Accounts:
             for bound in self._bounds.get(owner, {}).values():
                 for measure, limit in bound().limits.items():
                     yield owner, measure, limit
+
+    def left(self, namespace: str, agents: Sequence[str]) -> list[float]:
+        """Return which share (0 to 1) of its day each agent may still use for work, of the scarcest measure."""
+        shared, bounds, share = self._share((namespace, "")), self._bounds, self._share
+        return [min(shared, share(one)) if (one := (namespace, agent)) in bounds else shared for agent in agents]
+
+    def _share(self, owner: Owner) -> float:
+        """Return which share of its day an owner has left; tool calls do not count, because one can work without."""
+        least = 1.0
+        for bound in self._bounds.get(owner, _NO_BOUNDS).values() if self.limited else ():
+            for measure, limit in bound().limits.items():
+                if measure != "tool_calls":
+                    self._turn()
+                    used = self._account(owner).used[measure]
+                    least = min(least, max(0.0, 1.0 - used / limit) if limit else 0.0)
+        return least
 
     def is_limited(self, namespace: str, agent: str) -> bool:
         """Return whether there are limits to what an agent uses."""

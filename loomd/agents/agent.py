@@ -10,6 +10,7 @@ from typing import Literal
 
 from loomd.accounts.account import Accounts
 from loomd.accounts.averages import Averages
+from loomd.accounts.load import Loads
 from loomd.agents.approval import Approval
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool
 from loomd.agents.budget import Limits, SkillBudget
@@ -75,8 +76,8 @@ class Agent:
         accounts: what it has used today, and may use.
         averages: what was learned of its prompts, and of the tokens of models.
         outer: interceptors of the agents that asked it; they look at its tool calls, too.
-        running: pieces of work in hand right now, over all clusters.
         conditions: what clusters observed of how it does, by their names; nothing of one that does well.
+        loads: how much work it and others have in hand, over all clusters and revisions.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
     """
@@ -111,10 +112,15 @@ class Agent:
     history: int = 20
     accounts: Accounts = field(default_factory=Accounts)
     averages: Averages = field(default_factory=Averages)
-    running: int = 0
+    loads: Loads = field(default_factory=Loads)
     conditions: dict[str, Health] = field(default_factory=dict[str, Health])
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
+
+    @property
+    def load(self) -> int:
+        """Return how many pieces of work it has in hand, over all clusters and revisions."""
+        return self.loads.of(self.namespace, self.name)
 
     def health(self) -> list[Health]:
         """Return how it does in the cluster in which it does worst; nothing when it does well, or it is not known."""

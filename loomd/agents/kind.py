@@ -140,21 +140,23 @@ class AgentSpec(Spec):
         serving = parts.services.serving
 
         said: Latest | None = None
+        daily = self.budgets.daily
         seen: tuple[object, object] | None = None
 
         def latest() -> Latest | None:
-            nonlocal said, seen
+            nonlocal said, daily, seen
             if seen is None or seen[0] is not serving.snapshot or seen[1] is not serving.withdrawn:
                 seen, item = (serving.snapshot, serving.withdrawn), parts.latest()
                 said = None
+                daily = self.budgets.daily if item is None else item.spec.budgets.daily
                 if item is not None and item is not parts.declared:
                     spec = item.spec
                     said = Latest(serving.snapshot.revision, spec.limits, spec.tools, spec.permissions)
             return said
 
         def budget() -> Budget:
-            item = parts.latest()
-            return self.budgets.daily if item is None else item.spec.budgets.daily
+            latest()
+            return daily
 
         services, namespace = parts.services, parts.declared.ref.namespace
         agent = Agent(
@@ -170,6 +172,7 @@ class AgentSpec(Spec):
             context=self.context,
             accounts=services.accounts,
             averages=services.averages,
+            loads=services.loads,
             output=self.output,
             temperature=self.temperature,
             max_tokens=self.max_tokens,

@@ -114,7 +114,6 @@ class Loop:
         """
         reason: StopReason
         failure: LoomdError | None = None
-        self._agent.running += 1
         try:
             async with self._timer:
                 self._began = self._steps.now(f"{self._work.key}/began")
@@ -148,8 +147,6 @@ class Loop:
             if self._above is None:
                 self._steps.leave(self._outcome(self._partial, "cancelled"))
             raise
-        finally:
-            self._agent.running -= 1
         outcome = await self._leave(text, reason, failure)
         if outcome.stop_reason == "completed":
             learn(self._agent, self._work, self._steps, self._context.texts, outcome)
@@ -420,11 +417,9 @@ class Loop:
         work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules, seeds=seeds)
         outer = [*self._agent.outer, *(one for one in self._agent.interceptors if one not in agent.interceptors)]
         scope = self._scope.within(errand.key)
-        agent.running += 1
-        try:
-            return await Loop(replace(agent, tools=tools, outer=outer, running=0), work, self._steps, scope, self).run()
-        finally:
-            agent.running -= 1
+        itself = (agent.namespace, agent.name) == (self._agent.namespace, self._agent.name)  # counted already
+        with nullcontext() if itself else agent.loads.bearing(agent.namespace, agent.name):
+            return await Loop(replace(agent, tools=tools, outer=outer), work, self._steps, scope, self).run()
 
     async def _condense(self) -> None:
         """Let the memory's summarizer put working facts that are too many into fewer words, on this account."""

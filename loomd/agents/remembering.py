@@ -114,7 +114,7 @@ async def summarizing(agent: Agent, work: Work, steps: Steps, scope: Scope, dept
         return None
     if not isinstance(by, Agent):
         alone = replace(agent, tools={}, knowledge=(), skills=(), memory=None, output=None, strategy=ToolUse())
-        by = replace(alone, model=cast("ChatModel", by), prompt=_SUMMARIZER, done=False, running=0)
+        by = replace(alone, model=cast("ChatModel", by), prompt=_SUMMARIZER, done=False)
     goal = "\n".join([_CONDENSE, *(f"- {one.text}" for one in facts)])
     return Condensing(Errand(by, goal, f"{work.key}/condense", depth, memory.patience), facts)
 

@@ -38,6 +38,9 @@ class Toolbox(Mapping[str, Tool]):
     def __len__(self) -> int:
         return len(self._named())
 
+    def __bool__(self) -> bool:
+        return bool(self._order) and len(self) > 0
+
     def items(self) -> ItemsView[str, Tool]:
         """Return names and tools, as they are now."""
         return self._named().items()

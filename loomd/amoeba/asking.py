@@ -110,8 +110,12 @@ class Asking:
         except (LoomdError, Exhausted) as error:
             answer = Answer[T](None, str(error))
         if answer.value is None:
-            self._run.scope.emit(Fallback(self._phase, answer.why, question.fallback), self._agent)
+            self.fall_back(answer.why, question.fallback)
         return answer
+
+    def fall_back(self, why: str, fallback: str) -> None:
+        """Tell that something is done in place of what the phase should have done, and why."""
+        self._run.scope.emit(Fallback(self._phase, why, fallback), self._agent)
 
     async def _asked(self, question: Question[T], agent: Agent, model: ChatModel) -> Answer[T]:
         """Ask, and ask again with what was wrong.

@@ -35,10 +35,16 @@ class Policies:
 async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Result:
     """Take a task through the six phases and return all of them together.
 
+    From MATCH to the end it counts as work of the winner, also while it plans, waits or has its parts done.
+
     Raises:
         LoomdError: the record itself failed; a failing model, tool or child ends in the result instead.
     """
+    with match.Burden(world) as burden:
+        return await _run(task, world, policies, run, burden)
 
+
+async def _run(task: Task, world: World, policies: Policies, run: Run, burden: match.Burden) -> Result:
     def asking(phase: Phase, part: Task, agent: str = "") -> Asking:
         return Asking(phase, part, world, run, agent)
 
@@ -49,10 +55,11 @@ async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Re
     matched = await run.phase(
         "match",
         Matched,
-        partial(match.match, rest, sensed, world, policies.match, run.scope, asking("match", rest)),
+        partial(match.match, rest, sensed, world, policies.match, run.scope, asking("match", rest), burden),
         match.explain,
     )
     winner = matched.winner
+    burden.lay_on(winner)  # that of a recorded MATCH, too
     if not winner:
         return Result(task, "Failed", sensed, matched, error=f"no agent takes the task: {matched.why}")
     rest = left(task, asked_by(sensed, matched))

@@ -1,6 +1,8 @@
 """MATCH: who does it? The policy hears every agent's standing; the draw is seeded by the task."""
 
+from contextlib import ExitStack
 from random import Random
+from typing import Self
 
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
@@ -11,8 +13,42 @@ from loomd.events.bus import Scope
 from loomd.events.cluster import AuctionAwarded, AuctionBid
 
 
-async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, scope: Scope, asking: Asking) -> Matched:
-    """Return the winner with all bids, and make the bids known; a task that names its agent hears no bids."""
+class Burden:
+    """A task as the work of the agent that does it, from when that is known to the end of the context."""
+
+    def __init__(self, world: World) -> None:
+        """Nobody bears it yet."""
+        self._world = world
+        self._stack = ExitStack()
+        self._borne = False
+
+    def lay_on(self, winner: str) -> None:
+        """Count the task as work of the winner, once; an empty name is nobody."""
+        if winner and not self._borne:
+            self._borne = True
+            self._stack.enter_context(self._world.bearing(winner))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._stack.close()
+
+
+async def match(
+    task: Task,
+    sensed: Sensed,
+    world: World,
+    policy: MatchPolicy,
+    scope: Scope,
+    asking: Asking,
+    burden: Burden,
+) -> Matched:
+    """Return the winner with the best bids, and make them known; a task that names its agent hears no bids.
+
+    The winner bears the task at once: between an auction and that nothing is awaited, so that tasks that
+    come at the same time see each other.
+    """
     if task.agent:
         named = any(standing.agent == task.agent for standing in world.standings(list(sensed.domains)))
         why = "named by the task" if named else f'agent "{task.agent}" is no member of the cluster any more'
@@ -21,10 +57,12 @@ async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, s
         draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
         chosen = await policy.choose(sensed, world.standings(list(sensed.domains)), draw, asking)
         matched = billed(chosen, asking.spent)
+    burden.lay_on(matched.winner)
     for bid in matched.bids:
         scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)
     if matched.winner:
-        scope.emit(AuctionAwarded(matched.winner, matched.bids[0].total if matched.bids else 1.0), matched.winner)
+        total = next((bid.total for bid in matched.bids if bid.agent == matched.winner), 1.0)
+        scope.emit(AuctionAwarded(matched.winner, total), matched.winner)
     return matched
 
 

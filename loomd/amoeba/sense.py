@@ -8,11 +8,16 @@ from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.task import Sensed, Task
 from loomd.amoeba.world import Signals, World
 
+_BY_WORDS = "the goal is compared by shared words"
+
 
 async def sense(task: Task, world: World, policy: SensePolicy, asking: Asking) -> Sensed:
-    """Return what kind of task this is."""
+    """Return what kind of task this is. Without the embedder the goal is compared by words, and that is told."""
     signals = await world.signals(task)
     sensed = await policy.sense(signals, asking)
+    if signals.lost:
+        asking.fall_back(signals.lost, _BY_WORDS)
+        sensed = msgspec.structs.replace(sensed, evidence=(*sensed.evidence, f"{_BY_WORDS}: {signals.lost}"))
     return billed(corrected(sensed, signals), asking.spent)
 
 

@@ -144,10 +144,11 @@ class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         agent: its name.
         total: the sum of its weighted factors.
-        factors: the factors before weighting, each from 0 to 1.
+        factors: the factors before weighting.
         scores: what is believed of the agent in each domain of the task.
         seen: tasks that say so, each domain by its weight.
-        drawn: the draw behind the bonus for newcomers, from 0 to 1.
+        spread: standard deviation of what is believed of the agent.
+        drawn: the draw behind exploration, in standard deviations.
     """
 
     agent: str
@@ -156,6 +157,7 @@ class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: dict[str, float] = {}
     seen: float = 0.0
     drawn: float = 0.0
+    spread: float = 0.0
 
 
 class Matched(Asked, frozen=True, omit_defaults=True):
@@ -163,10 +165,13 @@ class Matched(Asked, frozen=True, omit_defaults=True):
 
     Attributes:
         winner: empty when nobody bid above the reserve and the cluster's fallback refused.
-        bids: what every agent offered, the best first.
+        bids: what the best agents offered, the best first; the winner is among them.
         why: the decision in a few words.
         weights: by what each factor of a bid was multiplied.
         reserve: the lowest bid that could win.
+        bidders: how many bid; 0 when all their bids are kept.
+        refused: why others could not bid, by name; some of them when they are many.
+        refusals: how many could not.
     """
 
     winner: str
@@ -174,6 +179,9 @@ class Matched(Asked, frozen=True, omit_defaults=True):
     why: str = ""
     weights: dict[str, float] = {}
     reserve: float = 0.0
+    bidders: int = 0
+    refused: dict[str, str] = {}
+    refusals: int = 0
 
 
 class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):

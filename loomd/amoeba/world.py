@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
@@ -46,8 +47,7 @@ class Score(msgspec.Struct, frozen=True):
         return math.sqrt(spread / (self.count + 1))
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """An agent as MATCH sees it, at one moment.
 
     Attributes:
@@ -55,13 +55,14 @@ class Standing:
         spec: digest of its behaviour.
         scores: belief per domain of the task; a domain that nothing is known of holds the prior.
         overall: belief over all domains.
-        running: pieces of work in hand.
+        running: pieces of work in hand, each from MATCH to its end, over all clusters and revisions.
         tools: names of its tools.
-        load: pieces of work in hand and of work that waits for it.
         health: what its last tasks say of it.
         budget_left: share (0 to 1) of its day's budget that is left; 1 without one.
         permits: names of the tools that it may call; None for all of its tools.
         price: USD of an input token and of an output token of its model; 0 when it is not known, or free.
+        down: why its model is not asked for now; empty when it is.
+        description: what it says of itself.
     """
 
     agent: str
@@ -70,11 +71,12 @@ class Standing:
     overall: Score
     running: int
     tools: frozenset[str]
-    load: float = 0.0
     health: Health = "unknown"
     budget_left: float = 1.0
     permits: frozenset[str] | None = None
     price: tuple[float, float] = (0.0, 0.0)
+    down: str = ""
+    description: str = ""
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -109,6 +111,7 @@ class Signals:
         neighbours: past tasks that are like this one, the most alike first.
         bias: by how much complexity is estimated too low on average, per domain of which enough is known.
         most: largest correction of a task's complexity by that.
+        lost: why nothing could be compared by meaning, so that shared words count; empty when nothing went wrong.
     """
 
     goal: str
@@ -118,6 +121,7 @@ class Signals:
     neighbours: Sequence[Neighbour] = ()
     bias: Mapping[str, float] = field(default_factory=dict[str, float])
     most: float = 1.0
+    lost: str = ""
 
 
 class World(Protocol):
@@ -141,6 +145,10 @@ class World(Protocol):
         Raises:
             NotFound: it is no member any more.
         """
+        ...
+
+    def bearing(self, agent: str) -> AbstractContextManager[None]:
+        """Count one more piece of work of an agent, as long as the context lasts."""
         ...
 
     def asker(self, agent: str) -> Agent:

@@ -72,7 +72,7 @@ class ClusterSpec(Spec):
     """Provider of the model that plans splits; the winner's own when unset."""
     embedder: Annotated[str, RefTo("Embedder")] | None = Field(default=None, examples=["words"])
     """Embedder by which tasks are compared with domains and tools; without it they are compared by shared words."""
-    sense: Annotated[SensePolicy, OneOf(_POLICIES)] = Field(default_factory=Heuristic)
+    sense: Annotated[SensePolicy, OneOf(_POLICIES, default="heuristic")] = Field(default_factory=Heuristic)
     """SENSE: what kind of task is this?"""
     match: Annotated[MatchPolicy, OneOf(_POLICIES)] = Field(default_factory=Auction)
     """MATCH: who does it?"""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[a-z0-9]{3,}")
 _STEM = 5
+_CACHE = 256
+"""Texts whose vectors are kept, for goals that come again."""
 
 
 class Embedder(Protocol):
@@ -29,20 +31,30 @@ class Likeness:
         self._texts = dict(texts)
         self._embedder = embedder
         self._vectors: np.ndarray | None = None
+        self._cache: dict[str, np.ndarray] = {}
         self._words = {name: _stems(text) for name, text in self._texts.items()}
 
     async def of(self, text: str) -> dict[str, float]:
-        """Return how well a text fits each name."""
+        """Return how well a text fits each name.
+
+        Raises:
+            LoomdError: the embedder failed.
+        """
         if not self._texts:
             return {}
         if self._embedder is None:
-            return self._by_words(text)
+            return self.by_words(text)
         if self._vectors is None:
             self._vectors = await self._embedder.embed(list(self._texts.values()))
-        query = (await self._embedder.embed([text]))[0]
+        query = self._cache.pop(text, None)
+        if query is None:
+            query = (await self._embedder.embed([text]))[0]
+            if len(self._cache) >= _CACHE:
+                del self._cache[next(iter(self._cache))]
+        self._cache[text] = query  # the one that was used last comes last
         return {name: max(0.0, float(fit)) for name, fit in zip(self._texts, self._vectors @ query, strict=True)}
 
-    def _by_words(self, text: str) -> dict[str, float]:
+    def by_words(self, text: str) -> dict[str, float]:
         """Return the share of a text's words that stand in each named text, by their first five letters."""
         words = _stems(text)
         return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}

@@ -63,13 +63,17 @@ class Roster:
         self._describe()
 
     async def fits(self, goal: str) -> tuple[dict[str, float], dict[str, float]]:
-        """Return how well a goal fits each domain and each tool of the members that take new work, 0 to 1."""
+        """Return how well a goal fits each domain and each tool of the members that take new work, 0 to 1.
+
+        Raises:
+            LoomdError: the embedder failed.
+        """
         domains, tools, likeness = self._domains, self._tools, self._likeness
-        fits = await likeness.of(goal)
-        return (
-            {name: fits[f"domain {name}"] for name in domains},
-            {name: fits[f"tool {name}"] for name in tools},
-        )
+        return _told(await likeness.of(goal), domains, tools)
+
+    def fits_by_words(self, goal: str) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the same by shared words, whatever the embedder does."""
+        return _told(self._likeness.by_words(goal), self._domains, self._tools)
 
     def _describe(self) -> None:
         """Take over what the members say of themselves now."""
@@ -78,6 +82,12 @@ class Roster:
         named = {f"domain {name}": text for name, text in self._domains.items()}
         named |= {f"tool {name}": text for name, text in self._tools.items()}
         self._likeness = Likeness(named, self._embedder)
+
+
+def _told(
+    fits: Mapping[str, float], domains: Iterable[str], tools: Iterable[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    return {name: fits[f"domain {name}"] for name in domains}, {name: fits[f"tool {name}"] for name in tools}
 
 
 def _domain_texts(agents: Sequence[Agent]) -> dict[str, str]:

@@ -44,17 +44,29 @@ class Breaker:
         """Return whether so many calls failed that none is made but a probe."""
         return 0 < self._fields.failures <= self._failures
 
+    @property
+    def why(self) -> str:
+        """Return why no call is let through now, and when the next one will be; empty when one is."""
+        if not self.open:
+            return ""
+        when = (
+            "one call is asking whether it works again" if self._probing else f"the next call is in {self._left:.0f} s"
+        )
+        return f"{self._owner} is not called: its last {self._failures} calls failed ({self._last}); {when}"
+
+    @property
+    def _left(self) -> float:
+        """Return the seconds until a call is let through again."""
+        return max(0.0, self._until - self._clock.monotonic())
+
     def refuse(self) -> None:
         """Refuse a call while none is let through.
 
         Raises:
             Overloaded: says why, and when the next one will be.
         """
-        if self._failures and self.open:
-            left = max(0.0, self._until - self._clock.monotonic())
-            when = "one call is asking whether it works again" if self._probing else f"the next call is in {left:.0f} s"
-            said = f"its last {self._failures} calls failed ({self._last}); {when}"
-            raise Overloaded(f"{self._owner} is not called: {said}", max(1.0, left))
+        if self._failures and (why := self.why):
+            raise Overloaded(why, max(1.0, self._left))
 
     def call(self) -> "_Call":
         """Return what watches one call; what it raises is raised on. One that is given up says nothing of the service.

@@ -82,6 +82,11 @@ class RemoteModel:
         self._dialect = dialect
         self._transport = transport
 
+    @property
+    def down(self) -> str:
+        """Return why the service is not called for now; empty when it is."""
+        return self._wire.breaker.why
+
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answer a request: deltas as they come, then exactly one `Reply`; `Retried` before each further attempt.
 

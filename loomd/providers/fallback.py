@@ -91,6 +91,12 @@ class FallbackModel:
         all_ = [added(request) for model in self._models if (added := getattr(model, "added", None)) is not None]
         return max(all_, default=0)
 
+    @property
+    def down(self) -> str:
+        """Return why none of the models is asked for now; empty when one is."""
+        reasons = [str(getattr(model, "down", "")) for model in self._models]
+        return "; ".join(reasons) if all(reasons) else ""
+
     def cost(self, usage: Usage) -> float:
         """Return what a call costs in USD at most, whoever answers."""
         costs = [cost(usage) for model in self._models if (cost := getattr(model, "cost", None)) is not None]

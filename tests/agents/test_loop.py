@@ -10,7 +10,7 @@ from loomd.agents.base import OnUncertain
 from loomd.agents.budget import Limits
 from loomd.agents.work import Work
 from loomd.errors import Permanent, Uncertain
-from loomd.events.event import Fallback, ModelDelta, ToolCompleted, ToolErred, ToolStarted
+from loomd.events.event import Fallback, ModelDelta, ToolErred, ToolStarted
 from loomd.events.room import BudgetExceeded, BudgetWarning
 from loomd.interceptors.context import InterceptorContext
 from loomd.memory.item import Item, Turn, Whose
@@ -207,20 +207,6 @@ async def test_a_provider_that_fails_ends_the_work_with_what_it_took(
     outcome = await bench.run(agent(script, tools={"add": Adder()}))
     assert (outcome.stop_reason, outcome.error, outcome.temporary) == ("error", "script/test: no money", temporary)
     assert (outcome.usage, outcome.tools) == (Usage(50, 5), ("add",))
-
-
-async def test_an_agent_at_work_is_not_idle(bench: Bench) -> None:
-    """What is in hand is counted while it is in hand, and not after."""
-
-    class Look(Adder):
-        async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
-            del arguments, context
-            return str(ada.running)
-
-    ada = agent(replies(call(), {"text": "done"}), tools={"add": Look()})
-    await bench.run(ada)
-    assert [fact.result for fact in bench.facts(ToolCompleted) if isinstance(fact, ToolCompleted)] == ["1"]
-    assert ada.running == 0
 
 
 async def test_nothing_uninspected_is_kept_at_a_time_limit(bench: Bench) -> None:

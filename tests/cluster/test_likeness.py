@@ -51,3 +51,19 @@ async def test_an_embedder_is_asked_once_for_the_named_texts(tmp_path: Path) -> 
     assert max(fits, key=lambda name: fits[name]) == "library"
     assert all(0.0 <= fit <= 1.0001 for fit in fits.values())
     assert [len(texts) for texts in embedder.asked] == [2, 1, 1]
+
+
+async def test_the_vector_of_a_goal_is_kept(tmp_path: Path) -> None:
+    """The same goal is embedded once, of many the ones used last are kept, and what failed is asked for again."""
+    async with open_spec("Embedder", {"type": "hash"}, tmp_path) as inner:
+        embedder = Counting(inner)
+        likeness = Likeness({"library": "Knows books"}, embedder)
+        first = await likeness.of("books")
+        assert await likeness.of("books") == first
+        assert len(embedder.asked) == 2
+        for number in range(300):
+            await likeness.of(f"goal {number}")
+            await likeness.of("books")
+        assert embedder.asked.count(["books"]) == 1
+        await likeness.of("goal 0")
+        assert embedder.asked.count(["goal 0"]) == 2

@@ -48,6 +48,7 @@ DIFFERENT = {
     "openapi-documents": "what a document of another kind holds is checked behind the schema",
     "http-placeholders": "placeholders are compared with parameters behind the schema",
     "indentation": "its parser points at the line where the value begins",
+    "hybrid-range": "a JSON Schema cannot compare two fields",
     "integer-as-float": "10.0 is an integer for a JSON Schema",
     "knowledge-sources": "what belongs to an address is checked behind the schema",
     "key-in-brackets": "it does not look at a key without a value",

@@ -137,7 +137,7 @@ async def record(
     furnish(folder)
     async with open_system(Settings(folder / "state", folder / "models", folder / "socket")) as system:
         await system.reconciler.apply(Delivery("studio", (SourceFile(folder, "team.yaml", text.encode()),)))
-        task = new_task(goal, system.clock, seed=7, budget=Budget(seconds=seconds))
+        task = new_task(goal, system.clock, seed=5, budget=Budget(seconds=seconds))
         async with system.bus.stream() as events:
             name = await system.engine.submit(task)
             if says is not None:

@@ -7,9 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from loomd.amoeba.asking import Asking
-from loomd.amoeba.policies.base import MatchPolicy
-from loomd.amoeba.task import Bid, Matched, Sensed
+from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, normals, seen
+from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share
@@ -25,7 +24,7 @@ class BidWeights(Spec):
     history: Share = 0.20
     """What is believed of the agent over all domains."""
     tools: Share = 0.15
-    """Share of the tools that the task seems to need and the agent has."""
+    """Share of the tools that the task seems to need and the agent has and may call."""
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
@@ -35,49 +34,71 @@ class BidWeights(Spec):
         return self
 
 
-class Auction(MatchPolicy):
+class Auction(Choosing):
     """Chooses the agent with the highest weighted bid."""
 
     type: Literal["auction"] = "auction"
     weights: BidWeights = Field(default_factory=BidWeights)
     """Share of each factor in a bid."""
-    exploration: Share = 0.10
-    """Largest bonus for an agent that nothing is known of; it shrinks as 1 / sqrt(1 + tasks seen) and is scaled by the
-    task's seeded draw, so that newcomers get a chance and a run can be repeated."""
+    exploration: Share = 0.40
+    """Weight of a normal draw, seeded by the task, times how uncertain what is believed of the agent is: newcomers and
+    unsteady agents get a chance, the less the more is known. As large as that of capability it is Thompson sampling; 0
+    always takes who is believed to be best."""
+    uncertainty: Share = 0.15
+    """Standard deviation of what is believed of an agent in a domain in which it did no task yet."""
+    price: Share = 0.10
+    """Weight of what the task is expected to cost with the agent's model, which lowers its bid."""
+    prices: Prices = Field(default_factory=Prices)
+    """What a task is expected to cost."""
     reserve: Share = 0.2
     """Lowest bid that may win."""
-    no_winner: Literal["best_available", "fail"] = "best_available"
-    """What happens when nobody bids above the reserve: the best losing bid takes it, or the task fails."""
 
-    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
-        """Return the winner with all bids, highest first."""
-        del asking
-        bids = sorted((self._bid(sensed, agent, draw.random()) for agent in agents), key=lambda b: (-b.total, b.agent))
-        if not bids:
-            return Matched("", (), "the cluster has no agents")
-        best = bids[0]
-        winner, why = best.agent, f"highest of {len(bids)} bids: {best.total:.3f}"
-        if best.total < self.reserve:
-            why = f"best bid {best.total:.3f} is below the reserve {self.reserve:g}"
-            if self.no_winner == "fail":
-                winner = ""
-            else:
-                why += "; taken as best available"
-        return Matched(winner, tuple(bids), why, self._shares(), self.reserve)
+    def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
+        """Return what each agent bids."""
+        weights, known = self.weights, beliefs(sensed, agents, self.uncertainty)
+        drawn = normals(draw, len(agents)) if self.exploration else []
+        needed = frozenset(sensed.tools)
+        tools = [_has(needed, agent) for agent in agents] if needed else [1.0] * len(agents)
+        costs = self.prices.factors(sensed.tokens, agents) if _priced(self.price, agents) else []
+        able, idle, past = weights.capability, weights.availability, weights.history
+        totals = [
+            able * mean + idle / (1 + agent.running) + past * agent.overall.mean
+            for agent, mean in zip(agents, known.means, strict=True)
+        ]
+        totals = [total + weights.tools * has for total, has in zip(totals, tools, strict=True)]
+        if drawn:
+            share = self.exploration
+            totals = [t + share * s * z for t, s, z in zip(totals, known.spreads, drawn, strict=True)]
+        if costs:
+            totals = [total - self.price * cost for total, cost in zip(totals, costs, strict=True)]
+        shares = {**weights.model_dump(), **({"exploration": self.exploration} if drawn else {})}
+        shares |= {"price": -self.price} if costs else {}
 
-    def _shares(self) -> dict[str, float]:
-        """Return by what each factor is multiplied."""
-        return {**self.weights.model_dump(), "exploration": self.exploration}
+        def bid(at: int) -> Bid:
+            agent = agents[at]
+            factors = {
+                "capability": known.means[at],
+                "availability": 1 / (1 + agent.running),
+                "history": agent.overall.mean,
+                "tools": tools[at],
+            }
+            if drawn:
+                factors["exploration"] = drawn[at] * known.spreads[at]
+            if costs:
+                factors["price"] = costs[at]
+            scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
+            tasks, z = seen(sensed, agent), drawn[at] if drawn else 0.0
+            return Bid(agent.agent, totals[at], factors, scores, tasks, z, known.spreads[at])
 
-    def _bid(self, sensed: Sensed, agent: Standing, drawn: float) -> Bid:
-        count = sum(agent.scores[d].count * w for d, w in sensed.domains.items())
-        factors = {
-            "capability": sum(agent.scores[d].mean * w for d, w in sensed.domains.items()),
-            "availability": 1 / (1 + agent.running),
-            "history": agent.overall.mean,
-            "tools": len(agent.tools.intersection(sensed.tools)) / len(sensed.tools) if sensed.tools else 1.0,
-            "exploration": drawn / math.sqrt(1 + count),
-        }
-        total = sum(share * factors[name] for name, share in self._shares().items())
-        scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
-        return Bid(agent.agent, total, factors, scores, count, drawn)
+        return Offers(totals, bid, shares, self.reserve)
+
+
+def _has(needed: frozenset[str], agent: Standing) -> float:
+    """Return the share of some tools that an agent has and may call."""
+    has = needed & agent.tools if agent.permits is None else needed & agent.tools & agent.permits
+    return len(has) / len(needed)
+
+
+def _priced(share: float, agents: Sequence[Standing]) -> bool:
+    """Return whether prices play a part: some model costs something."""
+    return share > 0 and any(agent.price != (0.0, 0.0) for agent in agents)

@@ -66,8 +66,11 @@ class Heuristic(SensePolicy):
         domains = self._domains(signals)
         tools = tuple(name for name, fit in signals.tools.items() if fit >= self.min_likeness * 2)
         evidence.append("domains by likeness: " + ", ".join(f"{n} {w:.2f}" for n, w in domains.items()))
-        tokens = self.base_tokens + round(self.tokens_per_complexity * complexity)
-        return Sensed(complexity, domains, tools, tokens, "heuristic", tuple(evidence))
+        return Sensed(complexity, domains, tools, self.expected(complexity), "heuristic", tuple(evidence))
+
+    def expected(self, complexity: float) -> int:
+        """Return how many tokens a task of some complexity is expected to take."""
+        return self.base_tokens + round(self.tokens_per_complexity * complexity)
 
     def _complexity(self, signals: Signals) -> tuple[float, list[str]]:
         text = signals.goal

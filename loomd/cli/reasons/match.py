@@ -13,22 +13,29 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     text = f"{winner} took it" if winner else "nobody took it"
     text += f", {decision.get('why', 'for no recorded reason')}."
     if weights:
-        formula = " + ".join(f"{share:.2f} x {name}" for name, share in weights.items())
+        formula = " + ".join(f"{share:.2f} x {name}" for name, share in weights.items()).replace("+ -", "- ")
         text += f" A bid is {formula}; the lowest that may win is {decision.get('reserve', 0.0):.2f}."
     if any("drawn" in bid for bid in bids):
         text += f" The draws for newcomers come from the seed {seed}, so that they can be repeated."
+    if decision.get("bidders", 0) > len(bids):
+        text += f" These are the best {len(bids)} of {decision['bidders']} bids."
     yield text
     yield from listed("", [_bid(bid, weights) for bid in bids])
+    refused = decision.get("refused", {})
+    yield from listed("left out: ", [f"{agent}, because {why}" for agent, why in refused.items()])
+    if (more := decision.get("refusals", 0) - len(refused)) > 0:
+        yield from listed("left out: ", [f"{more} more"])
 
 
 def _bid(bid: Json, weights: Json) -> str:
-    parts = [
+    counted = [
         f"{weights[name]:.2f} x {value:.3f} {name}{_because(name, value, bid)}"
-        if name in weights
-        else f"{value:.3f} {name}"
         for name, value in bid["factors"].items()
+        if name in weights
     ]
-    return f"{bid['agent']} bid {bid['total']:.3f} = {' + '.join(parts)}"
+    text = f"{bid['agent']} bid {bid['total']:.3f} = {' + '.join(counted)}".replace("+ -", "- ")
+    beside = [f"{name} {value:.3f}" for name, value in bid["factors"].items() if name not in weights]
+    return f"{text}; {', '.join(beside)}" if beside else text
 
 
 def _because(name: str, value: float, bid: Json) -> str:
@@ -38,6 +45,6 @@ def _because(name: str, value: float, bid: Json) -> str:
         return f" (believed {', '.join(f'{one} {score:.2f}' for one, score in bid['scores'].items())}; {seen})"
     if name == "availability" and value > 0:
         return f" ({round(1 / value - 1)} in hand)"
-    if name == "exploration" and "drawn" in bid:
-        return f" (drawn {bid['drawn']:.3f}; {seen})"
+    if name == "exploration" and bid.get("drawn"):
+        return f" (drawn {bid['drawn']:.2f} x {bid.get('spread', 0.0):.3f}, as uncertain as it is; {seen})"
     return ""

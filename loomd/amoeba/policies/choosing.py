@@ -1,0 +1,220 @@
+"""What policies that choose among bids have in common: who may bid at all, and what is recorded of the bids."""
+
+import heapq
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+from pydantic import Field
+
+from loomd.amoeba.asking import Asking
+from loomd.amoeba.policies.base import MatchPolicy
+from loomd.amoeba.task import Bid, Matched, Sensed
+from loomd.amoeba.world import Standing
+from loomd.manifest.kind import Spec
+from loomd.manifest.quantity import Share, Usd
+
+
+class Filters(Spec):
+    """Who may not bid, however good the bid would be."""
+
+    tools: bool = False
+    """Whether an agent is left out that lacks a tool which the task seems to need, or may not call it; otherwise it
+    bids less."""
+    budget: bool = True
+    """Whether an agent is left out for the day when its daily budget is used up."""
+    service: bool = True
+    """Whether an agent is left out while its model's service is not called, because the last calls failed."""
+    health: bool = True
+    """Whether an agent is left out that is dying."""
+
+    def lasting(self, sensed: Sensed, agents: Sequence[Standing]) -> dict[str, str]:
+        """Return which agents cannot do such a task, and why."""
+        if not self.tools or not sensed.tools:
+            return {}
+        return {agent.agent: why for agent in agents if (why := _unfit(sensed.tools, agent))}
+
+    def passing(self, agents: Sequence[Standing]) -> dict[str, str]:
+        """Return which agents take no task for now, and why."""
+        suspects = [one for one in agents if one.down or one.budget_left <= 0 or one.health == "dying"]
+        return {agent.agent: why for agent in suspects if (why := self._away(agent))}
+
+    def _away(self, agent: Standing) -> str:
+        if self.budget and agent.budget_left <= 0:
+            return "its daily budget is used up"
+        if self.service and agent.down:
+            return agent.down
+        return "it is dying" if self.health and agent.health == "dying" else ""
+
+
+def _unfit(needed: Sequence[str], agent: Standing) -> str:
+    if lacks := [tool for tool in needed if tool not in agent.tools]:
+        return f"it lacks {', '.join(lacks)}"
+    barred = [tool for tool in needed if agent.permits is not None and tool not in agent.permits]
+    return f"it may not call {', '.join(barred)}" if barred else ""
+
+
+class Prices(Spec):
+    """What a task is expected to cost: the tokens that SENSE expects, at the prices of the agent's model."""
+
+    output: Share = 0.2
+    """Share of the tokens that the model writes; it reads the others."""
+    high: Usd = Field(default=0.10, gt=0)
+    """USD for a task at which the factor of a bid is a half; it is cost / (cost + this)."""
+
+    def costs(self, tokens: int, agents: Sequence[Standing]) -> list[float]:
+        """Return what a task of so many tokens is expected to cost with each agent, in USD."""
+        read, written = tokens * (1 - self.output), tokens * self.output
+        return [read * agent.price[0] + written * agent.price[1] for agent in agents]
+
+    def factors(self, tokens: int, agents: Sequence[Standing]) -> list[float]:
+        """Return the costs from 0 (nothing) to 1 (endlessly much)."""
+        high = self.high
+        return [cost / (cost + high) for cost in self.costs(tokens, agents)]
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What agents bid.
+
+    Attributes:
+        totals: one number for each agent, the highest is the best.
+        bid: returns the bid of an agent, by its place.
+        weights: by what each factor of a bid was multiplied.
+        reserve: the lowest total that may win.
+    """
+
+    totals: Sequence[float]
+    bid: Callable[[int], Bid]
+    weights: dict[str, float] = field(default_factory=dict[str, float])
+    reserve: float = -math.inf
+
+
+class Choosing(MatchPolicy):
+    """Chooses the best bid of those who may bid."""
+
+    filters: Filters = Field(default_factory=Filters)
+    """Who may not bid, however good the bid would be."""
+    record: int = Field(default=5, ge=1, le=1000)
+    """How many bids are kept and told of a task, the best of them; of those who may not bid so many are named, too."""
+    no_winner: Literal["best_available", "fail"] = "best_available"
+    """What happens when nobody bids enough, or all are left out for now: the best of them takes it all the same, or the
+    task fails. Who lacks what the task needs never takes it."""
+
+    @abstractmethod
+    def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
+        """Return what each of some agents bids."""
+
+    def passing(self, sensed: Sensed, agents: Sequence[Standing]) -> dict[str, str]:
+        """Return which agents take no such task for now, and why."""
+        del sensed
+        return self.filters.passing(agents)
+
+    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
+        """Return the winner with the best bids, highest first."""
+        del asking
+        if not agents:
+            return Matched("", (), "the cluster has no agents")
+        unfit = self.filters.lasting(sensed, agents)
+        fit = _without(agents, unfit)
+        away = self.passing(sensed, fit)
+        able = _without(fit, away)
+        refused = {**unfit, **away}
+        note = ""
+        if away and not able and self.no_winner == "best_available":
+            able, refused, note = fit, {**away, **unfit}, "all are left out for now, and heard as the best available; "
+        kept = dict(list(refused.items())[: self.record])
+        if not able:
+            return Matched("", (), f"{_why(kept)}", refused=kept, refusals=len(refused))
+        offers = self.offers(sensed, able, draw)
+        bids = _best(offers, able, self.record)
+        best = bids[0]
+        winner, why = best.agent, f"{note}highest of {len(able)} bids: {best.total:.3f}"
+        if best.total < offers.reserve:
+            why = f"{note}best bid {best.total:.3f} is below the reserve {offers.reserve:g}"
+            winner = "" if self.no_winner == "fail" else winner
+            why += "; taken as best available" if winner else ""
+        return Matched(
+            winner,
+            bids,
+            why,
+            offers.weights,
+            max(0.0, offers.reserve),
+            bidders=len(able),
+            refused=kept,
+            refusals=len(refused),
+        )
+
+
+def _without(agents: Sequence[Standing], out: Mapping[str, str]) -> Sequence[Standing]:
+    return [agent for agent in agents if agent.agent not in out] if out else agents
+
+
+def _why(refused: Mapping[str, str]) -> str:
+    return "nobody may bid: " + "; ".join(f"{agent}: {why}" for agent, why in refused.items())
+
+
+def _best(offers: Offers, agents: Sequence[Standing], most: int) -> tuple[Bid, ...]:
+    """Return the best bids, highest first, of equal ones those whose agents come first by name."""
+    least = heapq.nlargest(most, offers.totals)[-1]
+    places = [at for at, total in enumerate(offers.totals) if total >= least]
+    places.sort(key=lambda at: (-offers.totals[at], agents[at].agent))
+    return tuple(offers.bid(at) for at in places[:most])
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What is believed of agents in the domains of a task, one number for each agent.
+
+    Attributes:
+        means: mean rewards, each domain by its weight.
+        spreads: standard deviations of what the means may really be.
+    """
+
+    means: list[float]
+    spreads: list[float]
+
+
+def beliefs(sensed: Sensed, agents: Sequence[Standing], unknown: float) -> Beliefs:
+    """Return what is believed of agents in the domains of a task.
+
+    The variance of a mean is that of the rewards, and beside them of one reward that was only assumed, over the tasks
+    seen: (variance + unknown^2 / (1 + count)) / (1 + count), as for normal rewards of an unknown mean (Russo et al., A
+    Tutorial on Thompson Sampling, 2018).
+
+    Args:
+        sensed: the task.
+        agents: the agents; this is called for a thousand of them in far less than a millisecond.
+        unknown: the standard deviation of a domain in which nothing was seen.
+    """
+    domains = [(domain, share, share * share) for domain, share in sensed.domains.items()]
+    prior, root = unknown * unknown, math.sqrt
+    means: list[float] = []
+    spreads: list[float] = []
+    for agent in agents:
+        scores, mean, spread = agent.scores, 0.0, 0.0
+        for domain, share, square in domains:
+            score = scores[domain]
+            per = 1.0 / (1 + score.count)
+            mean += share * score.mean
+            spread += square * per * (score.variance + prior * per)
+        means.append(mean)
+        spreads.append(root(spread))
+    return Beliefs(means, spreads)
+
+
+def seen(sensed: Sensed, agent: Standing) -> float:
+    """Return how many tasks say what is believed of an agent, each domain by its weight."""
+    return sum(share * agent.scores[domain].count for domain, share in sensed.domains.items())
+
+
+def normals(draw: Random, count: int) -> list[float]:
+    """Return draws of the standard normal distribution (Box and Muller, 1958)."""
+    drawn: list[float] = []
+    for _ in range((count + 1) // 2):
+        radius, angle = math.sqrt(-2.0 * math.log(1.0 - draw.random())), math.tau * draw.random()
+        drawn += (radius * math.cos(angle), radius * math.sin(angle))
+    return drawn[:count]

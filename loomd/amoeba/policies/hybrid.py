@@ -1,0 +1,44 @@
+"""Hybrid: the heuristic, and a model only when the heuristic is unsure."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from loomd.amoeba.asking import Asking
+from loomd.amoeba.policies.base import SensePolicy
+from loomd.amoeba.policies.llm_sense import LlmSense
+from loomd.amoeba.task import Sensed
+from loomd.amoeba.world import Signals
+from loomd.manifest.quantity import Share
+
+
+class Hybrid(SensePolicy):
+    """Reads the structure of the text, and asks a model about what that leaves open."""
+
+    type: Literal["hybrid"] = "hybrid"
+    low: Share = 0.4
+    """Complexity from which on the heuristic is unsure."""
+    high: Share = 0.8
+    """Complexity up to which the heuristic is unsure; between both a model is asked."""
+    unplaced: bool = True
+    """Whether a model is asked about a task that fits none of the cluster's domains, when there are several."""
+    model: LlmSense = Field(default_factory=LlmSense)
+    """How the model is asked; its heuristic is the one that is asked first."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"expected low up to high, got low {self.low:g} above high {self.high:g}")
+        return self
+
+    async def sense(self, signals: Signals, asking: Asking) -> Sensed:
+        """Return what the heuristic says, or the model when that is unsure."""
+        guess = await self.model.heuristic.sense(signals, asking)
+        if not self._unsure(signals, guess):
+            return guess
+        return await self.model.judged(signals, guess, asking)
+
+    def _unsure(self, signals: Signals, guess: Sensed) -> bool:
+        if self.low <= guess.complexity <= self.high:
+            return True
+        return self.unplaced and len(signals.likeness) > 1 and not guess.domains.keys() & signals.likeness.keys()

@@ -1,0 +1,34 @@
+"""Thompson: each agent is drawn from what may be true of it, and the best draw wins; no model is asked.
+
+Thompson sampling with normal beliefs (W. R. Thompson, 1933; Russo et al., A Tutorial on Thompson Sampling, 2018).
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Literal
+
+from loomd.amoeba.policies.choosing import Choosing, Offers, beliefs, normals, seen
+from loomd.amoeba.task import Bid, Sensed
+from loomd.amoeba.world import Standing
+from loomd.manifest.quantity import Share
+
+
+class Thompson(Choosing):
+    """Chooses by capability alone, as likely as an agent may be the best."""
+
+    type: Literal["thompson"] = "thompson"
+    uncertainty: Share = 0.3
+    """Standard deviation of what is believed of an agent in a domain in which it did no task yet."""
+
+    def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
+        """Return what each agent is drawn as."""
+        known, drawn = beliefs(sensed, agents, self.uncertainty), normals(draw, len(agents))
+        totals = [m + s * z for m, s, z in zip(known.means, known.spreads, drawn, strict=True)]
+
+        def bid(at: int) -> Bid:
+            agent = agents[at]
+            factors = {"capability": known.means[at], "exploration": drawn[at] * known.spreads[at]}
+            scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
+            return Bid(agent.agent, totals[at], factors, scores, seen(sensed, agent), drawn[at], known.spreads[at])
+
+        return Offers(totals, bid, {"capability": 1.0, "exploration": 1.0})
