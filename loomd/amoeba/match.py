@@ -2,6 +2,8 @@
 
 from random import Random
 
+import msgspec
+
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
@@ -19,8 +21,13 @@ async def match(task: Task, sensed: Sensed, world: World, policy: MatchPolicy, s
         matched = Matched(task.agent if named else "", why=why)
     else:
         draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-        chosen = await policy.choose(sensed, world.standings(list(sensed.domains)), draw, asking)
-        matched = billed(chosen, asking.spent)
+        agents = world.standings(list(sensed.domains))
+        others = [agent for agent in agents if agent.agent not in task.avoid]
+        matched = billed(await policy.choose(sensed, others or agents, draw, asking), asking.spent)
+        if task.avoid and others:
+            matched = msgspec.structs.replace(
+                matched, why=f"{matched.why}; without {', '.join(task.avoid)}, who failed"
+            )
     for bid in matched.bids:
         scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)
     if matched.winner:

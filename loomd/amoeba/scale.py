@@ -71,6 +71,9 @@ async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, w
     most, why = policy.parts(sensed, task)
     if most < _FEWEST:
         return Scaled((), why)
+    allowed = policy.max_descendants if task.descendants is None else min(policy.max_descendants, task.descendants)
+    if allowed < _FEWEST:
+        return Scaled((), f"{why}, but the tree of tasks may have {counted(allowed)} more: done alone")
     plan = await asking.ask(
         Question(
             system=_SYSTEM,
@@ -87,11 +90,32 @@ async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, w
     )
     if plan.value is None:
         return billed(Scaled((), f"{why}, but no usable plan came ({plan.why}): done alone"), asking.spent)
-    subtasks, late = plan.value
+    planned, late = plan.value
+    subtasks = cut(planned, allowed)
     note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
+    if len(subtasks) < len(planned):
+        note += f" (cut from {len(planned)}: the tree of tasks may have {counted(allowed)} more)"
     goals = tuple(part.goal for part in subtasks)
     scope.emit(AgentSplit(tuple(child_id(task, n) for n in range(len(goals))), goals), winner)
-    return billed(Scaled(subtasks, f"{why}: {len(goals)} parts{note}"), asking.spent)
+    rest = (allowed - len(goals)) // len(goals)
+    return billed(Scaled(subtasks, f"{why}: {len(goals)} parts{note}", policy.retries, rest), asking.spent)
+
+
+def cut(parts: tuple[Subtask, ...], most: int) -> tuple[Subtask, ...]:
+    """Return a plan with at most so many parts: the surplus ones become one with the last that is left.
+
+    That one needs what any of them needs of the others; between themselves they are in one hand.
+    """
+    if len(parts) <= most:
+        return parts
+    joined = parts[most - 1 :]
+    needs = sorted({need for part in joined for need in part.needs if need < most - 1})
+    return (*parts[: most - 1], Subtask("\n".join(part.goal for part in joined), tuple(needs)))
+
+
+def counted(parts: int) -> str:
+    """Return a number of parts in words."""
+    return f"{parts} part{'' if parts == 1 else 's'}" if parts else "no parts"
 
 
 def child_id(task: Task, ordinal: int) -> str:

@@ -16,6 +16,7 @@ from loomd.api.approvals import ApprovalRoutes
 from loomd.api.budgets import BudgetRoutes
 from loomd.api.cassettes import CassetteRoutes
 from loomd.api.changes import ChangeRoutes
+from loomd.api.declared import DeclaredTaskRoutes
 from loomd.api.guard import answer
 from loomd.api.health import Health
 from loomd.api.knowledge import KnowledgeRoutes
@@ -46,7 +47,7 @@ async def open_server(system: System) -> AsyncGenerator[None, None]:
 
 def add_routes(app: web.Application, system: System) -> None:
     """Register all routes; the objects' come last, because a kind's plural may be any word."""
-    first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes)
+    first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes, DeclaredTaskRoutes)
     others = (
         *(TaskRoutes, ApprovalRoutes, SessionRoutes, MemoryRoutes, BudgetRoutes, CassetteRoutes, KnowledgeRoutes),
         ObjectRoutes,

@@ -16,7 +16,7 @@ from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result
 from loomd.cli.colour import harmless, is_coloured
 from loomd.events import event as facts
-from loomd.events.cluster import AgentSplit
+from loomd.events.cluster import AgentSplit, PartRetried
 from loomd.events.event import Event
 from loomd.events.skill import SkillActivated
 
@@ -53,6 +53,8 @@ class Show:
             if isinstance(fact, facts.TaskStarted):
                 self._root = self._root or event.task
             self._say(line, event)
+            if isinstance(fact, facts.TaskFailed) and event.task == self._root and fact.retried:
+                self._root = ""  # the next attempt is told like the first
 
     def _stream(self, event: Event, text: str) -> None:
         """Print a piece of the answer of the task itself; the texts of its parts are not the answer."""
@@ -141,7 +143,7 @@ def _(fact: facts.PhaseCompleted) -> Line:
 
 @describe.register
 def _(fact: facts.TaskFailed) -> Line:
-    return Line("failed", fact.error, "red")
+    return Line("failed", f"{fact.error}; task/{fact.retried} tries again" if fact.retried else fact.error, "red")
 
 
 @describe.register
@@ -198,6 +200,11 @@ def _(fact: facts.Fallback) -> Line:
 def _(fact: facts.ModelRetried) -> Line:
     instead = f"{fact.after} is asked instead" if fact.after else f"it is asked again in {fact.wait:.1f} s"
     return Line("", f"{fact.model} did not answer, {instead}: {fact.reason}", "yellow")
+
+
+@describe.register
+def _(fact: PartRetried) -> Line:
+    return Line("", f"task/{fact.part} by {fact.by} failed ({_short(fact.reason)}): another agent gets it", "yellow")
 
 
 @describe.register

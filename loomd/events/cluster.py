@@ -25,6 +25,22 @@ class AgentSplit(Fact, tag="agent.split", frozen=True):
     goals: tuple[str, ...]
 
 
+class PartRetried(Fact, tag="part.retried", frozen=True):
+    """A part of a split failed, and another agent gets it.
+
+    Attributes:
+        part: id of the task that failed.
+        by: who failed at it.
+        reason: how it failed.
+        child: id of the task that is begun in its place.
+    """
+
+    part: str
+    by: str
+    reason: str
+    child: str
+
+
 class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
     """An agent's score in a domain moved. `spec` is the digest of the behaviour that was scored."""
 
@@ -46,5 +62,5 @@ class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
     note: str
 
 
-ClusterFact = AuctionBid | AuctionAwarded | AgentSplit | CapabilityUpdated | FeedbackGiven
+ClusterFact = AuctionBid | AuctionAwarded | AgentSplit | PartRetried | CapabilityUpdated | FeedbackGiven
 """What happens between the members of a cluster, and to what is believed of them."""
