@@ -78,7 +78,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A declared task is sent. Without `seed` one is drawn; sent again with the same `key` it is the same task."""
 
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
     key: str = ""
 
 

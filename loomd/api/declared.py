@@ -39,7 +39,8 @@ class DeclaredTaskRoutes:
         live = declared_task(self._system, request.match_info["name"], space)
         name = keyed_id(space, body.key) if body.key else new_id(clock)
         task = live.task(name, secrets.randbits(32) if body.seed is None else body.seed)
-        return answer(*await submitted(self._system, task, body.key))
+        said, status = await submitted(self._system, task, body.key)
+        return answer(said, status=status)
 
 
 def declared_task(system: System, name: str, space: str) -> Declared:

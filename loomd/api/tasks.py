@@ -68,7 +68,8 @@ class TaskRoutes:
         require_ready(self._system)
         body = await read_body(request, Submission)
         task = body.task(request.match_info["namespace"], self._system.clock)
-        return answer(*await submitted(self._system, task, body.key))
+        said, status = await submitted(self._system, task, body.key)
+        return answer(said, status=status)
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
         """Return tasks of a namespace or of all, newest first; with `watch=1` what becomes of them.

@@ -3,35 +3,22 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from loomd.amoeba.task import Finding, Task
 from loomd.errors import Permanent
 from loomd.manifest.inside import inside
-from loomd.manifest.object import Ref
 from loomd.messages import Image
 from loomd.tasks.attached import files_of, images_of
-
-if TYPE_CHECKING:
-    from loomd.tasks.kind import TaskSpec
 
 
 class Declared:
     """A declared task that is open, with the contents of what it names."""
 
-    def __init__(self, ref: Ref, spec: "TaskSpec", images: tuple[Image, ...], files: tuple[Finding, ...]) -> None:
-        """Take it over.
-
-        Args:
-            ref: the object.
-            spec: what is declared.
-            images: its pictures.
-            files: its text files.
-        """
-        self._ref = ref
-        self._spec = spec
-        self._images = images
-        self._files = files
+    def __init__(self, pattern: Task) -> None:
+        """Take what all its runs have in common."""
+        self._pattern = pattern
 
     def task(self, name: str, seed: int) -> Task:
         """Return a task that runs.
@@ -40,25 +27,7 @@ class Declared:
             name: its id.
             seed: start of every random draw.
         """
-        spec = self._spec
-        return Task(
-            name,
-            spec.goal.strip(),
-            namespace=self._ref.namespace,
-            cluster=spec.cluster or "",
-            agent=spec.agent or "",
-            seed=seed,
-            findings=self._files,
-            budget=spec.budget.limits,
-            expect=spec.expect.expected,
-            durability=spec.durability,
-            session=spec.session or "",
-            tenant=spec.tenant or "",
-            user=spec.user or "",
-            images=self._images,
-            retries=spec.retries,
-            declared=self._ref.name,
-        )
+        return msgspec.structs.replace(self._pattern, id=name, seed=seed)
 
 
 def pictures(root: Path, paths: Sequence[str]) -> tuple[Image, ...]:

@@ -11,18 +11,15 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from loomd.amoeba.task import Durability
+from loomd.amoeba.task import Durability, Task
 from loomd.errors import Permanent
 from loomd.manifest.inside import named
-from loomd.manifest.kind import Kind, RefTo, Reload, Spec
+from loomd.manifest.kind import Kind, RefTo, Spec
 from loomd.manifest.quantity import NO_NEWLINE
 from loomd.manifest.rule import never, spelled
 from loomd.tasks.declared import Declared, pictures, texts
 from loomd.tasks.terms import TaskBudget, TaskExpect
 from loomd.topology import Parts
-
-Now = Reload("immediate")
-"""A change of the field acts on the next run; nothing that runs looks at it."""
 
 _GOAL = (r"\S", "expected what is wanted, in words")
 _OWNER = (
@@ -42,36 +39,34 @@ class TaskSpec(Spec):
 
     description: str = Field(default="", examples=["The report that the desk reads on Mondays."])
     """What the task is for, in one sentence."""
-    goal: Annotated[str, Now] = Field(
+    goal: str = Field(
         max_length=100_000, json_schema_extra=spelled(_GOAL), examples=["Summarise the tickets that are open."]
     )
     """What is wanted, in words."""
-    agent: Annotated[str, RefTo("Agent"), Now] | None = Field(default=None, examples=["writer"])
+    agent: Annotated[str, RefTo("Agent")] | None = Field(default=None, examples=["writer"])
     """The agent that does it, alone; without it and without `cluster` the only cluster of the namespace chooses."""
-    cluster: Annotated[str, RefTo("Cluster"), Now] | None = Field(default=None, examples=["support"])
+    cluster: Annotated[str, RefTo("Cluster")] | None = Field(default=None, examples=["support"])
     """Cluster that takes the task; needed only when there are several."""
-    images: Annotated[list[str], Now] = Field(default_factory=list, examples=[["photos/shelf.png"]])
+    images: list[str] = Field(default_factory=list, examples=[["photos/shelf.png"]])
     """Paths of the pictures that the agents are shown beside the goal, from the manifest's root and below it: PNG,
     JPEG, GIF or WebP, at most 5 MiB each and 16 MiB together."""
-    files: Annotated[list[str], Now] = Field(default_factory=list, examples=[["notes/week.md"]])
+    files: list[str] = Field(default_factory=list, examples=[["notes/week.md"]])
     """Paths of the texts in UTF-8 that the agents are shown beside the goal, at most 1 MiB together; larger documents
     belong into a `KnowledgeBase`, which is searched."""
-    budget: Annotated[TaskBudget, Now] = Field(default_factory=TaskBudget)
+    budget: TaskBudget = Field(default_factory=TaskBudget)
     """What one run may use, its retries included."""
-    expect: Annotated[TaskExpect, Now] = Field(default_factory=TaskExpect)
+    expect: TaskExpect = Field(default_factory=TaskExpect)
     """What the answer must satisfy."""
-    durability: Annotated[Durability | None, Now] = None
+    durability: Durability | None = None
     """What is kept of a run: every step, the run as a whole, or nothing; the cluster's own choice when unset."""
-    retries: Annotated[int, Now] = Field(default=0, ge=0, le=10, examples=[2])
+    retries: int = Field(default=0, ge=0, le=10, examples=[2])
     """How often a run that failed is begun anew, by another agent when there is one, with what is left of its budget
     and its time. What a person denied, what may have had an effect, and what ended at a limit is not tried again."""
-    session: Annotated[str | None, Now] = Field(
-        default=None, json_schema_extra=spelled(_OWNER), examples=["weekly-report"]
-    )
+    session: str | None = Field(default=None, json_schema_extra=spelled(_OWNER), examples=["weekly-report"])
     """Conversation that each run is a turn of: the agent sees the turns before."""
-    tenant: Annotated[str | None, Now] = Field(default=None, json_schema_extra=spelled(_OWNER), examples=["acme"])
+    tenant: str | None = Field(default=None, json_schema_extra=spelled(_OWNER), examples=["acme"])
     """Whose work it is; tenants see nothing of each other's conversations and memories."""
-    user: Annotated[str | None, Now] = Field(default=None, json_schema_extra=spelled(_OWNER), examples=["ann"])
+    user: str | None = Field(default=None, json_schema_extra=spelled(_OWNER), examples=["ann"])
     """Which user of the tenant; users are kept apart alike."""
 
     @field_validator(*_SPELLED)
@@ -108,8 +103,26 @@ class TaskSpec(Spec):
     @asynccontextmanager
     async def open(self, parts: Parts) -> AsyncGenerator[Declared, None]:
         """Yield what makes the tasks that run of it."""
-        attached = pictures(parts.root, self.images), texts(parts.root, self.files)
-        yield Declared(parts.declared.ref, self, *attached)
+        ref = parts.declared.ref
+        yield Declared(
+            Task(
+                "",
+                self.goal.strip(),
+                namespace=ref.namespace,
+                cluster=self.cluster or "",
+                agent=self.agent or "",
+                findings=texts(parts.root, self.files),
+                budget=self.budget.limits,
+                expect=self.expect.expected,
+                durability=self.durability,
+                session=self.session or "",
+                tenant=self.tenant or "",
+                user=self.user or "",
+                images=pictures(parts.root, self.images),
+                retries=self.retries,
+                declared=ref.name,
+            )
+        )
 
 
 KIND = Kind("Task", "declaredtasks", TaskSpec, "Work that is declared once, and runs when somebody sends it.")

@@ -26,10 +26,17 @@ def replies(plan: list[dict[str, Any]], *parts: dict[str, Any]) -> list[dict[str
     """Return a script in which a task is split, and every part marks and then answers."""
     planned = {"when": "split*it", "system": "You split a request", "json": {"parts": plan}, "usage": USED}
     marked = [
-        {"when": f"own part:*{one['goal']}", "toolCalls": [{"name": "mark", "arguments": {"word": one["goal"][5:]}}], "usage": USED}
+        {
+            "when": f"own part:*{one['goal']}",
+            "toolCalls": [{"name": "mark", "arguments": {"word": one["goal"][5:]}}],
+            "usage": USED,
+        }
         for one in plan
     ]
-    said = [{"when": f"own part:*{one['goal']}", "text": f"{one['goal']} done", "usage": USED, "delay": "5ms"} for one in plan]
+    said = [
+        {"when": f"own part:*{one['goal']}", "text": f"{one['goal']} done", "usage": USED, "delay": "5ms"}
+        for one in plan
+    ]
     merged = {"when": "Results so far", "text": "all of it", "usage": USED}
     alone = {"when": "split", "text": "alone", "usage": USED}
     endless = [{"times": None, **one} for one in (planned, merged, alone, *said)]
