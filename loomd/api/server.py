@@ -30,6 +30,7 @@ from loomd.api.sessions import SessionRoutes
 from loomd.api.sources import SourceRoutes
 from loomd.api.stream import stream_events
 from loomd.api.tasks import TaskRoutes
+from loomd.api.top import TopRoutes
 from loomd.daemon import System
 
 
@@ -49,7 +50,16 @@ def add_routes(app: web.Application, system: System) -> None:
     """Register all routes; the objects' come last, because a kind's plural may be any word."""
     first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes, DeclaredTaskRoutes)
     others = (
-        *(TaskRoutes, ApprovalRoutes, SessionRoutes, MemoryRoutes, BudgetRoutes, CassetteRoutes, KnowledgeRoutes),
+        *(
+            TopRoutes,
+            TaskRoutes,
+            ApprovalRoutes,
+            SessionRoutes,
+            MemoryRoutes,
+            BudgetRoutes,
+            CassetteRoutes,
+            KnowledgeRoutes,
+        ),
         ObjectRoutes,
     )
     for family in (*first, *others):
