@@ -174,7 +174,8 @@ def wanted(client: Client, arguments: Sequence[str], namespace: str) -> list[Wan
         raise click.UsageError(f"{lone!r}: expected KIND/NAME like {first!r}, or one KIND and then names")
     split = [one.partition("/") for one in arguments]
     places = _places(client, [kind for kind, _, _ in split])
-    return [_named(place, name, namespace) for place, (_, _, name) in zip(places, split, strict=True)]
+    named = [_named(place, name, namespace) for place, (_, _, name) in zip(places, split, strict=True)]
+    return [Wanted(DECLARED, one.namespace, one.names) if _is_declared(client, one) else one for one in named]
 
 
 def get_one(client: Client, place: Place, namespace: str, name: str, **query: str) -> Json:
@@ -285,11 +286,20 @@ def _is_task(client: Client, namespace: str, name: str) -> bool:
     return True
 
 
+def _is_declared(client: Client, one: Wanted) -> bool:
+    """Return whether `task/NAME` names a task that is declared: it is no id, and there is one."""
+    if one.place != TASKS or is_id(one.names[0]):
+        return False
+    try:
+        client.get(*DECLARED.parts(one.namespace), one.names[0])
+    except NotFound:
+        return False
+    return True
+
+
 def _named(place: Place, name: str, namespace: str) -> Wanted:
     space, slash, rest = name.partition("/")
-    if not slash or not place.spaced:
-        space, rest = namespace, name
-    return Wanted(DECLARED if place == TASKS and not is_id(rest) else place, space, (rest,))
+    return Wanted(place, space, (rest,)) if slash and place.spaced else Wanted(place, namespace, (name,))
 
 
 def is_id(name: str) -> bool:
@@ -304,7 +314,9 @@ def _places(client: Client, words: Iterable[str]) -> list[Place]:
     if all(word in fixed for word in lower):
         return [fixed[word] for word in lower]
     kinds = client.get()["kinds"]
-    known = {word: Place(one["plural"], one["name"]) for one in kinds for word in _words(one)} | fixed
+    known = fixed | {
+        word: Place(one["plural"], one["name"]) for one in kinds for word in _words(one) if word not in fixed
+    }
     return [_known(word, known) for word in lower]
 
 

@@ -123,8 +123,8 @@ def test_a_task_is_a_tree(crew: Folder) -> None:
     item = json.loads(told(crew, "describe", task, "-o", "json"))
     tree = item["status"]["course"]
     assert [phase["phase"] for phase in tree["phases"]] == ["sense", "match", "scale", "execute", "evaluate", "adapt"]
-    assert [child["task"] for child in tree["children"]] == [f"{tree['task']}.{n}" for n in (1, 2, 3)]
-    assert [child["phase"] for child in tree["children"]] == ["Failed", "Succeeded", "Succeeded"]
+    ends = {child["task"].rpartition(".")[2]: child["phase"] for child in tree["children"]}
+    assert ends == {"1": "Failed", "1-2": "Failed", "2": "Succeeded", "3": "Succeeded"}
     match = tree["phases"][1]["decision"]
     assert [bid["agent"] for bid in match["bids"]] == ["ada", "bob"]
     assert match["bids"][0]["total"] > match["bids"][1]["total"]

@@ -43,9 +43,9 @@ spec:
       system: You split a request
       times: null
       json: {parts: [{goal: left, needs: []}, {goal: right, needs: []}, {goal: both, needs: [1, 2]}]}
-    - {when: "own part:*left", text: L}
-    - {when: "own part:*right", text: R}
-    - {when: "own part:*both", text: LR}
+    - {when: left, text: L}
+    - {when: right, text: R}
+    - {when: "both", text: LR}
     - {when: "*", text: plain}
 ---
 apiVersion: loomd.dev/v1
@@ -102,7 +102,6 @@ asyncio.run(main())
 """
 
 
-RIGHT = '{when: "own part:*right", text: R}'
 SPLIT = "Compare and analyse, then split; then report in detail; and also conclude"
 HIDE = """---
 apiVersion: loomd.dev/v1
@@ -207,7 +206,7 @@ async def test_a_split_runs_children_and_passes_results_along_the_edges(folder: 
 
 async def test_a_failed_part_does_not_lose_the_others(folder: Path) -> None:
     """What there is is put together, what is missing is named, and the evaluation knows."""
-    broken = SYSTEM.replace(RIGHT, '{when: "own part:*right", error: permanent, text: gone}')
+    broken = SYSTEM.replace("{when: right, text: R}", "{when: right, error: permanent, text: gone}")
     ran = await run_manifests(
         broken, "Compare and analyse, then split; then report in detail; and also conclude", folder
     )
@@ -282,7 +281,7 @@ async def test_cancel_ends_a_task_at_once(folder: Path) -> None:
 
 async def test_cancel_reaches_the_parts(folder: Path) -> None:
     """A split task that is cancelled leaves no part running."""
-    slow = SYSTEM.replace('{when: "own part:*left", text: L}', '{when: "own part:*left", text: L, delay: 1m}')
+    slow = SYSTEM.replace("{when: left, text: L}", "{when: left, text: L, delay: 1m}")
     async with open_system(settings(folder)) as system:
         await system.reconciler.apply(Delivery("test", (SourceFile(folder, "manifests.yaml", slow.encode()),)))
         async with system.bus.stream() as events:
@@ -295,7 +294,7 @@ async def test_cancel_reaches_the_parts(folder: Path) -> None:
 
 async def test_a_cancelled_split_keeps_what_its_parts_brought(folder: Path) -> None:
     """The answers of parts that have ended are its partial result, with what they used."""
-    slow = SYSTEM.replace(RIGHT, '{when: "own part:*right", text: R, delay: 1m}')
+    slow = SYSTEM.replace("{when: right, text: R}", "{when: right, text: R, delay: 1m}")
     async with open_system(settings(folder)) as system:
         await system.reconciler.apply(Delivery("test", (SourceFile(folder, "manifests.yaml", slow.encode()),)))
         async with system.bus.stream() as events:

@@ -264,8 +264,8 @@ async def test_parts_of_a_split_are_told_what_fits_and_give_back_what_they_found
         noted,
         [
             {"system": "You split", "json": {"parts": parts}},
-            {"when": "own part:*where is the spare key", "text": "In the shed."},
-            {"when": "own part:*who is the gardener", "text": "It is Ann."},
+            {"when": "where is the spare key", "text": "In the shed."},
+            {"when": "who is the gardener", "text": "It is Ann."},
             {"text": "Noted."},
         ],
         cluster="scale: {type: threshold, complexity: 0.3}",

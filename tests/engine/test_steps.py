@@ -324,9 +324,9 @@ async def test_a_question_of_a_part_reaches_the_same_people(world: World) -> Non
     plan = {"parts": [{"goal": "left", "needs": []}, {"goal": "right", "needs": []}]}
     replies: list[dict[str, object]] = [
         {"when": "split", "system": "You split a request", "json": plan},
-        {"when": "own part:*left", **CALL},
-        {"when": "own part:*left", "text": "L"},
-        {"when": "own part:*right", "text": "R"},
+        {"when": "left", **CALL},
+        {"when": "left", "text": "L"},
+        {"when": "right", "text": "R"},
     ]
     world.write(replies, APPROVED, cluster="merge: join")
     goal = "Compare and analyse, then split; then report in detail; and also conclude"

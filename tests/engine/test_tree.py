@@ -26,21 +26,14 @@ def replies(plan: list[dict[str, Any]], *parts: dict[str, Any]) -> list[dict[str
     """Return a script in which a task is split, and every part marks and then answers."""
     planned = {"when": "split*it", "system": "You split a request", "json": {"parts": plan}, "usage": USED}
     marked = [
-        {
-            "when": f"own part:*{one['goal']}",
-            "toolCalls": [{"name": "mark", "arguments": {"word": one["goal"][5:]}}],
-            "usage": USED,
-        }
+        {"when": one["goal"], "toolCalls": [{"name": "mark", "arguments": {"word": one["goal"][5:]}}], "usage": USED}
         for one in plan
     ]
-    said = [
-        {"when": f"own part:*{one['goal']}", "text": f"{one['goal']} done", "usage": USED, "delay": "5ms"}
-        for one in plan
-    ]
+    said = [{"when": one["goal"], "text": f"{one['goal']} done", "usage": USED, "delay": "5ms"} for one in plan]
     merged = {"when": "Results so far", "text": "all of it", "usage": USED}
     alone = {"when": "split", "text": "alone", "usage": USED}
     endless = [{"times": None, **one} for one in (planned, merged, alone, *said)]
-    return [*endless[:2], *parts, *marked, *endless[3:], endless[2]]
+    return [*endless[:3], *parts, *marked, *endless[3:]]
 
 
 @pytest.fixture
@@ -89,7 +82,7 @@ async def test_parts_use_no_more_tokens_than_the_task_may(world: World, tokens: 
 async def test_a_part_cannot_use_up_what_the_final_answer_needs(world: World) -> None:
     """One that used far more than was estimated leaves later ones nothing, and they say so; what is there counts."""
     plan: list[dict[str, Any]] = [{"goal": "part greedy", "needs": []}, {"goal": "part late", "needs": [1]}]
-    greedy = {"when": "own part:*part greedy", "text": "much", "usage": {"input": 5900, "output": 100}}
+    greedy = {"when": "part greedy", "text": "much", "usage": {"input": 5900, "output": 100}}
     world.write(replies(plan, greedy), agent="maxTokens: 20", cluster=CLUSTER)
     async with world.open() as system:
         result = await run(system, Budget(tokens=8000))

@@ -102,9 +102,9 @@ async def test_the_team_bids_and_splits(tmp_path: Path) -> None:
           - {goal: "When are tomatoes planted out into the garden?", needs: []}
           - {goal: "How long does tomato soup simmer when cooking?", needs: []}
           - {goal: "What do tomatoes cost at the market?", needs: []}
-    - {when: "own part:*planted", text: "In the middle of May [1]."}
-    - {when: "own part:*simmer", text: "Twenty-five minutes [1]."}
-    - {when: "own part:*cost", text: "Four euros a kilogram [1]."}
+    - {when: planted, text: "In the middle of May [1]."}
+    - {when: simmer, text: "Twenty-five minutes [1]."}
+    - {when: cost, text: "Four euros a kilogram [1]."}
 """
     goal = "When are tomatoes planted out, how long does tomato soup simmer, and what do tomatoes cost at the market?"
     result, events = await run("03", replies, goal, tmp_path)
