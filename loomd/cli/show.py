@@ -15,6 +15,7 @@ import msgspec
 from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result
 from loomd.cli.colour import harmless, is_coloured
+from loomd.cli.tree import Tree
 from loomd.events import event as facts
 from loomd.events.cluster import AgentSplit, PartRetried
 from loomd.events.event import Event
@@ -31,6 +32,7 @@ class Show:
         self._quiet = quiet
         self._colour = is_coloured(sys.stderr)
         self._live = sys.stdout.isatty()
+        self._tree = Tree(coloured=self._colour) if sys.stderr.isatty() and not quiet else None
         self._root = ""
         self._open_line = False
         self._piece = ""
@@ -40,6 +42,29 @@ class Show:
         """Print an event, if there is something to see in it."""
         if self._quiet:
             return
+        if self._tree is not None:
+            self._hear_beside(event, self._tree)
+        else:
+            self._hear(event)
+
+    def _hear_beside(self, event: Event, tree: Tree) -> None:
+        """Let the tree of the parts tell what it can, and print the rest above it; the answer stands below."""
+        if isinstance(event.data, facts.ModelDelta):
+            if event.task == self._root and not event.within and self._live:
+                tree.leave()
+            self._hear(event)
+            return
+        if self._open_line:
+            self._end_line()
+        if tree.hear(event) or (event.task != self._root and self._root and not _urgent(event)):
+            if isinstance(event.data, facts.ModelCalled):
+                self._hear(event)
+            return
+        tree.clear()
+        self._hear(event)
+        tree.draw()
+
+    def _hear(self, event: Event) -> None:
         fact = event.data
         if isinstance(fact, facts.ModelDelta):
             self._stream(event, fact.text)
@@ -92,6 +117,8 @@ class Show:
 
     def finish(self, result: Result, output: str = "text") -> int:
         """Print what became of the task, as text or as JSON, and return the exit code: 0 for an answer, else 1."""
+        if self._tree is not None:
+            self._tree.leave()
         self._end_line()
         if output == "json":
             click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2))
@@ -113,6 +140,12 @@ class Show:
             for cited in outcome.citations:
                 title = f"  {cited.title}" if cited.title else ""
                 click.echo(f"  [{cited.number}] {cited.source}{title}")
+
+
+def _urgent(event: Event) -> bool:
+    """Return whether something in a part is for people: a question, or what went another way than it should."""
+    urgent = facts.ApprovalRequested | facts.ApprovalResolved | facts.Fallback | facts.ModelRetried | facts.CallChecked
+    return isinstance(event.data, urgent | facts.IndexProgress) or not event.task
 
 
 @dataclass(frozen=True)
