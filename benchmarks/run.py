@@ -115,9 +115,7 @@ FIGURES = (
     ),
     Figure("split", "long.budgets exceeded", "40 tasks of five parts with failures: budgets exceeded", "", 0),
     Figure("split", "long.results lost", "results of parts that are not in the answer", "", 0),
-    Figure(
-        "split", "long.missing that another could do", "parts missing although somebody could do them", "", 0
-    ),
+    Figure("split", "long.missing that another could do", "parts missing although somebody could do them", "", 0),
     Figure("split", "long.parts that came", "share of the parts that came, each agent failing at a third of them", ""),
     Figure("split", "long, without retries.parts that came", "the same without another try", ""),
     Figure("peers", "loomd.single, cpu x raw", "a whole journaled task of one turn", "x"),

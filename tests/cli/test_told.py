@@ -135,6 +135,9 @@ def test_a_task_is_a_tree(crew: Folder) -> None:
     )
     assert tree["took"]["seconds"] >= max(child["took"]["seconds"] for child in tree["children"])
     assert tree["revision"] == item["spec"]["revision"]
+    why = " ".join(told(crew, "explain", task).split())
+    assert f"{task}.1-2 was begun in the place of {task}.1" in why
+    assert "a part that fails is given to another agent once" in why
     text = told(crew, "describe", task)
     lines = text[text.index("Phases:") :].splitlines()
     execute = next(at for at, line in enumerate(lines) if "─ execute" in line)

@@ -10,7 +10,7 @@ import pytest
 from loomd.amoeba.scale import cut
 from loomd.amoeba.task import Budget, Result, Scaled, Subtask, Task
 from loomd.daemon import System
-from loomd.events.event import PhaseCompleted
+from loomd.events.event import Fallback, PhaseCompleted
 from loomd.events.journal import Journal
 from tests.engine.world import World, task_of
 
@@ -19,7 +19,7 @@ MODEL = 0.05
 PATH = 3 * MODEL
 """The critical path of a split whose parts need nothing of each other: plan, part, merge."""
 MOST = 1.15
-TRIES = 20
+TRIES = 100
 GOAL = "split it: first the left and then the right one, and one more"
 FOUR: list[dict[str, Any]] = [{"goal": f"part {name}", "needs": []} for name in ("north", "east", "south", "west")]
 FIVE: list[dict[str, Any]] = [*FOUR, {"goal": "part middle", "needs": [1, 4]}]
@@ -128,3 +128,33 @@ def test_a_plan_is_cut_without_losing_anything() -> None:
     assert cut(parts, 4) == parts
     assert cut(parts, 3) == (Subtask("a"), Subtask("b"), Subtask("c\nd", (0, 1)))
     assert cut(parts, 2) == (Subtask("a"), Subtask("b\nc\nd", (0,)))
+
+
+@pytest.mark.parametrize("parts", [1, 5], ids=["whole", "split"])
+async def test_a_model_may_decide(tmp_path: Path, parts: int) -> None:
+    """With the policy `llm` a plan of one part means that one agent does it, and a simple task asks no model."""
+    plan = FIVE if parts > 1 else [{"goal": GOAL, "needs": []}]
+    world = World(tmp_path)
+    world.write(planner(plan), cluster="scale: {type: llm, maxDepth: 1}")
+    async with world.open() as system:
+        result, _ = await tree(system, task_of(system, GOAL))
+        simple, _ = await tree(system, task_of(system, "go"))
+    assert (result.phase, simple.phase) == ("Succeeded", "Succeeded")
+    assert result.scaled is not None
+    assert result.scaled.calls == 1
+    assert len(result.scaled.subtasks) == (parts if parts > 1 else 0)
+    assert result.scaled.why.startswith("the model decides: " + ("5 parts" if parts > 1 else "one agent does it alone"))
+    assert simple.scaled is not None
+    assert (simple.scaled.calls, "the model is not asked" in simple.scaled.why) == (0, True)
+
+
+async def test_a_model_that_answers_nonsense_decides_nothing(tmp_path: Path) -> None:
+    """The task is done alone, and the fallback is recorded."""
+    world = World(tmp_path)
+    nonsense = {"system": "You split a request", "text": "why not?", "times": None}
+    world.write([nonsense, {"text": "done", "times": None}], cluster="scale: {type: llm}")
+    async with world.open() as system:
+        result, _ = await tree(system, task_of(system, GOAL))
+        facts = [event.data async for event in Journal(system.store).replay(task=result.task.id)]
+    assert (result.phase, result.output) == ("Succeeded", "done")
+    assert [(fact.phase, fact.fallback) for fact in facts if isinstance(fact, Fallback)] == [("scale", "done alone")]

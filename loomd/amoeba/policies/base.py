@@ -6,6 +6,7 @@ What may ask a model does so through `Asking`, which records the answer, bills t
 from abc import abstractmethod
 from collections.abc import Sequence
 from random import Random
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -34,6 +35,9 @@ class MatchPolicy(Spec):
 
 class ScalePolicy(Spec):
     """Says whether one agent does it alone."""
+
+    fewest: ClassVar[int] = 2
+    """Fewest parts of a plan; with 1 the model that plans may say that the task is not to be split."""
 
     plan_tokens: Tokens = 600
     """Longest plan that a model may write, in tokens."""
