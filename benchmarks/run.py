@@ -26,7 +26,7 @@ README = HERE.parent / "README.md"
 MARKS = ("<!-- figures -->", "<!-- /figures -->")
 NAMES = (
     *("startup", "loop", "wire", "manifests", "reload", "sources", "journal", "events", "retrieval", "context"),
-    *("memory", "adaptivity"),
+    *("memory", "adaptivity", "split"),
 )
 SLACK = 2.0
 """How far beyond its gate a figure may be before `--check` fails: cores differ by that much. Gates are CPU time."""
@@ -135,6 +135,19 @@ FIGURES = (
     ),
     Figure("adaptivity", "regret, loomd over Thompson", "the same over textbook Thompson sampling", "x", 1.2),
     Figure("adaptivity", "regret, loomd over loom-agent", "the same over loom-agent 0.6.5", "x", 0.5, of_peer=True),
+    Figure(
+        "split",
+        "1 to 4, least time x path",
+        "a split into four parts of a 50 ms model, time over its critical path",
+        "x",
+        1.15,
+        of_disk=True,
+    ),
+    Figure("split", "long.budgets exceeded", "40 tasks of five parts with failures: budgets exceeded", "", 0),
+    Figure("split", "long.results lost", "results of parts that are not in the answer", "", 0),
+    Figure("split", "long.missing that another could do", "parts missing although somebody could do them", "", 0),
+    Figure("split", "long.parts that came", "share of the parts that came, each agent failing at a third of them", ""),
+    Figure("split", "long, without retries.parts that came", "the same without another try", ""),
     Figure("peers", "loomd.single, cpu x raw", "a whole journaled task of one turn", "x"),
     Figure("peers", "loomd.tool10, cpu x raw", "a whole journaled task with ten tool calls", "x"),
     Figure("peers", "loomd.tool1 at 100, runs/s x raw", "journaled tasks per second, one tool call, 100 at once", "x"),

@@ -69,12 +69,15 @@ class Embedded:
         return await self.system.engine.submit(new_task(goal, self.system.clock, **wish))
 
     async def result(self, task: str) -> Result:
-        """Wait until a task has ended and return what became of it.
+        """Wait until a task has ended, its further attempts included, and return what became of it.
 
         Raises:
             NotFound: there is no such task.
         """
-        return await self.system.engine.result(task)
+        result = await self.system.engine.result(task)
+        while result.retried:
+            result = await self.system.engine.result(result.retried)
+        return result
 
     async def resume(self) -> list[str]:
         """Continue every task that was interrupted, after its last recorded step, and return their ids."""
@@ -92,22 +95,25 @@ class Embedded:
             Overloaded: the reader fell far behind; the task goes on.
         """
         task = new_task(goal, self.system.clock, **wish)
-        parts = f"{task.id}."
+        one, parts = task.id, f"{task.id}."
 
         def wanted(event: Event) -> bool:
-            return event.task == task.id or event.task.startswith(parts)
+            return event.task == one or event.task.startswith((parts, f"{task.id}-"))
 
         async with self.system.bus.stream(_WAITING, wanted) as events:
             await self.system.engine.submit(task)
             try:
                 async for event in events:
                     yield event
-                    if event.task == task.id and isinstance(event.data, TaskCompleted | TaskFailed):
+                    if event.task != one or not isinstance(event.data, TaskCompleted | TaskFailed):
+                        continue
+                    if not isinstance(event.data, TaskFailed) or not event.data.retried:
                         return
+                    one = event.data.retried
             except Overloaded:
                 raise
             except BaseException:
-                await self.system.engine.cancel(task.id)
+                await self.system.engine.cancel(one)
                 raise
 
     async def decide(self, approval: str, *, agreed: bool, by: str = "", reason: str = "") -> None:

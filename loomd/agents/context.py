@@ -86,6 +86,7 @@ class _Shortened:
     goal: str
     output: str
     citations: tuple[Citation, ...]
+    file: bool = False
 
 
 class _Chosen(NamedTuple):
@@ -130,7 +131,7 @@ async def assemble(
     known = steps.told(key, ContextAssembled) or _known(agent, counted, plain, window, several=several)
     measure = Measure(known.characters)
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
-    goal = measure.tokens(length(Message("user", work.goal, images=work.images)), 0)
+    goal = measure.tokens(length(Message("user", work.goal, images=work.images)) + len(work.within), 0)
     form = measure.tokens(known.added + (_form(offers, passages, agent.skills) if several else 0), _TURNS)
     fixed = (("prompt", measure.text(system)), ("tools", measure.tools(tools)), ("goal", goal), ("form", form))
     entered = [Entered(name, tokens, tokens, tokens) for name, tokens in fixed]
@@ -139,7 +140,7 @@ async def assemble(
     chosen = await _choose(agent, work, skills, plan, offers, passages) if several else _NOTHING
     told, offered, results, memories = chosen
     history = plan.turns(work.history)
-    asked = Message("user", brief(work.goal, results, memories), passages=offered, images=work.images)
+    asked = Message("user", brief(work.goal, results, memories, work.within), passages=offered, images=work.images)
     messages = (Message("system", "\n\n".join([system, *told])), *history, asked)
     entered += plan.entered
     characters = sum(map(length, messages))
@@ -213,17 +214,20 @@ def fit(
     return fit_window(kept, room, place, context.measure.message)
 
 
-def brief(goal: str, findings: Sequence[Finding] = (), remembered: Sequence[str] = ()) -> str:
-    """Return a goal with what is known about it already."""
-    if not findings and not remembered:
+def brief(goal: str, findings: Sequence[Finding] = (), remembered: Sequence[str] = (), within: str = "") -> str:
+    """Return a goal with what is known about it already, and where it stands in a larger piece of work."""
+    if not findings and not remembered and not within:
         return goal
     parts: list[str] = []
     if remembered:
         parts.append("From memory:\n" + "\n".join(f"- {text}" for text in remembered))
-    if findings:
-        found = "\n\n".join(f'Result of "{f.goal}":\n{f.output}' for f in findings)
-        parts.append(f"Results so far:\n{found}")
-    return "\n\n".join([*parts, goal])
+    files = [f'"{f.goal}":\n{f.output}' for f in findings if f.file]
+    if files:
+        parts.append("Files:\n" + "\n\n".join(files))
+    found = [f'Result of "{f.goal}":\n{f.output}' for f in findings if not f.file]
+    if found:
+        parts.append("Results so far:\n" + "\n\n".join(found))
+    return "\n\n".join([*parts, within, goal] if within else [*parts, goal])
 
 
 class _Plan:
@@ -365,7 +369,7 @@ def _shorten(finding: Finding, text: str) -> Finding | None:
     if text == f"{finding.goal}\n{finding.output}":
         return finding
     output = text[len(finding.goal) + 1 :]
-    return _Shortened(finding.goal, f"{output} [cut]", finding.citations) if output else None
+    return _Shortened(finding.goal, f"{output} [cut]", finding.citations, finding.file) if output else None
 
 
 def _title(text: str) -> str:

@@ -119,8 +119,7 @@ class Loop:
                 self._began = self._steps.now(f"{self._work.key}/began")
                 with self._agent.listening(self._heed):
                     self._heed()
-                    goal = await enter(self._agent, self._work.goal, self._scope, self._steps, self._work.key)
-                    self._work = self._work if goal == self._work.goal else replace(self._work, goal=goal)
+                    self._work = await self._enter(self._work)
                     await self._condense()
                     self._begin(
                         await assemble(self._agent, self._work, self._steps, self._scope, self._skills, self.budget)
@@ -152,6 +151,14 @@ class Loop:
             learn(self._agent, self._work, self._steps, self._context.texts, outcome)
         await remember(self._agent, self._work, self._scope, outcome, self._began, self._calls)
         return outcome
+
+    async def _enter(self, work: Work) -> Work:
+        """Return the work as the interceptors let it pass."""
+        goal = await enter(self._agent, work.goal, self._scope, self._steps, work.key)
+        if work.within:
+            within = await enter(self._agent, work.within, self._scope, self._steps, f"{work.key}/within")
+            work = replace(work, within=within)
+        return work if goal == work.goal else replace(work, goal=goal)
 
     async def _leave(self, text: str, reason: StopReason, failure: LoomdError | None) -> Outcome:
         """Return the outcome, once the interceptors have seen its text."""

@@ -42,7 +42,7 @@ class Citation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Finding(Protocol):
-    """An earlier result that the work builds on."""
+    """An earlier result that the work builds on, or a file that came with it."""
 
     @property
     def goal(self) -> str:
@@ -57,6 +57,11 @@ class Finding(Protocol):
     @property
     def citations(self) -> tuple[Citation, ...]:
         """Return the passages that the output names; their numbers are unique across all findings."""
+        ...
+
+    @property
+    def file(self) -> bool:
+        """Return whether it is a file: its name, and its text."""
         ...
 
 
@@ -100,6 +105,7 @@ class Work:
         permissions: those of the agents that split the task, which bind it beside the agent's own.
         cut: returns by how much less it may use since; asked before each model call.
         images: what the agent is shown beside the goal.
+        within: where it stands in a larger piece of work, in words; empty for work that is whole.
     """
 
     goal: str
@@ -118,6 +124,7 @@ class Work:
     permissions: Sequence[Permissions] = ()
     cut: Callable[[], Cut] = _uncut
     images: tuple[Image, ...] = ()
+    within: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -34,11 +34,6 @@ def account_of(limits: Budget, task: Task, world: World, above: budget.Budget | 
     )
 
 
-def settle(account: budget.Budget, result: Result) -> None:
-    """Let the account of a part that has ended say what the part has used; no more than that is known of it."""
-    account.close(used(result))
-
-
 def used(result: Result) -> Spent:
     """Return what a task that has ended used, its parts included, as far as it is known.
 

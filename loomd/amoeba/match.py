@@ -4,6 +4,8 @@ from contextlib import ExitStack
 from random import Random
 from typing import Self
 
+import msgspec
+
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
@@ -55,8 +57,13 @@ async def match(
         matched = Matched(task.agent if named else "", why=why)
     else:
         draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-        chosen = await policy.choose(sensed, world.standings(list(sensed.domains)), draw, asking)
-        matched = billed(chosen, asking.spent)
+        agents = world.standings(list(sensed.domains))
+        others = [agent for agent in agents if agent.agent not in task.avoid] if task.avoid else agents
+        matched = billed(await policy.choose(sensed, others or agents, draw, asking), asking.spent)
+        if task.avoid and others:
+            matched = msgspec.structs.replace(
+                matched, why=f"{matched.why}; without {', '.join(task.avoid)}, who failed"
+            )
     burden.lay_on(matched.winner)
     for bid in matched.bids:
         scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)

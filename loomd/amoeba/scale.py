@@ -44,6 +44,11 @@ _EXAMPLES = (
     ),
 )
 _FEWEST = 2
+_WHOLE = (
+    " Split only what several workers do better than one: when one worker should do all of it, answer with one single "
+    "part that is the whole request."
+)
+_KEPT = _example("How tall is the Eiffel Tower?", ("How tall is the Eiffel Tower?", []))
 
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,14 +76,17 @@ async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, w
     most, why = policy.parts(sensed, task)
     if most < _FEWEST:
         return Scaled((), why)
+    allowed = policy.max_descendants if task.descendants is None else min(policy.max_descendants, task.descendants)
+    if allowed < _FEWEST:
+        return Scaled((), f"{why}, but the tree of tasks may have {counted(allowed)} more: done alone")
     plan = await asking.ask(
         Question(
-            system=_SYSTEM,
+            system=_SYSTEM if policy.fewest > 1 else _SYSTEM + _WHOLE,
             content=partial(brief, findings=task.findings),
-            schema=plan_schema(most),
-            read=partial(read_plan, most=most, whole=task.goal),
+            schema=plan_schema(most, policy.fewest),
+            read=partial(read_plan, most=most, whole=task.goal, fewest=policy.fewest),
             fallback="done alone",
-            examples=_EXAMPLES,
+            examples=_EXAMPLES if policy.fewest > 1 else (*_EXAMPLES, *_KEPT),
             max_tokens=policy.plan_tokens,
             attempts=policy.plan_attempts,
             noun="plan",
@@ -87,11 +95,34 @@ async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, w
     )
     if plan.value is None:
         return billed(Scaled((), f"{why}, but no usable plan came ({plan.why}): done alone"), asking.spent)
-    subtasks, late = plan.value
+    planned, late = plan.value
+    if len(planned) < _FEWEST:
+        return billed(Scaled((), f"{why}: one agent does it alone"), asking.spent)
+    subtasks = cut(planned, allowed)
     note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
+    if len(subtasks) < len(planned):
+        note += f" (cut from {len(planned)}: the tree of tasks may have {counted(allowed)} more)"
     goals = tuple(part.goal for part in subtasks)
     scope.emit(AgentSplit(tuple(child_id(task, n) for n in range(len(goals))), goals), winner)
-    return billed(Scaled(subtasks, f"{why}: {len(goals)} parts{note}"), asking.spent)
+    rest = (allowed - len(goals)) // len(goals)
+    return billed(Scaled(subtasks, f"{why}: {len(goals)} parts{note}", policy.retries, rest), asking.spent)
+
+
+def cut(parts: tuple[Subtask, ...], most: int) -> tuple[Subtask, ...]:
+    """Return a plan with at most so many parts: the surplus ones become one with the last that is left.
+
+    That one needs what any of them needs of the others; between themselves they are in one hand.
+    """
+    if len(parts) <= most:
+        return parts
+    joined = parts[most - 1 :]
+    needs = sorted({need for part in joined for need in part.needs if need < most - 1})
+    return (*parts[: most - 1], Subtask("\n".join(part.goal for part in joined), tuple(needs)))
+
+
+def counted(parts: int) -> str:
+    """Return a number of parts in words."""
+    return f"{parts} part{'' if parts == 1 else 's'}" if parts else "no parts"
 
 
 def child_id(task: Task, ordinal: int) -> str:
@@ -99,8 +130,8 @@ def child_id(task: Task, ordinal: int) -> str:
     return f"{task.id}.{ordinal + 1}"
 
 
-def plan_schema(most: int) -> JsonObject:
-    """Return the JSON Schema of a plan of at most `most` parts."""
+def plan_schema(most: int, fewest: int = _FEWEST) -> JsonObject:
+    """Return the JSON Schema of a plan of so many parts."""
     part: JsonObject = {
         "type": "object",
         "properties": {
@@ -112,13 +143,13 @@ def plan_schema(most: int) -> JsonObject:
     }
     return {
         "type": "object",
-        "properties": {"parts": {"type": "array", "items": part, "minItems": 2, "maxItems": most}},
+        "properties": {"parts": {"type": "array", "items": part, "minItems": fewest, "maxItems": most}},
         "required": ["parts"],
         "additionalProperties": False,
     }
 
 
-def read_plan(text: str, most: int, whole: str = "") -> tuple[tuple[Subtask, ...], int]:
+def read_plan(text: str, most: int, whole: str = "", fewest: int = _FEWEST) -> tuple[tuple[Subtask, ...], int]:
     """Return the subtasks of a plan, and how many of its needs were left out because nothing can fulfil them.
 
     Needs become ordinals from 0 that point backwards only, so that there is no cycle: a part cannot see its own result
@@ -127,7 +158,8 @@ def read_plan(text: str, most: int, whole: str = "") -> tuple[tuple[Subtask, ...
     Args:
         text: the model's answer.
         most: most parts.
-        whole: the request that is split; no part may repeat it.
+        whole: the request that is split; no part of several may repeat it.
+        fewest: fewest parts.
 
     Raises:
         ValueError: the text is no plan, or a plan that cannot be carried out; the message says why.
@@ -136,12 +168,12 @@ def read_plan(text: str, most: int, whole: str = "") -> tuple[tuple[Subtask, ...
         plan = msgspec.json.decode(text, type=_Plan)
     except msgspec.MsgspecError as error:
         raise ValueError(f"it is not a plan ({error})") from error
-    if not 2 <= len(plan.parts) <= most:
-        raise ValueError(f"it has {len(plan.parts)} parts, expected 2 to {most}")
+    if not fewest <= len(plan.parts) <= most:
+        raise ValueError(f"it has {len(plan.parts)} parts, expected {fewest} to {most}")
     goals = [part.goal.strip() for part in plan.parts]
     if "" in goals or len({goal.lower() for goal in goals}) < len(goals):
         raise ValueError("two parts are the same, or one is empty")
-    if whole.strip().lower() in {goal.lower() for goal in goals}:
+    if len(goals) > 1 and whole.strip().lower() in {goal.lower() for goal in goals}:
         raise ValueError("a part repeats the whole request")
     needs = [tuple(dict.fromkeys(n - 1 for n in part.needs if 1 <= n < at)) for at, part in enumerate(plan.parts, 1)]
     late = sum(not 1 <= need < at for at, part in enumerate(plan.parts, 1) for need in part.needs)

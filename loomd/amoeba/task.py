@@ -18,7 +18,7 @@ Durability = Literal["steps", "task", "none"]
 Ended = Literal["Succeeded", "Failed", "Cancelled"]
 """How a task ends."""
 
-ENGINE = 1
+ENGINE = 2
 """Version of the order and the keys of steps, and of what loomd itself says to models in them.
 
 A task is replayed only by an engine that knows its version; what one of an earlier version asked is not compared.
@@ -50,13 +50,31 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The result of a subtask, handed along an edge to the task that depends on it."""
+    """The result of a subtask, handed along an edge to the task that depends on it; or a file that came with a task.
+
+    Of a file, `goal` is the name and `output` the text.
+    """
 
     goal: str
     output: str
     agent: str = ""
     citations: tuple[Citation, ...] = ()
     failed: str = ""
+    file: bool = False
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The place of a part in the plan of the task that was split.
+
+    Attributes:
+        goal: what is wanted of the whole.
+        plan: the goals of all parts.
+        at: which of them this part is, from 0.
+    """
+
+    goal: str
+    plan: tuple[str, ...]
+    at: int
 
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,7 +89,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         seed: start of every random draw, so that a run can be repeated.
         parent: id of the parent task, or empty.
         depth: 0 for a task from outside, +1 per split.
-        findings: results of the tasks that this one depends on.
+        findings: results of the tasks that this one depends on, and the files that came with it.
         budget: what it and its descendants may use.
         grant: what of that the cluster's own limits decided, to follow them when they are lowered.
         deadline: wall-clock seconds since 1970-01-01 UTC at which it and its descendants end; 0 until accepted.
@@ -86,6 +104,12 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         images: what its agents are shown beside the goal; kept and told by their digests.
         seeds: what the agent that split its parent remembers that fits its goal.
         permissions: those of the agents that split its parents, which bind it beside the agent's own.
+        retries: how often it is begun anew when it fails, by an attempt of its own each.
+        attempt: which attempt this is, from 1.
+        avoid: who failed at it before; others do it when there are any.
+        declared: name of the declared task that it is a run of, or empty.
+        place: where it stands in the plan that it is a part of; None for a task from outside.
+        descendants: most parts that it may have, those of its parts included; None for what its cluster allows.
     """
 
     id: str
@@ -111,6 +135,12 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     images: tuple[Image, ...] = ()
     permissions: tuple[JsonObject, ...] = ()
     seeds: tuple[str, ...] = ()
+    retries: int = 0
+    attempt: int = 1
+    avoid: tuple[str, ...] = ()
+    declared: str = ""
+    place: Place | None = None
+    descendants: int | None = None
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -192,18 +222,45 @@ class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Scaled(Asked, frozen=True, omit_defaults=True):
-    """Alone or together: no subtasks means that the winner does it alone."""
+    """Alone or together: no subtasks means that the winner does it alone.
+
+    Attributes:
+        subtasks: the parts.
+        why: the decision in a few words.
+        retries: how often a part that fails is given to another agent.
+        descendants: most parts that each part may have in turn.
+    """
 
     subtasks: tuple[Subtask, ...] = ()
     why: str = ""
+    retries: int = 0
+    descendants: int | None = None
+
+
+class Again(msgspec.Struct, frozen=True):
+    """A part that failed was given to another agent.
+
+    Attributes:
+        goal: what the part is about.
+        failed: id of the task that failed.
+        agent: who failed at it.
+        why: how it failed.
+        task: id of the task in its place.
+    """
+
+    goal: str
+    failed: str
+    agent: str
+    why: str
+    task: str
 
 
 class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came out and what it took, the phases before it and children included.
 
     `own` is the share (0 to 1) of the tokens that the agent used itself, the rest is its children's. `children` are the
-    ids of the subtasks, `missing` the goals of those that brought nothing, `error` says why there
-    is no answer at all.
+    ids of the subtasks, `again` those that failed and were given to others, `missing` the goals of those that brought
+    nothing, `error` says why there is no answer at all.
     """
 
     outcome: Outcome
@@ -212,6 +269,7 @@ class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
     children: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     error: str = ""
+    again: tuple[Again, ...] = ()
 
 
 class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -273,7 +331,7 @@ class Evaluated(Asked, frozen=True, omit_defaults=True):
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A finished task, all phases together."""
+    """A finished task, all phases together; `retried` is the id of the attempt that began in its place, or empty."""
 
     task: Task
     phase: Ended
@@ -284,6 +342,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     evaluated: Evaluated | None = None
     adapted: Adapted | None = None
     error: str = ""
+    retried: str = ""
 
     @property
     def output(self) -> str:

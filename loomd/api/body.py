@@ -10,13 +10,20 @@ from loomd.amoeba.expect import Expect
 from loomd.amoeba.task import Budget, Durability, Task
 from loomd.api.problem import BadRequest
 from loomd.clock import Clock
-from loomd.engine.images import images_of
 from loomd.engine.intake import Wish, keyed_id, new_task
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, printable
+from loomd.tasks.attached import files_of, images_of
 
 _LONGEST = 4096
 """Most characters of a name: what a path may have."""
+
+
+class TextFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text that the agents are shown beside the goal: a name, and what is in it."""
+
+    name: str
+    text: str
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,7 +32,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Without `seed` one is drawn; without `cluster` the namespace's only one takes it, and without `durability` says how
     much is kept. `agent` names the member that does it, alone. `images` are pictures in base64: PNG, JPEG, GIF or WebP.
     `key` names this wish: sent again with it, after an answer that was lost, it is the same task. With a `session` it
-    is a turn of that conversation; `tenant` and `user` say whose it is.
+    is a turn of that conversation; `tenant` and `user` say whose it is. One that fails is begun anew `retries` times.
     """
 
     goal: str
@@ -40,12 +47,14 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant: str = ""
     user: str = ""
     images: tuple[str, ...] = ()
+    files: tuple[TextFile, ...] = ()
+    retries: int = 0
 
     def task(self, namespace: str, clock: Clock) -> Task:
         """Return the task with a fresh id, or with the one that its key stands for.
 
         Raises:
-            Permanent: the goal is empty, an image is none, or session, tenant or user is no name.
+            Permanent: the goal is empty, an image or a file is none, or session, tenant or user is no name.
         """
         wish = Wish(
             namespace=namespace,
@@ -58,11 +67,20 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             tenant=self.tenant,
             user=self.user,
             images=images_of(self.images),
+            findings=files_of([(one.name, one.text) for one in self.files]),
+            retries=self.retries,
         )
         if self.seed is not None:
             wish["seed"] = self.seed
         task = new_task(self.goal, clock, **wish)
         return msgspec.structs.replace(task, id=keyed_id(namespace, self.key)) if self.key else task
+
+
+class Sending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A declared task is sent. Without `seed` one is drawn; sent again with the same `key` it is the same task."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
+    key: str = ""
 
 
 class ManifestText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

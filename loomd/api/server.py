@@ -17,6 +17,7 @@ from loomd.api.budgets import BudgetRoutes
 from loomd.api.capabilities import CapabilityRoutes
 from loomd.api.cassettes import CassetteRoutes
 from loomd.api.changes import ChangeRoutes
+from loomd.api.declared import DeclaredTaskRoutes
 from loomd.api.guard import answer
 from loomd.api.health import Health
 from loomd.api.knowledge import KnowledgeRoutes
@@ -31,6 +32,7 @@ from loomd.api.sessions import SessionRoutes
 from loomd.api.sources import SourceRoutes
 from loomd.api.stream import stream_events
 from loomd.api.tasks import TaskRoutes
+from loomd.api.top import TopRoutes
 from loomd.daemon import System
 
 
@@ -48,9 +50,10 @@ async def open_server(system: System) -> AsyncGenerator[None, None]:
 
 def add_routes(app: web.Application, system: System) -> None:
     """Register all routes; the objects' come last, because a kind's plural may be any word."""
-    first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes)
+    first = (Health, Routes, ChangeRoutes, RolloutRoutes, SourceRoutes, ScheduleRoutes, DeclaredTaskRoutes)
     others = (
         *(
+            TopRoutes,
             TaskRoutes,
             ApprovalRoutes,
             ProposalRoutes,

@@ -67,17 +67,8 @@ class TaskRoutes:
         require_ready(self._system)
         body = await read_body(request, Submission)
         task = body.task(request.match_info["namespace"], self._system.clock)
-        known = await self._system.engine.get(task.id) if body.key else None
-        if known is None:
-            try:
-                return answer({"id": await self._system.engine.submit(task)}, status=202)
-            except Conflict:  # somebody else has sent it at the same time
-                known = await self._system.engine.get(task.id) if body.key else None
-                if known is None:
-                    raise
-        if not is_same_wish(task, msgspec.json.decode(known.body, type=Task)):
-            raise Conflict(f"the key {body.key!r} stands for Task/{task.id}, which wants something else")
-        return answer({"id": task.id}, status=200)
+        said, status = await submitted(self._system, task, body.key)
+        return answer(said, status=status)
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
         """Return tasks of a namespace or of all, newest first; with `watch=1` what becomes of them.
@@ -160,6 +151,25 @@ class TaskRoutes:
         if record is None or record.namespace != request.match_info["namespace"]:
             raise NotFound(f"no task {name!r}: `loomd get tasks` lists them")
         return name
+
+
+async def submitted(system: System, task: Task, key: str) -> tuple[Body, int]:
+    """Submit a task, and return the body and the status of the answer.
+
+    Raises:
+        Conflict: the key stands for a task that wants something else.
+    """
+    known = await system.engine.get(task.id) if key else None
+    if known is None:
+        try:
+            return {"id": await system.engine.submit(task)}, 202
+        except Conflict:  # somebody else has sent it at the same time
+            known = await system.engine.get(task.id) if key else None
+            if known is None:
+                raise
+    if not is_same_wish(task, msgspec.json.decode(known.body, type=Task)):
+        raise Conflict(f"the key {key!r} stands for Task/{task.id}, which wants something else")
+    return {"id": task.id}, 200
 
 
 class Followed:

@@ -222,6 +222,8 @@ def _declared(item: Object) -> Iterator[str]:
 
 def _outcome(result: Result) -> Body:
     outcome: Body = {"error": result.error} if result.error else {}
+    if result.retried:
+        outcome["retried"] = result.retried
     if result.matched is not None:
         outcome["agent"] = result.matched.winner
     if result.executed is not None:

@@ -22,7 +22,7 @@ def columns_of(kind: str, *, wide: bool, spaces: bool, prefixed: bool) -> list[C
     """Return the columns for things of a kind.
 
     Args:
-        kind: `Task`, `Source`, `Revision`, `Schedule`, or any other kind of object.
+        kind: `Task`, `DeclaredTask`, `Source`, `Revision`, `Schedule`, or any other kind of object.
         wide: whether there is room for all of them.
         spaces: whether things of several namespaces stand in one table.
         prefixed: whether their names say their kind.
@@ -124,7 +124,18 @@ _KNOWN: dict[str, Sequence[Column]] = {
         Column("COST", _cost, wide=True),
         Column("CLUSTER", _spec("cluster"), wide=True),
         Column("REVISION", _spec("revision"), wide=True),
+        Column("DECLARED", _spec("declared"), wide=True),
         Column("WAITS FOR", _status("reason"), wide=True),
+        Column("GOAL", _spec("goal")),
+    ),
+    "DeclaredTask": (
+        Column("NAME", lambda item, _: _name(item)),
+        Column("READY", lambda item, _: ready(item)),
+        Column("AGENT", _spec("agent")),
+        Column("CLUSTER", _spec("cluster")),
+        Column("RETRIES", _spec("retries")),
+        Column("AGE", _created),
+        *_DETAILS,
         Column("GOAL", _spec("goal")),
     ),
     "Approval": (

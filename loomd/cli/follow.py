@@ -28,11 +28,18 @@ def follow(client: Client, namespace: str, task: str, *, quiet: bool, output: st
     """
     show = Show(quiet=quiet or output == "json")
     kept = insist(lambda: client.get("namespaces", namespace, "tasks", task))["spec"].get("durability") != "none"
+    result = _follow(client, namespace, task, show, kept=kept)
+    while result.retried:
+        result = _follow(client, namespace, result.retried, show, kept=kept)
+    return show.finish(result, output)
+
+
+def _follow(client: Client, namespace: str, task: str, show: Show, *, kept: bool) -> Result:
+    """Show what happens in one attempt until it ends, and return what became of it."""
     for said in listen(client, Asked(task=task, opened=True)) if kept else ():
         event = msgspec.json.decode(json.dumps(said), type=Event)
         show.hear(event)
         if event.task == task and isinstance(event.data, TaskCompleted | TaskFailed):
             break
     found = insist(lambda: client.get("namespaces", namespace, "tasks", task, wait="1"))
-    result = msgspec.json.decode(json.dumps(found["status"]["result"]), type=Result)  # its decisions stay as they are
-    return show.finish(result, output)
+    return msgspec.json.decode(json.dumps(found["status"]["result"]), type=Result)  # its decisions stay as they are

@@ -150,7 +150,8 @@ class Look:
         for number, (kind, items) in enumerate(groups.items()):
             if number:
                 click.echo()
-            columns = self._columns(kind, prefixed=prefixed and kind in {"", "Agent", "GitSource", "Schedule"})
+            prefixed_kinds = {"", "Agent", "DeclaredTask", "GitSource", "Schedule"}
+            columns = self._columns(kind, prefixed=prefixed and kind in prefixed_kinds)
             show([one.title for one in columns], [[one.cell(item, now) for one in columns] for item in items])
 
     def follow(self, asked: Sequence[Wanted], write: Callable[[Json], None] | None, output: Form) -> None:
@@ -227,7 +228,12 @@ class Look:
 
 
 def _rows(item: Json) -> str:
-    """Return the kind whose rows a thing has; objects of all kinds share theirs."""
+    """Return the kind whose rows a thing has; objects of all kinds share theirs.
+
+    A declared task is an object, and has a uid; one that runs has none.
+    """
+    if item["kind"] == "Task" and "uid" in item["metadata"]:
+        return "DeclaredTask"
     return item["kind"] if item["kind"] in _OWN_ROWS else ""
 
 

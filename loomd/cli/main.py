@@ -44,6 +44,7 @@ VERBS = {
     "rollout": "Show the history of what served, follow it, and go back.",
     "get": "List objects, tasks, approvals, proposals, capabilities, sessions, memory, sources or revisions.",
     "describe": "Show objects, tasks, approvals, sessions, sources or revisions in full.",
+    "top": "Show what goes on now: agents and tasks, drawn anew again and again.",
     "reconcile": "Let a source deliver now.",
     "suspend": "Ignore what a source delivers, or when a schedule is due.",
     "resume": "Take what a source delivers again, or go on with a schedule.",
@@ -80,7 +81,7 @@ TELLING = frozenset(
     )
 )
 """Verbs whose exit code tells something: 0 would say of a plan that nobody read that there are no changes."""
-FOLLOWING = frozenset(("get", "events", "logs"))
+FOLLOWING = frozenset(("get", "events", "logs", "top"))
 """Verbs that may go on without end and only look: they end as soon as the reader of their output leaves."""
 _UNREAD = 128 + signal.SIGPIPE
 """Exit code when the reader of standard output left before its end, as of other programs that write into a pipe."""

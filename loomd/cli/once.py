@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import getpass
+import secrets
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,13 +16,18 @@ from loomd import embed
 from loomd.amoeba.task import Result, Task
 from loomd.api.body import Submission
 from loomd.api.client import Json
+from loomd.api.declared import declared_task
 from loomd.cli.show import Show
 from loomd.clock import SystemClock
+from loomd.daemon import System
+from loomd.engine.intake import new_id
 from loomd.errors import Conflict
 from loomd.events.event import ApprovalRequested, Event
 
 
-def run(path: Path, wish: Json, namespace: str, state: Path | None, *, quiet: bool, output: str) -> int:
+def run(
+    path: Path, wish: Json, namespace: str, state: Path | None, *, declared: str = "", quiet: bool, output: str
+) -> int:
     """Run one task, show it, and return the exit code.
 
     Args:
@@ -28,16 +35,26 @@ def run(path: Path, wish: Json, namespace: str, state: Path | None, *, quiet: bo
         wish: what is wanted, as the API takes it.
         namespace: namespace of the cluster.
         state: folder of the store; by default one per path.
+        declared: name of the declared task that is run in place of the wish, or empty.
         quiet: whether only the answer is shown.
         output: `text` or `json`.
     """
     gc.enable()
-    task = msgspec.convert(wish, Submission).task(namespace, SystemClock())
+
+    def task_of(system: System) -> Task:
+        if declared:
+            live = declared_task(system, declared, namespace)
+            return live.task(new_id(system.clock), secrets.randbits(32))
+        return asked.task(namespace, system.clock)
+
+    asked = msgspec.convert(wish, Submission)
+    if not declared:
+        asked.task(namespace, SystemClock())  # what is wrong with it is said before anything is opened
     show = Show(quiet=quiet or output == "json")
-    return show.finish(asyncio.run(_run(path, task, state, show)), output)
+    return show.finish(asyncio.run(_run(path, task_of, state, show)), output)
 
 
-async def _run(path: Path, task: Task, state: Path | None, show: Show) -> Result:
+async def _run(path: Path, task_of: Callable[[System], Task], state: Path | None, show: Show) -> Result:
     asked: asyncio.Queue[str] = asyncio.Queue()
 
     def hear(event: Event) -> None:
@@ -48,7 +65,7 @@ async def _run(path: Path, task: Task, state: Path | None, show: Show) -> Result
     async with embed.open(path, state=state, listener=hear) as system, asyncio.TaskGroup() as group:
         answering = group.create_task(_answer(system, asked))
         try:
-            return await system.result(await system.system.engine.submit(task))
+            return await system.result(await system.system.engine.submit(task_of(system.system)))
         finally:
             answering.cancel()
 

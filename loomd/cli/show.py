@@ -16,8 +16,9 @@ from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result
 from loomd.cli.colour import harmless, is_coloured
 from loomd.cli.progress import indexing
+from loomd.cli.tree import Tree
 from loomd.events import event as facts
-from loomd.events.cluster import AgentSplit
+from loomd.events.cluster import AgentSplit, PartRetried
 from loomd.events.event import Event
 from loomd.events.passage import PassageFailed
 from loomd.events.skill import SkillActivated
@@ -33,6 +34,7 @@ class Show:
         self._quiet = quiet
         self._colour = is_coloured(sys.stderr)
         self._live = sys.stdout.isatty()
+        self._tree = Tree(coloured=self._colour) if sys.stderr.isatty() and not quiet else None
         self._root = ""
         self._open_line = False
         self._piece = ""
@@ -42,6 +44,29 @@ class Show:
         """Print an event, if there is something to see in it."""
         if self._quiet:
             return
+        if self._tree is not None:
+            self._hear_beside(event, self._tree)
+        else:
+            self._hear(event)
+
+    def _hear_beside(self, event: Event, tree: Tree) -> None:
+        """Let the tree of the parts tell what it can, and print the rest above it; the answer stands below."""
+        if isinstance(event.data, facts.ModelDelta):
+            if event.task == self._root and not event.within and self._live:
+                tree.leave()
+            self._hear(event)
+            return
+        if self._open_line:
+            self._end_line()
+        if tree.hear(event) or (event.task != self._root and self._root and not _urgent(event)):
+            if isinstance(event.data, facts.ModelCalled):
+                self._hear(event)
+            return
+        tree.clear()
+        self._hear(event)
+        tree.draw()
+
+    def _hear(self, event: Event) -> None:
         fact = event.data
         if isinstance(fact, facts.ModelDelta):
             self._stream(event, fact.text)
@@ -56,6 +81,8 @@ class Show:
             if isinstance(fact, facts.TaskStarted):
                 self._root = self._root or event.task
             self._say(line, event)
+            if isinstance(fact, facts.TaskFailed) and event.task == self._root and fact.retried:
+                self._root = ""  # the next attempt is told like the first
 
     def _stream(self, event: Event, text: str) -> None:
         """Print a piece of the answer of the task itself; the texts of its parts are not the answer."""
@@ -93,6 +120,8 @@ class Show:
 
     def finish(self, result: Result, output: str = "text") -> int:
         """Print what became of the task, as text or as JSON, and return the exit code: 0 for an answer, else 1."""
+        if self._tree is not None:
+            self._tree.leave()
         self._end_line()
         if output == "json":
             click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2))
@@ -114,6 +143,12 @@ class Show:
             for cited in outcome.citations:
                 title = f"  {cited.title}" if cited.title else ""
                 click.echo(f"  [{cited.number}] {cited.source}{title}")
+
+
+def _urgent(event: Event) -> bool:
+    """Return whether something in a part is for people: a question, or what went another way than it should."""
+    urgent = facts.ApprovalRequested | facts.ApprovalResolved | facts.Fallback | facts.ModelRetried | facts.CallChecked
+    return isinstance(event.data, urgent | facts.IndexProgress) or not event.task
 
 
 @dataclass(frozen=True)
@@ -144,7 +179,7 @@ def _(fact: facts.PhaseCompleted) -> Line:
 
 @describe.register
 def _(fact: facts.TaskFailed) -> Line:
-    return Line("failed", fact.error, "red")
+    return Line("failed", f"{fact.error}; task/{fact.retried} tries again" if fact.retried else fact.error, "red")
 
 
 @describe.register
@@ -206,6 +241,11 @@ def _(fact: facts.Fallback) -> Line:
 def _(fact: facts.ModelRetried) -> Line:
     instead = f"{fact.after} is asked instead" if fact.after else f"it is asked again in {fact.wait:.1f} s"
     return Line("", f"{fact.model} did not answer, {instead}: {fact.reason}", "yellow")
+
+
+@describe.register
+def _(fact: PartRetried) -> Line:
+    return Line("", f"task/{fact.part} by {fact.by} failed ({_short(fact.reason)}): another agent gets it", "yellow")
 
 
 @describe.register

@@ -1,21 +1,32 @@
 """`loomd submit`: hands a task to the daemon, and waits for the answer when asked."""
 
 import json
+from pathlib import Path
 
 import click
 
 from loomd.api.client import Client, Json
 from loomd.cli.output import Form, output_option
-from loomd.cli.target import TASKS, namespace_option, schedule_parts, socket_option
-from loomd.cli.task_options import task_options
-
-_OPTIONS = ("goal", "cluster", "agent", "budget", "durability", "session", "tenant", "user", "images")
-"""What a schedule says in place of the command line, beside the seed and what the answer must contain."""
+from loomd.cli.target import TASKS, declared_parts, namespace_option, schedule_parts, socket_option
+from loomd.cli.task_options import said, task_options
 
 
 @click.command()
 @task_options
-@click.option("--from", "origin", default="", metavar="schedule/NAME", help="Submit what a schedule would, now.")
+@click.option(
+    "--from",
+    "origin",
+    default="",
+    metavar="task/NAME|schedule/NAME",
+    help="Submit a task as it is declared, or what a schedule would, now.",
+)
+@click.option(
+    "-f",
+    "--file",
+    "manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Submit the task that this manifest declares; nothing is applied.",
+)
 @click.option("--key", default="", help="Name of this wish: submitted again with it, it is the same task.")
 @click.option("--wait/--no-wait", default=False, help="Show the phases and print the answer.")
 @click.option("-q", "--quiet", is_flag=True, help="With --wait, print the answer only.")
@@ -23,19 +34,42 @@ _OPTIONS = ("goal", "cluster", "agent", "budget", "durability", "session", "tena
 @output_option("text", "json")
 @socket_option
 def command(
-    wish: Json, origin: str, key: str, wait: bool, quiet: bool, namespace: str, output: Form, client: Client
+    wish: Json,
+    origin: str,
+    manifest: Path | None,
+    key: str,
+    wait: bool,
+    quiet: bool,
+    namespace: str,
+    output: Form,
+    client: Client,
 ) -> int:
     """Hand a task to the daemon.
 
-    GOAL is what is wanted, in words; without it, or for -, it is read from standard input. The task's id is printed
-    once it is on disk; whoever cannot know whether that happened submits again with the same --key. With --wait it is
-    shown as by `loomd run`, and so is the exit code. With --from the schedule says all of it; whether it is suspended,
-    or another run goes on, does not matter.
+    GOAL is what is wanted, in words; without it, or for -, it is read from standard input; Task/NAME sends a declared
+    task, like --from. The task's id is printed once it is on disk; whoever cannot know whether that happened submits
+    again with the same --key. With --wait it is shown as by `loomd run`, and so is the exit code. With --from and -f
+    the manifest says all of it; whether a schedule is suspended, or another run goes on, does not matter.
     """
+    if not origin and declared_parts(wish["goal"], namespace) is not None:
+        origin, wish["goal"] = wish["goal"], ""
+    if origin and manifest is not None:
+        raise click.UsageError("--from and -f: name one of them")
     if origin:
-        place = _schedule(origin, wish, namespace)
-        namespace, task = place[1], str(client.post(*place, "run", body={})["id"])
+        _only(wish, "--from: the schedule or the declared task")
+        place = schedule_parts(origin, namespace)
+        body = {"key": key} if key and place is None else {}
+        if place is None:
+            place = declared_parts(origin, namespace)
+        if place is None:
+            raise click.UsageError(f"--from: expected task/NAME or schedule/NAME, got {origin!r}")
+        namespace, task = place[1], str(client.post(*place, "run", body=body)["id"])
     else:
+        if manifest is not None:
+            _only(wish, "-f: the manifest")
+            from loomd.cli.declared import wish_of  # noqa: PLC0415  # brings every kind; words need none
+
+            namespace, wish = wish_of(manifest)
         wish |= {"key": key} if key else {}
         task = str(client.post("namespaces", namespace, "tasks", body=wish)["id"])
     if not wait:
@@ -52,16 +86,11 @@ def command(
         raise
 
 
-def _schedule(origin: str, wish: Json, namespace: str) -> tuple[str, ...]:
-    """Return the path of the schedule that a task comes from.
+def _only(wish: Json, who: str) -> None:
+    """Refuse what somebody else says.
 
     Raises:
-        UsageError: it is no schedule, or something else is wished for as well.
+        UsageError: something is wished for.
     """
-    place = schedule_parts(origin, namespace)
-    if place is None:
-        raise click.UsageError(f"--from: expected schedule/NAME, got {origin!r}")
-    given = (wish["seed"] is not None, *wish["expect"].values(), *(wish.get(key) for key in _OPTIONS))
-    if any(given):
-        raise click.UsageError("--from: the schedule says what is wanted: leave out GOAL and the options of the task")
-    return place
+    if said(wish):
+        raise click.UsageError(f"{who} says what is wanted: leave out GOAL and the options of the task")

@@ -1,6 +1,7 @@
 """Which daemon, which namespace and which things a verb is about: the options and arguments that verbs share."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     "APPROVALS",
     "BUDGETS",
     "CAPABILITIES",
+    "DECLARED",
     "EVERY",
     "MEMORY_ITEMS",
     "PROPOSALS",
@@ -32,8 +34,10 @@ __all__ = [
     "F",
     "Place",
     "Wanted",
+    "declared_parts",
     "find_source",
     "get_one",
+    "is_id",
     "namespace_option",
     "schedule_parts",
     "select",
@@ -70,6 +74,9 @@ class Place:
 
 EVERY = Place("all", "")
 TASKS = Place("tasks", "Task")
+"""Tasks that run or have run, by their ids."""
+DECLARED = Place("declaredtasks", "Task")
+"""Tasks that are declared, by their names: objects like all others."""
 APPROVALS = Place("approvals", "Approval")
 PROPOSALS = Place("proposals", "Proposal")
 CAPABILITIES = Place("capabilities", "Capability")
@@ -78,6 +85,8 @@ BUDGETS = Place("budgets", "Budget")
 MEMORY_ITEMS = Place("memoryitems", "MemoryItem")
 SOURCES = Place("sources", "Source", spaced=False)
 REVISIONS = Place("revisions", "Revision", spaced=False)
+_ID = re.compile(r"t[0-9a-f]{11}-")
+"""How the id of a task begins."""
 _SHORT = {"gs": "gitsources", "kb": "knowledgebases"}
 """Short spellings of long kinds."""
 _FIXED = (EVERY, TASKS, APPROVALS, PROPOSALS, CAPABILITIES, SESSIONS, MEMORY_ITEMS, BUDGETS, SOURCES, REVISIONS)
@@ -169,7 +178,8 @@ def wanted(client: Client, arguments: Sequence[str], namespace: str) -> list[Wan
         raise click.UsageError(f"{lone!r}: expected KIND/NAME like {first!r}, or one KIND and then names")
     split = [one.partition("/") for one in arguments]
     places = _places(client, [kind for kind, _, _ in split])
-    return [_named(place, name, namespace) for place, (_, _, name) in zip(places, split, strict=True)]
+    named = [_named(place, name, namespace) for place, (_, _, name) in zip(places, split, strict=True)]
+    return [Wanted(DECLARED, one.namespace, one.names) if _is_declared(client, one) else one for one in named]
 
 
 def get_one(client: Client, place: Place, namespace: str, name: str, **query: str) -> Json:
@@ -225,13 +235,34 @@ def schedule_parts(name: str, namespace: str) -> tuple[str, ...] | None:
     Raises:
         UsageError: the name is missing.
     """
+    return _parts_of("schedule", name, namespace)
+
+
+def declared_parts(name: str, namespace: str) -> tuple[str, ...] | None:
+    """Return the path of the declared task that `task/NAME` names, or None when it names something else.
+
+    Raises:
+        UsageError: the name is missing, or it is the id of a task that has run.
+    """
+    parts = _parts_of("task", name, namespace) or _parts_of("declaredtask", name, namespace)
+    if parts is not None and is_id(parts[-1]):
+        raise click.UsageError(f"{name!r} is a task that was sent: `loomd retry {name}` runs it anew")
+    return parts and (*parts[:2], DECLARED.plural, parts[3])
+
+
+def _parts_of(wanted: str, name: str, namespace: str) -> tuple[str, ...] | None:
+    """Return the path of the object of a kind that `KIND/NAME` names, or None when it names something else.
+
+    Raises:
+        UsageError: the name is missing.
+    """
     kind, slash, rest = name.partition("/")
-    if not slash or kind.lower() not in {"schedule", "schedules"}:
+    if not slash or kind.lower() not in {wanted, f"{wanted}s"}:
         return None
     space, slash, last = rest.rpartition("/")
     if not last:
-        raise click.UsageError(f"{name!r}: expected schedule/NAME")
-    return ("namespaces", space if slash else namespace, "schedules", last)
+        raise click.UsageError(f"{name!r}: expected {wanted}/NAME")
+    return ("namespaces", space if slash else namespace, f"{wanted}s", last)
 
 
 def find_source(client: Client, name: str, namespace: str = "default") -> Json:
@@ -259,18 +290,37 @@ def _is_task(client: Client, namespace: str, name: str) -> bool:
     return True
 
 
+def _is_declared(client: Client, one: Wanted) -> bool:
+    """Return whether `task/NAME` names a task that is declared: it is no id, and there is one."""
+    if one.place != TASKS or is_id(one.names[0]):
+        return False
+    try:
+        client.get(*DECLARED.parts(one.namespace), one.names[0])
+    except NotFound:
+        return False
+    return True
+
+
 def _named(place: Place, name: str, namespace: str) -> Wanted:
     space, slash, rest = name.partition("/")
     return Wanted(place, space, (rest,)) if slash and place.spaced else Wanted(place, namespace, (name,))
 
 
+def is_id(name: str) -> bool:
+    """Return whether a word looks like the id of a task that runs; what else `task/NAME` names is declared."""
+    return _ID.match(name) is not None
+
+
 def _places(client: Client, words: Iterable[str]) -> list[Place]:
     fixed = {word: place for place in _FIXED for word in (place.plural, place.kind.lower()) if word}
+    fixed |= {"declaredtasks": DECLARED, "declaredtask": DECLARED}
     lower = [word.lower() for word in words]
     if all(word in fixed for word in lower):
         return [fixed[word] for word in lower]
     kinds = client.get()["kinds"]
-    known = fixed | {word: Place(one["plural"], one["name"]) for one in kinds for word in _words(one)}
+    known = fixed | {
+        word: Place(one["plural"], one["name"]) for one in kinds for word in _words(one) if word not in fixed
+    }
     return [_known(word, known) for word in lower]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from loomd.api.client import Json
+from loomd.cli.target import declared_parts
 from loomd.errors import Permanent
 from loomd.manifest.duration import parse_duration
 from loomd.manifest.python_file import read_source
@@ -55,6 +56,19 @@ _OPTIONS = (
         type=_FILE,
         help="Picture that the agents are shown beside the goal: PNG, JPEG, GIF or WebP.",
     ),
+    click.option(
+        "--attach",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Text in UTF-8 that the agents are shown beside the goal.",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(0, 10),
+        default=0,
+        show_default=True,
+        help="How often it is begun anew.",
+    ),
     click.option("--contains", multiple=True, help="Text that the answer must contain; counts in the evaluation."),
     click.option("--matches", help="Regular expression that must fit somewhere in the answer; counts alike."),
     click.option(
@@ -75,7 +89,7 @@ _OPTIONS = (
 def task_options(function: Callable[..., int]) -> Callable[..., int]:
     """Add the argument GOAL and the options of a task; the verb gets them as `wish`, the body of a submission.
 
-    A verb with an option `origin` says with it where the task comes from: then no goal is read.
+    A verb with an option `origin` or `manifest` says with it where the task comes from: then no goal is read.
     """
 
     @functools.wraps(function)
@@ -96,9 +110,14 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
         schema: Path | None,
         checks: tuple[str, ...],
         image: tuple[Path, ...],
+        attach: tuple[Path, ...],
+        retries: int,
         **others: Any,
     ) -> int:
-        text = goal if goal not in {None, _STDIN} or others.get("origin") else _read()
+        path = others.get("path")
+        if goal is None and isinstance(path, Path) and not path.exists() and declared_parts(str(path), "default"):
+            others["path"], goal = Path(), str(path)  # the folder where one is
+        text = goal if goal not in {None, _STDIN} or others.get("origin") or others.get("manifest") else _read()
         budget = {"tokens": max_tokens, "cost": max_cost, "seconds": max_time}
         wish: Json = {
             "goal": text or "",
@@ -110,6 +129,10 @@ def task_options(function: Callable[..., int]) -> Callable[..., int]:
             "durability": durability,
         }
         wish |= {key: name for key, name in (("session", session), ("tenant", tenant), ("user", user)) if name}
+        if retries:
+            wish["retries"] = retries
+        if attach:
+            wish["files"] = [{"name": path.name, "text": _text(path)} for path in attach]
         if image:
             wish["images"] = [base64.b64encode(path.read_bytes()).decode() for path in image]
         return function(wish=wish, **others)
@@ -158,6 +181,27 @@ def _check(said: str) -> Json:
     except Permanent as error:
         raise click.UsageError(f"--check {said}: {error}") from None
     return {"source": source, "function": function or "check", "file": name}
+
+
+def said(wish: Json) -> bool:
+    """Return whether anything is wished for that a declared task or a schedule says in its place."""
+    return bool(
+        wish["seed"] is not None
+        or any(wish["expect"].values())
+        or any(value for key, value in wish.items() if key not in {"seed", "expect"})
+    )
+
+
+def _text(path: Path) -> str:
+    """Return a text.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise click.BadParameter(f"{path}: expected text in UTF-8, got something else") from None
 
 
 def _read() -> str:

@@ -36,4 +36,4 @@ def announce(scope: Scope, result: Result) -> None:
     else:
         ended = executed.outcome.stop_reason if executed is not None else "error"
         reason = "cancelled" if result.phase == "Cancelled" else "error" if ended == "completed" else ended
-        scope.emit(TaskFailed(reason, result.error), executed.agent if executed else "", key="ended")
+        scope.emit(TaskFailed(reason, result.error, result.retried), executed.agent if executed else "", key="ended")

@@ -1,66 +1,19 @@
-"""The pictures of a task: looked at when it is accepted, kept once by their content, and left out of its record.
+"""The pictures of a task: kept once by their content, and left out of its record.
 
 A record says of each picture its form and its digest; the content lies beside what was sent to the task, and goes with
-it. Called by the engine, by whoever accepts tasks, and by `replay.export`.
+it. What pictures there may be is in `tasks.attached`. Called by the engine and by `replay.export`.
 """
 
-import base64
-import binascii
 import hashlib
 
 import msgspec
 
 from loomd.amoeba.task import Task
 from loomd.errors import Permanent
-from loomd.messages import Image, MediaType
+from loomd.messages import Image
 from loomd.store.base import Store
 
-MAX_BYTES = 5 << 20
-"""Largest picture: what the services take."""
-MAX_TOTAL = 16 << 20
-"""Most bytes of all pictures of a task."""
-_BEGINNINGS: tuple[tuple[MediaType, bytes], ...] = (
-    ("image/png", b"\x89PNG\r\n\x1a\n"),
-    ("image/jpeg", b"\xff\xd8\xff"),
-    ("image/gif", b"GIF87a"),
-    ("image/gif", b"GIF89a"),
-)
 _DIGEST = "sha256:"
-
-
-def images_of(contents: tuple[str, ...]) -> tuple[Image, ...]:
-    """Return pictures whose contents are given in base64; what form each has is seen in its first bytes.
-
-    Raises:
-        Permanent: one is none, or they are too large.
-    """
-    found: list[Image] = []
-    total = 0
-    for at, text in enumerate(contents):
-        try:
-            data = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            raise Permanent(f"images[{at}]: expected base64") from None
-        total += len(data)
-        if len(data) > MAX_BYTES or total > MAX_TOTAL:
-            limits = f"{MAX_BYTES >> 20} MiB each and {MAX_TOTAL >> 20} MiB together"
-            raise Permanent(f"images[{at}]: expected at most {limits}, got {len(data)} bytes: make it smaller")
-        found.append(Image(_media(data, at), text))
-    return tuple(found)
-
-
-def _media(data: bytes, at: int) -> MediaType:
-    """Return the form of a picture.
-
-    Raises:
-        Permanent: it is none that models read.
-    """
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    for media, beginning in _BEGINNINGS:
-        if data.startswith(beginning):
-            return media
-    raise Permanent(f"images[{at}]: expected PNG, JPEG, GIF or WebP, got something else: convert it")
 
 
 def lean(task: Task) -> Task:

@@ -6,7 +6,7 @@ import secrets
 from typing import TypedDict, Unpack, get_args
 
 from loomd.amoeba.expect import Expect, refuse_faulty
-from loomd.amoeba.task import Budget, Durability, Task
+from loomd.amoeba.task import Budget, Durability, Finding, Task
 from loomd.clock import Clock
 from loomd.engine.images import lean
 from loomd.errors import Permanent
@@ -14,6 +14,8 @@ from loomd.messages import Image
 
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._:@|+=]{0,199}")
 """A session, a tenant or a user."""
+_RETRIES = 10
+"""Most attempts after the first one."""
 _SEED = 2**63
 """Seeds are below it, and not below its negative."""
 
@@ -43,6 +45,10 @@ class Wish(TypedDict, total=False):
     """Pictures that its agents are shown beside the goal."""
     user: str
     """Who speaks: conversations of one user are not seen by another."""
+    findings: tuple[Finding, ...]
+    """Text files that its agents are shown beside the goal."""
+    retries: int
+    """How often it is begun anew when it fails; 0 by default."""
 
 
 def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
@@ -63,6 +69,8 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
             raise Permanent(f"budget.{name}: expected more than 0, got {limit}")
     if wanted.cost is not None and wanted.cost < 0:
         raise Permanent(f"budget.cost: expected 0 or more, got {wanted.cost}")
+    if not 0 <= wish.get("retries", 0) <= _RETRIES:
+        raise Permanent(f"retries: expected 0 to {_RETRIES}, got {wish.get('retries')}")
     named = {"session": wish.get("session"), "tenant": wish.get("tenant"), "user": wish.get("user")}
     for field, given in named.items():
         if given and not _NAME.fullmatch(given):
@@ -72,7 +80,7 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
             )
     refuse_faulty(wish.get("expect", Expect()))
     _check_choices(wish.setdefault("seed", secrets.randbits(32)), wish.get("durability"))
-    return Task(id=_new_id(clock), goal=goal.strip(), **wish)
+    return Task(id=new_id(clock), goal=goal.strip(), **wish)
 
 
 def _check_choices(seed: object, durability: object) -> None:
@@ -102,7 +110,7 @@ def anew(task: Task, clock: Clock) -> Task:
         own.tool_calls if granted.tool_calls is None else None,
     )
     return Task(
-        id=_new_id(clock),
+        id=new_id(clock),
         goal=task.goal,
         namespace=task.namespace,
         cluster=task.cluster,
@@ -115,6 +123,9 @@ def anew(task: Task, clock: Clock) -> Task:
         tenant=task.tenant,
         user=task.user,
         images=task.images,
+        findings=task.findings,
+        retries=task.retries,
+        declared=task.declared,
     )
 
 
@@ -134,8 +145,10 @@ def is_same_wish(one: Task, other: Task) -> bool:
 
 
 def _wish(task: Task) -> tuple[object, ...]:
-    return task.goal, task.namespace, task.agent, task.expect, task.session, task.tenant, task.user, lean(task).images
+    asked = task.goal, task.namespace, task.agent, task.expect, task.session, task.tenant, task.user
+    return *asked, lean(task).images, task.findings, task.retries, task.declared
 
 
-def _new_id(clock: Clock) -> str:
+def new_id(clock: Clock) -> str:
+    """Return an id that is unique and sorts by time."""
     return f"t{int(clock.now() * 1000):011x}-{secrets.token_hex(4)}"

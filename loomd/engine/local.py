@@ -17,6 +17,7 @@ from loomd.agents.approval import Decision
 from loomd.agents.budget import NOTHING, Budget, Spent
 from loomd.amoeba.task import ENGINE, Result, Task
 from loomd.engine.accept import accept, cluster_of
+from loomd.engine.again import Attempts
 from loomd.engine.claims import Claims
 from loomd.engine.ending import announce, reason_of, scope_of
 from loomd.engine.images import filled, lean
@@ -76,6 +77,7 @@ class LocalEngine:
         self._cancelled: set[str] = set()
         self._draining = False
         self._stopping = False
+        self._attempts = Attempts(services, self._ledger, self._claims, self._end, self._begin)
 
     @property
     def running(self) -> int:
@@ -277,6 +279,10 @@ class LocalEngine:
         if self._draining:
             raise Conflict("the daemon is shutting down and takes no more tasks")
 
+    def _begin(self, task: Task) -> None:
+        if not self._draining:  # else it begins when the daemon starts again
+            self._start(task, resumed=False)
+
     def _start(self, task: Task, *, resumed: bool, here: bool = False) -> None:
         run = self._run(task, resumed=resumed, here=here)
         running = asyncio.create_task(run, name=f"task {task.id}")  # noqa: TID251  # kept until it is done
@@ -406,9 +412,7 @@ class LocalEngine:
         if result.phase != "Succeeded" and (resumed or (result.scaled is not None and result.scaled.subtasks)):
             await finish(recorded(task, partial(self._cancel_parts, task.id)))
         result = msgspec.structs.replace(result, task=lean(task))
-        announce(scope, result)
-        await self._end(task, result)
-        return result
+        return await self._attempts.end(task, result, scope)
 
     async def _end(self, task: Task, result: Result) -> None:
         """Store what became of a task. Who interrupts it now comes too late: it has ended, and does not run again.

@@ -27,6 +27,22 @@ class AgentSplit(Fact, tag="agent.split", frozen=True):
     goals: tuple[str, ...]
 
 
+class PartRetried(Fact, tag="part.retried", frozen=True):
+    """A part of a split failed, and another agent gets it.
+
+    Attributes:
+        part: id of the task that failed.
+        by: who failed at it.
+        reason: how it failed.
+        child: id of the task that is begun in its place.
+    """
+
+    part: str
+    by: str
+    reason: str
+    child: str
+
+
 class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
     """An agent's score in a domain moved, after a reward. `spec` is the digest of the behaviour that was scored."""
 
@@ -128,6 +144,7 @@ ClusterFact = (
     AuctionBid
     | AuctionAwarded
     | AgentSplit
+    | PartRetried
     | CapabilityUpdated
     | CalibrationUpdated
     | AgentRetired

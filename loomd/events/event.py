@@ -53,10 +53,11 @@ class TaskCompleted(Fact, tag="task.completed", frozen=True):
 
 
 class TaskFailed(Fact, tag="task.failed", frozen=True):
-    """A task ended without an answer."""
+    """A task ended without an answer; `retried` is the id of the attempt that begins in its place, or empty."""
 
     stop_reason: str
     error: str
+    retried: str = ""
 
 
 class PhaseStarted(Fact, tag="phase.started", frozen=True):

@@ -7,6 +7,7 @@ the one for the n-th assistant turn is taken. It never opens a connection.
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class ScriptedReply(Spec):
     )
 
     when: str = Field(default="", examples=["opening*hours"])
-    """Text that a user turn must hold, in any case of letters; `*` stands for any text. Empty fits always."""
+    """Text that a user turn must hold, in any case of letters; `*` stands for any text. Empty fits always. What a
+    part of a split is told of the whole and of the other parts is not looked at."""
     system: str = Field(default="", examples=["librarian"])
     """Text that the system turn must hold, in any case of letters; `*` stands for any text. Empty fits always."""
     times: int | None = Field(default=1, ge=1)
@@ -80,6 +82,11 @@ class ScriptedReply(Spec):
         if self.data is not None and self.text:
             raise ValueError("expected one of text and json, got both")
         return self
+
+
+_PLACE = re.compile(r"this is part \d+ of \d+ of a larger request;.*?(?=do only your own part:)", re.DOTALL)
+"""What a part of a split is told of the whole and of the other parts, see `amoeba.execute`: no reply is chosen by it,
+because every part is told of every other."""
 
 
 class Scripted(ProviderSpec):
@@ -202,7 +209,7 @@ def _look_at(request: Request) -> tuple[list[str], str, int]:
         if message.role == "assistant":
             turn += 1
         elif message.role == "user":
-            users.append(message.text.lower())
+            users.append(_PLACE.sub("", message.text.lower()))
         elif message.role == "system":
             system = message.text.lower()
     return users or [""], system, turn

@@ -7,16 +7,17 @@ import re
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from loomd.amoeba.expect import ExpectSpec
-from loomd.amoeba.task import Budget, Durability
+from loomd.amoeba.task import Durability
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
-from loomd.manifest.quantity import NO_NEWLINE, Duration, Tokens, Usd
-from loomd.manifest.rule import spelled
+from loomd.manifest.quantity import NO_NEWLINE, Duration
+from loomd.manifest.rule import exactly_one, never, spelled
 from loomd.manifest.wording import quoted
+from loomd.tasks.terms import TaskBudget
 from loomd.topology import Health, Parts
 
 Now = Reload("immediate")
@@ -35,19 +36,32 @@ _SPELLED = {"schedule": _EXPRESSION, "time_zone": _ZONE, "goal": _GOAL}
 """Pattern of each field, and what people are told of a text that does not fit it."""
 
 
-class ScheduledBudget(Spec):
-    """What one run and everything that it is split into may use; what is unset is the cluster's own limit."""
-
-    tokens: Tokens | None = Field(default=None, examples=[50_000])
-    """Input and output tokens of all model calls."""
-    cost: Usd | None = Field(default=None, examples=[0.5])
-    """US dollars of all model calls."""
-    time: Duration | None = Field(default=None, gt=0, examples=["10m"])
-    """Wall-clock time from the moment the run starts."""
+_SET = {"not": {"type": "null"}}
+_DECLARED = "expected no {} beside task: the declared task says it"
+_OWN: dict[str, dict[str, Any]] = {
+    "cluster": _SET,
+    "budget": {"minProperties": 1},
+    "expect": {"minProperties": 1},
+    "durability": _SET,
+}
+"""What a declared task says in the place of the schedule, and when it counts as said."""
 
 
 class ScheduleSpec(Spec):
     """A task that is submitted again and again, at times that a cron expression gives."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                *exactly_one("goal", "task")["allOf"],
+                *(
+                    rule
+                    for name, said in _OWN.items()
+                    for rule in never(_DECLARED.format(name), task=_SET, **{name: said})["allOf"]
+                ),
+            ]
+        }
+    )
 
     schedule: Annotated[str, Now] = Field(
         max_length=600, json_schema_extra=spelled(_EXPRESSION), examples=["0 6 * * 1-5", "@daily"]
@@ -61,13 +75,18 @@ class ScheduleSpec(Spec):
     """Time zone of `schedule`. When clocks are set forward, what is due in the hour that is left out starts right after
     it; when they are set back, what is due in the hour that comes twice starts once. What is due every few minutes or
     hours (minute or hour begins with `*`) goes by the hands of the clock: it is left out, and it comes twice."""
-    goal: str = Field(
-        max_length=100_000, json_schema_extra=spelled(_GOAL), examples=["Summarise the tickets that are open."]
+    goal: str | None = Field(
+        default=None,
+        max_length=100_000,
+        json_schema_extra=spelled(_GOAL),
+        examples=["Summarise the tickets that are open."],
     )
     """What is wanted, in words."""
+    task: Annotated[str, RefTo("Task")] | None = Field(default=None, examples=["weekly-report"])
+    """Declared task that is sent, in place of a goal: it says what is wanted, by whom, and on what terms."""
     cluster: Annotated[str, RefTo("Cluster")] | None = Field(default=None, examples=["support"])
     """Cluster that takes the task; needed only when there are several."""
-    budget: ScheduledBudget = Field(default_factory=ScheduledBudget)
+    budget: TaskBudget = Field(default_factory=TaskBudget)
     """What one run may use."""
     expect: ExpectSpec = Field(default_factory=ExpectSpec)
     """What the answer must satisfy."""
@@ -90,16 +109,22 @@ class ScheduleSpec(Spec):
 
     @field_validator(*_SPELLED)
     @classmethod
-    def _is_spelled(cls, value: str, field: ValidationInfo) -> str:
+    def _is_spelled(cls, value: str | None, field: ValidationInfo) -> str | None:
         pattern, message = _SPELLED[str(field.field_name)]
-        if not re.search(pattern, value):
+        if value is not None and not re.search(pattern, value):
             raise ValueError(message)
         return value
 
-    @property
-    def limits(self) -> Budget:
-        """Return the budget of a task."""
-        return Budget(self.budget.tokens, self.budget.cost, self.budget.time)
+    @model_validator(mode="after")
+    def _one_task(self) -> Self:
+        if (self.goal is None) == (self.task is None):
+            raise ValueError("expected exactly one of goal, task")
+        if self.task is not None:
+            for name in _OWN:
+                said = getattr(self, name)
+                if said is not None and (not isinstance(said, Spec) or said.model_fields_set):
+                    raise ValueError(_DECLARED.format(name))
+        return self
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
         """Yield what is wrong with the expression and the time zone."""

@@ -29,11 +29,12 @@ from loomd.events.event import (
     TaskCompleted,
     TaskFailed,
 )
-from loomd.manifest.object import EMPTY, Object, Ref, Snapshot
+from loomd.manifest.object import EMPTY, Object, Ref, Snapshot, object_name
 from loomd.schedules.agenda import ScheduleState
 from loomd.schedules.entry import Entry, Standing
 from loomd.schedules.timetable import Due
 from loomd.store.records import ScheduleRecord, TaskRecord
+from loomd.tasks.declared import Declared
 from loomd.topology import Services, Topology
 
 _log = logging.getLogger("loomd.schedules")
@@ -184,7 +185,7 @@ class Schedules:
         entry = await self._entry(ref)
         now = self._services.clock.now()
         name = f"t{int(now * 1000):011x}-{secrets.token_hex(6)}"
-        await self._tasks.submit(_task(entry, name, secrets.randbits(32)))
+        await self._tasks.submit(self._task(entry, name, secrets.randbits(32)))
         async with entry.lock:
             fired = ScheduleFired(ref.name, name, now, manual=True)
             await self._keep(entry, entry.state.by_hand(name, now), fired)
@@ -288,7 +289,7 @@ class Schedules:
             return False
         entry.tried = name
         try:
-            await self._tasks.submit(_task(entry, name, entry.agenda.seed(due)))
+            await self._tasks.submit(self._task(entry, name, entry.agenda.seed(due)))
         except LoomdError as error:
             entry.blocked = str(error)
             if entry.state.error != str(error):
@@ -355,6 +356,29 @@ class Schedules:
         if live is not None:
             entry.tell(live, self._services.clock.now())
 
+    def _task(self, entry: Entry, name: str, seed: int) -> Task:
+        """Return a task of a schedule: what it says itself, or what it names.
+
+        Raises:
+            NotFound: the declared task that it names does not serve.
+        """
+        spec, ref = entry.spec, entry.ref
+        if spec.task is None:
+            return Task(
+                name,
+                (spec.goal or "").strip(),
+                namespace=ref.namespace,
+                cluster=spec.cluster or "",
+                seed=seed,
+                budget=spec.budget.limits,
+                expect=spec.expect.carried(entry.item.folder),
+                durability=spec.durability,
+            )
+        live = self._topology().live.get(Ref("Task", object_name(spec.task), ref.namespace))
+        if not isinstance(live, Declared):
+            raise NotFound(f"Task/{spec.task} does not serve in namespace {ref.namespace}")
+        return live.task(name, seed)
+
     def _hear(self, event: Event) -> None:
         """Note that a task has ended; a run that waited for that may start."""
         if not isinstance(event.data, TaskCompleted | TaskFailed):
@@ -363,21 +387,6 @@ class Schedules:
             if event.task in entry.state.active:
                 entry.end(event.task)
                 self._moved.set()
-
-
-def _task(entry: Entry, name: str, seed: int) -> Task:
-    """Return a task of a schedule."""
-    spec = entry.spec
-    return Task(
-        name,
-        spec.goal.strip(),
-        namespace=entry.ref.namespace,
-        cluster=spec.cluster or "",
-        seed=seed,
-        budget=spec.limits,
-        expect=spec.expect.carried(entry.item.folder),
-        durability=spec.durability,
-    )
 
 
 def _decoded(records: Iterable[ScheduleRecord]) -> dict[str, ScheduleState]:

@@ -102,6 +102,7 @@ class Found:
     goal: str
     output: str
     citations: tuple[Citation, ...] = ()
+    file: bool = False
 
 
 class Echo:

@@ -1,7 +1,7 @@
 """Results of children are put together without mixing up their sources."""
 
 from loomd.agents.work import Citation
-from loomd.amoeba.execute import combine
+from loomd.amoeba.split import combine
 from loomd.amoeba.task import Finding
 
 

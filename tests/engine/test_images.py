@@ -12,7 +12,7 @@ from aiohttp import web
 
 from loomd.amoeba.task import Task
 from loomd.daemon import Settings, System, open_system
-from loomd.engine.images import MAX_BYTES, images_of, lean
+from loomd.engine.images import lean
 from loomd.engine.intake import is_same_wish, new_task
 from loomd.errors import Permanent
 from loomd.manifest.delivery import Delivery
@@ -20,6 +20,7 @@ from loomd.manifest.source import SourceFile
 from loomd.messages import Image
 from loomd.replay.export import export
 from loomd.replay.player import replay
+from loomd.tasks.attached import MAX_BYTES, images_of
 from tests.providers.conftest import Service
 from tests.providers.speech import GOOD
 

@@ -134,9 +134,9 @@ class World:
         """Return the manifests as they are now."""
         return Delivery("test", tuple(read_path(self.folder / "manifests.yaml")))
 
-    def kill_at(self, at: str, goal: str = "go", session: str = "") -> None:
+    def kill_at(self, at: str, goal: str = "go", session: str = "", retries: int = 0) -> None:
         """Let another process run a task, and kill it once the first event of a type is on disk."""
-        command = [sys.executable, "-c", _CHILD, str(self.folder), at, goal, session]
+        command = [sys.executable, "-c", _CHILD, str(self.folder), at, goal, session, str(retries)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
         assert done.returncode == -signal.SIGKILL, done.stderr
 
@@ -160,7 +160,7 @@ async def until(system: System, fits: Callable[[Event], bool], task: str) -> Eve
         unsubscribe()
 
 
-async def child(folder: str, at: str, goal: str, session: str) -> None:
+async def child(folder: str, at: str, goal: str, session: str, retries: str) -> None:
     """Run a task, and die once the first event `TYPE [NAME]` is on disk."""
     world = World(Path(folder))
     async with world.open() as system:
@@ -174,8 +174,10 @@ async def child(folder: str, at: str, goal: str, session: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         system.bus.subscribe(hear)
-        task = msgspec.structs.replace(task_of(system, goal), session=session)
-        await system.engine.result(await system.engine.submit(task))
+        task = msgspec.structs.replace(task_of(system, goal), session=session, retries=int(retries))
+        result = await system.engine.result(await system.engine.submit(task))
+        while result.retried:
+            result = await system.engine.result(result.retried)
 
 
 def outcome(result: Result) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,9 @@ from loomd.events.room import ContextAssembled
 from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.load import load
+from loomd.manifest.object import Ref
 from loomd.manifest.source import SourceFile, read_folder
+from loomd.tasks.declared import Declared
 from loomd.tools.python_check import Check
 
 EXAMPLES = sorted(path for path in (Path(__file__).parents[2] / "examples").iterdir() if path.is_dir())
@@ -135,6 +138,25 @@ async def test_the_team_bids_and_splits(tmp_path: Path) -> None:
     sources = {citation.source.partition(":")[0] for citation in result.executed.outcome.citations}
     assert sources == {"documents/garden.md", "documents/kitchen.md", "documents/market.md"}
     assert [mark in result.executed.outcome.output for mark in ("[1]", "[2]", "[3]")] == [True] * 3
+
+
+async def test_a_declared_task_is_run(tmp_path: Path) -> None:
+    """It has its notes and its check; the deputy gets it when the reporter fails, and the schedule names it."""
+    folder = tmp_path / "tasks"
+    shutil.copytree(next(path for path in EXAMPLES if path.name == "17-tasks"), folder)
+    replies = """
+    - {system: Use only, error: permanent, text: "no ink"}
+    - {when: "Files:*notes/week.md*heating*three sentences", text: "The plumber comes on Tuesday."}
+"""
+    (folder / "provider.yaml").write_text(SCRIPTED + replies)
+    async with loomd.open(folder, state=tmp_path / "state") as system:
+        live = system.system.reconciler.topology.live[Ref("Task", "weekly-report")]
+        assert isinstance(live, Declared)
+        assert await system.system.store.list_tasks() == []
+        result = await system.result(await system.system.engine.submit(live.task("t00000000000-1", 1)))
+    assert (result.output, result.task.attempt) == ("The plumber comes on Tuesday.", 2)
+    assert result.evaluated is not None
+    assert any("plumber" in one for one in result.evaluated.evidence)
 
 
 async def test_hello(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ DIFFERENT = {
     "skill-folders": "the files of skills are read behind the schema",
     "skill-tool-name": "names of loomd's own tools are checked behind the schema",
     "skill-triggers": "patterns are compiled behind the schema",
+    "tasks": "files are read, and fields are compared, behind the schema",
     "tool-settings": "effects are compared with what they allow behind the schema",
     "alias-as-key": "its parser takes an alias as a key, and finds nothing in it",
     "control-character": "its parser takes the character",

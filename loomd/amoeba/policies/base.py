@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -39,10 +40,19 @@ class MatchPolicy(Spec):
 class ScalePolicy(Spec):
     """Says whether one agent does it alone."""
 
+    fewest: ClassVar[int] = 2
+    """Fewest parts of a plan; with 1 the model that plans may say that the task is not to be split."""
+
     plan_tokens: Tokens = 600
     """Longest plan that a model may write, in tokens."""
     plan_attempts: int = Field(default=2, ge=1, le=5)
     """How often a model is asked for a plan before the task is done alone."""
+    max_descendants: int = Field(default=50, ge=0, le=1000)
+    """Most parts of a whole tree of tasks, parts of parts included. What is left after a split is shared evenly between
+    its parts; a plan with more parts than are left is cut: the last of its parts become one."""
+    retries: int = Field(default=1, ge=0, le=5)
+    """How often a part that failed is given to another agent, on the same account. What a person denied, what may have
+    had an effect, and what ended at a limit is not tried again."""
 
     @abstractmethod
     def parts(self, sensed: Sensed, task: Task) -> tuple[int, str]:

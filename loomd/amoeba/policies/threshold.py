@@ -26,15 +26,28 @@ class Threshold(ScalePolicy):
         """Return how many children the task may have, and why."""
         if sensed.complexity <= self.complexity:
             return 0, f"complexity {sensed.complexity:.2f} is not above {self.complexity:g}"
-        if task.depth >= self.max_depth:
-            return 0, f"depth {task.depth} has reached the limit {self.max_depth}"
-        most = self.max_children
-        if task.budget.tokens is not None:
-            most = min(most, task.budget.tokens // self.child_tokens - 1)  # one share is for putting them together
-        if most < 2:
-            return 0, f"{task.budget.tokens} tokens cannot pay two children of {self.child_tokens} and their merge"
-        if task.budget.calls is not None:
-            most = min(most, task.budget.calls - 2)  # one is for the plan, one for putting them together
-        if most < 2:
-            return 0, f"{task.budget.calls} model calls cannot pay a plan, two children and their merge"
-        return most, f"complexity {sensed.complexity:.2f} is above {self.complexity:g}"
+        most, why = affordable(task, self.max_depth, self.max_children, self.child_tokens)
+        return most, why or f"complexity {sensed.complexity:.2f} is above {self.complexity:g}"
+
+
+def affordable(task: Task, depth: int, children: int, tokens: int) -> tuple[int, str]:
+    """Return how many children a task may have by its depth and its budget, and why there are none if so.
+
+    Args:
+        task: the task.
+        depth: at which a task is not split.
+        children: most of one split.
+        tokens: fewest that a child must be able to use.
+    """
+    if task.depth >= depth:
+        return 0, f"depth {task.depth} has reached the limit {depth}"
+    most = children
+    if task.budget.tokens is not None:
+        most = min(most, task.budget.tokens // tokens - 1)  # one share is for putting them together
+    if most < 2:
+        return 0, f"{task.budget.tokens} tokens cannot pay two children of {tokens} and their merge"
+    if task.budget.calls is not None:
+        most = min(most, task.budget.calls - 2)  # one is for the plan, one for putting them together
+    if most < 2:
+        return 0, f"{task.budget.calls} model calls cannot pay a plan, two children and their merge"
+    return most, ""

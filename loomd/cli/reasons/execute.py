@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from loomd.api.client import Json
-from loomd.cli.task import took
+from loomd.cli.reasons.layout import listed
+from loomd.cli.task import short, took
 
 _ENDS = {
     "completed": "the model gave its answer before any limit was reached",
@@ -38,3 +39,10 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     if decision.get("missing"):
         text += f" Without a result are: {'; '.join(decision['missing'])}."
     yield f"{text} All in all it took {took(course['took'])}."
+    yield from listed("", [_again(one) for one in decision.get("again", ())])
+
+
+def _again(one: Json) -> str:
+    """Return which part was given to another agent, and why."""
+    failed = f'{one["agent"]} failed at "{short(one["goal"])}", {short(one["why"])}'
+    return f"{failed}: task/{one['task']} was begun in the place of task/{one['failed']}"

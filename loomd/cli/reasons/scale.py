@@ -23,3 +23,10 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
             for at, (part, need) in enumerate(zip(parts, needs, strict=True), start=1)
         ],
     )
+    if parts:
+        retries, below = decision.get("retries", 0), decision.get("descendants")
+        again = (
+            f"is given to another agent up to {retries} time{'' if retries == 1 else 's'}" if retries else "is missing"
+        )
+        more = "" if below is None else f", and each part may have {below} parts of its own, with all below them"
+        yield from listed("", [f"a part that fails {again}{more}"])

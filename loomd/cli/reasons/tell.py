@@ -107,6 +107,12 @@ def _meant(said: Json) -> str:
 def _end(item: Json, course: Json) -> Iterator[str]:
     """Yield what came from outside, and what became of it."""
     status = item["status"]
+    if "retried" in status:
+        spec = item["spec"]
+        yield filled(
+            f"\nIt failed as attempt {spec.get('attempt', 1)} of at most {spec['retries'] + 1}: "
+            f"task/{status['retried']} was begun in its place, with what was left of its budget and its time."
+        )
     for move in course["moves"]:
         before, after = move["before"], move["after"]
         yield filled(f"\nAt {clock(move['at'])} it went over from revision {before} to {after}, to go on there.")

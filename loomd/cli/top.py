@@ -1,0 +1,167 @@
+"""`loomd top`: what goes on now, as a table that is drawn anew again and again: agents above, tasks below.
+
+On a terminal it fills the screen until q is pressed; with --once, and elsewhere, it is printed once.
+"""
+
+import select
+import shutil
+import sys
+import termios
+import time
+import tty
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+import click
+
+from loomd.api.client import Client, Json
+from loomd.cli.colour import BOLD, GREY, RED, YELLOW, harmless, painter
+from loomd.cli.output import Form, output_option, writer
+from loomd.cli.table import age, render
+from loomd.cli.target import namespace_option, socket_option
+
+_SHOW, _HIDE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+"""Take a screen of its own without a cursor, and give both back."""
+_HOME, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
+_HEALTH = {"dying": RED, "warning": YELLOW}
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print it once, for scripts; so it is without a terminal.")
+@click.option(
+    "-d", "--delay", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds between two looks."
+)
+@namespace_option
+@click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Look in all namespaces.")
+@output_option("table", "json", "yaml")
+@socket_option
+def command(once: bool, delay: float, namespace: str, everywhere: bool, output: Form, client: Client) -> None:
+    """Show what goes on now: agents with load, health, scores and what they used today; tasks with phase and time.
+
+    Tasks that run stand first, with their parts, then those that have ended last. Press q to leave.
+    """
+    place = ("top",) if everywhere else ("namespaces", namespace, "top")
+    if output.name != "table":
+        writer(output)(client.get(*place))
+    elif once or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        for line in lines(client.get(*place), everywhere=everywhere):
+            click.echo(line)
+    else:
+        _live(client, place, delay, everywhere=everywhere)
+
+
+def lines(now: Json, *, everywhere: bool) -> list[str]:
+    """Return what is shown.
+
+    Args:
+        now: what the API says.
+        everywhere: whether namespaces are told.
+    """
+    running = [one for one in now["tasks"] if "reward" not in one and "seconds" not in one]
+    spent = sum(one["today"]["cost"] for one in _each(now["agents"]))
+    tokens = sum(one["today"]["tokens"] for one in _each(now["agents"]))
+    head = (
+        f"{_clock(now['time'])}  agents {len(now['agents'])}, at work {sum(one['running'] for one in now['agents'])}; "
+        f"tasks that run {len(running)}; today {tokens:.0f} tokens, {spent:.4f} USD"
+    )
+    agents = render(
+        ("NAMESPACE", "AGENT", "CLUSTER", "LOAD", "HEALTH", "SCORE", "TASKS", "DOMAINS", "TOKENS", "USD"),
+        [_agent(one, everywhere=everywhere) for one in now["agents"]],
+    )
+    tasks = render(
+        ("TASK", "STATUS", "PHASE", "TIME", "AGENT", "REWARD", "USD", "GOAL"),
+        [_task(one, now["time"], everywhere=everywhere) for one in now["tasks"]],
+    )
+    if not everywhere:
+        agents = render(
+            ("AGENT", "CLUSTER", "LOAD", "HEALTH", "SCORE", "TASKS", "DOMAINS", "TOKENS", "USD"),
+            [_agent(one, everywhere=False)[1:] for one in now["agents"]],
+        )
+    return [head, "", *(agents if now["agents"] else ["no agents"]), "", *(tasks if now["tasks"] else ["no tasks"])]
+
+
+def _each(agents: Sequence[Json]) -> list[Json]:
+    """Return every agent once, although it may be a member of several clusters."""
+    return list({(one["namespace"], one["agent"]): one for one in agents}.values())
+
+
+def _agent(one: Json, *, everywhere: bool) -> list[str]:
+    best = sorted(one["domains"].items(), key=lambda pair: -pair[1])[:3]
+    return [
+        one["namespace"] if everywhere else "",
+        one["agent"],
+        one["cluster"],
+        f"{one['load']:g}",
+        one["health"],
+        f"{one['score']:.2f}",
+        str(one["tasks"]),
+        ", ".join(f"{name} {score:.2f}" for name, score in best),
+        f"{one['today']['tokens']:.0f}",
+        f"{one['today']['cost']:.4f}" if one["today"]["cost"] else "",
+    ]
+
+
+def _task(one: Json, now: float, *, everywhere: bool) -> list[str]:
+    depth = one["task"].count(".")
+    name = f"{one['namespace']}/{one['task']}" if everywhere and not depth else one["task"]
+    part = f"{'  ' * depth}.{one['task'].rpartition('.')[2]}" if depth else name
+    return [
+        part,
+        one["status"],
+        one["phase"],
+        f"{one['seconds']:.1f}s" if "seconds" in one else age(now - one["created"]),
+        one["agent"],
+        f"{one['reward']:.2f}" if "reward" in one else "",
+        f"{one['cost']:.4f}" if one["cost"] else "",
+        one["goal"],
+    ]
+
+
+def _clock(now: float) -> str:
+    return datetime.fromtimestamp(now).astimezone().strftime("%H:%M:%S")
+
+
+def _live(client: Client, place: Sequence[str], delay: float, *, everywhere: bool) -> None:
+    """Draw it again and again, until q or Ctrl+C is pressed."""
+    with _screen():
+        while True:
+            began = time.monotonic()
+            _draw(lines(client.get(*place), everywhere=everywhere))
+            while (left := began + delay - time.monotonic()) > 0:
+                if select.select([sys.stdin], [], [], left)[0] and sys.stdin.read(1) in {"q", "Q", "\x03", ""}:
+                    return
+
+
+def _draw(shown: Sequence[str]) -> None:
+    """Put lines over what stands on the screen; what does not fit is left out, and said to be."""
+    columns, rows = shutil.get_terminal_size()
+    paint = painter()
+    fitting = list(shown if len(shown) < rows else [*shown[: rows - 2], f"... {len(shown) - rows + 2} more lines"])
+    drawn: list[str] = []
+    for at, line in enumerate([*fitting, "q leaves"]):
+        text = harmless(line, sys.stdout)[:columns]
+        if at == 0 or text.startswith(("AGENT ", "NAMESPACE ", "TASK ")):
+            text = paint(text, BOLD)
+        elif at == len(fitting):
+            text = paint(text, GREY)
+        else:
+            for word, colour in _HEALTH.items():
+                text = text.replace(f" {word} ", f" {paint(word, colour)} ", 1)
+        drawn.append(text)
+    sys.stdout.write(_HOME + _END_LINE.join(drawn) + "\x1b[K" + _END_SCREEN)
+    sys.stdout.flush()
+
+
+@contextmanager
+def _screen() -> Generator[None]:
+    """Have the whole terminal, and keys as they are pressed; all is as before at the end."""
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        sys.stdout.write(_SHOW)
+        yield
+    finally:
+        sys.stdout.write(_HIDE)
+        sys.stdout.flush()
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

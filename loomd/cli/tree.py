@@ -1,0 +1,117 @@
+"""The parts of a split as a tree that is drawn anew in place, on a terminal, as they go. Called by `show`.
+
+Whatever else is to be said is printed above the tree; when the answer begins, the tree stays as it stands.
+"""
+
+import shutil
+import sys
+from dataclasses import dataclass, field
+
+import click
+
+from loomd.cli.colour import harmless
+from loomd.events.cluster import AgentSplit, AuctionAwarded, PartRetried
+from loomd.events.event import Event, ModelCalled, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
+
+_UP = "\x1b[{}A\r\x1b[J"
+"""Go up some lines, and clear all below."""
+_STATES = {"waits": "bright_black", "done": "green", "failed": "red"}
+
+
+@dataclass
+class _Part:
+    """A part: what it is about, who does it, how far it is, and when it began and ended, wall-clock seconds."""
+
+    goal: str
+    state: str = "waits"
+    agent: str = ""
+    calls: int = 0
+    began: float = 0.0
+    ended: float = 0.0
+    below: list[str] = field(default_factory=list[str])
+
+
+class Tree:
+    """The parts of one task, and of its parts."""
+
+    def __init__(self, *, coloured: bool) -> None:
+        """Begin with nothing on the screen; colours only where they are wanted."""
+        self._coloured = coloured
+        self._parts: dict[str, _Part] = {}
+        self._top: list[str] = []
+        self._drawn = 0
+        self._now = 0.0
+
+    def hear(self, event: Event) -> bool:
+        """Take an event over, and return whether the tree tells all that is to be said of it."""
+        fact, self._now = event.data, event.ts
+        if isinstance(fact, AgentSplit):
+            for child, goal in zip(fact.children, fact.goals, strict=True):
+                self._add(event.task, child, goal)
+        elif isinstance(fact, PartRetried):
+            self._add(event.task, fact.child, self._parts[fact.part].goal if fact.part in self._parts else "")
+        elif (part := self._parts.get(event.task)) is None:
+            return False
+        elif isinstance(fact, TaskStarted):
+            part.state, part.began = "starts", event.ts
+        elif isinstance(fact, PhaseStarted):
+            part.state = fact.phase
+        elif isinstance(fact, AuctionAwarded):
+            part.agent = fact.winner
+        elif isinstance(fact, ModelCalled):
+            part.calls += 1
+        elif isinstance(fact, TaskCompleted | TaskFailed):
+            part.state, part.ended = "done" if isinstance(fact, TaskCompleted) else "failed", event.ts
+        else:
+            return False
+        self._draw()
+        return True
+
+    def clear(self) -> None:
+        """Take the tree from the screen, so that something is printed where it stands."""
+        if self._drawn:
+            click.echo(_UP.format(self._drawn), nl=False, err=True)
+            self._drawn = 0
+
+    def draw(self) -> None:
+        """Put the tree back on the screen."""
+        self._draw()
+
+    def leave(self) -> None:
+        """Let the tree stay as it stands; what is split from now on begins another."""
+        self._parts, self._top, self._drawn = {}, [], 0
+
+    def lines(self) -> list[str]:
+        """Return the tree, one line for each part, cut to the width of the terminal."""
+        return list(self._lines(self._top, ""))
+
+    def _add(self, above: str, child: str, goal: str) -> None:
+        self._parts[child] = _Part(goal)
+        (self._parts[above].below if above in self._parts else self._top).append(child)
+
+    def _lines(self, names: list[str], before: str) -> list[str]:
+        shown: list[str] = []
+        for at, name in enumerate(names):
+            last, part = at == len(names) - 1, self._parts[name]
+            shown.append(self._line(f"{before}{'└─' if last else '├─'} {name.rpartition('.')[2]}", part))
+            shown += self._lines(part.below, f"{before}{'   ' if last else '│  '}")
+        return shown
+
+    def _line(self, head: str, part: _Part) -> str:
+        took = f"{(part.ended or self._now) - part.began:.1f}s" if part.began else ""
+        calls = f"{part.calls} call{'' if part.calls == 1 else 's'}" if part.calls else ""
+        after = f"  {part.agent:<12} {took:>6} {calls:<8} {' '.join(part.goal.split())}"
+        room = shutil.get_terminal_size().columns - len(head) - 10
+        colour = _STATES.get(part.state, "cyan")
+        state = click.style(f"{part.state:<8}", fg=colour) if self._coloured else f"{part.state:<8}"
+        return f"{head} {state}{harmless(after, sys.stderr)[: max(0, room)]}".rstrip()
+
+    def _draw(self) -> None:
+        self.clear()
+        shown = self.lines()
+        most = shutil.get_terminal_size().lines - 2
+        if len(shown) > most:  # what scrolled away cannot be drawn anew
+            shown = [*shown[: most - 1], f"... {len(shown) - most + 1} more parts"]
+        for line in shown:
+            click.echo(line, err=True)
+        self._drawn = len(shown)

@@ -1,0 +1,1 @@
+"""`kind: Task`: work that is declared once and sent as often as somebody asks."""

@@ -1,0 +1,23 @@
+"""What a run of a declared task may use. Schedules say it alike."""
+
+from pydantic import Field
+
+from loomd.amoeba.task import Budget
+from loomd.manifest.kind import Spec
+from loomd.manifest.quantity import Duration, Tokens, Usd
+
+
+class TaskBudget(Spec):
+    """What one run and everything that it is split into may use; what is unset is the cluster's own limit."""
+
+    tokens: Tokens | None = Field(default=None, examples=[50_000])
+    """Input and output tokens of all model calls."""
+    cost: Usd | None = Field(default=None, examples=[0.5])
+    """US dollars of all model calls."""
+    time: Duration | None = Field(default=None, gt=0, examples=["10m"])
+    """Wall-clock time from the moment the run starts."""
+
+    @property
+    def limits(self) -> Budget:
+        """Return the budget of a task."""
+        return Budget(self.tokens, self.cost, self.time)

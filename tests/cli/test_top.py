@@ -1,0 +1,67 @@
+"""loomd top: printed once for scripts, drawn anew on a terminal until q is pressed; agents and tasks as they are."""
+
+import json
+
+from tests.cli.terminal import Folder, Screen
+
+PARTS = """\
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: planner, namespace: SPACE}
+spec:
+  type: scripted
+  replies:
+    - {when: "own part:*left", text: L, times: null}
+    - {when: "own part:*right", delay: 60s, text: R, times: null}
+    - {when: "*", json: {parts: [{goal: look left, needs: []}, {goal: look right, needs: []}]}, times: null}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: cora, namespace: SPACE}
+spec: {provider: planner}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: pair, namespace: SPACE}
+spec: {agents: [cora], scale: {type: threshold, complexity: 0.01, maxDepth: 1}}
+"""
+
+
+def test_once_it_is_a_table_or_data(folder: Folder) -> None:
+    """Without a terminal it is printed once; empty tables say so; JSON has all of it."""
+    space = ("-n", folder.space)
+    assert "no agents" in folder.said("top", *space)
+    folder.apply()
+    done = folder.said("submit", *space, "--wait", "--quiet", "anything")
+    assert done == "The answer is 42.\n"
+    page = folder.said("top", *space, "--once")
+    head, _, agents, ada, *_ = page.splitlines()
+    assert "agents 1, at work 0; tasks that run 0" in head
+    assert agents.split()[:4] == ["AGENT", "CLUSTER", "LOAD", "HEALTH"]
+    assert ada.split()[:4] == ["ada", "team", "0", "unknown"]
+    data = json.loads(folder.said("top", *space, "-o", "json"))
+    (agent,), (task,) = data["agents"], data["tasks"]
+    assert (agent["agent"], agent["tasks"], agent["today"]["calls"]) == ("ada", 1, 1)
+    assert (task["status"], task["agent"], "reward" in task) == ("Succeeded", "ada", True)
+    assert folder.space in folder.said("top", "-A")
+
+
+def test_on_a_terminal_it_follows(folder: Folder, screen: Screen) -> None:
+    """A task appears with its phase and its parts, ends and moves below; a key leaves, and the screen is as before."""
+    folder.write("pair.yaml", PARTS)
+    folder.apply()
+    screen.start(folder, "top", "-n", folder.space, "-d", "0.2")
+    screen.until("no tasks")
+    task = folder.said("submit", "-n", folder.space, "--cluster", "pair", "look around").splitlines()[0]
+    shown = screen.until(".1")
+    shown = screen.until("look right")
+    (root,) = [line for line in shown.splitlines() if line.startswith(task)]
+    assert root.split()[1:3] == ["Running", "execute"]
+    screen.until("at work 1")
+    folder.said("cancel", "-n", folder.space, f"task/{task}")
+    screen.until("Cancelled")
+    screen.until("at work 0")
+    screen.type("x")
+    screen.type("q")
+    left = screen.until("ended with 0")
+    assert "HEALTH" not in left

@@ -1,0 +1,59 @@
+"""The parts of a split in `loomd run`: on a terminal one line each that is drawn anew, elsewhere lines in order."""
+
+import subprocess
+import sys
+
+from tests.cli.terminal import Folder, Screen
+
+SPLIT = """\
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: script}
+spec:
+  type: scripted
+  replies:
+    - {system: You split, json: {parts: [{goal: look left, needs: []}, {goal: look right, needs: [1]}]}, times: null}
+    - {when: "own part:*left", delay: 300ms, text: L, times: null}
+    - {when: "own part:*right", delay: 300ms, text: R, times: null}
+    - {when: "Results so far", text: Both were seen., times: null}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {provider: script}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: team}
+spec: {agents: [ada], scale: {type: threshold, complexity: 0.01, maxDepth: 1}}
+"""
+
+
+def test_on_a_terminal_each_part_has_one_line(folder: Folder, screen: Screen) -> None:
+    """It goes from waiting to done where it stands; the phases of the whole stand above, the answer below."""
+    folder.write("team.yaml", SPLIT)
+    screen.start(folder, "run", "manifests", "look around", "--state", "state")
+    waiting = screen.until("waits")
+    assert "look right" in waiting
+    shown = screen.until("ended with 0")
+    lines = shown.splitlines()
+    parts = [line for line in lines if line.startswith(("├─", "└─"))]
+    assert [line.split()[:4] for line in parts] == [["├─", "1", "done", "ada"], ["└─", "2", "done", "ada"]]
+    assert sum("look left" in line for line in lines) == 1
+    at = {word: next(n for n, line in enumerate(lines) if line.startswith(word)) for word in ("SCALE", "├─", "Both")}
+    assert at["SCALE"] < at["├─"] < at["Both"]
+    assert shown.count("Both were seen.") == 1
+
+
+def test_elsewhere_lines_are_appended(folder: Folder) -> None:
+    """Nothing steers a terminal that is not there; each phase of each part has its line."""
+    folder.write("team.yaml", SPLIT)
+    command = [sys.executable, "-m", "loomd", "run", "manifests", "look around", "--state", "state"]
+    done = subprocess.run(  # noqa: S603  # our own command
+        command, cwd=folder.path.parent, env=folder.daemon.environment, capture_output=True, text=True, check=True
+    )
+    assert "\x1b" not in done.stderr
+    assert done.stdout == "Both were seen.\n"
+    heads = [line.split()[:2] for line in done.stderr.splitlines()]
+    assert ["1", "PART"] in heads
+    assert ["2", "EXECUTE"] in heads
