@@ -3,9 +3,9 @@
 Part of `kind: Cluster`, as `learning`. Pure: nothing here looks at a clock or a store.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from loomd.amoeba.decision import Mechanism
 from loomd.manifest.kind import Spec
@@ -68,6 +68,12 @@ class Illness(Spec):
     """Tasks that fail one after another after which an agent is `dying` whatever the mean is."""
     margin: Share = 0.05
     """By how much the mean must rise above a limit again before an agent counts as better."""
+
+    @model_validator(mode="after")
+    def _worse_is_lower(self) -> Self:
+        if self.dying > self.warning:
+            raise ValueError(f"expected dying to be at most warning ({self.warning:g}), got {self.dying:g}")
+        return self
 
 
 class Retire(Spec):

@@ -214,7 +214,10 @@ class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Evaluated(Asked, frozen=True, omit_defaults=True):
-    """How good it was, each from 0 to 1, and what that rests on; `weights` are the shares in the reward."""
+    """How good it was, each from 0 to 1, and what that rests on; `weights` are the shares in the reward.
+
+    `uncertainty` is the standard deviation of the reward; 0 when it is not known.
+    """
 
     reward: float
     quality: float
@@ -222,6 +225,7 @@ class Evaluated(Asked, frozen=True, omit_defaults=True):
     reliability: float
     evidence: tuple[str, ...] = ()
     weights: dict[str, float] = {}
+    uncertainty: float = 0.0
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -37,6 +37,8 @@ from loomd.store.base import Store
 from loomd.store.records import Average, Capability, Descent, Learned, Lesson, Movement, ProposalRecord
 from loomd.topology import Services
 
+_LATE = ("learned/feedback/", "proposal/")
+"""How the keys begin of what people taught after the task."""
 _RETRY = 1.0
 """Seconds until what could not be stored is tried again."""
 
@@ -145,7 +147,8 @@ async def learned(store: Store, task: str) -> tuple[Decision, ...] | None:
     """Return what was learned of a task, as it is recorded, or None when nothing was."""
     if not await store.learned_from(task):
         return None
-    facts = [event.data for event in (await Journal(store).checkpoints(task)).values()]
+    known = await Journal(store).checkpoints(task)
+    facts = [event.data for key, event in known.items() if not key.startswith(_LATE)]
     return tuple(one for one in map(decision_of, facts) if one is not None)
 
 
@@ -157,7 +160,14 @@ def tell(services: Services, decisions: Sequence[Decision], of: Teaching, scope:
             services.averages.take(Average(of.subject, one.domain, one.after, one.count, of.now))
 
 
-async def learn(services: Services, decisions: Sequence[Decision], of: Teaching, scope: Scope, key: str = "") -> None:
+async def learn(
+    services: Services,
+    decisions: Sequence[Decision],
+    of: Teaching,
+    scope: Scope,
+    key: str = "",
+    averages: Sequence[Average] = (),
+) -> None:
     """Take decisions over, tell everybody, and store them, once per task.
 
     They are taken over before they are stored, so that tasks that end at the same time build on each other. What is
@@ -169,9 +179,11 @@ async def learn(services: Services, decisions: Sequence[Decision], of: Teaching,
         of: whose decisions they are.
         scope: the envelope of the task's events.
         key: under what they are stored once, when that is not the task itself: `TASK#feedback/1`.
+        averages: moving averages that are stored in the same transaction.
     """
     tell(services, decisions, of, scope, f"learned/{key.partition('#')[2]}" if key else "learned")
     change = change_of(decisions, of)
+    change = msgspec.structs.replace(change, averages=[*change.averages, *averages])
     while True:
         try:
             await services.store.learn(key or of.task, change)
