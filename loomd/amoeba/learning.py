@@ -3,9 +3,9 @@
 Part of `kind: Cluster`, as `learning`. Pure: nothing here looks at a clock or a store.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from loomd.amoeba.decision import Mechanism
 from loomd.manifest.kind import Spec
@@ -61,19 +61,13 @@ class Illness(Spec):
     warning: Share = 0.5
     """Mean reward below which an agent is `warning`."""
     dying: Share = 0.3
-    """Mean reward below which an agent is `dying`."""
+    """Mean reward below which an agent is `dying`, whatever `warning` says."""
     failed: Share = 0.2
     """Reward below which a task counts as failed."""
     failures: int = Field(default=4, ge=1)
     """Tasks that fail one after another after which an agent is `dying` whatever the mean is."""
     margin: Share = 0.05
     """By how much the mean must rise above a limit again before an agent counts as better."""
-
-    @model_validator(mode="after")
-    def _worse_is_lower(self) -> Self:
-        if self.dying > self.warning:
-            raise ValueError(f"expected dying to be at most warning ({self.warning:g}), got {self.dying:g}")
-        return self
 
 
 class Retire(Spec):

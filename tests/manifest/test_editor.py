@@ -21,7 +21,6 @@ FROM_TEXT = {"yaml-syntax", "duplicate-key", "custom-tag"}
 """Codes of what every reader of YAML tells; it may tell more of the same document."""
 DIFFERENT = {
     "inline-schemas": "it takes any JSON Schema inside a manifest",
-    "cluster-learning": "limits are compared with each other behind the schema",
     "schedules": "it knows no calendar and no time zones",
     "agent-loop": "names of loomd's own tools are checked behind the schema",
     "interceptors": "patterns are compiled behind the schema",
