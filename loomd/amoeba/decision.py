@@ -138,5 +138,5 @@ class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def moves(self) -> tuple[ScoreMove, ...]:
-        """Return the scores that moved, or were to move."""
-        return tuple(one for one in self.decisions if isinstance(one, ScoreMove))
+        """Return the scores that moved; what was only observed or proposed is left out."""
+        return tuple(one for one in self.decisions if isinstance(one, ScoreMove) and not one.done)

@@ -61,7 +61,7 @@ class Illness(Spec):
     warning: Share = 0.5
     """Mean reward below which an agent is `warning`."""
     dying: Share = 0.3
-    """Mean reward below which an agent is `dying`."""
+    """Mean reward below which an agent is `dying`, whatever `warning` says."""
     failed: Share = 0.2
     """Reward below which a task counts as failed."""
     failures: int = Field(default=4, ge=1)

@@ -80,10 +80,11 @@ class Watch:
         return _UNKNOWN if chart is None else chart.vitals
 
     def _note(self, member: Member, task: str, reward: float, at: float) -> None:
-        """Take over a reward; a task that was rewarded last gets another reward, and does not count twice."""
+        """Take over a reward; a task that gets another reward, by feedback or in another domain, counts once."""
         chart = self._charts[member]
-        if chart.rewards and chart.rewards[-1][0] == task:
-            chart.rewards[-1] = (task, reward)
+        place = next((at for at, (known, _) in enumerate(chart.rewards) if task and known == task), None)
+        if place is not None:
+            chart.rewards[place] = (task, reward)
         else:
             chart.rewards.append((task, reward))
             chart.samples += 1

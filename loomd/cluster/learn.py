@@ -37,7 +37,7 @@ from loomd.store.base import Store
 from loomd.store.records import Average, Capability, Descent, Learned, Lesson, Movement, ProposalRecord
 from loomd.topology import Services
 
-_LATE = "learned/feedback/"
+_LATE = ("learned/feedback/", "proposal/")
 """How the keys begin of what people taught after the task."""
 _RETRY = 1.0
 """Seconds until what could not be stored is tried again."""

@@ -224,6 +224,22 @@ def test_the_step_follows_what_is_known(alpha: float, count: int, step: float) -
     assert move.reward == 1.0
 
 
+@pytest.mark.parametrize(
+    ("uncertainty", "step"),
+    [
+        pytest.param(0.0, 0.2, id="certain"),
+        pytest.param(0.1, 0.2 / 1.8, id="as-noisy-as-any"),
+        pytest.param(0.5, 0.2 / 21, id="hardly-known"),
+    ],
+)
+def test_an_uncertain_reward_moves_a_score_less(uncertainty: float, step: float) -> None:
+    """What a judge says who errs counts less than what a rule says."""
+    winner = standing("a", 0.5, count=3)
+    reward = Evaluated(1.0, 1.0, 1.0, 1.0, uncertainty=uncertainty)
+    (move,) = Ema().decide(SENSED, Executed(GOOD, "a"), reward, winner)
+    assert move.after == pytest.approx(0.5 + step * 0.5)
+
+
 def test_a_service_that_was_away_teaches_nothing() -> None:
     """A temporary failure is no fault of the agent; one for good is."""
     away = Executed(Outcome("", "error", error="unreachable", temporary=True), "a", error="unreachable")

@@ -26,6 +26,9 @@ class Ema(AdaptPolicy):
     """How far one reward moves a score at least: new = old + step x weight of the domain x own share x (reward - old),
     where the step after n tasks is 1 / (n + 2), and never below this. A larger one follows agents that change sooner; a
     smaller one tells agents apart that differ little."""
+    noise: float = Field(default=0.1, gt=0, le=1)
+    """Standard deviation of a reward whose uncertainty is not known. A reward that is less certain, such as that of a
+    judge who errs, moves a score less: the step is divided by 1 + (1 - step) x (uncertainty / noise) squared."""
     min_weight: Share = 0.1
     """Weight of a domain in the task below which nothing is learned about it."""
 
@@ -43,7 +46,7 @@ class Ema(AdaptPolicy):
             if weight < self.min_weight:
                 continue
             score = winner.scores[domain]
-            step = self.step(score.count) * weight
+            step = self.step(score.count, evaluated.uncertainty) * weight
             error = evaluated.reward - score.mean
             decisions.append(
                 ScoreMove(
@@ -60,6 +63,11 @@ class Ema(AdaptPolicy):
             )
         return decisions
 
-    def step(self, count: int) -> float:
-        """Return how far the reward of a whole task moves a score that so many tasks have moved."""
-        return max(self.alpha, 1 / (count + 2))
+    def step(self, count: int, uncertainty: float = 0.0) -> float:
+        """Return how far the reward of a whole task moves a score that so many tasks have moved.
+
+        The gain of the filter is P / (P + R) with the variance P of the belief and R of a reward; an uncertain one adds
+        its own variance to R.
+        """
+        gain = max(self.alpha, 1 / (count + 2))
+        return gain / (1 + (1 - gain) * (uncertainty / self.noise) ** 2)
