@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from loomd.amoeba.policies.judge import Judge
 from loomd.api.address import kind_at, kind_called, ref_at, space_at
 from loomd.api.body import Deletion
 from loomd.api.exchange import decoded, flag, read_body, require_ready
@@ -19,6 +20,7 @@ from loomd.api.problem import BadRequest
 from loomd.api.text import to_yaml
 from loomd.api.view import Body, Viewer
 from loomd.api.watch import Lookout, Shown, Sight, watch
+from loomd.cluster.cluster import Cluster
 from loomd.daemon import System
 from loomd.errors import Permanent
 from loomd.events.cluster import CapabilityUpdated
@@ -109,6 +111,8 @@ class ObjectRoutes:
             live = self._system.reconciler.topology.live.get(ref)
             if moved := await self._feedback(ref):
                 body["status"] |= {"feedback": moved}
+            if isinstance(live, Cluster) and (judges := _judges(live)):
+                body["status"] |= {"judges": judges}
             if isinstance(live, LiveMemory):
                 body["status"] |= {"memory": await show_report(live)}
         response = answer(body)
@@ -280,3 +284,13 @@ def _claimed(value: object) -> str:
     if not isinstance(value, dict) or not isinstance(metadata, dict):
         return "something without metadata"
     return str(Ref(str(value.get("kind")), str(metadata.get("name")), str(metadata.get("namespace", "default"))))
+
+
+def _judges(cluster: Cluster) -> list[Body]:
+    """Return what is known of the errors of a cluster's judges."""
+    found: list[Body] = []
+    for one in cluster.evaluators:
+        if isinstance(one, Judge):
+            known = cluster.bias(one.name)
+            found.append({"provider": one.provider, "bias": known.mean, "spread": known.spread, "count": known.count})
+    return found

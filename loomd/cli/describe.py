@@ -276,6 +276,7 @@ def _object(item: Json, history: list[Json]) -> None:
     section("Referred to by", [f"{one['object']} ({one['field']})" for one in item["referrers"]])
     section("Today", _used(status.get("budget", {}).get("measures", {})))
     section("Learned", _learned(status.get("capabilities", []), now))
+    section("Judges", _judges(status.get("judges", [])))
     section("Feedback", _feedback(status.get("feedback", []), now))
     rows = [(one["manager"], one["actor"], ", ".join(one["fields"])) for one in metadata["managedFields"]]
     section("Managed fields", render(("OWNER", "ACTOR", "FIELDS"), rows) if declared["fields"] else [])
@@ -368,6 +369,12 @@ def _learned(scores: list[Json], now: float) -> list[str]:
         for one in scores
     ]
     return render(("DOMAIN", "SCORE", "VARIANCE", "TASKS", "AGE"), rows) if rows else []
+
+
+def _judges(judges: list[Json]) -> list[str]:
+    """Return by how much the judges of a cluster are known to be off, and how far without that."""
+    rows = [(one["provider"], f"{one['bias']:+.3f}", f"{one['spread']:.3f}", str(one["count"])) for one in judges]
+    return render(("PROVIDER", "BIAS", "SPREAD", "SEEN"), rows) if rows else []
 
 
 def _feedback(moves: list[Json], now: float) -> list[str]:

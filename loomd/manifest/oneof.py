@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from inspect import isabstract
 from types import ModuleType
-from typing import Annotated, Any, Union, get_args
+from typing import Annotated, Any, Union, cast, get_args
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -74,7 +74,7 @@ class OrList:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return both forms."""
-        choices: Any = schema["choices"]
+        choices = cast("core_schema.TaggedUnionSchema", schema)["choices"]
         one, item = (self.one.__get_pydantic_json_schema__(choices["one"], handler) for _ in range(2))
         return {"anyOf": [one, {"type": "array", "items": item, "minItems": 1, "maxItems": self.most}]}
 

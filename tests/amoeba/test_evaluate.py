@@ -3,16 +3,22 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from loomd.agents.work import Citation, Outcome
 from loomd.amoeba.evaluate import combined
-from loomd.amoeba.expect import Expect, Met, hold
+from loomd.amoeba.expect import Expect, ExpectSpec, Met, hold
 from loomd.amoeba.policies.judge import Judge, framed
 from loomd.amoeba.policies.rules import CheckWeights, Rules
 from loomd.amoeba.task import Executed, Opinion, Task
+from loomd.cli.reasons.evaluate import tell
+from loomd.clock import SystemClock
+from loomd.engine.intake import new_task
+from loomd.errors import Permanent
+from loomd.tools.python_check import Check
 from tests.amoeba.cases import MUTE, TASK, Known, Telling, case
 
 DONE = Executed(Outcome("A generator yields values lazily.", "completed", seconds=1.0), "a")
@@ -137,28 +143,31 @@ async def test_samples_give_a_mean_and_say_how_sure_it_is() -> None:
 async def test_a_judge_that_always_says_1_learns_to_be_doubted() -> None:
     """Where tasks say what they expect, what it says falls to what is true on average, and is told to be uncertain."""
     known, judge, truth = Known(), judging(), 0
+    found: list[Opinion] = []
     for at in range(200):
         good = at % 5 < 2
         truth += good
         task = Task(f"t{at}", "g", expect=Expect(contains=("yes",)))
         done = Executed(Outcome("yes" if good else "no", "completed"), "a")
-        opinion = await judge.evaluate(case(done, task, known), Telling(verdict(10)))
-    assert opinion.said == 1.0
-    assert opinion.quality == pytest.approx(truth / 200, abs=0.15)
-    assert opinion.bias == pytest.approx(1 - truth / 200, abs=0.15)
-    assert opinion.uncertainty > 0.3
-    assert any("off by +0.6" in line or "off by +0.5" in line for line in opinion.evidence)
+        found.append(await judge.evaluate(case(done, task, known), Telling(verdict(10))))
+    last = found[-1]
+    assert last.said == 1.0
+    assert last.quality == pytest.approx(truth / 200, abs=0.15)
+    assert last.bias == pytest.approx(1 - truth / 200, abs=0.15)
+    assert last.uncertainty > 0.3
+    assert any("off by +0.6" in line or "off by +0.5" in line for line in last.evidence)
 
 
 async def test_a_good_judge_is_left_alone() -> None:
     """Errors that cancel out correct nothing."""
     known, judge = Known(), judging()
+    bias = 1.0
     for at in range(100):
         good = at % 2 == 0
         task = Task(f"t{at}", "g", expect=Expect(contains=("yes",)))
         done = Executed(Outcome("yes" if good else "no", "completed"), "a")
-        opinion = await judge.evaluate(case(done, task, known), Telling(verdict(9 if good else 1)))
-    assert abs(opinion.bias) < 0.05
+        bias = (await judge.evaluate(case(done, task, known), Telling(verdict(9 if good else 1)))).bias
+    assert abs(bias) < 0.05
 
 
 async def test_bias_is_learned_anew_for_another_rubric() -> None:
@@ -240,3 +249,55 @@ def test_a_broken_check_is_told_and_says_nothing_of_the_answer() -> None:
     told = Rules().opinion(replace(judged, met=[broken]))
     assert told.quality == Rules().opinion(judged).quality
     assert "checks/fee.py:check agrees: NameError: x, so it says nothing" in told.evidence
+
+
+def test_a_task_carries_the_source_of_its_checks(tmp_path: Path) -> None:
+    """What a manifest names is read when the task is made; a file that is gone is an error that says so."""
+    raw = {"contains": ["x"], "matches": "y", "checks": [{"file": "checks/it.py", "function": "good", "timeout": "2s"}]}
+    spec = ExpectSpec.model_validate(raw)
+    with pytest.raises(Permanent, match=r"checks/it\.py"):
+        spec.carried(tmp_path)
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "it.py").write_text("def good(answer): pass\n")
+    found = spec.carried(tmp_path)
+    check = Check("def good(answer): pass\n", "good", "checks/it.py", 2.0)
+    assert found == Expect(("x",), matches="y", checks=(check,))
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Expect) == found
+
+
+@pytest.mark.parametrize(
+    ("expect", "said"),
+    [
+        pytest.param(Expect(matches="("), "expect.matches: expected a regular expression", id="pattern"),
+        pytest.param(Expect(output_schema={"type": "x"}), "expect.output_schema: expected one of array", id="schema"),
+        pytest.param(Expect(checks=(Check("def check(a): pass"),)), 'expected "def check(answer)"', id="parameters"),
+        pytest.param(Expect(checks=(Check("async def check(answer): pass"),)), 'expected "def check', id="async"),
+        pytest.param(Expect(checks=(Check("def check(*answer): pass"),)), 'expected "def check', id="any-number"),
+        pytest.param(Expect(checks=(Check("x = 1"),)), 'got "check": it has none', id="no-function"),
+        pytest.param(Expect(checks=(Check("def check(:"),)), "checks[0].file", id="syntax"),
+        pytest.param(Expect(checks=(Check("def check(answer): pass", timeout=0),)), "timeout: expected", id="time"),
+        pytest.param(Expect(checks=(Check("#" * 200_000),)), "expected a file of at most 128 KiB", id="size"),
+    ],
+)
+def test_what_no_answer_can_be_held_against_is_refused(expect: Expect, said: str) -> None:
+    """When the task is made, before anything is paid."""
+    with pytest.raises(Permanent) as refused:
+        new_task("go", SystemClock(), expect=expect)
+    assert said in str(refused.value)
+
+
+def test_opinions_are_explained() -> None:
+    """What each evaluator said, its weight, the judge's bias and uncertainty, and who was not heard."""
+    judge = msgspec.structs.replace(opinion("judge", 0.6, uncertainty=0.2), judge="j", said=1.0, bias=0.4)
+    evaluated = combined([opinion("rules", 1.0), judge], [1.0, 3.0])
+    lines = " ".join(" ".join(tell(msgspec.to_builtins(evaluated), 0, {})).split())
+    for words in (
+        "It may be off by 0.075 (one standard deviation). 2 evaluators were heard, each by its weight.",
+        "- rules with the weight 0.25: quality 1.000",
+        "- the judge with the weight 0.75: quality 0.600, give or take 0.200; it said 1.000, and it is known to be off",
+        "by +0.400",
+    ):
+        assert words in lines
+    silent = combined([opinion("rules", 1.0), opinion("rules", 1.0, silent="it is away")], [1.0, 3.0])
+    text = " ".join(" ".join(tell(msgspec.to_builtins(silent), 0, {})).split())
+    assert "the judge was not heard: it is away; what the rules say in its place does not count" in text

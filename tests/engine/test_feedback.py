@@ -252,9 +252,8 @@ async def test_expectations_of_a_task_are_the_rules_word_on_a_judge(tmp_path: Pa
     """Where a task says what it expects, a judge that praises what does not meet it is corrected without people."""
     judge = "evaluate: {type: judge, provider: script, every: 1}"
     async with written(tmp_path, judge, verdict(10, times=None)).open() as system:
-        for _ in range(6):
-            result, _ = await ran(system, expect=Expect(contains=("purple",)))
-    assert evaluated(result).quality < 0.5
+        results = [(await ran(system, expect=Expect(contains=("purple",))))[0] for _ in range(6)]
+    assert evaluated(results[-1]).quality < 0.5
 
 
 def test_rewards_of_evaluators_with_different_weights() -> None:

@@ -81,11 +81,13 @@ _MORE: dict[str, tuple[Any, ...]] = {
     ),
     "Cluster(auction).spec.match.weights": ({}, {"capability": 0.3, "tools": 0.25}),
     "Cluster(rules).spec.evaluate.weights": ({}, {"quality": 0.4, "efficiency": 0.4}),
+    "Cluster(judge,rules).spec.evaluate.rules.weights": ({}, {"quality": 0.4, "efficiency": 0.4}),
 }
 """Values of fields for which examples and limits do not give two."""
 _ENDS: dict[str, tuple[Any, ...]] = {"valueFrom.env": ("API_KEY", "OPENAI_API_KEY"), "valueFrom.file": ("x", "b")}
 """The same for fields whose names end so."""
 _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
+    ("Cluster", "judge"): ((("evaluate", "provider"), "alpha"),),
     ("Agent", ""): ((("permissions", "ask"), ["*(a=3)"]),),
     ("KnowledgeBase", "model"): (
         (("graph", "extract", "provider"), "alpha"),

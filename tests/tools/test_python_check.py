@@ -94,9 +94,14 @@ async def test_a_check_sees_nothing(
     assert secret.read_text() == "secret"
 
 
+def no_program(name: str, path: str | None = None) -> None:
+    """Find no program."""
+    del name, path
+
+
 async def test_without_a_sandbox_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without bubblewrap runs no check, and says what to do."""
-    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)  # noqa: ARG005  # as it is called
+    monkeypatch.setattr(shutil, "which", no_program)
     found = await Checker(tmp_path).check(Check("def check(answer): pass"), GIVEN)
     assert found.broken
     assert "bubblewrap is not installed" in found.text
