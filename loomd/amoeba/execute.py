@@ -194,6 +194,7 @@ async def _children(
             created=task.created,
             durability=task.durability,
             permissions=(*task.permissions, *bound),
+            leads=(*task.leads, lead.name),
             engine=task.engine,
             tenant=task.tenant,
             user=task.user,

@@ -4,11 +4,13 @@ from contextlib import ExitStack
 from random import Random
 from typing import Self
 
+import msgspec
+
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed, Task
-from loomd.amoeba.world import World
+from loomd.amoeba.world import Standing, World
 from loomd.events.bus import Scope
 from loomd.events.cluster import AuctionAwarded, AuctionBid
 
@@ -55,7 +57,8 @@ async def match(
         matched = Matched(task.agent if named else "", why=why)
     else:
         draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-        chosen = await policy.choose(sensed, world.standings(list(sensed.domains)), draw, asking)
+        agents = [_beside(task, agent) for agent in world.standings(list(sensed.domains))]
+        chosen = await policy.choose(sensed, agents, draw, asking)
         matched = billed(chosen, asking.spent)
     burden.lay_on(matched.winner)
     for bid in matched.bids:
@@ -64,6 +67,13 @@ async def match(
         total = next((bid.total for bid in matched.bids if bid.agent == matched.winner), 1.0)
         scope.emit(AuctionAwarded(matched.winner, total), matched.winner)
     return matched
+
+
+def _beside(task: Task, agent: Standing) -> Standing:
+    """Return the standing of an agent without the tasks that a part belongs to: it waits for the part in these."""
+    if agent.agent not in task.leads:
+        return agent
+    return msgspec.structs.replace(agent, running=max(0, agent.running - task.leads.count(agent.agent)))
 
 
 def explain(matched: Matched) -> str:

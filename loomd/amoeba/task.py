@@ -93,6 +93,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         images: what its agents are shown beside the goal; kept and told by their digests.
         seeds: what the agent that split its parent remembers that fits its goal.
         permissions: those of the agents that split its parents, which bind it beside the agent's own.
+        leads: the agents that split its parents, the last one last.
     """
 
     id: str
@@ -118,6 +119,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     images: tuple[Image, ...] = ()
     permissions: tuple[JsonObject, ...] = ()
     seeds: tuple[str, ...] = ()
+    leads: tuple[str, ...] = ()
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
