@@ -14,11 +14,11 @@ GOALS = {
     "banking": "What does banking call the money that a loan costs?",
 }
 SPECIALIST = {"gardening": "ann", "cooking": "ben", "banking": "eve"}
-REPLIES = "".join(
+ANSWERS = "".join(
     f'    - {{system: "about {domain} in", when: "{goal}", text: "It is well known how {domain} goes.", times: null}}\n'
     for domain, goal in GOALS.items()
 )
-REPLIES += '    - {text: "I cannot help with that.", times: null}\n'
+REPLIES = ANSWERS + '    - {text: "I cannot help with that.", times: null}\n'
 
 
 async def test_specialists_emerge(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ async def test_specialists_emerge(tmp_path: Path) -> None:
                 assert result.phase == "Succeeded"
                 assert result.sensed is not None
                 assert result.matched is not None
-                assert max(result.sensed.domains, key=lambda name, s=result.sensed: s.domains[name]) == domain
+                assert max(result.sensed.domains.items(), key=lambda item: item[1])[0] == domain
                 assert len(result.matched.bids) == 3
                 winners[domain].append(result.matched.winner)
     assert any(set(won[:10]) != {SPECIALIST[domain]} for domain, won in winners.items())
