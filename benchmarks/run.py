@@ -58,7 +58,7 @@ FIGURES = (
     Figure("startup", "import for validate ms", "the same with all types and the command line", "ms CPU"),
     Figure("loop", "plain, 100 at once, cpu us", "a task through six phases, journaled, 100 at once", "us CPU", 1000),
     Figure("loop", "10 agents, 100 at once, cpu us", "the same in a cluster of 10 agents", "us CPU", 1000),
-    Figure("loop", "100 agents, 100 at once, cpu us", "the same in a cluster of 100 agents", "us CPU", 1000),
+    Figure("loop", "100 agents, 100 at once, cpu us", "the same in a cluster of 100 agents", "us CPU"),
     Figure("loop", "tool, 100 at once, cpu us", "the same with a tool call", "us CPU"),
     Figure("loop", "plain, one by one, cpu us", "a task alone: every step waits for its own commit", "us CPU"),
     Figure("loop", "unkept, 100 at once, cpu us", "a task of which nothing is kept (`durability: none`)", "us CPU"),

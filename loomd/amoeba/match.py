@@ -10,7 +10,7 @@ from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed, Task
-from loomd.amoeba.world import World
+from loomd.amoeba.world import Standing, World
 from loomd.events.bus import Scope
 from loomd.events.cluster import AuctionAwarded, AuctionBid
 
@@ -57,7 +57,7 @@ async def match(
         matched = Matched(task.agent if named else "", why=why)
     else:
         draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-        agents = world.standings(list(sensed.domains))
+        agents = [_beside(task, agent) for agent in world.standings(list(sensed.domains))]
         others = [agent for agent in agents if agent.agent not in task.avoid] if task.avoid else agents
         matched = billed(await policy.choose(sensed, others or agents, draw, asking), asking.spent)
         if task.avoid and others:
@@ -71,6 +71,13 @@ async def match(
         total = next((bid.total for bid in matched.bids if bid.agent == matched.winner), 1.0)
         scope.emit(AuctionAwarded(matched.winner, total), matched.winner)
     return matched
+
+
+def _beside(task: Task, agent: Standing) -> Standing:
+    """Return the standing of an agent without the tasks that a part belongs to: it waits for the part in these."""
+    if agent.agent not in task.leads:
+        return agent
+    return msgspec.structs.replace(agent, running=max(0, agent.running - task.leads.count(agent.agent)))
 
 
 def explain(matched: Matched) -> str:

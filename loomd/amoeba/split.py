@@ -119,6 +119,7 @@ class Split:
             created=task.created,
             durability=task.durability,
             permissions=(*task.permissions, *bound),
+            leads=(*task.leads, self._lead.name),
             engine=task.engine,
             tenant=task.tenant,
             user=task.user,

@@ -110,6 +110,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
         declared: name of the declared task that it is a run of, or empty.
         place: where it stands in the plan that it is a part of; None for a task from outside.
         descendants: most parts that it may have, those of its parts included; None for what its cluster allows.
+        leads: the agents that split its parents, the last one last.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     declared: str = ""
     place: Place | None = None
     descendants: int | None = None
+    leads: tuple[str, ...] = ()
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -57,7 +57,7 @@ spec: {provider: script, description: writes words, domains: {words: 0.05}}
 apiVersion: loomd.dev/v1
 kind: Cluster
 metadata: {name: team, namespace: SPACE}
-spec: {agents: [ada, bob]}
+spec: {agents: [ada, bob], match: {type: auction, uncertainty: 0.001}}
 """
 TOOLS = '''
 import time

@@ -84,6 +84,19 @@ async def test_tasks_that_are_planned_count(tmp_path: Path) -> None:
     assert Counter(result.matched.winner for result in results if result.matched) == {"a": 3, "b": 3}
 
 
+async def test_for_a_part_its_own_task_does_not_count(tmp_path: Path) -> None:
+    """Who leads it waits for the part: of one task, both agents look idle to the first part."""
+    pair = Pair(tmp_path)
+    pair.declare()
+    async with pair.open() as system:
+        result = await system.engine.result(await system.engine.submit(task_of(system, GOAL)))
+        assert result.executed is not None
+        parts = [await system.engine.result(part) for part in result.executed.children]
+    idle = [{bid.agent: bid.factors["availability"] for bid in part.matched.bids} for part in parts if part.matched]
+    assert {"a": 1.0, "b": 1.0} in idle
+    assert all(part.task.leads == (result.executed.agent,) for part in parts)
+
+
 async def test_a_reload_does_not_forget_what_is_in_hand(tmp_path: Path) -> None:
     """What the agents of the revision before still do counts for those of the next."""
     pair = Pair(tmp_path)

@@ -14,11 +14,11 @@ GOALS = {
     "banking": "What does banking call the money that a loan costs?",
 }
 SPECIALIST = {"gardening": "ann", "cooking": "ben", "banking": "eve"}
-REPLIES = "".join(
+ANSWERS = "".join(
     f'    - {{system: "about {domain} in", when: "{goal}", text: "It is well known how {domain} goes.", times: null}}\n'
     for domain, goal in GOALS.items()
 )
-REPLIES += '    - {text: "I cannot help with that.", times: null}\n'
+REPLIES = ANSWERS + '    - {text: "I cannot help with that.", times: null}\n'
 
 
 async def test_specialists_emerge(tmp_path: Path) -> None:
