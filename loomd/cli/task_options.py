@@ -126,7 +126,7 @@ def said(wish: Json) -> bool:
     """Return whether anything is wished for that a declared task or a schedule says in its place."""
     return bool(
         wish["seed"] is not None
-        or wish["expect"]["contains"]
+        or any(wish["expect"].values())
         or any(value for key, value in wish.items() if key not in {"seed", "expect"})
     )
 
