@@ -136,7 +136,7 @@ class Split:
         if failed.attempt > self.scaled.retries or not may_begin_anew(result, spent, share):
             return None
         avoid = (*failed.avoid, by)
-        if all(one.agent in avoid for one in self.world.standings([])):
+        if self._had_effects(result, by) or all(one.agent in avoid for one in self.world.standings([])):
             return None
         attempt = failed.attempt + 1
         name = f"{failed.id if attempt == 2 else failed.id.rpartition('-')[0]}-{attempt}"
@@ -146,6 +146,12 @@ class Split:
         return msgspec.structs.replace(
             failed, id=name, budget=less(share, spent), attempt=attempt, avoid=avoid, seed=failed.seed + attempt
         )
+
+    def _had_effects(self, result: Result, by: str) -> bool:
+        """Return whether a part called tools that change something: another agent would change it again."""
+        called = result.executed.outcome.tools if result.executed is not None else ()
+        tools = self.world.agent(by).tools
+        return any(name not in tools or tools[name].effects != "read" for name in called)
 
 
 def may_begin_anew(result: Result, spent: Spent, limits: Budget) -> bool:

@@ -25,8 +25,7 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     )
     if parts:
         retries, below = decision.get("retries", 0), decision.get("descendants")
-        again = (
-            f"is given to another agent up to {retries} time{'' if retries == 1 else 's'}" if retries else "is missing"
-        )
+        times = "once" if retries == 1 else f"up to {retries} times"
+        again = f"is given to another agent {times}" if retries else "is missing"
         more = "" if below is None else f", and each part may have {below} parts of its own, with all below them"
         yield from listed("", [f"a part that fails {again}{more}"])
