@@ -37,7 +37,6 @@ from loomd.agents.skills import SkillUse
 from loomd.agents.spending import book
 from loomd.agents.strategies.base import Unreadable
 from loomd.agents.work import Outcome, StopReason, Work
-from loomd.encoded import to_json
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.room import BudgetExceeded, MemoryCompacted
@@ -45,6 +44,8 @@ from loomd.memory.item import Turn
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
+_ordered = msgspec.json.Encoder(order="deterministic").encode
+"""Encodes calls so that those with the same arguments are the same, in whatever order these stand."""
 _MISFIT = "That does not fit the required JSON Schema: {}."
 
 
@@ -376,7 +377,7 @@ class Loop:
         self.budget.below.clear()  # what was used there is in the outcomes, also of those that were recorded before
         for call, outcome in zip(calls, outcomes, strict=True):
             if outcome.made:
-                same = to_json([call.name, call.arguments])
+                same = _ordered([call.name, call.arguments])
                 self._repeats[same] = self._repeats.get(same, 0) + 1
                 self._book(call, outcome)
             self._skills.note(call, outcome.said)

@@ -3,6 +3,8 @@
 import base64
 from pathlib import Path
 
+import msgspec
+
 from loomd.api.client import Json
 from loomd.errors import Permanent
 from loomd.manifest.load import load
@@ -24,11 +26,11 @@ def wish_of(path: Path) -> tuple[str, Json]:
         raise Permanent(f"{path}: expected one Task, got {named}: apply it, and name one with --from task/NAME")
     spec, root = items[0].spec, items[0].folder
     budget = {"tokens": spec.budget.tokens, "cost": spec.budget.cost, "seconds": spec.budget.time}
-    expect = {"contains": spec.expect.contains, "cites": spec.expect.cites, "output_schema": spec.expect.output_schema}
+    expect: Json = msgspec.to_builtins(spec.expect.carried(root))
     wish: Json = {
         "goal": spec.goal.strip(),
         "budget": {name: limit for name, limit in budget.items() if limit is not None},
-        "expect": {name: one for name, one in expect.items() if one},
+        "expect": expect,
         "retries": spec.retries,
         "durability": spec.durability,
         "images": [base64.b64encode((root / one).read_bytes()).decode() for one in spec.images],

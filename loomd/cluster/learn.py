@@ -183,7 +183,8 @@ async def learn(
     """
     tell(services, decisions, of, scope, f"learned/{key.partition('#')[2]}" if key else "learned")
     change = change_of(decisions, of)
-    change = msgspec.structs.replace(change, averages=[*change.averages, *averages])
+    moved = [msgspec.structs.replace(one, task=key) for one in change.movements] if key else change.movements
+    change = msgspec.structs.replace(change, movements=moved, averages=[*change.averages, *averages])
     while True:
         try:
             await services.store.learn(key or of.task, change)

@@ -145,6 +145,8 @@ def _taken(answer: Answer, events: list[bytes]) -> tuple[list[Chunk], LoomdError
     try:
         for data in events:
             deltas += answer.take(data)
+            if answer.done:  # what follows the last word says nothing of the answer
+                break
     except LoomdError as error:
         failure = error
     return _joined(deltas) if len(deltas) > 1 else deltas, failure

@@ -93,7 +93,7 @@ def read_head(block: bytes) -> Head:
     headers: dict[str, str] = {}
     for line in lines:
         raw, colon, value = line.partition(":")
-        name, text = _named(raw), value.strip(_BLANK)
+        name, text = _named(raw) if len(raw) <= _LONG else _name_of(raw), value.strip(_BLANK)
         if not colon or not name:
             raise Garbled(f"{line[:40].encode('latin-1')!r} is no header")
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
@@ -104,10 +104,14 @@ def read_head(block: bytes) -> Head:
     return Head(int(status[2]), headers, keep)
 
 
-@lru_cache(maxsize=256)
-def _named(raw: str) -> str:
+def _name_of(raw: str) -> str:
     """Return the name of a header in lower case, or nothing when it is none."""
     return raw.lower() if _NAME.fullmatch(raw) else ""
+
+
+_named = lru_cache(maxsize=256)(_name_of)
+_LONG = 64
+"""Longest name that is kept in mind."""
 
 
 class Sized:
@@ -217,7 +221,8 @@ class Chunked:
         elif self._trailing:
             self.done = not line
         else:
-            self._left = _size(line.partition(b";")[0].strip())
+            size = line.partition(b";")[0].strip()
+            self._left = _size(size) if len(size) < _SIZE_LINE else -1
             if self._left < 0:
                 raise Garbled(f"{line[:40]!r} is no size of a chunk")
             self._trailing = not self._left

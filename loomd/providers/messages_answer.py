@@ -115,7 +115,7 @@ class MessagesAnswer:
         if event.type == "message":
             self._stop = event.stop_reason
             return [chunk for at, block in enumerate(event.content or ()) for chunk in self._start(at, block)]
-        self.done = event.type == "message_stop"
+        self.done = self.done or event.type == "message_stop"
         return []
 
     def _start(self, index: int, block: _Block) -> list[Chunk]:

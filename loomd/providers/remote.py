@@ -162,10 +162,8 @@ class Wire:
         Raises:
             Unauthorized: there are none any more.
         """
-        item = self._parts.latest()
-        if item is None:
-            refuse_withdrawn(self._parts)
-            item = self._parts.declared
+        refuse_withdrawn(self._parts)
+        item = self._parts.latest() or self._parts.declared
         if item.spec is self.fields:
             fields: RemoteFields | None = self.fields
         else:
