@@ -264,6 +264,6 @@ def test_what_is_not_limited_has_room_for_the_longest_answer(measure: str) -> No
 
 
 def test_owners_have_names_for_people() -> None:
-    """Agents, whole namespaces, and knowledge bases that are searched outside of tasks."""
+    """Agents, whole namespaces, and searches of knowledge bases outside of tasks."""
     owners = [("default", "ada"), ("default", ""), ("default", searcher("docs"))]
-    assert [named(one) for one in owners] == ["Agent/ada", "namespace default", "KnowledgeBase/docs"]
+    assert [named(one) for one in owners] == ["Agent/ada", "namespace default", "Search/docs"]

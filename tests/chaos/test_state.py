@@ -356,13 +356,19 @@ def test_a_state_that_is_held_is_checked_too(daemon: Daemon, capsys: pytest.Capt
     assert run(arguments) == 0
 
 
+_LEAF = 0x0D
+"""First byte of a page that holds rows of a table."""
+
+
 async def test_nothing_is_written_to_what_is_known_to_be_damaged(whole: Path, tmp_path: Path) -> None:
     """Once a reader met damage no task is taken and no row is written: both could hide what can still be saved."""
     folder = copy(whole, tmp_path / "state")
     database = folder / "loomd.db"
-    size = database.stat().st_size // 4096
     data = bytearray(database.read_bytes())
-    data[4096 * (size // 2) : 4096 * (size // 2 + 8)] = b"\xff" * 4096 * 8
+    pages = [data[at : at + 4096] for at in range(0, len(data), 4096)]
+    rows = [at for at, page in enumerate(pages) if page[0] == _LEAF and b"step.completed" in page]
+    at = rows[len(rows) // 2]
+    data[4096 * at : 4096 * (at + 1)] = b"\xff" * 4096
     database.write_bytes(data)
     async with open_store(folder) as store:
         assert store.broken == ""

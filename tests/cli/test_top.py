@@ -57,7 +57,7 @@ def test_on_a_terminal_it_follows(folder: Folder, screen: Screen) -> None:
     shown = screen.until("look right")
     (root,) = [line for line in shown.splitlines() if line.startswith(task)]
     assert root.split()[1:3] == ["Running", "execute"]
-    screen.until("at work 1")
+    screen.until("at work 2")
     folder.said("cancel", "-n", folder.space, f"task/{task}")
     screen.until("Cancelled")
     screen.until("at work 0")
