@@ -223,7 +223,7 @@ async def test_a_tool_asks_on_the_same_account(library: Library) -> None:
     assert result.executed.outcome.usage == Usage(120, 19)
     assert result.executed.outcome.steps == 3
     keys = [event.key for event in events if isinstance(event.data, StepCompleted) and event.data.name == MODEL_STEP]
-    assert keys == ["step/execute/tool/0/0/search/1/rerank/0"]
+    assert keys == ["step/execute/tool/0/0/search/1/judged/rerank/0"]
     library.declare([NONSENSE], replies=(ASKS, SAYS), agent="tools: [look-up]")
     result, events = await run(library)
     (told,) = facts(events, ToolCompleted)

@@ -5,18 +5,21 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from loomd.errors import BadReply, LoomdError, Permanent, Temporary, Unauthorized
 from loomd.events.event import AnyFact
-from loomd.knowledge.asking import Scores
+from loomd.knowledge.asking import Asker, Scores
 from loomd.manifest.object import Ref
 from loomd.messages import Reply, Request
 from loomd.testing import open_spec
+
+T = TypeVar("T")
 
 
 class Service:
@@ -60,11 +63,16 @@ class Payer:
         """Refuse: no model is asked here."""
         raise NotImplementedError
 
-    async def call(self, name: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
+    async def call(self, name: str, about: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
         """Make the call."""
-        assert name == "rerank"
+        assert (name, len(about)) == ("rerank", 16)
         self.costs.append(cost)
         return await do()
+
+    async def keep(self, name: str, do: Callable[[Asker], Awaitable[T]], result: type[T]) -> T:
+        """Do it, and return what is read back of its record."""
+        assert name in {"found", "judged"}
+        return msgspec.json.decode(msgspec.json.encode(await do(self)), type=result)
 
     def tell(self, fact: AnyFact) -> None:
         """Keep it."""

@@ -3,19 +3,22 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from loomd.errors import Diverged, LoomdError, Permanent, RecordFailed, Refused
 from loomd.events.event import AnyFact, Fallback
-from loomd.knowledge.asking import Scores, object_in
+from loomd.knowledge.asking import Asker, Scores, object_in
 from loomd.knowledge.expanders.model import wordings_in
 from loomd.knowledge.knowledge import KnowledgeBase
 from loomd.knowledge.rerankers.model import grades_in, schema_of
 from loomd.manifest.object import Ref
 from loomd.messages import Reply, Request
 from loomd.testing import open_spec
+
+T = TypeVar("T")
 
 DOCUMENTS = {
     "cats.md": "# Cats\n\nCats purr and chase mice.\n",
@@ -42,9 +45,14 @@ class Payer:
             raise answer
         return Reply(answer) if not answer.startswith("refused: ") else Reply(refused=answer)
 
-    async def call(self, name: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
+    async def call(self, name: str, about: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
         """Refuse: no service is asked here."""
         raise NotImplementedError
+
+    async def keep(self, name: str, do: Callable[[Asker], Awaitable[T]], result: type[T]) -> T:
+        """Do it, and return what is read back of its record."""
+        assert name in {"found", "judged"}
+        return msgspec.json.decode(msgspec.json.encode(await do(self)), type=result)
 
     def tell(self, fact: AnyFact) -> None:
         """Keep it."""
