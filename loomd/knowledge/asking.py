@@ -6,13 +6,13 @@ task that goes on after an interruption asks nothing twice.
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from pydantic import Field
 
+from loomd.encoded import read_json, unfenced
 from loomd.errors import BadReply, Diverged, LoomdError, Permanent, RecordFailed, Refused
 from loomd.events.event import AnyFact
 from loomd.manifest.kind import Spec
@@ -26,6 +26,7 @@ Scores = list[float]
 
 ENDING = (RecordFailed, Diverged)
 """What ends the work, whatever is declared: its record does not go on."""
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 _SAID = 2000
 """Characters of an unusable answer that go back to the model."""
 
@@ -181,13 +182,7 @@ def object_in(text: str) -> JsonObject:
     Raises:
         ValueError: it is none; the text is for the model.
     """
-    bare = text.strip()
-    if bare.startswith("```"):
-        bare = bare.removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
-        found = json.loads(bare)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004  # a text is wrong, not its type
-    return found
+        return read_json(unfenced(text), _OBJECT)
+    except ValueError as error:
+        raise ValueError(f"it is not a JSON object ({error})") from None
