@@ -146,11 +146,11 @@ class Asking:
         kept: _Kept | None = None
         try:
             kept = await self._steps.step(key, f"{_PART}:{name}", whole, _Kept)
+            return msgspec.json.decode(kept.value, type=result)
         finally:
             spent = part.account.total if kept is None else kept.spent
             self._fold(part.account, spent)
             self._told(spent, 0.0)
-        return msgspec.json.decode(kept.value, type=result)
 
     def _seconds(self, spent: Spent, seconds: float) -> None:
         """Tell the seconds of a call within a part; what was used for the part is told once, as a whole."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, ClientTimeout, ConnectionTimeoutError, web
 from aiohttp.test_utils import TestServer
 
 from loomd.errors import BadReply, LoomdError, Permanent, Temporary, Unauthorized
@@ -224,3 +224,25 @@ async def test_a_service_that_does_not_answer(tmp_path: Path, service: Service) 
     async with opened(tmp_path, service, timeout="1s", onFailure="keep") as base:
         (note,) = (await base.look("cats", asker=Payer())).notes
     assert "127.0.0.1:1 cannot be reached" in note or "no answer within" in note
+
+
+@pytest.mark.parametrize("error", [ConnectionTimeoutError, TimeoutError])
+async def test_a_connection_that_is_given_up_is_a_failure_as_any_other(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Nobody gives it up before `timeout`; what the system gives up is tried again, and left out in the end."""
+    asked: list[ClientTimeout] = []
+
+    def post(session: ClientSession, *args: object, **more: object) -> None:
+        del args, more
+        asked.append(session.timeout)
+        raise error("Connection timeout")
+
+    monkeypatch.setattr(ClientSession, "post", post)
+    payer = Payer()
+    async with opened(tmp_path, service, onFailure="keep", timeout="900ms") as base:
+        found = await base.look("cats", asker=payer)
+    assert len(found.passages) == 3
+    (note,) = found.notes
+    assert note.startswith("the passages stand in the order of the search, because rerank failed: ")
+    assert all((one.total, one.sock_connect, one.sock_read) == (None, None, None) for one in asked)
