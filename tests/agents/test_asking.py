@@ -18,6 +18,15 @@ from loomd.testing import VirtualClock
 REQUEST = Request((Message("user", "x"),))
 
 
+def nothing(*_: object, **__: object) -> None:
+    """Tell nobody."""
+
+
+def size(*_: object) -> SimpleNamespace:
+    """Return the size of any request."""
+    return SimpleNamespace(tokens=10)
+
+
 class Accounts:
     """Accounts of a day without limits."""
 
@@ -36,8 +45,12 @@ def agent(clock: VirtualClock, **more: Any) -> Any:
 
 def asks(clock: VirtualClock, told: list[tuple[Spent, float]]) -> Asking:
     """Return who asks, with steps that nobody comes back to."""
-    budget, scope = Budget(tokens=20_000, cost=1.0), cast("Any", SimpleNamespace(emit=lambda *_, **__: None))
-    return Asking(agent(clock), asking._Unrecorded(), scope, "w", budget, lambda *one: told.append(one))
+    budget, scope = Budget(tokens=20_000, cost=1.0), cast("Any", SimpleNamespace(emit=nothing))
+
+    def tell(spent: Spent, seconds: float) -> None:
+        told.append((spent, seconds))
+
+    return Asking(agent(clock), asking._Unrecorded(), scope, "w", budget, tell)
 
 
 async def test_seconds_of_a_service_that_fails_are_told() -> None:
@@ -62,7 +75,7 @@ async def test_seconds_of_calls_side_by_side_count_once(monkeypatch: pytest.Monk
         return Reply("yes", usage=Usage(10, 1))
 
     monkeypatch.setattr(asking, "ask", answer)
-    monkeypatch.setattr(asking, "measured", lambda *_: SimpleNamespace(tokens=10))
+    monkeypatch.setattr(asking, "measured", size)
     one = asks(clock, told)
     calls = [asyncio.ensure_future(one.ask(f"rerank/{at}", SimpleNamespace(name="m"), REQUEST)) for at in range(3)]
     await asyncio.sleep(0)
@@ -93,10 +106,10 @@ async def test_a_search_that_fails_is_booked(monkeypatch: pytest.MonkeyPatch) ->
             await asker.keep("judged", judge, int)
 
     monkeypatch.setattr(asking, "ask", answer)
-    monkeypatch.setattr(asking, "measured", lambda *_: SimpleNamespace(tokens=10))
+    monkeypatch.setattr(asking, "measured", size)
     above = Budget(tokens=20_000, cost=1.0)
     account = Budget(tokens=20_000, cost=1.0, above=above)
-    work, scope = SimpleNamespace(findings=(), key="w", goal="none"), SimpleNamespace(emit=lambda *_, **__: None)
+    work, scope = SimpleNamespace(findings=(), key="w", goal="none"), SimpleNamespace(emit=nothing)
     who, steps = agent(VirtualClock(), knowledge=[Base()]), cast("Any", asking._Unrecorded())
     with pytest.raises(BadReply, match="none"):
         await search_all(who, cast("Any", work), steps, cast("Any", scope), account)
