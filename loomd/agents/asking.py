@@ -1,9 +1,11 @@
 """What is asked of models beside an agent's own conversation: on the account of its work, recorded, and told.
 
 Fits `loomd.knowledge.asking.Asker`. A call is a recorded step of its own below that of whoever asks, so that work that
-goes on after an interruption pays for none twice. Who asks outside of any task pays from a day's account alone.
+goes on after an interruption pays for none twice; so is what a part of a search came to, with what was used for it. Who
+asks outside of any task pays from a day's account alone.
 """
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
@@ -19,9 +21,10 @@ from loomd.agents.base import ChatModel
 from loomd.agents.budget import NOTHING, Budget, Exhausted, Limits, Spent
 from loomd.agents.measure import price_of
 from loomd.agents.spending import exhausted, measured, settle_service
+from loomd.clock import Clock
 from loomd.events.bus import Scope
 from loomd.events.event import AnyFact
-from loomd.knowledge.asking import Scores, Unpaid
+from loomd.knowledge.asking import Asker, Scores, Unpaid
 from loomd.messages import Chunk, Reply, Request, gist
 from loomd.topology import Services
 
@@ -31,8 +34,14 @@ MODEL_STEP = "search:model"
 """Name of the step in which a search asks a model."""
 SERVICE_STEP = "search:service"
 """Name of the step in which a search asks a service that is no language model."""
+_PART = "search"
+"""How the name of a step begins that holds what a part of a search came to."""
 _ROOM = 1e12
 """USD of an account that only a day's budget limits."""
+_TOGETHER = 8
+"""Models that one search asks at the same time."""
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Recording(Protocol):
@@ -40,10 +49,6 @@ class Recording(Protocol):
 
     async def step(self, key: str, name: str, do: Callable[[], Awaitable[T]], result: type[T], *, asked: str = "") -> T:
         """Return the recorded result of a step, or do it and record it."""
-        ...
-
-    def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
-        """Return the recorded value under a key, or what `take` returns."""
         ...
 
     def recorded(self, prefix: str) -> Spent:
@@ -56,6 +61,33 @@ class Judged(msgspec.Struct, frozen=True, omit_defaults=True):
 
     scores: Scores
     cost: float = 0.0
+
+
+class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a part of a search came to, as it is recorded, and what was used for it."""
+
+    value: msgspec.Raw
+    spent: Spent = NOTHING
+
+
+class _Watch:
+    """Measures how long somebody is waited for; time in which several are waited for counts once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._running = 0
+        self._began = 0.0
+
+    def start(self) -> None:
+        """Note that somebody is waited for."""
+        if not self._running:
+            self._began = self._clock.monotonic()
+        self._running += 1
+
+    def stop(self) -> float:
+        """Note that one came; return the seconds since the first was waited for, once nobody is any more."""
+        self._running -= 1
+        return 0.0 if self._running else self._clock.monotonic() - self._began
 
 
 def _forget(spent: Spent, seconds: float) -> None:
@@ -91,7 +123,47 @@ class Asking:
         self._scope = scope
         self._key = key
         self._told = told
+        self._watch = _Watch(agent.clock)
+        self._gate = asyncio.Semaphore(_TOGETHER)
         self.account = Budget(tokens=above.tokens, cost=above.cost, above=above, known=steps.recorded(key))
+
+    async def keep(self, name: str, do: Callable[[Asker], Awaitable[T]], result: type[T]) -> T:
+        """Return what a part of the search came to; see `Asker`.
+
+        What was used for it is booked either way: when it was recorded, when it is done now, and when it fails.
+
+        Raises:
+            RecordFailed: it could not be written.
+            LoomdError: what `do` raised.
+        """
+        key = f"{self._key}/{name}"
+        part = Asking(self._agent, self._steps, self._scope, key, self.account, self._seconds)
+
+        async def whole() -> _Kept:
+            value = await do(part)
+            return _Kept(msgspec.Raw(_encode(value)), part.account.total)
+
+        kept: _Kept | None = None
+        try:
+            kept = await self._steps.step(key, f"{_PART}:{name}", whole, _Kept)
+            return msgspec.json.decode(kept.value, type=result)
+        finally:
+            spent = part.account.total if kept is None else kept.spent
+            self._fold(part.account, spent)
+            self._told(spent, 0.0)
+
+    def _seconds(self, spent: Spent, seconds: float) -> None:
+        """Tell the seconds of a call within a part; what was used for the part is told once, as a whole."""
+        del spent
+        self._told(NOTHING, seconds)
+
+    def _below(self) -> Budget:
+        return Budget(tokens=self.account.tokens, cost=self.account.cost, above=self.account)
+
+    def _fold(self, account: Budget, spent: Spent) -> None:
+        """Book what was used on an account below this one, which ends with it."""
+        self.account.below[:] = [one for one in self.account.below if one is not account]
+        self.account.book(spent, 1.0)
 
     async def ask(self, name: str, model: object, request: Request) -> Reply:
         """Return what a model answers; see `Asker`.
@@ -100,35 +172,50 @@ class Asking:
             Unpaid: nothing is left for it; its cause is the `Exhausted` that says of what.
             LoomdError: the model failed.
         """
-        asked, key, began = cast("ChatModel", model), f"{self._key}/{name}", self._agent.clock.monotonic()
-        size = measured(self._agent, asked, request)
-        tokens = self._steps.draw(f"{key}/size", "size", lambda: size.tokens, int)
-        made, spent = 1, NOTHING
+        account, spent = self._below(), Spent(steps=1)
+        do = partial(self._asked, cast("ChatModel", model), request, account)
+        self._watch.start()
         try:
-            room = self.account.room(Want(tokens, request.max_tokens, price_of(asked)))
-            if room < request.max_tokens:
-                request = msgspec.structs.replace(request, max_tokens=room)
-            call = partial(ask, self._agent, request, self._scope, model=asked, size=size, budget=self.account)
-            reply = await self._steps.step(key, MODEL_STEP, call, Reply, asked=gist(request))
-            spent = Spent(reply.usage, reply.cost)
+            reply = await self._steps.step(f"{self._key}/{name}", MODEL_STEP, do, Reply, asked=gist(request))
+            spent += Spent(reply.usage, reply.cost)
         except Exhausted as error:
-            made = 0
+            spent = NOTHING
             raise unpaid(error) from error
         finally:
-            self.account.release()
-            self._book(spent + Spent(steps=made), began)
+            account.release()
+            self._fold(account, spent)
+            self._told(spent, self._watch.stop())
         return reply
 
-    async def call(self, name: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
+    async def _asked(self, model: ChatModel, request: Request, account: Budget) -> Reply:
+        """Return what a model answers now.
+
+        Raises:
+            Exhausted: nothing is left for it.
+        """
+        async with self._gate:
+            size = measured(self._agent, model, request)
+            room = account.room(Want(size.tokens, request.max_tokens, price_of(model)))
+            if room < request.max_tokens:
+                request = msgspec.structs.replace(request, max_tokens=room)
+            return await ask(self._agent, request, self._scope, model=model, size=size, budget=account)
+
+    async def call(self, name: str, about: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
         """Return what a service answers; see `Asker`.
 
         Raises:
             Unpaid: so much is not left; its cause as for `ask`.
             LoomdError: what `do` raised.
         """
-        key, began = f"{self._key}/{name}", self._agent.clock.monotonic()
-        judged = await self._steps.step(key, SERVICE_STEP, partial(self._paid, key, do, cost), Judged)
-        self._book(Spent(cost=judged.cost), began)
+        key, spent = f"{self._key}/{name}", NOTHING
+        self._watch.start()
+        try:
+            paid = partial(self._paid, key, do, cost)
+            judged = await self._steps.step(key, SERVICE_STEP, paid, Judged, asked=f"request={about}")
+            spent = Spent(cost=judged.cost)
+        finally:
+            self.account.book(spent, 1.0)
+            self._told(spent, self._watch.stop())
         return judged.scores
 
     async def _paid(self, key: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Judged:
@@ -151,10 +238,6 @@ class Asking:
             agent.accounts.release(agent.namespace, agent.name, hold)
         return Judged(scores, cost)
 
-    def _book(self, spent: Spent, began: float) -> None:
-        self.account.book(spent, 1.0)
-        self._told(spent, self._agent.clock.monotonic() - began)
-
     def tell(self, fact: AnyFact) -> None:
         """Make known what happened, in the name of who searches."""
         self._scope.emit(fact, self._agent.name)
@@ -174,11 +257,6 @@ class _Unrecorded:
         """Do it."""
         del key, name, result, asked
         return await do()
-
-    def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
-        """Take it."""
-        del key, name, result
-        return take()
 
     def recorded(self, prefix: str) -> Spent:
         """Return nothing."""

@@ -54,6 +54,7 @@ async def search_all(
     for base in agent.knowledge:
         key, name = f"{work.key}/knowledge/{base.name}", f"knowledge:{base.name}"
         asking = None if account is None or not base.refines else Asking(agent, steps, scope, key, account)
+        found: list[Passage] | Searched | None = None
         try:
             found = await steps.step(key, name, partial(_search, base, work.goal, agent, scope, asking), _Result)
         except Unpaid as error:
@@ -61,8 +62,10 @@ async def search_all(
                 raise error.__cause__ from error
             raise
         finally:
-            if asking is not None and account is not None:  # from here on it is on the account itself, or nowhere
+            if asking is not None and account is not None:  # from here on it is on the account itself
                 account.below[:] = [one for one in account.below if one is not asking.account]
+                if found is None:
+                    book(agent, scope, account, work.key, asking.account.total)
         if isinstance(found, Searched):
             if account is not None:
                 book(agent, scope, account, work.key, found.spent)

@@ -38,9 +38,10 @@ class KnowledgeRoutes:
         app.add_routes([web.get(f"{base}/search", self.search), web.post(f"{base}/rebuild", self.rebuild)])
 
     async def search(self, request: web.Request) -> web.Response:
-        """Return the passages that the question `q` finds, best first; `limit` says how many at most.
+        """Return the passages that `q` finds, best first, at most `limit`; costs money where `retrieval` asks models.
 
-        What is asked of models for it is paid from the day's account of the namespace.
+        A reranker, or an expander that asks a model, is asked for every request; what that costs is paid from the day's
+        account of the namespace. Nothing is changed by it, so it is a GET.
         """
         ref, base = self._base(request)
         question = request.query.get("q", "")

@@ -39,7 +39,8 @@ def search_(name: str, question: str, top: int | None, output: Form, namespace: 
     question lead. Where a reranker is declared, RERANK is what it gave the passage, and comes before SCORE in the
     order. With -o wide only the ranks are listed. Exit code 1: nothing was found.
 
-    What is asked of models for it is paid from the day's budget of the namespace.
+    What is asked of models and services for it costs money: it is paid from the day's budget of the
+    namespace.
     """
     item = get_one(client, _BASES, namespace, name)
     query = {"q": question} | ({} if top is None else {"limit": str(top)})

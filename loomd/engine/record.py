@@ -453,6 +453,8 @@ class TaskRecorder:
     def _refuse_left(self, key: str) -> None:
         """Refuse the end of a step that did not come to a part of it that is recorded: it is not what it was.
 
+        What was taken from the record was taken with all of its own parts.
+
         Raises:
             Diverged: there is such a part.
         """
@@ -460,7 +462,8 @@ class TaskRecorder:
             one = self._steps[at]
             if not one.startswith(f"{key}/"):
                 return
-            if one not in self._taken:
+            ends = (at for at in range(len(key) + 1, len(one)) if one[at] == "/")
+            if one not in self._taken and not any(one[:at] in self._taken for at in ends):
                 raise Diverged(f"Task/{self._scope.task}: {one} is recorded, and {key} ended now without it")
 
     def _value(self, key: str, name: str, asked: str) -> msgspec.Raw:

@@ -4,14 +4,16 @@ Whoever searches hands over an `Asker`: an agent's own account, or that of a day
 task that goes on after an interruption asks nothing twice.
 """
 
-import json
-from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol, TypeVar
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from pydantic import Field
 
-from loomd.errors import BadReply, Permanent, Refused
+from loomd.encoded import read_json, unfenced
+from loomd.errors import BadReply, Diverged, LoomdError, Permanent, RecordFailed, Refused
 from loomd.events.event import AnyFact
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration
@@ -22,6 +24,9 @@ T = TypeVar("T")
 Scores = list[float]
 """How well passages answer a question, in their order: the higher, the better."""
 
+ENDING = (RecordFailed, Diverged)
+"""What ends the work, whatever is declared: its record does not go on."""
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 _SAID = 2000
 """Characters of an unusable answer that go back to the model."""
 
@@ -47,17 +52,33 @@ class Asker(Protocol):
         """
         ...
 
-    async def call(self, name: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
+    async def call(self, name: str, about: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
         """Return what a service answers.
 
         Args:
             name: of the call, unique within the search.
+            about: what tells the request from others, as `digest` makes it.
             do: makes the call.
             cost: what it costs, in USD.
 
         Raises:
             Unpaid: so much is not left.
             LoomdError: what `do` raised.
+        """
+        ...
+
+    async def keep(self, name: str, do: "Callable[[Asker], Awaitable[T]]", result: type[T]) -> T:
+        """Return what a part of the search came to before an interruption, or do it and record that.
+
+        What comes after it may rest on the documents as they were then, and on who answered in time.
+
+        Args:
+            name: of the part, unique within the search.
+            do: the part; whom it gets is asked in it.
+            result: type to decode a recorded result to.
+
+        Raises:
+            LoomdError: what `do` raised; that is not recorded.
         """
         ...
 
@@ -78,14 +99,19 @@ class Nobody:
         del model, request
         raise Unpaid(f"nobody pays for {name}: hand over who searches")
 
-    async def call(self, name: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
+    async def call(self, name: str, about: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
         """Refuse.
 
         Raises:
             Unpaid: always.
         """
-        del do, cost
+        del about, do, cost
         raise Unpaid(f"nobody pays for {name}: hand over who searches")
+
+    async def keep(self, name: str, do: Callable[[Asker], Awaitable[T]], result: type[T]) -> T:
+        """Do it: nobody comes back to it."""
+        del name, result
+        return await do(self)
 
     def tell(self, fact: AnyFact) -> None:
         """Do nothing: nobody watches."""
@@ -99,6 +125,11 @@ class AskingSpec(Spec):
     without it, and says so in the result and as event `fallback.used`; `fail` lets the search fail."""
     timeout: Duration = Field(default=10.0, gt=0)
     """Longest time for all its calls together; in a tool call that of the tool holds as well, for the whole search."""
+
+
+def digest(request: bytes) -> str:
+    """Return what tells a request to a service from others."""
+    return hashlib.sha256(request).hexdigest()[:16]
 
 
 async def answer_of(asker: Asker, name: str, model: object, request: Request, read: Callable[[str], T]) -> T:
@@ -132,19 +163,26 @@ async def answer_of(asker: Asker, name: str, model: object, request: Request, re
     raise BadReply(f"the answer of {getattr(model, 'name', 'the model')} cannot be used, nor a second one: {wrong}")
 
 
+async def all_of(calls: Sequence[Coroutine[object, object, None]]) -> None:
+    """Let calls be made side by side, each to its end, also when others fail.
+
+    Raises:
+        LoomdError: the first of the failures, but before all others one that ends the work.
+    """
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    failed = [one for one in ended if one is not None]
+    failed.sort(key=lambda one: isinstance(one, LoomdError) and not isinstance(one, ENDING))
+    if failed:
+        raise failed[0]
+
+
 def object_in(text: str) -> JsonObject:
     """Return the JSON object that a text is, with or without a fence of Markdown around it.
 
     Raises:
         ValueError: it is none; the text is for the model.
     """
-    bare = text.strip()
-    if bare.startswith("```"):
-        bare = bare.removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
-        found = json.loads(bare)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004  # a text is wrong, not its type
-    return found
+        return read_json(unfenced(text), _OBJECT)
+    except ValueError as error:
+        raise ValueError(f"it is not a JSON object ({error})") from None

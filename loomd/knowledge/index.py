@@ -342,7 +342,7 @@ class Index:
             exact = self._compared(sorted(allowed), asked.vector)[:wanted]
         while True:
             close = exact if exact is not None else self._close_to([asked], limit)[0]
-            words = self._words.search(asked.terms or asked.text, limit, asked.how.title_weight)
+            words = self._by_words(asked, limit)
             if allowed is None:
                 return words[:wanted], close[:wanted]
             halves = [[pair for pair in ranked if pair[0] in allowed] for ranked in (words, close)]
@@ -355,8 +355,12 @@ class Index:
             limit = min(limit * _MORE, size)
 
     def _rank(self, asked: Question, close: Ranked, limit: int) -> Ranked:
-        words = [] if asked.how.mode == "vector" else self._words.search(asked.text, limit, asked.how.title_weight)
-        return self._fused(asked, Parts(words, close[:limit], *self._reached(asked)))
+        return self._fused(asked, Parts(self._by_words(asked, limit), close[:limit], *self._reached(asked)))
+
+    def _by_words(self, asked: Question, limit: int) -> Ranked:
+        """Return the ranks of words; none where only vectors are searched."""
+        terms = asked.terms or asked.text
+        return [] if asked.how.mode == "vector" else self._words.search(terms, limit, asked.how.title_weight)
 
     def _fused(self, asked: Question, parts: Parts) -> Ranked:
         """Return all that was found in one order; what finds nothing at all has no say."""

@@ -3,17 +3,23 @@
 The order: what else is looked for (`retrieval.expand`), a search for each wording, their passages joined by rank where
 there are several, and the first of them judged (`retrieval.rerank`). What fails on the way is left out and said to be,
 or fails the search, as declared. Called by a knowledge base that has either; one that has none never comes here.
+
+Where passages are judged, what was found is recorded before, and what came of the judgement after it: a task that goes
+on after an interruption goes on with those, whatever the documents are by then, and whoever answers in time.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-from loomd.errors import Diverged, LoomdError, RecordFailed, Temporary
+import msgspec
+
+from loomd.errors import BadReply, LoomdError, Temporary
 from loomd.events.event import Fallback
-from loomd.knowledge.asking import Asker, AskingSpec, Scores
+from loomd.knowledge.asking import ENDING, Asker, AskingSpec, Scores
 from loomd.knowledge.base import Retrieval
 from loomd.knowledge.expanders.base import Expander, Seen, Wording
 from loomd.knowledge.hybrid import fuse
@@ -37,6 +43,21 @@ class Refined:
 
     rows: Sequence[Row]
     wordings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Sought(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was found before anything is judged, as it is recorded; the rest as in `Refined`."""
+
+    rows: tuple[Row, ...]
+    wordings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a reranker gave each passage, as it is recorded; None to those of which it said nothing in time."""
+
+    scores: tuple[float | None, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -66,15 +87,26 @@ class Refining:
         Raises:
             LoomdError: a step failed that is declared as `onFailure: fail`.
         """
+        spec, reranker = self._how.rerank, self._rerank
+        if spec is None or reranker is None:
+            sought = await self._sought(question, limit, searching, asker)
+            return Refined(sought.rows[:limit], sought.wordings, sought.notes)
+        find = partial(self._sought, question, max(limit, spec.candidates), searching)
+        sought = await asker.keep("found", find, Sought)
+        rows, notes = list(sought.rows), sought.notes
+        if len(rows) > 1:
+            judge = partial(_judged, spec, reranker, question, rows[: spec.candidates])
+            judgement = await asker.keep("judged", judge, Judgement)
+            rows, notes = _ordered(rows, judgement.scores), notes + judgement.notes
+        return Refined(rows[:limit], sought.wordings, notes)
+
+    async def _sought(self, question: str, wanted: int, searching: Searching, asker: Asker) -> Sought:
+        """Return what is found, at most `wanted` passages."""
         notes: list[str] = []
         wordings = await self._worded(question, searching, asker, notes)
-        spec = self._how.rerank
-        wanted = limit if spec is None else max(limit, spec.candidates)
         found = await searching.find(wordings, wanted)
         rows = found[0] if len(found) == 1 else self._joined(found, wordings)[:wanted]
-        if spec is not None and len(rows) > 1:
-            rows = await self._judged(spec, question, rows, asker, notes)
-        return Refined(rows[:limit], tuple(one.text for one in wordings[1:]), tuple(notes))
+        return Sought(tuple(rows), tuple(one.text for one in wordings[1:]), tuple(notes))
 
     async def _worded(self, question: str, searching: Searching, asker: Asker, notes: list[str]) -> Sequence[Wording]:
         """Return what is looked for: the question alone, when it is not to be expanded or that failed."""
@@ -88,8 +120,10 @@ class Refining:
         async def expand() -> Sequence[Wording]:
             return await expander.expand(question, look, asker)
 
-        said = "the question was searched as it is"
-        return await _tried(self._how.expand, expand, asker, notes, ("expand", said)) or plain
+        def instead() -> str:
+            return "the question was searched as it is"
+
+        return await _tried(self._how.expand, expand, asker, notes, ("expand", instead)) or plain
 
     def _joined(self, found: Sequence[Sequence[Row]], wordings: Sequence[Wording]) -> list[Row]:
         """Return what several wordings found, by rank; its places are those for the question itself."""
@@ -107,23 +141,40 @@ class Refining:
                 rows.append(row._replace(score=score))
         return rows
 
-    async def _judged(
-        self, spec: RerankSpec, question: str, rows: list[Row], asker: Asker, notes: list[str]
-    ) -> list[Row]:
-        """Return rows by what a reranker says of the first ones; as they are, when it says nothing that can be used."""
-        reranker = self._rerank
-        if reranker is None:
-            return rows
-        first, rest = rows[: spec.candidates], rows[spec.candidates :]
 
-        async def judge() -> Scores:
-            return await reranker.judge(question, [embedded_text(row.stored.chunk) for row in first], asker)
+async def _judged(spec: RerankSpec, reranker: Reranker, question: str, rows: Sequence[Row], asker: Asker) -> Judgement:
+    """Return what a reranker says of passages: what came of it, when not all of it did."""
+    scores: list[float | None] = [None] * len(rows)
+    texts = [embedded_text(row.stored.chunk) for row in rows]
 
-        scores = await _tried(spec, judge, asker, notes, ("rerank", "the passages stand in the order of the search"))
-        if scores is None:
-            return rows
-        judged = [row._replace(rerank=score) for row, score in zip(first, scores, strict=True)]
-        return [*sorted(judged, key=lambda row: -(row.rerank or 0.0)), *rest]
+    def take(first: int, given: Scores) -> None:
+        if first < 0 or first + len(given) > len(rows):
+            raise BadReply(f"the reranker was asked about {len(rows)} passages, and judged others")
+        scores[first : first + len(given)] = given
+
+    async def judge() -> None:
+        await reranker.judge(question, texts, asker, take)
+        if None in scores:
+            raise BadReply(f"the reranker was asked about {len(rows)} passages, and did not judge all of them")
+
+    def instead() -> str:
+        left = scores.count(None)
+        which = "the passages stand" if left == len(rows) else f"{left} of {len(rows)} passages stand"
+        return f"{which} in the order of the search"
+
+    notes: list[str] = []
+    await _tried(spec, judge, asker, notes, ("rerank", instead))
+    return Judgement(tuple(scores), tuple(notes))
+
+
+def _ordered(rows: Sequence[Row], scores: Sequence[float | None]) -> list[Row]:
+    """Return rows by what the first ones were given; what was given nothing keeps its place."""
+    judged = [
+        (score, row._replace(rerank=score)) for row, score in zip(rows, scores, strict=False) if score is not None
+    ]
+    best = iter(sorted(judged, key=lambda pair: -pair[0]))
+    first = [row if score is None else next(best)[1] for row, score in zip(rows, scores, strict=False)]
+    return [*first, *rows[len(first) :]]
 
 
 @asynccontextmanager
@@ -144,7 +195,7 @@ async def refined(how: Retrieval, parts: Parts) -> AsyncGenerator[Refining, None
 
 
 async def _tried(
-    spec: object, do: Callable[[], Awaitable[T]], asker: Asker, notes: list[str], told: tuple[str, str]
+    spec: object, do: Callable[[], Awaitable[T]], asker: Asker, notes: list[str], told: tuple[str, Callable[[], str]]
 ) -> T | None:
     """Return what a step brings; None when it fails and is declared to be left out then, which is noted and told.
 
@@ -153,7 +204,7 @@ async def _tried(
         do: the step.
         asker: who is told.
         notes: where it is noted.
-        told: what the step is called, and what is done instead.
+        told: what the step is called, and says what is done instead.
 
     Raises:
         LoomdError: it failed, and is declared to fail the search; or it could not be recorded.
@@ -169,12 +220,12 @@ async def _tried(
         if not timer.expired():
             raise
         error: LoomdError = Temporary(f"no answer within {what}.timeout ({spec.timeout:g} s)")
-    except (RecordFailed, Diverged):
+    except ENDING:
         raise
     except LoomdError as failed:
         error = failed
     if spec.on_failure == "fail":
         raise error
-    asker.tell(Fallback(what, str(error), instead))
-    notes.append(f"{instead}, because {what} failed: {error}")
+    asker.tell(Fallback(what, str(error), instead()))
+    notes.append(f"{instead()}, because {what} failed: {error}")
     return None

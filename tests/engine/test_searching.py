@@ -152,7 +152,7 @@ async def test_the_best_by_the_judge_comes_first(library: Library) -> None:
 @pytest.mark.parametrize(
     ("judge", "more", "why"),
     [
-        ([NONSENSE], "onFailure: keep", "cannot be used, nor a second one: it is not JSON"),
+        ([NONSENSE], "onFailure: keep", "cannot be used, nor a second one: it is not a JSON object"),
         ([{**GRADES, "json": {"1": 0, "2": 1}}], "onFailure: keep", "the grade of passage 3 is missing"),
         ([{**GRADES, "json": {"1": 0, "2": 1, "3": 9}}], "onFailure: keep", "the grade of passage 3 is none of 0 to 3"),
         ([{"text": "down", "error": "permanent"}], "onFailure: keep", "judge/scripted: down"),
@@ -176,7 +176,7 @@ async def test_a_judge_that_fails(library: Library, judge: list[dict[str, Any]],
 
 async def test_a_bad_answer_is_mended_once(library: Library) -> None:
     """The judge is told what is wrong with it."""
-    library.declare([{**NONSENSE, "times": 1}, {**GRADES, "when": "cannot be used: it is not JSON"}])
+    library.declare([{**NONSENSE, "times": 1}, {**GRADES, "when": "cannot be used: it is not a JSON object"}])
     result, events = await run(library)
     assert facts(events, Fallback) == []
     assert result.executed is not None
@@ -223,7 +223,7 @@ async def test_a_tool_asks_on_the_same_account(library: Library) -> None:
     assert result.executed.outcome.usage == Usage(120, 19)
     assert result.executed.outcome.steps == 3
     keys = [event.key for event in events if isinstance(event.data, StepCompleted) and event.data.name == MODEL_STEP]
-    assert keys == ["step/execute/tool/0/0/search/1/rerank/0"]
+    assert keys == ["step/execute/tool/0/0/search/1/judged/rerank/0"]
     library.declare([NONSENSE], replies=(ASKS, SAYS), agent="tools: [look-up]")
     result, events = await run(library)
     (told,) = facts(events, ToolCompleted)
@@ -236,10 +236,19 @@ async def test_a_tool_asks_on_the_same_account(library: Library) -> None:
     assert result.executed.outcome.usage == Usage(220, 14), "what was asked in vain is booked, too"
 
 
-async def resumed(library: Library) -> tuple[Result, list[Event]]:
-    """Let a task that was killed go on, and return its result with all that it ever left."""
+async def resumed(library: Library, *, changed: bool = False) -> tuple[Result, list[Event]]:
+    """Let a task that was killed go on, and return its result with all that it ever left.
+
+    Args:
+        library: where it ran.
+        changed: whether the documents did, so that it goes on only when somebody says so.
+    """
     async with library.open() as system:
-        (task,) = await system.engine.resume()
+        if changed:
+            (task,) = [one.id for one in await system.store.list_tasks(unfinished=True)]
+            await system.engine.go_on(task)
+        else:
+            (task,) = await system.engine.resume()
         result = await system.engine.result(task)
         return result, [event async for event in Journal(system.store).replay(task=task)]
 
@@ -257,6 +266,94 @@ async def test_a_killed_task_pays_for_no_judgement_twice(library: Library, at: s
     assert result.executed.outcome.usage == Usage(110, 14)
     assert result.executed.outcome.steps == 2
     assert outcome(result) == ("Succeeded", "completed", "At nine [1].")
+
+
+def change_documents(library: Library) -> None:
+    """Let the documents be others than those that were found."""
+    for day in DAYS:
+        (library.folder / "documents" / f"{day}.md").unlink()
+    for name in ("january", "february"):
+        path = library.folder / "documents" / f"{name}.md"
+        path.write_text(f"# {name}\n\nThe opening hours, the opening hours of {name}.\n")
+
+
+@pytest.mark.parametrize(
+    ("replies", "agent"), [((SAYS,), "knowledge: [hours]"), ((ASKS, SAYS), "tools: [look-up]")], ids=["agent", "tool"]
+)
+@pytest.mark.parametrize("at", ["step.completed search:found", "step.completed search:model"])
+async def test_a_killed_task_goes_on_with_what_it_found(
+    library: Library, at: str, replies: tuple[dict[str, Any], ...], agent: str
+) -> None:
+    """The documents changed meanwhile: the judge is asked about those that were found, once, and they are cited."""
+    library.declare([GRADES], replies=replies, agent=agent)
+    library.kill_at(at, "opening hours")
+    change_documents(library)
+    result, events = await resumed(library, changed=True)
+    assert outcome(result) == ("Succeeded", "completed", "At nine [1].")
+    assert [one.model for one in facts(events, ModelCalled)].count("judge/scripted") == 1
+    assert facts(events, Fallback) == []
+    assert result.executed is not None
+    assert result.executed.outcome.usage == (Usage(110, 14) if len(replies) == 1 else Usage(120, 19))
+    (cited,) = result.executed.outcome.citations
+    assert cited.source in {f"documents/{day}.md:3-3" for day in DAYS}
+
+
+async def test_what_did_not_come_in_time_stays_away(library: Library) -> None:
+    """The grades that came count, and are booked, also when the task goes on and the judge is fast by then."""
+    slow = {**GRADES, "json": {"1": 3}, "when": "] monday", "delay": "20s"}
+    library.declare([slow, {**GRADES, "json": {"1": 1}}], more="batch: 1, timeout: 3s")
+    library.kill_at("step.completed search:judged", "opening hours")
+    library.declare([{**GRADES, "json": {"1": 1}}], more="batch: 1, timeout: 3s")
+    result, events = await resumed(library)
+    assert outcome(result) == ("Succeeded", "completed", "At nine [1].")
+    (fallback,) = facts(events, Fallback)
+    assert fallback.fallback == "1 of 3 passages stand in the order of the search"
+    assert fallback.reason == "no answer within rerank.timeout (3 s)"
+    assert [one.model for one in facts(events, ModelCalled)] == ["judge/scripted", "judge/scripted", "script/scripted"]
+    assert result.executed is not None
+    assert result.executed.outcome.usage == Usage(210, 23)
+
+
+HELPER = """
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: helper}
+spec: {provider: helps, maxTokens: 50, tools: [look-up]}
+---
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: helps}
+spec: {type: scripted, replies: REPLIES}
+---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: ask-helper}
+spec: {type: agent, agent: helper}
+"""
+
+
+async def test_a_killed_delegation_takes_a_search_with_its_call(library: Library) -> None:
+    """What is recorded below a call that is recorded itself is not missed, when the call above it ends."""
+    call = {"toolCalls": [{"name": "ask-helper", "arguments": {"goal": "opening hours"}}], "usage": USED}
+    library.declare([GRADES], replies=(call, SAYS), agent="tools: [ask-helper]")
+    path = library.folder / "manifests.yaml"
+    path.write_text(path.read_text() + HELPER.replace("REPLIES", json.dumps([ASKS, SAYS])))
+    library.kill_at("step.completed tool:look-up", "opening hours")
+    result, events = await resumed(library)
+    assert outcome(result) == ("Succeeded", "completed", "At nine [1].")
+    assert [one.model for one in facts(events, ModelCalled)].count("judge/scripted") == 1
+
+
+async def test_a_search_that_ends_the_work_is_booked(library: Library) -> None:
+    """What the judge used before the limit was reached is in the outcome."""
+    judge = {**NONSENSE, "usage": {"input": 5000, "output": 2}}
+    library.declare([judge], more="onFailure: fail", agent="knowledge: [hours], limits: {tokens: 3000}")
+    result, events = await run(library)
+    assert [one.model for one in facts(events, ModelCalled)] == ["judge/scripted"]
+    assert result.executed is not None
+    assert result.executed.outcome.stop_reason == "budget_tokens"
+    assert result.executed.outcome.usage == Usage(5000, 2)
 
 
 async def test_a_killed_tool_call_pays_for_no_judgement_twice(library: Library) -> None:
@@ -405,6 +502,19 @@ async def test_a_service_that_costs_too_much(library: Library, service: Service,
     assert result.executed is not None
     assert result.executed.outcome.stop_reason == "budget_cost"
     assert service.asked == 0
+
+
+@pytest.mark.parametrize("at", ["step.completed search:found", "step.completed search:service"])
+async def test_scores_of_a_service_stay_with_their_passages(library: Library, service: Service, at: str) -> None:
+    """The documents changed while the task was down: what is scored is what was found."""
+    library.declare([], retrieval=service.declared())
+    await asyncio.to_thread(library.kill_at, at, "opening hours")
+    change_documents(library)
+    result, events = await resumed(library, changed=True)
+    assert outcome(result) == ("Succeeded", "completed", "At nine [1].")
+    assert (service.asked, spent(result)) == (1, 0.25)
+    (searched,) = facts(events, KnowledgeSearched)
+    assert set(searched.sources) < {f"documents/{day}.md:3-3" for day in DAYS}
 
 
 @pytest.mark.parametrize("at", ["step.completed search:service", "context.assembled"])

@@ -5,18 +5,21 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, ClientTimeout, ConnectionTimeoutError, web
 from aiohttp.test_utils import TestServer
 
 from loomd.errors import BadReply, LoomdError, Permanent, Temporary, Unauthorized
 from loomd.events.event import AnyFact
-from loomd.knowledge.asking import Scores
+from loomd.knowledge.asking import Asker, Scores
 from loomd.manifest.object import Ref
 from loomd.messages import Reply, Request
 from loomd.testing import open_spec
+
+T = TypeVar("T")
 
 
 class Service:
@@ -60,11 +63,16 @@ class Payer:
         """Refuse: no model is asked here."""
         raise NotImplementedError
 
-    async def call(self, name: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
+    async def call(self, name: str, about: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
         """Make the call."""
-        assert name == "rerank"
+        assert (name, len(about)) == ("rerank", 16)
         self.costs.append(cost)
         return await do()
+
+    async def keep(self, name: str, do: Callable[[Asker], Awaitable[T]], result: type[T]) -> T:
+        """Do it, and return what is read back of its record."""
+        assert name in {"found", "judged"}
+        return msgspec.json.decode(msgspec.json.encode(await do(self)), type=result)
 
     def tell(self, fact: AnyFact) -> None:
         """Keep it."""
@@ -168,6 +176,7 @@ async def test_what_is_busy_is_asked_again(tmp_path: Path, service: Service) -> 
         ({"status": 400, "text": "no such model"}, Permanent, "HTTP 400: no such model"),
         ({"status": 302, "headers": {"Location": "http://elsewhere"}}, Permanent, "HTTP 302"),
         ({"text": "no json"}, BadReply, "cannot be read"),
+        ({"text": '{"results": [], "meta": ' + "[" * 1900}, BadReply, "nested too deeply"),
         ({"text": '{"results": []}'}, BadReply, "asked about 3 documents, and judged others"),
         (
             {"text": '[{"index": 0, "score": 1}, {"index": 0, "score": 1}, {"index": 1, "score": 2}]'},
@@ -215,3 +224,25 @@ async def test_a_service_that_does_not_answer(tmp_path: Path, service: Service) 
     async with opened(tmp_path, service, timeout="1s", onFailure="keep") as base:
         (note,) = (await base.look("cats", asker=Payer())).notes
     assert "127.0.0.1:1 cannot be reached" in note or "no answer within" in note
+
+
+@pytest.mark.parametrize("error", [ConnectionTimeoutError, TimeoutError])
+async def test_a_connection_that_is_given_up_is_a_failure_as_any_other(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Nobody gives it up before `timeout`; what the system gives up is tried again, and left out in the end."""
+    asked: list[ClientTimeout] = []
+
+    def post(session: ClientSession, *args: object, **more: object) -> None:
+        del args, more
+        asked.append(session.timeout)
+        raise error("Connection timeout")
+
+    monkeypatch.setattr(ClientSession, "post", post)
+    payer = Payer()
+    async with opened(tmp_path, service, onFailure="keep", timeout="900ms") as base:
+        found = await base.look("cats", asker=payer)
+    assert len(found.passages) == 3
+    (note,) = found.notes
+    assert note.startswith("the passages stand in the order of the search, because rerank failed: ")
+    assert all((one.total, one.sock_connect, one.sock_read) == (None, None, None) for one in asked)

@@ -1,21 +1,27 @@
 """A search in more than one step: questions expanded, passages judged, and what is done when somebody fails."""
 
+import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from loomd.errors import Diverged, LoomdError, Permanent, RecordFailed, Refused
 from loomd.events.event import AnyFact, Fallback
-from loomd.knowledge.asking import Scores, object_in
+from loomd.knowledge.asking import Asker, Scores, object_in
 from loomd.knowledge.expanders.model import wordings_in
 from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.rerankers.base import Take
 from loomd.knowledge.rerankers.model import grades_in, schema_of
 from loomd.manifest.object import Ref
 from loomd.messages import Reply, Request
 from loomd.testing import open_spec
+
+T = TypeVar("T")
 
 DOCUMENTS = {
     "cats.md": "# Cats\n\nCats purr and chase mice.\n",
@@ -42,9 +48,14 @@ class Payer:
             raise answer
         return Reply(answer) if not answer.startswith("refused: ") else Reply(refused=answer)
 
-    async def call(self, name: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
+    async def call(self, name: str, about: str, do: Callable[[], Awaitable[Scores]], cost: float) -> Scores:
         """Refuse: no service is asked here."""
         raise NotImplementedError
+
+    async def keep(self, name: str, do: Callable[[Asker], Awaitable[T]], result: type[T]) -> T:
+        """Do it, and return what is read back of its record."""
+        assert name in {"found", "judged"}
+        return msgspec.json.decode(msgspec.json.encode(await do(self)), type=result)
 
     def tell(self, fact: AnyFact) -> None:
         """Keep it."""
@@ -104,6 +115,87 @@ async def test_only_the_first_are_judged(tmp_path: Path) -> None:
         (one,) = (await base.look("night", asker=payer)).passages
         assert names([one]) == ["owls"]
         assert (await base.look(" ", asker=payer)).passages == ()
+
+
+class Slow(Payer):
+    """Answers each call of one passage: with grade 3 the third, and with nothing at all those that hang."""
+
+    def __init__(self, *hang: int) -> None:
+        super().__init__()
+        self.hang = hang
+        self.running = 0
+        self.most = 0
+
+    async def ask(self, name: str, model: object, request: Request) -> Reply:
+        """Return a grade after all others are asked, too."""
+        self.asked.append((name, request))
+        assert model == "the judge"
+        self.running += 1
+        self.most = max(self.most, self.running)
+        number = int(name.removeprefix("rerank/"))
+        await asyncio.sleep(3600 if number in self.hang else 0.05)
+        self.running -= 1
+        return Reply(json.dumps({"1": 3 if number == 2 else 1}))
+
+
+async def test_all_batches_are_judged_at_once(tmp_path: Path) -> None:
+    """The time for all of them is that of one."""
+    payer = Slow()
+    async with opened(tmp_path, rerank={**RERANK, "batch": 1}) as base:
+        plain = names(await base.search("cats"))
+        found = await base.explain("cats", asker=payer)
+    assert names([hit.passage for hit in found.hits]) == [plain[2], plain[0], plain[1]]
+    assert payer.most == 3
+
+
+@pytest.mark.parametrize(
+    ("hang", "order", "kept"),
+    [((0,), [0, 2, 1], "1 of 3 passages stand"), ((0, 1, 2), [0, 1, 2], "the passages stand")],
+)
+async def test_grades_that_came_count(tmp_path: Path, hang: tuple[int, ...], order: list[int], kept: str) -> None:
+    """Where others do not come in time; those passages keep their places, which is said."""
+    async with opened(tmp_path, rerank={**RERANK, "batch": 1, "timeout": "500ms"}) as base:
+        plain = names(await base.search("cats"))
+        found = await base.explain("cats", asker=Slow(*hang))
+    assert names([hit.passage for hit in found.hits]) == [plain[at] for at in order]
+    assert [hit.rerank is None for hit in found.hits].count(True) == len(hang)
+    (note,) = found.notes
+    assert note.startswith(f"{kept} in the order of the search, because rerank failed: no answer within")
+
+
+async def test_one_batch_that_fails(tmp_path: Path) -> None:
+    """Leaves the others their grades; what the record refuses ends the work before all else."""
+    payer = Payer(Permanent("down"), '{"1": 1}', '{"1": 3}')
+    async with opened(tmp_path, rerank={**RERANK, "batch": 1}) as base:
+        plain = names(await base.search("cats"))
+        found = await base.look("cats", asker=payer)
+        assert names(found.passages) == [plain[0], plain[2], plain[1]]
+        with pytest.raises(RecordFailed):
+            await base.look("cats", asker=Payer(Permanent("down"), RecordFailed("full"), '{"1": 3}'))
+
+
+@pytest.mark.parametrize("given", [[1.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
+async def test_scores_of_other_passages_are_not_taken(tmp_path: Path, given: Scores) -> None:
+    """The order of the search is kept."""
+
+    class Miscounting:
+        async def judge(self, question: str, texts: Sequence[str], asker: object, take: Take) -> None:
+            del question, texts, asker
+            take(0, given)
+
+    async with opened(tmp_path, rerank=RERANK) as base:
+        base._refining._rerank = Miscounting()  # type: ignore[union-attr]  # a type that is not there
+        found = await base.look("cats", asker=Payer())
+    assert "the reranker was asked about 3 passages" in found.notes[0]
+
+
+@pytest.mark.parametrize("where", [None, {"path": "docs/*"}])
+async def test_where_only_vectors_are_searched_no_place_is_one_by_words(tmp_path: Path, where: Any) -> None:
+    """Which the explanation says, filtered or not."""
+    async with opened(tmp_path, mode="vector") as base:
+        found = await base.explain("cats", where=where)
+    assert [hit.keyword for hit in found.hits] == [None] * len(found.hits)
+    assert found.hits[0].vector is not None
 
 
 async def test_judgements_of_other_things_are_told_apart(tmp_path: Path) -> None:
@@ -253,8 +345,8 @@ async def test_feedback_that_leaves_all_to_the_question_changes_nothing(tmp_path
         ('{"1": true, "2": 1}', "the grade of passage 1 is none of 0 to 3"),
         ('{"1": 1.0, "2": 1}', "the grade of passage 1 is none of 0 to 3"),
         ('{"1": "3", "2": 1}', "the grade of passage 1 is none of 0 to 3"),
-        ("[" * 100_000, "it is not JSON"),
-        ("", "it is not JSON"),
+        ("[" * 100_000, "it is not a JSON object"),
+        ("", "it is not a JSON object"),
     ],
 )
 def test_grades_that_are_none(text: str, wrong: str) -> None:
@@ -273,4 +365,13 @@ def test_wordings_that_are_none(text: str) -> None:
 def test_more_wordings_than_were_asked_for_are_left_out() -> None:
     """So that no answer makes more searches than declared."""
     assert wordings_in('{"wordings": ["a", " b ", "c"]}', 2) == ["a", "b"]
-    assert object_in(' {"a": 1}\n') == {"a": 1}
+    assert object_in(' {"a": 1}\n') == object_in('```json\n{"a": 1}\n```') == object_in('```{"a": 1}```') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"\\ud800": 1}', '{"a": "\\ud83d cats"}', '{"a": "\ud800"}', '{"a":' + "[" * 2000, "[1]"]
+)
+def test_what_is_no_object(text: str) -> None:
+    """Half a character least of all: no event and no record could hold it."""
+    with pytest.raises(ValueError, match="not a JSON object"):
+        object_in(text)

@@ -5,7 +5,7 @@ business.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -14,20 +14,24 @@ from pydantic import Field
 from loomd.knowledge.asking import Asker, AskingSpec, Scores
 from loomd.topology import Parts
 
+Take = Callable[[int, Scores], None]
+"""Takes the scores of some texts that follow each other: the place of the first, from 0, and theirs."""
+
 
 class Reranker(Protocol):
     """A live reranker."""
 
-    async def judge(self, question: str, texts: Sequence[str], asker: Asker) -> Scores:
-        """Return for each text how well it answers the question, the higher the better; equal ones keep their order.
+    async def judge(self, question: str, texts: Sequence[str], asker: Asker, take: Take) -> None:
+        """Say of each text how well it answers the question, the higher the better; equal ones keep their order.
 
         Args:
             question: as it was asked.
             texts: passages with their headings, the best first.
             asker: who pays.
+            take: is given scores as soon as they come: they count also when others do not come in time.
 
         Raises:
-            LoomdError: no usable answer came.
+            LoomdError: no usable answer came for some.
         """
         ...
 

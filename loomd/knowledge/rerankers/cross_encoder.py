@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import Field, field_validator
 
-from loomd.encoded import to_json
+from loomd.encoded import read_json, to_json
 from loomd.errors import BadReply, LoomdError, Overloaded, Permanent, Temporary, Unauthorized, Unreachable
-from loomd.knowledge.asking import Asker, Scores
-from loomd.knowledge.rerankers.base import RerankSpec
+from loomd.knowledge.asking import Asker, Scores, digest
+from loomd.knowledge.rerankers.base import RerankSpec, Take
 from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Tokens, Usd
@@ -89,9 +89,10 @@ class CrossEncoderRerank(RerankSpec):
         Raises:
             Unauthorized: a secret is missing; the text says what to do.
         """
-        from aiohttp import ClientSession, DummyCookieJar  # noqa: PLC0415  # costs 0.2 s
+        from aiohttp import ClientSession, ClientTimeout, DummyCookieJar  # noqa: PLC0415  # costs 0.2 s
 
-        async with ClientSession(cookie_jar=DummyCookieJar(), trust_env=True) as session:
+        endless = ClientTimeout(total=None, sock_connect=None)  # `timeout` is whoever searches' own
+        async with ClientSession(cookie_jar=DummyCookieJar(), trust_env=True, timeout=endless) as session:
             live = CrossEncoder(self, parts, session)
             live.headers()
             yield live
@@ -112,7 +113,7 @@ class _Reply(msgspec.Struct):
     data: list[_Item] = []
 
 
-_decode = msgspec.json.Decoder(_Reply | list[_Item]).decode
+_DECODER: msgspec.json.Decoder[_Reply | list[_Item]] = msgspec.json.Decoder(_Reply | list[_Item])
 
 
 class CrossEncoder:
@@ -125,8 +126,8 @@ class CrossEncoder:
         self._session = session
         self._keyring = Keyring(self._owner)
 
-    async def judge(self, question: str, texts: Sequence[str], asker: Asker) -> Scores:
-        """Return the score of each text, in the model's own scale.
+    async def judge(self, question: str, texts: Sequence[str], asker: Asker, take: Take) -> None:
+        """Say of each text its score, in the model's own scale; all come at once.
 
         Raises:
             BadReply: the answer holds other texts, or no numbers.
@@ -136,7 +137,8 @@ class CrossEncoder:
         """
         longest = self._spec.passage_tokens * _CHARACTERS
         body = self._body(question, [text.strip()[:longest] for text in texts])
-        return await asker.call("rerank", partial(self._tried, body, len(texts)), self._spec.price)
+        tried = partial(self._tried, body, len(texts))
+        take(0, await asker.call("rerank", digest(body), tried, self._spec.price))
 
     def _body(self, question: str, texts: Sequence[str]) -> bytes:
         spec = self._spec
@@ -169,9 +171,7 @@ class CrossEncoder:
                 data = await self._read(answer)
                 if answer.status != 200:
                     raise self._refusal(answer, data)
-        except (ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
+        except (ClientError, OSError) as error:  # of the system's own time-outs, too
             place, said = urlsplit(url).netloc.rpartition("@")[2], getattr(error, "strerror", None)
             why = f"{type(error).__name__}{f': {said}' if said else ''}"
             raise Unreachable(f"{self._owner}: the reranker at {place} cannot be reached: {why}") from error
@@ -198,8 +198,8 @@ class CrossEncoder:
 
     def _scores(self, data: bytes, wanted: int) -> Scores:
         try:
-            found = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found = read_json(data, _DECODER)
+        except ValueError as error:
             raise BadReply(f"{self._owner}: the answer of the reranker cannot be read: {error}") from None
         items = (found.results or found.data) if isinstance(found, _Reply) else found
         scores: dict[int, float] = {}

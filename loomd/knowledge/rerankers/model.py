@@ -8,6 +8,7 @@ graded and not sorted: a grade is checked by itself, means the same in every win
 """
 
 import hashlib
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,8 +16,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from loomd.knowledge.asking import Asker, Scores, answer_of, object_in
-from loomd.knowledge.rerankers.base import RerankSpec
+from loomd.knowledge.asking import Asker, Scores, all_of, answer_of, object_in
+from loomd.knowledge.rerankers.base import RerankSpec, Take
 from loomd.manifest.kind import RefTo
 from loomd.manifest.quantity import Tokens
 from loomd.messages import JsonObject, Message, Request
@@ -63,20 +64,21 @@ class ModelReranker:
         self._spec = spec
         self._model = model
 
-    async def judge(self, question: str, texts: Sequence[str], asker: Asker) -> Scores:
-        """Return the grade of each text as a share of the best one, from 0 to 1.
+    async def judge(self, question: str, texts: Sequence[str], asker: Asker, take: Take) -> None:
+        """Say of each text its grade as a share of the best one, from 0 to 1; all calls are made side by side.
 
         Raises:
             BadReply: the model grades others than it was asked for, also when it is asked again.
             LoomdError: as `Asker.ask`.
         """
-        scores: Scores = []
-        for at in range(0, len(texts), self._spec.batch):
-            part = texts[at : at + self._spec.batch]
-            request = self._request(question, part)
-            name = f"rerank/{at // self._spec.batch}"
-            scores += await answer_of(asker, name, self._model, request, partial(grades_in, count=len(part)))
-        return scores
+
+        async def grade(number: int) -> None:
+            first = number * self._spec.batch
+            part = texts[first : first + self._spec.batch]
+            request, read = self._request(question, part), partial(grades_in, count=len(part))
+            take(first, await answer_of(asker, f"rerank/{number}", self._model, request, read))
+
+        await all_of([grade(number) for number in range(math.ceil(len(texts) / self._spec.batch))])
 
     def _request(self, question: str, texts: Sequence[str]) -> Request:
         longest = self._spec.passage_tokens * _CHARACTERS
