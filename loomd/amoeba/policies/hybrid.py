@@ -1,8 +1,10 @@
 """Hybrid: the heuristic, and a model only when the heuristic is unsure."""
 
-from typing import Literal, Self
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import SensePolicy
@@ -25,11 +27,11 @@ class Hybrid(SensePolicy):
     model: LlmSense = Field(default_factory=LlmSense)
     """How the model is asked; its heuristic is the one that is asked first."""
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
+        """Yield bounds that are the wrong way round."""
+        del root
         if self.low > self.high:
-            raise ValueError(f"expected low up to high, got low {self.low:g} above high {self.high:g}")
-        return self
+            yield "/low", f"expected low up to high, got low {self.low:g} above high {self.high:g}", "invalid-value"
 
     async def sense(self, signals: Signals, asking: Asking) -> Sensed:
         """Return what the heuristic says, or the model when that is unsure."""
