@@ -1,4 +1,4 @@
-"""The bytes of frozen things, made once: a conversation that grows is not encoded again with every turn.
+"""JSON in and out; the bytes of frozen things are made once: a growing conversation is not encoded with every turn.
 
 Knows no message and no protocol; called by the translations of model services, and by whoever tells requests apart.
 """
@@ -6,13 +6,15 @@ Knows no message and no protocol; called by the translations of model services, 
 import json
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
 
 _ENCODER = msgspec.json.Encoder()
+ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+"""Reads JSON of any shape."""
 
 
 def to_json(value: object) -> bytes:
@@ -21,6 +23,36 @@ def to_json(value: object) -> bytes:
         return _ENCODER.encode(value)
     except (UnicodeEncodeError, OverflowError):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def read_json(data: str | bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return JSON that others wrote, as what the decoder makes of it.
+
+    What is returned can be encoded again: lone surrogates are refused, like everything else that is no JSON.
+
+    Args:
+        data: what they wrote.
+        decoder: of the shape that it must have.
+
+    Raises:
+        ValueError: it is no JSON, of another shape, or nested too deeply; the text says what and where.
+    """
+    try:
+        return decoder.decode(data)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+    except UnicodeError:
+        raise ValueError("JSON is malformed: it holds what is no Unicode") from None
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+
+
+def unfenced(text: str) -> str:
+    """Return what a model wrote without the fence of Markdown around it."""
+    bare = text.strip()
+    if not bare.startswith("```"):
+        return bare
+    return bare.removeprefix("```").removeprefix("json").removesuffix("```").strip()
 
 
 class _Kept(weakref.ref[T]):

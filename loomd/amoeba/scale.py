@@ -13,6 +13,7 @@ from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking, Question
 from loomd.amoeba.policies.base import ScalePolicy
 from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
+from loomd.encoded import read_json
 from loomd.events.bus import Scope
 from loomd.events.cluster import AgentSplit
 from loomd.messages import JsonObject, Message
@@ -53,6 +54,9 @@ class _Part(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Plan(msgspec.Struct, forbid_unknown_fields=True):
     parts: list[_Part]
+
+
+_PLAN = msgspec.json.Decoder(_Plan)
 
 
 async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, winner: str, asking: Asking) -> Scaled:
@@ -133,8 +137,8 @@ def read_plan(text: str, most: int, whole: str = "") -> tuple[tuple[Subtask, ...
         ValueError: the text is no plan, or a plan that cannot be carried out; the message says why.
     """
     try:
-        plan = msgspec.json.decode(text, type=_Plan)
-    except msgspec.MsgspecError as error:
+        plan = read_json(text, _PLAN)
+    except ValueError as error:
         raise ValueError(f"it is not a plan ({error})") from error
     if not 2 <= len(plan.parts) <= most:
         raise ValueError(f"it has {len(plan.parts)} parts, expected 2 to {most}")

@@ -17,7 +17,7 @@ import msgspec
 from pydantic import Field, field_validator
 
 from loomd.embedders.base import EmbedderSpec, unit
-from loomd.encoded import to_json
+from loomd.encoded import read_json, to_json
 from loomd.errors import BadReply, LoomdError, Overloaded, Permanent, Temporary, Unauthorized, Unreachable
 from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload, Spec
@@ -122,6 +122,9 @@ class _Reply(msgspec.Struct):
     data: list[_Item]
 
 
+_REPLY = msgspec.json.Decoder(_Reply)
+
+
 class ServiceEmbedder:
     """A live embedder over the network.
 
@@ -206,8 +209,8 @@ class ServiceEmbedder:
                 raise
             raise Unreachable(f"{self._owner}: {urlsplit(url).netloc} cannot be reached: {_why(error)}") from error
         try:
-            items = sorted(msgspec.json.decode(data, type=_Reply).data, key=lambda item: item.index)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            items = sorted(read_json(data, _REPLY).data, key=lambda item: item.index)
+        except ValueError as error:
             raise BadReply(f"{self._owner}: the answer cannot be read: {error}") from error
         if [item.index for item in items] != list(range(len(texts))):
             raise BadReply(f"{self._owner}: asked for {len(texts)} vectors, got others: {len(items)}")

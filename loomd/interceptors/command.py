@@ -14,10 +14,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from pydantic import Field
 
-from loomd.encoded import to_json
+from loomd.encoded import ANYTHING, read_json, to_json
 from loomd.errors import BadReply, Permanent, Refused
 from loomd.interceptors.hook import Hook, HookSpec
 from loomd.manifest.inside import inside, named
@@ -102,8 +101,8 @@ class CommandHook(Hook):
         if not out.strip():
             return None
         try:
-            return msgspec.json.decode(out)
-        except msgspec.DecodeError as error:
+            return read_json(out, ANYTHING)
+        except ValueError as error:
             raise BadReply(f"{self._argv[0]} printed something that is no JSON: {error}") from error
 
     async def _run(self, document: bytes) -> tuple[int, bytes, bytes]:

@@ -4,13 +4,13 @@ Whoever searches hands over an `Asker`: an agent's own account, or that of a day
 task that goes on after an interruption asks nothing twice.
 """
 
-import json
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from pydantic import Field
 
+from loomd.encoded import read_json, unfenced
 from loomd.errors import BadReply, Permanent, Refused
 from loomd.events.event import AnyFact
 from loomd.manifest.kind import Spec
@@ -22,6 +22,7 @@ T = TypeVar("T")
 Scores = list[float]
 """How well passages answer a question, in their order: the higher, the better."""
 
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 _SAID = 2000
 """Characters of an unusable answer that go back to the model."""
 
@@ -138,13 +139,7 @@ def object_in(text: str) -> JsonObject:
     Raises:
         ValueError: it is none; the text is for the model.
     """
-    bare = text.strip()
-    if bare.startswith("```"):
-        bare = bare.removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
-        found = json.loads(bare)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004  # a text is wrong, not its type
-    return found
+        return read_json(unfenced(text), _OBJECT)
+    except ValueError as error:
+        raise ValueError(f"it is not a JSON object ({error})") from None

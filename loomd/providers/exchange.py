@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from loomd.encoded import read_json
 from loomd.errors import BadReply, LoomdError, Temporary, Unreachable
 from loomd.messages import Chunk, ReasoningDelta, Reply, Request, Retried, TextDelta
 from loomd.providers.base import Counts
@@ -210,8 +211,8 @@ class Exchange:
 
     def _whole(self, response: Response, body: bytes) -> bytes:
         try:
-            _OBJECT.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            read_json(body, _OBJECT)
+        except ValueError:
             raise self._wire.no_answer(response.headers) from None
         return body
 

@@ -14,6 +14,7 @@ import msgspec
 from pydantic import Field, field_validator
 
 from loomd.clock import Clock
+from loomd.encoded import ANYTHING, read_json
 from loomd.errors import BadReply, LoomdError, Unauthorized, Unreachable
 from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload, Spec
@@ -209,8 +210,8 @@ class Wire:
             BadReply: it is not JSON, or of another shape.
         """
         try:
-            return decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return read_json(data, decoder)
+        except ValueError as error:
             raise self.bad(f"an event of the stream cannot be read: {error}") from None
 
     def cost(self, usage: Usage) -> float:
@@ -232,8 +233,8 @@ class Wire:
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> LoomdError:
         """Return the error for a status that is none of success."""
         try:
-            found = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            found: object = read_json(body, ANYTHING)
+        except ValueError:
             found = body.decode("utf-8", "replace")
         return self._masked(from_status(self.owner, status, headers, found, self._clock.now()))
 
@@ -269,8 +270,8 @@ def user_text(message: Message) -> str:
 def tool_call(ident: str, name: str, arguments: str) -> ToolCall:
     """Return a call from its parts; arguments that are no JSON object are kept under `UNREADABLE` for the model."""
     try:
-        decoded = msgspec.json.decode(arguments or "{}")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        decoded = read_json(arguments or "{}", ANYTHING)
+    except ValueError:
         decoded = None
     return ToolCall(ident, name, decoded if isinstance(decoded, dict) else {UNREADABLE: arguments})
 

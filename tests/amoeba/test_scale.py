@@ -35,6 +35,8 @@ def test_a_part_that_repeats_the_request_is_refused() -> None:
     ("text", "wrong"),
     [
         pytest.param("nonsense", "not a plan", id="not-json"),
+        pytest.param('{"parts": ' + "[" * 2000, "not a plan", id="nested"),
+        pytest.param('{"parts": [{"goal": "\ud800"}]}', "not a plan", id="surrogate"),
         pytest.param('{"parts": "x"}', "not a plan", id="wrong-type"),
         pytest.param(plan(("only one", [])), "1 parts", id="too-few"),
         pytest.param(plan(*((f"p{n}", []) for n in range(9))), "9 parts", id="too-many"),

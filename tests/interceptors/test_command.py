@@ -41,6 +41,8 @@ async def test_two_refuses(interceptor: Any, context: Any) -> None:
         ('sys.exit("broken")', "code 1: broken"),
         ("os.kill(os.getpid(), 9)", "signal 9"),
         ('print("yes")', "no JSON"),
+        ('print("[" * 3000)', "nested too deeply"),
+        ('sys.stdout.buffer.write(b"\\xff")', "no JSON"),
         ('print("[1]")', "no mapping of arguments"),
         ('print("x" * 5000)', "more than 4096 bytes"),
     ],

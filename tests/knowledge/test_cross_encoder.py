@@ -168,6 +168,7 @@ async def test_what_is_busy_is_asked_again(tmp_path: Path, service: Service) -> 
         ({"status": 400, "text": "no such model"}, Permanent, "HTTP 400: no such model"),
         ({"status": 302, "headers": {"Location": "http://elsewhere"}}, Permanent, "HTTP 302"),
         ({"text": "no json"}, BadReply, "cannot be read"),
+        ({"text": '{"results": [], "meta": ' + "[" * 1900}, BadReply, "nested too deeply"),
         ({"text": '{"results": []}'}, BadReply, "asked about 3 documents, and judged others"),
         (
             {"text": '[{"index": 0, "score": 1}, {"index": 0, "score": 1}, {"index": 1, "score": 2}]'},

@@ -219,12 +219,13 @@ async def test_what_a_model_finds_is_searched(lab: "Lab") -> None:
     def answer(passage: str, request: Request) -> str:
         said = json.loads(capitals(passage, request))
         said["entities"].append({"name": "Atlantis", "type": "place", "aliases": []})
-        return json.dumps(said)
+        return f"```json\n{json.dumps(said)}\n```"
 
     alone(lab, Reader(answer))
     lab.write("x.md", "# X\n\nthere QQQ knows KKK.\n")
     lab.write("y.md", "# Y\n\nand KKK sleeps.\n")
     async with lab.open(graph=model()) as base:
+        assert graph_of(base).failed == 0
         hits = (await base.explain("QQQ", 10)).hits
     assert any(one.graph and one.passage.source.startswith("docs/y.md") for one in hits)
     assert not rows(lab, "SELECT * FROM entity WHERE key = 'atlantis'")
@@ -234,12 +235,15 @@ async def test_what_a_model_finds_is_searched(lab: "Lab") -> None:
     ("bad", "told"),
     [
         ("no json", "JSON is malformed"),
+        ('{"x": ' + "[" * 2000, "nested too deeply"),
+        ('{"entities": [{"name": "\\ud800 and more"}]}', "JSON is malformed"),
+        ('{"entities": [{"name": "\ud800"}]}', "what is no Unicode"),
         ('{"entities": [{"nam": 1}]}', "missing required field `name`"),
         ('{"entities": [{"name": "Atlantis"}]}', "the passage does not speak of Atlantis"),
         (Reply("{", stop="length"), "it was cut off"),
         (BadReply("broken stream"), "broken stream"),
     ],
-    ids=["no-json", "no-schema", "not-there", "cut-off", "broken"],
+    ids=["no-json", "nested", "surrogate", "raw-surrogate", "no-schema", "not-there", "cut-off", "broken"],
 )
 async def test_nonsense_is_repaired_or_noted(lab: "Lab", bad: Any, told: str) -> None:
     """The model is told what is wrong; a passage without a usable answer is failed, told, and not asked about again."""

@@ -253,8 +253,8 @@ async def test_feedback_that_leaves_all_to_the_question_changes_nothing(tmp_path
         ('{"1": true, "2": 1}', "the grade of passage 1 is none of 0 to 3"),
         ('{"1": 1.0, "2": 1}', "the grade of passage 1 is none of 0 to 3"),
         ('{"1": "3", "2": 1}', "the grade of passage 1 is none of 0 to 3"),
-        ("[" * 100_000, "it is not JSON"),
-        ("", "it is not JSON"),
+        ("[" * 100_000, "it is not a JSON object"),
+        ("", "it is not a JSON object"),
     ],
 )
 def test_grades_that_are_none(text: str, wrong: str) -> None:
@@ -273,4 +273,13 @@ def test_wordings_that_are_none(text: str) -> None:
 def test_more_wordings_than_were_asked_for_are_left_out() -> None:
     """So that no answer makes more searches than declared."""
     assert wordings_in('{"wordings": ["a", " b ", "c"]}', 2) == ["a", "b"]
-    assert object_in(' {"a": 1}\n') == {"a": 1}
+    assert object_in(' {"a": 1}\n') == object_in('```json\n{"a": 1}\n```') == object_in('```{"a": 1}```') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"\\ud800": 1}', '{"a": "\\ud83d cats"}', '{"a": "\ud800"}', '{"a":' + "[" * 2000, "[1]"]
+)
+def test_what_is_no_object(text: str) -> None:
+    """Half a character least of all: no event and no record could hold it."""
+    with pytest.raises(ValueError, match="not a JSON object"):
+        object_in(text)

@@ -212,6 +212,7 @@ async def test_usage_is_never_nonsense(
 
 
 EMPTY_MESSAGE = message("end_turn")
+NESTED = b'{"type": "x", "choices": [], "x": ' + b"[" * 2000
 
 
 @pytest.mark.parametrize(
@@ -235,6 +236,7 @@ EMPTY_MESSAGE = message("end_turn")
         ),
         pytest.param({"openai": sse(b"{broken"), "anthropic": sse(b"{broken")}, "cannot be read", id="malformed-event"),
         pytest.param({"openai": sse(b"[1]"), "anthropic": sse(b"[1]")}, "cannot be read", id="no-object"),
+        pytest.param({"openai": sse(NESTED), "anthropic": sse(NESTED)}, "nested too deeply", id="nested"),
         pytest.param({"openai": b"", "anthropic": b""}, "no choices|cut off", id="empty-body"),
     ],
 )
@@ -245,6 +247,14 @@ async def test_unusable_answers(
     service.says(bodies[kind])
     async with provider(spec) as model:
         with pytest.raises(BadReply, match=text):
+            await chunks(model)
+
+
+async def test_what_is_nested_without_end(provider: Any, service: Any, spec: dict[str, object]) -> None:
+    """A whole answer of brackets is none."""
+    service.says(NESTED, content_type="application/json")
+    async with provider(spec) as model:
+        with pytest.raises(BadReply, match="expected an event stream, got application/json"):
             await chunks(model)
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from loomd.accounts.account import Spent, Want, spelled
 from loomd.accounts.budget import Budget
+from loomd.encoded import read_json, unfenced
 from loomd.errors import BadReply, LoomdError, Refused, Temporary
 from loomd.events.room import BudgetWarning
 from loomd.knowledge.base import CHARACTERS_PER_TOKEN
@@ -71,6 +72,9 @@ class _Relation(msgspec.Struct):
 class _Answer(msgspec.Struct):
     entities: tuple[_Entity, ...]
     relations: tuple[_Relation, ...] = ()
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
 
 
 class Model(Protocol):
@@ -270,8 +274,8 @@ def _understood(passage: Chunk, reply: Reply) -> Extraction | str:
     if reply.stop == "length":
         return "it was cut off: name fewer entities"
     try:
-        answer = msgspec.json.decode(reply.text, type=_Answer)
-    except msgspec.DecodeError as error:
+        answer = read_json(unfenced(reply.text), _ANSWER)
+    except ValueError as error:
         return str(error)
     named = [Named(one.name, one.aliases) for one in answer.entities]
     said = [Said(one.subject, one.predicate, one.object) for one in answer.relations]

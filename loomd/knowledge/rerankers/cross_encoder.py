@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import Field, field_validator
 
-from loomd.encoded import to_json
+from loomd.encoded import read_json, to_json
 from loomd.errors import BadReply, LoomdError, Overloaded, Permanent, Temporary, Unauthorized, Unreachable
 from loomd.knowledge.asking import Asker, Scores
 from loomd.knowledge.rerankers.base import RerankSpec
@@ -112,7 +112,7 @@ class _Reply(msgspec.Struct):
     data: list[_Item] = []
 
 
-_decode = msgspec.json.Decoder(_Reply | list[_Item]).decode
+_DECODER: msgspec.json.Decoder[_Reply | list[_Item]] = msgspec.json.Decoder(_Reply | list[_Item])
 
 
 class CrossEncoder:
@@ -198,8 +198,8 @@ class CrossEncoder:
 
     def _scores(self, data: bytes, wanted: int) -> Scores:
         try:
-            found = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found = read_json(data, _DECODER)
+        except ValueError as error:
             raise BadReply(f"{self._owner}: the answer of the reranker cannot be read: {error}") from None
         items = (found.results or found.data) if isinstance(found, _Reply) else found
         scores: dict[int, float] = {}
