@@ -65,6 +65,26 @@ class _Lists:
         return begins[owner] + offsets, owner
 
 
+def _joined(known: "Ints", same: Mapping[int, int]) -> "Ints":
+    """Return for each entity the place of the one that stands for all that are the same, in whatever direction."""
+    import numpy as np  # noqa: PLC0415  # loaded with the vectors
+
+    place = {ident: at for at, ident in enumerate(known.tolist()) if same}
+    parent = np.arange(len(known))
+
+    def top(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = at = parent[parent[at]]
+        return at
+
+    pairs = [(place[one], place[other]) for one, other in same.items() if one in place and other in place]
+    for one, other in pairs:
+        parent[top(one)] = top(other)
+    for one, _ in pairs:
+        parent[one] = top(one)
+    return parent
+
+
 class Graph:
     """Entities, relations and the passages in which they stand.
 
@@ -95,12 +115,7 @@ class Graph:
         self._chunks = np.array(chunks, np.int64)
         stored = np.frombuffer(b"".join(ids), "<u4").astype(np.int64)
         known, entity = np.unique(stored, return_inverse=True)
-        canon = np.arange(len(known))
-        for one, other in same.items():
-            at, to = np.searchsorted(known, (one, other))
-            if at < len(known) and known[at] == one and to < len(known) and known[to] == other:
-                canon[at] = to
-        canon = canon[canon]
+        canon = _joined(known, same)
         entity = canon[entity]
         self._known, self._canon = known, canon
         info = np.frombuffer(b"".join(infos), np.uint8)
