@@ -70,19 +70,20 @@ def _joined(known: "Ints", same: Mapping[int, int]) -> "Ints":
     import numpy as np  # noqa: PLC0415  # loaded with the vectors
 
     place = {ident: at for at, ident in enumerate(known.tolist()) if same}
-    parent = np.arange(len(known))
+    parent = dict[int, int]()
 
     def top(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = at = parent[parent[at]]
+        while (above := parent.get(at, at)) != at:
+            parent[at] = at = parent.get(above, above)
         return at
 
-    pairs = [(place[one], place[other]) for one, other in same.items() if one in place and other in place]
-    for one, other in pairs:
-        parent[top(one)] = top(other)
-    for one, _ in pairs:
-        parent[one] = top(one)
-    return parent
+    for one, other in same.items():
+        if one in place and other in place and (under := top(place[one])) != (over := top(place[other])):
+            parent[under] = over
+    joined = np.arange(len(known))
+    for at in list(parent):
+        joined[at] = top(at)
+    return joined
 
 
 class Graph:

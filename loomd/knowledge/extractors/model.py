@@ -231,20 +231,22 @@ class Reading:
         request = Request(messages, output_schema=SCHEMA, temperature=0.0, max_tokens=self._spec.max_tokens)
         want = self._want(messages)
         hold = await self._reserve(want)
-        started, heard, reply = self._services.clock.monotonic(), list[Piece](), None
-        sent = Usage(want.input)  # what was sent, as long as nobody says better
+        started, heard = self._services.clock.monotonic(), list[Piece]()
+        usage = Usage(want.input)  # what was sent, as long as nobody says better
+        cost = want.price(usage.input, 0)
         try:
             reply = await self._listen(request, heard)
+            usage, cost = reply.usage, reply.cost
+            return reply  # noqa: TRY300  # settled below
         except (BadReply, Refused):
             raise
         except LoomdError as error:
-            sent = sent if heard else Usage()  # it did not get as far as an answer
+            if not heard:  # it did not get as far as an answer
+                usage, cost = Usage(), 0.0
             wait = error.retry_after or _AGAIN if isinstance(error, Temporary) else None
             raise Paused(str(error), wait) from error
         finally:
-            usage, cost = (sent, want.price(sent.input, 0)) if reply is None else (reply.usage, reply.cost)
             self._settle(hold, usage, cost, self._services.clock.monotonic() - started)
-        return reply
 
     def _want(self, messages: Sequence[Message]) -> Want:
         characters = sum(len(one.text) for one in messages) + len(str(SCHEMA))
