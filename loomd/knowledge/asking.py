@@ -5,12 +5,12 @@ task that goes on after an interruption asks nothing twice.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 from pydantic import Field
 
-from loomd.encoded import read_json, unfenced
+from loomd.encoded import ANYTHING, read_json, unfenced
 from loomd.errors import BadReply, Permanent, Refused
 from loomd.events.event import AnyFact
 from loomd.manifest.kind import Spec
@@ -22,7 +22,6 @@ T = TypeVar("T")
 Scores = list[float]
 """How well passages answer a question, in their order: the higher, the better."""
 
-_OBJECT = msgspec.json.Decoder(dict[str, Any])
 _SAID = 2000
 """Characters of an unusable answer that go back to the model."""
 
@@ -140,6 +139,9 @@ def object_in(text: str) -> JsonObject:
         ValueError: it is none; the text is for the model.
     """
     try:
-        return read_json(unfenced(text), _OBJECT)
-    except ValueError as error:
-        raise ValueError(f"it is not a JSON object ({error})") from None
+        found = read_json(unfenced(text), ANYTHING)
+    except ValueError:
+        raise ValueError("it is not JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004  # a text is wrong, not its type
+    return found
