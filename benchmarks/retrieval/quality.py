@@ -242,6 +242,7 @@ async def opened(root: Path, state: Path, embedder: str, way: dict[str, Any], ju
             raw = {"sources": [{"type": "files", "path": "docs"}], "embedder": "x", **way}
             spec = KNOWLEDGE.adapter.validate_python(raw)
             base = await stack.enter_async_context(spec.open(parts("KnowledgeBase", spec, live)))
+            await base.settled()
             yield base, of_the_day("x", "default", services)
 
 

@@ -175,7 +175,8 @@ def _graph_rows(graph: Json | None) -> list[tuple[str, str]]:
         return []
     rows = [("graph", f"{graph['entities']:,} entities, {graph['relations']:,} relations, by {graph['extractor']}")]
     if graph.get("pending"):
-        rows.append(("", f"{graph['pending']:,} passages wait: {graph.get('waits', '')}"))
+        waits = graph.get("waits")
+        rows.append(("", f"{graph['pending']:,} passages {f'wait: {waits}' if waits else 'are still looked through'}"))
     if graph.get("failed"):
         rows.append(("", f"{graph['failed']:,} passages could not be understood:"))
         rows += [("", f"{one['path']}: {one['reason']}") for one in graph["faults"]]

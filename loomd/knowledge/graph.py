@@ -65,6 +65,27 @@ class _Lists:
         return begins[owner] + offsets, owner
 
 
+def _joined(known: "Ints", same: Mapping[int, int]) -> "Ints":
+    """Return for each entity the place of the one that stands for all that are the same, in whatever direction."""
+    import numpy as np  # noqa: PLC0415  # loaded with the vectors
+
+    place = {ident: at for at, ident in enumerate(known.tolist()) if same}
+    parent = dict[int, int]()
+
+    def top(at: int) -> int:
+        while (above := parent.get(at, at)) != at:
+            parent[at] = at = parent.get(above, above)
+        return at
+
+    for one, other in same.items():
+        if one in place and other in place and (under := top(place[one])) != (over := top(place[other])):
+            parent[under] = over
+    joined = np.arange(len(known))
+    for at in list(parent):
+        joined[at] = top(at)
+    return joined
+
+
 class Graph:
     """Entities, relations and the passages in which they stand.
 
@@ -95,12 +116,7 @@ class Graph:
         self._chunks = np.array(chunks, np.int64)
         stored = np.frombuffer(b"".join(ids), "<u4").astype(np.int64)
         known, entity = np.unique(stored, return_inverse=True)
-        canon = np.arange(len(known))
-        for one, other in same.items():
-            at, to = np.searchsorted(known, (one, other))
-            if at < len(known) and known[at] == one and to < len(known) and known[to] == other:
-                canon[at] = to
-        canon = canon[canon]
+        canon = _joined(known, same)
         entity = canon[entity]
         self._known, self._canon = known, canon
         info = np.frombuffer(b"".join(infos), np.uint8)

@@ -6,6 +6,7 @@ One thread changes it; any number search, each over what was there when it began
 import hashlib
 import logging
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
@@ -27,6 +28,10 @@ _LONGEST = 8
 _PARTLY = 0.3
 """How certain it is that an entity is meant by one word of its name, shared by all that have the word."""
 
+_PART = 1000
+"""Passages that are read at once."""
+_RESTS = 9
+"""How much longer than it takes to build the graph it is not built again: a tenth of the time at most goes into it."""
 _TOLD = 5
 """Passages of which it is told why nothing could be found in them."""
 
@@ -55,6 +60,9 @@ class GraphIndex:
         store: its tables.
         fingerprint: what entities are found by.
         writing: held by whoever writes.
+
+    Attributes:
+        changes: how often passages were added or removed.
     """
 
     def __init__(self, store: GraphStore, fingerprint: str, writing: AbstractContextManager[object]) -> None:
@@ -62,6 +70,8 @@ class GraphIndex:
         self._fingerprint = fingerprint
         self._writing = writing
         self._changed = self._removed = True
+        self.changes = 0
+        self._rested = 0.0
         self._graph = Graph((), {})
         self.save()
 
@@ -90,20 +100,30 @@ class GraphIndex:
         with self._writing:
             return self._store.unlinked(after, limit)
 
-    def known(self, digests: Sequence[bytes], others: Sequence[Path]) -> dict[bytes, Extraction]:
-        """Return what was found in texts before: here, or in other stores, from which it is taken over."""
+    def known(self, digests: Sequence[bytes]) -> dict[bytes, Extraction]:
+        """Return what was found in texts before."""
         with self._writing:
-            found = self._store.extractions(digests)
-        taken: dict[bytes, Extraction] = {}
+            return self._store.extractions(digests)
+
+    def borrow(self, others: Sequence[Path]) -> None:
+        """Take over from other stores what was found there in texts that are not looked through here."""
+        wanted, after = dict[bytes, None](), 0
+        while others and (rows := self.unlinked(after, _PART)):
+            after = rows[-1].id
+            digests = [self.digest(one.chunk) for one in rows]
+            found = self.known(digests)
+            wanted.update((digest, None) for digest in digests if digest not in found)
         for path in others:
-            wanted = [digest for digest in digests if digest not in found and digest not in taken]
+            if not wanted:
+                break
             try:
-                taken |= lend(path, wanted) if wanted else {}
+                taken = lend(path, wanted)
             except sqlite3.Error as error:
                 _log.debug("%s: no graph taken over from it: %s", path, error)
-        if taken:
+                continue
             self.keep(taken)
-        return found | taken
+            for digest in taken:
+                del wanted[digest]
 
     def keep(self, found: Mapping[bytes, Extraction]) -> None:
         """Keep what was found in texts."""
@@ -116,9 +136,11 @@ class GraphIndex:
             self._changed = True
             self._store.link(rows)
 
-    def note(self) -> None:
-        """Take note that passages were removed."""
-        self._changed = self._removed = True
+    def note(self, *, removed: bool) -> None:
+        """Take note that passages were added, or removed."""
+        self.changes += 1
+        if removed:
+            self._changed = self._removed = True
 
     def forget_faults(self) -> None:
         """Let passages be looked through again in which nothing could be found."""
@@ -127,16 +149,36 @@ class GraphIndex:
             self._store.forget_faults()
 
     def save(self) -> None:
-        """Let all be found that was stored, and nothing else."""
+        """Let all be found that was stored, and nothing else; who writes meanwhile does not wait for it."""
         with self._writing:
-            if self._changed:
-                self._graph = Graph(self._store.mentions(), self._store.same())
-                self._changed = False
+            if not self._changed:
+                return
+            self._changed = False
+        began = time.monotonic()
+        try:
+            with self._store.snapshot() as (rows, same):
+                self._graph = Graph(rows, same)
+        except BaseException:
+            self._changed = True
+            raise
+        ended = time.monotonic()
+        self._rested = ended + _RESTS * (ended - began)
 
-    def sweep(self) -> None:
-        """Forget what was found in texts that no passage has any more; what waits is linked before, as far as known."""
+    def rest(self, least: float = 0.0) -> float:
+        """Return in how many seconds it should be built again, `least` seconds after the last time at the earliest.
+
+        The longer it takes, the longer it rests, so that changes one by one do not keep it busy.
+        """
+        return max(0.0, self._rested + least - time.monotonic()) if self._changed else 0.0
+
+    def sweep(self, changes: int) -> None:
+        """Forget what was found in texts that no passage has any more.
+
+        Args:
+            changes: what `changes` was before what is known was linked; after others nothing is forgotten yet.
+        """
         with self._writing:
-            if self._removed:
+            if self._removed and changes == self.changes:
                 self._store.sweep()
                 self._removed = False
 

@@ -8,8 +8,8 @@ of what looked for it, until no passage has that text. One thread writes; any nu
 import posixpath
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
@@ -142,10 +142,12 @@ class GraphStore:
         return [Unlinked(ident, path, unit, bool(leads), Chunk(*cut)) for ident, path, unit, leads, *cut in rows]
 
     def link(self, rows: Sequence[tuple[Unlinked, bytes, Extraction]]) -> None:
-        """Store what passages speak of, in one transaction; each with the digest of its text."""
+        """Store what passages speak of, in one transaction, each with the digest of its text; not of those removed."""
+        there = "SELECT 1 FROM chunk WHERE id = ? AND NOT EXISTS (SELECT 1 FROM mention WHERE mention.chunk = chunk.id)"
         with _transaction(self._db):
             for one, digest, found in rows:
-                self._link(one, digest, found)
+                if self._db.execute(there, (one.id,)).fetchone() is not None:
+                    self._link(one, digest, found)
 
     def _link(self, one: Unlinked, digest: bytes, found: Extraction) -> None:
         row = _Row()
@@ -194,9 +196,19 @@ class GraphStore:
                 self._db.executemany("DELETE FROM word WHERE word = ? AND entity = ?", words)
                 self._db.execute("DELETE FROM entity WHERE id = ?", (ident,))
 
+    @contextmanager
+    def snapshot(self) -> Generator[tuple[Iterator[Mentions], dict[int, int]]]:
+        """Yield `mentions` and `same` as they stand at one moment, whatever is written meanwhile."""
+        reader = self._reader()
+        reader.execute("BEGIN")
+        try:
+            yield self.mentions(), self.same()
+        finally:
+            reader.execute("ROLLBACK")
+
     def mentions(self) -> Iterator[Mentions]:
         """Yield what is stored of each passage, by id."""
-        for row in self._db.execute("SELECT chunk, entities, pairs FROM mention ORDER BY chunk"):
+        for row in self._reader().execute("SELECT chunk, entities, pairs FROM mention ORDER BY chunk"):
             yield Mentions(*row)
 
     def same(self) -> dict[int, int]:
@@ -205,7 +217,7 @@ class GraphStore:
             "SELECT entity.id, min(alias.entity) FROM alias JOIN entity ON entity.key = alias.key "
             "GROUP BY alias.key HAVING min(alias.entity) = max(alias.entity) AND min(alias.entity) != entity.id"
         )
-        return dict(self._db.execute(query))
+        return dict(self._reader().execute(query))
 
     def named(self, keys: Sequence[str]) -> dict[str, list[int]]:
         """Return the entities that are called so, by key."""

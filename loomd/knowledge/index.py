@@ -63,6 +63,7 @@ class Index:
     Attributes:
         readers: the threads in which it is searched.
         refreshing: held by whoever brings it up to date.
+        linking: held by whoever looks through its passages.
         graph: entities and relations; None without.
     """
 
@@ -85,7 +86,7 @@ class Index:
             self._store.close()
             raise
         self.readers = ThreadPoolExecutor(_READERS, "knowledge-search")
-        self.refreshing = asyncio.Lock()
+        self.refreshing, self.linking = asyncio.Lock(), asyncio.Lock()
 
     def close(self) -> None:
         """Save what is not yet saved, and release the files."""
@@ -141,8 +142,8 @@ class Index:
         ]
         with self._writing:
             change = self._store.write(updates, removed)
-            if self.graph is not None and change.removed:
-                self.graph.note()
+            if self.graph is not None:
+                self.graph.note(removed=bool(change.removed))
             self._vectors.remove(change.removed)
             self._vectors.add([one.id for one in change.added], self._decode([one.vector for one in change.added]))
             self._uncommitted += len(change.removed) + len(change.added)
@@ -183,8 +184,6 @@ class Index:
         """Let all be found that was written; build a base of vectors when one is due; remove files nobody uses."""
         with self._writing:
             self._commit_words()
-            if self.graph is not None:
-                self.graph.save()
             if self._vectors.is_due(how.shape(len(self))):
                 self._build(how)
             marks = [self._words.mark, self._vectors.mark]

@@ -76,7 +76,7 @@ class KnowledgeBaseSpec(Spec):
             await stack.enter_async_context(live.running(parts.state_dir, recipe))
             await stack.enter_async_context(library.following(live.refresh, live.not_fetched, parts.name))
             if linking is not None:
-                await stack.enter_async_context(linking.continuing(live.refresh))
+                await stack.enter_async_context(linking.continuing(live.link))
             yield live
 
 

@@ -32,7 +32,7 @@ from loomd.knowledge.linking import Linking
 from loomd.knowledge.question import Question
 from loomd.knowledge.refining import Refined, Refining
 from loomd.knowledge.searching import Searching
-from loomd.knowledge.standing import Explained, Found, GraphStanding, Hit, LeftOut, Standing
+from loomd.knowledge.standing import Explained, Found, Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, embedded_text
 from loomd.messages import Passage
@@ -237,6 +237,8 @@ class KnowledgeBase:
     async def rebuild(self, *, embed: bool = False) -> int:
         """Make both indexes anew from what is stored, and return the number of chunks that were embedded.
 
+        What waits for the graph is tried again, after this has returned.
+
         Args:
             embed: read, cut and embed all documents again, too.
 
@@ -247,17 +249,21 @@ class KnowledgeBase:
             embedded = await self.refresh(anew=embed)
             async with self._opened.refreshing:
                 await self._run(self._opened.rebuild, self._indexing)
-                await self._stand()
+                await self._stand(self._clock.now())
+            if self._linking is not None:
+                self._linking.wake(changed=True)
         return embedded
 
-    async def _stand(self) -> None:
+    async def _stand(self, refreshed: float | None = None) -> None:
+        """Note how it stands; `refreshed` is when its documents were looked at, the last time by default."""
         standing = await self._run(self._opened.standing)
         left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable)
         if standing.graph is not None and self._linking is not None:
             graph = msgspec.structs.replace(standing.graph, waits=self._linking.waits)
             standing = msgspec.structs.replace(standing, graph=graph)
-            self._tell(graph)
-        self._standing = msgspec.structs.replace(standing, refreshed=self._clock.now(), left_out=left_out)
+        refreshed = self._standing.refreshed if refreshed is None else refreshed
+        self._standing = msgspec.structs.replace(standing, refreshed=refreshed, left_out=left_out)
+        self._degrade()
 
     async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[list[tuple[Stored, float]]]:
         """Return what is found for questions, each with the number of passages that are wanted."""
@@ -281,15 +287,18 @@ class KnowledgeBase:
             NotFound: a source has no document at all; the index keeps what it has.
         """
         async with self._opened.refreshing:
+            first = not self._standing.refreshed
             survey = await self._run(partial(self._opened.survey, self._library, anew=anew))
             self._report(survey)
             embedded = 0
             if survey.changed or survey.removed:
                 embedded = await self._update(survey, {} if anew else await self._known(survey))
-            if self._linking is not None:
-                await self._linking.catch_up(self._opened, self._run, anew=anew)
             await self._run(self._opened.save, self._indexing)
-            await self._stand()
+            if self._linking is not None:
+                if anew and self._opened.graph is not None:
+                    await self._run(self._opened.graph.forget_faults)
+                self._linking.wake(changed=bool(anew or first or survey.changed or survey.removed))
+            await self._stand(self._clock.now())
             passages = f"{len(self)} passages can be searched"
             if not self._library.awaited:
                 self._turn("True", "Indexed", passages)
@@ -303,39 +312,55 @@ class KnowledgeBase:
         self._turn("False", "FetchFailed", reason)
 
     async def settled(self) -> None:
-        """Wait until all documents are there that its sources have: those of others are fetched after it has opened.
+        """Wait until all documents are there that its sources have, and its graph holds them as far as budgets go.
+
+        Both come about after it has opened.
 
         Raises:
             LoomdError: one does not answer, and nothing of what it has is kept.
         """
         await self._library.looked()
+        if self._linking is not None:
+            await self._linking.settled()
+
+    async def link(self) -> None:
+        """Look through passages for the graph that are not looked through yet; searches and refreshes go on meanwhile.
+
+        Raises:
+            Damaged: as `search`.
+            Temporary: what is found cannot be written now.
+        """
+        if self._linking is not None:
+            await self._linking.catch_up(self._opened, self._run, self._stand)
+            await self._stand()
 
     def _turn(self, status: Literal["True", "False"], reason: HealthReason, message: str) -> None:
         self._ready = self._ready.turn(status, reason, message, self._clock.now())
 
     def _report(self, survey: Survey) -> None:
         self.unreadable = tuple(survey.unreadable)
-        now = self._clock.now()
-        if not survey.unreadable and self._library.awaited:
-            self._degraded = self._degraded.turn("Unknown", "Fetching", "documents are still to be fetched", now)
-        elif not survey.unreadable:
-            self._degraded = self._degraded.turn("False", "DocumentsRead", "all documents are read", now)
-        else:
-            first, more = survey.unreadable[0], len(survey.unreadable) - 1
-            left_out = f"{first.path} {first.reason}" + (f"; and {more} more" if more else "")
-            self._degraded = self._degraded.turn("True", "DocumentsSkipped", f"left out: {left_out}", now)
+        self._degrade()
         for item in survey.unreadable:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
-    def _tell(self, graph: GraphStanding) -> None:
-        """Say that the graph is not whole, unless documents are missing, which is worse."""
-        if self.unreadable or not (graph.pending or graph.failed):
-            return
-        lacks = [f"{graph.pending} wait: {graph.waits}"] if graph.pending else []
-        lacks += [f"{graph.failed} could not be understood"] if graph.failed else []
-        message = f"passages that are not in the graph: {'; '.join(lacks)}"
-        self._degraded = self._degraded.turn("True", "GraphIncomplete", message, self._clock.now())
+    def _degrade(self) -> None:
+        """Say what is missing from the answers: documents, which is worse, or what the graph does not hold yet."""
+        graph, now = self._standing.graph, self._clock.now()
+        if self.unreadable:
+            first, more = self.unreadable[0], len(self.unreadable) - 1
+            left_out = f"{first.path} {first.reason}" + (f"; and {more} more" if more else "")
+            self._degraded = self._degraded.turn("True", "DocumentsSkipped", f"left out: {left_out}", now)
+        elif graph is not None and (graph.failed or graph.pending):
+            lacks = [f"{graph.pending} {'wait: ' if graph.waits else 'are looked through'}{graph.waits}"]
+            lacks = (lacks if graph.pending else []) + [f"{graph.failed} could not be understood"] * bool(graph.failed)
+            message = f"passages that are not in the graph: {'; '.join(lacks)}"
+            status: Literal["True", "Unknown"] = "True" if graph.failed or graph.waits else "Unknown"
+            self._degraded = self._degraded.turn(status, "GraphIncomplete", message, now)
+        elif self._library.awaited:
+            self._degraded = self._degraded.turn("Unknown", "Fetching", "documents are still to be fetched", now)
+        else:
+            self._degraded = self._degraded.turn("False", "DocumentsRead", "all documents are read", now)
 
     async def _known(self, survey: Survey) -> dict[bytes, bytes]:
         keys = [key for document in survey.changed for key, _ in document.chunks]

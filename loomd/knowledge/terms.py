@@ -117,9 +117,11 @@ def extract(title: str, text: str) -> Extraction:
     plain = _LINK.sub(r"\1", text)
     _surnames(plain, found)
     pairs: dict[tuple[str, str], str] = {}
+    longs = _any_of([one.name for one in found.mentions.values() if one.aliases], re.IGNORECASE)
+    shorts = _any_of([one for one in found.called if " " not in one])
     for sentence in _SENTENCE.split(plain):
         if sentence and not sentence.isspace():
-            _relate(sentence, _Sentence(sentence, found).mentions(), found, pairs)
+            _relate(sentence, _Sentence(sentence, found).mentions(longs, shorts), found, pairs)
     for heading in [found.called.get(key, key) for key in headings[-1:]]:  # a section is about what it names most
         for key in sorted(found.mentions, key=lambda one: -found.mentions[one].count)[:_MOST_PAIRS]:
             if key not in headings:
@@ -196,6 +198,12 @@ def _whole(found: _Found, pairs: dict[tuple[str, str], str], links: list[tuple[s
     return Extraction(entities, relations, tuple(leads.values())[:_MOST_LINKS])
 
 
+def _any_of(names: Sequence[str], flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str] | None:
+    """Return what finds any of some names as whole words, the longest that fits; None for no names."""
+    longest = sorted(names, key=lambda name: (-len(name), name))
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest))})\b", flags) if names else None
+
+
 class _Sentence:
     """One sentence, and what is mentioned in it: of two that overlap only the first that is found."""
 
@@ -206,10 +214,14 @@ class _Sentence:
         self._taken: list[tuple[int, int]] = []
         self._keys: list[tuple[int, int, str]] = []
 
-    def mentions(self) -> list[tuple[int, int, str]]:
-        """Return where something is mentioned, and its key, in order."""
-        for name in [one.name for one in self._found.mentions.values() if one.aliases]:  # what acronyms stand for
-            self._search(re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE), name, "term")
+    def mentions(self, whole: re.Pattern[str] | None, short: re.Pattern[str] | None) -> list[tuple[int, int, str]]:
+        """Return where something is mentioned, and its key, in order.
+
+        Args:
+            whole: finds what acronyms stand for.
+            short: finds acronyms in small letters, and surnames.
+        """
+        self._search(whole, "term")
         for pattern, sort in _MARKED:
             for one in pattern.finditer(self.text):
                 name = one[one.lastindex or 0]
@@ -217,15 +229,14 @@ class _Sentence:
                     self._take(*one.span(), name, sort)
         for begin, end, name, initial in _names(self.text, self.start):
             self._take(begin, end, name, "initial" if initial else "name")
-        for short in [one for one in self._found.called if " " not in one]:  # acronyms in small letters, and surnames
-            self._search(re.compile(rf"\b{re.escape(short)}\b"), short, "name")
+        self._search(short, "name")
         if key := _defined(self.text, self.start, self._found):
             self._keys.append((len(self.text), len(self.text), key))
         return sorted(self._keys)
 
-    def _search(self, pattern: re.Pattern[str], name: str, sort: Sort) -> None:
-        for one in pattern.finditer(self.text):
-            self._take(*one.span(), name, sort)
+    def _search(self, pattern: re.Pattern[str] | None, sort: Sort) -> None:
+        for one in pattern.finditer(self.text) if pattern is not None else ():
+            self._take(*one.span(), one[0], sort)
 
     def _take(self, begin: int, end: int, name: str, sort: Sort) -> None:
         if all(end <= one or other <= begin for one, other in self._taken) and (key := self._found.add(name, sort)):

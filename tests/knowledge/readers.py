@@ -1,5 +1,6 @@
 """Models that read passages, for tests of graphs: they answer by rules and remember what they were asked."""
 
+import asyncio
 import itertools
 import json
 import re
@@ -46,6 +47,7 @@ class Reader:
     Attributes:
         asked: the passages that it was asked about, once for each call.
         requests: what it was sent.
+        goes_on: cleared while it does not answer.
     """
 
     def __init__(self, answer: Answer = capitals, name: str = "reader/one") -> None:
@@ -53,16 +55,19 @@ class Reader:
         self.asked: list[str] = []
         self.requests: list[Request] = []
         self._answer = answer
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
 
     def cost(self, usage: Usage) -> float:
-        """Return what a call costs at most."""
-        return PRICE if usage.output else 0.0
+        """Return what a call costs."""
+        return PRICE * usage.output / USAGE.output
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answer."""
         passage = passage_of(request)
         self.asked.append(passage)
         self.requests.append(request)
+        await self.goes_on.wait()
         said = self._answer(passage, request)
         if isinstance(said, Exception):
             raise said

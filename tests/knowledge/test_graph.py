@@ -11,6 +11,15 @@ def row(chunk: int, *entities: int, pairs: tuple[tuple[int, int], ...] = (), inf
     return Mentions(chunk, ids + bytes([info] * len(entities)), b"".join(bytes((*pair, 0)) for pair in pairs))
 
 
+@pytest.mark.parametrize("same", [{1: 2, 2: 1}, {1: 2, 2: 3, 3: 1}, {1: 2, 2: 3, 3: 4}, {4: 3, 3: 2, 2: 1}])
+def test_names_of_one_thing(same: dict[int, int]) -> None:
+    """Whichever of them is said to be the other one, in both directions and over several."""
+    joined = same.keys() | set(same.values())
+    graph = Graph([row(at, at) for at in range(1, 6)], same)
+    assert len({place for one in joined for place in graph.places([one])}) == 1
+    assert graph.entities == 5 - len(joined) + 1
+
+
 def chain() -> Graph:
     """Return a graph in which 1 is related to 2, 2 to 3, 3 to 4, each pair in a passage of its own."""
     rows = [row(10 * at, at, at + 1, pairs=((0, 1),)) for at in (1, 2, 3)]

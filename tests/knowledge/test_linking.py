@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,13 +18,22 @@ import pytest
 from pydantic import ValidationError
 
 from loomd.accounts.budget import Budget
+from loomd.clock import SystemClock
 from loomd.errors import BadReply, Permanent, Temporary
+from loomd.events.bus import Bus
 from loomd.events.event import IndexProgress
 from loomd.events.passage import PassageFailed
+from loomd.knowledge import linking
+from loomd.knowledge.extractors.model import Reading
+from loomd.knowledge.extractors.rules import Patterns
+from loomd.knowledge.graph import Graph
+from loomd.knowledge.graph_index import GraphIndex
+from loomd.knowledge.graph_spec import GraphSpec
+from loomd.knowledge.graph_store import lend
 from loomd.knowledge.standing import GraphStanding
 from loomd.manifest.object import Ref
 from loomd.messages import Reply, Request
-from tests.knowledge.readers import Reader, always, capitals
+from tests.knowledge.readers import USAGE, Reader, always, capitals
 
 if TYPE_CHECKING:
     from loomd.knowledge.knowledge import KnowledgeBase
@@ -157,11 +168,13 @@ async def test_the_graph_follows_the_documents(country: "Lab") -> None:
         assert before.entities > 40
         country.write("more.md", "# Oskelby\n\nOskelby lies on the Lennfir.\n")
         await base.refresh()
+        await base.settled()
         assert graph_of(base).entities > before.entities
         assert any(one.graph and "more" in one.passage.source for one in (await base.explain(BRIDGE, 100)).hits)
         (country.root / "docs" / "more.md").unlink()
         (country.root / "docs" / "marrow.md").unlink()
         await base.refresh()
+        await base.settled()
         assert not any("marrow" in one.source for one in await base.search(BRIDGE, 5))
     assert not rows(country, "SELECT name FROM entity WHERE key LIKE '%oskelby%' OR key LIKE '%lennfir%'")
     assert not rows(country, "SELECT word FROM word WHERE entity NOT IN (SELECT id FROM entity)")
@@ -183,9 +196,12 @@ async def test_only_what_changed_is_looked_through(lab: "Lab") -> None:
         (lab.root / "docs" / "0.md").rename(lab.root / "docs" / "moved.md")
         lab.write("copy.md", "# Part 1\n\nHere AAAC meets ZZZ in number 1.\n")
         await base.refresh()
+        await base.settled()
         assert reader.asked[8:] == ["AAAZ."]
         await base.refresh()
+        await base.settled()
         await base.rebuild()
+        await base.settled()
     async with lab.open(graph=model()):
         assert len(reader.asked) == 9
     lab.name = "other"
@@ -263,8 +279,10 @@ async def test_nonsense_is_repaired_or_noted(lab: "Lab", bad: Any, told: str) ->
         degraded = base.health()[1]
         assert (degraded.status, degraded.reason) == ("True", "GraphIncomplete")
         await base.refresh()
+        await base.settled()
         assert len(never.asked) == 2
         await base.rebuild(embed=True)
+        await base.settled()
         assert len(never.asked) == 4
     (event, again) = [one.data for one in lab.events if isinstance(one.data, PassageFailed)]
     assert (event.source, told in event.reason, again) == ("docs/0.md:3-3", True, event)
@@ -297,23 +315,25 @@ async def test_what_waits_is_not_forgotten(lab: "Lab") -> None:
         lab.write("000.md", "# Newer\n\nHere NEWER meets NEWEST.\n")
         (lab.root / "docs" / "5.md").unlink()
         await base.rebuild(embed=True)
+        await base.settled()
         assert (len(reader.asked), graph_of(base).pending) == (8, 0)
     used = Reader(always(Permanent("no key")), reader.name)
     lab.live[Ref("Provider", "p")] = used
     async with lab.open(graph=model(calls=1)) as base:
         lab.write("0000.md", "# Newest\n\nHere LATER meets LATEST.\n")
         await base.rebuild(embed=True)
+        await base.settled()
         assert graph_of(base).pending == 1
     assert len(rows(lab, "SELECT * FROM extraction")) == 7
 
 
-@pytest.mark.parametrize("budget", [{"cost": 2.5 * 0.01}, {"tokens": 5000}], ids=["cost", "tokens"])
+@pytest.mark.parametrize("budget", [{"cost": 2.5 * 0.01}, {"tokens": 700}], ids=["cost", "tokens"])
 async def test_every_measure_is_kept(lab: "Lab", budget: dict[str, float]) -> None:
     """Money is counted as the provider says, tokens as it reports."""
     reader = Reader()
     alone(lab, reader)
-    async with lab.open(graph=model(budget=budget, calls=1)) as base:
-        assert 0 < len(reader.asked) < 6 or budget == {"tokens": 5000}
+    async with lab.open(graph=model(budget=budget, calls=1, maxTokens=20)) as base:
+        assert 0 < len(reader.asked) < 6
         assert graph_of(base).pending == 6 - len(reader.asked)
 
 
@@ -329,6 +349,147 @@ async def test_the_namespace_pays(lab: "Lab") -> None:
                 assert "namespace default" in graph_of(base).waits
                 used = services.accounts.standing(("default", "KnowledgeBase/kb"))[1]
                 assert [round(used[one], 6) for one in ("calls", "tokens", "cost")] == [2, 240, 0.02]
+
+
+async def test_calls_that_fail_are_counted(lab: "Lab") -> None:
+    """So that a budget ends them; what was sent is paid, what was not answered at all is a call alone."""
+    broken = Reader(always(BadReply("broken stream")))
+    alone(lab, broken)
+    async with lab.open(graph=model(budget={"calls": 2}, calls=1, repairs=0)) as base:
+        assert (len(broken.asked), graph_of(base).failed, graph_of(base).pending) == (2, 2, 4)
+        used = lab.services.accounts.standing(("default", "KnowledgeBase/kb"))[1]
+        assert used["calls"] == 2
+        assert used["tokens"] > 100
+    away = Reader(always(Temporary("away", 60)), "reader/away")
+    lab.live[Ref("Provider", "p")] = away
+    async with lab.open(graph=model(budget={"calls": 2}, calls=1)) as base:
+        assert (len(away.asked), graph_of(base).waits) == (1, "away")
+        used = lab.services.accounts.standing(("default", "KnowledgeBase/kb"))[1]
+        assert (used["calls"], used["tokens"]) == (1, 0)
+
+
+@pytest.mark.parametrize("repairs", [0, 2])
+async def test_the_rest_of_a_budget_cuts_no_answer_off(lab: "Lab", repairs: int) -> None:
+    """A passage is not failed because half an answer was all that was left to pay."""
+
+    def answer(passage: str, request: Request) -> str | Reply:
+        return capitals(passage, request) if request.max_tokens == 600 else Reply("{", stop="length", usage=USAGE)
+
+    reader = Reader(answer)
+    alone(lab, reader)
+    async with lab.open(graph=model(budget={"tokens": 1300}, calls=1, maxTokens=600, repairs=repairs)) as base:
+        graph = graph_of(base)
+        assert 0 < len(reader.asked) < 6
+        assert (graph.failed, graph.pending) == (0, 6 - len(reader.asked))
+        assert "maxTokens is 600" in graph.waits
+
+
+async def test_nobody_waits_for_a_model(lab: "Lab") -> None:
+    """A knowledge base opens, is searched, refreshed and rebuilt while a model reads its passages."""
+    reader = Reader()
+    reader.goes_on.clear()
+    alone(lab, reader)
+    async with asyncio.timeout(30), lab.open(wait=False, graph=model(calls=1)) as base:
+        await until(lambda: len(reader.asked) == 1)
+        assert (base.health()[0].status, len(await base.search("number 5"))) == ("True", 4)
+        assert (base.health()[1].status, base.health()[1].reason) == ("Unknown", "GraphIncomplete")
+        lab.write("new.md", "# New\n\na xylophone\n")
+        (lab.root / "docs" / "0.md").unlink()
+        await base.refresh()
+        assert len(await base.search("xylophone", 1)) == 1
+        assert graph_of(base).pending == 6
+        await base.rebuild(embed=True)
+        reader.goes_on.set()
+        await base.settled()
+        assert (graph_of(base).pending, graph_of(base).failed, base.health()[1].status) == (0, 0, "False")
+    assert len(reader.asked) == len(set(reader.asked)) == 7
+    assert rows(lab, "SELECT count(*) FROM mention") == rows(lab, "SELECT count(*) FROM chunk") == [(6,)]
+
+
+async def test_nobody_waits_for_the_graph_to_be_built(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents are written and searched meanwhile; the longer it takes, the more changes are built in at once."""
+    alone(lab, Reader())
+    built, may = list[float](), threading.Event()
+
+    def build(*stored: Any) -> Any:
+        built.append(time.monotonic())
+        assert may.wait(30)
+        return Graph(*stored)
+
+    async with lab.open(graph={}) as base:
+        monkeypatch.setattr("loomd.knowledge.graph_index.Graph", build)
+        lab.write("first.md", "# First\n\nHere QQQ knows KKK.\n")
+        await base.refresh()
+        await until(lambda: bool(built))
+        lab.write("second.md", "# Second\n\na xylophone\n")
+        async with asyncio.timeout(30):
+            await base.refresh()
+        assert len(await base.search("xylophone", 1)) == 1
+        await asyncio.sleep(0.1)
+        may.set()
+        for at in range(4):
+            lab.write(f"more{at}.md", f"# More\n\nHere QQQ knows KKK{at}.\n")
+            await base.refresh()
+            await asyncio.sleep(0.05)
+        await base.settled()
+        assert (len(built), graph_of(base).pending) == (2, 0)
+        assert built[1] - built[0] > 0.5
+        assert any("more3" in one.passage.source for one in (await base.explain("KKK3 QQQ", 20)).hits)
+
+
+async def test_nothing_is_done_while_a_budget_is_spent(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is only asked whether there is room again; what others know is looked for once, for all passages."""
+    monkeypatch.setattr(linking, "LOOK_AGAIN", 0.01)
+    asked, looked, lent = list[Any](), list[Any](), list[int]()
+    ready, unlinked = Reading.ready, GraphIndex.unlinked
+
+    async def asking(self: Reading) -> None:
+        asked.append(self)
+        await ready(self)
+
+    def looking(self: GraphIndex, after: int, limit: int) -> Any:
+        looked.append(self)
+        return unlinked(self, after, limit)
+
+    def lending(path: Path, digests: Any) -> Any:
+        lent.append(len(digests))
+        return lend(path, digests)
+
+    monkeypatch.setattr(Reading, "ready", asking)
+    monkeypatch.setattr(GraphIndex, "unlinked", looking)
+    monkeypatch.setattr("loomd.knowledge.graph_index.lend", lending)
+    reader = Reader()
+    alone(lab, reader, 10)
+    lab.name = "other"
+    async with lab.open(graph=model(budget={"calls": 3}, calls=1)) as base:
+        assert (len(reader.asked), graph_of(base).pending, lent) == (3, 7, [])
+        lab.name = "kb"
+        async with lab.open(graph=model(budget={"calls": 2}, calls=1)) as second:
+            assert (len(reader.asked), graph_of(second).pending, lent) == (5, 5, [10])
+            asked.clear()
+            before = len(looked)
+            await until(lambda: len(asked) > 10)
+            assert (len(looked), lent) == (before, [10])
+
+
+async def test_a_mistake_of_ours_ends_no_graph(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told with where it came from, and tried again."""
+    monkeypatch.setattr(linking, "LOOK_AGAIN", 0.01)
+    live = linking.Linking("kb", GraphSpec(), Patterns(), Bus(SystemClock()))
+    tried = 0
+
+    async def link() -> None:
+        nonlocal tried
+        tried += 1
+        if tried < 3:
+            raise RuntimeError("a bug")
+
+    async with live.continuing(link):
+        live.wake(changed=True)
+        await until(lambda: tried == 3)
+    assert 'raise RuntimeError("a bug")' in caplog.text
 
 
 async def test_what_failed_for_now_goes_on_by_itself(lab: "Lab") -> None:

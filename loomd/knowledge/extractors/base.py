@@ -38,6 +38,14 @@ class Extractor(Protocol):
         """Return how many passages it should be given at once."""
         ...
 
+    async def ready(self) -> None:
+        """Return when it could find something now, as far as is known without trying.
+
+        Raises:
+            Paused: it could not.
+        """
+        ...
+
     def extract(self, passages: Sequence[Chunk]) -> AsyncGenerator[Mapping[int, Extraction], None]:
         """Yield what is found in passages, by their places, as soon as it is known.
 

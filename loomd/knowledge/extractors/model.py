@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Protocol, Self, cast
 import msgspec
 from pydantic import Field, model_validator
 
-from loomd.accounts.account import Spent, Want, spelled
+from loomd.accounts.account import Hold, Spent, Want, spelled
 from loomd.accounts.budget import Budget
 from loomd.encoded import read_json, unfenced
 from loomd.errors import BadReply, LoomdError, Refused, Temporary
@@ -159,6 +159,15 @@ class Reading:
         said = hashlib.sha256(self._spec.instructions.encode()).hexdigest()[:8] if self._spec.instructions else ""
         return f"model/{self._model.name}/{_VERSION}{said}"
 
+    async def ready(self) -> None:
+        """Return when the budgets have room for a call.
+
+        Raises:
+            Paused: they have not.
+        """
+        hold = await self._reserve(self._want(()))
+        self._services.accounts.release(self._namespace, self._owner, hold)
+
     async def extract(self, passages: Sequence[Chunk]) -> AsyncGenerator[dict[int, Extraction], None]:
         """Yield what is found in passages, as the answers come.
 
@@ -219,46 +228,69 @@ class Reading:
             BadReply: there is none.
             Paused: it cannot be asked for now.
         """
-        accounts, clock = self._services.accounts, self._services.clock
         request = Request(messages, output_schema=SCHEMA, temperature=0.0, max_tokens=self._spec.max_tokens)
+        want = self._want(messages)
+        hold = await self._reserve(want)
+        started, heard = self._services.clock.monotonic(), list[Piece]()
+        usage = Usage(want.input)  # what was sent, as long as nobody says better
+        cost = want.price(usage.input, 0)
+        try:
+            reply = await self._listen(request, heard)
+            usage, cost = reply.usage, reply.cost
+            return reply  # noqa: TRY300  # settled below
+        except (BadReply, Refused):
+            raise
+        except LoomdError as error:
+            if not heard:  # it did not get as far as an answer
+                usage, cost = Usage(), 0.0
+            wait = error.retry_after or _AGAIN if isinstance(error, Temporary) else None
+            raise Paused(str(error), wait) from error
+        finally:
+            self._settle(hold, usage, cost, self._services.clock.monotonic() - started)
+
+    def _want(self, messages: Sequence[Message]) -> Want:
         characters = sum(len(one.text) for one in messages) + len(str(SCHEMA))
-        want = Want(-(-characters // CHARACTERS_PER_TOKEN), request.max_tokens, self._price())
+        return Want(-(-characters // CHARACTERS_PER_TOKEN), self._spec.max_tokens, self._price())
+
+    async def _reserve(self, want: Want) -> Hold:
+        """Set aside what a call may use.
+
+        Raises:
+            Paused: a budget has no room for a whole answer; what is left of it cannot be used for half of one.
+        """
+        accounts, now = self._services.accounts, self._services.clock.now()
         try:
             hold = await accounts.reserve(self._namespace, self._owner, want)
         except Spent as spent:
-            raise Paused(str(spent), max(1.0, spent.opens - clock.now())) from spent
-        started = clock.monotonic()
-        try:
-            reply = await self._listen(msgspec.structs.replace(request, max_tokens=hold.output))
-            usage, seconds = reply.usage, clock.monotonic() - started
-            charge = Charge(
-                self._namespace,
-                self._owner,
-                input=usage.input,
-                output=usage.output,
-                cached=usage.cached,
-                cost=reply.cost,
-                calls=1,
-                seconds=seconds,
-            )
-            for one in accounts.settle(hold, charge):
-                warning = BudgetWarning(one.budget, spelled(one.measure), one.limit, one.used)
-                self._services.bus.emit(warning)
-        except (BadReply, Refused):
-            raise
-        except Temporary as error:
-            raise Paused(str(error), error.retry_after or _AGAIN) from error
-        except LoomdError as error:
-            raise Paused(str(error), None) from error
-        finally:
+            raise Paused(str(spent), max(1.0, spent.opens - now)) from spent
+        if hold.output < want.output:
             accounts.release(self._namespace, self._owner, hold)
-        return reply
+            rest = f"the rest of a day's budget has room for an answer of {hold.output} tokens"
+            raise Paused(f"{rest}, and maxTokens is {want.output}", max(1.0, accounts.opens - now))
+        return hold
 
-    async def _listen(self, request: Request) -> Reply:
+    def _settle(self, hold: Hold, usage: Usage, cost: float, seconds: float) -> None:
+        """Book a call, also one that failed: else calls that fail would go on for ever."""
+        charge = Charge(
+            self._namespace,
+            self._owner,
+            input=usage.input,
+            output=usage.output,
+            cached=usage.cached,
+            cost=cost,
+            calls=1,
+            seconds=seconds,
+        )
+        for one in self._services.accounts.settle(hold, charge):
+            self._services.bus.emit(BudgetWarning(one.budget, spelled(one.measure), one.limit, one.used))
+
+    async def _listen(self, request: Request, heard: list[Piece]) -> Reply:
+        """Return the answer; what comes before it is put into `heard`."""
         async with aclosing(self._model.stream(request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
                     return piece
+                heard.append(piece)
         raise BadReply(f"Provider {self._model.name} ended its stream without a reply")
 
     def _price(self) -> Callable[[int, int], float]:

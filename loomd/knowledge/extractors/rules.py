@@ -32,6 +32,9 @@ class Patterns:
     fingerprint = f"rules/{_VERSION}"
     batch = 256
 
+    async def ready(self) -> None:
+        """Return: nothing is needed."""
+
     async def extract(self, passages: Sequence[Chunk]) -> AsyncGenerator[dict[int, Extraction], None]:
         """Yield what is found in all passages; they are looked through in another thread."""
         yield await asyncio.to_thread(
