@@ -129,12 +129,14 @@ class ServiceEmbedder:
         name: name of the object.
         dimension: length of every vector.
         fingerprint: address, model and length: equal fingerprints make equal vectors of equal texts.
+        batch: texts of one call.
     """
 
     def __init__(self, spec: OpenAiSpec, parts: Parts, session: "ClientSession") -> None:
         self.name = parts.name
         self.dimension = spec.dimension
         self.fingerprint = spec.fingerprint
+        self.batch = spec.batch
         self._spec = spec
         self._parts = parts
         self._session = session
@@ -170,8 +172,8 @@ class ServiceEmbedder:
 
     async def _call(self, texts: Sequence[str]) -> list[list[float]]:
         clock = asyncio.get_running_loop().time
-        end, wait = clock() + self._spec.deadline, _BACKOFF
         async with self._free:
+            end, wait = clock() + self._spec.deadline, _BACKOFF
             while True:
                 try:
                     async with asyncio.timeout_at(end):

@@ -20,13 +20,14 @@ from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
+from loomd.knowledge.arriving import Arriving, Vectored
 from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
 from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.filter import Filter, Where, where_of
 from loomd.knowledge.formats.base import cite
-from loomd.knowledge.index import Index, acquire, encode, release
+from loomd.knowledge.index import Index, acquire, release
 from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.linking import Linking
 from loomd.knowledge.question import Question
@@ -344,14 +345,20 @@ class KnowledgeBase:
     async def _update(self, survey: Survey, vectors: dict[bytes, bytes]) -> int:
         """Write down what changed, and return the number of chunks that were embedded; known vectors are taken over."""
         had, done, total = len(vectors), 0, survey.chunks
+
+        async def keep(new: Vectored, came: int) -> None:
+            await self._run(self._opened.keep, new)
+            self._bus.emit(IndexProgress(self.name, done + came, total))
+
+        arriving = Arriving(self._embed, min(BATCH, getattr(self._embedder, "batch", BATCH)), keep)
         self._bus.emit(IndexProgress(self.name, 0, total))
         await self._run(self._opened.write, [], {}, self._indexing, survey.removed)
         for documents in _batches(survey.changed):
             missing = {key: chunk for item in documents for key, chunk in item.chunks if key not in vectors}
             for part in _slices(list(missing)):
-                rows = await self._embed([embedded_text(missing[key]) for key in part])
-                vectors.update(zip(part, encode(rows), strict=True))
+                vectors |= await arriving.embed({key: embedded_text(missing[key]) for key in part})
             await self._run(self._opened.write, documents, vectors, self._indexing)
+            arriving.written()
             done += sum(len(item.chunks) for item in documents)
             self._bus.emit(IndexProgress(self.name, done, total))
         return len(vectors) - had
