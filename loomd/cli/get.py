@@ -20,6 +20,7 @@ from loomd.cli.target import (
     SESSIONS,
     TASKS,
     Wanted,
+    being_opened,
     get_one,
     namespace_option,
     selector_option,
@@ -107,6 +108,7 @@ class Look:
         self._wide = wide
         self._limit = limit
         self._remembered: Filters = {}
+        self._coming: list[str] = []
 
     def narrow(self, filters: Filters, memory: str) -> None:
         """Look only at what is remembered of a kind, and by one memory when it is named: `NAME` or `NAMESPACE/NAME`."""
@@ -131,6 +133,8 @@ class Look:
             where = "any namespace" if self._namespace is None else f"namespace {self._namespace}"
             some = any(one.place.spaced for one in asked)
             click.echo(f"nothing in {where}" if some else "nothing yet", err=True)
+        for told in self._coming:
+            click.echo(told, err=True)
         now = SystemClock().now()
         for number, (kind, items) in enumerate(groups.items()):
             if number:
@@ -189,7 +193,9 @@ class Look:
             return self._tasks()
         if one.place == MEMORY_ITEMS:
             return self._items_remembered()
-        items: list[Json] = self._client.get(*one.place.parts(self._namespace), **self._query)["items"]
+        page = self._client.get(*one.place.parts(self._namespace), **self._query)
+        items: list[Json] = page["items"]
+        self._coming += being_opened(page)
         return items + self._tasks() if one.place == EVERY and not self._query else items
 
     def _tasks(self) -> list[Json]:

@@ -10,7 +10,7 @@ from loomd.cli.colour import BOLD, CYAN, GREY, harmless, painter
 from loomd.cli.output import Form, output_option, writer
 from loomd.cli.progress import working
 from loomd.cli.table import age_of, render, show
-from loomd.cli.target import Place, get_one, namespace_option, select, socket_option
+from loomd.cli.target import Place, being_opened, get_one, namespace_option, select, socket_option
 from loomd.clock import SystemClock
 
 _BASES = Place("knowledgebases", "KnowledgeBase")
@@ -115,6 +115,8 @@ def status_(name: str | None, output: Form, namespace: str, client: Client) -> N
         now = SystemClock().now()
         head = ("KNOWLEDGEBASE", "READY", "DOCUMENTS", "PASSAGES", "SIZE", "INDEX", "LEFT OUT", "REFRESHED")
         show(head, (_row(item, now) for item in items))
+        for told in being_opened(client.get(*_BASES.parts(namespace))):
+            click.echo(told, err=True)
 
 
 def _row(item: Json, now: float) -> tuple[str, ...]:

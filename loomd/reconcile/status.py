@@ -115,7 +115,7 @@ class Statuses:
         refused: Iterable[str],
         now: float,
         *,
-        progressing: bool = False,
+        opening: str = "",
         elsewhere: Iterable[Seen] = (),
     ) -> ObjectStatus:
         """Return what is known of an object that serves.
@@ -125,12 +125,12 @@ class Statuses:
             topology: what serves.
             refused: why the newest candidate of its source was refused, as far as it is about this object.
             now: wall-clock seconds.
-            progressing: whether another version of it is being opened.
+            opening: how far the opening of a version of it is; empty when none is being opened.
             elsewhere: what is known of it as a source, in place of conditions of the same type.
         """
         record = self.known.records[ref]
         seen: dict[str, Seen] = {}
-        for one in (*_observe(ref, topology, {}, tuple(refused), progressing=progressing), *elsewhere):
+        for one in (*_observe(ref, topology, {}, tuple(refused), opening=opening), *elsewhere):
             seen[one.type] = one
         conditions = merge(self.known.conditions.get(ref, ()), seen.values(), record.generation, now)
         self.known.conditions[ref] = conditions
@@ -167,7 +167,7 @@ def _after(known: Known, change: Advance) -> Known:
 
 
 def _observe(
-    ref: Ref, topology: Topology, known: dict[Ref, _Down], refused: tuple[str, ...] = (), *, progressing: bool = False
+    ref: Ref, topology: Topology, known: dict[Ref, _Down], refused: tuple[str, ...] = (), *, opening: str = ""
 ) -> list[Seen]:
     missing = topology.snapshot.pending.get(ref, ())
     nowhere = "; ".join(problem.message for problem in missing)
@@ -179,9 +179,9 @@ def _observe(
             _look(to, topology, known)
     down, lame = _needs(item, known)
     seen = [
-        _ready(ref, topology, [one for one in observed if one.is_ill], down),
-        Seen("Reconciling", "True", "Progressing", "another version of it is being opened")
-        if progressing
+        _ready(ref, topology, [one for one in observed if one.is_ill], down, opening),
+        Seen("Reconciling", "True", "Progressing", opening)
+        if opening
         else Seen("Reconciling", "False", "UpToDate", "the newest generation was acted on"),
         _stalled(refused, nowhere),
         Seen("SchemaValid", "False", "Invalid", "; ".join(refused))
@@ -205,11 +205,11 @@ def _stalled(refused: tuple[str, ...], nowhere: str) -> Seen:
     return Seen("Stalled", "False", "UpToDate", "nothing keeps it from being acted on")
 
 
-def _ready(ref: Ref, topology: Topology, ill: list[Health], down: _Down) -> Seen:
+def _ready(ref: Ref, topology: Topology, ill: list[Health], down: _Down, opening: str) -> Seen:
     if ref in topology.snapshot.pending:
         return Seen("Ready", "False", "RefsUnresolved", "it is not open: something that it refers to is not declared")
     if ref not in topology.live:
-        return Seen("Ready", "False", "NotOpen", "it is not open")
+        return Seen("Ready", "False", "NotOpen", opening or "it is not open")
     if ill:
         return Seen("Ready", "False", ill[0].reason, ill[0].message, ill[0].since)
     if down:

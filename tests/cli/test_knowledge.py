@@ -2,12 +2,14 @@
 
 import json
 import re
+import threading
 import time
 
 import pytest
 
 from tests.cli.terminal import Folder
 from tests.daemon.process import PATIENCE
+from tests.knowledge.vectors_service import vector_service
 
 BASE = """
 apiVersion: loomd.dev/v1
@@ -114,6 +116,51 @@ def test_what_is_not_fetched_yet_is_said(house: Folder) -> None:
     refused = house.loomd("apply", "-f", "manifests")
     assert refused.returncode != 0
     assert "elsewhere" in refused.stderr
+
+
+SLOW = """
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: slow, namespace: SPACE}
+spec: {type: openai, model: m, dimension: 4, baseUrl: "URL", batch: 1, calls: 1}
+---
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: slow, namespace: SPACE}
+spec: {sources: [{path: docs}], embedder: slow}
+"""
+
+
+def test_how_far_the_first_indexing_is(folder: Folder) -> None:
+    """While a base is opened for the first time, everything that would show it says how far that is."""
+    (folder.path / "docs").mkdir()
+    for at in range(400):
+        (folder.path / "docs" / f"{at}.md").write_text(f"Text {at}.\n")
+    with vector_service() as service:
+        service.pause = 0.05
+        folder.write("base.yaml", SLOW.replace("URL", service.url))
+        applied = threading.Thread(target=folder.process, args=("apply", "-f", "manifests"))
+        applied.start()
+        try:
+            deadline = time.monotonic() + PATIENCE
+            pattern = re.compile(r"it is being opened: [1-9]\d* of 400 passages are indexed")
+            while not pattern.search(told := folder.loomd("knowledge", "status", "-n", folder.space).stderr):
+                assert time.monotonic() < deadline, told
+                time.sleep(0.1)
+            assert "KnowledgeBase/" in told
+            for arguments in (
+                ("get", "knowledgebases"),
+                ("get", "kb", "slow"),
+                ("knowledge", "status", "slow"),
+                ("knowledge", "search", "slow", "text"),
+            ):
+                told = folder.loomd(*arguments, "-n", folder.space).stderr
+                assert pattern.search(told), (arguments, told)
+        finally:
+            service.pause = 0.0
+            applied.join()
+    assert folder.loomd("knowledge", "status", "-n", folder.space).stderr == ""
+    assert "passages:   400" in folder.said("knowledge", "status", "slow", "-n", folder.space)
 
 
 LINKED = """
