@@ -108,6 +108,7 @@ HealthReason = Literal[
     "FetchFailed",
     "DocumentsRead",
     "DocumentsSkipped",
+    "RefreshFailed",
     "GraphIncomplete",
     "Active",
     "Suspended",
@@ -118,7 +119,7 @@ HealthReason = Literal[
     "ToolsDrifted",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
-its documents, one of its graph, six of a schedule, one of tools."""
+its documents, one of how old they are, one of its graph, six of a schedule, one of tools."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from aiohttp import web
 from loomd.agents.asking import of_the_day
 from loomd.api.exchange import read_body
 from loomd.api.guard import answer
-from loomd.api.path import PREFIX
+from loomd.api.path import LONGEST_QUESTION, PREFIX
 from loomd.daemon import System
 from loomd.errors import NotFound, Permanent, Temporary
 from loomd.knowledge.standing import Hit, Searchable
@@ -46,6 +46,8 @@ class KnowledgeRoutes:
         question = request.query.get("q", "")
         if not question.strip():
             raise Permanent("q: expected a question, got nothing")
+        if len(question) > LONGEST_QUESTION:
+            raise Permanent(f"q: expected a question of at most {LONGEST_QUESTION:,} characters, got {len(question):,}")
         asker = of_the_day(ref.name, ref.namespace, self._system.services)
         found = await base.explain(question, _limit(request.query.get("limit", "")), asker=asker)
         linked = base.standing().graph is not None

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
+_NO_NUMBER = re.compile(rb'[\[,:]\s*(-?(?:NaN|nan|Infinity|Inf|inf)|null|"[^"]{0,20}")\s*[,\]]')
+"""What some services write in a vector in place of a number, which JSON has no word for."""
 _CHARACTERS = 4
 _TOLD = 500
 """Characters of a refusal that are told."""
@@ -210,7 +212,13 @@ class ServiceEmbedder:
         try:
             items = sorted(msgspec.json.decode(data, type=_Reply).data, key=lambda item: item.index)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadReply(f"{self._owner}: the answer cannot be read: {error}") from error
+            found = _NO_NUMBER.search(data)
+            said = (
+                f"vectors must be numbers, got {found[1].decode('utf-8', 'replace')}"
+                if found
+                else f"the answer cannot be read: {error}"
+            )
+            raise BadReply(f"{self._owner}: {said}") from error
         if [item.index for item in items] != list(range(len(texts))):
             raise BadReply(f"{self._owner}: asked for {len(texts)} vectors, got others: {len(items)}")
         if odd := next((item for item in items if len(item.embedding) != spec.dimension), None):

@@ -291,7 +291,7 @@ class KnowledgeBase:
                 await self._linking.catch_up(self._opened, self._run, anew=anew)
             await self._run(self._opened.save, self._indexing)
             await self._stand()
-            passages = f"{len(self)} passages can be searched"
+            passages = "1 passage can be searched" if len(self) == 1 else f"{len(self)} passages can be searched"
             if not self._library.awaited:
                 self._turn("True", "Indexed", passages)
             elif self._ready.reason != "FetchFailed":
@@ -302,6 +302,10 @@ class KnowledgeBase:
     def not_fetched(self, reason: str) -> None:
         """Note that a source of which nothing is there yet could not be read; it is asked again."""
         self._turn("False", "FetchFailed", reason)
+
+    def not_refreshed(self, reason: str) -> None:
+        """Note that what is there could not be brought up to date; the next good refresh ends that."""
+        self._degraded = self._degraded.turn("True", "RefreshFailed", reason, self._clock.now())
 
     async def settled(self) -> None:
         """Wait until all documents are there that its sources have: those of others are fetched after it has opened.

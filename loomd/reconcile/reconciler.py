@@ -22,7 +22,7 @@ from loomd.reconcile.pinned import Pinned, differs, stored
 from loomd.reconcile.plan import Plan
 from loomd.reconcile.stage import LAST_GOOD, Act, Bounds, Move, Stage
 from loomd.reconcile.state import Outcome, SourceBook, SourceState, default_revision
-from loomd.reconcile.status import ObjectStatus
+from loomd.reconcile.status import ObjectStatus, failure_of
 from loomd.store.records import RevisionRecord
 from loomd.topology import Services, Topology
 
@@ -110,11 +110,14 @@ class Reconciler:
         if ref not in self.topology.snapshot.objects:
             raise self.missing(ref)
         state = self._book.find(stage.statuses.known.records[ref].source)
-        last = state.attempts[0].problems if state.attempts and state.name in self.rejected else ()
-        refused = [str(one["message"]) for one in last if one.get("object") == str(ref)]
+        last = state.attempts[0] if state.attempts and state.name in self.rejected else None
+        refused = (
+            [] if last is None else [str(one["message"]) for one in last.problems if one.get("object") == str(ref)]
+        )
+        failed = "" if last is None else failure_of(ref, last.message)
         now, opening = self._services.clock.now(), stage.opening.tell(ref)
         seen = self._book.seen_of(self.topology.snapshot.objects[ref]) if ref.kind == "GitSource" else ()
-        return stage.statuses.get(ref, self.topology, refused, now, opening=opening, elsewhere=seen)
+        return stage.statuses.get(ref, self.topology, refused, now, opening=opening, failed=failed, elsewhere=seen)
 
     def opening(self) -> dict[Ref, str]:
         """Return what is being opened for the first time, and how far that is."""

@@ -116,6 +116,7 @@ class Statuses:
         now: float,
         *,
         opening: str = "",
+        failed: str = "",
         elsewhere: Iterable[Seen] = (),
     ) -> ObjectStatus:
         """Return what is known of an object that serves.
@@ -125,12 +126,13 @@ class Statuses:
             topology: what serves.
             refused: why the newest candidate of its source was refused, as far as it is about this object.
             now: wall-clock seconds.
+            failed: why its newest version could not be opened, or empty.
             opening: how far the opening of a version of it is; empty when none is being opened.
             elsewhere: what is known of it as a source, in place of conditions of the same type.
         """
         record = self.known.records[ref]
         seen: dict[str, Seen] = {}
-        for one in (*_observe(ref, topology, {}, tuple(refused), opening=opening), *elsewhere):
+        for one in (*_observe(ref, topology, {}, tuple(refused), opening=opening, failed=failed), *elsewhere):
             seen[one.type] = one
         conditions = merge(self.known.conditions.get(ref, ()), seen.values(), record.generation, now)
         self.known.conditions[ref] = conditions
@@ -166,13 +168,31 @@ def _after(known: Known, change: Advance) -> Known:
     return Known(records, conditions)
 
 
+def failure_of(ref: Ref, message: str) -> str:
+    """Return what the message of an attempt says of an object that could not be opened, or an empty text."""
+    for line in message.splitlines():
+        _, named, why = line.partition(f": {ref}: ")
+        if named:
+            return why
+    return ""
+
+
 def _observe(
-    ref: Ref, topology: Topology, known: dict[Ref, _Down], refused: tuple[str, ...] = (), *, opening: str = ""
+    ref: Ref,
+    topology: Topology,
+    known: dict[Ref, _Down],
+    refused: tuple[str, ...] = (),
+    *,
+    opening: str = "",
+    failed: str = "",
 ) -> list[Seen]:
     missing = topology.snapshot.pending.get(ref, ())
     nowhere = "; ".join(problem.message for problem in missing)
     observed = list(topology.health(ref))
     health = [Seen(one.condition, one.status, one.reason, one.message, one.since) for one in observed]
+    if failed:
+        old = Seen("Degraded", "True", "Failed", f"it stays as it was: {failed}")
+        health = [old if one.type == "Degraded" else one for one in health]
     item = topology.snapshot.objects[ref]
     for _, to in item.refs:
         if to not in known:
@@ -183,7 +203,7 @@ def _observe(
         Seen("Reconciling", "True", "Progressing", opening)
         if opening
         else Seen("Reconciling", "False", "UpToDate", "the newest generation was acted on"),
-        _stalled(refused, nowhere),
+        _stalled(refused, nowhere, failed),
         Seen("SchemaValid", "False", "Invalid", "; ".join(refused))
         if refused
         else Seen("SchemaValid", "True", "Valid", "the newest manifest is valid"),
@@ -197,11 +217,13 @@ def _observe(
     return seen
 
 
-def _stalled(refused: tuple[str, ...], nowhere: str) -> Seen:
+def _stalled(refused: tuple[str, ...], nowhere: str, failed: str) -> Seen:
     if refused:
         return Seen("Stalled", "True", "CandidateRefused", "; ".join(refused))
     if nowhere:
         return Seen("Stalled", "True", "RefsUnresolved", nowhere)
+    if failed:
+        return Seen("Stalled", "True", "Failed", f"its newest version could not be opened: {failed}")
     return Seen("Stalled", "False", "UpToDate", "nothing keeps it from being acted on")
 
 
