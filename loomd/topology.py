@@ -111,6 +111,7 @@ HealthReason = Literal[
     "FetchFailed",
     "DocumentsRead",
     "DocumentsSkipped",
+    "RefreshFailed",
     "GraphIncomplete",
     "Active",
     "Suspended",
@@ -124,7 +125,8 @@ HealthReason = Literal[
     "Retired",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
-its documents, one of its graph, six of a schedule, one of tools, three of an agent's last rewards."""
+its documents, one of how old they are, one of its graph, six of a schedule, one of tools, three of an agent's last
+rewards."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def publish(source: Path = FIGURES, page: Path = PAGE) -> None:
     found = {int(name.split()[0]): values for name, values in stored["figures"].items() if name.endswith(" auto")}
     if len(found) < 2:
         sys.exit(f"{source}: expected figures of type auto for two sizes at least, got {sorted(stored['figures'])}")
-    page.with_suffix(".svg").write_text(picture(found), "utf-8")
+    (page.parent.parent / "images" / f"{page.stem}.svg").write_text(picture(found), "utf-8")
     text = page.read_text("utf-8")
     if any(text.count(mark) != 1 for mark in MARKS):
         sys.exit(f"{page}: put the lines {MARKS[0]} and {MARKS[1]} where the table belongs")

@@ -9,9 +9,9 @@ from aiohttp import web
 from loomd.agents.asking import of_the_day
 from loomd.api.exchange import read_body
 from loomd.api.guard import answer
-from loomd.api.path import PREFIX
+from loomd.api.path import LONGEST_QUESTION, PREFIX
 from loomd.daemon import System
-from loomd.errors import NotFound, Permanent
+from loomd.errors import NotFound, Permanent, Temporary
 from loomd.knowledge.standing import Hit, Searchable
 from loomd.manifest.object import Ref
 from loomd.manifest.wording import did_you_mean
@@ -47,6 +47,8 @@ class KnowledgeRoutes:
         question = request.query.get("q", "")
         if not question.strip():
             raise Permanent("q: expected a question, got nothing")
+        if len(question) > LONGEST_QUESTION:
+            raise Permanent(f"q: expected a question of at most {LONGEST_QUESTION:,} characters, got {len(question):,}")
         asker = of_the_day(ref.name, ref.namespace, self._system.services)
         found = await base.explain(question, _limit(request.query.get("limit", "")), asker=asker)
         linked = base.standing().graph is not None
@@ -65,12 +67,19 @@ class KnowledgeRoutes:
 
         Raises:
             NotFound: there is none.
+            Temporary: it is not open.
         """
         ref = Ref("KnowledgeBase", request.match_info["name"], request.match_info["namespace"])
         live = self._system.reconciler.topology.live
         found = live.get(ref)
         if isinstance(found, Searchable):
             return ref, found
+        reconciler = self._system.reconciler
+        if ref in reconciler.topology.snapshot.objects:
+            ready = next(one for one in reconciler.status(ref).conditions if one.type == "Ready")
+            raise Temporary(f"{ref} cannot be searched now: {ready.message}")
+        if ref in reconciler.opening():
+            raise reconciler.missing(ref)
         names = [one.name for one in live if one.kind == ref.kind and one.namespace == ref.namespace]
         hint = did_you_mean(ref.name, names, "there are") or "`loomd get knowledgebases` lists them"
         raise NotFound(f"no knowledge base {ref.name!r}: {hint}")

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from loomd.api.guard import Guard
+from loomd.api.path import LONGEST_LINE
 from loomd.api.reader import STOPPING
 from loomd.api.socket import bound
 from loomd.daemon import System
@@ -97,6 +98,7 @@ async def _answering(
         keepalive_timeout=limits.header_time,  # counts from the start of a connection, whatever trickles in
         lingering_time=LINGER,
         auto_decompress=False,
+        max_line_size=LONGEST_LINE,
     )
     await runner.setup()
     if runner.server is None:

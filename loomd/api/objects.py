@@ -81,7 +81,10 @@ class ObjectRoutes:
         )
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
-        """Return the objects of one kind, or of `all`; with `watch=1` what becomes of them."""
+        """Return the objects of one kind, or of `all`; with `watch=1` what becomes of them.
+
+        `metadata.opening` has those that are being opened for the first time, and how far that is.
+        """
         wanted = _wanted(request)
         if flag(request, "watch"):
 
@@ -95,7 +98,9 @@ class ObjectRoutes:
         viewer = await Viewer.of(self._system)
         version = str(self._system.reconciler.number)
         items = [viewer.show(one) for one in self._objects() if wanted(one)]
-        return answer({"metadata": {"resourceVersion": version}, "items": items})
+        coming = [{"object": str(ref), "message": told} for ref, told in self._coming(request).items()]
+        opening = {"opening": coming} if coming else {}
+        return answer({"metadata": {"resourceVersion": version, **opening}, "items": items})
 
     async def one(self, request: web.Request) -> web.Response:
         """Return one object; the header `ETag` is its version.
@@ -175,6 +180,14 @@ class ObjectRoutes:
         """Return all that serves, ordered by kind, name and namespace."""
         return sorted(self._system.reconciler.topology.snapshot.objects.values(), key=lambda item: item.ref)
 
+    def _coming(self, request: web.Request) -> dict[Ref, str]:
+        """Return what a request for a list asks for and is being opened for the first time."""
+        kind, space = kind_at(request), space_at(request)
+        opening = self._system.reconciler.opening()
+        return {
+            ref: told for ref, told in opening.items() if kind in {None, ref.kind} and space in {None, ref.namespace}
+        }
+
     async def _look(self) -> Mapping[str, Shown]:
         viewer = await Viewer.of(self._system)
         return {str(one.ref): Shown(viewer.state(one), partial(viewer.show, one)) for one in self._objects()}
@@ -202,7 +215,7 @@ class ObjectRoutes:
     def _get(self, ref: Ref) -> Object:
         found = self._system.reconciler.topology.snapshot.objects.get(ref)
         if found is None:
-            raise ref.missing()
+            raise self._system.reconciler.missing(ref)
         return found
 
 

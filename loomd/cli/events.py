@@ -17,8 +17,11 @@ from loomd.manifest.wording import masked
 
 _ENVELOPE = {"type", "value", "factors", "usage"}
 """Fields of a fact that are too long for a line."""
-_PIECES = {"model.delta", "reasoning.delta", "index.progress"}
+_PIECES = {"model.delta", "reasoning.delta"}
 """Types of which there are too many for lines."""
+
+_EVERY = 1.0
+"""Seconds between two lines of one knowledge base's progress."""
 
 
 @click.command()
@@ -44,16 +47,35 @@ def command(
 ) -> None:
     """Show the events of the journal, oldest first.
 
-    With -f and json, pieces of text come too; they have no number and are not kept.
+    With -f the progress of indexing comes too, and with json pieces of text; they have no number and are not kept.
     """
     began = 0.0 if since is None else SystemClock().now() - since
     asked = Asked(after, task.rpartition("/")[2], types, namespace, began)
+    beat = _Beat()
     for event in listen(client, asked, follow=follow):
         event["data"] = masked(event["data"])
         if output.name == "json":
             click.echo(write_json(event, None))
-        elif event["data"]["type"] not in _PIECES:
+        elif event["data"]["type"] not in _PIECES and beat.lets(event):
             click.echo(line(event))
+
+
+class _Beat:
+    """Lets the progress of a knowledge base through once a second, and its end."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], float] = {}
+
+    def lets(self, event: Json) -> bool:
+        """Return whether an event is shown."""
+        fact = event["data"]
+        if fact["type"] != "index.progress":
+            return True
+        key = (fact["knowledge"], fact.get("stage", "index"))
+        shown: bool = fact["done"] == fact["total"] or event["ts"] - self._last.get(key, 0.0) >= _EVERY
+        if shown:
+            self._last[key] = event["ts"]
+        return shown
 
 
 def line(event: Json) -> str:

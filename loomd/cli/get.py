@@ -22,6 +22,7 @@ from loomd.cli.target import (
     SESSIONS,
     TASKS,
     Wanted,
+    being_opened,
     get_one,
     namespace_option,
     selector_option,
@@ -122,6 +123,7 @@ class Look:
         self._wide = wide
         self._limit = limit
         self._remembered: Filters = {}
+        self._coming: list[str] = []
 
     def narrow(self, filters: Filters, memory: str) -> None:
         """Look only at what is remembered of a kind, and by one memory when it is named: `NAME` or `NAMESPACE/NAME`."""
@@ -146,6 +148,8 @@ class Look:
             where = "any namespace" if self._namespace is None else f"namespace {self._namespace}"
             some = any(one.place.spaced for one in asked)
             click.echo(f"nothing in {where}" if some else "nothing yet", err=True)
+        for told in self._coming:
+            click.echo(told, err=True)
         now = SystemClock().now()
         for number, (kind, items) in enumerate(groups.items()):
             if number:
@@ -205,7 +209,9 @@ class Look:
             return self._tasks()
         if one.place == MEMORY_ITEMS:
             return self._items_remembered()
-        items: list[Json] = self._client.get(*one.place.parts(self._namespace), **self._query)["items"]
+        page = self._client.get(*one.place.parts(self._namespace), **self._query)
+        items: list[Json] = page["items"]
+        self._coming += being_opened(page)
         return items + self._tasks() if one.place == EVERY and not self._query else items
 
     def _tasks(self) -> list[Json]:

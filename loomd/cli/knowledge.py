@@ -6,11 +6,12 @@ import sys
 import click
 
 from loomd.api.client import Client, Json
+from loomd.api.path import LONGEST_QUESTION
 from loomd.cli.colour import BOLD, CYAN, GREY, harmless, painter
 from loomd.cli.output import Form, output_option, writer
 from loomd.cli.progress import working
 from loomd.cli.table import age_of, render, show
-from loomd.cli.target import Place, get_one, namespace_option, select, socket_option
+from loomd.cli.target import Place, being_opened, get_one, namespace_option, select, socket_option
 from loomd.clock import SystemClock
 
 _BASES = Place("knowledgebases", "KnowledgeBase")
@@ -42,6 +43,8 @@ def search_(name: str, question: str, top: int | None, output: Form, namespace: 
     What is asked of models and services for it costs money: it is paid from the day's budget of the
     namespace.
     """
+    if len(question) > LONGEST_QUESTION:
+        raise click.UsageError(f"expected a question of at most {LONGEST_QUESTION:,} characters, got {len(question):,}")
     item = get_one(client, _BASES, namespace, name)
     query = {"q": question} | ({} if top is None else {"limit": str(top)})
     found = client.get(*_BASES.parts(namespace), item["metadata"]["name"], "search", **query)
@@ -116,11 +119,14 @@ def status_(name: str | None, output: Form, namespace: str, client: Client) -> N
         now = SystemClock().now()
         head = ("KNOWLEDGEBASE", "READY", "DOCUMENTS", "PASSAGES", "SIZE", "INDEX", "LEFT OUT", "REFRESHED")
         show(head, (_row(item, now) for item in items))
+        for told in being_opened(client.get(*_BASES.parts(namespace))):
+            click.echo(told, err=True)
 
 
 def _row(item: Json, now: float) -> tuple[str, ...]:
     index, (ready, why, _) = item["status"].get("index", {}), _ready(item)
-    first = (item["metadata"]["name"], ready if ready == "True" else f"{ready} ({why})")
+    told = ready if ready == "True" else f"{ready} ({why})"
+    first = (item["metadata"]["name"], f"{told}, stays as it was" if _stale(item) else told)
     if not index:
         return (*first, "", "", "", "", "", "")
     return (
@@ -141,9 +147,20 @@ def _ready(item: Json) -> tuple[str, str, str]:
 
 
 def _ready_lines(item: Json) -> list[str]:
-    """Return why a knowledge base is not ready; nothing when it is."""
+    """Return why a knowledge base is not ready, or stays as it was and since when; nothing when it is well."""
     status, why, message = _ready(item)
-    return [] if status == "True" else [f"{'ready:':<11} {status} ({why}): {message}"]
+    stale = _stale(item)
+    lines = [] if status == "True" else [f"{'ready:':<11} {status} ({why}): {message}"]
+    return lines + [f"{'refused:':<11} since {one['lastTransitionTime']}: {one['message']}" for one in stale]
+
+
+def _stale(item: Json) -> list[Json]:
+    """Return the condition that says why a knowledge base could not be brought up to date."""
+    return [
+        one
+        for one in item["status"]["conditions"]
+        if one["type"] == "Degraded" and one["status"] == "True" and one["reason"] in {"Failed", "RefreshFailed"}
+    ]
 
 
 def index_lines(item: Json) -> list[str]:
@@ -175,10 +192,12 @@ def _graph_rows(graph: Json | None) -> list[tuple[str, str]]:
         return []
     rows = [("graph", f"{graph['entities']:,} entities, {graph['relations']:,} relations, by {graph['extractor']}")]
     if graph.get("pending"):
-        waits = graph.get("waits")
-        rows.append(("", f"{graph['pending']:,} passages {f'wait: {waits}' if waits else 'are still looked through'}"))
+        waits, pending = graph.get("waits"), _count(graph["pending"], "passage")
+        one = graph["pending"] == 1
+        verb = f"{'waits' if one else 'wait'}: {waits}" if waits else f"{'is' if one else 'are'} still looked through"
+        rows.append(("", f"{pending} {verb}"))
     if graph.get("failed"):
-        rows.append(("", f"{graph['failed']:,} passages could not be understood:"))
+        rows.append(("", f"{_count(graph['failed'], 'passage')} could not be understood:"))
         rows += [("", f"{one['path']}: {one['reason']}") for one in graph["faults"]]
     return rows
 
@@ -198,7 +217,11 @@ def rebuild_(name: str, embed: bool, namespace: str, client: Client) -> None:
     with working(f"building the indexes of {name}", client):
         made = client.post(*_BASES.parts(namespace), item["metadata"]["name"], "rebuild", body={"embed": embed})
     again = f", {made['embedded']:,} of them embedded" if made["embedded"] else ""
-    click.echo(f"{name}: {made['passages']:,} passages of {made['documents']:,} documents{again}")
+    click.echo(f"{name}: {_count(made['passages'], 'passage')} of {_count(made['documents'], 'document')}{again}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
 def _size(count: int) -> str:

@@ -225,8 +225,15 @@ def select(
     query = {"labelSelector": selector} if selector else {}
     items, _ = client.items(place.parts(namespace), query)
     if not items and not or_none:
-        raise NotFound(f"no {place.plural} {f'with {selector} ' if selector else ''}in namespace {namespace}")
+        coming = being_opened(client.get(*place.parts(namespace)))
+        told = f" yet: {'; '.join(coming)}" if coming else ""
+        raise NotFound(f"no {place.plural} {f'with {selector} ' if selector else ''}in namespace {namespace}{told}")
     return tuple(item["metadata"]["name"] for item in items)
+
+
+def being_opened(page: Json) -> list[str]:
+    """Return what a list says of objects that are being opened for the first time: each with how far that is."""
+    return [f"{one['object']}: {one['message']}" for one in page.get("metadata", {}).get("opening", ())]
 
 
 def schedule_parts(name: str, namespace: str) -> tuple[str, ...] | None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
+_NO_NUMBER = re.compile(rb'[\[,:]\s*(-?(?:NaN|nan|Infinity|Inf|inf)|null|"[^"]{0,20}")\s*[,\]]')
+"""What some services write in a vector in place of a number, which JSON has no word for."""
 _CHARACTERS = 4
 _TOLD = 500
 """Characters of a refusal that are told."""
@@ -132,12 +134,14 @@ class ServiceEmbedder:
         name: name of the object.
         dimension: length of every vector.
         fingerprint: address, model and length: equal fingerprints make equal vectors of equal texts.
+        batch: texts of one call.
     """
 
     def __init__(self, spec: OpenAiSpec, parts: Parts, session: "ClientSession") -> None:
         self.name = parts.name
         self.dimension = spec.dimension
         self.fingerprint = spec.fingerprint
+        self.batch = spec.batch
         self._spec = spec
         self._parts = parts
         self._session = session
@@ -173,8 +177,8 @@ class ServiceEmbedder:
 
     async def _call(self, texts: Sequence[str]) -> list[list[float]]:
         clock = asyncio.get_running_loop().time
-        end, wait = clock() + self._spec.deadline, _BACKOFF
         async with self._free:
+            end, wait = clock() + self._spec.deadline, _BACKOFF
             while True:
                 try:
                     async with asyncio.timeout_at(end):
@@ -211,7 +215,13 @@ class ServiceEmbedder:
         try:
             items = sorted(read_json(data, _REPLY).data, key=lambda item: item.index)
         except ValueError as error:
-            raise BadReply(f"{self._owner}: the answer cannot be read: {error}") from error
+            found = _NO_NUMBER.search(data)
+            said = (
+                f"vectors must be numbers, got {found[1].decode('utf-8', 'replace')}"
+                if found
+                else f"the answer cannot be read: {error}"
+            )
+            raise BadReply(f"{self._owner}: {said}") from error
         if [item.index for item in items] != list(range(len(texts))):
             raise BadReply(f"{self._owner}: asked for {len(texts)} vectors, got others: {len(items)}")
         if odd := next((item for item in items if len(item.embedding) != spec.dimension), None):

@@ -122,6 +122,11 @@ class Index:
                 found.update(take_over(path, wanted))
         return found
 
+    def keep(self, vectors: dict[bytes, bytes]) -> None:
+        """Keep vectors whose documents are not written yet; `known` finds them, `save` lets go of them."""
+        with self._writing:
+            self._store.keep(vectors)
+
     def write(
         self,
         documents: Sequence[Pending],
@@ -447,11 +452,6 @@ class Index:
         import numpy as np  # noqa: PLC0415  # loaded with the vectors
 
         return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), self._recipe.dimension).astype(np.float32)
-
-
-def encode(vectors: "Vectors") -> list[bytes]:
-    """Return the stored form of each row."""
-    return [row.tobytes() for row in vectors.astype("<f2")]
 
 
 class _Entry:

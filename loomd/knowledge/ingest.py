@@ -131,7 +131,11 @@ class Library:
 
     @asynccontextmanager
     async def following(
-        self, index: Callable[[], Awaitable[object]], failed: Callable[[str], object], name: str
+        self,
+        index: Callable[[], Awaitable[object]],
+        failed: Callable[[str], object],
+        name: str,
+        stays: Callable[[str], object] = str,
     ) -> AsyncGenerator[None, None]:
         """Ask again at the intervals of the sources, for as long as the context lasts; at once if nobody asked yet.
 
@@ -139,9 +143,10 @@ class Library:
             index: takes over what is new.
             failed: is told why nothing of a source is there yet.
             name: whose documents they are, for the log.
+            stays: is told why what is there could not be brought up to date.
         """
         asked = [one for one in self._sources if one in self._looks or one.interval is not None]
-        running = [asyncio.ensure_future(self._follow(one, index, failed, name)) for one in asked]
+        running = [asyncio.ensure_future(self._follow(one, index, failed, name, stays)) for one in asked]
         try:
             yield
         finally:
@@ -169,6 +174,7 @@ class Library:
         index: Callable[[], Awaitable[object]],
         failed: Callable[[str], object],
         name: str,
+        stays: Callable[[str], object],
     ) -> None:
         """Ask a source again and again; what goes wrong is told, and tried again: soon, as long as it has nothing."""
         soon, interval, look = _SOON, source.interval, self._looks.get(source)
@@ -180,6 +186,8 @@ class Library:
             if nothing:
                 wait, soon = soon, min(soon * 2, _SELDOM)
                 failed(f"{error}; it is asked again in {wait:g} s")
+            elif error is not None:
+                stays(str(error) if isinstance(error, LoomdError) else f"{type(error).__name__}: {error}")
             if error is not None:
                 whole = None if isinstance(error, LoomdError) else error
                 level = logging.INFO if nothing and not whole else logging.WARNING

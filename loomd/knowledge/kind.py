@@ -74,7 +74,8 @@ class KnowledgeBaseSpec(Spec):
             how = Ways(self.retrieval, self.index, linking, refining)
             live = KnowledgeBase(parts.name, library, embedder, how, parts.services.bus, parts.services.clock)
             await stack.enter_async_context(live.running(parts.state_dir, recipe))
-            await stack.enter_async_context(library.following(live.refresh, live.not_fetched, parts.name))
+            following = library.following(live.refresh, live.not_fetched, parts.name, live.not_refreshed)
+            await stack.enter_async_context(following)
             if linking is not None:
                 await stack.enter_async_context(linking.continuing(live.link))
             yield live

@@ -20,13 +20,14 @@ from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
+from loomd.knowledge.arriving import Arriving, Vectored
 from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
 from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.filter import Filter, Where, where_of
 from loomd.knowledge.formats.base import cite
-from loomd.knowledge.index import Index, acquire, encode, release
+from loomd.knowledge.index import Index, acquire, release
 from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.linking import Linking
 from loomd.knowledge.question import Question
@@ -299,7 +300,7 @@ class KnowledgeBase:
                     await self._run(self._opened.graph.forget_faults)
                 self._linking.wake(changed=bool(anew or first or survey.changed or survey.removed))
             await self._stand(self._clock.now())
-            passages = f"{len(self)} passages can be searched"
+            passages = "1 passage can be searched" if len(self) == 1 else f"{len(self)} passages can be searched"
             if not self._library.awaited:
                 self._turn("True", "Indexed", passages)
             elif self._ready.reason != "FetchFailed":
@@ -310,6 +311,10 @@ class KnowledgeBase:
     def not_fetched(self, reason: str) -> None:
         """Note that a source of which nothing is there yet could not be read; it is asked again."""
         self._turn("False", "FetchFailed", reason)
+
+    def not_refreshed(self, reason: str) -> None:
+        """Note that what is there could not be brought up to date; the next good refresh ends that."""
+        self._degraded = self._degraded.turn("True", "RefreshFailed", reason, self._clock.now())
 
     async def settled(self) -> None:
         """Wait until all documents are there that its sources have, and its graph holds them as far as budgets go.
@@ -369,14 +374,20 @@ class KnowledgeBase:
     async def _update(self, survey: Survey, vectors: dict[bytes, bytes]) -> int:
         """Write down what changed, and return the number of chunks that were embedded; known vectors are taken over."""
         had, done, total = len(vectors), 0, survey.chunks
+
+        async def keep(new: Vectored, came: int) -> None:
+            await self._run(self._opened.keep, new)
+            self._bus.emit(IndexProgress(self.name, done + came, total))
+
+        arriving = Arriving(self._embed, min(BATCH, getattr(self._embedder, "batch", BATCH)), keep)
         self._bus.emit(IndexProgress(self.name, 0, total))
         await self._run(self._opened.write, [], {}, self._indexing, survey.removed)
         for documents in _batches(survey.changed):
             missing = {key: chunk for item in documents for key, chunk in item.chunks if key not in vectors}
             for part in _slices(list(missing)):
-                rows = await self._embed([embedded_text(missing[key]) for key in part])
-                vectors.update(zip(part, encode(rows), strict=True))
+                vectors |= await arriving.embed({key: embedded_text(missing[key]) for key in part})
             await self._run(self._opened.write, documents, vectors, self._indexing)
+            arriving.written()
             done += sum(len(item.chunks) for item in documents)
             self._bus.emit(IndexProgress(self.name, done, total))
         return len(vectors) - had

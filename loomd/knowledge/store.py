@@ -47,6 +47,7 @@ CREATE INDEX IF NOT EXISTS chunk_digest ON chunk (digest);
 CREATE TABLE IF NOT EXISTS vector (
     id INTEGER PRIMARY KEY REFERENCES chunk ON DELETE CASCADE, data BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS early (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS removed (id INTEGER PRIMARY KEY, change INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS removed_change ON removed (change);
 COMMIT;
@@ -170,7 +171,15 @@ class ChunkStore:
 
     def known(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the stored vectors of those digests that were embedded before."""
-        return _known(self._db, digests)
+        wanted = set(digests)
+        early = {digest: data for digest, data in self._db.execute("SELECT * FROM early") if digest in wanted}
+        return _known(self._db, wanted) | early
+
+    def keep(self, vectors: Mapping[bytes, bytes]) -> None:
+        """Keep vectors, by the digests of what was embedded, whose chunks are not written yet."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO early VALUES (?, ?)", vectors.items())
 
     def write(self, updates: Sequence[FileUpdate], removed: Sequence[str] = ()) -> Change:
         """Replace the chunks of files and remove other files, in one transaction."""
@@ -229,7 +238,11 @@ class ChunkStore:
         yield from self._db.execute("SELECT id, data FROM vector WHERE id > ? ORDER BY id", (after,))
 
     def forget(self, change: int) -> None:
-        """Drop the notes of removals up to a change, which every index knows."""
+        """Drop the notes of removals up to a change, which every index knows, and vectors that came early.
+
+        Called when all documents are written.
+        """
+        self._db.execute("DELETE FROM early")
         self._db.execute("DELETE FROM removed WHERE change <= ?", (change,))
 
     def vectors_of(self, ids: Sequence[int]) -> dict[int, bytes]:

@@ -122,7 +122,7 @@ class Files:
             problems += wrong
             for path, content, named in found:
                 read = True
-                digest.update(f"\n{path} ".encode())
+                digest.update(os.fsencode(f"\n{path} "))
                 digest.update(content)
                 kept += [] if named is None else [named]
         return problems, Contents(digest.hexdigest() if read else "", tuple(sorted(set(kept))))

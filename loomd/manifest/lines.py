@@ -15,6 +15,8 @@ from loomd.manifest.problem import Position, Problem
 from loomd.manifest.source import MAX_BYTES, SourceFile
 from loomd.manifest.wording import HIDDEN, is_secret, without_secrets
 
+_COUNT = re.compile(r"\s*:?\s*[0-9]{1,3}\s*[}\]]*\s*")
+"""A number too short for a secret: `token: 5` is a misspelt field."""
 _KEY = re.compile(r"""(?<![-\w."'])([-\w."']++)\s*+:(?=\s|$)""")
 _PLAIN_START = re.compile(r"[\s\[{,]*+")
 _WIDEST = 160
@@ -141,9 +143,11 @@ def _keys(line: str) -> list[str]:
 
 
 def _cut(line: str, column: int) -> str:
-    """Return a line up to a column, or up to the end of the key that stands there."""
+    """Return a line up to a column, or up to the end of the key that stands there; whole when a count follows it."""
     key = _KEY.match(line, column - 1) if column else None
     end = key.end() if key else max(column - 1, 0)
+    if key and _COUNT.fullmatch(line, end):
+        return line
     return line[:end] + (f" {HIDDEN}" if line[end:].strip() else "")
 
 

@@ -31,6 +31,7 @@ SKILL = "SKILL.md"
 _SUFFIXES = (".yaml", ".yml")
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Characters that break a line of a message; the last ones stand for bytes that are not UTF-8."""
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,11 @@ def printable(text: str) -> str:
     return _NOT_TEXT.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def is_text(name: str) -> bool:
+    """Return whether a file name is text: names are bytes, and those that are not UTF-8 cannot be written down."""
+    return not _HALF.search(name)
+
+
 def _walk(root: Path, problems: list[Problem]) -> Iterator[str]:
     def failed(error: OSError) -> None:
         problems.append(_unreadable(str(error.filename), error.strerror or str(error)))
@@ -255,4 +261,4 @@ def _unreadable(name: str, reason: str) -> Problem:
 
 def _leaves(place: Path, root: Path) -> Problem:
     message = f"the symbolic link leaves {root if str(root) != '.' else 'this folder'}"
-    return Problem(Position(str(place)), "unreadable", message, hint="copy the file, or link to one inside")
+    return Problem(Position(printable(str(place))), "unreadable", message, hint="copy the file, or link to one inside")

@@ -40,6 +40,8 @@ _LONG_TOKENS = (
 """What is no token although it begins like one is passed over whole, since no other begins in the rest of it."""
 _SCHEME = re.compile(r"\b(Bearer|Basic) +(?=\S*[0-9])[\w.~+/=-]{8,}")
 _SENTENCE = re.compile(r"expected (?P<expected>.+?)(?:, (?:got|found) (?P<got>.+?))?(?:: (?P<hint>.+))?")
+_COUNT = 1000
+"""A whole number below it is no secret: `token: 5` is a misspelt field."""
 _NAMES = {bool: "true or false", str: "text", int: "a whole number", float: "a number", list: "a list"}
 
 
@@ -56,7 +58,7 @@ def got(value: Any, pointer: str) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    if is_secret(pointer):
+    if is_secret(pointer) and not (isinstance(value, int) and abs(value) < _COUNT):
         return f"{_NAMES.get(type(value), 'a value')} (hidden)"
     if isinstance(value, bool):
         return "true" if value else "false"

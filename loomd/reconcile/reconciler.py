@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loomd.errors import Conflict, Damaged, LoomdError, NotFound, Permanent, Stale
+from loomd.errors import Conflict, Damaged, LoomdError, NotFound, Permanent, Stale, Temporary
 from loomd.events.event import ConfigRejected, ConfigRolledBack, SourceResumed, SourceSuspended
 from loomd.manifest.delivery import Delivery, SourceType
 from loomd.manifest.lines import with_lines
@@ -22,7 +22,7 @@ from loomd.reconcile.pinned import Pinned, differs, stored
 from loomd.reconcile.plan import Plan
 from loomd.reconcile.stage import LAST_GOOD, Act, Bounds, Move, Stage
 from loomd.reconcile.state import Outcome, SourceBook, SourceState, default_revision
-from loomd.reconcile.status import ObjectStatus
+from loomd.reconcile.status import ObjectStatus, failure_of
 from loomd.store.records import RevisionRecord
 from loomd.topology import Services, Topology
 
@@ -104,16 +104,30 @@ class Reconciler:
 
         Raises:
             NotFound: there is none.
+            Temporary: it is being opened for the first time.
         """
         stage = self._stage
         if ref not in self.topology.snapshot.objects:
-            raise ref.missing()
+            raise self.missing(ref)
         state = self._book.find(stage.statuses.known.records[ref].source)
-        last = state.attempts[0].problems if state.attempts and state.name in self.rejected else ()
-        refused = [str(one["message"]) for one in last if one.get("object") == str(ref)]
-        now, progressing = self._services.clock.now(), ref in stage.opening
+        last = state.attempts[0] if state.attempts and state.name in self.rejected else None
+        refused = (
+            [] if last is None else [str(one["message"]) for one in last.problems if one.get("object") == str(ref)]
+        )
+        failed = "" if last is None else failure_of(ref, last.message)
+        now, opening = self._services.clock.now(), stage.opening.tell(ref)
         seen = self._book.seen_of(self.topology.snapshot.objects[ref]) if ref.kind == "GitSource" else ()
-        return stage.statuses.get(ref, self.topology, refused, now, progressing=progressing, elsewhere=seen)
+        return stage.statuses.get(ref, self.topology, refused, now, opening=opening, failed=failed, elsewhere=seen)
+
+    def opening(self) -> dict[Ref, str]:
+        """Return what is being opened for the first time, and how far that is."""
+        known, opening = self.topology.snapshot.objects, self._stage.opening
+        return {ref: opening.tell(ref) for ref in sorted(opening.refs) if ref not in known}
+
+    def missing(self, ref: Ref) -> LoomdError:
+        """Return the error that an object does not serve: it is still being opened, or there is none."""
+        told = self.opening().get(ref)
+        return ref.missing() if told is None else Temporary(f"{ref} does not serve yet: {told}")
 
     async def history(self) -> list[RevisionRecord]:
         """Return the stored revisions, newest first."""

@@ -19,6 +19,7 @@ from loomd.reconcile.candidate import Candidate, Candidates, Files
 from loomd.reconcile.copies import Key, named, stored_copies, sweep, take
 from loomd.reconcile.ledger import advance
 from loomd.reconcile.meaning import consequences
+from loomd.reconcile.opening import Opening
 from loomd.reconcile.plan import FILES, Mark, Plan, diff
 from loomd.reconcile.state import SourceBook, SourceState
 from loomd.reconcile.status import Known, Statuses
@@ -96,7 +97,7 @@ class Stage:
         candidates: makes candidates from what serves.
         statuses: what is known of the objects that serve.
         book: what is known of the sources.
-        opening: the objects of which another version is being opened.
+        opening: the objects of which a version is being opened, and how far that is.
     """
 
     def __init__(self, services: Services, bounds: Bounds, move: Move | None) -> None:
@@ -114,7 +115,7 @@ class Stage:
         self.candidates = Candidates()
         self.statuses = Statuses()
         self.book = SourceBook(services.clock)
-        self.opening: frozenset[Ref] = frozenset()
+        self.opening = Opening(services.bus)
 
     @property
     def live(self) -> int:
@@ -180,7 +181,8 @@ class Stage:
         Raises:
             LoomdError: something cannot be opened.
         """
-        self.topology = await open_topology(self.topology.snapshot, self._services)
+        with self.opening.of(self.topology.snapshot.objects.keys()):
+            self.topology = await open_topology(self.topology.snapshot, self._services)
         try:
             await finish(self._store_drift())
         except LoomdError as error:
@@ -203,11 +205,10 @@ class Stage:
         fresh = Topology(candidate.snapshot)
         self._others.append(fresh)
         try:
-            self.opening = frozenset(change.ref for change in plan.effective)
-            await fresh.open(self._services, self.topology)
-            return await finish(self._finish(candidate, plan, act, fresh))
+            with self.opening.of([change.ref for change in plan.effective]):
+                await fresh.open(self._services, self.topology)
+                return await finish(self._finish(candidate, plan, act, fresh))
         finally:
-            self.opening = frozenset()
             if self.topology is not fresh:
                 await fresh.discard()
 

@@ -115,7 +115,8 @@ class Statuses:
         refused: Iterable[str],
         now: float,
         *,
-        progressing: bool = False,
+        opening: str = "",
+        failed: str = "",
         elsewhere: Iterable[Seen] = (),
     ) -> ObjectStatus:
         """Return what is known of an object that serves.
@@ -125,12 +126,13 @@ class Statuses:
             topology: what serves.
             refused: why the newest candidate of its source was refused, as far as it is about this object.
             now: wall-clock seconds.
-            progressing: whether another version of it is being opened.
+            failed: why its newest version could not be opened, or empty.
+            opening: how far the opening of a version of it is; empty when none is being opened.
             elsewhere: what is known of it as a source, in place of conditions of the same type.
         """
         record = self.known.records[ref]
         seen: dict[str, Seen] = {}
-        for one in (*_observe(ref, topology, {}, tuple(refused), progressing=progressing), *elsewhere):
+        for one in (*_observe(ref, topology, {}, tuple(refused), opening=opening, failed=failed), *elsewhere):
             seen[one.type] = one
         conditions = merge(self.known.conditions.get(ref, ()), seen.values(), record.generation, now)
         self.known.conditions[ref] = conditions
@@ -166,24 +168,42 @@ def _after(known: Known, change: Advance) -> Known:
     return Known(records, conditions)
 
 
+def failure_of(ref: Ref, message: str) -> str:
+    """Return what the message of an attempt says of an object that could not be opened, or an empty text."""
+    for line in message.splitlines():
+        _, named, why = line.partition(f": {ref}: ")
+        if named:
+            return why
+    return ""
+
+
 def _observe(
-    ref: Ref, topology: Topology, known: dict[Ref, _Down], refused: tuple[str, ...] = (), *, progressing: bool = False
+    ref: Ref,
+    topology: Topology,
+    known: dict[Ref, _Down],
+    refused: tuple[str, ...] = (),
+    *,
+    opening: str = "",
+    failed: str = "",
 ) -> list[Seen]:
     missing = topology.snapshot.pending.get(ref, ())
     nowhere = "; ".join(problem.message for problem in missing)
     observed = list(topology.health(ref))
     health = [Seen(one.condition, one.status, one.reason, one.message, one.since) for one in observed]
+    if failed:
+        old = Seen("Degraded", "True", "Failed", f"it stays as it was: {failed}")
+        health = [old if one.type == "Degraded" else one for one in health]
     item = topology.snapshot.objects[ref]
     for _, to in item.refs:
         if to not in known:
             _look(to, topology, known)
     down, lame = _needs(item, known)
     seen = [
-        _ready(ref, topology, [one for one in observed if one.is_ill], down),
-        Seen("Reconciling", "True", "Progressing", "another version of it is being opened")
-        if progressing
+        _ready(ref, topology, [one for one in observed if one.is_ill], down, opening),
+        Seen("Reconciling", "True", "Progressing", opening)
+        if opening
         else Seen("Reconciling", "False", "UpToDate", "the newest generation was acted on"),
-        _stalled(refused, nowhere),
+        _stalled(refused, nowhere, failed),
         Seen("SchemaValid", "False", "Invalid", "; ".join(refused))
         if refused
         else Seen("SchemaValid", "True", "Valid", "the newest manifest is valid"),
@@ -197,19 +217,21 @@ def _observe(
     return seen
 
 
-def _stalled(refused: tuple[str, ...], nowhere: str) -> Seen:
+def _stalled(refused: tuple[str, ...], nowhere: str, failed: str) -> Seen:
     if refused:
         return Seen("Stalled", "True", "CandidateRefused", "; ".join(refused))
     if nowhere:
         return Seen("Stalled", "True", "RefsUnresolved", nowhere)
+    if failed:
+        return Seen("Stalled", "True", "Failed", f"its newest version could not be opened: {failed}")
     return Seen("Stalled", "False", "UpToDate", "nothing keeps it from being acted on")
 
 
-def _ready(ref: Ref, topology: Topology, ill: list[Health], down: _Down) -> Seen:
+def _ready(ref: Ref, topology: Topology, ill: list[Health], down: _Down, opening: str) -> Seen:
     if ref in topology.snapshot.pending:
         return Seen("Ready", "False", "RefsUnresolved", "it is not open: something that it refers to is not declared")
     if ref not in topology.live:
-        return Seen("Ready", "False", "NotOpen", "it is not open")
+        return Seen("Ready", "False", "NotOpen", opening or "it is not open")
     if ill:
         return Seen("Ready", "False", ill[0].reason, ill[0].message, ill[0].since)
     if down:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from loomd.errors import Permanent
 from loomd.manifest.inside import below
-from loomd.manifest.source import SKILL, printable
+from loomd.manifest.source import SKILL, is_text, printable
 
 MAX_FOLDERS = 10_000
 """Most folders that are looked through for skills."""
@@ -98,7 +98,7 @@ def list_files(folder: Path, most: int) -> list[str]:
         most: how many there may be.
 
     Raises:
-        Permanent: there are more, one cannot be listed, or a link leads out of the folder.
+        Permanent: there are more, one cannot be listed, its name is not text, or a link leads out of the folder.
     """
 
     def failed(error: OSError) -> None:
@@ -112,6 +112,8 @@ def list_files(folder: Path, most: int) -> list[str]:
             if name.startswith(".") or path == folder / SKILL:
                 continue
             shown = path.relative_to(folder).as_posix()
+            if not is_text(shown):
+                raise Permanent(f'"{printable(shown)}" of "{folder.name}" has a name that is not UTF-8 text: rename it')
             if not path.resolve().is_relative_to(folder):
                 raise Permanent(f'"{printable(shown)}" of "{folder.name}" is a link out of the folder: copy the file')
             found.append(shown)

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
+from loomd.manifest.source import is_text
 from loomd.sources.scan import is_scratch
 
 _log = logging.getLogger("loomd.sources")
 
 STEP = 20
 """Milliseconds between looks at what the system has told: what a hint is late at most, twice."""
+ODD = 2.0
+"""Seconds between watches that end at a name that is not text, one after the other."""
 
 Identity = tuple[int, int]
 """Device and inode: two folders of one name differ in it."""
@@ -46,6 +49,7 @@ class Watch:
         self._group: asyncio.TaskGroup | None = None
         self._listener: asyncio.Task[None] | None = None
         self._told = ""
+        self._ended = -float("inf")
         self.hint = asyncio.Event()
         self.last = 0.0
         self.deaf = True
@@ -68,7 +72,8 @@ class Watch:
         """Watch what the path names now and the folders below it.
 
         Args:
-            folders: paths of the folders below it, relative to it; by default those of the last call.
+            folders: paths of the folders below it, relative to it; by default those of the last call. Those whose
+                names are not text are passed over: nothing in them counts, and the library refuses them.
 
         Returns:
             whether anything is watched that was not before, so that changes up to now may be unheard.
@@ -76,7 +81,7 @@ class Watch:
         if self._group is None:
             return False
         if folders is not None:
-            self._below = [os.path.join(self._path, folder) for folder in folders]  # noqa: PTH118  # see `scan`
+            self._below = [os.path.join(self._path, one) for one in folders if is_text(one)]  # noqa: PTH118  # see `scan`
         watched = _identities([*_gates(self._path), str(self._path), *self._below])
         if watched == self._watched and not self.deaf:
             return False
@@ -112,7 +117,7 @@ class Watch:
         except (OSError, RuntimeError) as error:  # the library raises RuntimeError for what the system refuses
             self._fail(error)
         except ExceptionGroup as group:  # it listened and stopped, as the library does at a name that is not text
-            _log.info("%s: is watched anew: %s", self._path, group.exceptions[0])
+            await self._pause(str(group.exceptions[0]))
             self.renew()
             self.tell()
 
@@ -123,6 +128,15 @@ class Watch:
             return True
         below = path.startswith(f"{self._path}{os.sep}")
         return below and not is_scratch(os.path.basename(path))  # noqa: PTH119  # called for every event
+
+    async def _pause(self, why: str) -> None:
+        """Wait before it is watched anew, when that ended just now: to look at a folder of such a name ends it, too."""
+        now = asyncio.get_running_loop().time()
+        again, self._ended = now - self._ended < 2 * ODD, now
+        if again:
+            await asyncio.sleep(ODD)
+        else:
+            _log.info("%s: is watched anew: %s", self._path, why)
 
     def _fail(self, error: Exception) -> None:
         self.deaf = True

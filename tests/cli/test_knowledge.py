@@ -2,12 +2,15 @@
 
 import json
 import re
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.cli.terminal import Folder
-from tests.daemon.process import PATIENCE
+from tests.daemon.process import PATIENCE, Daemon
+from tests.knowledge.vectors_service import vector_service
 
 BASE = """
 apiVersion: loomd.dev/v1
@@ -62,6 +65,9 @@ def test_what_cannot_be_searched(house: Folder) -> None:
     assert "pets" in house.loomd("knowledge", "search", "pet", "mice", "-n", house.space).stderr
     nothing = house.loomd("knowledge", "search", "pets", " ", "-n", house.space)
     assert (nothing.returncode, "expected a question" in nothing.stderr) == (2, True)
+    assert house.loomd("knowledge", "search", "pets", "\U0001f408" * 4000, "-n", house.space).returncode in {0, 1}
+    long = house.loomd("knowledge", "search", "pets", "mice " * 20_000, "-n", house.space)
+    assert (long.returncode, "at most 4,000 characters, got 100,000" in long.stderr) == (2, True)
     house.change("embedder: words", "embedder: words, retrieval: {mode: keyword}", "base.yaml")
     house.apply()
     unknown = house.loomd("knowledge", "search", "pets", "zyzzyva", "-n", house.space)
@@ -114,6 +120,90 @@ def test_what_is_not_fetched_yet_is_said(house: Folder) -> None:
     refused = house.loomd("apply", "-f", "manifests")
     assert refused.returncode != 0
     assert "elsewhere" in refused.stderr
+
+
+SLOW = """
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: slow, namespace: SPACE}
+spec: {type: openai, model: m, dimension: 4, baseUrl: "URL", batch: 1, calls: 1}
+---
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: slow, namespace: SPACE}
+spec: {sources: [{path: docs}], embedder: slow}
+"""
+
+
+def test_how_far_the_first_indexing_is(folder: Folder) -> None:
+    """While a base is opened for the first time, everything that would show it says how far that is."""
+    (folder.path / "docs").mkdir()
+    for at in range(400):
+        (folder.path / "docs" / f"{at}.md").write_text(f"Text {at}.\n")
+    with vector_service() as service:
+        service.pause = 0.05
+        folder.write("base.yaml", SLOW.replace("URL", service.url))
+        applied = threading.Thread(target=folder.process, args=("apply", "-f", "manifests"))
+        applied.start()
+        try:
+            deadline = time.monotonic() + PATIENCE
+            pattern = re.compile(r"it is being opened: [1-9]\d* of 400 passages are indexed")
+            while not pattern.search(told := folder.loomd("knowledge", "status", "-n", folder.space).stderr):
+                assert time.monotonic() < deadline, told
+                time.sleep(0.1)
+            assert "KnowledgeBase/" in told
+            for arguments in (
+                ("get", "knowledgebases"),
+                ("get", "kb", "slow"),
+                ("knowledge", "status", "slow"),
+                ("knowledge", "search", "slow", "text"),
+            ):
+                told = folder.loomd(*arguments, "-n", folder.space).stderr
+                assert pattern.search(told), (arguments, told)
+        finally:
+            service.pause = 0.0
+            applied.join()
+    assert folder.loomd("knowledge", "status", "-n", folder.space).stderr == ""
+    assert "passages:   400" in folder.said("knowledge", "status", "slow", "-n", folder.space)
+
+
+@pytest.mark.parametrize("fault", ["wrong", "down"])
+def test_a_refused_refresh_is_told(tmp_path: Path, fault: str) -> None:
+    """What serves goes on; describe and status say why it stays as it was until a refresh is good again."""
+    (tmp_path / "home").mkdir()
+    daemon = Daemon(tmp_path / "home")
+    folder = Folder(daemon, tmp_path, "default")
+    daemon.folder = folder.path
+    (folder.path / "docs").mkdir()
+    (folder.path / "docs/a.md").write_text("Text a.\n")
+
+    def until(text: str, *, there: bool = True) -> str:
+        deadline = time.monotonic() + PATIENCE
+        while (text in (told := folder.loomd("knowledge", "status", "slow").stdout)) is not there or "Z" not in told:
+            assert time.monotonic() < deadline, told
+            time.sleep(0.1)
+        return told
+
+    with vector_service() as service:
+        folder.write("base.yaml", SLOW.replace("URL", service.url).replace("batch: 1", "deadline: 2s"))
+        try:
+            daemon.start()
+            until("passages:   1")
+            service.dimension, service.status = (5, 200) if fault == "wrong" else (4, 503)
+            (folder.path / "docs/b.md").write_text("Text b.\n")
+            told = until("refused:")
+            assert "passages:   1" in told
+            assert re.search(r"refused:    since 20\S+Z: it stays as it was: .*(numbers, got 5|HTTP 503)", told), told
+            assert "stays as it was" in folder.said("knowledge", "status")
+            described = folder.said("describe", "kb/slow")
+            assert "it stays as it was: " in described
+            assert "could not be opened: " in described
+            service.dimension, service.status = 4, 200
+            (folder.path / "docs/b.md").write_text("Text b, again.\n")
+            told = until("refused:", there=False)
+            assert "passages:   2" in told
+        finally:
+            daemon.kill()
 
 
 LINKED = """

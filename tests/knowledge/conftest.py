@@ -31,6 +31,7 @@ class Counting:
     def __init__(self, inner: "Embedder") -> None:
         self.dimension = inner.dimension
         self.fingerprint = inner.fingerprint
+        self.batch: int = getattr(inner, "batch", 1 << 20)
         self.texts: list[str] = []
         self.calls = 0
         self._inner = inner

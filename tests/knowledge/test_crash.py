@@ -1,5 +1,6 @@
 """kill -9 at any time leaves a store that is whole, and what was indexed is not indexed again."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -11,13 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from loomd.errors import Permanent
+from loomd.knowledge.knowledge import BATCH
+from tests.knowledge.vectors_service import vector_service
+
 if TYPE_CHECKING:
     from tests.knowledge.conftest import Lab
 
 FILES = 700
 
 CHILD = """
-import asyncio, sys
+import asyncio, json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.knowledge.conftest import Lab
@@ -27,7 +32,7 @@ async def main():
     def tell(event):
         print(event.type, getattr(event.data, "done", ""), flush=True)
     lab.events = type("Told", (), {"append": staticmethod(tell)})()
-    async with lab.open():
+    async with lab.open(json.loads(sys.argv[3]) if sys.argv[3:] else None):
         print("open", flush=True)
         await asyncio.Event().wait()
 
@@ -56,3 +61,48 @@ async def test_killed_while_indexing(lab: "Lab", tmp_path: Path, lines: int) -> 
         assert len(lab.embedder.texts) == 2 * (FILES - len(per_file))
         assert len(base) == 2 * FILES
         assert (await base.search("second of 431"))[0].source == "docs/431.md:7-7"
+
+
+async def test_killed_while_a_slow_service_is_asked(lab: "Lab", tmp_path: Path) -> None:
+    """What it was paid for is kept about every second: only the texts of the last second are asked about again."""
+    for at in range(FILES):
+        lab.write(f"{at}.md", f"Text {at}.\n")
+    with vector_service() as service:
+        spec = {"type": "openai", "model": "m", "dimension": 4, "baseUrl": service.url, "batch": 4, "calls": 1}
+        service.pause = 0.02
+        command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[2]), str(tmp_path), json.dumps(spec)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ""})  # noqa: ASYNC220, S603  # ours; the test has nothing else to do
+        with child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                kind, _, done = line.decode().strip().partition(" ")
+                if kind == "index.progress" and int(done) >= 100:
+                    break
+            child.send_signal(signal.SIGKILL)
+        asked = len(service.texts)
+        assert asked < BATCH
+        service.pause = 0.0
+        async with lab.open(spec) as base:
+            assert len(base) == FILES
+        assert len(set(service.texts)) == FILES
+        assert len(service.texts) - FILES <= 60
+    (path,) = lab.state.glob("*.db")
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM early").fetchone() == (0,)
+
+
+async def test_what_came_before_a_failure_is_kept(lab: "Lab") -> None:
+    """A service that refuses a text is not asked again about those before it."""
+    for at in range(40):
+        lab.write(f"{at}.md", f"Text {at}.\n")
+    with vector_service() as service:
+        spec = {"type": "openai", "model": "m", "dimension": 4, "baseUrl": service.url, "batch": 4, "calls": 1}
+        service.pause, service.most = 0.005, 20
+        with pytest.raises(Permanent, match="HTTP 400"):
+            async with lab.open(spec):
+                pass
+        service.most, paid = FILES, len(service.texts)
+        async with lab.open(spec) as base:
+            assert len(base) == 40
+        assert 24 <= paid <= 32  # what was on its way is asked about, too
+        assert len(service.texts) == paid + 20

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from loomd.errors import Temporary
+from loomd.knowledge.arriving import encode
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.filter import where_of
-from loomd.knowledge.index import Index, encode
+from loomd.knowledge.index import Index
 from loomd.knowledge.question import Question
 from loomd.knowledge.survey import Pending, Recipe
 from loomd.knowledge.words import WordIndex

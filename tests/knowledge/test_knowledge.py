@@ -1,6 +1,7 @@
 """The live knowledge base: finds, cites, follows its documents, and survives what happens to its files."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -396,6 +397,21 @@ async def test_unusable_vectors_are_not_stored(animals: "Lab", tmp_path: Path, v
     db = sqlite3.connect(tmp_path / f"{recipe.name}.db")
     assert db.execute("SELECT count(*) FROM chunk").fetchone() == (0,)
     db.close()
+
+
+async def test_a_name_that_is_not_utf_8_loses_no_other(animals: "Lab") -> None:
+    """Such a file, and one in such a folder, is left out with a reason that can be written down."""
+    for name in (b"\xe9.md", b"d\xe9/a.md"):
+        animals.write(os.fsdecode(name), "left out")
+    files = list(FilesSource(path="docs").reads(animals.root.resolve()))
+    assert files
+    assert all(str(file).isascii() for file in files)
+    async with animals.open() as base:
+        told = {item.path: item.reason for item in base.unreadable}
+        assert told == dict.fromkeys(
+            ("docs/\\udce9.md", "docs/d\\udce9/a.md"), "has a name that is not UTF-8 text: rename it"
+        )
+        assert await base.search("cats")
 
 
 async def test_links_and_paths_may_not_leave_the_root(animals: "Lab", tmp_path: Path) -> None:

@@ -63,3 +63,25 @@ def test_absent_path_is_not_found(tmp_path: Path) -> None:
     """A path that does not exist is named."""
     with pytest.raises(NotFound, match="absent"):
         read_path(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("name", [b"\xe9.yaml", b"\xe9.yml"])
+def test_a_name_that_is_not_utf_8_is_told(name: bytes, tmp_path: Path) -> None:
+    """The problem has the name with escapes, so that it can be printed and stored."""
+    (tmp_path / os.fsdecode(name)).write_text("{}\n")
+    with pytest.raises(Problems) as raised:
+        read_folder(tmp_path)
+    (problem,) = raised.value.problems
+    assert "\\udce9" in str(problem)
+    assert "not text" in str(problem)
+    str(problem).encode()
+
+
+def test_a_link_out_of_the_root_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    """Folders are told with escapes, too."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / os.fsdecode(b"\xe9")).symlink_to(tmp_path)
+    with pytest.raises(Problems) as raised:
+        read_folder(root)
+    str(raised.value.problems[0]).encode()

@@ -71,6 +71,14 @@ def test_files_are_listed(write: Any) -> None:
         list_files(place, 4)
 
 
+def test_a_name_that_is_not_utf_8_is_refused(write: Any) -> None:
+    """It could not be kept with a revision; the message can be written down."""
+    place = write("s")
+    (place / os.fsdecode(b"\xe9.txt")).write_text("x")
+    with pytest.raises(Permanent, match=r'"\\udce9\.txt" of "s" has a name that is not UTF-8 text'):
+        list_files(place, 10)
+
+
 def test_links_out_are_refused(write: Any, tmp_path: Path) -> None:
     """A link to a file outside is refused, also one within the root; a linked folder is not looked into."""
     place = write("s")

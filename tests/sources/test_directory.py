@@ -1,5 +1,6 @@
 """Following a folder: hints, contents, what is delivered when, and what never deletes anything."""
 
+import asyncio
 import mmap
 import os
 import shutil
@@ -136,6 +137,21 @@ async def test_a_neighbour_whose_name_is_not_text(folder: Path) -> None:
         (folder.parent / os.fsdecode(b"\xff")).touch()
         (folder / "a.yaml").write_bytes(b"a: 2\n")
         await kept.serves({"a.yaml": b"a: 2\n"})
+
+
+async def test_a_folder_whose_name_is_not_text(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Every look at it ends what listens: that goes on, is told once, and no change is missed."""
+    caplog.set_level("INFO", "loomd.sources")
+    (folder / os.fsdecode(b"\xe9")).mkdir()
+    async with following(folder) as kept:
+        await kept.serves({"a.yaml": b"a: 1\n"})
+        for _ in range(20):
+            await asyncio.sleep(0.1)
+            list((folder / os.fsdecode(b"\xe9")).iterdir())
+        (folder / "a.yaml").write_bytes(b"a: 2\n")
+        await kept.serves({"a.yaml": b"a: 2\n"})
+    assert len([one for one in caplog.messages if "is watched anew" in one]) == 1
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_suspended_folder_delivers_nothing_until_it_is_resumed(folder: Path) -> None:

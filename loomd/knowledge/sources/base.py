@@ -14,6 +14,7 @@ from loomd.knowledge.formats.known import format_of
 from loomd.knowledge.ingest import Document, Source, Unreadable
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Bytes, Duration
+from loomd.manifest.source import is_text, printable
 from loomd.topology import Parts
 
 
@@ -74,6 +75,8 @@ class DocumentSource(Spec):
             file: where it is.
             properties: what else the source knows of it.
         """
+        if not is_text(path):
+            return Unreadable(printable(path), "has a name that is not UTF-8 text: rename it")
         try:
             if not file.resolve(strict=True).is_relative_to(top):
                 return Unreadable(path, "is a link that leaves the folder of the manifests: copy the file there")

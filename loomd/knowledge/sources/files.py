@@ -17,6 +17,7 @@ from loomd.knowledge.ingest import Load, Unreadable
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.walk import Selection, bad_pattern, walk
 from loomd.manifest.inside import below
+from loomd.manifest.source import is_text
 from loomd.topology import Parts
 
 
@@ -72,8 +73,8 @@ class FilesSource(DocumentSource):
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the documents, so that a changed one is indexed when the manifests are loaded again."""
-        for _, file in sorted(self.find(root).items()):
-            if file.is_file() and file.resolve().is_relative_to(root):
+        for path, file in sorted(self.find(root).items()):
+            if is_text(path) and file.is_file() and file.resolve().is_relative_to(root):
                 yield file
 
     @asynccontextmanager

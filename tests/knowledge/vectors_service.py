@@ -1,0 +1,77 @@
+"""A service of vectors in a thread of this process: slow, wrong or away, as a test wants it."""
+
+import json
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class VectorService:
+    """What the service does, and what it was asked.
+
+    Attributes:
+        url: its address, as `baseUrl` has it.
+        texts: the texts that it was asked about, once for each time.
+        pause: seconds that each text takes; texts are taken one after the other.
+        number: the JSON of every number of a vector.
+        dimension: length of its vectors.
+        status: of its answers.
+        most: texts after which it refuses more.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.texts: list[str] = []
+        self.pause = 0.0
+        self.number = "0.5"
+        self.dimension = 4
+        self.status = 200
+        self.most = 1 << 20
+        self._one = threading.Lock()
+
+    def answer(self, texts: list[str]) -> bytes:
+        """Return the body of an answer."""
+        with self._one:
+            time.sleep(self.pause * len(texts))
+            self.texts += texts
+        vector = f"[{','.join([self.number] * self.dimension)}]"
+        items = ",".join(f'{{"index":{at},"embedding":{vector}}}' for at in range(len(texts)))
+        return f'{{"data":[{items}]}}'.encode()
+
+
+@contextmanager
+def vector_service() -> Generator[VectorService]:
+    """Run a service for as long as the context lasts."""
+    service = VectorService()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            status = 400 if len(service.texts) >= service.most else service.status
+            body = service.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"])
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            del args
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            del request, client_address  # who asked was killed
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        service.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield service
+        finally:
+            server.shutdown()
+            thread.join()
