@@ -57,8 +57,8 @@ def vector_service() -> Generator[VectorService]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args: object) -> None:
-            del args
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
+            del format, args
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

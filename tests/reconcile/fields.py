@@ -80,6 +80,7 @@ _MORE: dict[str, tuple[Any, ...]] = {
         [{"key": "name", "operator": "In", "values": ["beta"]}],
     ),
     "Cluster(auction).spec.match.weights": ({}, {"capability": 0.3, "tools": 0.25}),
+    "Cluster(llm,auction).spec.match.auction.weights": ({}, {"capability": 0.3, "tools": 0.25}),
     "Cluster(rules).spec.evaluate.weights": ({}, {"quality": 0.4, "efficiency": 0.4}),
     "Cluster(judge,rules).spec.evaluate.rules.weights": ({}, {"quality": 0.4, "efficiency": 0.4}),
 }
@@ -89,10 +90,6 @@ _ENDS: dict[str, tuple[Any, ...]] = {"valueFrom.env": ("API_KEY", "OPENAI_API_KE
 _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
     ("Cluster", "judge"): ((("evaluate", "provider"), "alpha"),),
     ("Agent", ""): ((("permissions", "ask"), ["*(a=3)"]),),
-    ("KnowledgeBase", "model"): (
-        (("graph", "extract", "provider"), "alpha"),
-        (("graph", "extract", "budget", "calls"), 5),
-    ),
     ("Provider", "local"): ((("model",), "model.gguf"),),
     ("Tool", "mcp"): (
         (("command",), sys.executable),
@@ -124,12 +121,15 @@ _WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
     **{f"Tool(python).spec.{name}": ((("sandbox",), "none"),) for name in _BOXED},
 }
 """What is set for a field that needs another one."""
-_REQUIRED: dict[str, tuple[tuple[str, ...], Any]] = {
-    "KnowledgeBase(model).spec.retrieval.expand.": (("retrieval", "expand", "provider"), "alpha"),
-    "KnowledgeBase(model).spec.retrieval.rerank.": (("retrieval", "rerank", "provider"), "alpha"),
+_REQUIRED: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
+    "KnowledgeBase(model).spec.graph.extract.": (
+        (("graph", "extract", "provider"), "alpha"),
+        (("graph", "extract", "budget", "calls"), 5),
+    ),
+    "KnowledgeBase(model).spec.retrieval.expand.": ((("retrieval", "expand", "provider"), "alpha"),),
+    "KnowledgeBase(model).spec.retrieval.rerank.": ((("retrieval", "rerank", "provider"), "alpha"),),
     "KnowledgeBase(cross-encoder).spec.retrieval.rerank.": (
-        ("retrieval", "rerank", "baseUrl"),
-        "http://127.0.0.1:8080/v1",
+        (("retrieval", "rerank", "baseUrl"), "http://127.0.0.1:8080/v1"),
     ),
 }
 """What all fields of an object need that may be left out as a whole, by how their names begin."""
@@ -206,7 +206,7 @@ class Field:
             known = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
             extra = [(path, one) for path, one in known if (path[0], self.path[0]) not in _EITHER]
             more = (
-                *(one for start, one in _REQUIRED.items() if str(self).startswith(start)),
+                *(one for start, some in _REQUIRED.items() if str(self).startswith(start) for one in some),
                 *_WITH.get(str(self), ()),
             )
             for path, one in (*self.presets, *extra, *more, (self.path, value)):
@@ -273,8 +273,7 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Ma
 
 
 def _arms(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    arms = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    return [inner for arm in arms for inner in _arms(arm)] or [schema]
+    return [*schema.get("anyOf", ()), *schema.get("oneOf", ())] or [schema]
 
 
 def named(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,7 +158,11 @@ def found(live: Any) -> Any:  # noqa: PLR0911  # one for each kind of thing
         reading = live._linking and live._linking._extractor
         spends = _daily(reading._services.accounts, reading._owner) if isinstance(reading, Reading) else None
         reranker: Any = None if live._refining is None else live._refining._rerank
-        return _plain(live), spends, reranker.headers() if isinstance(reranker, CrossEncoder) else None
+        return (
+            (live._retrieval, live._graph),
+            spends,
+            reranker.headers() if isinstance(reranker, CrossEncoder) else None,
+        )
     if isinstance(live, ServiceEmbedder):
         return live.headers(), live._spec
     if hasattr(live, "_wire"):
