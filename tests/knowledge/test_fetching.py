@@ -44,7 +44,7 @@ async def test_it_opens_before_the_first_answer(lab: "Lab", away: Site) -> None:
     async with lab.open(wait=False, **spec) as base:
         assert ready(base) == ("False", "Fetching")
         (told,) = [one for one in base.health() if one.condition == "IndexReady"]
-        assert told.message == "the documents of a source are being fetched; 1 passages can be searched"
+        assert told.message == "the documents of a source are being fetched; 1 passage can be searched"
         assert (told.is_ill, told.is_dead) == (True, False)
         assert [one.status for one in base.health() if one.condition == "Degraded"] == ["Unknown"]
         assert [len(await base.search(word)) for word in ("bark", "purr")] == [1, 0]
