@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from benchmarks.adaptivity.world import AGENTS, DOMAINS, PRIOR, Player, World
 from loomd.agents.work import Outcome
+from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.policies.auction import Auction
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.policies.ema import Ema
 from loomd.amoeba.policies.thompson import Thompson
-from loomd.amoeba.task import Evaluated, Executed, ScoreMove, Sensed
+from loomd.amoeba.task import Evaluated, Executed, Sensed
 from loomd.amoeba.world import Standing
 from loomd.cluster.capability import Book
 from loomd.store.records import Capability
