@@ -165,9 +165,9 @@ class Whole:
     async def run(self) -> None:
         check((await self.loop().run()).output)
 
-    async def pieces(self, seen: Callable[[], None]) -> None:
+    async def pieces(self, seen: Callable[[str], None]) -> None:
         bus = Bus(self.clock)
-        bus.subscribe(lambda event: seen() if isinstance(event.data, ModelDelta) else None)
+        bus.subscribe(lambda event: seen(event.data.text) if isinstance(event.data, ModelDelta) else None)
         await self.loop(bus).run()
 
 
@@ -239,10 +239,10 @@ class Rounds:
         self.keep(f"{name}, wall us", (time.perf_counter() - start) / count * 1e6)
         self.keep(f"{name}, cpu us", (cpu() - before) / count * 1e6)
 
-    async def pieces(self, name: str, count: int, stream: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
-        seen: list[float] = []
+    async def pieces(self, name: str, count: int, stream: Callable[[Callable[[str], None]], Awaitable[None]]) -> None:
+        seen: list[float] = []  # each piece of the model is a word and a space; those that came together are one text
         before, start = cpu(), time.perf_counter()
-        await stream(lambda: seen.append(time.perf_counter()))
+        await stream(lambda text: seen.extend([time.perf_counter()] * text.count(" ")))
         if len(seen) < count:
             raise RuntimeError(f"{name}: only {len(seen)} of {count} pieces")
         self.keep(f"first {name}, wall us", (seen[0] - start) * 1e6)
@@ -250,10 +250,10 @@ class Rounds:
         self.keep(f"stream {name}, cpu us", (cpu() - before) / count * 1e6)
 
 
-def listened(stream: Callable[[], AsyncIterator[str]]) -> Callable[[Callable[[], None]], Awaitable[None]]:
-    async def listen(seen: Callable[[], None]) -> None:
-        async for _ in stream():
-            seen()
+def listened(stream: Callable[[], AsyncIterator[str]]) -> Callable[[Callable[[str], None]], Awaitable[None]]:
+    async def listen(seen: Callable[[str], None]) -> None:
+        async for text in stream():
+            seen(text)
 
     return listen
 
