@@ -31,6 +31,7 @@ class Delegated(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: int = 0
     tools: tuple[str, ...] = ()
     tool_errors: int = 0
+    acted: bool = False
 
     def and_spent(self, spent: Spent) -> "Delegated":
         """Return the sum with what a search asked of models."""
@@ -46,6 +47,7 @@ class Delegated(msgspec.Struct, frozen=True, omit_defaults=True):
             self.steps + outcome.steps,
             self.tools + outcome.tools,
             self.tool_errors + outcome.tool_errors,
+            self.acted or outcome.acted,
         )
 
 

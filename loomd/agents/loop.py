@@ -99,6 +99,7 @@ class Loop:
         self._thought: list[str] = []
         self._calls = 0
         self._errors = 0
+        self._acted = False
         self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
         caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
@@ -368,6 +369,8 @@ class Loop:
     async def _run_tools(self, calls: tuple[ToolCall, ...], limits: Limits) -> None:
         """Run the calls of one turn and hand their results back in the order of the calls."""
         self._spoiled = 0
+        tools = [self._skills.find(call.name) for call in calls]
+        self._acted = self._acted or any(tool is not None and tool.effects != "read" for tool in tools)
         left = self.budget.calls_left
         self.budget.making = min(len(calls), limits.calls_per_turn, left)
         try:
@@ -393,6 +396,7 @@ class Loop:
         if (used := outcome.delegated) is not None:
             self._called += used.tools
             self._errors += used.tool_errors
+            self._acted = self._acted or used.acted
             self._spend(Spent(used.usage, used.cost, len(used.tools), used.steps))
 
     async def _ask_other(self, errand: Errand) -> Outcome:
@@ -477,6 +481,7 @@ class Loop:
             steps=used.steps,
             tools=tuple(self._called),
             tool_errors=self._tools.failed + self._errors,
+            acted=self._acted,
             citations=cited,
             offered=self._passages.offered,
             error="" if wrong is None else f"{_MISFIT.format(wrong)} The work ended as {reason}",

@@ -140,6 +140,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         steps: model calls made.
         tools: names of the tools called, in order.
         tool_errors: calls that failed.
+        acted: whether a tool was called that does more than read; who begins the work anew might do it twice.
         citations: the passages that the answer names.
         offered: how many passages the model was shown.
         unknown_citations: marks in the answer that name no passage.
@@ -159,6 +160,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: int = 0
     tools: tuple[str, ...] = ()
     tool_errors: int = 0
+    acted: bool = False
     citations: tuple[Citation, ...] = ()
     offered: int = 0
     unknown_citations: tuple[int, ...] = ()

@@ -183,6 +183,7 @@ def _more(outcome: Outcome, before: Spent, results: Sequence[Result]) -> Outcome
         steps=outcome.steps + sum(part.steps for part in parts),
         tool_errors=outcome.tool_errors + sum(part.tool_errors for part in parts),
         tools=tuple(name for part in parts for name in part.tools) + outcome.tools,
+        acted=outcome.acted or any(part.acted for part in parts),
         offered=outcome.offered + sum(part.offered for part in parts),
     )
 

@@ -136,7 +136,7 @@ class Split:
         if failed.attempt > self.scaled.retries or not may_begin_anew(result, spent, share):
             return None
         avoid = (*failed.avoid, by)
-        if self._had_effects(result, by) or all(one.agent in avoid for one in self.world.standings([])):
+        if all(one.agent in avoid for one in self.world.standings([])):
             return None
         attempt = failed.attempt + 1
         name = f"{failed.id if attempt == 2 else failed.id.rpartition('-')[0]}-{attempt}"
@@ -147,15 +147,12 @@ class Split:
             failed, id=name, budget=less(share, spent), attempt=attempt, avoid=avoid, seed=failed.seed + attempt
         )
 
-    def _had_effects(self, result: Result, by: str) -> bool:
-        """Return whether a part called tools that change something: another agent would change it again."""
-        called = result.executed.outcome.tools if result.executed is not None else ()
-        tools = self.world.agent(by).tools
-        return any(name not in tools or tools[name].effects != "read" for name in called)
-
 
 def may_begin_anew(result: Result, spent: Spent, limits: Budget) -> bool:
     """Return whether a task that ended may be begun anew by another agent: it failed, and something is left.
+
+    What called a tool that does more than read is not: it would be done twice. Nor is what broke on the way, of which
+    nobody knows what it did.
 
     Args:
         result: what became of it.
@@ -164,7 +161,10 @@ def may_begin_anew(result: Result, spent: Spent, limits: Budget) -> bool:
     """
     if result.phase != "Failed" or result.matched is None or not result.matched.winner:
         return False
-    if result.executed is not None and result.executed.outcome.stop_reason in _FINAL:
+    if result.executed is None:
+        if result.scaled is not None:
+            return False
+    elif result.executed.outcome.acted or result.executed.outcome.stop_reason in _FINAL:
         return False
     return (
         (limits.tokens is None or spent.usage.total < limits.tokens)

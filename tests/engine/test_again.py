@@ -134,3 +134,22 @@ async def test_without_retries_a_failed_part_is_missing(tmp_path: Path) -> None:
     assert result.executed is not None
     assert result.executed.again == ()
     assert result.executed.missing
+
+
+@pytest.mark.parametrize(("effects", "tried"), [("write", False), ("external", False), ("read", True)])
+async def test_what_has_acted_is_not_begun_anew(tmp_path: Path, effects: str, tried: bool) -> None:
+    """Somebody else would do it twice: neither the task nor its parts, whoever called the tool for them."""
+    world = team(tmp_path, [{"text": "done"}])
+    call = "{toolCalls: [{name: mark, arguments: {}}], times: 1}, {error: permanent, text: the press is broken}"
+    world.edit("{error: permanent, text: the press is broken, times: null}", call)
+    world.edit("Breaks things., provider: broken", "Breaks things., tools: [mark], provider: broken")
+    world.edit("function: mark, effects: write", f"function: mark, effects: {effects}")
+    async with world.open() as system:
+        task = msgspec.structs.replace(task_of(system, "general work"), retries=2)
+        found = await attempts(system, await system.engine.submit(task))
+    first = found[0][0]
+    assert first.executed is not None
+    assert (first.phase, first.executed.outcome.tools) == ("Failed", ("mark",))
+    assert first.executed.outcome.acted is not tried
+    assert len(found) == 1 + tried
+    assert (world.folder / "marks").read_text() == "x\n"
