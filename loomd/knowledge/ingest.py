@@ -91,6 +91,10 @@ class Source(Protocol):
         """Return what could not be looked at the last time; what is kept of it may be old."""
         ...
 
+    def may_have(self, path: str) -> bool:
+        """Return whether a document of that path may be one of its own; it is told by how the path begins."""
+        ...
+
 
 class Library:
     """The documents of some sources.
@@ -112,6 +116,10 @@ class Library:
     def awaited(self) -> int:
         """Return the number of sources of which nothing was fetched yet; their documents are left out until then."""
         return len(self._awaited)
+
+    def may_come(self, path: str) -> bool:
+        """Return whether a document that is not there may be one of a source that is asked just now."""
+        return any(source.may_have(path) for source in self._awaited)
 
     async def refresh(self) -> None:
         """Ask everybody who has documents.

@@ -86,7 +86,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Col
     Raises:
         NotFound: a source has no document.
     """
-    survey, whole = Survey(), not library.awaited
+    survey = Survey()
     seen: set[str] = set()
     for item in library.documents():
         seen.add(item.path)
@@ -98,7 +98,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Col
         else:
             survey.changed.append(found)
     survey.unreadable += library.missed()
-    survey.removed = sorted(set(stored) - seen) if whole else []  # they may be of a source that is asked just now
+    survey.removed = sorted(path for path in set(stored) - seen if not library.may_come(path))
     return survey
 
 

@@ -123,3 +123,7 @@ class Files:
     def missed(self) -> Iterable[Unreadable]:
         """Return nothing: what cannot be read is told when it is read."""
         return ()
+
+    def may_have(self, path: str) -> bool:
+        """Return whether a path is no address."""
+        return "://" not in path

@@ -208,6 +208,10 @@ class Repository:
         """Return why the repository could not be looked at the last time."""
         return self._missed
 
+    def may_have(self, path: str) -> bool:
+        """Return whether a path begins with the address."""
+        return path.startswith(f"{self._spec.url}@")
+
     def _files(self, root: Path) -> dict[str, Path]:
         return walk(root, root, Selection(self._spec.include, self._spec.exclude, gitignore=False))
 

@@ -294,6 +294,10 @@ class Pages:
         """Return which pages could not be fetched the last time."""
         return self._missed
 
+    def may_have(self, path: str) -> bool:
+        """Return whether a path is an address."""
+        return path.lower().startswith(("http://", "https://"))
+
     def _read(self, page: _Kept) -> Document | Unreadable:
         try:
             return self._spec.document(page.url, (self._kept.folder / page.file).read_bytes(), page.media)

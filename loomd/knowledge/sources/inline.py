@@ -83,6 +83,10 @@ class Inline:
         """Return nothing: there is nobody to ask."""
         return ()
 
+    def may_have(self, path: str) -> bool:
+        """Return whether a path is one of the names."""
+        return path in self._spec.texts
+
     def _read(self, name: str, text: str) -> Document | Unreadable:
         data = text.encode("utf-8", "replace")
         reason = self._spec.oversized(len(data))
