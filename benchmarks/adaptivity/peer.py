@@ -1,9 +1,10 @@
 """loom-agent plays: its own auction (`ClusterManager`) and its own learning (`RewardBus`), in its own environment.
 
-    PYTHON -m benchmarks.adaptivity.peer SEEDS TASKS
+    PYTHON -m benchmarks.adaptivity.peer SEEDS [TASKS]
 
-Prints the regret of each task by player, mean over the seeds, as JSON. Its rule knows success or failure only: a reward
-above 0.5 is a success. `loom-agent, graded` hands the reward itself to its moving average, as a judge of its would.
+Prints the regret of each task by player, mean over the seeds, as JSON; without TASKS what `turn.py` measures. Its rule
+knows success or failure only: a reward above 0.5 is a success. `loom-agent, graded` hands the reward itself to its
+moving average, as a judge of its would.
 """
 
 import json
@@ -13,6 +14,7 @@ from loom.cluster import ClusterManager
 from loom.cluster.reward import RewardBus
 from loom.types import AgentNode, CapabilityProfile, TaskAd
 
+from benchmarks.adaptivity.turn import measure
 from benchmarks.adaptivity.world import AGENTS, DOMAINS, PRIOR, play, world_of
 
 
@@ -40,8 +42,11 @@ class LoomAgent:
 
 
 def main() -> None:
-    seeds, tasks = map(int, sys.argv[1:3])
-    found = {}
+    seeds = int(sys.argv[1])
+    if len(sys.argv) == 2:
+        print(json.dumps(measure(seeds, {"loom-agent 0.6.5": lambda seed, world: LoomAgent(graded=False)})))
+        return
+    tasks, found = int(sys.argv[2]), {}
     for name, graded in (("loom-agent 0.6.5", False), ("loom-agent 0.6.5, graded", True)):
         runs = [list(play(world_of(seed, tasks), LoomAgent(graded))) for seed in range(seeds)]
         found[name] = [sum(column) / seeds for column in zip(*runs, strict=True)]

@@ -101,14 +101,14 @@ class BetaThompson(Random):
 
 
 class Oracle(Random):
-    """Knows every skill."""
+    """Knows every skill, at any time."""
 
     def __init__(self, seed: int, world: World) -> None:
         super().__init__(seed, world)
-        self._best = [max(range(AGENTS), key=lambda a, d=domain: world.skill[a][d]) for domain in range(DOMAINS)]
+        self._skill = world.skill
 
     def choose(self, number: int, domain: int) -> int:
-        return self._best[domain]
+        return max(range(AGENTS), key=lambda agent: self._skill[agent][domain])
 
 
 class Loomd:

@@ -1,6 +1,6 @@
 """Draws how regret adds up, from what `run.py` measured.
 
-python benchmarks/adaptivity/plot.py benchmarks/results/adaptivity.json docs/explanation/regret.svg
+python benchmarks/adaptivity/plot.py benchmarks/results/adaptivity.json docs/images/regret.svg
 """
 
 import json

@@ -52,6 +52,7 @@ def manifests(providers: dict[str, list[dict[str, Any]]], scale: dict[str, Any],
         agent = {"provider": name, "description": "Does parts.", "domains": {"general": 0.5}}
         documents.append({**head, "kind": "Agent", "metadata": {"name": name}, "spec": agent})
     spec = {"agents": list(providers), "planner": planner, "merge": merge, "scale": scale}
+    spec["learning"] = {"modes": {"calibrate": "off"}}  # these tasks are quick: a cluster would soon not split them
     documents.append({**head, "kind": "Cluster", "metadata": {"name": "team"}, "spec": spec})
     return "\n---\n".join(map(json.dumps, documents)).encode()
 
