@@ -271,7 +271,7 @@ class _NoModel:
 
     def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Refuse: it is never asked."""
-        raise NotImplementedError(f"{self.name}: {request}")
+        raise RuntimeError(f"who has no model of its own was asked: {request.messages[-1:]}")
 
 
 def of_the_day(base: str, namespace: str, services: Services) -> Asking:

@@ -5,44 +5,34 @@ checked whenever it answers.
 """
 
 import asyncio
-import random
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field, field_validator
 
 from loomd.embedders.base import EmbedderSpec, unit
 from loomd.encoded import read_json, to_json
-from loomd.errors import BadReply, LoomdError, Overloaded, Permanent, Temporary, Unauthorized, Unreachable
-from loomd.manifest.keyring import Keyring, entitled
+from loomd.errors import BadReply, Temporary, Unauthorized, Unreachable
+from loomd.manifest.keyring import entitled
 from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Duration
 from loomd.manifest.rule import spelled
 from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
 from loomd.topology import Parts
+from loomd.web.service import ADDRESS, Service, Waits, checked_url
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientSession
 
     from loomd.embedders.base import Vectors
 
-_ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
-_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
 _NO_NUMBER = re.compile(rb'[\[,:]\s*(-?(?:NaN|nan|Infinity|Inf|inf)|null|"[^"]{0,20}")\s*[,\]]')
 """What some services write in a vector in place of a number, which JSON has no word for."""
 _CHARACTERS = 4
-_TOLD = 500
-"""Characters of a refusal that are told."""
-_BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
-"""What may be answered otherwise later."""
-_BACKOFF = 0.5
-_LONGEST = 20.0
-"""Seconds between two attempts at most, unless the service asks for more."""
 
 
 class OpenAiSpec(EmbedderSpec):
@@ -57,7 +47,7 @@ class OpenAiSpec(EmbedderSpec):
     """Ask the service for vectors of `dimension` numbers; for models that can make shorter ones than usual."""
     base_url: str = Field(
         default="https://api.openai.com/v1",
-        json_schema_extra=spelled(_ADDRESS),
+        json_schema_extra=spelled(ADDRESS),
         examples=["http://127.0.0.1:11434/v1"],
     )
     """Address of the service, with its path."""
@@ -79,9 +69,7 @@ class OpenAiSpec(EmbedderSpec):
     @field_validator("base_url")
     @classmethod
     def _http(cls, value: str) -> str:
-        if not (re.search(_ADDRESS[0], value) and urlsplit(value).hostname):
-            raise ValueError(_ADDRESS[1])
-        return value
+        return checked_url(value)
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield secrets that stand in the manifest."""
@@ -144,9 +132,8 @@ class ServiceEmbedder:
         self.batch = spec.batch
         self._spec = spec
         self._parts = parts
-        self._session = session
         self._owner = str(parts.declared.ref)
-        self._keyring = Keyring(self._owner)
+        self._service = Service(self._owner, "the service", "spec", session, spec.max_reply)
         self._free = asyncio.Semaphore(spec.calls)
 
     async def embed(self, texts: Sequence[str]) -> "Vectors":
@@ -178,7 +165,7 @@ class ServiceEmbedder:
     async def _call(self, texts: Sequence[str]) -> list[list[float]]:
         clock = asyncio.get_running_loop().time
         async with self._free:
-            end, wait = clock() + self._spec.deadline, _BACKOFF
+            end, waits = clock() + self._spec.deadline, Waits()
             while True:
                 try:
                     async with asyncio.timeout_at(end):
@@ -188,30 +175,17 @@ class ServiceEmbedder:
                         f"{self._owner}: no answer within {self._spec.deadline:g} s: raise spec.deadline"
                     ) from None
                 except Temporary as error:
-                    drawn = wait * random.uniform(0.5, 1.0) + (error.retry_after or 0.0)  # noqa: S311  # no secret
-                    if clock() + drawn >= end:
+                    wait = waits.after(error)
+                    if clock() + wait >= end:
                         raise
-                    await asyncio.sleep(drawn)
-                    wait = min(_LONGEST, 2 * wait)
+                    await asyncio.sleep(wait)
 
     async def _send(self, texts: Sequence[str]) -> list[list[float]]:
-        from aiohttp import ClientError  # noqa: PLC0415  # costs 0.2 s
-
         spec = self._spec
         body: dict[str, Any] = {"model": spec.model, "input": list(texts), "encoding_format": "float"}
         if spec.shorten:
             body["dimensions"] = spec.dimension
-        headers = {**self.headers(), "Content-Type": "application/json"}
-        url = f"{spec.base_url.rstrip('/')}/embeddings"
-        try:
-            async with self._session.post(url, data=to_json(body), headers=headers, allow_redirects=False) as answer:
-                data = await self._read(answer)
-                if answer.status != 200:
-                    raise self._refusal(answer, data)
-        except (ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise Unreachable(f"{self._owner}: {urlsplit(url).netloc} cannot be reached: {_why(error)}") from error
+        data = await self._service.post(f"{spec.base_url.rstrip('/')}/embeddings", to_json(body), self.headers())
         try:
             items = sorted(read_json(data, _REPLY).data, key=lambda item: item.index)
         except ValueError as error:
@@ -228,24 +202,6 @@ class ServiceEmbedder:
             raise BadReply(f"{self._owner}: expected vectors of {spec.dimension} numbers, got {len(odd.embedding)}")
         return [item.embedding for item in items]
 
-    async def _read(self, answer: "ClientResponse") -> bytes:
-        data = bytearray()
-        async for chunk in answer.content.iter_chunked(256 << 10):
-            data += chunk
-            if len(data) > self._spec.max_reply:
-                raise BadReply(f"{self._owner}: the answer is larger than {self._spec.max_reply} bytes")
-        return bytes(data)
-
-    def _refusal(self, answer: "ClientResponse", data: bytes) -> LoomdError:
-        said = self._keyring.mask(data.decode("utf-8", "replace"))[:_TOLD]
-        told = f"{self._owner}: HTTP {answer.status}: {said}"
-        if answer.status in {401, 403}:
-            return Unauthorized(told)
-        if answer.status in _BUSY:
-            after = answer.headers.get("Retry-After", "")
-            return Overloaded(told, float(after) if after.isdecimal() and after.isascii() else None)
-        return Permanent(told)
-
     def headers(self) -> dict[str, str]:
         """Return the headers that a call is sent with now, also when it belongs to an older revision.
 
@@ -256,15 +212,4 @@ class ServiceEmbedder:
         fields = None if item is None else entitled(self._spec, item.spec, lambda spec: spec.base_url)
         if fields is None:
             raise Unauthorized(f"{self._owner} was withdrawn, or is another service now: it is not called any more")
-        sent = self._keyring.texts("spec.headers", fields.headers)
-        if fields.api_key is not None:
-            sent["Authorization"] = f"Bearer {self._keyring.read('spec.apiKey', fields.api_key)}"
-        for name, text in sent.items():
-            if _UNSENDABLE.search(text):
-                raise Unauthorized(f"{self._owner} {name}: it holds a character that no HTTP header may have")
-        return sent
-
-
-def _why(error: Exception) -> str:
-    said = getattr(error, "strerror", None)
-    return f"{type(error).__name__}{f': {said}' if said else ''}"
+        return self._service.headers(fields.headers, fields.api_key)

@@ -3,7 +3,6 @@
 Nothing is sent here (`exchange`, `transport`).
 """
 
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -29,11 +28,10 @@ from loomd.providers.rate import Rate, RateFields
 from loomd.providers.reach import Reach
 from loomd.providers.retry import Retry
 from loomd.topology import Parts
+from loomd.web.service import ADDRESS, UNSENDABLE, checked_url
 
 E = TypeVar("E", bound=LoomdError)
 D = TypeVar("D")
-
-_ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
 
 _FILLED = {
     "messages": "a conversation comes from its task",
@@ -42,8 +40,6 @@ _FILLED = {
     "tools": "spec.tools of an agent says it",
 }
 """Fields of a request body that `parameters` may not set, and what does."""
-
-_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
 
 
 class RemoteFields(Spec):
@@ -60,7 +56,7 @@ class RemoteFields(Spec):
     stream: bool = True
     """Whether answers are asked for in pieces; false for a service that cannot stream, or not with tools."""
     base_url: str | None = Field(
-        default=None, json_schema_extra=spelled(_ADDRESS), examples=["http://127.0.0.1:8080/v1"]
+        default=None, json_schema_extra=spelled(ADDRESS), examples=["http://127.0.0.1:8080/v1"]
     )
     """Address of a compatible service, with its path, for example `http://127.0.0.1:8080/v1`."""
     api_key: Annotated[Secret | None, Reload("immediate")] = None
@@ -106,9 +102,7 @@ class RemoteFields(Spec):
     @field_validator("base_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and not (re.search(_ADDRESS[0], value) and urlsplit(value).hostname):
-            raise ValueError(_ADDRESS[1])
-        return value
+        return None if value is None else checked_url(value)
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
         """Yield secrets that stand in the manifest."""
@@ -188,7 +182,7 @@ class Wire:
         if key == self._sent and not headers:
             return key, headers
         for place, text in (("spec.apiKey", key), *((f"spec.headers.{name}", headers[name]) for name in headers)):
-            if _UNSENDABLE.search(text):
+            if UNSENDABLE.search(text):
                 raise Unauthorized(f"{self.owner} {place}: it holds a character that no HTTP header may have")
         self._sent = key
         return key, headers

@@ -7,51 +7,40 @@ redirects, no cookies, one deadline over all attempts, a bounded answer.
 
 import asyncio
 import math
-import random
-import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field, field_validator
 
 from loomd.encoded import read_json, to_json
-from loomd.errors import BadReply, LoomdError, Overloaded, Permanent, Temporary, Unauthorized, Unreachable
+from loomd.errors import BadReply, Temporary, Unauthorized
 from loomd.knowledge.asking import Asker, Scores, digest
 from loomd.knowledge.rerankers.base import RerankSpec, Take
-from loomd.manifest.keyring import Keyring, entitled
+from loomd.manifest.keyring import entitled
 from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Tokens, Usd
 from loomd.manifest.rule import spelled
 from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
 from loomd.topology import Parts
+from loomd.web.service import ADDRESS, Service, Waits, checked_url
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientSession
 
 _PLACE = "spec.retrieval.rerank"
-_ADDRESS = (r"^[hH][tT][tT][pP][sS]?://([^/?#@]*@)?[^/?#:@\s]", "expected an address such as https://host/v1")
-_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
 _CHARACTERS = 4
 """Characters that are taken for a token."""
-_TOLD = 300
-"""Characters of a refusal that are told."""
-_BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
-"""What may be answered otherwise later."""
-_BACKOFF = 0.5
-_LONGEST = 8.0
-"""Seconds between two attempts: the first wait, and the longest unless the service asks for more."""
 
 
 class CrossEncoderRerank(RerankSpec):
     """A cross-encoder behind a service that speaks the rerank API of Cohere and Jina."""
 
     type: Literal["cross-encoder"] = "cross-encoder"
-    base_url: str = Field(json_schema_extra=spelled(_ADDRESS), examples=["http://127.0.0.1:8080/v1"])
+    base_url: str = Field(json_schema_extra=spelled(ADDRESS), examples=["http://127.0.0.1:8080/v1"])
     """Address of the service, with its path; `/rerank` is asked for below it."""
     model: str = Field(default="", examples=["bge-reranker-v2-m3"])
     """Model, as the service calls it; empty for a service that has only one."""
@@ -72,9 +61,7 @@ class CrossEncoderRerank(RerankSpec):
     @field_validator("base_url")
     @classmethod
     def _http(cls, value: str) -> str:
-        if not (re.search(_ADDRESS[0], value) and urlsplit(value).hostname):
-            raise ValueError(_ADDRESS[1])
-        return value
+        return checked_url(value)
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield secrets that stand in the manifest."""
@@ -123,8 +110,7 @@ class CrossEncoder:
         self._owner = str(parts.declared.ref)
         self._spec = spec
         self._parts = parts
-        self._session = session
-        self._keyring = Keyring(self._owner)
+        self._service = Service(self._owner, "the reranker", _PLACE, session, spec.max_reply)
 
     async def judge(self, question: str, texts: Sequence[str], asker: Asker, take: Take) -> None:
         """Say of each text its score, in the model's own scale; all come at once.
@@ -149,52 +135,16 @@ class CrossEncoder:
 
     async def _tried(self, body: bytes, wanted: int) -> Scores:
         """Return what the service answers, asked again while it is busy, as long as whoever searches waits for it."""
-        wait = _BACKOFF
+        base, query, more = self._spec.base_url.partition("?")
+        url, waits = f"{base.rstrip('/')}/rerank{query}{more}", Waits()
         while True:
             try:
-                return self._scores(await self._send(body), wanted)
+                return self._scores(await self._service.post(url, body, self.headers()), wanted)
             except Temporary as error:
-                drawn = wait * random.uniform(0.5, 1.0) + (error.retry_after or 0.0)  # noqa: S311  # no secret
-                if drawn >= self._spec.timeout:
+                wait = waits.after(error)
+                if wait >= self._spec.timeout:
                     raise
-            await asyncio.sleep(drawn)
-            wait = min(_LONGEST, 2 * wait)
-
-    async def _send(self, body: bytes) -> bytes:
-        from aiohttp import ClientError  # noqa: PLC0415  # costs 0.2 s
-
-        headers = {**self.headers(), "Content-Type": "application/json"}
-        base, query, more = self._spec.base_url.partition("?")
-        url = f"{base.rstrip('/')}/rerank{query}{more}"
-        try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                data = await self._read(answer)
-                if answer.status != 200:
-                    raise self._refusal(answer, data)
-        except (ClientError, OSError) as error:  # of the system's own time-outs, too
-            place, said = urlsplit(url).netloc.rpartition("@")[2], getattr(error, "strerror", None)
-            why = f"{type(error).__name__}{f': {said}' if said else ''}"
-            raise Unreachable(f"{self._owner}: the reranker at {place} cannot be reached: {why}") from error
-        return data
-
-    async def _read(self, answer: "ClientResponse") -> bytes:
-        data = bytearray()
-        async for chunk in answer.content.iter_chunked(64 << 10):
-            data += chunk
-            if len(data) > self._spec.max_reply:
-                most = f"{_PLACE}.maxReply ({self._spec.max_reply} bytes)"
-                raise BadReply(f"{self._owner}: the answer of the reranker is larger than {most}")
-        return bytes(data)
-
-    def _refusal(self, answer: "ClientResponse", data: bytes) -> LoomdError:
-        said = " ".join(self._keyring.mask(data.decode("utf-8", "replace")).split())[:_TOLD]
-        told = f"{self._owner}: the reranker answers HTTP {answer.status}: {said}".removesuffix(": ")
-        if answer.status in {401, 403}:
-            return Unauthorized(f"{told}: check {_PLACE}.apiKey")
-        if answer.status in _BUSY:
-            after = answer.headers.get("Retry-After", "")
-            return Overloaded(told, float(after) if after.isdecimal() and after.isascii() else None)
-        return Permanent(f"{told}: check {_PLACE}.baseUrl, model and api")
+            await asyncio.sleep(wait)
 
     def _scores(self, data: bytes, wanted: int) -> Scores:
         try:
@@ -219,13 +169,7 @@ class CrossEncoder:
             Unauthorized: a secret is missing, was withdrawn, or is meant for another service now.
         """
         fields = self._declared()
-        sent = self._keyring.texts(f"{_PLACE}.headers", fields.headers)
-        if fields.api_key is not None:
-            sent["Authorization"] = f"Bearer {self._keyring.read(f'{_PLACE}.apiKey', fields.api_key)}"
-        for name, text in sent.items():
-            if _UNSENDABLE.search(text):
-                raise Unauthorized(f"{self._owner} {_PLACE} {name}: it holds a character that no HTTP header may have")
-        return sent
+        return self._service.headers(fields.headers, fields.api_key)
 
     def _declared(self) -> CrossEncoderRerank:
         item = self._parts.latest()
