@@ -23,12 +23,17 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     yield from listed("", [f"{_said(one)}{_DONE.get(one.get('done', ''), '')}" for one in moves])
 
 
+def _off(error: float) -> str:
+    """Return by how much an estimate is off."""
+    return f"{abs(error):.3f} too {'low' if error >= 0 else 'high'}"
+
+
 def _said(one: Json) -> str:
     match one.get("type", "score"):
         case "calibration":
             return (
-                f"complexity in {one['domain']} is estimated too low by {one['after']:+.3f} instead of "
-                f"{one['before']:+.3f}, because it was {one['reason']}; {one['count']} tasks say so now"
+                f"complexity in {one['domain']} is estimated {_off(one['after'])}, before {_off(one['before'])}, "
+                f"because it was {one['reason']}; {one['count']} tasks say so now"
             )
         case "retirement":
             return f"{one['agent']} gets no new tasks until {clock(one['until'])}, because of its {one['reason']}"
