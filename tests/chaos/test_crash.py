@@ -13,7 +13,7 @@ from tests.chaos import crash
 from tests.chaos.audit import Promises, audit
 from tests.chaos.system import Wish, wishes
 
-TASKS = 500
+TASKS = 300
 SEED = int(os.environ.get("LOOMD_CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 """Another one in every run, told when it fails; LOOMD_CHAOS_SEED repeats one."""
 
