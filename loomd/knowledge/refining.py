@@ -127,7 +127,7 @@ class Refining:
 
     def _joined(self, found: Sequence[Sequence[Row]], wordings: Sequence[Wording]) -> list[Row]:
         """Return what several wordings found, by rank; its places are those for the question itself."""
-        known = {row.stored.id: row._replace(keyword=None, vector=None) for rows in found for row in rows}
+        known = {row.stored.id: row._replace(keyword=None, vector=None, graph=None) for rows in found for row in rows}
         known |= {row.stored.id: row for row in found[0]}
         rankings = [
             ([(row.stored.id, row.score) for row in rows], one.weight)

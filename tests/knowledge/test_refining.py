@@ -13,10 +13,17 @@ import pytest
 from loomd.errors import Diverged, LoomdError, Permanent, RecordFailed, Refused
 from loomd.events.event import AnyFact, Fallback
 from loomd.knowledge.asking import Asker, Scores, object_in
+from loomd.knowledge.base import Retrieval
+from loomd.knowledge.chunk import Chunk
+from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.expanders.model import wordings_in
 from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.refining import Refining
 from loomd.knowledge.rerankers.base import Take
 from loomd.knowledge.rerankers.model import grades_in, schema_of
+from loomd.knowledge.searching import Row
+from loomd.knowledge.standing import Place
+from loomd.knowledge.store import Stored
 from loomd.manifest.object import Ref
 from loomd.messages import Reply, Request
 from loomd.testing import open_spec
@@ -375,3 +382,13 @@ def test_what_is_no_object(text: str) -> None:
     """Half a character least of all: no event and no record could hold it."""
     with pytest.raises(ValueError, match="not a JSON object"):
         object_in(text)
+
+
+def test_the_places_of_a_passage_are_those_for_the_question_itself() -> None:
+    """What only another wording found has none: neither among words and vectors nor in the graph."""
+    first, second = (Stored(at, f"{at}.md", Chunk("t", f"text {at}", 1, 1)) for at in (1, 2))
+    place = Place(1, 0.5)
+    found = [[Row(first, 0.9, place, place, place)], [Row(second, 0.8, place, place, place)]]
+    joined = Refining(Retrieval(), None, None)._joined(found, [Wording("a"), Wording("b")])
+    places = {row.stored.id: (row.keyword, row.vector, row.graph) for row in joined}
+    assert places == {1: (place, place, place), 2: (None, None, None)}
