@@ -30,7 +30,8 @@ from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
 from loomd.store.records import SessionKey, Turn
-from loomd.tools.python_check import Check, Checked, Checker
+from loomd.tools.check import Check, Checked
+from loomd.tools.python_check import Checker
 from loomd.topology import Services
 
 _UNCUT = Cut()

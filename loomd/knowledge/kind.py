@@ -2,21 +2,21 @@
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from loomd.knowledge.base import Chunking, Embedder, IndexSpec, Retrieval
 from loomd.knowledge.graph_spec import GraphSpec
 from loomd.knowledge.ingest import Library
-from loomd.knowledge.knowledge import KnowledgeBase, Ways
-from loomd.knowledge.linking import Linking
-from loomd.knowledge.refining import Refining, refined
 from loomd.knowledge.sources.base import DocumentSource
-from loomd.knowledge.survey import Recipe
 from loomd.manifest.kind import Kind, RefTo, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.topology import Parts
+
+if TYPE_CHECKING:
+    from loomd.knowledge.knowledge import KnowledgeBase
+    from loomd.knowledge.refining import Refining
 
 
 class KnowledgeBaseSpec(Spec):
@@ -47,12 +47,17 @@ class KnowledgeBaseSpec(Spec):
             yield "its passages are looked through for entities, beside the index that serves until then"
 
     @asynccontextmanager
-    async def open(self, parts: Parts) -> AsyncGenerator[KnowledgeBase, None]:
+    async def open(self, parts: Parts) -> AsyncGenerator["KnowledgeBase", None]:
         """Index what changed since the last time and yield the live knowledge base.
 
         Whoever is elsewhere is asked before it replaces one that serves, and otherwise beside: what is kept is searched
         meanwhile.
         """
+        from loomd.knowledge.knowledge import KnowledgeBase, Ways  # noqa: PLC0415  # not needed to validate
+        from loomd.knowledge.linking import Linking  # noqa: PLC0415  # the same
+        from loomd.knowledge.refining import refined  # noqa: PLC0415  # the same
+        from loomd.knowledge.survey import Recipe  # noqa: PLC0415  # the same
+
         embedder = parts.get("Embedder", self.embedder, Embedder)
         async with AsyncExitStack() as stack:
             linking: Linking | None = None
