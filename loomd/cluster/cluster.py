@@ -99,6 +99,7 @@ class Cluster:
         self.roster = Roster(agents, embedder)
         self._terms = terms
         self._services = services
+        self._subject = subject_of(ref)
         self.judges = Judges(ref, services)
         self._checker = Checker(services.store.directory)
         self._prices = Prices(services.clock)
@@ -153,8 +154,9 @@ class Cluster:
         namespace, book, priors = self._ref.namespace, self.book, self._terms.priors
         load, price, unknown = self._services.loads.of, self._prices.now(), priors.unknown
         left = self._services.accounts.left(namespace, [agent.name for agent in agents])
+        healths = self.conditions.healths(agents)
         found: list[Standing] = []
-        for agent, share in zip(agents, left, strict=True):
+        for agent, share, health in zip(agents, left, healths, strict=True):
             name, digest, tools = agent.name, agent.digest, bool(agent.tools)
             declared = agent.domains or {name: priors.described}
             found.append(
@@ -170,7 +172,7 @@ class Cluster:
                     price=price(agent),
                     down=getattr(agent.model, "down", ""),
                     description=agent.description,
-                    health=self.conditions.health(agent),
+                    health=health,
                 )
             )
         return found
@@ -307,7 +309,7 @@ class Cluster:
 
     def correction(self, domain: str) -> tuple[float, int]:
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
-        known = self._services.averages.get(subject_of(self._ref), domain)
+        known = self._services.averages.get(self._subject, domain)
         return (0.0, 0) if known is None else (known.value, known.count)
 
     def upkeep(self) -> list[Decision]:
