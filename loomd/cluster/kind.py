@@ -17,6 +17,7 @@ from loomd.amoeba.policies.ema import Ema
 from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.threshold import Threshold
+from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Priors
 from loomd.cluster.cluster import Cluster, Models, Terms
 from loomd.cluster.condition import HEARD, Past
@@ -153,13 +154,16 @@ async def _learned(parts: Parts, agents: Sequence[Agent]) -> tuple[Past, Sequenc
     unsubscribe = parts.services.bus.subscribe(events.append, *HEARD)
     store, namespace = parts.services.store, parts.declared.ref.namespace
     try:
-        lessons = [one for agent in agents for one in await store.learning.lessons(namespace, agent.name, agent.digest)]
+        learning = store.learning
+        records = await learning.blueprints(namespace)
+        members = Blueprints(parts.name, agents, records).members()
         past = Past(
             await store.capabilities(),
-            lessons,
-            await store.learning.lineage(namespace),
-            await store.learning.proposals(namespace),
-            await store.learning.behaviours(namespace),
+            [one for agent in members for one in await learning.lessons(namespace, agent.name, agent.digest)],
+            await learning.lineage(namespace),
+            await learning.proposals(namespace),
+            await learning.behaviours(namespace),
+            records,
         )
         return past, events
     finally:
