@@ -61,6 +61,7 @@ class Agent:
     Attributes:
         digest: SHA-256 of what makes it behave as it does; learned scores belong to it.
         prompt: Jinja2 template of the system prompt.
+        instructions: what follows it word for word: what a cluster learned that helps.
         context: how its prompts are put together.
         output: JSON Schema of the answer, or None for free text.
         permissions: which tool calls it may make.
@@ -91,6 +92,7 @@ class Agent:
     prompt: str
     limits: Limits
     clock: Clock
+    instructions: str = ""
     context: ContextSpec = field(default_factory=ContextSpec)
     output: JsonObject | None = None
     temperature: float | None = None

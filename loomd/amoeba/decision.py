@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from loomd.amoeba.blueprint import Blueprint
 from loomd.messages import JsonObject
 
-Mechanism = Literal["score", "calibrate", "retire"]
+Mechanism = Literal["score", "calibrate", "retire", "forge", "evolve"]
 """What decides on changes that are stored."""
 
 Done = Literal["", "observed", "proposed"]
@@ -75,7 +76,35 @@ class Revival(msgspec.Struct, frozen=True, omit_defaults=True, tag="revival"):
     done: Done = ""
 
 
-Decision = ScoreMove | Calibration | Retirement | Revival
+Turn = Literal["forged", "pruned", "promoted", "reverted"]
+"""What happens to a blueprint: two ways of the forge, and two of evolution."""
+
+
+class Shaping(msgspec.Struct, frozen=True, omit_defaults=True, tag="shaping"):
+    """An agent is made anew from a blueprint, or goes.
+
+    Attributes:
+        agent: its name.
+        how: what happens.
+        blueprint: from which it is made; of one that is pruned the last.
+        reason: in words.
+        version: of the blueprint, counted from 1 below the agent's name.
+        parent: the version that it takes the place of, or goes back to; 0 for what a person declared, or nothing.
+        spec: digest of how the agent behaved before; empty when there was none.
+        done: what became of it.
+    """
+
+    agent: str
+    how: Turn
+    blueprint: Blueprint
+    reason: str
+    version: int = 1
+    parent: int = 0
+    spec: str = ""
+    done: Done = ""
+
+
+Decision = ScoreMove | Calibration | Retirement | Revival | Shaping
 """One change that ADAPT wants. The cluster carries it out once per task."""
 
 _MECHANISMS: dict[type, Mechanism] = {
@@ -88,6 +117,8 @@ _MECHANISMS: dict[type, Mechanism] = {
 
 def mechanism_of(decision: Decision) -> Mechanism:
     """Return what decided so."""
+    if isinstance(decision, Shaping):
+        return "forge" if decision.how in {"forged", "pruned"} else "evolve"
     return _MECHANISMS[type(decision)]
 
 
@@ -102,7 +133,16 @@ def said(decision: Decision) -> str:
             return f"{decision.agent} is retired"
         case Revival():
             return f"{decision.agent} gets tasks again"
+        case Shaping():
+            return f"{decision.agent} is {_TURNS[decision.how]}"
 
+
+_TURNS: dict[Turn, str] = {
+    "forged": "forged",
+    "pruned": "pruned",
+    "promoted": "given better instructions",
+    "reverted": "given back its earlier instructions",
+}
 
 _UNTOLD = {"type": "score"}
 """What a decision is that does not say it: from before there were several sorts, when all moved a score."""

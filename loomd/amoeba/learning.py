@@ -28,6 +28,10 @@ class Modes(Spec):
     """What tasks took corrects how complex later ones are taken to be."""
     retire: Mode | None = Field(default=None, examples=["propose"])
     """An agent that does badly gets no new tasks for a while."""
+    forge: Mode | None = Field(default=None, examples=["propose"])
+    """A specialist is made for tasks that nobody takes, and goes when it does badly."""
+    evolve: Mode | None = Field(default=None, examples=["propose"])
+    """An agent that does badly gets better instructions."""
     decay: Reading | None = Field(default=None, examples=["off"])
     """Scores that nothing renews go back toward what was believed at first."""
     health: Reading | None = Field(default=None, examples=["observe"])

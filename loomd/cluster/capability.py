@@ -59,9 +59,11 @@ class Ageing:
         mean, count = prior + left * (score.mean - prior), round(score.count * left)
         return Score(mean, score.variance, count, score.updated)
 
-    def inherited(self, agent: str, spec: str, learned: Sequence[Capability]) -> list[Capability]:
+    def inherited(
+        self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()
+    ) -> list[Capability]:
         """Return what an agent takes over from how it behaved before, in domains in which it learned nothing since."""
-        before = set(self.known.get(agent, ())) - {spec} if self.keep else set[str]()
+        before = {*self.known.get(agent, ()), *before} - {spec} if self.keep else set[str]()
         own = {one.domain for one in learned if (one.agent, one.spec) == (agent, spec)}
         latest: dict[str, Capability] = {}
         for one in sorted(learned, key=lambda one: one.updated):
@@ -87,11 +89,18 @@ class Book:
         for agent, spec in members:
             self.admit(agent, spec, learned)
 
-    def admit(self, agent: str, spec: str, learned: Sequence[Capability]) -> None:
-        """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on."""
+    def admit(self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()) -> None:
+        """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on.
+
+        Args:
+            agent: its name.
+            spec: digest of how it behaves.
+            learned: scores of it and others, of whatever behaviour.
+            before: digests of how it behaved lately, beside those that were known at first.
+        """
         self._totals.setdefault((agent, spec), (0.0, 0))
         mine = [one for one in learned if (one.agent, one.spec) == (agent, spec)]
-        for c in [*self._ageing.inherited(agent, spec, learned), *mine]:
+        for c in [*self._ageing.inherited(agent, spec, learned, before), *mine]:
             self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count, c.updated))
 
     def hear(self, event: Event) -> None:

@@ -9,17 +9,18 @@ from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
 from loomd.agents.work import Cut
-from loomd.amoeba.decision import Decision
+from loomd.amoeba.decision import Decision, Shaping
 from loomd.amoeba.leaning import Bias
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import Budget, Durability, Grant, Result, Task
 from loomd.amoeba.world import Run, Signals, Standing
+from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
-from loomd.cluster.condition import Conditions, Past
+from loomd.cluster.condition import SHAPED, Conditions, Past
 from loomd.cluster.judges import Judges
-from loomd.cluster.learn import Teaching, learn, learned, subject_of
+from loomd.cluster.learn import Teaching, decision_of, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.cluster.prices import Prices
@@ -29,7 +30,7 @@ from loomd.events.bus import Scope
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
-from loomd.store.records import SessionKey, Turn
+from loomd.store.records import Capability, SessionKey, Turn
 from loomd.tools.check import Check, Checked
 from loomd.tools.python_check import Checker
 from loomd.topology import Services
@@ -96,7 +97,10 @@ class Cluster:
         """
         self._ref = ref
         self._models = models
-        self.roster = Roster(agents, embedder)
+        self.blueprints = Blueprints(ref.name, agents, past.blueprints)
+        members = {agent.name: agent for agent in self.blueprints.members()}
+        self.roster = Roster(members.values(), embedder)
+        self._scores = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
         self._terms = terms
         self._services = services
         self._subject = subject_of(ref)
@@ -105,7 +109,7 @@ class Cluster:
         self._prices = Prices(services.clock)
         rules = terms.policies.learning
         self.book = Book(
-            ((agent.name, agent.digest) for agent in agents),
+            ((agent.name, agent.digest) for agent in members.values()),
             past.scores,
             Ageing(
                 rules.keep,
@@ -114,11 +118,11 @@ class Cluster:
                 past.behaviours,
             ),
         )
-        self.conditions = Conditions(ref, self.roster, rules, past)
+        self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
-        """Return the members by name."""
+        """Return the members by name, as they are now."""
         return self.roster.agents
 
     async def run(self, task: Task, run: Run) -> Result:
@@ -257,6 +261,32 @@ class Cluster:
         """Take over what was learned, by this cluster or another; a handler for the bus."""
         self.book.hear(event)
         self.conditions.hear(event)
+        if isinstance(event.data, SHAPED) and event.namespace == self._ref.namespace:
+            shaping = decision_of(event.data)
+            if isinstance(shaping, Shaping):
+                self.blueprints.take(shaping, event.ts)
+                self._reshape(shaping.agent)
+
+    def _reshape(self, name: str) -> None:
+        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with."""
+        before, now = self.roster.agents.get(name), self.blueprints.agent(name)
+        if before is not None and (now is None or now.digest != before.digest):
+            self.conditions.dismiss(before)
+        if now is None:
+            if before is not None:
+                self.roster.remove(name)
+        elif before is None or now.digest != before.digest:
+            self.book.admit(name, now.digest, self._known(name), [] if before is None else [before.digest])
+            self.roster.add(now)
+            self.conditions.admit(now)
+
+    def _known(self, name: str) -> list[Capability]:
+        """Return what was learned of an agent, however it behaved: what was stored at first, and what came since."""
+        scores = {(one.spec, one.domain): one for one in self._scores if one.agent == name}
+        for (agent, spec, domain), one in self.book.table().items():
+            if agent == name:
+                scores[spec, domain] = Capability(name, spec, domain, one.mean, one.variance, one.count, one.updated)
+        return list(scores.values())
 
     def limit(self, budget: Budget) -> Budget:
         """Return a task's budget with the cluster's own limits where it names none; none is ever unlimited."""

@@ -3,7 +3,7 @@
 Told to MATCH as far as the cluster's mode for health goes, and to people as the condition `Degraded` of an agent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loomd.agents.agent import Agent
@@ -14,14 +14,26 @@ from loomd.cluster.health import Vitals, Watch
 from loomd.cluster.learn import decision_of, proposed
 from loomd.cluster.retirement import Record, Retired, Ward, cool_down
 from loomd.cluster.roster import Roster
-from loomd.events.cluster import AgentRetired, AgentRevived, CapabilityUpdated, ChangeObserved, ProposalMade
+from loomd.events.cluster import (
+    AgentRetired,
+    AgentRevived,
+    BlueprintForged,
+    BlueprintPruned,
+    CapabilityUpdated,
+    ChangeObserved,
+    ProposalMade,
+    SkillPromoted,
+    SkillReverted,
+)
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
-from loomd.store.records import Capability, Descent, Lesson, ProposalRecord
+from loomd.store.records import BlueprintRecord, Capability, Descent, Lesson, ProposalRecord
 from loomd.topology import Health as Observed
 
-HEARD = (CapabilityUpdated, AgentRetired, AgentRevived, ChangeObserved, ProposalMade)
-"""The facts that change how members do."""
+SHAPED = (BlueprintForged, BlueprintPruned, SkillPromoted, SkillReverted)
+"""The facts that change who the members are."""
+HEARD = (CapabilityUpdated, AgentRetired, AgentRevived, ChangeObserved, ProposalMade, *SHAPED)
+"""The facts that change who the members are, and how they do."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class Past:
         lineage: who was retired and revived, oldest first.
         proposals: what waits for people.
         behaviours: digests of how each agent behaved before.
+        blueprints: versions of the agents that clusters made themselves, the earlier ones first.
     """
 
     scores: Sequence[Capability] = ()
@@ -41,6 +54,7 @@ class Past:
     lineage: Sequence[Descent] = ()
     proposals: Sequence[ProposalRecord] = ()
     behaviours: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    blueprints: Sequence[BlueprintRecord] = ()
 
 
 NOTHING = Past()
@@ -49,7 +63,9 @@ NOTHING = Past()
 class Conditions:
     """How the members of a cluster do."""
 
-    def __init__(self, ref: Ref, roster: Roster, learning: Learning, past: Past = NOTHING) -> None:
+    def __init__(
+        self, ref: Ref, roster: Roster, learning: Learning, past: Past = NOTHING, declared: Collection[str] = ()
+    ) -> None:
         """Take over what is stored; every member of the roster is watched.
 
         Args:
@@ -57,13 +73,14 @@ class Conditions:
             roster: its members; who is retired takes no new work.
             learning: by which numbers health and retirement go.
             past: what is stored.
+            declared: names of the members that people declared.
         """
         self._ref = ref
         self._roster = roster
         self._learning = learning
         self._watch = Watch(learning.health)
         self._retired = Retired(ref.name, past.lineage)
-        self._declared = frozenset(roster.agents)
+        self._declared = frozenset(declared)
         for one in past.proposals:
             self._silence(one)
         for agent in list(roster.agents.values()):
@@ -77,6 +94,10 @@ class Conditions:
         if record.active:
             self._roster.drain(agent.name)
         self._observe(agent)
+
+    def dismiss(self, agent: Agent) -> None:
+        """Say nothing of an agent any more that is no member."""
+        agent.conditions.pop(str(self._ref), None)
 
     def close(self) -> None:
         """Say nothing of the members any more."""

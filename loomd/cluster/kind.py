@@ -154,19 +154,23 @@ class ClusterSpec(Spec):
 
 async def _learned(parts: Parts, agents: Sequence[Agent]) -> "tuple[Past, Sequence[Event]]":
     """Return what was learned so far, and what happened while that was read: tasks learn while others open."""
+    from loomd.cluster.blueprints import Blueprints  # noqa: PLC0415  # as above
     from loomd.cluster.condition import HEARD, Past  # noqa: PLC0415  # as above
 
     events: list[Event] = []
     unsubscribe = parts.services.bus.subscribe(events.append, *HEARD)
     store, namespace = parts.services.store, parts.declared.ref.namespace
     try:
-        lessons = [one for agent in agents for one in await store.learning.lessons(namespace, agent.name, agent.digest)]
+        learning = store.learning
+        records = await learning.blueprints(namespace)
+        members = Blueprints(parts.name, agents, records).members()
         past = Past(
             await store.capabilities(),
-            lessons,
-            await store.learning.lineage(namespace),
-            await store.learning.proposals(namespace),
-            await store.learning.behaviours(namespace),
+            [one for agent in members for one in await learning.lessons(namespace, agent.name, agent.digest)],
+            await learning.lineage(namespace),
+            await learning.proposals(namespace),
+            await learning.behaviours(namespace),
+            records,
         )
         return past, events
     finally:

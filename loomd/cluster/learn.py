@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from loomd.amoeba import blueprint
 from loomd.amoeba.decision import (
     Calibration,
     Decision,
     Retirement,
     Revival,
     ScoreMove,
+    Shaping,
+    Turn,
     decode,
     encode,
     mechanism_of,
@@ -24,21 +27,41 @@ from loomd.events.bus import Scope
 from loomd.events.cluster import (
     AgentRetired,
     AgentRevived,
+    BlueprintForged,
+    BlueprintPruned,
     CalibrationUpdated,
     CapabilityUpdated,
     ChangeObserved,
     ClusterFact,
     ProposalMade,
+    SkillPromoted,
+    SkillReverted,
 )
 from loomd.events.event import AnyFact
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
 from loomd.store.base import Store
-from loomd.store.records import Average, Capability, Descent, Learned, Lesson, Movement, ProposalRecord
+from loomd.store.records import (
+    Average,
+    BlueprintRecord,
+    Capability,
+    Descent,
+    Learned,
+    Lesson,
+    Movement,
+    ProposalRecord,
+)
 from loomd.topology import Services
 
 _LATE = ("learned/feedback/", "proposal/")
 """How the keys begin of what people taught after the task."""
+_SHAPED: dict[Turn, type[BlueprintForged | BlueprintPruned | SkillPromoted | SkillReverted]] = {
+    "forged": BlueprintForged,
+    "pruned": BlueprintPruned,
+    "promoted": SkillPromoted,
+    "reverted": SkillReverted,
+}
+_HOW: dict[type, Turn] = {fact: how for how, fact in _SHAPED.items()}
 _RETRY = 1.0
 """Seconds until what could not be stored is tried again."""
 
@@ -83,6 +106,7 @@ def change_of(decisions: Sequence[Decision], of: Teaching) -> Learned:
         movements=found.movements,
         lessons=list({one.agent: one for one in found.lessons}.values()),
         averages=found.averages,
+        blueprints=found.blueprints,
         lineage=found.lineage,
         proposals=found.proposals,
     )
@@ -107,6 +131,9 @@ def fact_of(decision: Decision, of: Teaching) -> ClusterFact:
             return AgentRetired(d.agent, d.spec, cluster, d.until, d.reason)
         case Revival() as d:
             return AgentRevived(d.agent, d.spec, cluster, d.reason)
+        case Shaping() as d:
+            raw = msgspec.Raw(blueprint.encode(d.blueprint))
+            return _SHAPED[d.how](d.agent, cluster, d.version, d.parent, d.spec, d.reason, raw)
 
 
 def decision_of(fact: AnyFact) -> Decision | None:
@@ -123,6 +150,9 @@ def decision_of(fact: AnyFact) -> Decision | None:
             return Retirement(f.owner, f.spec, f.until, f.reason)
         case AgentRevived() as f:
             return Revival(f.owner, f.spec, f.reason)
+        case BlueprintForged() | BlueprintPruned() | SkillPromoted() | SkillReverted() as f:
+            shape, how = blueprint.decode(f.blueprint), _HOW[type(f)]
+            return Shaping(f.owner, how, shape, f.reason, f.version, f.parent, f.spec)
         case _:
             return None
 
@@ -136,6 +166,8 @@ def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
             about = f"{of.task}\0{d.domain}"
         case Retirement() | Revival() as d:
             about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{int(of.now // of.patience) if of.patience else 0}"
+        case Shaping() as d:
+            about = f"{d.how}\0{d.agent}\0{d.spec}\0{d.parent}"
     mechanism = mechanism_of(decision)
     name = hashlib.sha256(f"{of.cluster}\0{mechanism}\0{about}".encode()).hexdigest()[:10]
     body = msgspec.json.encode({"task": of.task, "what": said(decision), "decision": msgspec.Raw(encode(decision))})
@@ -203,6 +235,7 @@ class _Change:
     movements: list[Movement] = field(default_factory=list[Movement])
     lessons: list[Lesson] = field(default_factory=list[Lesson])
     averages: list[Average] = field(default_factory=list[Average])
+    blueprints: list[BlueprintRecord] = field(default_factory=list[BlueprintRecord])
     lineage: list[Descent] = field(default_factory=list[Descent])
     proposals: list[ProposalRecord] = field(default_factory=list[ProposalRecord])
 
@@ -219,6 +252,11 @@ class _Change:
             case Retirement() | Revival() as d:
                 descent = Retired(of.cluster.name).descent(d, of.cluster.namespace, of.task, of.now)
                 self.lineage.append(descent)
+            case Shaping() as d:
+                space, body = of.cluster.namespace, blueprint.encode(d.blueprint)
+                self.blueprints.append(BlueprintRecord(space, d.agent, d.version, body, d.parent, of.now, d.how))
+                how = f"{d.how} in {of.cluster.name}"
+                self.lineage.append(Descent(space, d.agent, d.blueprint.creator, how, of.task, of.now))
 
 
 def _movement(d: ScoreMove, of: Teaching) -> Movement:
@@ -247,6 +285,8 @@ def _key(decision: Decision) -> str:
             return f"+retired/{d.agent}"
         case Revival() as d:
             return f"+revived/{d.agent}"
+        case Shaping() as d:
+            return f"+{d.how}/{d.agent}/{d.version}"
 
 
 class _Body(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ it is carried out once, whatever is killed meanwhile.
 import msgspec
 
 from loomd.agents.approval import Decision as Verdict
-from loomd.amoeba.decision import Calibration, Decision, Retirement, Revival, ScoreMove
+from loomd.amoeba.decision import Calibration, Decision, Retirement, Revival, ScoreMove, Shaping
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.learn import Teaching, change_of, proposed, tell
 from loomd.errors import Conflict
@@ -94,3 +94,7 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
             return msgspec.structs.replace(d, until=cluster.conditions.ends(agent, of.now), done="")
         case Revival() as d:
             return msgspec.structs.replace(d, done="")
+        case Shaping() as d:
+            if why := cluster.blueprints.outdated(d):
+                raise Conflict(f"Agent/{d.agent} is left as it is: {why}")
+            return msgspec.structs.replace(d, version=cluster.blueprints.next(d.agent), done="")

@@ -89,6 +89,44 @@ class AgentRevived(Fact, tag="agent.revived", frozen=True):
     reason: str
 
 
+class _Shaped(Fact, frozen=True):
+    """An agent was made anew from a blueprint, or goes.
+
+    Attributes:
+        owner: the agent.
+        cluster: in which.
+        version: of the blueprint.
+        parent: the version that it takes the place of, or goes back to; 0 for what was declared, or nothing.
+        spec: digest of how the agent behaved before, or empty.
+        reason: in words.
+        blueprint: the blueprint.
+    """
+
+    owner: str
+    cluster: str
+    version: int
+    parent: int
+    spec: str
+    reason: str
+    blueprint: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class BlueprintForged(_Shaped, tag="blueprint.forged", frozen=True):
+    """A specialist was made for tasks that nobody took."""
+
+
+class BlueprintPruned(_Shaped, tag="blueprint.pruned", frozen=True):
+    """A specialist went, because it did badly or nothing."""
+
+
+class SkillPromoted(_Shaped, tag="skill.promoted", frozen=True):
+    """An agent got better instructions, that did not do worse on past tasks."""
+
+
+class SkillReverted(_Shaped, tag="skill.reverted", frozen=True):
+    """An agent got earlier instructions back."""
+
+
 class ChangeObserved(Fact, tag="change.observed", frozen=True):
     """A mechanism that only observes would have changed something; `value` is the change."""
 
@@ -149,6 +187,10 @@ ClusterFact = (
     | CalibrationUpdated
     | AgentRetired
     | AgentRevived
+    | BlueprintForged
+    | BlueprintPruned
+    | SkillPromoted
+    | SkillReverted
     | ChangeObserved
     | ProposalMade
     | ProposalDecided

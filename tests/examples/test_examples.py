@@ -56,6 +56,7 @@ async def run(
     async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "socket")) as system:
         system.bus.subscribe(events.append)
         await system.reconciler.apply(Delivery("example", tuple(files)))
+        await system.reconciler.topology.settled()
         wish.setdefault("seed", 1)
         task = new_task(goal, system.clock, **wish)
         return await system.engine.result(await system.engine.submit(task)), events

@@ -1,0 +1,93 @@
+"""Agents that a cluster made itself or gave other instructions, in a live system and over restarts."""
+
+from pathlib import Path
+
+import pytest
+
+from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.decision import Shaping
+from loomd.cluster.cluster import Cluster
+from loomd.cluster.learn import learn
+from loomd.daemon import System
+from loomd.engine.intake import new_task
+from loomd.events.bus import Scope
+from tests.engine.test_learning import do, team
+from tests.engine.world import World
+
+LAW = Blueprint("default", "ada", "You know the law.", "Knows the law.", {"law": 0.7})
+LEARNED = Blueprint("default", "ada", "Answer in one word.")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a world whose agent answers at once."""
+    world = World(tmp_path)
+    world.write([{"times": None, "text": "done"}], cluster="scale: {type: never}")
+    return world
+
+
+async def shape(system: System, *shapings: Shaping, task: str = "t") -> Cluster:
+    """Carry decisions out, as a task's; return the cluster."""
+    cluster = team(system)
+    scope = Scope(system.bus, "", namespace="default")
+    await learn(system.services, shapings, cluster.teaching(task), scope, f"{task}#shape")
+    return cluster
+
+
+async def test_a_specialist_is_a_member_and_comes_back(world: World) -> None:
+    """With its own prompt and a name of its own, over a restart; what it learned belongs to it."""
+    async with world.open() as system:
+        cluster = await shape(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
+        made, ada = cluster.agents["ada-law"], cluster.agents["ada"]
+        assert (made.prompt, made.instructions, made.model) == ("", "You know the law.", ada.model)
+        assert made.digest != ada.digest
+        assert cluster.standing("ada-law", ["law"]).scores["law"].mean == 0.7
+        task = new_task("go", system.clock, agent="ada-law")
+        result = await system.engine.result(await system.engine.submit(task))
+        assert result.phase == "Succeeded"
+        assert cluster.standing("ada-law", ["general"]).scores["general"].count == 1
+    async with world.open() as system:
+        cluster = team(system)
+        assert cluster.agents["ada-law"].digest == made.digest
+        assert cluster.standing("ada-law", ["general"]).scores["general"].count == 1
+        await shape(system, Shaping("ada-law", "pruned", LAW, "it does badly", 2, 1, made.digest), task="u")
+        assert "ada-law" not in cluster.agents
+    async with world.open() as system:
+        assert "ada-law" not in team(system).agents
+        assert [one.how for one in await system.store.learning.lineage(agent="ada-law")] == [
+            "forged in default",
+            "pruned in default",
+        ]
+
+
+async def test_instructions_that_are_taken_back_find_the_old_scores(world: World) -> None:
+    """An agent that learned is another one, begins with what it had, counted less; as declared it has its scores."""
+    async with world.open() as system:
+        await do(system, count=10)
+        cluster = team(system)
+        declared = cluster.agents["ada"]
+        before = cluster.standing("ada", ["general"]).scores["general"]
+        await shape(system, Shaping("ada", "promoted", LEARNED, "it does better", spec=declared.digest))
+        now = cluster.standing("ada", ["general"]).scores["general"]
+        assert cluster.agents["ada"].digest != declared.digest
+        assert now.mean == pytest.approx(before.mean)
+        assert now.count == 3
+        back = Shaping(
+            "ada", "reverted", Blueprint("default", "ada"), "it does worse", 2, 0, cluster.agents["ada"].digest
+        )
+        await shape(system, back, task="u")
+        assert cluster.agents["ada"] is declared
+        assert cluster.standing("ada", ["general"]).scores["general"].count == before.count
+        assert (await do(system)).phase == "Succeeded"
+
+
+async def test_what_is_outdated_is_not_carried_out(world: World) -> None:
+    """A specialist whose name is taken, an agent that changed, a creator that left."""
+    async with world.open() as system:
+        blueprints = (await shape(system, Shaping("ada-law", "forged", LAW, "x"))).blueprints
+        assert "name" in blueprints.outdated(Shaping("ada-law", "forged", LAW, "x"))
+        assert "name" in blueprints.outdated(Shaping("ada", "forged", LAW, "x"))
+        assert "another one" in blueprints.outdated(Shaping("ada", "promoted", LEARNED, "x", spec="old"))
+        gone = Blueprint("default", "eve", "You know the law.")
+        assert "no member" in blueprints.outdated(Shaping("eve-law", "forged", gone, "x"))
+        assert blueprints.next("ada-law") == 2
