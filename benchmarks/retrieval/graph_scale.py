@@ -159,7 +159,7 @@ def measure(folder: Path, size: int) -> dict[str, float]:
     reached = [graph_of(index).search(text, GraphSpec(), 50) for text in asked]
     found["questions that lead somewhere"] = sum(bool(one.ranked) for one in reached) / len(reached)
     began = time.perf_counter()
-    graph_of(index).note()
+    graph_of(index).note(removed=False)
     graph_of(index).save()
     found["change s"] = time.perf_counter() - began
     index.close()
