@@ -338,10 +338,10 @@ class KnowledgeBase:
                 if anew and self._opened.graph is not None:
                     await self._run(self._opened.graph.forget_faults)
                 self._linking.wake(changed=bool(anew or first or survey.changed or survey.removed))
+            await self._stand(self._clock.now())
             self._upkeep.mended()
             self._conditions.indexed(len(self), self._library.awaited)
             self._lacks()
-            await self._stand(self._clock.now())
             return embedded
 
     def not_fetched(self, reason: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loomd.daemon import System, open_system
-from loomd.errors import Permanent
+from loomd.errors import NotFound, Permanent
 from loomd.lifecycle import Life, Signals
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.object import Ref
@@ -121,3 +121,31 @@ async def test_a_set_that_is_refused_keeps_what_was_embedded(tmp_path: Path) -> 
             await system.reconciler.apply(Delivery("test", (file,)))
             assert await dimension(system) == 4
         assert len(asked(service)) == DOCUMENTS + 1
+
+
+async def test_a_set_that_is_refused_changes_no_answer(tmp_path: Path) -> None:
+    """Its documents are found once a set with them serves, also while tasks hold an earlier one."""
+
+    async def apply(name: str, more: str = "") -> None:
+        for old in docs.iterdir():
+            old.unlink()
+        (docs / f"{name}.md").write_text(f"All about {name}.\n")
+        text = f"{EMBEDDER % '{type: hash, dimension: 64}'}---{BASE}{more}"
+        await system.reconciler.apply(Delivery("test", (SourceFile(tmp_path, "all.yaml", text.encode()),)))
+        await system.reconciler.topology.settled()
+
+    async def found() -> list[str]:
+        base = system.reconciler.topology.live[Ref("KnowledgeBase", "kb")]
+        return [passage.source for passage in await base.search("all about it")]  # type: ignore[attr-defined]
+
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    missing = "---\n" + EMBEDDER.replace("name: e", "name: z") % "{type: minilm}"
+    async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "s.sock")) as system:
+        await apply("cats")
+        async with system.reconciler.topology.lease():
+            with pytest.raises(NotFound, match="Embedder/z"):
+                await apply("dogs", missing)
+            assert await found() == ["docs/cats.md:1-1"]
+            await apply("owls")
+            assert await found() == ["docs/owls.md:1-1"]
