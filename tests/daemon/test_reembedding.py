@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loomd.daemon import System, open_system
-from loomd.errors import NotFound, Permanent
+from loomd.errors import Permanent
 from loomd.lifecycle import Life, Signals
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.object import Ref
@@ -140,12 +140,16 @@ async def test_a_set_that_is_refused_changes_no_answer(tmp_path: Path) -> None:
 
     docs = tmp_path / "docs"
     docs.mkdir()
-    missing = "---\n" + EMBEDDER.replace("name: e", "name: z") % "{type: minilm}"
     async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "s.sock")) as system:
         await apply("cats")
         async with system.reconciler.topology.lease():
-            with pytest.raises(NotFound, match="Embedder/z"):
-                await apply("dogs", missing)
+            with vector_service() as service:
+                service.status = 400
+                spec = f"{{type: openai, model: m, dimension: 4, baseUrl: '{service.url}'}}"
+                later = BASE.replace("name: kb", "name: later").replace("embedder: e", "embedder: f")
+                more = f"---\n{EMBEDDER.replace('name: e', 'name: f') % spec}---{later}"
+                with pytest.raises(Permanent, match="HTTP 400"):
+                    await apply("dogs", more)
             assert await found() == ["docs/cats.md:1-1"]
             await apply("owls")
             assert await found() == ["docs/owls.md:1-1"]
