@@ -426,6 +426,8 @@ class KnowledgeBase:
             arriving.written()
             done += sum(len(item.chunks) for item in documents)
             self._progress(done, total)
+            if not self._may_index():  # the rest is for the one that serves now
+                break
             if clock() - stood >= _STAND:
                 await self._stand()
                 stood = clock()

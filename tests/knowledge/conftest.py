@@ -53,6 +53,7 @@ class Lab:
         embedder: the embedder of the latest opening.
         live: what else the knowledge base may refer to.
         declared: the knowledge base as it was declared when it was opened the last time.
+        digest: digest of what is opened next.
     """
 
     def __init__(self, tmp: Path, root: Path | None = None) -> None:
@@ -64,6 +65,7 @@ class Lab:
         self.embedder: Counting
         self.live: dict[Ref, object] = {}
         self.declared: Object
+        self.digest = ""
 
     @property
     def state(self) -> Path:
@@ -131,7 +133,9 @@ class Lab:
                 self._services = None
 
     def _parts(self, kind: str, name: str, spec: Any, services: Services, live: dict[Ref, object]) -> Parts:
-        declared = Object(Ref(kind, name), Metadata(name=name), spec, {}, self.root, Position("kb.yaml"))
+        declared = Object(
+            Ref(kind, name), Metadata(name=name), spec, {}, self.root, Position("kb.yaml"), digest=self.digest
+        )
         return Parts(declared, services, live)
 
 

@@ -182,6 +182,32 @@ async def test_one_that_shares_an_index_waits_until_it_serves(lab: "Lab") -> Non
             assert told(second, "IndexReady").reason == "Indexed"
 
 
+async def test_one_that_serves_no_longer_leaves_the_rest(
+    lab: "Lab", gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still to be indexed is done by the version that serves now, while tasks hold the earlier one."""
+    monkeypatch.setattr("loomd.knowledge.knowledge.BATCH", 2)
+    lab.write("cats.md", "Cats purr.")
+    async with lab.open():
+        pass
+    for at in range(6):
+        lab.write(f"{at}.md", f"Number{at} is here.")
+    gate.open.clear()
+    async with asyncio.timeout(20), lab.open(wait=False) as first:
+        earlier, asked = lab.embedder, len(gate.texts)
+        await until(lambda: len(gate.texts) > asked)
+        lab.digest = "another"
+        async with lab.open(wait=False, replaces=True) as second:
+            serving = lab.services.serving
+            serving.snapshot = Snapshot.of([lab.declared])
+            serving.tell()
+            gate.open.set()
+            await first.settled()
+            await second.settled()
+            assert len(second) == 7
+            assert [len(earlier.texts), len(lab.embedder.texts)] == [2, 4]
+
+
 async def test_words_are_found_while_much_is_written(lab: "Lab", gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written a while ago is found by its words, though the rest is still embedded."""
     monkeypatch.setattr("loomd.knowledge.index._UNFOUND", 0.0)
