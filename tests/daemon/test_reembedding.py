@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,9 +54,9 @@ async def until_ready(system: System) -> None:
 
 async def dimension(system: System) -> int:
     """Return the length of the vectors that serve, after a search over them."""
-    base = system.reconciler.topology.live[Ref("KnowledgeBase", "kb")]
-    assert (await base.search("document number 3"))[0].text == "Document number 3."  # type: ignore[attr-defined]
-    return int(base.standing().dimension)  # type: ignore[attr-defined]
+    base: Any = system.reconciler.topology.live[Ref("KnowledgeBase", "kb")]
+    assert (await base.search("document number 3"))[0].text == "Document number 3."
+    return int(base.standing().dimension)
 
 
 def declare(home: Path, embedder: str) -> None:
@@ -135,8 +136,8 @@ async def test_a_set_that_is_refused_changes_no_answer(tmp_path: Path) -> None:
         await system.reconciler.topology.settled()
 
     async def found() -> list[str]:
-        base = system.reconciler.topology.live[Ref("KnowledgeBase", "kb")]
-        return [passage.source for passage in await base.search("all about it")]  # type: ignore[attr-defined]
+        base: Any = system.reconciler.topology.live[Ref("KnowledgeBase", "kb")]
+        return [passage.source for passage in await base.search("all about it")]
 
     docs = tmp_path / "docs"
     docs.mkdir()
