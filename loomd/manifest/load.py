@@ -147,7 +147,12 @@ class Loader:
 def _moved(read: _Read, file: SourceFile, root: Path) -> _Read:
     """Return what became of a file that now lies below another root of the same name; its text is the same."""
     documents = tuple(
-        replace(one, object=replace(one.object, root=root)) if one.object else one for one in read.documents
+        replace(
+            one,
+            object=replace(one.object, root=root) if one.object else None,
+            draft=replace(one.draft, root=root) if one.draft else None,
+        )
+        for one in read.documents
     )
     return _Read(file, root, documents, read.problems)
 
