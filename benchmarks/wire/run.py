@@ -23,6 +23,7 @@ like is compared with like; `x raw streamed` is the other pair of equals.
 import argparse
 import asyncio
 import cProfile
+import gc
 import json
 import os
 import pstats
@@ -323,6 +324,7 @@ async def burst(way: str, url: str, warm: str) -> Measured:
 
     async def go(run: Callable[[], Awaitable[None]], first: Callable[[], Awaitable[None]]) -> Measured:
         await first()
+        gc.freeze()  # as `loomd serve` does, and for all ways alike
         base = memory("VmRSS")
         before, start = cpu(), time.perf_counter()
         await asyncio.gather(*(run() for _ in range(RUNS)))
