@@ -12,6 +12,7 @@ from dataclasses import replace
 import msgspec
 
 from loomd.agents.agent import Agent
+from loomd.manifest.template import holds
 
 
 class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +37,8 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
     def make(self, name: str, creator: Agent) -> Agent:
         """Return the agent; a blueprint without instructions makes an agent that learned what it was before.
 
+        So does one whose instructions a person took over into the prompt: they are not said twice.
+
         What is withdrawn from the creator, or forbidden to it, is so for the agent.
 
         Args:
@@ -43,7 +46,7 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             creator: the declared agent that it is made from, live.
         """
         if name == self.creator:
-            if not self.instructions:
+            if not self.instructions or holds(creator.prompt, self.instructions):
                 return creator
             return replace(creator, instructions=self.instructions, digest=self._digest(creator), conditions={})
         return replace(
