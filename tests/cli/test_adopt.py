@@ -16,6 +16,7 @@ from loomd.api.server import open_server
 from loomd.cli.adopted import lock_of
 from loomd.cluster.cluster import Cluster
 from loomd.daemon import Settings, System, open_system
+from loomd.engine.intake import new_task
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import read_path
 from loomd.manifest.template import render
@@ -25,6 +26,7 @@ from tests.engine.test_shaping import shape
 from tests.sources.remotes import Repository
 from tests.sources.remotes import run as run_git
 
+ROOT = Path(__file__).parents[2]
 PROVIDER = """\
 # everybody's
 apiVersion: loomd.dev/v1
@@ -41,6 +43,19 @@ apiVersion: loomd.dev/v1
 kind: Tool
 metadata: {name: post}
 spec: {type: signal, signal: post}
+---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: loans}
+spec:
+  type: openapi
+  url: https://library.example.com/v4
+  document:
+    openapi: 3.1.0
+    paths:
+      /loans:
+        get: {operationId: list, summary: Lists loans.}
+        post: {operationId: lend, summary: Lends a book.}
 """
 AGENTS = """\
 # the agents
@@ -54,8 +69,8 @@ spec:
 
   domains:
     letters: 0.5   # a guess
-  tools: [nap, post]
-  permissions: {deny: [post], ask: [nap(seconds=5)]}
+  tools: [nap, post, loans]
+  permissions: {deny: [post], ask: [nap(seconds=5), loans_lend]}
   limits: {steps: 3}
 ---
 apiVersion: loomd.dev/v1
@@ -76,7 +91,7 @@ ADOPTED = AGENTS.replace("    letters: 0.5   # a guess\n", "    letters: 0.81   
     "    You are {{ agent }}.\n", "    You are {{ agent }}.\n\n    Say {{ '{' }}{ no }} tags.\n"
 )
 SAID = "You know the law: {{ nothing }} {% is %} {# told #}."
-LAW = Blueprint("default", "ada", SAID, "Knows the law.", {"law": 0.7}, ["nap"])
+LAW = Blueprint("default", "ada", SAID, "Knows the law.", {"law": 0.7}, ["nap", "loans_list"])
 LEARNED = Blueprint("default", "ada", "Say {{ no }} tags.")
 FOLLOW = """\
 apiVersion: loomd.dev/v1
@@ -150,10 +165,10 @@ async def test_a_blueprint_is_exported_and_applied(folder: Path, capsys: Out) ->
         assert now is cluster.blueprints.declared["ada-law"]
         assert prompt(now) == prompt(made) == SAID
         assert (now.description, now.domains) == ("Knows the law.", {"law": 0.91})
-        assert list(now.tools) == list(made.tools) == ["nap"]
+        assert [one.schema.name for one in now.offered()] == list(made.tools) == ["nap", "loans_list"]
         assert now.limits == made.limits
-        assert now.permissions.deny == []
-        assert now.permissions.ask == made.permissions.ask == ["nap(seconds=5)"]
+        assert now.permissions.deny == ["loans_lend"]
+        assert now.permissions.ask == made.permissions.ask == ["nap(seconds=5)", "loans_lend"]
         score = cluster.standing("ada-law", ["law"]).scores["law"]
         assert score.mean == pytest.approx(0.914, abs=0.001)
         assert score.count == 3
@@ -288,3 +303,29 @@ async def test_a_repository_that_is_followed_gets_a_patch(folder: Path, capsys: 
         after = (folder / "team" / "agents.yaml").read_text()
         assert after == AGENTS.replace("letters: 0.5", "letters: 0.81")
         assert (tree / "agents.yaml").read_text() == AGENTS
+
+
+async def test_the_page_is_true(folder: Path, capsys: Out) -> None:
+    """The manifest of the page gives the patch of the page, but for the second digit, and then nothing."""
+    text = (ROOT / "docs" / "howto" / "bring-learning-into-git.md").read_text(encoding="utf-8")
+    (manifest,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (shown,) = re.findall(r"\$ loomd adopt\n(team.yaml: .*?)```", text, re.DOTALL)
+    (folder / "team.yaml").write_text(manifest)
+    settings = Settings(folder.parent / "state", folder / "models", folder.parent / "s.sock")
+    async with open_system(settings) as system, open_server(system):
+        system.ready = True
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        for _ in range(12):
+            task = new_task("How long does a refund take?", system.clock)
+            await system.engine.result(await system.engine.submit(task))
+        capsys.readouterr()
+        assert await loomd("adopt") == 0
+        said = capsys.readouterr()
+        first, last = said.err.splitlines()
+        told = [first, *said.out.splitlines(), last.replace(str(folder), "/srv/agents")]
+        assert [re.sub(r"0\.9\d?", "0.9", one) for one in told] == shown.replace("0.97", "0.9").splitlines()
+        run_git("git", "apply", "-", folder=folder, feed=said.out.encode())
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        capsys.readouterr()
+        assert await loomd("adopt") == 0
+        assert capsys.readouterr().err == "nothing to adopt\n"
