@@ -236,10 +236,30 @@ async def test_only_what_is_named_and_sure(folder: Path, capsys: Out) -> None:
         assert "bob: 0.67" not in agents.read_text()
         assert await loomd("adopt", "cluster/default", "--write") == 0
         assert "description: 'writes', domains: {bob: 0.67}}" in agents.read_text()
+        select(agents)
+        await members_by_label(system, capsys)
         assert await loomd("adopt", "agent/eve") == 2
         assert "no agent 'eve'" in capsys.readouterr().err
         assert await loomd("adopt", "tool/nap") == 2
         assert await loomd("adopt", "--patch", "--write") == 2
+
+
+def select(agents: Path) -> None:
+    """Let labels select the members of the cluster."""
+    named, text = "  agents:\n  - ada   # first\n  - bob\n  - ada-law\n", agents.read_text()
+    assert named in text
+    agents.write_text(text.replace(named, "  agentSelector: {matchLabels: {team: desk}}\n"))
+
+
+async def members_by_label(system: System, capsys: Out) -> None:
+    """Who is made from a member that labels select is selected, too: the cluster stays as it is."""
+    assert await loomd("apply", "-f", "team") == 0
+    await learn(system, Shaping("ada-tax", "forged", LAW, "nobody knows taxes"))
+    capsys.readouterr()
+    assert await loomd("adopt", "blueprint/ada-tax", "--write") == 0
+    assert capsys.readouterr().out == "team/agents.yaml: Agent/ada-tax: declared\n"
+    assert await loomd("apply", "-f", "team") == 0
+    assert set(team(system).blueprints.declared) == {"ada", "ada-law", "ada-tax"}
 
 
 async def test_what_cannot_be_taken_over_is_told(folder: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
