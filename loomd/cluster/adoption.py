@@ -22,8 +22,8 @@ from loomd.manifest.wording import masked
 ORIGIN = "loomd.dev/"
 """How the annotations begin that say where a manifest came from."""
 
-_NARROWED = frozenset(("domains", "tools", "permissions"))
-"""Fields of which a specialist has less than its creator, or others."""
+_NARROWED = frozenset(("domains", "tools", "permissions", "locked"))
+"""Fields of which a specialist has less than its creator, or others; what a person locked is about the creator."""
 
 
 @dataclass(frozen=True)
