@@ -238,6 +238,11 @@ class Cluster:
         return self._terms.policies.adapt
 
     @property
+    def priors(self) -> Priors:
+        """Return what is believed of agents of whom nothing was learned."""
+        return self._terms.priors
+
+    @property
     def evaluators(self) -> Sequence[EvaluatePolicy]:
         """Return who judges."""
         return self._terms.policies.evaluate

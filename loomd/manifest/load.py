@@ -39,6 +39,19 @@ def load(files: Sequence[SourceFile], kinds: Mapping[str, Kind] | None = None, p
     return Loader(kinds).load(files, pending)
 
 
+def load_kept(files: Sequence[SourceFile], copies: Mapping[Ref, Copy]) -> Snapshot:
+    """Return the snapshot of the files of a revision that is kept; see `Loader.load`.
+
+    Args:
+        files: its manifests.
+        copies: what was kept of the files that its objects name.
+
+    Raises:
+        Problems: the files are not valid any more.
+    """
+    return Loader().load(files, pending=True, copies=copies)
+
+
 @dataclass(frozen=True)
 class _Read:
     """What became of a file below a root whose links are resolved."""
