@@ -2,11 +2,14 @@
 
 import os
 import signal
+import sys
 from collections.abc import Generator
 
 import pytest
 
 os.environ.setdefault("LOOMD_TYPES", "core")  # what else is installed here changes no test
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile all of loomd, half a second each
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
