@@ -14,6 +14,7 @@ import yaml
 
 from loomd.api.client import Client
 from loomd.errors import Unreachable
+from tests.nursery import Process
 
 TEAM = """
 apiVersion: loomd.dev/v1
@@ -55,10 +56,10 @@ class Daemon:
         self.folder.mkdir(exist_ok=True)
         self.client = Client(home / "s.sock")
         self.environment = os.environ | {"LOOMD_STATE": str(home / "state"), "LOOMD_SOCKET": str(home / "s.sock")}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Process | None = None
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> "subprocess.Popen[bytes] | Process":
         """Return the process."""
         assert self._process is not None
         return self._process
@@ -85,12 +86,16 @@ class Daemon:
         return str(path)
 
     def launch(self, *options: str, **how: Any) -> None:
-        """Start it: `--watch` its folder unless the options name a file of settings."""
+        """Start it: `--watch` its folder unless the options name a file of settings.
+
+        The nursery has it, unless how a process comes to be is said in the arguments of `Popen`.
+        """
         watched = [] if "--config" in options else ["--watch", str(self.folder)]
         command = [sys.executable, "-m", "loomd", "serve", *watched, *options]
         with (self.home / "log").open("ab") as log:
             where: dict[str, Any] = {"stdout": log, "stderr": log, "env": self.environment, **how}
-            self._process = subprocess.Popen[bytes](command, **where)
+            native = how or "LD_PRELOAD" in self.environment
+            self._process = subprocess.Popen[bytes](command, **where) if native else Process(command, **where)
 
     def adopt(self, process: "subprocess.Popen[bytes]") -> None:
         """Take a process that was started otherwise."""

@@ -260,11 +260,12 @@ def _known(kind: Kind, of: Any) -> frozenset[str]:
 
 def _holder(document: dict[str, Any], path: Path) -> dict[str, Any] | None:
     """Return the object below a document's spec that holds the last name of a path, made where nothing stands."""
-    holder: Any = document["spec"]
+    holder: dict[str, Any] = document["spec"]
     for name in path[:-1]:
-        holder = holder.setdefault(name, {})
-        if not isinstance(holder, dict):
+        inner = holder.setdefault(name, {})
+        if not isinstance(inner, dict):
             return None
+        holder = inner
     return holder
 
 
