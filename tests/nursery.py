@@ -47,6 +47,8 @@ class Process:
         command: Sequence[str],
         env: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
+        *,
+        stdin: IO[Any] | int = subprocess.DEVNULL,
         stdout: IO[Any] | int = subprocess.DEVNULL,
         stderr: IO[Any] | int = subprocess.DEVNULL,
     ) -> None:
@@ -56,7 +58,7 @@ class Process:
         assert len(order) < _LARGEST
         null = os.open(os.devnull, os.O_RDWR)
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        files = [null, *(null if file == subprocess.DEVNULL else _number(file) for file in (stdout, stderr))]
+        files = [null if file == subprocess.DEVNULL else _number(file) for file in (stdin, stdout, stderr)]
         with theirs:
             socket.send_fds(_desk(), [order], [*files, theirs.fileno()])
         os.close(null)
@@ -93,11 +95,25 @@ class Process:
 
 
 def run(
-    command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path = ROOT
+    command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path = ROOT, said: str = ""
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end and return its exit code and what it wrote."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        code = Process(command, env, cwd, out, err).wait()
+    """Run a command to its end and return its exit code and what it wrote.
+
+    Args:
+        command: the command.
+        env: its environment.
+        cwd: its folder.
+        said: what it reads from its standard input, a pipe; no more than a pipe holds.
+    """
+    reader, writer = os.pipe()
+    os.write(writer, said.encode())
+    os.close(writer)
+    with os.fdopen(reader) as given, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = Process(command, env, cwd, stdin=given, stdout=out, stderr=err)
+        try:
+            code = process.wait()
+        finally:
+            process.kill()
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(list(command), code, out.read(), err.read())
