@@ -124,7 +124,8 @@ def replaced(
         drop: drop it.
         where: change nothing unless the holder is of this type.
     """
-    made = holder = copy(document)
+    made: Any = copy(document)
+    holder = made
     for part in path[:-1]:
         holder[part] = copy(holder[part])
         holder = holder[part]
