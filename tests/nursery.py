@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from loomd.cli import main as verbs
 from loomd.manifest.convert import accepts, types_accept
 from loomd.manifest.kind import find_kinds
 
@@ -165,7 +166,7 @@ def main() -> None:
 
 def _load() -> None:
     """Import what daemons and the processes of tests need, and make what they read manifests with; start nothing."""
-    for name in ("loomd.cli.foreground", "loomd.cli.main", "loomd.cli.serve", "tests.engine.world"):
+    for name in ("loomd.cli.foreground", "loomd.cli.serve", "tests.engine.world"):
         importlib.import_module(name)
     for kind in find_kinds().values():
         accepts(kind, {})
@@ -193,8 +194,8 @@ def _become(words: list[str], folder: str, environment: dict[str, str], files: l
         os.dup2(file, number)
         os.close(file)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  # as the interpreter does
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # as it does
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # as it does
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -204,11 +205,9 @@ def _become(words: list[str], folder: str, environment: dict[str, str], files: l
         sys.argv = ["-c", *arguments]
         exec(what, {"__name__": "__main__"})  # noqa: S102  # the code of a test
         return
-    from loomd.cli.main import main as loomd  # noqa: PLC0415
-
     assert (how, what) == ("-m", "loomd"), words
     sys.argv = ["loomd", *arguments]
-    loomd()
+    verbs.main()
 
 
 if __name__ == "__main__":
