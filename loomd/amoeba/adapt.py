@@ -46,7 +46,7 @@ async def adapt(
     wanted: list[Decision] = [
         *rules.policy.decide(sensed, executed, evaluated, standing),
         *calibrate(sensed, executed, world, rules.learning.calibrate),
-        *world.upkeep(),
+        *world.upkeep(winner),
     ]
     decisions = tuple(within(rules.learning, wanted))
     await world.learn(decisions, run.scope)

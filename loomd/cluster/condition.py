@@ -95,6 +95,11 @@ class Conditions:
             self._roster.drain(agent.name)
         self._observe(agent)
 
+    def remember(self, agent: Agent, lessons: Sequence[Lesson]) -> None:
+        """Take over how an agent did that is no member any more."""
+        mine = [one for one in lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
+        self._watch.admit(agent.name, agent.digest, mine)
+
     def dismiss(self, agent: Agent) -> None:
         """Say nothing of an agent any more that is no member."""
         agent.conditions.pop(str(self._ref), None)
