@@ -96,9 +96,9 @@ class Auction:
 
     def _given(self, matched: Matched, nobody: str, plan: Plan) -> Matched:
         """Return the specialist of a plan as the winner."""
-        made = self.world.made(plan.agent)
-        total = sum(made.domains.values()) if made is not None else 0.0
-        domains = {one: score / total for one, score in made.domains.items()} if made is not None and total else {}
+        known = self.world.agent(plan.agent).domains or {plan.agent: 1.0}
+        total = sum(known.values())
+        domains = {one: score / total if total else 1 / len(known) for one, score in known.items()}
         return msgspec.structs.replace(
             matched, winner=plan.agent, why=plan.why, nobody=nobody, path="forge", domains=domains
         )

@@ -264,11 +264,12 @@ class World(Protocol):
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
         ...
 
-    def upkeep(self, ending: str) -> Sequence[Decision]:
+    def upkeep(self, ending: str, reward: float | None = None) -> Sequence[Decision]:
         """Return what is to be done about members that do badly, and about those that were retired.
 
         Args:
             ending: whose task is about to end.
+            reward: with what its scores move for that; None when they do not.
         """
         ...
 

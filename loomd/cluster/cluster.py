@@ -381,9 +381,10 @@ class Cluster:
         known = self._services.averages.get(subject_of(self._ref), domain)
         return (0.0, 0) if known is None else (known.value, known.count)
 
-    def upkeep(self, ending: str) -> list[Decision]:
+    def upkeep(self, ending: str, reward: float | None = None) -> list[Decision]:
         """Return which specialists go, who is to be retired, and who gets tasks again."""
-        going = list(self.smithy.due(ending))
+        counts = self.learning.mode_of("score") == "auto"
+        going = list(self.smithy.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
         others = self.conditions.upkeep(self._services.clock.now())
         return [*going, *(one for one in others if getattr(one, "agent", "") not in gone)]

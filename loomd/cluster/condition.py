@@ -109,8 +109,10 @@ class Conditions:
         for agent in self._roster.agents.values():
             agent.conditions.pop(str(self._ref), None)
 
-    def vitals(self, agent: Agent) -> Vitals:
-        """Return how a member does."""
+    def vitals(self, agent: Agent, reward: float | None = None) -> Vitals:
+        """Return how a member does, or how it will once it gets one more reward."""
+        if reward is not None:
+            return self._watch.foretold(agent.name, agent.digest, reward)
         return self._watch.vitals(agent.name, agent.digest)
 
     def record(self, agent: Agent) -> Record:

@@ -122,7 +122,7 @@ class Smithy:
             if isinstance(fact, ProposalMade):
                 self._hush(decision, fact.expires)
             elif isinstance(fact, ChangeObserved):
-                self._hush(decision, event.ts + self._terms.cool_down)
+                self._hush(decision, event.ts + self._learning.proposals)
             else:
                 self._leaving.discard(decision.agent)
 
@@ -243,11 +243,12 @@ class Smithy:
         asked = "people are asked whether it may join: `loomd get proposals`"
         return "", f"{name} is designed, and {asked if mode == 'propose' else 'that was only observed'}"
 
-    def due(self, ending: str) -> Iterator[Shaping]:
+    def due(self, ending: str, reward: float | None = None) -> Iterator[Shaping]:
         """Yield which specialists go: those that do badly or nothing, and have nothing in hand.
 
         Args:
             ending: whose task is about to end; it does not count as work in hand.
+            reward: what it is about to be rewarded with for that; None for nothing.
         """
         if self.mode == "off":
             return
@@ -256,7 +257,7 @@ class Smithy:
             version = house.blueprints.current(agent.name)
             if version is None or self._silent.get((agent.name, agent.digest), 0.0) > now:
                 continue
-            reason = self._reason(agent, version, now)
+            reason = self._reason(agent, version, now, reward if agent.name == ending else None)
             busy = self._services.loads.of(house.ref.namespace, agent.name) - (agent.name == ending)
             if reason and busy <= 0:
                 next_ = house.blueprints.next(agent.name)
@@ -269,13 +270,13 @@ class Smithy:
                 if not house.conditions.record(agent).active:
                     house.roster.add(agent)
 
-    def _reason(self, agent: Agent, version: Version, now: float) -> str:
-        """Return why a specialist is to go, or an empty string."""
-        terms, vitals = self._terms, self._house.conditions.vitals(agent)
+    def _reason(self, agent: Agent, version: Version, now: float, reward: float | None) -> str:
+        """Return why a specialist is to go, with the reward that it is about to get, or an empty string."""
+        terms, vitals = self._terms, self._house.conditions.vitals(agent, reward)
         if vitals.samples >= terms.probation and vitals.mean < terms.prune:
             return f"mean reward {vitals.mean:.2f} after {vitals.samples} tasks, below {terms.prune:g}"
         idle = now - max(version.at, self._used.get(agent.name, 0.0))
-        if terms.idle_timeout and idle > terms.idle_timeout:
+        if reward is None and terms.idle_timeout and idle > terms.idle_timeout:
             return f"no task for {idle:.0f} s"
         return ""
 
