@@ -13,6 +13,7 @@ from aiohttp import web
 from loomd import __version__
 from loomd.api.address import kinds_by_plural
 from loomd.api.approvals import ApprovalRoutes
+from loomd.api.blueprints import BlueprintRoutes
 from loomd.api.budgets import BudgetRoutes
 from loomd.api.capabilities import CapabilityRoutes
 from loomd.api.cassettes import CassetteRoutes
@@ -58,6 +59,7 @@ def add_routes(app: web.Application, system: System) -> None:
             ApprovalRoutes,
             ProposalRoutes,
             CapabilityRoutes,
+            BlueprintRoutes,
             SessionRoutes,
             MemoryRoutes,
             BudgetRoutes,

@@ -175,6 +175,20 @@ _KNOWN: dict[str, Sequence[Column]] = {
         Column("CLUSTER", _spec("cluster")),
         Column("WHY", _status("reason"), wide=True),
     ),
+    "Blueprint": (
+        Column("BLUEPRINT", lambda item, _: _name(item)),
+        Column("STATE", _status("state")),
+        Column("CLUSTER", _spec("cluster")),
+        Column("CREATOR", _spec("creator")),
+        Column("TASKS", _status("tasks")),
+        Column(
+            "REWARD", lambda item, _: f"{item['status']['meanReward']:.2f}" if "meanReward" in item["status"] else ""
+        ),
+        Column("VERSION", _status("version")),
+        Column("AGE", _created),
+        Column("DOMAINS", lambda item, _: ", ".join(item["spec"]["domains"]), wide=True),
+        Column("DESCRIPTION", _spec("description"), wide=True),
+    ),
     "Agent": (
         Column("NAME", lambda item, _: _name(item)),
         Column("READY", lambda item, _: ready(item)),
