@@ -74,8 +74,8 @@ def goal_of(text: str) -> Goal:
     if found is not None:
         return Goal(text, _value(found[1], found[2]))
     raise click.UsageError(
-        f"--for {text}: expected condition=NAME[=STATUS], delete, create, phase=Succeeded|Failed|Cancelled|Running|Queued|"
-        "WaitingApproval|Pending, or jsonpath='{.status.x}'[=VALUE]"
+        f"--for {text}: expected condition=NAME[=STATUS], delete, create, phase=Succeeded|Failed|Cancelled|Running|"
+        "Queued|WaitingApproval|Pending, or jsonpath='{.status.x}'[=VALUE]"
     )
 
 

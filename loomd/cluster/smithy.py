@@ -32,6 +32,8 @@ from loomd.store.records import Average
 from loomd.topology import Services
 
 _DAY = 86_400.0
+_ALIKE = 0.5
+"""Share of common domains at which two specialists are taken for the same."""
 _DONE: dict[Mode, Done] = {"auto": "", "observe": "observed", "propose": "proposed"}
 _WHY = {
     "join": "it was there for such tasks, and joined the cluster",
@@ -192,7 +194,7 @@ class Smithy:
             return Plan("none", why=f"Agent/{terms.creator}, its creator, is no member of the cluster")
         version = blueprints.current(bidder)
         creator = terms.creator or (version.blueprint.creator if version is not None else bidder)
-        if creator not in blueprints.declared:
+        if (maker := blueprints.base(creator)) is None:
             return Plan("none", why="nobody may bid, so nobody can make a specialist")
         if (wait := failed.updated + terms.rest(failed.count) - now) > 0:
             return Plan("none", why=f"the last {failed.count} designs failed; none is asked for for {wait:.0f} s")
@@ -202,7 +204,7 @@ class Smithy:
             return Plan("none", why=f"{count} designs were asked for today, as many as may be (forge.daily)")
         self._note(Average(self._subject, "designs", day, count + 1, now))
         team = {agent.name: agent.description for agent in self._house.roster.open[:TEAM]}
-        tools = {one.schema.name: one.schema.description for one in blueprints.declared[creator].offered()}
+        tools = {one.schema.name: one.schema.description for one in maker.offered()}
         return Plan("design", creator=creator, team=team, tools=tools)
 
     async def judge(self, why: str) -> str:
@@ -230,6 +232,8 @@ class Smithy:
         name = wanted.agent if way == "join" else self._free(wanted.agent)
         if way == "join" and name in self._house.roster.agents:
             return name, "it is a specialist for such tasks"
+        if way == "design" and not stored and (alike := self._alike(blueprint)) is not None:
+            return alike
         if len(self.specialists()) >= self._terms.most:
             return "", f"the cluster has {self._terms.most} specialists, as many as it may (forge.most)"
         parent = 0 if last is None else last.number
@@ -242,6 +246,21 @@ class Smithy:
             return name, _WHY[way]
         asked = "people are asked whether it may join: `loomd get proposals`"
         return "", f"{name} is designed, and {asked if mode == 'propose' else 'that was only observed'}"
+
+    def _alike(self, blueprint: Blueprint) -> tuple[str, str] | None:
+        """Return who takes a task for which another one like that is designed, and why; or nobody, and why not.
+
+        What is like it shares half of all their domains. None when nothing is.
+        """
+        roster, now = self._house.roster, self._now()
+        known: dict[str, Agent | Blueprint] = {one.name: one for one in self.specialists()}
+        known |= {name: one for name, (one, until) in self._wanted.items() if until > now and name not in known}
+        former = self._house.blueprints.former()
+        known |= {name: former[name] for name, until in self._bad() if until > now}
+        names = [name for name, one in known.items() if _overlap(one.domains, blueprint.domains) >= _ALIKE]
+        if open_ := [one.name for one in roster.open if one.name in names]:
+            return open_[0], "what was designed for this task is like it"
+        return ("", f"what was designed is like {names[0]}, which is not to take tasks now") if names else None
 
     def due(self, ending: str, reward: float | None = None) -> Iterator[Shaping]:
         """Yield which specialists go: those that do badly or nothing, and have nothing in hand.
@@ -356,6 +375,12 @@ def _best(fits: Mapping[str, float], names: Iterable[str]) -> str | None:
     """Return who of some fits best; nobody when none does."""
     found = [(fits[name], name) for name in names if name in fits]
     return max(found)[1] if found else None
+
+
+def _overlap(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Return the share of common domains in all domains of two (Jaccard, 1901)."""
+    every = one.keys() | other.keys()
+    return len(one.keys() & other.keys()) / len(every) if every else 0.0
 
 
 def _text(name: str, description: str, domains: Mapping[str, float]) -> str:

@@ -106,7 +106,7 @@ async def test_specialists_are_shown(folder: Path, capsys: Out) -> None:
         assert "lease-lawyer took it, it was made for this task." in why
         assert "At first nobody took it: nobody is believed to be 0.4 good in general: ada 0.30." in why
         assert "With that it is a task in tenancy-law." in why
-        assert await loomd("describe", "blueprint", "lease-lawyr") == 1
+        assert await loomd("describe", "blueprint", "lease-lawyr") == 2
         assert 'did you mean "lease-lawyer"' in capsys.readouterr().err
         assert await loomd("delete", "blueprint/lease-lawyer") == 2
 

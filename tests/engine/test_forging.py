@@ -31,12 +31,6 @@ DESIGNS = {"system": "You design a specialist"}
 RULES = "every: 0s, coolDown: 0s"
 STILL = ", learning: {modes: {score: off}}"
 """Nobody comes to be good at what it was not good at."""
-DECLARED = """---
-apiVersion: loomd.dev/v1
-kind: Blueprint
-metadata: {name: notary}
-spec: {provider: script, description: Certifies the tenancy clause of a lease., prompt: You certify., tools: [nap]}
-"""
 
 
 def write(world: World, *replies: dict[str, Any], forge: str = RULES, more: str = "", agent: str = "") -> None:
@@ -120,6 +114,7 @@ async def test_how_far_the_cluster_may_go(world: World, mode: str) -> None:
     async with world.open() as system:
         heard: list[Event] = []
         system.bus.subscribe(heard.append, Fallback)
+        said = Matched("")
         for _ in range(2):
             said = matched(await do(system, GOAL))
             assert (said.winner, said.path) == ("ada", "best_available")
@@ -237,10 +232,11 @@ async def test_who_does_badly_goes_and_is_not_made_again(world: World) -> None:
     bad = {"system": "You know the law", "error": "permanent", "text": "no"}
     write(world, {**DESIGNS, "json": DESIGN}, bad, forge="every: 0s, coolDown: 1h, below: 0.9")
     async with world.open() as system:
-        for _ in range(3):
-            assert specialists(system) in ([], ["lease-lawyer"])
+        last = await do(system, GOAL)
+        for _ in range(2):
+            assert specialists(system) == ["lease-lawyer"]
             last = await do(system, GOAL)
-            assert matched(last).winner == "lease-lawyer"
+        assert matched(last).winner == "lease-lawyer"
         assert last.adapted is not None
         (gone,) = [one for one in last.adapted.decisions if isinstance(one, Shaping)]
         assert (gone.agent, gone.how) == ("lease-lawyer", "pruned")
@@ -300,23 +296,17 @@ async def test_who_did_nothing_goes_and_comes_back(world: World) -> None:
         assert [one.how for one in team(system).blueprints.versions("lease-lawyer")] == ["forged", "pruned", "forged"]
 
 
-async def test_a_declared_blueprint_joins(world: World) -> None:
-    """Before anything is designed; it costs nothing until then, and is there after a restart."""
-    write(world, {**DESIGNS, "json": DESIGN}, forge=f"{RULES}, blueprints: [notary]")
-    path = world.folder / "manifests.yaml"
-    path.write_text(path.read_text() + DECLARED)
+async def test_what_is_designed_twice_is_one(world: World) -> None:
+    """A specialist gets a task for which one like it is designed, though what it says of itself does not fit."""
     async with world.open() as system:
-        assert (specialists(system), team(system).smithy.state("notary")) == ([], "dormant")
-        said = matched(await do(system, GOAL))
-        assert (said.winner, said.calls, said.path) == ("notary", 0, "forge")
-        assert list(team(system).agents["notary"].tools) == ["nap"]
-        assert matched(await do(system, GOAL)).winner == "notary"
-    async with world.open() as system:
-        assert specialists(system) == ["notary"]
-        path.write_text(path.read_text().replace(DECLARED, "").replace(", blueprints: [notary]", ""))
-        await system.reconciler.apply(world.delivery())
-        assert specialists(system) == [], "its manifest is gone"
-        assert matched(await do(system, GOAL)).winner == "lease-lawyer"
+        await do(system, GOAL)
+        said = matched(await do(system, "something else entirely"))
+        assert (said.winner, said.calls, said.why) == (
+            "lease-lawyer",
+            1,
+            "what was designed for this task is like it",
+        )
+        assert specialists(system) == ["lease-lawyer"]
 
 
 async def test_tasks_that_come_together_have_one_made(world: World) -> None:
