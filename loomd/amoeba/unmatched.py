@@ -154,6 +154,9 @@ class Auction:
                     if not await stirring.wait(until, terms.every):
                         late = msgspec.structs.replace(matched, why=f"{matched.why}; it waited too long")
                         return await self._best(policy, late) if terms.then == "best_available" else _failed(late)
+                    if least and (name := await self.world.smithy.fitting(self.task)):
+                        why = "it is a specialist for such tasks, which came while the task waited"
+                        return self._given(matched, matched.nobody, Plan("award", name, why=why))
                     again = self.heard()
                     found = await self.hold(policy, again)
         why = f"{found.why}; it waited, because {matched.nobody}"

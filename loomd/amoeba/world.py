@@ -151,6 +151,10 @@ class Smithy(Protocol):
         """Return who was made for a task and is on disk; an empty string for nobody."""
         ...
 
+    async def fitting(self, task: Task) -> str:
+        """Return the specialist that a task fits best, of those that take new work; an empty string for none."""
+        ...
+
     async def plan(self, task: Task, bidder: str) -> Plan:
         """Return what is to be done for a task that nobody takes; a design that is to be asked for counts from now on.
 

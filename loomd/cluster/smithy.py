@@ -143,6 +143,16 @@ class Smithy:
         names = [fact.owner for fact in facts if isinstance(fact, BlueprintForged)]
         return next((one for one in names if one in self._house.roster.agents), "")
 
+    async def fitting(self, task: Task) -> str:
+        """Return the specialist that a task fits best, of those that take new work; an empty string for none."""
+        able = self._able(task)
+        return (_best(await self._fits(task.goal), able) if able else None) or ""
+
+    def _able(self, task: Task) -> set[str]:
+        """Return the names of the specialists that may take a task."""
+        members = {agent.name for agent in self._house.roster.open} - set(task.avoid)
+        return {agent.name for agent in self.specialists()} & members
+
     async def plan(self, task: Task, bidder: str) -> Plan:
         """Return what is to be done for a task that nobody takes; a design that is to be asked for counts from now on.
 
@@ -153,9 +163,7 @@ class Smithy:
         if self.mode == "off":
             return Plan("none", why="learning.modes.forge is off")
         fits = await self._fits(task.goal)
-        members = {agent.name for agent in self._house.roster.open} - set(task.avoid)
-        able = {agent.name for agent in self.specialists()} & members
-        if (name := _best(fits, able)) is not None:
+        if (name := _best(fits, self._able(task))) is not None:
             return Plan("award", name, why=f"it is a specialist for such tasks (likeness {fits[name]:.2f})")
         if why := self._barred(fits):
             return Plan("none", why=why)

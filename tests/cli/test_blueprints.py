@@ -131,6 +131,23 @@ async def test_a_proposed_specialist_comes_to_life(folder: Path, capsys: Out) ->
         assert "lease-lawyer took it" in await said(capsys, "explain", f"task/{await do(system)}")
 
 
+async def test_a_task_waits_until_its_specialist_is_approved(folder: Path, capsys: Out) -> None:
+    """With `fallback: queue` it is not given to anybody else meanwhile."""
+    async with serving(folder, "forge", "propose, health: off") as system:
+        (folder / "team.yaml").write_text(
+            (folder / "team.yaml").read_text().replace("forge: {e", "forge: {fallback: queue, e")
+        )
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        task = await system.engine.submit(new_task(GOAL, system.clock))
+        await until(system, lambda event: isinstance(event.data, TaskQueued), task)
+        (one,) = await system.store.learning.proposals()
+        assert await loomd("approve", f"proposal/{one.id}") == 0
+        result = await system.engine.result(task)
+        assert result.matched is not None
+        assert (result.matched.winner, result.matched.path) == ("lease-lawyer", "forge")
+        assert "which came while the task waited" in await said(capsys, "explain", f"task/{task}")
+
+
 async def test_a_task_that_waits_is_seen_and_cancelled(folder: Path, capsys: Out) -> None:
     """Its phase says so everywhere, and explain says until when and why."""
     async with serving(folder, "queue, reserve: 0.99", "off") as system:

@@ -341,6 +341,23 @@ async def test_killed_while_it_is_made(world: World, at: str) -> None:
         assert [(one.name, one.version) for one in records] == [("lease-lawyer", 1)]
 
 
+async def test_killed_while_it_goes(world: World) -> None:
+    """It goes once, and the task that told of it ends."""
+    write(world, {**DESIGNS, "json": DESIGN}, {"system": "You know the law", "error": "permanent", "text": "no"})
+    async with world.open() as system:
+        await do(system, GOAL, 2)
+    world.kill_at("blueprint.pruned", GOAL)
+    async with world.open(apply=False) as system:
+        (task,) = await system.engine.resume()
+        assert (await system.engine.result(task)).phase == "Failed"
+        assert specialists(system) == []
+        records = await system.store.learning.blueprints()
+        assert [(one.name, one.version, one.state) for one in records] == [
+            ("lease-lawyer", 1, "forged"),
+            ("lease-lawyer", 2, "pruned"),
+        ]
+
+
 async def test_killed_while_it_works_it_goes_on_as_it_was(world: World) -> None:
     """Whatever its blueprint says by then, and though it is no member any more."""
     write(
