@@ -9,7 +9,7 @@ ten minutes, and all settings are the defaults but `match.noWinner: forge`. What
 
 - `good`: every design makes a specialist of skill 0.85.
 - `bad`: every design makes one of skill 0.05.
-- `bad at first`: the first design is bad, those after it are good.
+- `bad, then good`: the first design is bad, those after it are good.
 - `no forge`: the best bid takes what nobody takes (`match.noWinner: best_available`).
 
 The goals: with good designs a specialist wins its auctions within 10 tasks of the domain; a bad one is gone within 20.
@@ -52,11 +52,11 @@ NEW = "check the tenancy clause of a lease"
 DESIGNERS: dict[str, Sequence[float] | None] = {
     "good": (GOOD,),
     "bad": (BAD,),
-    "bad at first": (BAD, GOOD),
+    "bad, then good": (BAD, GOOD),
     "no forge": None,
 }
 """The skills of what is designed, one after another; the last one again and again."""
-COLOURS = {"good": "#cf222e", "bad at first": "#8250df", "bad": "#d29922", "no forge": "#8c959f"}
+COLOURS = {"good": "#cf222e", "bad, then good": "#8250df", "bad": "#d29922", "no forge": "#8c959f"}
 TEAM = """
 apiVersion: loomd.dev/v1
 kind: Provider
@@ -216,12 +216,12 @@ def courses(seeds: int) -> dict[str, list[Course]]:
 def figures(played: dict[str, list[Course]]) -> dict[str, float]:
     """Return what the goals are about, the worst of all worlds, and what is won by it."""
     never = TASKS
-    bad = [*played["bad"], *played["bad at first"]]
+    bad = [*played["bad"], *played["bad, then good"]]
     found = {
         "forge, tasks until a specialist wins": float(max(one.won or never for one in played["good"])),
         "forge, tasks until a bad one is gone": float(max(max(one.ages, default=never) for one in bad)),
         "forge, tasks until a good one wins after a bad one": float(
-            max((one.won and _good(one)) or never for one in played["bad at first"])
+            max((one.won and _good(one)) or never for one in played["bad, then good"])
         ),
         "forge, good ones that went": float(sum(len(one.ages) for one in played["good"])),
         "forge, designs asked for with bad ones": statistics.mean(one.designs for one in played["bad"]),
