@@ -143,6 +143,14 @@ FIGURES = (
         0.5,
     ),
     Figure("adaptivity", "regret, loomd over Thompson", "the same over textbook Thompson sampling", "x", 1.2),
+    Figure(
+        "adaptivity",
+        "forge, tasks until a specialist wins",
+        "tasks of a domain that nobody serves until a specialist wins their auction",
+        "",
+        10,
+    ),
+    Figure("adaptivity", "forge, tasks until a bad one is gone", "tasks until a badly designed one is gone", "", 20),
     Figure("adaptivity", "regret, loomd over loom-agent", "the same over loom-agent 0.6.5", "x", 0.5, of_peer=True),
     Figure(
         "split",

@@ -1,5 +1,7 @@
 """Whether a cluster learns who is good at what, without a model: `regret.py`; and what an auction takes: `bids.py`.
 
+And how soon it has a specialist for a domain that nobody serves: `forge.py`.
+
     python benchmarks/adaptivity/run.py [--quick] [--json FILE] [--peer PYTHON]
 
 Agents are scripted with hidden skill per domain. `--peer` is an interpreter with loom-agent (`perf_loom_agent` of
@@ -14,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.adaptivity import bids, regret  # noqa: E402  # found by the line above
+from benchmarks.adaptivity import bids, forge, regret  # noqa: E402  # found by the line above
 
 
 def main() -> None:
@@ -25,6 +27,7 @@ def main() -> None:
     given = parser.parse_args()
     peer = given.peer if Path(given.peer).exists() else ""
     found = {**bids.measure(50 if given.quick else 400), **regret.measure(4 if given.quick else 40, peer)}
+    found |= forge.measure(1 if given.quick else 4)
     for key, value in found.items():
         if " at " not in key:
             print(f"{key:45}{value:10.3f}")

@@ -75,6 +75,7 @@ class Agent:
         history: most earlier turns of a conversation that it is told of.
         skill_budget: how much of the prompt its skills may take up.
         accounts: what it has used today, and may use.
+        payer: name of the agent whose daily budgets it uses up; empty for its own.
         averages: what was learned of its prompts, and of the tokens of models.
         outer: interceptors of the agents that asked it; they look at its tool calls, too.
         conditions: what clusters observed of how it does, by their names; nothing of one that does well.
@@ -113,11 +114,17 @@ class Agent:
     parallel_tools: bool = True
     history: int = 20
     accounts: Accounts = field(default_factory=Accounts)
+    payer: str = ""
     averages: Averages = field(default_factory=Averages)
     loads: Loads = field(default_factory=Loads)
     conditions: dict[str, Health] = field(default_factory=dict[str, Health])
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
+
+    @property
+    def account(self) -> str:
+        """Return the name of the agent whose daily budgets it uses up."""
+        return self.payer or self.name
 
     @property
     def load(self) -> int:

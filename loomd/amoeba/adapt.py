@@ -43,10 +43,11 @@ async def adapt(
     if run.resumed and (carried_out := await world.learned(run.scope.task)) is not None:
         return Adapted.of(carried_out)
     standing = world.standing(winner, list(sensed.domains))
+    moves = rules.policy.decide(sensed, executed, evaluated, standing)
     wanted: list[Decision] = [
-        *rules.policy.decide(sensed, executed, evaluated, standing),
+        *moves,
         *calibrate(sensed, executed, world, rules.learning.calibrate),
-        *world.upkeep(),
+        *world.upkeep(winner, evaluated.reward if moves else None),
     ]
     decisions = tuple(within(rules.learning, wanted))
     await world.learn(decisions, run.scope)

@@ -15,7 +15,7 @@ from loomd.agents.ask import ask
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
 from loomd.agents.interception import enter
-from loomd.amoeba.account import account_of
+from loomd.amoeba.account import account_of, left
 from loomd.amoeba.question import Question
 from loomd.amoeba.task import Task
 from loomd.amoeba.world import Run, World
@@ -65,6 +65,22 @@ class Asking:
             RecordFailed: an answer could not be written.
             Diverged: something else is recorded.
         """
+        answer = await self.consult(question)
+        if answer.value is None:
+            self.fall_back(answer.why, question.fallback)
+        return answer
+
+    def left(self, task: Task) -> Task:
+        """Return a task with what the phase has left of its budget so far."""
+        return left(task, self.spent)
+
+    async def consult(self, question: Question[T]) -> Answer[T]:
+        """Return what a model answers, or why nothing usable came; whoever asks tells what is done then.
+
+        Raises:
+            RecordFailed: an answer could not be written.
+            Diverged: something else is recorded.
+        """
         try:
             agent = self._world.asker(self._agent)
             model = self._world.model(question.provider, self._agent)
@@ -75,8 +91,6 @@ class Asking:
             answer = Answer[T](None, "the time is over")
         except (LoomdError, Exhausted) as error:
             answer = Answer[T](None, str(error))
-        if answer.value is None:
-            self.fall_back(answer.why, question.fallback)
         return answer
 
     def fall_back(self, why: str, fallback: str) -> None:

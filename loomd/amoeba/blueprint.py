@@ -60,6 +60,7 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             instructions=self.instructions,
             tools={tool: creator.tools[tool] for tool in self.tools if tool in creator.tools},
             conditions={},
+            payer=creator.account,
         )
 
     def digest(self, name: str, creator: str, prompt: str) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+import msgspec
+
 from loomd.amoeba import adapt, evaluate, execute, match, scale, sense
 from loomd.amoeba.account import asked_by, left, used, whole
 from loomd.amoeba.asking import Asking
@@ -55,13 +57,16 @@ async def _run(task: Task, world: World, policies: Policies, run: Run, burden: m
     matched = await run.phase(
         "match",
         Matched,
-        partial(match.match, rest, sensed, world, policies.match, run.scope, asking("match", rest), burden),
+        partial(match.match, rest, sensed, world, policies.match, run, asking("match", rest), burden),
         match.explain,
     )
     winner = matched.winner
     burden.lay_on(winner)  # that of a recorded MATCH, too
     if not winner:
         return Result(task, "Failed", sensed, matched, error=f"no agent takes the task: {matched.why}")
+    world = world.bound(winner, matched.made)
+    if matched.domains:
+        sensed = msgspec.structs.replace(sensed, domains=matched.domains)
     rest = left(task, asked_by(sensed, matched))
     scaled = await run.phase(
         "scale",

@@ -1,5 +1,6 @@
 """MATCH: who does it? The policy hears every agent's standing; the draw is seeded by the task."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from random import Random
 from typing import Self
@@ -10,8 +11,8 @@ from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed, Task
-from loomd.amoeba.world import Standing, World
-from loomd.events.bus import Scope
+from loomd.amoeba.unmatched import Auction
+from loomd.amoeba.world import Run, Standing, World
 from loomd.events.cluster import AuctionAwarded, AuctionBid
 
 
@@ -42,7 +43,7 @@ async def match(
     sensed: Sensed,
     world: World,
     policy: MatchPolicy,
-    scope: Scope,
+    run: Run,
     asking: Asking,
     burden: Burden,
 ) -> Matched:
@@ -56,21 +57,31 @@ async def match(
         why = "named by the task" if named else f'agent "{task.agent}" is no member of the cluster any more'
         matched = Matched(task.agent if named else "", why=why)
     else:
-        draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-        agents = world.standings(list(sensed.domains))
-        agents = [_beside(task, agent) for agent in agents] if task.leads else agents
-        others = [agent for agent in agents if agent.agent not in task.avoid] if task.avoid else agents
-        matched = billed(await policy.choose(sensed, others or agents, draw, asking), asking.spent)
-        if task.avoid and others:
+        domains = list(sensed.domains)
+
+        def heard() -> Sequence[Standing]:
+            agents = world.standings(domains)
+            agents = [_beside(task, agent) for agent in agents] if task.leads else agents
+            return [agent for agent in agents if agent.agent not in task.avoid] or agents if task.avoid else agents
+
+        async def hold(by: MatchPolicy, agents: Sequence[Standing]) -> Matched:
+            draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
+            return await by.choose(sensed, agents, draw, asking)
+
+        matched = await Auction(task, sensed, world, run, asking, heard, hold).settle(policy)
+        matched = billed(matched, asking.spent)
+        if task.avoid and any(agent.agent not in task.avoid for agent in heard()):
             matched = msgspec.structs.replace(
                 matched, why=f"{matched.why}; without {', '.join(task.avoid)}, who failed"
             )
+    if (made := world.made(matched.winner)) is not None:
+        matched = msgspec.structs.replace(matched, made=made)
     burden.lay_on(matched.winner)
     for bid in matched.bids:
-        scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)
+        run.scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)
     if matched.winner:
         total = next((bid.total for bid in matched.bids if bid.agent == matched.winner), 1.0)
-        scope.emit(AuctionAwarded(matched.winner, total), matched.winner)
+        run.scope.emit(AuctionAwarded(matched.winner, total), matched.winner)
     return matched
 
 

@@ -8,8 +8,10 @@ from typing import Literal
 import msgspec
 
 from loomd.agents.work import Citation, Outcome
+from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Adapted
 from loomd.amoeba.expect import Expect
+from loomd.amoeba.forging import NoWinner
 from loomd.messages import Image, JsonObject, Usage
 
 Durability = Literal["steps", "task", "none"]
@@ -204,6 +206,10 @@ class Matched(Asked, frozen=True, omit_defaults=True):
         bidders: how many bid; 0 when all their bids are kept.
         refused: why others could not bid, by name; some of them when they are many.
         refusals: how many could not.
+        nobody: why nobody took it at first; empty when somebody did.
+        path: what was done then.
+        domains: those of the specialist that gets the task in place of those that SENSE found, each with its weight.
+        made: from what the winner was made when that is a blueprint; so it is the same one after an interruption.
     """
 
     winner: str
@@ -214,6 +220,10 @@ class Matched(Asked, frozen=True, omit_defaults=True):
     bidders: int = 0
     refused: dict[str, str] = {}
     refusals: int = 0
+    nobody: str = ""
+    path: NoWinner | None = None
+    domains: dict[str, float] = {}
+    made: Blueprint | None = None
 
 
 class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
@@ -12,7 +12,9 @@ from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel, Steps
 from loomd.agents.budget import Budget, Spent
 from loomd.agents.work import Cut
-from loomd.amoeba.decision import Decision
+from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.decision import Decision, Shaping
+from loomd.amoeba.forging import Forge, Plan, Queue
 from loomd.amoeba.leaning import Bias
 from loomd.amoeba.task import Grant, Result, Task
 from loomd.events.bus import Scope
@@ -124,8 +126,87 @@ class Signals:
     lost: str = ""
 
 
+class Stirring(Protocol):
+    """Waits until another auction may come out otherwise."""
+
+    async def wait(self, until: float, every: float) -> bool:
+        """Return True once something has changed, or after `every` seconds; False when it is `until`, wall-clock."""
+        ...
+
+
+class Smithy(Protocol):
+    """Where the specialists of a cluster are made."""
+
+    @property
+    def terms(self) -> Forge:
+        """Return when one is made."""
+        ...
+
+    @property
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Return what lets one task at a time have a specialist made."""
+        ...
+
+    async def made(self, task: str) -> str:
+        """Return who was made for a task and is on disk; an empty string for nobody."""
+        ...
+
+    async def fitting(self, task: Task) -> str:
+        """Return the specialist that a task fits best, of those that take new work; an empty string for none."""
+        ...
+
+    async def plan(self, task: Task, bidder: str) -> Plan:
+        """Return what is to be done for a task that nobody takes; a design that is to be asked for counts from now on.
+
+        Args:
+            task: the task.
+            bidder: the best of those who may make a specialist, or empty.
+        """
+        ...
+
+    async def judge(self, why: str) -> str:
+        """Take over why no usable design came, or with an empty string that one did; return the same."""
+        ...
+
+    async def make(self, wanted: Shaping, way: str, task: str, scope: Scope) -> tuple[str, str]:
+        """Let a specialist be made, as far as the cluster may go.
+
+        Args:
+            wanted: the specialist; its name is what it is to be called if nobody else is.
+            way: how it came about, see `Plan`.
+            task: id of the task that it is made for; the same task makes it once.
+            scope: the envelope of the task's events.
+
+        Returns:
+            Its name and why, once it is a member and on disk; or an empty name and why it is none.
+        """
+        ...
+
+
 class World(Protocol):
     """The cluster, as the phases see it."""
+
+    @property
+    def smithy(self) -> Smithy:
+        """Return where specialists are made."""
+        ...
+
+    @property
+    def queue(self) -> Queue:
+        """Return how tasks wait that nobody takes."""
+        ...
+
+    def stirring(self) -> AbstractContextManager[Stirring]:
+        """Return what waits until another auction may come out otherwise, from now on."""
+        ...
+
+    def made(self, agent: str) -> Blueprint | None:
+        """Return from what an agent is made now; None of one that is as a person declared it."""
+        ...
+
+    def bound(self, agent: str, made: Blueprint | None) -> "World":
+        """Return the cluster with an agent as it was when it won, whatever became of it since."""
+        ...
 
     async def signals(self, task: Task) -> Signals:
         """Return what SENSE may look at."""
@@ -187,8 +268,13 @@ class World(Protocol):
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
         ...
 
-    def upkeep(self) -> Sequence[Decision]:
-        """Return what is to be done about members that do badly, and about those that were retired."""
+    def upkeep(self, ending: str, reward: float | None = None) -> Sequence[Decision]:
+        """Return what is to be done about members that do badly, and about those that were retired.
+
+        Args:
+            ending: whose task is about to end.
+            reward: with what its scores move for that; None when they do not.
+        """
         ...
 
     async def check(self, check: Check, given: Mapping[str, str]) -> Checked:
@@ -240,6 +326,10 @@ class Run(Steps, Protocol):
 
     async def parts(self) -> Spent:
         """Return what was used before an interruption in the parts of the task, as it is recorded."""
+        ...
+
+    def queued(self) -> AbstractAsyncContextManager[None]:
+        """Return a context in which the task is known to wait; it goes on elsewhere when another revision serves."""
         ...
 
     async def child(self, task: Task, account: Budget) -> Result:

@@ -139,7 +139,7 @@ class _Looking:
         if kind == "cluster":
             return {ref.name for ref, _ in self.clusters()}
         if kind == "blueprint":
-            return {name for _, one in self.clusters() for name in one.blueprints.names}
+            return {name for _, one in self.clusters() for name in one.blueprints.made}
         return {name for _, one in self.clusters() for name in one.agents}
 
     def changes(self, wanted: dict[str, set[str]]) -> dict[Ref, _Found]:

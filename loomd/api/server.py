@@ -14,6 +14,7 @@ from loomd import __version__
 from loomd.api.address import kinds_by_plural
 from loomd.api.adoption import AdoptionRoutes
 from loomd.api.approvals import ApprovalRoutes
+from loomd.api.blueprints import BlueprintRoutes
 from loomd.api.budgets import BudgetRoutes
 from loomd.api.capabilities import CapabilityRoutes
 from loomd.api.cassettes import CassetteRoutes
@@ -60,6 +61,7 @@ def add_routes(app: web.Application, system: System) -> None:
             ApprovalRoutes,
             ProposalRoutes,
             CapabilityRoutes,
+            BlueprintRoutes,
             AdoptionRoutes,
             LineageRoutes,
             SessionRoutes,

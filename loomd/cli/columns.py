@@ -201,6 +201,20 @@ _KNOWN: dict[str, Sequence[Column]] = {
         Column("DECLARED AT", _status("position"), wide=True),
         Column("DESCRIPTION", _spec("description")),
     ),
+    "Blueprint": (
+        Column("BLUEPRINT", lambda item, _: _name(item)),
+        Column("STATE", _status("state")),
+        Column("CLUSTER", _spec("cluster")),
+        Column("CREATOR", _spec("creator")),
+        Column("TASKS", _status("tasks")),
+        Column(
+            "REWARD", lambda item, _: f"{item['status']['meanReward']:.2f}" if "meanReward" in item["status"] else ""
+        ),
+        Column("VERSION", _status("version")),
+        Column("AGE", _created),
+        Column("DOMAINS", lambda item, _: ", ".join(item["spec"]["domains"]), wide=True),
+        Column("DESCRIPTION", _spec("description"), wide=True),
+    ),
     "Agent": (
         Column("NAME", lambda item, _: _name(item)),
         Column("READY", lambda item, _: ready(item)),

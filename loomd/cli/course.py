@@ -210,7 +210,7 @@ def check_of(fact: Json) -> str:
     return f"{fact['by']} {_CHECKS[fact['action']]} {what}"
 
 
-_UNTOLD = frozenset(("clock", "random", "size", "context", "skills", "interceptors"))
+_UNTOLD = frozenset(("clock", "random", "size", "context", "skills", "interceptors", "forge"))
 """Steps of which there is nothing to see, or which a fact of their own tells."""
 _CHECKS = {
     "refused": "refused",
@@ -244,6 +244,7 @@ _TAKERS: dict[str, _Taker] = {
     "budget.exceeded": _Course.noted,
     "call.checked": _Course.noted,
     "budget.warning": _Course.noted,
+    "task.queued": _Course.noted,
     "context.assembled": _Course.noted,
     "fallback.used": _Course.noted,
     "model.retried": _Course.noted,

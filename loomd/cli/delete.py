@@ -8,6 +8,7 @@ from loomd.cli.delivery import file_option, read_delivered
 from loomd.cli.output import Form, output_option, spelled
 from loomd.cli.progress import working
 from loomd.cli.target import (
+    BLUEPRINTS,
     EVERY,
     MEMORY_ITEMS,
     REVISIONS,
@@ -30,6 +31,8 @@ _ELSEWHERE = {
     SOURCES: "sources are not deleted: loomd suspend SOURCE, or loomd delete -f FILE for what they declare",
     REVISIONS: "revisions are not deleted: the daemon keeps as many as its settings say",
     MEMORY_ITEMS: "what is remembered is forgotten: loomd forget memory/NAME ID",
+    BLUEPRINTS: "specialists of a cluster go when they do badly or nothing, as its forge says; one that is declared is "
+    "declaredblueprint/NAME",
     EVERY: "expected one kind, such as agents",
 }
 

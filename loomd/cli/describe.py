@@ -1,10 +1,12 @@
 """`loomd describe`: shows objects, tasks, sessions, sources and revisions in full."""
 
+from collections.abc import Callable
+
 import click
 
 from loomd.api.client import Client, Json
 from loomd.api.text import to_yaml
-from loomd.cli import task, why_died
+from loomd.cli import blueprint, task, why_died
 from loomd.cli.columns import QUESTIONS
 from loomd.cli.course import trace
 from loomd.cli.knowledge import index_lines
@@ -16,6 +18,7 @@ from loomd.cli.table import age_of, render, until
 from loomd.cli.target import (
     APPROVALS,
     BARE,
+    BLUEPRINTS,
     BUDGETS,
     CAPABILITIES,
     EVERY,
@@ -91,7 +94,7 @@ def _body(client: Client, place: Place, namespace: str, name: str, whose: dict[s
         return client.get(*REVISIONS.parts(None), name)
     if place == SESSIONS:
         return get_one(client, place, namespace, name, **whose)
-    if place in {TASKS, SOURCES, APPROVALS, PROPOSALS, BUDGETS, MEMORY_ITEMS}:
+    if place in {TASKS, SOURCES, APPROVALS, PROPOSALS, BLUEPRINTS, BUDGETS, MEMORY_ITEMS}:
         item = get_one(client, place, namespace, name)
         return task.as_data(item, trace(name, client.events(task=name))) if place == TASKS else item
     return get_one(client, place, namespace, name, full="1")
@@ -100,18 +103,10 @@ def _body(client: Client, place: Place, namespace: str, name: str, whose: dict[s
 def _describe(client: Client, place: Place, namespace: str, name: str, whose: dict[str, str]) -> None:
     if place == TASKS:
         task.describe(get_one(client, place, namespace, name), trace(name, client.events(task=name)))
-    elif place == APPROVALS:
-        _approval(get_one(client, place, namespace, name))
-    elif place == PROPOSALS:
-        _proposal(get_one(client, place, namespace, name))
     elif place == SESSIONS:
         _session(get_one(client, place, namespace, name, **whose))
-    elif place == MEMORY_ITEMS:
-        _remembered(get_one(client, place, namespace, name))
-    elif place == BUDGETS:
-        _budget(get_one(client, place, namespace, name))
-    elif place == SOURCES:
-        _source(get_one(client, place, namespace, name))
+    elif place in _DESCRIBED:
+        _DESCRIBED[place](get_one(client, place, namespace, name))
     elif place == REVISIONS:
         show_revision(client.get(*REVISIONS.parts(None), name))
     else:
@@ -399,3 +394,14 @@ def _history(name: str, history: list[Json], now: float) -> list[str]:
 
 def _joined(pairs: Json) -> str:
     return ", ".join(f"{key}={value}" for key, value in pairs.items())
+
+
+_DESCRIBED: dict[Place, Callable[[Json], None]] = {
+    APPROVALS: _approval,
+    PROPOSALS: _proposal,
+    BLUEPRINTS: blueprint.describe,
+    MEMORY_ITEMS: _remembered,
+    BUDGETS: _budget,
+    SOURCES: _source,
+}
+"""What prints a thing that has no manifest."""

@@ -30,6 +30,8 @@ from loomd.clock import SystemClock
 from loomd.manifest.json_text import write_json
 
 _PEOPLE = ("table", "wide")
+_UNWATCHED = BARE - {TASKS, SOURCES}
+"""What changes without that being told of it alone."""
 _OWN_ROWS = frozenset(
     (
         "Task",
@@ -37,6 +39,7 @@ _OWN_ROWS = frozenset(
         "Proposal",
         "Capability",
         "Descent",
+        "Blueprint",
         "Agent",
         "Session",
         "MemoryItem",
@@ -185,10 +188,10 @@ class Look:
         """Print what is there and then what becomes of it, until interrupted."""
         places = {(one.place, one.namespace) for one in asked}
         place = asked[0].place
-        if len(places) > 1 or place in BARE - {TASKS, SOURCES}:
+        if len(places) > 1 or place in _UNWATCHED:
+            *others, last = sorted(one.plural for one in _UNWATCHED)
             raise click.UsageError(
-                "-w: expected one kind, or all; approvals, budgets, capabilities, lineage, memory, proposals, "
-                "revisions and sessions are followed by `loomd events -f`"
+                f"-w: expected one kind, or all; {', '.join(others)} and {last} are followed by `loomd events -f`"
             )
         names = {name for one in asked for name in one.names}
         for name in names:
@@ -271,10 +274,12 @@ class Look:
 def _rows(item: Json) -> str:
     """Return the kind whose rows a thing has; objects of all kinds share theirs.
 
-    A declared task is an object, and has a uid; one that runs has none.
+    What is declared is an object, and has a uid; a task that runs and a blueprint of a cluster have none.
     """
     if "past" in item["status"]:
         return "Past"
+    if item["kind"] == "Blueprint" and "uid" in item["metadata"]:
+        return ""
     if item["kind"] == "Task" and "uid" in item["metadata"]:
         return "DeclaredTask"
     return item["kind"] if item["kind"] in _OWN_ROWS else ""

@@ -42,7 +42,7 @@ VERBS = {
     "edit": "Change an object in your editor.",
     "wait": "Return when objects or tasks are as they should be.",
     "rollout": "Show the history of what served, follow it, and go back.",
-    "get": "List objects, tasks, approvals, proposals, capabilities, lineage, sessions, sources or revisions.",
+    "get": "List objects, tasks, approvals, proposals, capabilities, blueprints, lineage, sessions and more.",
     "describe": "Show objects, tasks, approvals, sessions, sources or revisions in full.",
     "top": "Show what goes on now: agents and tasks, drawn anew again and again.",
     "reconcile": "Let a source deliver now.",

@@ -82,6 +82,10 @@ APPROVALS = Place("approvals", "Approval")
 PROPOSALS = Place("proposals", "Proposal")
 CAPABILITIES = Place("capabilities", "Capability")
 LINEAGE = Place("lineage", "Descent")
+BLUEPRINTS = Place("blueprints", "Blueprint")
+"""Specialists that clusters made or may let join, and what agents learned to do, by the names of the agents."""
+DECLARED_BLUEPRINTS = Place("declaredblueprints", "Blueprint")
+"""Blueprints that people declared: objects like all others."""
 SESSIONS = Place("sessions", "Session")
 BUDGETS = Place("budgets", "Budget")
 MEMORY_ITEMS = Place("memoryitems", "MemoryItem")
@@ -91,7 +95,7 @@ _ID = re.compile(r"t[0-9a-f]{11}-")
 """How the id of a task begins."""
 _SHORT = {"gs": "gitsources", "kb": "knowledgebases"}
 """Short spellings of long kinds."""
-_LEARNED = (PROPOSALS, CAPABILITIES, LINEAGE)
+_LEARNED = (PROPOSALS, CAPABILITIES, BLUEPRINTS, LINEAGE)
 _FIXED = (EVERY, TASKS, APPROVALS, *_LEARNED, SESSIONS, MEMORY_ITEMS, BUDGETS, SOURCES, REVISIONS)
 BARE = frozenset(_FIXED[1:])
 """What has no manifest, and so no labels."""
@@ -324,6 +328,7 @@ def is_id(name: str) -> bool:
 def _places(client: Client, words: Iterable[str]) -> list[Place]:
     fixed = {word: place for place in _FIXED for word in (place.plural, place.kind.lower()) if word}
     fixed |= {"declaredtasks": DECLARED, "declaredtask": DECLARED}
+    fixed |= {"declaredblueprints": DECLARED_BLUEPRINTS, "declaredblueprint": DECLARED_BLUEPRINTS}
     lower = [word.lower() for word in words]
     if all(word in fixed for word in lower):
         return [fixed[word] for word in lower]

@@ -203,6 +203,7 @@ _NOTES: dict[str, Callable[[Json], str]] = {
     "learned": _learned,
     "memory.compacted": lambda step: f"forgets {step['dropped']} earlier turns, {step['kept']} are left in the window",
     "call.checked": lambda step: f"check   {check_of(step)}: {short(step['reason'])}",
+    "task.queued": lambda step: f"waits   {short(step['reason'])}",
     "fallback.used": lambda step: f"instead {step['fallback']}: {short(step['reason'])}",
     "model.retried": lambda step: f"again   {next_attempt(step)}: {short(step['reason'])}",
     "approval.requested": lambda step: (

@@ -141,6 +141,7 @@ _LINES: dict[str, Line] = {
     ),
     "skill.activated": lambda fact: ("note", f"takes up the {skill_used(fact)}"),
     "call.checked": lambda fact: ("note", f"{check_of(fact)}: {fact['reason']}"),
+    "task.queued": lambda fact: ("note", f"it waits: {fact['reason']}"),
     "fallback.used": lambda fact: ("note", f"{fact['phase']}: {fact['reason']}; {fact['fallback']}"),
     "model.retried": lambda fact: ("note", f"{next_attempt(fact)}: {fact['reason']}"),
     "budget.warning": lambda fact: (

@@ -61,7 +61,12 @@ def goal_of(text: str) -> Goal:
         return Goal(text, lambda item: _condition(item, kind, status or "True"))
     if name == "phase" and rest:
         known = next(
-            (phase for phase in (*ENDS, "Running", "WaitingApproval", "Pending") if phase.lower() == rest.lower()), None
+            (
+                phase
+                for phase in (*ENDS, "Running", "Queued", "WaitingApproval", "Pending")
+                if phase.lower() == rest.lower()
+            ),
+            None,
         )
         if known is not None:
             return Goal(text, lambda item: _phase(item, known))
@@ -70,7 +75,7 @@ def goal_of(text: str) -> Goal:
         return Goal(text, _value(found[1], found[2]))
     raise click.UsageError(
         f"--for {text}: expected condition=NAME[=STATUS], delete, create, phase=Succeeded|Failed|Cancelled|Running|"
-        "WaitingApproval|Pending, or jsonpath='{.status.x}'[=VALUE]"
+        "Queued|WaitingApproval|Pending, or jsonpath='{.status.x}'[=VALUE]"
     )
 
 

@@ -35,16 +35,24 @@ class Version:
 class Blueprints:
     """The blueprints of one cluster, by name of the agent; the last version of each holds."""
 
-    def __init__(self, cluster: str, declared: Iterable[Agent], records: Sequence[BlueprintRecord] = ()) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        declared: Iterable[Agent],
+        records: Sequence[BlueprintRecord] = (),
+        reserve: Iterable[Agent] = (),
+    ) -> None:
         """Take over what is stored.
 
         Args:
             cluster: its name; blueprints of others are left alone, but for their numbers.
             declared: the members that people declared.
             records: the versions that are stored, the earlier ones first.
+            reserve: those whom people declared to join when they are needed.
         """
         self._cluster = cluster
         self._declared = {agent.name: agent for agent in declared}
+        self._reserve = {agent.name: agent for agent in reserve if agent.name not in self._declared}
         self._versions: dict[str, list[Version]] = {}
         self._last: dict[str, int] = {}
         for one in records:
@@ -57,7 +65,33 @@ class Blueprints:
         return self._declared
 
     @property
+    def reserve(self) -> Mapping[str, Agent]:
+        """Return those whom people declared to join when they are needed, members or not."""
+        return self._reserve
+
+    def base(self, name: str) -> Agent | None:
+        """Return an agent as a person declared it, of which others may be made; None when nobody did."""
+        return self._declared.get(name) or self._reserve.get(name)
+
+    def former(self) -> dict[str, Agent]:
+        """Return those who were members and went, as they were last, by name."""
+        found: dict[str, Agent] = {}
+        for name, versions in self._versions.items():
+            creator = self.base(versions[-1].blueprint.creator)
+            if versions[-1].how == "pruned" and creator is not None and name not in self._declared:
+                found[name] = versions[-1].blueprint.make(name, creator)
+        return found
+
+    def since(self, name: str) -> float:
+        """Return when an agent became a member the last time, in wall-clock seconds; 0 for one that always was."""
+        return max((one.at for one in self.versions(name) if one.how == "forged"), default=0.0)
+
     def names(self) -> list[str]:
+        """Return the names of all agents of which there is a blueprint, and of those that may join."""
+        return sorted({*self._versions, *self._reserve})
+
+    @property
+    def made(self) -> list[str]:
         """Return the names of the agents that are made from a blueprint now, or have instructions of one."""
         return [name for name in self._versions if self.current(name) is not None]
 
@@ -87,7 +121,7 @@ class Blueprints:
 
     def outdated(self, shaping: Shaping) -> str:
         """Return why what was proposed cannot be carried out any more, or an empty string."""
-        current, creator = self.current(shaping.agent), self._declared.get(shaping.blueprint.creator)
+        current, creator = self.current(shaping.agent), self.base(shaping.blueprint.creator)
         if creator is None:
             return f"Agent/{shaping.blueprint.creator}, from which it is made, is no member any more"
         if shaping.how == "forged" and (current is not None or shaping.agent in self._declared):
@@ -110,7 +144,7 @@ class Blueprints:
         version, declared = self.current(name), self._declared.get(name)
         if version is None:
             return declared
-        creator = self._declared.get(version.blueprint.creator)
+        creator = self.base(version.blueprint.creator)
         if creator is None or (declared is not None and version.blueprint.creator != name):
             return declared
         return version.blueprint.make(name, creator)

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, field
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
 from loomd.agents.work import Cut
+from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Decision, Shaping
+from loomd.amoeba.forging import Forge, Queue
 from loomd.amoeba.leaning import Bias
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
@@ -25,6 +28,8 @@ from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
+from loomd.cluster.smithy import House, Smithy
+from loomd.cluster.stirring import Stirring, stirring
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
 from loomd.events.event import Event
@@ -44,7 +49,9 @@ class Terms:
     """On what terms the members share work: how each phase decides, what is believed at first, what a task may use.
 
     `latest` returns the limits that a newer revision declares, or None when it has no such cluster. `durability` is
-    what is kept of a task that does not say it, `feedback` the share of what people say of an answer in its quality.
+    what is kept of a task that does not say it, `feedback` the share of what people say of an answer in its quality;
+    `queue` and `forge` say what becomes of a task that nobody takes, `reserve` are those whom people declared to join
+    when they are needed.
     """
 
     policies: Policies
@@ -53,6 +60,9 @@ class Terms:
     latest: Callable[[], TreeLimits | None]
     durability: Durability = "steps"
     feedback: float = 1.0
+    queue: Queue = field(default_factory=Queue)
+    forge: Forge = field(default_factory=Forge)
+    reserve: Sequence[Agent] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,8 @@ class Cluster:
         """
         self._ref = ref
         self._models = models
-        self.blueprints = Blueprints(ref.name, agents, past.blueprints)
+        self._bound: dict[str, Agent] = {}
+        self.blueprints = Blueprints(ref.name, agents, past.blueprints, terms.reserve)
         members = {agent.name: agent for agent in self.blueprints.members()}
         self.roster = Roster(members.values(), embedder)
         self._scores = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
@@ -119,6 +130,10 @@ class Cluster:
             ),
         )
         self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)
+        for agent in self.blueprints.former().values():
+            self.conditions.remember(agent, past.lessons)
+        house = House(ref, self.blueprints, self.roster, self.conditions, self.teaching, embedder)
+        self.smithy = Smithy(house, terms.forge, rules, services, past)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -157,7 +172,7 @@ class Cluster:
         """Return standings; of a hundred agents in a fifth of a millisecond, because every task asks for them."""
         namespace, book, priors = self._ref.namespace, self.book, self._terms.priors
         load, price, unknown = self._services.loads.of, self._prices.now(), priors.unknown
-        left = self._services.accounts.left(namespace, [agent.name for agent in agents])
+        left = self._services.accounts.left(namespace, [agent.account for agent in agents])
         healths = self.conditions.healths(agents)
         found: list[Standing] = []
         for agent, share, health in zip(agents, left, healths, strict=True):
@@ -187,7 +202,33 @@ class Cluster:
         Raises:
             NotFound: there is no such member, or no longer.
         """
-        return self.roster.agent(name)
+        return self._bound.get(name) or self.roster.agent(name)
+
+    def made(self, agent: str) -> Blueprint | None:
+        """Return from what an agent is made now; None of one that is as a person declared it."""
+        version = self.blueprints.current(agent)
+        return version.blueprint if version is not None and agent in self.agents else None
+
+    def bound(self, agent: str, made: Blueprint | None) -> "Cluster":
+        """Return the cluster with an agent as it was when it won, whatever became of it since."""
+        before = self.blueprints.base(agent if made is None else made.creator)
+        if before is not None and made is not None:
+            before = made.make(agent, before)
+        now = self.agents.get(agent)
+        if before is None or (now is not None and now.digest == before.digest):
+            return self
+        view = copy(self)
+        view._bound = {agent: before}  # noqa: SLF001  # one of this class
+        return view
+
+    @property
+    def queue(self) -> Queue:
+        """Return how tasks wait that nobody takes."""
+        return self._terms.queue
+
+    def stirring(self) -> AbstractContextManager[Stirring]:
+        """Return what waits until another auction may come out otherwise, from now on."""
+        return stirring(self._services)
 
     def bearing(self, agent: str) -> AbstractContextManager[None]:
         """Count one more piece of work of an agent, as long as the context lasts."""
@@ -266,6 +307,7 @@ class Cluster:
         """Take over what was learned, by this cluster or another; a handler for the bus."""
         self.book.hear(event)
         self.conditions.hear(event)
+        self.smithy.hear(event)
         if isinstance(event.data, SHAPED) and event.namespace == self._ref.namespace:
             shaping = decision_of(event.data)
             if isinstance(shaping, Shaping):
@@ -347,9 +389,13 @@ class Cluster:
         known = self._services.averages.get(self._subject, domain)
         return (0.0, 0) if known is None else (known.value, known.count)
 
-    def upkeep(self) -> list[Decision]:
-        """Return who is to be retired, and who gets tasks again."""
-        return self.conditions.upkeep(self._services.clock.now())
+    def upkeep(self, ending: str, reward: float | None = None) -> list[Decision]:
+        """Return which specialists go, who is to be retired, and who gets tasks again."""
+        counts = self.learning.mode_of("score") == "auto"
+        going = list(self.smithy.due(ending, reward if counts else None))
+        gone = {one.agent for one in going}
+        others = self.conditions.upkeep(self._services.clock.now())
+        return [*going, *(one for one in others if getattr(one, "agent", "") not in gone)]
 
     async def check(self, check: Check, given: Mapping[str, str]) -> Checked:
         """Return what a check says of an answer."""

@@ -95,6 +95,11 @@ class Conditions:
             self._roster.drain(agent.name)
         self._observe(agent)
 
+    def remember(self, agent: Agent, lessons: Sequence[Lesson]) -> None:
+        """Take over how an agent did that is no member any more."""
+        mine = [one for one in lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
+        self._watch.admit(agent.name, agent.digest, mine)
+
     def dismiss(self, agent: Agent) -> None:
         """Say nothing of an agent any more that is no member."""
         agent.conditions.pop(str(self._ref), None)
@@ -104,8 +109,10 @@ class Conditions:
         for agent in self._roster.agents.values():
             agent.conditions.pop(str(self._ref), None)
 
-    def vitals(self, agent: Agent) -> Vitals:
-        """Return how a member does."""
+    def vitals(self, agent: Agent, reward: float | None = None) -> Vitals:
+        """Return how a member does, or how it will once it gets one more reward."""
+        if reward is not None:
+            return self._watch.foretold(agent.name, agent.digest, reward)
         return self._watch.vitals(agent.name, agent.digest)
 
     def record(self, agent: Agent) -> Record:

@@ -84,6 +84,13 @@ class Watch:
         """Return whether an agent is dying."""
         return any(chart.vitals.health == "dying" for chart in self._charts.values())
 
+    def foretold(self, agent: str, spec: str, reward: float) -> Vitals:
+        """Return how an agent will do once it gets one more reward."""
+        chart = self._charts.get((agent, spec))
+        rewards = [] if chart is None else [one for _, one in chart.rewards]
+        before = _UNKNOWN if chart is None else chart.vitals
+        return judge(self._illness, [*rewards, reward], before.samples + 1, before.health)
+
     def _note(self, member: Member, task: str, reward: float, at: float) -> None:
         """Take over a reward; a task that gets another reward, by feedback or in another domain, counts once."""
         chart = self._charts[member]

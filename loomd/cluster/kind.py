@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from loomd.accounts.budget import Budget, Budgets
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
+from loomd.amoeba.forging import Forge, Queue
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.policies.auction import Auction
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
@@ -77,6 +78,10 @@ class ClusterSpec(Spec):
     """SENSE: what kind of task is this?"""
     match: Annotated[MatchPolicy, OneOf(_POLICIES)] = Field(default_factory=Auction)
     """MATCH: who does it?"""
+    queue: Queue = Field(default_factory=Queue)
+    """How a task waits that nobody takes, with `match.noWinner: queue`."""
+    forge: Forge = Field(default_factory=Forge)
+    """When a specialist is made for a task that nobody takes, with `match.noWinner: forge`."""
     scale: Annotated[ScalePolicy, OneOf(_POLICIES)] = Field(default_factory=Threshold)
     """SCALE: alone or together?"""
     merge: Literal["model", "join"] = "model"
@@ -111,7 +116,8 @@ class ClusterSpec(Spec):
         bus = parts.services.bus
         selected = [to.name for pointer, to in parts.declared.refs if pointer == _SELECTOR]
         agents = [parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])]
-        past, meanwhile = await _learned(parts, agents)
+        reserve = [parts.get("Blueprint", name, Agent) for name in dict.fromkeys(self.forge.blueprints)]
+        past, meanwhile = await _learned(parts, agents, reserve)
 
         def latest() -> TreeLimits | None:
             item = parts.latest()
@@ -135,6 +141,9 @@ class ClusterSpec(Spec):
                 latest,
                 self.durability,
                 self.feedback.weight,
+                self.queue,
+                self.forge,
+                reserve,
             ),
             services=parts.services,
             past=past,
@@ -152,7 +161,7 @@ class ClusterSpec(Spec):
             cluster.conditions.close()
 
 
-async def _learned(parts: Parts, agents: Sequence[Agent]) -> "tuple[Past, Sequence[Event]]":
+async def _learned(parts: Parts, agents: Sequence[Agent], reserve: Sequence[Agent]) -> "tuple[Past, Sequence[Event]]":
     """Return what was learned so far, and what happened while that was read: tasks learn while others open."""
     from loomd.cluster.blueprints import Blueprints  # noqa: PLC0415  # as above
     from loomd.cluster.condition import HEARD, Past  # noqa: PLC0415  # as above
@@ -163,10 +172,16 @@ async def _learned(parts: Parts, agents: Sequence[Agent]) -> "tuple[Past, Sequen
     try:
         learning = store.learning
         records = await learning.blueprints(namespace)
-        members = Blueprints(parts.name, agents, records).members()
+        known = Blueprints(parts.name, agents, records, reserve)
+        lessons = [
+            one
+            for agent in (*known.members(), *known.former().values())
+            for one in await learning.lessons(namespace, agent.name, agent.digest)
+            if one.at >= known.since(agent.name)
+        ]
         past = Past(
             await store.capabilities(),
-            [one for agent in members for one in await learning.lessons(namespace, agent.name, agent.digest)],
+            lessons,
             await learning.lineage(namespace),
             await learning.proposals(namespace),
             await learning.behaviours(namespace),

@@ -53,8 +53,8 @@ from loomd.store.records import (
 )
 from loomd.topology import Services
 
-_LATE = ("learned/feedback/", "proposal/")
-"""How the keys begin of what people taught after the task."""
+_LATE = ("learned/feedback/", "learned/forge/", "proposal/")
+"""How the keys begin of what was not learned in ADAPT: what people taught after the task, and who was made for it."""
 _SHAPED: dict[Turn, type[BlueprintForged | BlueprintPruned | SkillPromoted | SkillReverted]] = {
     "forged": BlueprintForged,
     "pruned": BlueprintPruned,

@@ -20,7 +20,7 @@ def accept(task: Task, topology: Topology, now: float) -> Task:
     task = msgspec.structs.replace(task, cluster=cluster, revision=topology.snapshot.revision, created=now)
     live = cluster_of(topology, task)
     if task.agent:
-        live.agent(task.agent)
+        live.roster.agent(task.agent)
     durability = task.durability or live.durability
     if task.session and durability == "none":
         raise Permanent(

@@ -18,8 +18,9 @@ class Lent:
         mailbox: where it waits for the world outside.
         child: runs a subtask, on an account of its own.
         parts: returns what its parts had used when it was interrupted.
-        mark: makes known that the task waits for a person, or no longer.
+        mark: makes known in which phase the task is while it runs, and waits.
         settle: is called before anything is done that is not recorded.
+        follow: lets the task go on on what serves.
         account: that of the task, when it is a part of another.
     """
 
@@ -27,6 +28,7 @@ class Lent:
     mailbox: Mailbox
     child: Callable[[Task, Budget], Awaitable[Result]]
     parts: Callable[[], Awaitable[Spent]]
-    mark: Callable[[bool], Awaitable[None]]
+    mark: Callable[[str], Awaitable[None]]
     settle: Callable[[], Awaitable[None]]
+    follow: Callable[[], None]
     account: Budget | None = None

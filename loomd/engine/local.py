@@ -388,10 +388,9 @@ class LocalEngine:
             self._mailbox,
             lambda child, own: self._child(child, own, root, stay, resumed=resumed),
             partial(self._parts, task.id),
-            lambda waiting: recorded(
-                task, partial(self._ledger.put, task, "WaitingApproval" if waiting else "Running")
-            ),
+            lambda phase: recorded(task, partial(self._ledger.put, task, phase)),
             partial(stay.settle, root),
+            lambda: stay.follow(self._running[root.id]),
             account,
         )
         recorder = TaskRecorder(task, lent, scope, known, resumed=resumed)

@@ -7,8 +7,8 @@ decided and that it was acted on, so that an interrupted task begins anew; with 
 import random
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from loomd.engine.lent import Lent
 from loomd.engine.loose import Loose
 from loomd.engine.mailbox import question
 from loomd.engine.spent import spent_in
+from loomd.engine.waiting import Received, Wait, queued
 from loomd.errors import Diverged, LoomdError, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import (
@@ -45,21 +46,6 @@ F = TypeVar("F", bound=Fact)
 
 _encode = msgspec.json.Encoder().encode
 _decision = msgspec.json.Decoder(Decision).decode
-
-
-class _Received(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of waiting for a signal."""
-
-    value: object = None
-    late: bool = False
-
-
-class _Wait(NamedTuple):
-    """When a task waited for people, because of which step; `ended` is None as long as it waits."""
-
-    step: str
-    began: float
-    ended: float | None = None
 
 
 class TaskRecorder:
@@ -86,7 +72,7 @@ class TaskRecorder:
         self._agreed: dict[str, str] = {}
         self._questions: dict[str, set[str]] = {}
         self._decisions: dict[str, ApprovalResolved] = {}
-        self._waits: dict[str, _Wait] = {}
+        self._waits: dict[str, Wait] = {}
         """By the id of the question."""
         self._parts: dict[str, float] = {}
         """How long parts of the task waited."""
@@ -217,13 +203,13 @@ class TaskRecorder:
         """
         until = self.now(f"{key}/began") + seconds
 
-        async def wait() -> _Received:
+        async def wait() -> Received:
             try:
-                return _Received(await self._lent.mailbox.receive(self._task.id, name, until))
+                return Received(await self._lent.mailbox.receive(self._task.id, name, until))
             except TimeoutError:
-                return _Received(late=True)
+                return Received(late=True)
 
-        received = await self.step(f"{key}/received", f"signal:{name}", wait, _Received)
+        received = await self.step(f"{key}/received", f"signal:{name}", wait, Received)
         if received.late:
             raise TimeoutError
         return received.value
@@ -256,7 +242,7 @@ class TaskRecorder:
         """Ask people, and return what they decide once it is recorded."""
         clock, mailbox = self._lent.services.clock, self._lent.mailbox
         await self._lent.settle()
-        wait = self._waits.get(asked.id, _Wait(key, asked.created))._replace(ended=None)
+        wait = self._waits.get(asked.id, Wait(key, asked.created))._replace(ended=None)
         self._waits[asked.id] = wait
         record = await self._written(key, mailbox.ask(asked))
         request = ApprovalRequested(record.id, ask.tool, ask.arguments, ask.question, record.expires)
@@ -289,9 +275,9 @@ class TaskRecorder:
             stored = await self._written(key, self._lent.services.store.get_approval(approval))
             if stored is None or not stored.decision or (said := _decision(stored.decision)).verdict == "approved":
                 continue
-            await self._resolve(key, approval, said, self._waits.get(approval, _Wait(key, now, now)))
+            await self._resolve(key, approval, said, self._waits.get(approval, Wait(key, now, now)))
 
-    async def _resolve(self, key: str, approval: str, said: Decision, wait: _Wait) -> None:
+    async def _resolve(self, key: str, approval: str, said: Decision, wait: Wait) -> None:
         """Record what was decided about a step."""
         waited = (wait.ended or wait.began) - wait.began
         fact = ApprovalResolved(approval, said.verdict, said.by, said.reason, said.at, waited)
@@ -327,6 +313,10 @@ class TaskRecorder:
     async def parts(self) -> Spent:
         """Return what was used before an interruption in the parts of the task."""
         return await self._lent.parts() if self.resumed else NOTHING
+
+    def queued(self) -> AbstractAsyncContextManager[None]:
+        """Return a context in which the task is known to wait for somebody to take it."""
+        return queued(self._lent)
 
     async def child(self, task: Task, account: Budget) -> Result:
         """Run a subtask as a task of its own."""
@@ -379,7 +369,7 @@ class TaskRecorder:
         """Make known that the task waits for a person as long as one is asked at least."""
         before, self._asking = self._asking, self._asking + more
         if not before or not self._asking:
-            await self._lent.mark(bool(self._asking))
+            await self._lent.mark("WaitingApproval" if self._asking else "Running")
 
     def _remember(self, key: str, event: Event) -> None:
         """Take over what people were asked and said about a step, and how long the task waited for it."""
@@ -390,9 +380,9 @@ class TaskRecorder:
             if isinstance(fact, ApprovalResolved):
                 self._decisions[fact.approval] = fact
                 if self._keeps:
-                    self._waits[fact.approval] = _Wait(step, event.ts - fact.seconds, event.ts)
+                    self._waits[fact.approval] = Wait(step, event.ts - fact.seconds, event.ts)
             elif self._keeps:
-                self._waits.setdefault(fact.approval, _Wait(step, event.ts))
+                self._waits.setdefault(fact.approval, Wait(step, event.ts))
 
     def _refuse_other(self, key: str, ask: Ask, approval: str) -> None:
         """Raise when people were asked about a step, and not this.

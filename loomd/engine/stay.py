@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from loomd.amoeba.task import Task
+from loomd.amoeba.task import Result, Task
 from loomd.engine.ending import scope_of
 from loomd.engine.interruption import recorded
 from loomd.engine.ledger import Ledger
@@ -65,6 +65,11 @@ class Stay:
         if not self.back:
             await self._put(task, before if resumed else "")
         return task
+
+    def follow(self, running: "asyncio.Task[Result]") -> None:
+        """Interrupt a task, so that it goes on on what serves."""
+        self.moving = True
+        running.cancel()
 
     async def settle(self, task: Task) -> None:
         """Let a task stay where it was moved to: what it had recorded fits, and it is about to do something new.

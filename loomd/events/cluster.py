@@ -20,6 +20,13 @@ class AuctionAwarded(Fact, tag="auction.awarded", frozen=True):
     bid: float
 
 
+class TaskQueued(Fact, tag="task.queued", frozen=True):
+    """Nobody takes a task, for a reason; it waits until then at the latest, in wall-clock seconds."""
+
+    reason: str
+    until: float
+
+
 class AgentSplit(Fact, tag="agent.split", frozen=True):
     """A task was split into children."""
 
@@ -181,6 +188,7 @@ class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
 ClusterFact = (
     AuctionBid
     | AuctionAwarded
+    | TaskQueued
     | AgentSplit
     | PartRetried
     | CapabilityUpdated

@@ -5,6 +5,7 @@ as it is now. The first difference ends the replay. Called by `export`, the verb
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -202,9 +203,14 @@ class Player:
 
     def _require_member(self, matched: Matched) -> None:
         members = self._stage.cluster.agents
-        if matched.winner and matched.winner not in members:
+        made = matched.made
+        if matched.winner and (matched.winner if made is None else made.creator) not in members:
             lines = [f"- {matched.winner}", f"+ {', '.join(members)}"]
             raise self._differs("match", f"the winner {matched.winner} is no member of the cluster any more", lines)
+
+    def queued(self) -> AbstractAsyncContextManager[None]:
+        """Return a context in which nothing happens: who took the task is recorded."""
+        return nullcontext()
 
     async def step(
         self,

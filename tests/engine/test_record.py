@@ -52,14 +52,14 @@ class Bench:
         async def parts() -> Spent:
             raise NotImplementedError
 
-        async def mark(waits: bool) -> None:
-            del waits
+        async def mark(phase: str) -> None:
+            del phase
 
         async def settle() -> None:
             return
 
         task = Task("t1", "go", durability=durability, engine=engine)
-        lent = Lent(self.services, self.mailbox, child, parts, mark, settle)
+        lent = Lent(self.services, self.mailbox, child, parts, mark, settle, lambda: None)
         recorded = await self.journal.checkpoints("t1")
         return TaskRecorder(task, lent, Scope(self.bus, "t1"), recorded, resumed=bool(recorded))
 

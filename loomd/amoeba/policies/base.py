@@ -7,12 +7,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field
 
 from loomd.amoeba.decision import Decision
 from loomd.amoeba.expect import Met
+from loomd.amoeba.forging import NoWinner
 from loomd.amoeba.leaning import Leaning
 from loomd.amoeba.task import Evaluated, Executed, Matched, Opinion, Sensed, Task
 from loomd.amoeba.world import Signals, Standing
@@ -37,6 +38,15 @@ class MatchPolicy(Spec):
     @abstractmethod
     async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the winner with all bids; an empty winner means that nobody may do it."""
+
+    @property
+    def otherwise(self) -> NoWinner:
+        """Return what becomes of a task that nobody takes."""
+        return "fail"
+
+    def settling(self) -> Self:
+        """Return the policy as it is when the best bid takes a task that nobody takes."""
+        return self
 
 
 class ScalePolicy(Spec):

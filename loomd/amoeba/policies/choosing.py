@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field
 
+from loomd.amoeba.forging import NoWinner
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Bid, Matched, Sensed
 from loomd.amoeba.world import Standing
@@ -102,13 +103,23 @@ class Choosing(MatchPolicy):
     """Who may not bid, however good the bid would be."""
     record: int = Field(default=5, ge=1, le=1000)
     """How many bids are kept and told of a task, the best of them; of those who may not bid so many are named, too."""
-    no_winner: Literal["best_available", "fail"] = "best_available"
-    """What happens when nobody bids enough, or all are left out for now: the best of them takes it all the same, or the
-    task fails. Who lacks what the task needs never takes it."""
+    no_winner: NoWinner = "best_available"
+    """What happens when nobody bids enough, or all are left out for now: the best of them takes it all the same
+    (`best_available`), the task waits (`queue`, as the cluster's `queue` says), a specialist is made for it (`forge`,
+    as its `forge` says), or it fails (`fail`). Who lacks what the task needs never takes it."""
 
     @abstractmethod
     def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
         """Return what each of some agents bids."""
+
+    @property
+    def otherwise(self) -> NoWinner:
+        """Return what becomes of a task that nobody takes."""
+        return self.no_winner
+
+    def settling(self) -> Self:
+        """Return the policy as it is when the best bid takes a task that nobody takes."""
+        return self.model_copy(update={"no_winner": "best_available"})
 
     def passing(self, sensed: Sensed, agents: Sequence[Standing]) -> dict[str, str]:
         """Return which agents take no such task for now, and why."""
@@ -137,7 +148,7 @@ class Choosing(MatchPolicy):
         winner, why = best.agent, f"{note}highest of {len(able)} bids: {best.total:.3f}"
         if best.total < offers.reserve:
             why = f"{note}best bid {best.total:.3f} is below the reserve {offers.reserve:g}"
-            winner = "" if self.no_winner == "fail" else winner
+            winner = winner if self.no_winner == "best_available" else ""
             why += "; taken as best available" if winner else ""
         return Matched(
             winner,

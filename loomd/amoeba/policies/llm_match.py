@@ -4,11 +4,12 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 from pydantic import Field
 
+from loomd.amoeba.forging import NoWinner
 from loomd.amoeba.policies.auction import Auction
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.question import Question
@@ -44,6 +45,15 @@ class LlmMatch(MatchPolicy):
     auction: Auction = Field(default_factory=Auction)
     """How bids come about; the model chooses among those that it records, and its winner takes the task when no usable
     answer comes. A single bid, or one that it declines, is not put to a model."""
+
+    @property
+    def otherwise(self) -> NoWinner:
+        """Return what becomes of a task that nobody takes."""
+        return self.auction.otherwise
+
+    def settling(self) -> Self:
+        """Return the policy as it is when the best bid takes a task that nobody takes."""
+        return self.model_copy(update={"auction": self.auction.settling()})
 
     async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the auction with the winner that the model chose."""

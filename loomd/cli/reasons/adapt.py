@@ -8,6 +8,15 @@ from loomd.cli.reasons.layout import clock, listed, outcome_of
 _DONE = {"observed": " (only observed: spec.learning.mode)", "proposed": " (only proposed: `loomd get proposals`)"}
 
 
+_TURNS = {
+    "forged": "a member from now on",
+    "pruned": "no member any more",
+    "promoted": "given better instructions",
+    "reverted": "given back its earlier instructions",
+}
+"""What happened to an agent, by how its blueprint changed."""
+
+
 def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     """Yield what was learned: a sentence, then what it rests on."""
     del seed
@@ -39,6 +48,8 @@ def _said(one: Json) -> str:
             return f"{one['agent']} gets no new tasks until {clock(one['until'])}, because of its {one['reason']}"
         case "revival":
             return f"{one['agent']} gets tasks again, because {one['reason']}"
+        case "shaping":
+            return f"{one['agent']} is {_TURNS[one['how']]}, because of this: {one['reason']}"
         case _:
             return (
                 f"{one['agent']} in {one['domain']}: from {one['before']:.3f} to {one['after']:.3f}, because of "

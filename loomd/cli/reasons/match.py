@@ -5,6 +5,14 @@ from collections.abc import Iterator
 from loomd.api.client import Json
 from loomd.cli.reasons.layout import listed
 
+_PATHS = {
+    "forge": "have a specialist take it",
+    "best_available": "let the best bid take it",
+    "queue": "let it wait",
+    "fail": "let it fail",
+}
+"""What becomes of a task that nobody takes."""
+
 
 def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     """Yield who took it: a sentence, then what it rests on."""
@@ -12,6 +20,10 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     winner, bids, weights = decision["winner"], decision.get("bids", []), decision.get("weights", {})
     text = f"{winner} took it" if winner else "nobody took it"
     text += f", {decision.get('why', 'for no recorded reason')}."
+    if nobody := decision.get("nobody"):
+        text += f" At first nobody took it: {nobody}. The cluster is to {_PATHS[decision['path']]} then."
+    if domains := decision.get("domains"):
+        text += f" With that it is a task in {', '.join(domains)}."
     if weights:
         formula = " + ".join(f"{share:.2f} x {name}" for name, share in weights.items()).replace("+ -", "- ")
         text += f" A bid is {formula}; the lowest that may win is {decision.get('reserve', 0.0):.2f}."

@@ -77,8 +77,8 @@ def _notes(phase: Json) -> Iterator[str]:
                 found += [f"left out of the prompt: {left_out(one)}" for one in step.get("cut", ())]
             case "call.checked":
                 found.append(f"{check_of(step)}, because {short(step['reason'])}")
-            case "fallback.used":
-                found.append(f"{step['fallback']}, because {short(step['reason'])}")
+            case "fallback.used" | "task.queued":
+                found.append(_instead(step))
             case "skill.activated":
                 found.append(f"it took up the {skill_used(step)}")
             case "skill.offered":
@@ -91,6 +91,13 @@ def _notes(phase: Json) -> Iterator[str]:
             case _:
                 pass
     yield from listed("", found)
+
+
+def _instead(step: Json) -> str:
+    """Return what was done in place of what should have been."""
+    if step["kind"] == "task.queued":
+        return f"it waits from {clock(step['at'])} to {clock(step['until'])} at the latest: {short(step['reason'])}"
+    return f"{step['fallback']}, because {short(step['reason'])}"
 
 
 def _meant(said: Json) -> str:

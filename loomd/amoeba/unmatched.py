@@ -1,0 +1,177 @@
+"""What becomes of a task that nobody takes: a specialist is made for it, it waits, the best bid takes it, or it fails.
+
+Whatever is done is in the output of MATCH with why nobody took the task; that something else is done than the cluster
+wants is told by a `fallback.used` event, too. Called by `match`.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from loomd.amoeba.asking import Asking
+from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.decision import Shaping
+from loomd.amoeba.design import question
+from loomd.amoeba.forging import NoWinner, Plan
+from loomd.amoeba.policies.base import MatchPolicy
+from loomd.amoeba.task import Matched, Sensed, Task
+from loomd.amoeba.world import Run, Standing, World
+from loomd.events.cluster import TaskQueued
+
+_DONE: dict[NoWinner, str] = {
+    "forge": "a specialist takes it",
+    "best_available": "the best bid takes it",
+    "queue": "it waits",
+    "fail": "it fails",
+}
+_LONGEST = 120
+"""Characters of a goal in the reason of a blueprint."""
+
+
+@dataclass(frozen=True)
+class Auction:
+    """A task that is to be given to somebody, over and over as long as nobody takes it.
+
+    Attributes:
+        task: the task, with what is left of its budget.
+        sensed: what it is about.
+        world: the cluster.
+        run: the record of the task.
+        asking: asks models for MATCH.
+        heard: returns who may take it now.
+        hold: returns whom a policy chooses of some agents.
+    """
+
+    task: Task
+    sensed: Sensed
+    world: World
+    run: Run
+    asking: Asking
+    heard: Callable[[], Sequence[Standing]]
+    hold: Callable[[MatchPolicy, Sequence[Standing]], Awaitable[Matched]]
+
+    async def settle(self, policy: MatchPolicy) -> Matched:
+        """Return who takes the task in the end; an empty winner means that it fails."""
+        path = policy.otherwise
+        if path == "forge" and self.run.resumed and (made := await self.world.smithy.made(self.task.id)):
+            why = "nobody took it before an interruption"
+            return self._given(await self._best(policy), why, Plan("design", made, why="it was made for this task"))
+        agents = self.heard()
+        matched = await self.hold(policy, agents)
+        least = self.world.smithy.terms.below if path == "forge" else 0.0
+        if not (nobody := self._nobody(matched, agents, least)):
+            return matched
+        matched = msgspec.structs.replace(matched, nobody=nobody, path=path)
+        if path == "forge":
+            plan = await self._forge(matched, agents)
+            if plan.way != "none":
+                return self._given(matched, nobody, plan)
+            path = self.world.smithy.terms.fallback
+            self.asking.fall_back(f"no specialist: {plan.why}", _DONE[path])
+            matched = msgspec.structs.replace(matched, why=f"{nobody}; no specialist: {plan.why}", path=path)
+        if path == "queue":
+            return await self._wait(matched, policy, least)
+        return await self._best(policy, matched) if path == "best_available" else _failed(matched)
+
+    def _nobody(self, matched: Matched, agents: Sequence[Standing], least: float) -> str:
+        """Return why nobody takes the task, or an empty string when somebody does."""
+        if least:
+            best = max((_belief(self.sensed, one), one.agent) for one in agents) if agents else (0.0, "")
+            if best[0] < least:
+                domains = ", ".join(self.sensed.domains)
+                text = f"nobody is believed to be {least:g} good in {domains}"
+                return f"{text}: {best[1]} {best[0]:.2f}" if best[1] else text
+        return "" if matched.winner else matched.why
+
+    async def _best(self, policy: MatchPolicy, matched: Matched | None = None) -> Matched:
+        """Return the best bid as the winner, with why nobody took the task at first."""
+        if matched is not None and matched.winner:
+            return msgspec.structs.replace(matched, why=f"{matched.why}; taken as best available")
+        best = await self.hold(policy.settling(), self.heard())
+        if matched is None:
+            return best
+        return msgspec.structs.replace(best, nobody=matched.nobody, path=matched.path, why=f"{matched.why}; {best.why}")
+
+    def _given(self, matched: Matched, nobody: str, plan: Plan) -> Matched:
+        """Return the specialist of a plan as the winner."""
+        known = self.world.agent(plan.agent).domains or {plan.agent: 1.0}
+        total = sum(known.values())
+        domains = {one: score / total if total else 1 / len(known) for one, score in known.items()}
+        return msgspec.structs.replace(
+            matched, winner=plan.agent, why=plan.why, nobody=nobody, path="forge", domains=domains
+        )
+
+    async def _forge(self, matched: Matched, agents: Sequence[Standing]) -> Plan:
+        """Return which specialist takes the task, once it is a member; or why there is none.
+
+        One task at a time, so that others for which it was made as well find it.
+
+        Raises:
+            RecordFailed: a step could not be written.
+            Diverged: something else is recorded.
+        """
+        smithy, run, task = self.world.smithy, self.run, self.task
+        async with smithy.turn:
+            make = partial(smithy.plan, task, self._creator(matched, agents))
+            plan = await run.step("match/forge/plan", "forge", make, Plan)
+            if plan.way == "award" and all(one.agent != plan.agent for one in self.heard()):
+                return Plan("none", why=f"{plan.agent} is no member any more")
+            if plan.way not in {"join", "design"}:
+                return plan
+            name, blueprint = plan.agent, Blueprint(task.cluster, plan.creator)
+            if plan.way == "design":
+                asked = question(plan, task.cluster, smithy.terms, _DONE[smithy.terms.fallback])
+                asking = Asking("match", self.asking.left(task), self.world, run, plan.creator)
+                answer = await asking.consult(asked)
+                self.asking.spent += asking.spent
+                await run.step("match/forge/judged", "forge", partial(smithy.judge, answer.why), str)
+                if answer.value is None:
+                    return Plan("none", why=f"no usable design came: {answer.why}")
+                name, blueprint = answer.value.name, answer.value.blueprint
+            reason = f'nobody took "{_short(task.goal)}": {matched.nobody}'
+            made, why = await smithy.make(Shaping(name, "forged", blueprint, reason), plan.way, task.id, run.scope)
+            return Plan(plan.way, made, plan.creator, why) if made else Plan("none", why=why)
+
+    def _creator(self, matched: Matched, agents: Sequence[Standing]) -> str:
+        """Return the best of those who may make a specialist: who bid most, or who is believed to be best."""
+        if matched.bids:
+            return matched.bids[0].agent
+        able = [one for one in agents if not one.down and one.budget_left > 0]
+        return max(able, key=lambda one: (_belief(self.sensed, one), one.agent)).agent if able else ""
+
+    async def _wait(self, matched: Matched, policy: MatchPolicy, least: float) -> Matched:
+        """Return who takes the task after it waited, or what becomes of it when it waited too long."""
+        terms, run = self.world.queue, self.run
+        until = run.now("match/queue") + terms.longest
+        until = min(until, self.task.deadline) if self.task.deadline else until
+        run.scope.emit(TaskQueued(matched.nobody, until), key="queued")
+        found, again = matched, self.heard()
+        with self.world.stirring() as stirring:
+            async with run.queued():
+                while self._nobody(found, again, least):
+                    if not await stirring.wait(until, terms.every):
+                        late = msgspec.structs.replace(matched, why=f"{matched.why}; it waited too long")
+                        return await self._best(policy, late) if terms.then == "best_available" else _failed(late)
+                    if least and (name := await self.world.smithy.fitting(self.task)):
+                        why = "it is a specialist for such tasks, which came while the task waited"
+                        return self._given(matched, matched.nobody, Plan("award", name, why=why))
+                    again = self.heard()
+                    found = await self.hold(policy, again)
+        why = f"{found.why}; it waited, because {matched.nobody}"
+        return msgspec.structs.replace(found, nobody=matched.nobody, path="queue", why=why)
+
+
+def _belief(sensed: Sensed, agent: Standing) -> float:
+    """Return what is believed of an agent in the domains of a task."""
+    return sum(share * agent.scores[domain].mean for domain, share in sensed.domains.items())
+
+
+def _failed(matched: Matched) -> Matched:
+    return msgspec.structs.replace(matched, winner="")
+
+
+def _short(goal: str) -> str:
+    words = " ".join(goal.split())
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."

@@ -1,0 +1,1 @@
+"""Kind Blueprint: specialists that cost nothing until a task needs them."""

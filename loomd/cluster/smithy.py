@@ -1,0 +1,396 @@
+"""The specialists that a cluster makes itself: for which tasks, how many, and when they go again. Called by `cluster`.
+
+How often designs were asked for and how many failed is kept as averages, so that a restart does not forget it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import msgspec
+
+from loomd.agents.agent import Agent
+from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.decision import Done, Shaping
+from loomd.amoeba.design import TEAM
+from loomd.amoeba.forging import Forge, Plan
+from loomd.amoeba.learning import Learning, Mode
+from loomd.amoeba.task import Task
+from loomd.cluster.blueprints import Blueprints, Version
+from loomd.cluster.condition import Conditions, Past
+from loomd.cluster.learn import Teaching, decision_of, learn, proposed
+from loomd.cluster.likeness import Embedder, Likeness
+from loomd.cluster.roster import Roster
+from loomd.errors import LoomdError
+from loomd.events.bus import Scope
+from loomd.events.cluster import BlueprintForged, CapabilityUpdated, ChangeObserved, ProposalMade
+from loomd.events.event import Event
+from loomd.events.journal import Journal
+from loomd.manifest.object import Ref
+from loomd.store.records import Average
+from loomd.topology import Services
+
+_DAY = 86_400.0
+_ALIKE = 0.5
+"""Share of common domains at which two specialists are taken for the same."""
+_DONE: dict[Mode, Done] = {"auto": "", "observe": "observed", "propose": "proposed"}
+_WHY = {
+    "join": "it was there for such tasks, and joined the cluster",
+    "design": "it was made for this task",
+}
+
+
+@dataclass(frozen=True)
+class House:
+    """The parts of a cluster that its smithy works with.
+
+    Attributes:
+        ref: the cluster.
+        blueprints: how its members are made.
+        roster: its members.
+        conditions: how they do.
+        teaching: returns as whose decisions those of a task are carried out.
+        embedder: by which tasks are compared with specialists; by words when None.
+    """
+
+    ref: Ref
+    blueprints: Blueprints
+    roster: Roster
+    conditions: Conditions
+    teaching: Callable[[str], Teaching]
+    embedder: Embedder | None = None
+
+
+class Smithy:
+    """Makes specialists, and says when they go; fits `amoeba.world.Smithy`."""
+
+    def __init__(self, house: House, terms: Forge, learning: Learning, services: Services, past: Past) -> None:
+        """Take over what is stored.
+
+        Args:
+            house: the cluster.
+            terms: when specialists are made, and when they go.
+            learning: how far the cluster may go.
+            services: what the daemon lends.
+            past: what is stored.
+        """
+        self._house = house
+        self._terms = terms
+        self._learning = learning
+        self._services = services
+        self._turn = asyncio.Lock()
+        self._subject = f"forge {house.ref.namespace}/{house.ref.name}"
+        self._wanted: dict[str, tuple[Blueprint, float]] = {}
+        self._silent: dict[tuple[str, str], float] = {}
+        self._used: dict[str, float] = {}
+        self._leaving: set[str] = set()
+        for lesson in past.lessons:
+            self._used[lesson.agent] = max(lesson.at, self._used.get(lesson.agent, 0.0))
+        for one in past.proposals:
+            _, _, decision = proposed(one)
+            if one.cluster == house.ref.name and isinstance(decision, Shaping):
+                self._hush(decision, one.expires)
+
+    @property
+    def terms(self) -> Forge:
+        """Return when a specialist is made."""
+        return self._terms
+
+    @property
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Return what lets one task at a time have a specialist made."""
+        return self._turn
+
+    @property
+    def mode(self) -> Mode:
+        """Return how far the cluster may go."""
+        return self._learning.mode_of("forge")
+
+    def specialists(self) -> list[Agent]:
+        """Return the members that no person declared as such."""
+        declared = self._house.blueprints.declared
+        return [agent for agent in self._house.roster.agents.values() if agent.name not in declared]
+
+    def hear(self, event: Event) -> None:
+        """Take over what happened; called for what the cluster hears."""
+        fact = event.data
+        if isinstance(fact, CapabilityUpdated):
+            self._used[fact.owner] = max(event.ts, self._used.get(fact.owner, 0.0))
+        elif event.namespace == self._house.ref.namespace and getattr(fact, "cluster", "") == self._house.ref.name:
+            decision = decision_of(fact)
+            if not isinstance(decision, Shaping):
+                return
+            if isinstance(fact, ProposalMade):
+                self._hush(decision, fact.expires)
+            elif isinstance(fact, ChangeObserved):
+                self._hush(decision, event.ts + self._learning.proposals)
+            else:
+                self._leaving.discard(decision.agent)
+
+    def _hush(self, decision: Shaping, until: float) -> None:
+        """Want nothing of the kind until then: people are asked, or it was recorded and not done."""
+        if decision.how == "forged":
+            self._wanted[decision.agent] = (decision.blueprint, until)
+        elif decision.how == "pruned":
+            self._silent[decision.agent, decision.spec] = until
+
+    async def made(self, task: str) -> str:
+        """Return who was made for a task and is on disk; an empty string for nobody."""
+        if not await self._services.store.learned_from(_key(task)):
+            return ""
+        facts = (event.data for event in (await Journal(self._services.store).checkpoints(task)).values())
+        names = [fact.owner for fact in facts if isinstance(fact, BlueprintForged)]
+        return next((one for one in names if one in self._house.roster.agents), "")
+
+    async def fitting(self, task: Task) -> str:
+        """Return the specialist that a task fits best, of those that take new work; an empty string for none."""
+        able = self._able(task)
+        return (_best(await self._fits(task.goal), able) if able else None) or ""
+
+    def _able(self, task: Task) -> set[str]:
+        """Return the names of the specialists that may take a task."""
+        members = {agent.name for agent in self._house.roster.open} - set(task.avoid)
+        return {agent.name for agent in self.specialists()} & members
+
+    async def plan(self, task: Task, bidder: str) -> Plan:
+        """Return what is to be done for a task that nobody takes; a design that is to be asked for counts from now on.
+
+        Args:
+            task: the task.
+            bidder: the best of those who may make a specialist, or empty.
+        """
+        if self.mode == "off":
+            return Plan("none", why="learning.modes.forge is off")
+        fits = await self._fits(task.goal)
+        if (name := _best(fits, self._able(task))) is not None:
+            return Plan("award", name, why=f"it is a specialist for such tasks (likeness {fits[name]:.2f})")
+        if why := self._barred(fits):
+            return Plan("none", why=why)
+        if (name := _best(fits, self._dormant())) is not None:
+            version = self._last(name)
+            return Plan("join", name, name if version is None else version.blueprint.creator, "it fits")
+        return self._design(bidder)
+
+    def _barred(self, fits: Mapping[str, float]) -> str:
+        """Return why neither a specialist may join nor one be designed for a task, or an empty string."""
+        now, roster = self._now(), self._house.roster
+        retired = {one.name for one in self.specialists()} - {one.name for one in roster.open}
+        if (name := _best(fits, retired)) is not None:
+            return f"Agent/{name}, which fits, gets no new tasks for now"
+        waits = {name for name, (_, until) in self._wanted.items() if until > now}
+        if (name := _best(fits, waits - set(roster.agents))) is not None:
+            return (
+                f"{name}, which fits, was proposed before: `loomd get proposals`"
+                if self.mode == "propose"
+                else (f"{name}, which fits, was only observed")
+            )
+        bad = {name: until for name, until in self._bad() if until > now}
+        if (name := _best(fits, bad)) is not None:
+            return f"{name}, which fits, did badly; nothing like it is made for {bad[name] - now:.0f} s"
+        if len(self.specialists()) >= self._terms.most:
+            return f"the cluster has {self._terms.most} specialists, as many as it may (forge.most)"
+        return ""
+
+    def _design(self, bidder: str) -> Plan:
+        """Return that a specialist is to be designed, which counts; or why not."""
+        terms, now, blueprints = self._terms, self._now(), self._house.blueprints
+        failed, asked = self._average("failed"), self._average("designs")
+        day = now // _DAY
+        count = asked.count if asked.value == day else 0
+        if terms.creator is not None and terms.creator not in blueprints.declared:
+            return Plan("none", why=f"Agent/{terms.creator}, its creator, is no member of the cluster")
+        version = blueprints.current(bidder)
+        creator = terms.creator or (version.blueprint.creator if version is not None else bidder)
+        if (maker := blueprints.base(creator)) is None:
+            return Plan("none", why="nobody may bid, so nobody can make a specialist")
+        if (wait := failed.updated + terms.rest(failed.count) - now) > 0:
+            return Plan("none", why=f"the last {failed.count} designs failed; none is asked for for {wait:.0f} s")
+        if (wait := asked.updated + terms.every - now) > 0:
+            return Plan("none", why=f"a design was asked for just now; none is for {wait:.0f} s (forge.every)")
+        if count >= terms.daily:
+            return Plan("none", why=f"{count} designs were asked for today, as many as may be (forge.daily)")
+        self._note(Average(self._subject, "designs", day, count + 1, now))
+        team = {agent.name: agent.description for agent in self._house.roster.open[:TEAM]}
+        tools = {one.schema.name: one.schema.description for one in maker.offered()}
+        return Plan("design", creator=creator, team=team, tools=tools)
+
+    async def judge(self, why: str) -> str:
+        """Take over why no usable design came, or with an empty string that one did; return the same."""
+        failed = self._average("failed")
+        if why or failed.count:
+            self._note(Average(self._subject, "failed", 0.0, failed.count + 1 if why else 0, self._now()))
+        return why
+
+    async def make(self, wanted: Shaping, way: str, task: str, scope: Scope) -> tuple[str, str]:
+        """Let a specialist be made, as far as the cluster may go; return its name and why, or no name and why not.
+
+        Args:
+            wanted: the specialist, and what it is to be called.
+            way: how it came about.
+            task: id of the task that it is made for.
+            scope: the envelope of the task's events.
+        """
+        stored = await self._services.store.learned_from(_key(task))
+        blueprints, mode = self._house.blueprints, self.mode
+        if mode == "off":
+            return "", "learning.modes.forge is off"
+        last = self._last(wanted.agent) if way == "join" else None
+        blueprint = wanted.blueprint if last is None else last.blueprint
+        name = wanted.agent if way == "join" else self._free(wanted.agent)
+        if way == "join" and name in self._house.roster.agents:
+            return name, "it is a specialist for such tasks"
+        if way == "design" and not stored and (alike := self._alike(blueprint)) is not None:
+            return alike
+        if len(self.specialists()) >= self._terms.most:
+            return "", f"the cluster has {self._terms.most} specialists, as many as it may (forge.most)"
+        parent = 0 if last is None else last.number
+        one = msgspec.structs.replace(
+            wanted, agent=name, blueprint=blueprint, version=blueprints.next(name), parent=parent, done=_DONE[mode]
+        )
+        if not stored:
+            await learn(self._services, [one], self._house.teaching(task), scope, _key(task))
+        if mode == "auto":
+            return name, _WHY[way]
+        asked = "people are asked whether it may join: `loomd get proposals`"
+        return "", f"{name} is designed, and {asked if mode == 'propose' else 'that was only observed'}"
+
+    def _alike(self, blueprint: Blueprint) -> tuple[str, str] | None:
+        """Return who takes a task for which another one like that is designed, and why; or nobody, and why not.
+
+        What is like it shares half of all their domains. None when nothing is.
+        """
+        roster, now = self._house.roster, self._now()
+        known: dict[str, Agent | Blueprint] = {one.name: one for one in self.specialists()}
+        known |= {name: one for name, (one, until) in self._wanted.items() if until > now and name not in known}
+        former = self._house.blueprints.former()
+        known |= {name: former[name] for name, until in self._bad() if until > now}
+        names = [name for name, one in known.items() if _overlap(one.domains, blueprint.domains) >= _ALIKE]
+        if open_ := [one.name for one in roster.open if one.name in names]:
+            return open_[0], "what was designed for this task is like it"
+        return ("", f"what was designed is like {names[0]}, which is not to take tasks now") if names else None
+
+    def due(self, ending: str, reward: float | None = None) -> Iterator[Shaping]:
+        """Yield which specialists go: those that do badly or nothing, and have nothing in hand.
+
+        Args:
+            ending: whose task is about to end; it does not count as work in hand.
+            reward: what it is about to be rewarded with for that; None for nothing.
+        """
+        if self.mode == "off":
+            return
+        now, house = self._now(), self._house
+        for agent in self.specialists():
+            version = house.blueprints.current(agent.name)
+            if version is None or self._silent.get((agent.name, agent.digest), 0.0) > now:
+                continue
+            reason = self._reason(agent, version, now, reward if agent.name == ending else None)
+            busy = self._services.loads.of(house.ref.namespace, agent.name) - (agent.name == ending)
+            if reason and busy <= 0:
+                next_ = house.blueprints.next(agent.name)
+                yield Shaping(agent.name, "pruned", version.blueprint, reason, next_, version.number, agent.digest)
+            elif reason and self.mode == "auto":
+                self._leaving.add(agent.name)
+                house.roster.drain(agent.name)
+            elif not reason and agent.name in self._leaving:
+                self._leaving.discard(agent.name)
+                if not house.conditions.record(agent).active:
+                    house.roster.add(agent)
+
+    def _reason(self, agent: Agent, version: Version, now: float, reward: float | None) -> str:
+        """Return why a specialist is to go, with the reward that it is about to get, or an empty string."""
+        terms, vitals = self._terms, self._house.conditions.vitals(agent, reward)
+        if vitals.samples >= terms.probation and vitals.mean < terms.prune:
+            return f"mean reward {vitals.mean:.2f} after {vitals.samples} tasks, below {terms.prune:g}"
+        idle = now - max(version.at, self._used.get(agent.name, 0.0))
+        if reward is None and terms.idle_timeout and idle > terms.idle_timeout:
+            return f"no task for {idle:.0f} s"
+        return ""
+
+    def state(self, name: str) -> str:
+        """Return how a blueprint stands: `probation`, `active`, `pruned`, or `dormant` until it is needed."""
+        blueprints = self._house.blueprints
+        agent = self._house.roster.agents.get(name)
+        if agent is None:
+            bad = {one for one, _ in self._bad()}
+            return "pruned" if name in bad or name not in self._dormant() else "dormant"
+        if blueprints.current(name) is not None and name not in blueprints.declared:
+            samples = self._house.conditions.vitals(agent).samples
+            return "probation" if samples < self._terms.probation else "active"
+        return "active"
+
+    def _dormant(self) -> set[str]:
+        """Return the names of whom a person declared to join when needed, and of who went without having done badly."""
+        blueprints, members = self._house.blueprints, self._house.roster.agents
+        now = self._now()
+        bad = {name for name, until in self._bad() if until > now or name not in blueprints.reserve}
+        return ({*blueprints.reserve, *blueprints.former()} - set(members)) - bad
+
+    def _bad(self) -> Iterator[tuple[str, float]]:
+        """Yield who went because it did badly, and until when nothing like it is made."""
+        for name, agent in self._house.blueprints.former().items():
+            vitals = self._house.conditions.vitals(agent)
+            if vitals.samples >= self._terms.probation and vitals.mean < self._terms.prune:
+                ends = [one.at for one in self._house.blueprints.versions(name) if one.how == "pruned"]
+                yield name, ends[-1] + self._terms.rest(len(ends))
+
+    async def _fits(self, goal: str) -> dict[str, float]:
+        """Return how well a goal fits who is, was, could be or was wanted as a specialist, of those whom it fits."""
+        known: dict[str, Agent | Blueprint] = {name: one for name, (one, _) in self._wanted.items()}
+        known |= self._house.blueprints.reserve
+        known |= self._house.blueprints.former() | {one.name: one for one in self.specialists()}
+        texts = {name: _text(name, one.description, one.domains) for name, one in known.items()}
+        likeness = Likeness(texts, self._house.embedder)
+        try:
+            fits = await likeness.of(goal)
+        except LoomdError:  # SENSE has told of it
+            fits = likeness.by_words(goal)
+        return {name: fit for name, fit in fits.items() if fit >= self._terms.likeness}
+
+    def _free(self, name: str) -> str:
+        """Return a name that nobody has or ever had: the one that is wanted, or that with a number."""
+        namespace, serving = self._house.ref.namespace, self._services.serving.snapshot
+        taken = {item.ref.name for item in serving.of_kind("Agent") if item.ref.namespace == namespace}
+        taken |= {*self._house.blueprints.reserve, *self._house.roster.agents}
+        free, number = name, 1
+        while free in taken or self._house.blueprints.next(free) > 1:
+            number += 1
+            free = f"{name}-{number}"
+        return free
+
+    def _last(self, name: str) -> Version | None:
+        versions = self._house.blueprints.versions(name)
+        return versions[-1] if versions else None
+
+    def _average(self, name: str) -> Average:
+        return self._services.averages.get(self._subject, name) or Average(self._subject, name, 0.0, 0, 0.0)
+
+    def _note(self, average: Average) -> None:
+        """Keep an average; it is stored with what is noted next."""
+        self._services.averages.take(average)
+        self._services.store.average(average)
+
+    def _now(self) -> float:
+        return self._services.clock.now()
+
+
+def _key(task: str) -> str:
+    """Return under what is stored once what is made for a task."""
+    return f"{task}#forge"
+
+
+def _best(fits: Mapping[str, float], names: Iterable[str]) -> str | None:
+    """Return who of some fits best; nobody when none does."""
+    found = [(fits[name], name) for name in names if name in fits]
+    return max(found)[1] if found else None
+
+
+def _overlap(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Return the share of common domains in all domains of two (Jaccard, 1901)."""
+    every = one.keys() | other.keys()
+    return len(one.keys() & other.keys()) / len(every) if every else 0.0
+
+
+def _text(name: str, description: str, domains: Mapping[str, float]) -> str:
+    words: Sequence[str] = [name, *domains]
+    return ". ".join([*(one.replace("-", " ") for one in words), description])

@@ -1,0 +1,35 @@
+"""When a task waits: for people, for a signal, or for somebody to take it. Called by the record of a task."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import msgspec
+
+from loomd.engine.lent import Lent
+
+
+class Received(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of waiting for a signal."""
+
+    value: object = None
+    late: bool = False
+
+
+class Wait(NamedTuple):
+    """When a task waited for people, because of which step; `ended` is None as long as it waits."""
+
+    step: str
+    began: float
+    ended: float | None = None
+
+
+@asynccontextmanager
+async def queued(lent: Lent) -> AsyncGenerator[None, None]:
+    """Let a task be known to wait for somebody to take it; it goes on elsewhere when another revision serves."""
+    await lent.mark("Queued")
+    try:
+        with lent.services.serving.listening(lent.follow):
+            yield
+    finally:
+        await lent.mark("Running")

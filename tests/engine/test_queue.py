@@ -1,0 +1,102 @@
+"""Tasks that nobody takes wait: until somebody does, they are cancelled, or it takes too long; over restarts."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from loomd.amoeba.task import Matched, Result
+from loomd.daemon import System
+from loomd.engine.intake import new_task
+from loomd.events.cluster import CapabilityUpdated, TaskQueued
+from loomd.events.journal import Journal
+from tests.engine.test_learning import BOB, team
+from tests.engine.world import World, until
+
+QUEUE = "match: {type: auction, noWinner: queue, reserve: 0.95, exploration: 0}, scale: {type: never}"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a world in which nobody bids enough."""
+    world = World(tmp_path)
+    world.write([{"times": None, "text": "done"}], cluster=f"{QUEUE}, queue: {{every: 1h, longest: 1h}}")
+    return world
+
+
+async def waiting(system: System) -> str:
+    """Submit a task; return its id once it waits."""
+    task = await system.engine.submit(new_task("go", system.clock))
+    await until(system, lambda event: isinstance(event.data, TaskQueued), task)
+    await phase(system, task, "Queued")
+    return task
+
+
+async def phase(system: System, task: str, wanted: str) -> None:
+    """Wait until a task is in a phase."""
+    async with asyncio.timeout(20):
+        while (record := await system.engine.get(task)) is None or record.phase != wanted:  # noqa: ASYNC110  # not told
+            await asyncio.sleep(0.005)
+
+
+async def told(system: System, task: str) -> list[TaskQueued]:
+    """Return what was told of how a task waits."""
+    events = [event.data async for event in Journal(system.store).replay(task=task)]
+    return [one for one in events if isinstance(one, TaskQueued)]
+
+
+def good(system: System) -> None:
+    """Let the cluster believe that its agent is good."""
+    digest = team(system).agents["ada"].digest
+    system.bus.emit(CapabilityUpdated("ada", digest, "general", 0.3, 1.0, 0.0, 10_000, "good", 1.0))
+
+
+def matched(result: Result) -> Matched:
+    """Return what MATCH said."""
+    assert result.matched is not None, result
+    return result.matched
+
+
+async def test_a_task_waits_until_somebody_takes_it(world: World) -> None:
+    """It is woken when what is believed changes, goes on waiting after a restart, and says why it waited."""
+    async with world.open() as system:
+        task, other = await waiting(system), await waiting(system)
+        (queued,) = await told(system, task)
+    async with world.open() as system:
+        assert sorted(await system.engine.resume()) == sorted([task, other])
+        await phase(system, task, "Queued")
+        assert await told(system, task) == [queued], "it does not wait longer for that"
+        await system.engine.cancel(other)
+        assert (await system.engine.result(other)).phase == "Cancelled"
+        good(system)
+        result = await system.engine.result(task)
+        said = matched(result)
+        assert (result.phase, said.winner, said.path, result.output) == ("Succeeded", "ada", "queue", "done")
+        assert "below the reserve" in said.nobody
+        assert "it waited, because" in said.why
+
+
+async def test_it_goes_on_on_a_revision_that_can_do_it(world: World) -> None:
+    """Whoever sees it wait adds an agent."""
+    async with world.open() as system:
+        task = await waiting(system)
+        world.edit("agents: [ada]", "agents: [ada, bob]")
+        world.edit("reserve: 0.95", "reserve: 0.7")
+        path = world.folder / "manifests.yaml"
+        path.write_text(path.read_text() + BOB.replace("provider: fine", "provider: fine, domains: {general: 1.0}"))
+        await system.reconciler.apply(world.delivery())
+        result = await system.engine.result(task)
+        assert (matched(result).winner, result.output, matched(result).path) == ("bob", "ok", None)
+        record = await system.engine.get(task)
+        assert record is not None
+        assert record.phase == "Succeeded"
+
+
+@pytest.mark.parametrize(("then", "phase"), [("fail", "Failed"), ("best_available", "Succeeded")])
+async def test_it_does_not_wait_for_ever(world: World, then: str, phase: str) -> None:
+    """Then it fails, or the best bid takes it."""
+    world.edit("every: 1h, longest: 1h", f"every: 10ms, longest: 30ms, then: {then}")
+    async with world.open() as system:
+        result = await system.engine.result(await system.engine.submit(new_task("go", system.clock)))
+        assert (result.phase, matched(result).path) == (phase, "queue")
+        assert "it waited too long" in matched(result).why
