@@ -14,7 +14,7 @@ from loomd.agents.budget import Budget, Spent
 from loomd.agents.work import Cut
 from loomd.amoeba.decision import Decision
 from loomd.amoeba.leaning import Bias
-from loomd.amoeba.task import Grant, Result, Task
+from loomd.amoeba.task import Evaluated, Executed, Grant, Result, Sensed, Task
 from loomd.events.bus import Scope
 from loomd.events.event import Phase
 from loomd.messages import Message
@@ -89,6 +89,8 @@ class Neighbour(msgspec.Struct, frozen=True):
         complexity: what SENSE took it for, before calibration.
         observed: what it turned out to be.
         domains: weights of its domains.
+        tokens: that it took, children included.
+        weight: how much it counts, from 0 at the least likeness that plays a part to 1.
     """
 
     task: str
@@ -97,6 +99,8 @@ class Neighbour(msgspec.Struct, frozen=True):
     complexity: float
     observed: float
     domains: Mapping[str, float]
+    tokens: int = 0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,8 @@ class Signals:
         bias: by how much complexity is estimated too low on average, per domain of which enough is known.
         most: largest correction of a task's complexity by that.
         lost: why nothing could be compared by meaning, so that shared words count; empty when nothing went wrong.
+        unread: why past tasks could not be looked at; empty when nothing went wrong.
+        counted: whether past tasks may count, or are only told.
     """
 
     goal: str
@@ -122,6 +128,18 @@ class Signals:
     bias: Mapping[str, float] = field(default_factory=dict[str, float])
     most: float = 1.0
     lost: str = ""
+    unread: str = ""
+    counted: bool = True
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A task that was done, as it is kept to compare later ones with."""
+
+    task: Task
+    sensed: Sensed
+    executed: Executed
+    evaluated: Evaluated
 
 
 class World(Protocol):
@@ -207,8 +225,14 @@ class World(Protocol):
         """Return what ADAPT decided for a task and was carried out, or None when nothing was carried out yet."""
         ...
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
-        """Carry out what ADAPT decided, once per task; nothing is awaited before it is taken over."""
+    async def learn(self, decisions: Sequence[Decision], scope: Scope, lived: Lived | None = None) -> None:
+        """Carry out what ADAPT decided, and keep the task, once per task; nothing is awaited before it is taken over.
+
+        Args:
+            decisions: what it decided.
+            scope: the envelope of the task's events.
+            lived: what is to be kept of the task to compare later ones with.
+        """
         ...
 
 

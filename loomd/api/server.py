@@ -20,6 +20,7 @@ from loomd.api.changes import ChangeRoutes
 from loomd.api.declared import DeclaredTaskRoutes
 from loomd.api.guard import answer
 from loomd.api.health import Health
+from loomd.api.histories import HistoryRoutes
 from loomd.api.knowledge import KnowledgeRoutes
 from loomd.api.listen import listening
 from loomd.api.memories import MemoryRoutes
@@ -60,6 +61,7 @@ def add_routes(app: web.Application, system: System) -> None:
             CapabilityRoutes,
             SessionRoutes,
             MemoryRoutes,
+            HistoryRoutes,
             BudgetRoutes,
             CassetteRoutes,
             KnowledgeRoutes,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
@@ -15,10 +16,11 @@ from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import Budget, Durability, Grant, Result, Task
-from loomd.amoeba.world import Run, Signals, Standing
+from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
 from loomd.cluster.condition import SHAPED, Conditions, Past
+from loomd.cluster.history import TaskHistory
 from loomd.cluster.judges import Judges
 from loomd.cluster.learn import Teaching, decision_of, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
@@ -27,6 +29,7 @@ from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
+from loomd.events.cluster import HistoryForgotten
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
@@ -99,6 +102,7 @@ class Cluster:
         self.blueprints = Blueprints(ref.name, agents, past.blueprints)
         members = {agent.name: agent for agent in self.blueprints.members()}
         self.roster = Roster(members.values(), embedder)
+        self.past = TaskHistory(ref, services.store, terms.policies.learning, self.roster)
         self._scores = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
         self._terms = terms
         self._services = services
@@ -139,8 +143,23 @@ class Cluster:
         if rules.mode_of("calibrate") != "off":
             known = {domain: self.correction(domain) for domain in [*domains, "general"]}
             bias = {domain: error for domain, (error, count) in known.items() if count >= rules.calibrate.first}
-        most = rules.calibrate.most
-        return Signals(task.goal, len(task.findings), domains, tools, bias=bias, most=most, lost=lost)
+        unread, neighbours = "", list[Neighbour]()
+        try:
+            neighbours = await self.past.neighbours(task, by_words=bool(lost))
+        except LoomdError as error:
+            unread = str(error)
+        return Signals(
+            task.goal,
+            len(task.findings),
+            domains,
+            tools,
+            neighbours,
+            bias,
+            rules.calibrate.most,
+            lost,
+            unread,
+            rules.reading_of("history") == "auto",
+        )
 
     def standings(self, domains: Sequence[str]) -> list[Standing]:
         """Return the standing in the given domains of every agent that takes new work."""
@@ -258,6 +277,8 @@ class Cluster:
         """Take over what was learned, by this cluster or another; a handler for the bus."""
         self.book.hear(event)
         self.conditions.hear(event)
+        if isinstance(event.data, HistoryForgotten):
+            self.past.drop()
         if isinstance(event.data, SHAPED) and event.namespace == self._ref.namespace:
             shaping = decision_of(event.data)
             if isinstance(shaping, Shaping):
@@ -359,9 +380,12 @@ class Cluster:
         """Return what was learned of a task, as it is recorded, or None when nothing was."""
         return await learned(self._services.store, task)
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
-        """Take what was decided over, tell everybody, and store it, once per task."""
-        await learn(self._services, decisions, self.teaching(scope.task), scope)
+    async def learn(self, decisions: Sequence[Decision], scope: Scope, lived: Lived | None = None) -> None:
+        """Take what was decided over, tell everybody, and store it with the task, once per task."""
+        keeping = None if lived is None else partial(self.past.experience, lived)
+        kept = await learn(self._services, decisions, self.teaching(scope.task), scope, keeping=keeping)
+        if kept is not None:
+            self.past.take(kept)
 
     def teaching(self, task: str) -> Teaching:
         """Return as whose decisions those of a task are carried out, now."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -46,6 +46,7 @@ from loomd.store.records import (
     BlueprintRecord,
     Capability,
     Descent,
+    Experience,
     Learned,
     Lesson,
     Movement,
@@ -199,7 +200,8 @@ async def learn(
     scope: Scope,
     key: str = "",
     averages: Sequence[Average] = (),
-) -> None:
+    keeping: Callable[[], Awaitable[Experience | None]] | None = None,
+) -> Experience | None:
     """Take decisions over, tell everybody, and store them, once per task.
 
     They are taken over before they are stored, so that tasks that end at the same time build on each other. What is
@@ -212,18 +214,28 @@ async def learn(
         scope: the envelope of the task's events.
         key: under what they are stored once, when that is not the task itself: `TASK#feedback/1`.
         averages: moving averages that are stored in the same transaction.
+        keeping: returns the task as it is kept to compare later ones with, in the same transaction.
+
+    Returns:
+        the task, when it is kept.
     """
     tell(services, decisions, of, scope, f"learned/{key.partition('#')[2]}" if key else "learned")
     change = change_of(decisions, of)
     moved = [msgspec.structs.replace(one, task=key) for one in change.movements] if key else change.movements
-    change = msgspec.structs.replace(change, movements=moved, averages=[*change.averages, *averages])
+    kept = None if keeping is None else await keeping()
+    change = msgspec.structs.replace(
+        change,
+        movements=moved,
+        averages=[*change.averages, *averages],
+        experience=() if kept is None else (kept,),
+    )
     while True:
         try:
             await services.store.learn(key or of.task, change)
         except Temporary as error:
             await asyncio.sleep(error.retry_after or _RETRY)
         else:
-            return
+            return kept
 
 
 @dataclass

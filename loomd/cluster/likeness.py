@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
+
+    Vector = NDArray[np.float32]
 
 _WORD = re.compile(r"[a-z0-9]{3,}")
 _STEM = 5
@@ -18,6 +21,11 @@ _CACHE = 256
 
 class Embedder(Protocol):
     """Turns texts into vectors; the live form of kind Embedder."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a text that changes whenever the vectors of the same texts may change."""
+        ...
 
     async def embed(self, texts: Sequence[str]) -> "np.ndarray":
         """Return unit vectors, `(texts, dimension) float32`."""
@@ -32,7 +40,7 @@ class Likeness:
         self._embedder = embedder
         self._vectors: np.ndarray | None = None
         self._cache: dict[str, np.ndarray] = {}
-        self._words = {name: _stems(text) for name, text in self._texts.items()}
+        self._words = {name: stems(text) for name, text in self._texts.items()}
 
     async def of(self, text: str) -> dict[str, float]:
         """Return how well a text fits each name.
@@ -46,19 +54,31 @@ class Likeness:
             return self.by_words(text)
         if self._vectors is None:
             self._vectors = await self._embedder.embed(list(self._texts.values()))
-        query = self._cache.pop(text, None)
-        if query is None:
-            query = (await self._embedder.embed([text]))[0]
+        query = await self.vector(text)
+        return {name: max(0.0, float(fit)) for name, fit in zip(self._texts, self._vectors @ query, strict=True)}
+
+    async def vector(self, text: str) -> "Vector | None":
+        """Return the unit vector of a text, `(dimension,) float32`; None without an embedder.
+
+        Raises:
+            LoomdError: the embedder failed.
+        """
+        if self._embedder is None:
+            return None
+        found = self._cache.pop(text, None)
+        if found is None:
+            found = (await self._embedder.embed([text]))[0]
             if len(self._cache) >= _CACHE:
                 del self._cache[next(iter(self._cache))]
-        self._cache[text] = query  # the one that was used last comes last
-        return {name: max(0.0, float(fit)) for name, fit in zip(self._texts, self._vectors @ query, strict=True)}
+        self._cache[text] = found  # the one that was used last comes last
+        return found
 
     def by_words(self, text: str) -> dict[str, float]:
         """Return the share of a text's words that stand in each named text, by their first five letters."""
-        words = _stems(text)
+        words = stems(text)
         return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}
 
 
-def _stems(text: str) -> frozenset[str]:
+def stems(text: str) -> frozenset[str]:
+    """Return the words of a text that has some, of three letters or digits or more, by their first five."""
     return frozenset(word[:_STEM] for word in _WORD.findall(text.lower()))

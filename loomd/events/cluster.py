@@ -158,6 +158,13 @@ class ProposalDecided(Fact, tag="proposal.decided", frozen=True):
     reason: str
 
 
+class HistoryForgotten(Fact, tag="history.forgotten", frozen=True):
+    """Somebody had past tasks removed from those that a cluster compares new ones with; whose is not told."""
+
+    cluster: str
+    count: int
+
+
 class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
     """A person said how good an answer is.
 
@@ -194,6 +201,7 @@ ClusterFact = (
     | ChangeObserved
     | ProposalMade
     | ProposalDecided
+    | HistoryForgotten
     | FeedbackGiven
 )
 """What happens between the members of a cluster, and to what is believed of them."""
