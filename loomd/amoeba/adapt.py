@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from loomd.amoeba.decision import Adapted, Calibration, Decision, Done, Revival, mechanism_of, said
+from loomd.amoeba.decision import Adapted, Calibration, Decision, Done, Expense, Revival, mechanism_of, said
+from loomd.amoeba.expense import spend
 from loomd.amoeba.learning import Calibrate, Learning, Mode
 from loomd.amoeba.policies.base import AdaptPolicy
 from loomd.amoeba.task import Executed, Sensed
@@ -40,6 +41,7 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
     wanted: list[Decision] = [
         *rules.policy.decide(sensed, executed, lived.evaluated, standing),
         *calibrate(sensed, executed, world, rules.learning.calibrate),
+        *spend(sensed, executed, standing, world.uses(winner, standing.spec), rules.learning.price),
         *world.upkeep(),
     ]
     decisions = tuple(within(rules.learning, wanted))
@@ -74,8 +76,8 @@ def calibrate(sensed: Sensed, executed: Executed, world: World, spec: Calibrate)
 
 
 def explain(adapted: Adapted) -> str:
-    """Return the phase's output in one line; how complexity is corrected is told by `loomd explain`."""
-    told = [_told(one) for one in adapted.decisions if not isinstance(one, Calibration)]
+    """Return the phase's output in one line; how estimates are corrected is told by `loomd explain`."""
+    told = [_told(one) for one in adapted.decisions if not isinstance(one, Calibration | Expense)]
     return "; ".join(told) or "nothing to learn"
 
 

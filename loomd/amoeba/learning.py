@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from loomd.amoeba.decision import Mechanism
+from loomd.amoeba.expense import Price
 from loomd.amoeba.history import History
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration, Share
@@ -27,6 +28,8 @@ class Modes(Spec):
     """Rewards move scores."""
     calibrate: Mode | None = Field(default=None, examples=["observe"])
     """What tasks took corrects how complex later ones are taken to be."""
+    price: Mode | None = Field(default=None, examples=["propose"])
+    """What an agent's tasks took says what bids expect the next one to cost, where models have prices."""
     retire: Mode | None = Field(default=None, examples=["propose"])
     """An agent that does badly gets no new tasks for a while."""
     forge: Mode | None = Field(default=None, examples=["propose"])
@@ -120,6 +123,8 @@ class Learning(Spec):
     """Time after which a proposal that nobody decided counts as denied."""
     calibrate: Calibrate = Field(default_factory=Calibrate)
     """How complexity is corrected."""
+    price: Price = Field(default_factory=Price)
+    """How it is learned what an agent's tasks cost."""
     history: History = Field(default_factory=History)
     """Which past tasks a new one is compared with."""
     health: Illness = Field(default_factory=Illness)

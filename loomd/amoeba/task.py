@@ -194,6 +194,7 @@ class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
         scores: what is believed of the agent in each domain of the task.
         seen: tasks that say so, each domain by its weight.
         spread: standard deviation of what is believed of the agent.
+        uses: tokens that the agent is known to read and to write for each one expected; empty when it is not known.
         drawn: the draw behind exploration, in standard deviations.
     """
 
@@ -204,6 +205,7 @@ class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: float = 0.0
     drawn: float = 0.0
     spread: float = 0.0
+    uses: tuple[float, ...] = ()
 
 
 class Matched(Asked, frozen=True, omit_defaults=True):

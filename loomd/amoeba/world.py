@@ -4,7 +4,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -47,6 +47,17 @@ class Score(msgspec.Struct, frozen=True):
         return math.sqrt(spread / (self.count + 1))
 
 
+class Uses(NamedTuple):
+    """What an agent needs for each token that SENSE expects of a task: how many it reads and writes.
+
+    `seen` is how many tasks say so.
+    """
+
+    read: float = 0.0
+    written: float = 0.0
+    seen: int = 0
+
+
 class Standing(msgspec.Struct, frozen=True):
     """An agent as MATCH sees it, at one moment.
 
@@ -63,6 +74,7 @@ class Standing(msgspec.Struct, frozen=True):
         price: USD of an input token and of an output token of its model; 0 when it is not known, or free.
         down: why its model is not asked for now; empty when it is.
         description: what it says of itself.
+        uses: what it needs for each token that SENSE expects; None as long as too few tasks say so.
     """
 
     agent: str
@@ -77,6 +89,7 @@ class Standing(msgspec.Struct, frozen=True):
     price: tuple[float, float] = (0.0, 0.0)
     down: str = ""
     description: str = ""
+    uses: Uses | None = None
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -203,6 +216,10 @@ class World(Protocol):
 
     def correction(self, domain: str) -> tuple[float, int]:
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
+        ...
+
+    def uses(self, agent: str, spec: str) -> Uses:
+        """Return what an agent needs for each token that SENSE expects, however few tasks say so."""
         ...
 
     def upkeep(self) -> Sequence[Decision]:

@@ -98,6 +98,9 @@ def _shown(ref: Ref, cluster: Cluster, agent: Agent, domain: str) -> Body:
     }
     if stored is not None:
         status |= {"learned": stored.mean, "variance": stored.variance, "updated": rfc3339(stored.updated)}
+    uses = cluster.uses(agent.name, agent.digest)
+    if uses.seen:
+        status["tokens"] = {"read": uses.read, "written": uses.written, "count": uses.seen}
     return {
         "apiVersion": API_VERSION,
         "kind": "Capability",

@@ -16,13 +16,13 @@ from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import Budget, Durability, Grant, Result, Task
-from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing
+from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing, Uses
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
 from loomd.cluster.condition import SHAPED, Conditions, Past
 from loomd.cluster.history import TaskHistory
 from loomd.cluster.judges import Judges
-from loomd.cluster.learn import Teaching, decision_of, learn, learned, subject_of
+from loomd.cluster.learn import Teaching, decision_of, expenses_of, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.cluster.prices import Prices
@@ -38,6 +38,7 @@ from loomd.tools.python_check import Check, Checked, Checker
 from loomd.topology import Services
 
 _UNCUT = Cut()
+_FREE = (0.0, 0.0)
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -178,6 +179,7 @@ class Cluster:
         found: list[Standing] = []
         for agent, share in zip(agents, left, strict=True):
             name, digest, tools = agent.name, agent.digest, bool(agent.tools)
+            cost = price(agent)
             declared = agent.domains or {name: priors.described}
             found.append(
                 Standing(
@@ -189,10 +191,11 @@ class Cluster:
                     tools=frozenset(agent.tools) if tools else _NOTHING,
                     budget_left=share,
                     permits=frozenset(tool.schema.name for tool in agent.offered()) if tools else None,
-                    price=price(agent),
+                    price=cost,
                     down=getattr(agent.model, "down", ""),
                     description=agent.description,
                     health=self.conditions.health(agent),
+                    uses=self._known_uses(name, digest) if cost != _FREE else None,
                 )
             )
         return found
@@ -359,6 +362,17 @@ class Cluster:
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
         known = self._services.averages.get(subject_of(self._ref), domain)
         return (0.0, 0) if known is None else (known.value, known.count)
+
+    def uses(self, agent: str, spec: str) -> Uses:
+        """Return what an agent needs for each token that SENSE expects, however few tasks say so."""
+        subject, averages = expenses_of(self._ref.namespace, agent), self._services.averages
+        read, written = averages.get(subject, f"{spec}/read"), averages.get(subject, f"{spec}/written")
+        return Uses() if read is None or written is None else Uses(read.value, written.value, read.count)
+
+    def _known_uses(self, agent: str, spec: str) -> Uses | None:
+        """Return the same once enough tasks say so."""
+        uses = self.uses(agent, spec)
+        return uses if uses.seen >= self.learning.price.first else None
 
     def upkeep(self) -> list[Decision]:
         """Return who is to be retired, and who gets tasks again."""

@@ -70,6 +70,17 @@ class CalibrationUpdated(Fact, tag="calibration.updated", frozen=True):
     reason: str
 
 
+class ExpenseUpdated(Fact, tag="expense.updated", frozen=True):
+    """What an agent needs for each token that is expected of its tasks moved: tokens that it reads, and writes."""
+
+    owner: str
+    spec: str
+    before: tuple[float, float]
+    after: tuple[float, float]
+    count: int
+    reason: str
+
+
 class AgentRetired(Fact, tag="agent.retired", frozen=True):
     """An agent that does badly gets no new tasks of a cluster until then, in wall-clock seconds."""
 
@@ -192,6 +203,7 @@ ClusterFact = (
     | PartRetried
     | CapabilityUpdated
     | CalibrationUpdated
+    | ExpenseUpdated
     | AgentRetired
     | AgentRevived
     | BlueprintForged
