@@ -21,12 +21,11 @@ class History(Spec):
 
     keep: int = Field(default=10_000, ge=0, le=1_000_000)
     """How many tasks are kept to compare later ones with; the oldest of more leave with the next clean-up. With 0 none
-    is kept."""
+    is kept, nor without an embedder."""
     neighbours: int = Field(default=5, ge=1, le=50)
     """How many past tasks SENSE hears of, those most like the new one."""
     min_likeness: Share = 0.6
-    """Likeness (cosine of the embedder's vectors) below which a past task plays no part. Without an embedder only
-    tasks count that have the same words."""
+    """Likeness (cosine of the embedder's vectors) below which a past task plays no part."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class Cluster:
             bias = {domain: error for domain, (error, count) in known.items() if count >= rules.calibrate.first}
         unread, neighbours = "", list[Neighbour]()
         try:
-            neighbours = await self.past.neighbours(task, by_words=bool(lost))
+            neighbours = [] if lost else await self.past.neighbours(task)
         except LoomdError as error:
             unread = str(error)
         return Signals(

@@ -1,4 +1,4 @@
-"""Past tasks of a cluster, to compare new ones with: by meaning with an embedder, else those of the same words.
+"""Past tasks of a cluster, to compare new ones with by meaning; without an embedder none is kept.
 
 The store keeps them, and is the truth. What belongs to one owner, a tenant and a user, is read when a task of theirs
 comes for the first time, and follows the tasks that end after that; nobody hears of the tasks of others. After an edit
@@ -8,14 +8,13 @@ of the cluster it is read anew. Vectors that another embedder made are not compa
 
 import asyncio
 import itertools
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.task import Task
 from loomd.amoeba.world import Lived, Neighbour
-from loomd.cluster.likeness import stems
+from loomd.cluster.likeness import Embedder
 from loomd.cluster.roster import Roster
 from loomd.errors import LoomdError
 from loomd.manifest.object import Ref
@@ -56,30 +55,23 @@ class TaskHistory:
         self._learning = store.learning
         self._rules = rules
         self._roster = roster
-        self._keeps = bool(rules.history.keep) and rules.reading_of("history") != "off"
+        self._embedder = roster.embedder if rules.history.keep and rules.reading_of("history") != "off" else None
         self._homes: dict[Owner, _Home] = {}
         """What was read, of those who were asked about last at the end."""
 
-    async def neighbours(self, task: Task, *, by_words: bool = False) -> list[Neighbour]:
+    async def neighbours(self, task: Task) -> list[Neighbour]:
         """Return the past tasks of the same owner that are most like a task, the most alike first.
-
-        Args:
-            task: the task.
-            by_words: whether the embedder is not to be asked, because it failed just now.
 
         Raises:
             LoomdError: they could not be read, or the embedder failed.
         """
-        if not self._keeps:
+        if self._embedder is None or (vector := await self._roster.vector(task.goal)) is None:
             return []
-        home = await self._home((task.tenant, task.user))
-        spec, goal = self._rules.history, task.goal
-        vector = None if by_words else await self._roster.vector(goal)
-        found = home.same(stems(goal), spec.neighbours) if vector is None else home.near(vector, spec.neighbours)
+        home, spec = await self._home((task.tenant, task.user), self._embedder), self._rules.history
         least = spec.min_likeness
         return [
             self._neighbour(one, likeness, (likeness - least) / (1 - least) if least < 1 else 1.0)
-            for one, likeness in found
+            for one, likeness in home.near(vector, spec.neighbours)
             if likeness >= least
         ]
 
@@ -90,22 +82,20 @@ class TaskHistory:
         )
 
     async def experience(self, lived: Lived) -> Experience | None:
-        """Return a task as it is kept; None when none is.
+        """Return a task as it is kept; None when none is, or the embedder fails, which SENSE has told.
 
-        Its goal is cut, and passes what the members redact. When the embedder fails it is kept without a vector.
+        Its goal is cut, and passes what the members redact.
         """
-        if not self._keeps:
+        if self._embedder is None:
             return None
         task, outcome = lived.task, lived.executed.outcome
         goal = self._roster.redacted(without_secrets(task.goal))
-        mark, vector = "", b""
-        if self._roster.embedder is not None:
-            try:
-                made = await self._roster.vector(goal)
-            except LoomdError:
-                made = None  # SENSE has told that it fails
-            if made is not None:
-                mark, vector = self._roster.embedder.fingerprint, made.astype("float16").tobytes()
+        try:
+            vector = await self._roster.vector(goal)
+        except LoomdError:
+            return None
+        if vector is None:
+            return None
         return Experience(
             task=task.id,
             namespace=self._ref.namespace,
@@ -113,8 +103,8 @@ class TaskHistory:
             tenant=task.tenant,
             user=task.user,
             goal=goal[:_GOAL],
-            embedder=mark,
-            vector=vector,
+            embedder=self._embedder.fingerprint,
+            vector=vector.astype("float16").tobytes(),
             domains=lived.sensed.domains,
             complexity=lived.sensed.uncorrected,
             tokens=outcome.usage.total,
@@ -140,12 +130,12 @@ class TaskHistory:
         await self._learning.trim(self._ref.namespace, self._ref.name, self._rules.history.keep)
         self.drop()
 
-    async def _home(self, owner: Owner) -> "_Home":
+    async def _home(self, owner: Owner, embedder: Embedder) -> "_Home":
         """Return the past tasks of an owner; who comes while they are read waits for the same reading."""
         home = self._homes.pop(owner, None)
         if home is None:
             home = _Home(self._rules.history.keep)
-            home.reading = asyncio.ensure_future(self._read(home, owner))
+            home.reading = asyncio.ensure_future(self._read(home, owner, embedder))
         self._homes[owner] = home
         if not home.reading.done():
             await asyncio.wait([home.reading])
@@ -155,12 +145,9 @@ class TaskHistory:
             raise error
         return home
 
-    async def _read(self, home: "_Home", owner: Owner) -> None:
-        embedder = self._roster.embedder
-        mark = "" if embedder is None else embedder.fingerprint
-        keep = self._rules.history.keep
-        ref = self._ref
-        newest_first = await self._learning.experience(ref.namespace, ref.name, mark, keep, owner)
+    async def _read(self, home: "_Home", owner: Owner, embedder: Embedder) -> None:
+        keep, ref = self._rules.history.keep, self._ref
+        newest_first = await self._learning.experience(ref.namespace, ref.name, embedder.fingerprint, keep, owner)
         await home.fill(reversed(newest_first))
         held = sum(len(one) for one in self._homes.values())
         for name in [name for name, one in self._homes.items() if one is not home]:
@@ -181,7 +168,6 @@ class _Home:
         self._tasks: dict[int, Experience] = {}
         """By number, so the oldest first."""
         self._ids: set[str] = set()
-        self._words: dict[frozenset[str], deque[int]] = {}
         self._index: VectorIndex | None = None
         self._late: list[Experience] | None = []
         """What came before the store was read; None once it was."""
@@ -190,11 +176,6 @@ class _Home:
     def __len__(self) -> int:
         """Return the number of tasks."""
         return len(self._tasks)
-
-    def same(self, words: frozenset[str], most: int) -> list[tuple[Experience, float]]:
-        """Return the newest tasks that have the same words, and how alike they are."""
-        numbers = self._words.get(words) if words else None
-        return [(self._tasks[one], 1.0) for one in itertools.islice(reversed(numbers), most)] if numbers else []
 
     def near(self, vector: "Vector", most: int) -> list[tuple[Experience, float]]:
         """Return the tasks that are nearest to a unit vector, with their cosines, the nearest first."""
@@ -208,14 +189,14 @@ class _Home:
         late, self._late = self._late or [], None
         for one in [*stored, *late]:
             self._put(one)
-        if any(one.vector for one in self._tasks.values()):
+        if self._tasks:
             await self._build()
 
     def take(self, one: Experience) -> None:
         """Take over a task that has ended."""
         if self._late is not None:
             self._late.append(one)
-        elif (number := self._put(one)) is not None and one.vector:
+        elif (number := self._put(one)) is not None:
             if self._index is None:
                 self._index = VectorIndex(len(one.vector) // 2, None)
             self._index.add([number], _vectors([one]))
@@ -229,7 +210,6 @@ class _Home:
         number = next(self._numbers)
         self._tasks[number] = one
         self._ids.add(one.task)
-        self._words.setdefault(stems(one.goal), deque()).append(number)
         if len(self._tasks) > self._keep:
             self._leave(next(iter(self._tasks)))
         return number
@@ -237,23 +217,19 @@ class _Home:
     def _leave(self, number: int) -> None:
         gone = self._tasks.pop(number)
         self._ids.remove(gone.task)
-        words = stems(gone.goal)
-        self._words[words].popleft()  # of all of the same words it is the oldest
-        if not self._words[words]:
-            del self._words[words]
-        if self._index is not None and gone.vector:
+        if self._index is not None:
             self._index.remove([number])
 
     async def _build(self) -> None:
         """Put all vectors in an index, on another thread when they are many; what comes and goes meanwhile follows."""
-        tasks = {number: one for number, one in self._tasks.items() if one.vector}
+        tasks = dict(self._tasks)
         index = VectorIndex(len(next(iter(tasks.values())).vector) // 2, None)
         if len(tasks) > LOOSE:
             await asyncio.to_thread(_build, index, tasks)
         else:
             _add(index, tasks)
         last = max(tasks)
-        _add(index, {number: one for number, one in self._tasks.items() if number > last and one.vector})
+        _add(index, {number: one for number, one in self._tasks.items() if number > last})
         index.remove(number for number in tasks if number not in self._tasks)
         self._index = index
 

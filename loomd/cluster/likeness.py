@@ -40,7 +40,7 @@ class Likeness:
         self._embedder = embedder
         self._vectors: np.ndarray | None = None
         self._cache: dict[str, np.ndarray] = {}
-        self._words = {name: stems(text) for name, text in self._texts.items()}
+        self._words = {name: _stems(text) for name, text in self._texts.items()}
 
     async def of(self, text: str) -> dict[str, float]:
         """Return how well a text fits each name.
@@ -75,10 +75,9 @@ class Likeness:
 
     def by_words(self, text: str) -> dict[str, float]:
         """Return the share of a text's words that stand in each named text, by their first five letters."""
-        words = stems(text)
+        words = _stems(text)
         return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}
 
 
-def stems(text: str) -> frozenset[str]:
-    """Return the words of a text that has some, of three letters or digits or more, by their first five."""
+def _stems(text: str) -> frozenset[str]:
     return frozenset(word[:_STEM] for word in _WORD.findall(text.lower()))

@@ -6,6 +6,7 @@ it is carried out once, whatever is killed meanwhile.
 
 import msgspec
 
+from loomd.agents.agent import Agent
 from loomd.agents.approval import Decision as Verdict
 from loomd.amoeba.decision import Calibration, Decision, Expense, Retirement, Revival, ScoreMove, Shaping
 from loomd.cluster.cluster import Cluster
@@ -66,6 +67,18 @@ def verdict_of(record: ProposalRecord) -> Verdict | None:
     return _verdict(record.decision) if record.decision else None
 
 
+def _same(cluster: Cluster, name: str, spec: str, why: str) -> Agent:
+    """Return a member that behaves as it did.
+
+    Raises:
+        Conflict: it does not, or is no member any more; `why` says what that means.
+    """
+    agent = cluster.agents.get(name)
+    if agent is None or agent.digest != spec:
+        raise Conflict(f"Agent/{name} is another one now: {why}")
+    return agent
+
+
 def _spent(cluster: Cluster, d: Expense) -> Expense:
     """Return what an agent's tasks take in the light of what was learned since."""
     known = cluster.uses(d.agent, d.spec)
@@ -82,9 +95,7 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """
     match decision:
         case ScoreMove() as d:
-            agent = cluster.agents.get(d.agent)
-            if agent is None or agent.digest != d.spec:
-                raise Conflict(f"Agent/{d.agent} is another one now: what was proposed is about how it was before")
+            _same(cluster, d.agent, d.spec, "what was proposed is about how it was before")
             score = cluster.book.score(d.agent, d.spec, d.domain, d.before)
             mean = min(1.0, max(0.0, score.mean + d.after - d.before))
             return msgspec.structs.replace(d, before=score.mean, after=mean, count=score.count + 1, done="")
@@ -96,9 +107,7 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
         case Expense() as d:
             return _spent(cluster, d)
         case Retirement() as d:
-            agent = cluster.agents.get(d.agent)
-            if agent is None or agent.digest != d.spec:
-                raise Conflict(f"Agent/{d.agent} is another one now: it is not retired for what it was before")
+            agent = _same(cluster, d.agent, d.spec, "it is not retired for what it was before")
             if why := cluster.conditions.needed(agent):
                 raise Conflict(f"Agent/{d.agent} is not retired: {why}")
             return msgspec.structs.replace(d, until=cluster.conditions.ends(agent, of.now), done="")

@@ -32,7 +32,7 @@ spec: {type: redact, words: [falcon]}
 """
 GOAL = "Compare and analyse this, then report in detail; and also conclude"
 """Looks demanding, and is not."""
-ALONE = "scale: {type: never}, embedder: words"
+ALONE = "embedder: words, scale: {type: never}"
 
 
 @pytest.fixture
@@ -132,24 +132,23 @@ async def test_what_is_not_kept(world: World) -> None:
         assert len(one.vector) > 0
 
 
-async def test_without_an_embedder_the_same_words_count(world: World) -> None:
-    """And no others; what is only observed is named and does not count; with `off` nothing is kept."""
-    write(world, "scale: {type: never}")
+async def test_what_is_only_observed_or_off(world: World) -> None:
+    """Observed is named and does not count; with `off`, and without an embedder, nothing is kept or named."""
+    write(world)
     async with world.open() as system:
         first = await do(system, GOAL)
-        assert (await do(system, GOAL.upper())).past > 0
-        assert (await do(system, f"{GOAL} soon")).past == 0.0
-        world.edit("scale: {type: never}", "scale: {type: never}, learning: {modes: {history: observe}}")
+        world.edit(ALONE, f"{ALONE}, learning: {{modes: {{history: observe}}}}")
         await system.reconciler.apply(world.delivery())
         seen = await do(system, GOAL)
         assert (seen.past, seen.alone) == (0.0, None)
         assert any(one.startswith("past tasks are only observed: task/") for one in seen.evidence)
-        assert seen.complexity - seen.correction == pytest.approx(first.complexity)
-        count = len(await kept(system))
-        world.edit("history: observe", "history: 'off'")
-        await system.reconciler.apply(world.delivery())
-        assert all(not one.startswith("past") for one in (await do(system, GOAL)).evidence)
-        assert len(await kept(system)) == count == 4
+        assert seen.complexity == first.complexity
+        for before, after in (("history: observe", "history: 'off'"), ("embedder: words, ", "")):
+            world.edit(before, after)
+            world.edit("history: 'off'", "history: auto" if before.startswith("embedder") else "history: 'off'")
+            await system.reconciler.apply(world.delivery())
+            assert all(not one.startswith("past") for one in (await do(system, GOAL)).evidence)
+            assert len(await kept(system)) == 2
 
 
 async def test_a_killed_task_is_kept_once(world: World) -> None:

@@ -61,7 +61,7 @@ def team(system: System) -> Cluster:
 
 async def test_complexity_is_corrected_by_what_tasks_took(world: World) -> None:
     """From the fourth task on, half as wrong after eight, and as much after a restart."""
-    answer(world, "scale: {type: never}, learning: {modes: {history: off}, calibrate: {most: 0.5}}")
+    answer(world, "scale: {type: never}, learning: {calibrate: {most: 0.5}}")
     async with world.open() as system:
         first = await do(system, GOAL)
         assert first.sensed is not None
@@ -164,7 +164,7 @@ async def test_what_tasks_cost_is_learned_of_each_agent(world: World, monkeypatc
         return usage.input * 3e-6 + usage.output * 15e-6
 
     used = {"text": "done", "times": None, "usage": {"input": 3000, "output": 600}}
-    answer(world, "scale: {type: never}, learning: {modes: {history: off}}", [used])
+    answer(world, "scale: {type: never}", [used])
     async with world.open() as system:
         free = await do(system)
         assert free.adapted is not None
