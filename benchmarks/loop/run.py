@@ -180,20 +180,23 @@ async def past(system: System) -> dict[str, float]:
         vector = await cluster.roster.vector(goal)
         assert vector is not None
         mark, data = cluster.roster.embedder.fingerprint, vector.astype("float16").tobytes()
-        took = {"domains": {"ada": 1.0}, "complexity": 0.1, "tokens": 100, "seconds": 1.0, "steps": 1, "children": 0}
-        kept.append(
-            Experience(
-                task=task.id,
-                namespace="default",
-                cluster="past",
-                goal=goal,
-                embedder=mark,
-                vector=data,
-                reward=0.8,
-                created=float(number),
-                **took,
-            )
+        one = Experience(
+            task=task.id,
+            namespace="default",
+            cluster="past",
+            goal=goal,
+            embedder=mark,
+            vector=data,
+            domains={"ada": 1.0},
+            complexity=0.1,
+            tokens=100,
+            seconds=1.0,
+            steps=1,
+            children=0,
+            reward=0.8,
+            created=float(number),
         )
+        kept.append(one)
     for at in range(0, KEPT, 500):
         await system.store.learning.change(Learned(experience=kept[at : at + 500]))
     asked = new_task("What is the weather in place 77 on day 174?", system.clock)

@@ -26,7 +26,12 @@ spec: {provider: script, memory: notes}
 apiVersion: loomd.dev/v1
 kind: Cluster
 metadata: {name: team, namespace: SPACE}
-spec: {agents: [ada]}
+spec: {agents: [ada], embedder: words}
+---
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: words, namespace: SPACE}
+spec: {type: hash}
 """
 
 
