@@ -41,7 +41,7 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
     wanted: list[Decision] = [
         *rules.policy.decide(sensed, executed, lived.evaluated, standing),
         *calibrate(sensed, executed, world, rules.learning.calibrate),
-        *spend(sensed, executed, standing, world.uses(winner, standing.spec), rules.learning.price),
+        *spend(sensed, executed, standing, world, rules.learning.price),
         *world.upkeep(),
     ]
     decisions = tuple(within(rules.learning, wanted))

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from loomd.amoeba.decision import Expense
 from loomd.amoeba.task import Executed, Sensed
-from loomd.amoeba.world import Standing, Uses
+from loomd.amoeba.world import Standing, World
 from loomd.manifest.kind import Spec
 
 
@@ -22,7 +22,7 @@ class Price(Spec):
     """Tasks of an agent that must have been seen before bids go by it."""
 
 
-def spend(sensed: Sensed, executed: Executed, winner: Standing, known: Uses, spec: Price) -> Iterable[Expense]:
+def spend(sensed: Sensed, executed: Executed, winner: Standing, world: World, spec: Price) -> Iterable[Expense]:
     """Yield how it moves what an agent needs for each token that SENSE expects.
 
     Nothing comes of a model without a price, of a task that failed, and of one that was split: others did most of it.
@@ -30,7 +30,7 @@ def spend(sensed: Sensed, executed: Executed, winner: Standing, known: Uses, spe
     outcome = executed.outcome
     if winner.price == (0.0, 0.0) or executed.error or outcome.temporary or executed.children or not sensed.tokens:
         return
-    usage, expected = outcome.usage, sensed.tokens
+    usage, expected, known = outcome.usage, sensed.tokens, world.uses(winner.agent, winner.spec)
     step = max(spec.pace, 1 / (known.seen + 1))
     read = known.read + step * (usage.input / expected - known.read)
     written = known.written + step * (usage.output / expected - known.written)
