@@ -64,6 +64,7 @@ FIGURES = (
     Figure("loop", "unkept, 100 at once, cpu us", "a task of which nothing is kept (`durability: none`)", "us CPU"),
     Figure("loop", "unkept step, cpu us", "one step of it, beside the call itself", "us CPU", 10),
     Figure("loop", "late over first", "CPU of a task after thousands of tasks, over the first ones", "x", 1.2),
+    Figure("loop", "past, wall us", "what SENSE looks at with 10,000 past tasks", "us", 1000),
     Figure(
         "wire", "turn agent whole, cpu x raw", "an agent's turn over HTTP, CPU over the plain openai client", "x", 0.15
     ),
@@ -165,6 +166,14 @@ FIGURES = (
     Figure("split", "long.missing that another could do", "parts missing although somebody could do them", "", 0),
     Figure("split", "long.parts that came", "share of the parts that came, each agent failing at a third of them", ""),
     Figure("split", "long, without retries.parts that came", "the same without another try", ""),
+    Figure(
+        "split",
+        "estimate.last over first",
+        "error of their expected complexity, the last ten over the first four",
+        "x",
+        0.5,
+    ),
+    Figure("split", "estimate, without past tasks.last over first", "the same without past tasks", "x"),
     Figure("peers", "loomd.single, cpu x raw", "a whole journaled task of one turn", "x"),
     Figure("peers", "loomd.tool10, cpu x raw", "a whole journaled task with ten tool calls", "x"),
     Figure("peers", "loomd.tool1 at 100, runs/s x raw", "journaled tasks per second, one tool call, 100 at once", "x"),

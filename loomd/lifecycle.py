@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from loomd import log
+from loomd.cluster.cluster import Cluster
 from loomd.daemon import System, open_system
 from loomd.errors import LoomdError, Temporary
 from loomd.events.event import ConfigLoaded, ConfigRejected, Event
@@ -216,6 +217,9 @@ class Life:
             keep = system.settings.retention
             try:
                 removed = await system.store.sweep(system.clock.now() - keep.age, keep.tasks)
+                for live in tuple(system.reconciler.topology.live.values()):
+                    if isinstance(live, Cluster):
+                        await live.past.tidy()
             except LoomdError as error:
                 _log.warning("old tasks could not be removed: %s", error)
             else:

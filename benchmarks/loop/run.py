@@ -6,7 +6,8 @@ CPU (user + system, all threads) per task at concurrency 1 and 100, the least of
 ends when its result is on disk. `tool` tasks call a Python tool once, so they have two model steps and a tool step.
 `N agents` is a cluster of so many that bid for each task. `late` is the same as the first after thousands of tasks:
 nothing may grow with the number of tasks done. `unkept` tasks leave nothing on disk (`durability: none`); `step` is
-what one of their steps costs beside the call itself.
+what one of their steps costs beside the call itself. `past` is a cluster that compares tasks by meaning and has kept
+10,000 of them: what SENSE looks at for a goal whose vector is known, and the first time, when they are read.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 import msgspec
 
 from loomd.amoeba.task import Durability
+from loomd.cluster.cluster import Cluster
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
 from loomd.engine.lent import Lent
@@ -30,7 +32,9 @@ from loomd.engine.mailbox import Mailbox
 from loomd.engine.record import TaskRecorder
 from loomd.events.bus import Scope
 from loomd.manifest.delivery import Delivery
+from loomd.manifest.object import Ref
 from loomd.manifest.source import SourceFile
+from loomd.store.records import Experience, Learned
 
 MANIFEST = """
 apiVersion: loomd.dev/v1
@@ -86,6 +90,19 @@ kind: Cluster
 metadata: {name: crowd-SIZE}
 spec: {agents: [MEMBERS]}
 """
+PAST = """
+---
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: words}
+spec: {type: hash}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: past}
+spec: {agents: [ada], embedder: words}
+"""
+KEPT = 10_000
 SIZES = (10, 100)
 TOOL = '''
 async def weather(city: str) -> str:
@@ -96,7 +113,7 @@ async def weather(city: str) -> str:
 
 def manifest() -> str:
     """Return all manifests; the agents of the crowds declare a domain of their own and one that all have."""
-    text = MANIFEST + "".join(MEMBER.replace("NUMBER", str(number)) for number in range(max(SIZES)))
+    text = MANIFEST + PAST + "".join(MEMBER.replace("NUMBER", str(number)) for number in range(max(SIZES)))
     for size in SIZES:
         members = ", ".join(f"member-{number}" for number in range(size))
         text += CROWD.replace("SIZE", str(size)).replace("MEMBERS", members)
@@ -151,6 +168,48 @@ async def step(system: System) -> float:
     return ((time.process_time() - between) - (between - before)) / count * 1e6
 
 
+async def past(system: System) -> dict[str, float]:
+    """Return the microseconds in which SENSE has what it looks at, where 10,000 tasks are kept: least, and first."""
+    cluster = system.reconciler.topology.live[Ref("Cluster", "past", "default")]
+    if not isinstance(cluster, Cluster) or cluster.roster.embedder is None:
+        raise TypeError("no cluster with an embedder")
+    kept: list[Experience] = []
+    for number in range(KEPT):
+        goal = f"What is the weather in place {number} on day {number * 7 % 365}?"
+        task = new_task(goal, system.clock)
+        vector = await cluster.roster.vector(goal)
+        assert vector is not None
+        mark, data = cluster.roster.embedder.fingerprint, vector.astype("float16").tobytes()
+        one = Experience(
+            task=task.id,
+            namespace="default",
+            cluster="past",
+            goal=goal,
+            embedder=mark,
+            vector=data,
+            domains={"ada": 1.0},
+            complexity=0.1,
+            tokens=100,
+            seconds=1.0,
+            steps=1,
+            children=0,
+            reward=0.8,
+            created=float(number),
+        )
+        kept.append(one)
+    for at in range(0, KEPT, 500):
+        await system.store.learning.change(Learned(experience=kept[at : at + 500]))
+    asked = new_task("What is the weather in place 77 on day 174?", system.clock)
+    times: list[float] = []
+    for _ in range(200):
+        before = time.perf_counter()
+        signals = await cluster.signals(asked)
+        times.append((time.perf_counter() - before) * 1e6)
+        if len(signals.neighbours) != cluster.learning.history.neighbours:
+            raise RuntimeError(f"expected past tasks, got {signals.neighbours}")
+    return {"past, first wall us": times[0], "past, wall us": min(times[1:])}
+
+
 async def measure(rounds: int, tasks: int) -> dict[str, float]:
     """Return all figures."""
     with tempfile.TemporaryDirectory() as name:
@@ -174,6 +233,7 @@ async def measure(rounds: int, tasks: int) -> dict[str, float]:
             unkept = [(await block(system, "plain", tasks, 100, "none"))[0] for _ in range(rounds)]
             found["unkept, 100 at once, cpu us"] = min(unkept)
             found["unkept step, cpu us"] = min([await step(system) for _ in range(rounds)])
+            found |= await past(system)
             late = [(await block(system, "plain", tasks, 100))[0] for _ in range(rounds)]
             found["late over first"] = min(late) / found["plain, 100 at once, cpu us"]
             return found

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from loomd.amoeba.decision import Adapted, Calibration, Decision, Done, Revival, mechanism_of, said
+from loomd.amoeba.decision import Adapted, Calibration, Decision, Done, Expense, Revival, mechanism_of, said
+from loomd.amoeba.expense import spend
 from loomd.amoeba.learning import Calibrate, Learning, Mode
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.task import Evaluated, Executed, Sensed
-from loomd.amoeba.world import Run, World
+from loomd.amoeba.task import Executed, Sensed
+from loomd.amoeba.world import Lived, Run, World
 
 
 @dataclass(frozen=True)
@@ -26,31 +27,27 @@ class Rules:
 _DONE: dict[Mode, Done] = {"auto": "", "observe": "observed", "propose": "proposed"}
 
 
-async def adapt(
-    sensed: Sensed,
-    executed: Executed,
-    evaluated: Evaluated,
-    world: World,
-    rules: Rules,
-    winner: str,
-    run: Run,
-) -> Adapted:
+async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run) -> Adapted:
     """Return the decisions after they were carried out; what an interrupted task has carried out already, it keeps.
 
-    Between reading the standing and taking the decisions over nothing is awaited, so that tasks that end at the same
-    time do not overwrite each other.
+    The task is kept with them, unless it failed, which says nothing, or nothing of it is kept. Between reading the
+    standing and taking the decisions over nothing is awaited, so that tasks that end at the same time do not overwrite
+    each other.
     """
     if run.resumed and (carried_out := await world.learned(run.scope.task)) is not None:
         return Adapted.of(carried_out)
+    sensed, executed = lived.sensed, lived.executed
     standing = world.standing(winner, list(sensed.domains))
-    moves = rules.policy.decide(sensed, executed, evaluated, standing)
+    moves = rules.policy.decide(sensed, executed, lived.evaluated, standing)
     wanted: list[Decision] = [
         *moves,
         *calibrate(sensed, executed, world, rules.learning.calibrate),
-        *world.upkeep(winner, evaluated.reward if moves else None),
+        *spend(sensed, executed, standing, world, rules.learning.price),
+        *world.upkeep(winner, lived.evaluated.reward if moves else None),
     ]
     decisions = tuple(within(rules.learning, wanted))
-    await world.learn(decisions, run.scope)
+    told = not executed.error and not executed.outcome.temporary and lived.task.durability != "none"
+    await world.learn(decisions, run.scope, lived if told else None)
     return Adapted.of(decisions)
 
 
@@ -70,10 +67,8 @@ def calibrate(sensed: Sensed, executed: Executed, world: World, spec: Calibrate)
     outcome = executed.outcome
     if executed.error or outcome.temporary:
         return
-    tokens = min(1.0, outcome.usage.total / spec.reference_tokens)
-    time = min(1.0, max(0.0, outcome.seconds - outcome.waited) / spec.reference_time)
-    observed = spec.tokens_share * tokens + (1 - spec.tokens_share) * time
-    predicted = sensed.complexity - sensed.correction
+    observed = spec.observed(outcome.usage.total, outcome.seconds - outcome.waited)
+    predicted = sensed.uncorrected
     for domain, weight in sensed.domains.items():
         before, count = world.correction(domain)
         after = before + spec.pace * weight * (observed - predicted - before)
@@ -82,8 +77,8 @@ def calibrate(sensed: Sensed, executed: Executed, world: World, spec: Calibrate)
 
 
 def explain(adapted: Adapted) -> str:
-    """Return the phase's output in one line; how complexity is corrected is told by `loomd explain`."""
-    told = [_told(one) for one in adapted.decisions if not isinstance(one, Calibration)]
+    """Return the phase's output in one line; how estimates are corrected is told by `loomd explain`."""
+    told = [_told(one) for one in adapted.decisions if not isinstance(one, Calibration | Expense)]
     return "; ".join(told) or "nothing to learn"
 
 

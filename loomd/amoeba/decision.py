@@ -11,7 +11,7 @@ import msgspec
 from loomd.amoeba.blueprint import Blueprint
 from loomd.messages import JsonObject
 
-Mechanism = Literal["score", "calibrate", "retire", "forge", "evolve"]
+Mechanism = Literal["score", "calibrate", "price", "retire", "forge", "evolve"]
 """What decides on changes that are stored."""
 
 Done = Literal["", "observed", "proposed"]
@@ -53,6 +53,28 @@ class Calibration(msgspec.Struct, frozen=True, omit_defaults=True, tag="calibrat
     count: int
     predicted: float
     observed: float
+    reason: str
+    done: Done = ""
+
+
+class Expense(msgspec.Struct, frozen=True, omit_defaults=True, tag="expense"):
+    """What an agent needs for each token that SENSE expects moves.
+
+    Attributes:
+        agent: its name.
+        spec: digest of its behaviour.
+        before: tokens that it was taken to read and to write.
+        after: those that it is now.
+        count: tasks that say so.
+        reason: in words.
+        done: what became of it.
+    """
+
+    agent: str
+    spec: str
+    before: tuple[float, float]
+    after: tuple[float, float]
+    count: int
     reason: str
     done: Done = ""
 
@@ -104,12 +126,13 @@ class Shaping(msgspec.Struct, frozen=True, omit_defaults=True, tag="shaping"):
     done: Done = ""
 
 
-Decision = ScoreMove | Calibration | Retirement | Revival | Shaping
+Decision = ScoreMove | Calibration | Expense | Retirement | Revival | Shaping
 """One change that ADAPT wants. The cluster carries it out once per task."""
 
 _MECHANISMS: dict[type, Mechanism] = {
     ScoreMove: "score",
     Calibration: "calibrate",
+    Expense: "price",
     Retirement: "retire",
     Revival: "retire",
 }
@@ -129,6 +152,8 @@ def said(decision: Decision) -> str:
             return f"{decision.agent} in {decision.domain} {decision.before:.3f} -> {decision.after:.3f}"
         case Calibration():
             return f"complexity of {decision.domain} {decision.before:+.3f} -> {decision.after:+.3f}"
+        case Expense():
+            return f"{decision.agent} needs {sum(decision.after):.2f} tokens for each one expected"
         case Retirement():
             return f"{decision.agent} is retired"
         case Revival():

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from loomd.amoeba.decision import Mechanism
+from loomd.amoeba.expense import Price
+from loomd.amoeba.history import History
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration, Share
 
@@ -26,6 +28,8 @@ class Modes(Spec):
     """Rewards move scores."""
     calibrate: Mode | None = Field(default=None, examples=["observe"])
     """What tasks took corrects how complex later ones are taken to be."""
+    price: Mode | None = Field(default=None, examples=["propose"])
+    """What an agent's tasks took says what bids expect the next one to cost, where models have prices."""
     retire: Mode | None = Field(default=None, examples=["propose"])
     """An agent that does badly gets no new tasks for a while."""
     forge: Mode | None = Field(default=None, examples=["propose"])
@@ -34,6 +38,9 @@ class Modes(Spec):
     """An agent that does badly gets better instructions."""
     decay: Reading | None = Field(default=None, examples=["off"])
     """Scores that nothing renews go back toward what was believed at first."""
+    history: Reading | None = Field(default=None, examples=["off"])
+    """SENSE hears what past tasks took that are like the new one; when it is only observed, it names them and they do
+    not count; with `off` no task is kept."""
     health: Reading | None = Field(default=None, examples=["observe"])
     """MATCH hears how well agents did lately; when it is only observed, people see it and MATCH does not."""
 
@@ -53,6 +60,11 @@ class Calibrate(Spec):
     """Tokens, with those of all parts, at which a task has taken all that counts."""
     reference_time: Duration = 120.0
     """Time, without waiting for people, at which a task has taken all that counts."""
+
+    def observed(self, tokens: int, seconds: float) -> float:
+        """Return how complex a task turned out to be that took so many tokens and seconds, 0 to 1."""
+        read, time = tokens / self.reference_tokens, max(0.0, seconds) / self.reference_time
+        return self.tokens_share * min(1.0, read) + (1 - self.tokens_share) * min(1.0, time)
 
 
 class Illness(Spec):
@@ -111,6 +123,10 @@ class Learning(Spec):
     """Time after which a proposal that nobody decided counts as denied."""
     calibrate: Calibrate = Field(default_factory=Calibrate)
     """How complexity is corrected."""
+    price: Price = Field(default_factory=Price)
+    """How it is learned what an agent's tasks cost."""
+    history: History = Field(default_factory=History)
+    """Which past tasks a new one is compared with."""
     health: Illness = Field(default_factory=Illness)
     """When an agent does badly."""
     retire: Retire = Field(default_factory=Retire)
@@ -121,7 +137,7 @@ class Learning(Spec):
         found: Mode | None = getattr(self.modes, mechanism)
         return found or self.mode
 
-    def reading_of(self, mechanism: Literal["decay", "health"]) -> Reading:
+    def reading_of(self, mechanism: Literal["decay", "health", "history"]) -> Reading:
         """Return how far a mechanism may go that changes nothing that is stored."""
         found: Reading | None = getattr(self.modes, mechanism)
         return found or ("observe" if self.mode == "propose" else self.mode)

@@ -17,7 +17,7 @@ from loomd.amoeba.decision import Adapted
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
 from loomd.amoeba.task import Evaluated, Executed, Matched, Result, Scaled, Sensed, Task
-from loomd.amoeba.world import Run, World
+from loomd.amoeba.world import Lived, Run, World
 from loomd.events.event import Phase
 
 
@@ -92,7 +92,7 @@ async def _run(task: Task, world: World, policies: Policies, run: Run, burden: m
     adapted = await run.phase(
         "adapt",
         Adapted,
-        partial(adapt.adapt, sensed, executed, evaluated, world, rules, winner, run),
+        partial(adapt.adapt, Lived(task, sensed, executed, evaluated), world, rules, winner, run),
         adapt.explain,
     )
     phase: Literal["Succeeded", "Failed"] = "Failed" if executed.error else "Succeeded"

@@ -9,6 +9,7 @@ from loomd.amoeba.task import Sensed, Task
 from loomd.amoeba.world import Signals, World
 
 _BY_WORDS = "the goal is compared by shared words"
+_WITHOUT = "past tasks are not looked at"
 
 
 async def sense(task: Task, world: World, policy: SensePolicy, asking: Asking) -> Sensed:
@@ -18,14 +19,20 @@ async def sense(task: Task, world: World, policy: SensePolicy, asking: Asking) -
     if signals.lost:
         asking.fall_back(signals.lost, _BY_WORDS)
         sensed = msgspec.structs.replace(sensed, evidence=(*sensed.evidence, f"{_BY_WORDS}: {signals.lost}"))
+    if signals.unread:
+        asking.fall_back(signals.unread, _WITHOUT)
+        sensed = msgspec.structs.replace(sensed, evidence=(*sensed.evidence, f"{_WITHOUT}: {signals.unread}"))
     return billed(corrected(sensed, signals), asking.spent)
 
 
 def corrected(sensed: Sensed, signals: Signals) -> Sensed:
-    """Return what a task is taken for in the light of what earlier ones of its domains really took."""
+    """Return what a task is taken for in the light of what earlier ones of its domains really took.
+
+    What is corrected is what the text alone says; what past tasks say that are like it was measured.
+    """
     known = {domain: signals.bias[domain] for domain in sensed.domains if domain in signals.bias}
     wanted = sum(bias * sensed.domains[domain] for domain, bias in known.items())
-    bounded = min(signals.most, max(-signals.most, wanted))
+    bounded = min(signals.most, max(-signals.most, wanted)) * (1 - sensed.past)
     complexity = min(1.0, max(0.0, sensed.complexity + bounded))
     if complexity == sensed.complexity:
         return sensed

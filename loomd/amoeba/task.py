@@ -158,9 +158,16 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Sensed(Asked, frozen=True, omit_defaults=True):
     """What kind of task this is.
 
-    `complexity` runs from 0 (one look-up) to 1 (needs a team); `correction` is the part of it that comes of what
-    earlier tasks really took. `domains` are weights that sum to 1; `tokens` is an estimate for the whole task;
-    `evidence` says which signals led to the numbers.
+    Attributes:
+        complexity: from 0 (one look-up) to 1 (needs a team).
+        domains: weights that sum to 1.
+        tools: names of the tools that it seems to need.
+        tokens: an estimate for the whole task.
+        method: who said so.
+        evidence: which signals led to the numbers.
+        correction: the part of the complexity that comes of how wrong earlier estimates were.
+        past: share (0 to 1) of what past tasks that are like it took in the complexity before that.
+        alone: complexity without past tasks and correction; None where `complexity - correction` is that.
     """
 
     complexity: float
@@ -170,6 +177,13 @@ class Sensed(Asked, frozen=True, omit_defaults=True):
     method: str = "heuristic"
     evidence: tuple[str, ...] = ()
     correction: float = 0.0
+    past: float = 0.0
+    alone: float | None = None
+
+    @property
+    def uncorrected(self) -> float:
+        """Return the complexity by the text alone, which the correction is about."""
+        return self.complexity - self.correction if self.alone is None else self.alone
 
 
 class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -182,6 +196,7 @@ class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
         scores: what is believed of the agent in each domain of the task.
         seen: tasks that say so, each domain by its weight.
         spread: standard deviation of what is believed of the agent.
+        uses: tokens that the agent is known to read and to write for each one expected; empty when it is not known.
         drawn: the draw behind exploration, in standard deviations.
     """
 
@@ -192,6 +207,7 @@ class Bid(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: float = 0.0
     drawn: float = 0.0
     spread: float = 0.0
+    uses: tuple[float, ...] = ()
 
 
 class Matched(Asked, frozen=True, omit_defaults=True):

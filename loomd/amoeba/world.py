@@ -4,7 +4,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -16,7 +16,7 @@ from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Decision, Shaping
 from loomd.amoeba.forging import Forge, Plan, Queue
 from loomd.amoeba.leaning import Bias
-from loomd.amoeba.task import Grant, Result, Task
+from loomd.amoeba.task import Evaluated, Executed, Grant, Result, Sensed, Task
 from loomd.events.bus import Scope
 from loomd.events.event import Phase
 from loomd.messages import Message
@@ -49,6 +49,17 @@ class Score(msgspec.Struct, frozen=True):
         return math.sqrt(spread / (self.count + 1))
 
 
+class Uses(NamedTuple):
+    """What an agent needs for each token that SENSE expects of a task: how many it reads and writes.
+
+    `seen` is how many tasks say so.
+    """
+
+    read: float = 0.0
+    written: float = 0.0
+    seen: int = 0
+
+
 class Standing(msgspec.Struct, frozen=True):
     """An agent as MATCH sees it, at one moment.
 
@@ -65,6 +76,7 @@ class Standing(msgspec.Struct, frozen=True):
         price: USD of an input token and of an output token of its model; 0 when it is not known, or free.
         down: why its model is not asked for now; empty when it is.
         description: what it says of itself.
+        uses: what it needs for each token that SENSE expects; None as long as too few tasks say so.
     """
 
     agent: str
@@ -79,6 +91,7 @@ class Standing(msgspec.Struct, frozen=True):
     price: tuple[float, float] = (0.0, 0.0)
     down: str = ""
     description: str = ""
+    uses: Uses | None = None
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -91,6 +104,8 @@ class Neighbour(msgspec.Struct, frozen=True):
         complexity: what SENSE took it for, before calibration.
         observed: what it turned out to be.
         domains: weights of its domains.
+        tokens: that it took, children included.
+        weight: how much it counts, from 0 at the least likeness that plays a part to 1.
     """
 
     task: str
@@ -99,6 +114,8 @@ class Neighbour(msgspec.Struct, frozen=True):
     complexity: float
     observed: float
     domains: Mapping[str, float]
+    tokens: int = 0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,8 @@ class Signals:
         bias: by how much complexity is estimated too low on average, per domain of which enough is known.
         most: largest correction of a task's complexity by that.
         lost: why nothing could be compared by meaning, so that shared words count; empty when nothing went wrong.
+        unread: why past tasks could not be looked at; empty when nothing went wrong.
+        counted: whether past tasks may count, or are only told.
     """
 
     goal: str
@@ -124,6 +143,18 @@ class Signals:
     bias: Mapping[str, float] = field(default_factory=dict[str, float])
     most: float = 1.0
     lost: str = ""
+    unread: str = ""
+    counted: bool = True
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A task that was done, as it is kept to compare later ones with."""
+
+    task: Task
+    sensed: Sensed
+    executed: Executed
+    evaluated: Evaluated
 
 
 class Stirring(Protocol):
@@ -268,6 +299,10 @@ class World(Protocol):
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
         ...
 
+    def uses(self, agent: str, spec: str) -> Uses:
+        """Return what an agent needs for each token that SENSE expects, however few tasks say so."""
+        ...
+
     def upkeep(self, ending: str, reward: float | None = None) -> Sequence[Decision]:
         """Return what is to be done about members that do badly, and about those that were retired.
 
@@ -293,8 +328,14 @@ class World(Protocol):
         """Return what ADAPT decided for a task and was carried out, or None when nothing was carried out yet."""
         ...
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
-        """Carry out what ADAPT decided, once per task; nothing is awaited before it is taken over."""
+    async def learn(self, decisions: Sequence[Decision], scope: Scope, lived: Lived | None = None) -> None:
+        """Carry out what ADAPT decided, and keep the task, once per task; nothing is awaited before it is taken over.
+
+        Args:
+            decisions: what it decided.
+            scope: the envelope of the task's events.
+            lived: what is to be kept of the task to compare later ones with.
+        """
         ...
 
 

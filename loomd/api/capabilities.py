@@ -129,6 +129,9 @@ def _shown(ref: Ref, cluster: Cluster, agent: Agent, domain: str) -> Body:
         "count": score.count,
         **_health(cluster, agent),
     }
+    uses = cluster.uses(agent.name, agent.digest)
+    if uses.seen:
+        status["tokens"] = {"read": uses.read, "written": uses.written, "count": uses.seen}
     return _body(ref, (agent.name, agent.digest, domain), status, stored)
 
 

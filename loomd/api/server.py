@@ -22,6 +22,7 @@ from loomd.api.changes import ChangeRoutes
 from loomd.api.declared import DeclaredTaskRoutes
 from loomd.api.guard import answer
 from loomd.api.health import Health
+from loomd.api.histories import HistoryRoutes
 from loomd.api.knowledge import KnowledgeRoutes
 from loomd.api.lineage import LineageRoutes
 from loomd.api.listen import listening
@@ -66,6 +67,7 @@ def add_routes(app: web.Application, system: System) -> None:
             LineageRoutes,
             SessionRoutes,
             MemoryRoutes,
+            HistoryRoutes,
             BudgetRoutes,
             CassetteRoutes,
             KnowledgeRoutes,

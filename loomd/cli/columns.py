@@ -59,6 +59,11 @@ def _status(name: str) -> Callable[[Json, float], str]:
     return lambda item, _: str(item["status"].get(name, ""))
 
 
+def _taken(tokens: Json | None) -> str:
+    """Return how many tokens an agent needs for each one expected; nothing when it is not known."""
+    return f"x{tokens['read'] + tokens['written']:.2f} ({tokens['count']})" if tokens else ""
+
+
 def _created(item: Json, now: float) -> str:
     metadata = item["metadata"]
     return age_of(metadata.get("creationTimestamp") or metadata.get("created", ""), now)
@@ -181,6 +186,7 @@ _KNOWN: dict[str, Sequence[Column]] = {
         Column("LAST", lambda item, now: age_of(item["status"].get("updated", ""), now)),
         Column("HEALTH", _status("health")),
         Column("CLUSTER", _spec("cluster")),
+        Column("TOKENS", lambda item, _: _taken(item["status"].get("tokens")), wide=True),
         Column("WHY", _status("reason"), wide=True),
     ),
     "Descent": (

@@ -1,39 +1,57 @@
-"""`loomd forget`: deletes what a memory remembers, for good."""
+"""`loomd forget`: deletes what a memory remembers, or past tasks that a cluster compares new ones with, for good."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from loomd.api.client import Client
 from loomd.cli.remembered import FILTERS, Filters, filter_options
-from loomd.cli.target import MEMORY_ITEMS, get_one, namespace_option, socket_option, wanted
+from loomd.cli.target import MEMORY_ITEMS, Wanted, get_one, namespace_option, socket_option, wanted
+
+_OWNERS = ("tenant", "user")
 
 
 @click.command()
-@click.argument("memory", metavar="memory/NAME")
+@click.argument("what", metavar="memory/NAME|cluster/NAME")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @filter_options
-@click.option("--all", "everything", is_flag=True, help="Forget all that the memory remembers.")
+@click.option("--all", "everything", is_flag=True, help="Forget all that the memory or the cluster remembers.")
 @namespace_option
 @socket_option
 def command(
-    memory: str, ids: tuple[str, ...], filters: Filters, everything: bool, namespace: str, client: Client
+    what: str, ids: tuple[str, ...], filters: Filters, everything: bool, namespace: str, client: Client
 ) -> None:
     """Delete what a memory remembers: by ID, by whose it is, or all of it.
 
     What is deleted is in no table, index or log of the memory's file any more, and a task that was interrupted before
     does not bring it back. The tasks in which it was said are kept with what was said, until retention removes them.
+
+    Of a cluster, the past tasks that it compares new ones with: those of a tenant, of a user, or all. What was learned
+    of agents by them stays.
     """
-    (asked,) = wanted(client, (memory,), namespace)
-    if asked.place.kind != "Memory" or len(asked.names) != 1:
-        raise click.UsageError(f"{memory!r}: expected a memory, such as memory/notes")
-    if not (ids or filters or everything):
-        raise click.UsageError(f"say what: ids (`loomd get {memory}` lists them), {', '.join(FILTERS)}, or --all")
+    (asked,) = wanted(client, (what,), namespace)
+    kind = asked.place.kind
+    if kind not in {"Memory", "Cluster"} or len(asked.names) != 1:
+        raise click.UsageError(f"{what!r}: expected a memory, such as memory/notes, or a cluster")
     if everything and (ids or filters):
         raise click.UsageError("--all: it takes nothing beside it")
-    name = asked.names[0]
-    get_one(client, asked.place, asked.namespace, name)  # a name that is wrong is said with the closest
-    body = {"ids": list(ids), **filters, "all": everything}
-    gone = client.post("namespaces", asked.namespace, "memories", name, "forget", body=body)["forgotten"]
-    for one in gone:
-        click.echo(f"{MEMORY_ITEMS.spelled(one, asked.namespace)} forgotten")
-    if not gone:
-        click.echo("nothing fits: nothing is forgotten", err=True)
+    narrowed = FILTERS if kind == "Memory" else tuple(f"--{name}" for name in _OWNERS)
+    if not (ids or filters or everything):
+        listed = f"ids (`loomd get {what}` lists them), " if kind == "Memory" else ""
+        raise click.UsageError(f"say what: {listed}{', '.join(narrowed)}, or --all")
+    if kind == "Cluster" and (ids or filters.keys() - {*_OWNERS}):
+        raise click.UsageError(f"{what}: its past tasks are forgotten by {' and '.join(narrowed)}, or --all")
+    get_one(client, asked.place, asked.namespace, asked.names[0])  # a name that is wrong is said with the closest
+    body = {**filters, "all": everything}
+    if kind == "Cluster":
+        count = _post(client, asked, body)
+        said = f"{count} past task{'' if count == 1 else 's'} forgotten" if count else ""
+    else:
+        gone = _post(client, asked, {"ids": list(ids), **body})
+        said = "\n".join(f"{MEMORY_ITEMS.spelled(one, asked.namespace)} forgotten" for one in gone)
+    click.echo(said or "nothing fits: nothing is forgotten", err=not said)
+
+
+def _post(client: Client, asked: Wanted, body: Mapping[str, Any]) -> Any:
+    return client.post(*asked.place.parts(asked.namespace), asked.names[0], "forget", body=body)["forgotten"]

@@ -55,7 +55,7 @@ VERBS = {
     "deny": "Refuse calls that tasks wait for, and what clusters propose.",
     "why-died": "Say why an agent does badly, or gets no tasks.",
     "signal": "Send something to a task that waits for it.",
-    "forget": "Delete what a memory remembers.",
+    "forget": "Delete what a memory or a cluster remembers.",
     "feedback": "Say how good an answer is.",
     "events": "Show what happened, and follow it.",
     "logs": "Show what a task said and did, in order.",

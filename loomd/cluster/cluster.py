@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
@@ -18,12 +19,13 @@ from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import Budget, Durability, Grant, Result, Task
-from loomd.amoeba.world import Run, Signals, Standing
+from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing, Uses
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
 from loomd.cluster.condition import SHAPED, Conditions, Past
+from loomd.cluster.history import TaskHistory
 from loomd.cluster.judges import Judges
-from loomd.cluster.learn import Teaching, decision_of, learn, learned, subject_of
+from loomd.cluster.learn import Teaching, decision_of, expenses_of, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.cluster.prices import Prices
@@ -32,6 +34,7 @@ from loomd.cluster.smithy import House, Smithy
 from loomd.cluster.stirring import Stirring, stirring
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
+from loomd.events.cluster import HistoryForgotten
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
@@ -41,6 +44,7 @@ from loomd.tools.python_check import Checker
 from loomd.topology import Services
 
 _UNCUT = Cut()
+_FREE = (0.0, 0.0)
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -111,6 +115,7 @@ class Cluster:
         self.blueprints = Blueprints(ref.name, agents, past.blueprints, terms.reserve)
         members = {agent.name: agent for agent in self.blueprints.members()}
         self.roster = Roster(members.values(), embedder)
+        self.past = TaskHistory(ref, services.store, terms.policies.learning, self.roster)
         self._scores = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
         self._terms = terms
         self._services = services
@@ -156,8 +161,23 @@ class Cluster:
         if rules.mode_of("calibrate") != "off":
             known = {domain: self.correction(domain) for domain in [*domains, "general"]}
             bias = {domain: error for domain, (error, count) in known.items() if count >= rules.calibrate.first}
-        most = rules.calibrate.most
-        return Signals(task.goal, len(task.findings), domains, tools, bias=bias, most=most, lost=lost)
+        unread, neighbours = "", list[Neighbour]()
+        try:
+            neighbours = [] if lost else await self.past.neighbours(task)
+        except LoomdError as error:
+            unread = str(error)
+        return Signals(
+            task.goal,
+            len(task.findings),
+            domains,
+            tools,
+            neighbours,
+            bias,
+            rules.calibrate.most,
+            lost,
+            unread,
+            rules.reading_of("history") == "auto",
+        )
 
     def standings(self, domains: Sequence[str]) -> list[Standing]:
         """Return the standing in the given domains of every agent that takes new work."""
@@ -177,6 +197,7 @@ class Cluster:
         found: list[Standing] = []
         for agent, share, health in zip(agents, left, healths, strict=True):
             name, digest, tools = agent.name, agent.digest, bool(agent.tools)
+            cost = price(agent)
             declared = agent.domains or {name: priors.described}
             found.append(
                 Standing(
@@ -188,10 +209,11 @@ class Cluster:
                     tools=frozenset(agent.tools) if tools else _NOTHING,
                     budget_left=share,
                     permits=frozenset(tool.schema.name for tool in agent.offered()) if tools else None,
-                    price=price(agent),
+                    price=cost,
                     down=getattr(agent.model, "down", ""),
                     description=agent.description,
                     health=health,
+                    uses=self._known_uses(name, digest) if cost != _FREE else None,
                 )
             )
         return found
@@ -308,6 +330,8 @@ class Cluster:
         self.book.hear(event)
         self.conditions.hear(event)
         self.smithy.hear(event)
+        if isinstance(event.data, HistoryForgotten):
+            self.past.drop()
         if isinstance(event.data, SHAPED) and event.namespace == self._ref.namespace:
             shaping = decision_of(event.data)
             if isinstance(shaping, Shaping):
@@ -397,6 +421,17 @@ class Cluster:
         others = self.conditions.upkeep(self._services.clock.now())
         return [*going, *(one for one in others if getattr(one, "agent", "") not in gone)]
 
+    def uses(self, agent: str, spec: str) -> Uses:
+        """Return what an agent needs for each token that SENSE expects, however few tasks say so."""
+        subject, averages = expenses_of(self._ref.namespace, agent), self._services.averages
+        read, written = averages.get(subject, f"{spec}/read"), averages.get(subject, f"{spec}/written")
+        return Uses() if read is None or written is None else Uses(read.value, written.value, read.count)
+
+    def _known_uses(self, agent: str, spec: str) -> Uses | None:
+        """Return the same once enough tasks say so."""
+        uses = self.uses(agent, spec)
+        return uses if uses.seen >= self.learning.price.first else None
+
     async def check(self, check: Check, given: Mapping[str, str]) -> Checked:
         """Return what a check says of an answer."""
         return await self._checker.check(check, given)
@@ -413,9 +448,12 @@ class Cluster:
         """Return what was learned of a task, as it is recorded, or None when nothing was."""
         return await learned(self._services.store, task)
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope) -> None:
-        """Take what was decided over, tell everybody, and store it, once per task."""
-        await learn(self._services, decisions, self.teaching(scope.task), scope)
+    async def learn(self, decisions: Sequence[Decision], scope: Scope, lived: Lived | None = None) -> None:
+        """Take what was decided over, tell everybody, and store it with the task, once per task."""
+        keeping = None if lived is None else partial(self.past.experience, lived)
+        kept = await learn(self._services, decisions, self.teaching(scope.task), scope, keeping=keeping)
+        if kept is not None:
+            self.past.take(kept)
 
     def teaching(self, task: str) -> Teaching:
         """Return as whose decisions those of a task are carried out, now."""

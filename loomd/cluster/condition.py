@@ -21,6 +21,7 @@ from loomd.events.cluster import (
     BlueprintPruned,
     CapabilityUpdated,
     ChangeObserved,
+    HistoryForgotten,
     ProposalMade,
     SkillPromoted,
     SkillReverted,
@@ -32,8 +33,8 @@ from loomd.topology import Health as Observed
 
 SHAPED = (BlueprintForged, BlueprintPruned, SkillPromoted, SkillReverted)
 """The facts that change who the members are."""
-HEARD = (CapabilityUpdated, AgentRetired, AgentRevived, ChangeObserved, ProposalMade, *SHAPED)
-"""The facts that change who the members are, and how they do."""
+HEARD = (CapabilityUpdated, AgentRetired, AgentRevived, ChangeObserved, ProposalMade, HistoryForgotten, *SHAPED)
+"""The facts that change who the members are, how they do, and what is known of past tasks."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,6 +11,7 @@ from loomd.amoeba import blueprint
 from loomd.amoeba.decision import (
     Calibration,
     Decision,
+    Expense,
     Retirement,
     Revival,
     ScoreMove,
@@ -33,6 +34,7 @@ from loomd.events.cluster import (
     CapabilityUpdated,
     ChangeObserved,
     ClusterFact,
+    ExpenseUpdated,
     ProposalMade,
     SkillPromoted,
     SkillReverted,
@@ -46,6 +48,7 @@ from loomd.store.records import (
     BlueprintRecord,
     Capability,
     Descent,
+    Experience,
     Learned,
     Lesson,
     Movement,
@@ -93,6 +96,18 @@ def subject_of(cluster: Ref) -> str:
     return f"complexity {cluster.namespace}/{cluster.name}"
 
 
+def expenses_of(namespace: str, agent: str) -> str:
+    """Return under which subject it is kept what an agent's tasks take."""
+    return f"expense {namespace}/{agent}"
+
+
+def expenses(one: Expense, of: Teaching) -> list[Average]:
+    """Return what is kept of what an agent's tasks take: tokens that it reads and writes, as it behaves."""
+    subject = expenses_of(of.cluster.namespace, one.agent)
+    pairs = zip(("read", "written"), one.after, strict=True)
+    return [Average(subject, f"{one.spec}/{name}", value, one.count, of.now) for name, value in pairs]
+
+
 def change_of(decisions: Sequence[Decision], of: Teaching) -> Learned:
     """Return what is stored of decisions."""
     found = _Change(of)
@@ -127,6 +142,8 @@ def fact_of(decision: Decision, of: Teaching) -> ClusterFact:
         case Calibration() as d:
             seen = (d.predicted, d.observed)
             return CalibrationUpdated(cluster, d.domain, d.before, d.after, d.count, *seen, d.reason)
+        case Expense() as d:
+            return ExpenseUpdated(d.agent, d.spec, d.before, d.after, d.count, d.reason)
         case Retirement() as d:
             return AgentRetired(d.agent, d.spec, cluster, d.until, d.reason)
         case Revival() as d:
@@ -146,6 +163,8 @@ def decision_of(fact: AnyFact) -> Decision | None:
             return ScoreMove(f.owner, f.spec, f.domain, *moved, f.reason, f.reward)
         case CalibrationUpdated() as f:
             return Calibration(f.domain, f.before, f.after, f.count, f.predicted, f.observed, f.reason)
+        case ExpenseUpdated() as f:
+            return Expense(f.owner, f.spec, f.before, f.after, f.count, f.reason)
         case AgentRetired() as f:
             return Retirement(f.owner, f.spec, f.until, f.reason)
         case AgentRevived() as f:
@@ -164,6 +183,8 @@ def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
             about = f"{of.task}\0{d.agent}\0{d.domain}"
         case Calibration() as d:
             about = f"{of.task}\0{d.domain}"
+        case Expense() as d:
+            about = f"{of.task}\0{d.agent}"
         case Retirement() | Revival() as d:
             about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{int(of.now // of.patience) if of.patience else 0}"
         case Shaping() as d:
@@ -190,6 +211,9 @@ def tell(services: Services, decisions: Sequence[Decision], of: Teaching, scope:
         scope.emit(fact_of(one, of), getattr(one, "agent", ""), key=f"{lead}/{_key(one)}")
         if isinstance(one, Calibration) and not one.done:
             services.averages.take(Average(of.subject, one.domain, one.after, one.count, of.now))
+        elif isinstance(one, Expense) and not one.done:
+            for average in expenses(one, of):
+                services.averages.take(average)
 
 
 async def learn(
@@ -199,7 +223,8 @@ async def learn(
     scope: Scope,
     key: str = "",
     averages: Sequence[Average] = (),
-) -> None:
+    keeping: Callable[[], Awaitable[Experience | None]] | None = None,
+) -> Experience | None:
     """Take decisions over, tell everybody, and store them, once per task.
 
     They are taken over before they are stored, so that tasks that end at the same time build on each other. What is
@@ -212,18 +237,28 @@ async def learn(
         scope: the envelope of the task's events.
         key: under what they are stored once, when that is not the task itself: `TASK#feedback/1`.
         averages: moving averages that are stored in the same transaction.
+        keeping: returns the task as it is kept to compare later ones with, in the same transaction.
+
+    Returns:
+        the task, when it is kept.
     """
     tell(services, decisions, of, scope, f"learned/{key.partition('#')[2]}" if key else "learned")
     change = change_of(decisions, of)
     moved = [msgspec.structs.replace(one, task=key) for one in change.movements] if key else change.movements
-    change = msgspec.structs.replace(change, movements=moved, averages=[*change.averages, *averages])
+    kept = None if keeping is None else await keeping()
+    change = msgspec.structs.replace(
+        change,
+        movements=moved,
+        averages=[*change.averages, *averages],
+        experience=() if kept is None else (kept,),
+    )
     while True:
         try:
             await services.store.learn(key or of.task, change)
         except Temporary as error:
             await asyncio.sleep(error.retry_after or _RETRY)
         else:
-            return
+            return kept
 
 
 @dataclass
@@ -249,6 +284,8 @@ class _Change:
                 self.lessons.append(Lesson(of.cluster.namespace, d.agent, d.spec, of.task, d.reward, of.now))
             case Calibration() as d:
                 self.averages.append(Average(of.subject, d.domain, d.after, d.count, of.now))
+            case Expense() as d:
+                self.averages += expenses(d, of)
             case Retirement() | Revival() as d:
                 descent = Retired(of.cluster.name).descent(d, of.cluster.namespace, of.task, of.now)
                 self.lineage.append(descent)
@@ -281,6 +318,8 @@ def _key(decision: Decision) -> str:
             return f"{d.agent}/{d.domain}"
         case Calibration() as d:
             return f"+complexity/{d.domain}"
+        case Expense() as d:
+            return f"+expense/{d.agent}"
         case Retirement() as d:
             return f"+retired/{d.agent}"
         case Revival() as d:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
+
+    Vector = NDArray[np.float32]
 
 _WORD = re.compile(r"[a-z0-9]{3,}")
 _STEM = 5
@@ -18,6 +21,11 @@ _CACHE = 256
 
 class Embedder(Protocol):
     """Turns texts into vectors; the live form of kind Embedder."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a text that changes whenever the vectors of the same texts may change."""
+        ...
 
     async def embed(self, texts: Sequence[str]) -> "np.ndarray":
         """Return unit vectors, `(texts, dimension) float32`."""
@@ -46,13 +54,24 @@ class Likeness:
             return self.by_words(text)
         if self._vectors is None:
             self._vectors = await self._embedder.embed(list(self._texts.values()))
-        query = self._cache.pop(text, None)
-        if query is None:
-            query = (await self._embedder.embed([text]))[0]
+        query = await self.vector(text)
+        return {name: max(0.0, float(fit)) for name, fit in zip(self._texts, self._vectors @ query, strict=True)}
+
+    async def vector(self, text: str) -> "Vector | None":
+        """Return the unit vector of a text, `(dimension,) float32`; None without an embedder.
+
+        Raises:
+            LoomdError: the embedder failed.
+        """
+        if self._embedder is None:
+            return None
+        found = self._cache.pop(text, None)
+        if found is None:
+            found = (await self._embedder.embed([text]))[0]
             if len(self._cache) >= _CACHE:
                 del self._cache[next(iter(self._cache))]
-        self._cache[text] = query  # the one that was used last comes last
-        return {name: max(0.0, float(fit)) for name, fit in zip(self._texts, self._vectors @ query, strict=True)}
+        self._cache[text] = found  # the one that was used last comes last
+        return found
 
     def by_words(self, text: str) -> dict[str, float]:
         """Return the share of a text's words that stand in each named text, by their first five letters."""

@@ -6,8 +6,9 @@ it is carried out once, whatever is killed meanwhile.
 
 import msgspec
 
+from loomd.agents.agent import Agent
 from loomd.agents.approval import Decision as Verdict
-from loomd.amoeba.decision import Calibration, Decision, Retirement, Revival, ScoreMove, Shaping
+from loomd.amoeba.decision import Calibration, Decision, Expense, Retirement, Revival, ScoreMove, Shaping
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.learn import Teaching, change_of, proposed, tell
 from loomd.errors import Conflict
@@ -66,6 +67,26 @@ def verdict_of(record: ProposalRecord) -> Verdict | None:
     return _verdict(record.decision) if record.decision else None
 
 
+def _same(cluster: Cluster, name: str, spec: str, why: str) -> Agent:
+    """Return a member that behaves as it did.
+
+    Raises:
+        Conflict: it does not, or is no member any more; `why` says what that means.
+    """
+    agent = cluster.agents.get(name)
+    if agent is None or agent.digest != spec:
+        raise Conflict(f"Agent/{name} is another one now: {why}")
+    return agent
+
+
+def _spent(cluster: Cluster, d: Expense) -> Expense:
+    """Return what an agent's tasks take in the light of what was learned since."""
+    known = cluster.uses(d.agent, d.spec)
+    read, written = known.read + d.after[0] - d.before[0], known.written + d.after[1] - d.before[1]
+    after = (max(0.0, read), max(0.0, written))
+    return msgspec.structs.replace(d, before=(known.read, known.written), after=after, count=known.seen + 1, done="")
+
+
 def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """Return a proposed change as it is to be carried out now: scores and corrections have moved since.
 
@@ -74,21 +95,19 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """
     match decision:
         case ScoreMove() as d:
-            agent = cluster.agents.get(d.agent)
-            if agent is None or agent.digest != d.spec:
-                raise Conflict(f"Agent/{d.agent} is another one now: what was proposed is about how it was before")
+            _same(cluster, d.agent, d.spec, "what was proposed is about how it was before")
             score = cluster.book.score(d.agent, d.spec, d.domain, d.before)
-            after = min(1.0, max(0.0, score.mean + d.after - d.before))
-            return msgspec.structs.replace(d, before=score.mean, after=after, count=score.count + 1, done="")
+            mean = min(1.0, max(0.0, score.mean + d.after - d.before))
+            return msgspec.structs.replace(d, before=score.mean, after=mean, count=score.count + 1, done="")
         case Calibration() as d:
             before, count = cluster.correction(d.domain)
             return msgspec.structs.replace(
                 d, before=before, after=before + d.after - d.before, count=count + 1, done=""
             )
+        case Expense() as d:
+            return _spent(cluster, d)
         case Retirement() as d:
-            agent = cluster.agents.get(d.agent)
-            if agent is None or agent.digest != d.spec:
-                raise Conflict(f"Agent/{d.agent} is another one now: it is not retired for what it was before")
+            agent = _same(cluster, d.agent, d.spec, "it is not retired for what it was before")
             if why := cluster.conditions.needed(agent):
                 raise Conflict(f"Agent/{d.agent} is not retired: {why}")
             return msgspec.structs.replace(d, until=cluster.conditions.ends(agent, of.now), done="")

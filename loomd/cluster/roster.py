@@ -1,10 +1,15 @@
 """Who belongs to a cluster, and what its domains and tools are called. Members may come and go while it is open."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from loomd.agents.agent import Agent
 from loomd.cluster.likeness import Embedder, Likeness
 from loomd.errors import NotFound
+from loomd.interceptors.redact import Redactor
+
+if TYPE_CHECKING:
+    from loomd.cluster.likeness import Vector
 
 
 class Roster:
@@ -13,7 +18,8 @@ class Roster:
     def __init__(self, agents: Iterable[Agent], embedder: Embedder | None) -> None:
         """Begin with some members; goals are compared by meaning with an embedder, else by shared words."""
         self._agents = {agent.name: agent for agent in agents}
-        self._embedder = embedder
+        self.embedder = embedder
+        """What goals are compared by."""
         self._draining: set[str] = set()
         self._describe()
 
@@ -75,13 +81,29 @@ class Roster:
         """Return the same by shared words, whatever the embedder does."""
         return _told(self._likeness.by_words(goal), self._domains, self._tools)
 
+    async def vector(self, goal: str) -> "Vector | None":
+        """Return the unit vector of a goal, `(dimension,) float32`; None without an embedder.
+
+        Raises:
+            LoomdError: the embedder failed.
+        """
+        return await self._likeness.vector(goal)
+
+    def redacted(self, goal: str) -> str:
+        """Return a goal without what any member's interceptors redact."""
+        for one in self._redactors:
+            goal = one.conceal(goal)
+        return goal
+
     def _describe(self) -> None:
         """Take over what the members say of themselves now."""
         agents = self.open
+        interceptors = {one.name: one for agent in self._agents.values() for one in agent.interceptors}
+        self._redactors = [one for one in interceptors.values() if isinstance(one, Redactor)]
         self._domains, self._tools = _domain_texts(agents), _tool_texts(agents)
         named = {f"domain {name}": text for name, text in self._domains.items()}
         named |= {f"tool {name}": text for name, text in self._tools.items()}
-        self._likeness = Likeness(named, self._embedder)
+        self._likeness = Likeness(named, self.embedder)
 
 
 def _told(

@@ -77,6 +77,17 @@ class CalibrationUpdated(Fact, tag="calibration.updated", frozen=True):
     reason: str
 
 
+class ExpenseUpdated(Fact, tag="expense.updated", frozen=True):
+    """What an agent needs for each token that is expected of its tasks moved: tokens that it reads, and writes."""
+
+    owner: str
+    spec: str
+    before: tuple[float, float]
+    after: tuple[float, float]
+    count: int
+    reason: str
+
+
 class AgentRetired(Fact, tag="agent.retired", frozen=True):
     """An agent that does badly gets no new tasks of a cluster until then, in wall-clock seconds."""
 
@@ -165,6 +176,13 @@ class ProposalDecided(Fact, tag="proposal.decided", frozen=True):
     reason: str
 
 
+class HistoryForgotten(Fact, tag="history.forgotten", frozen=True):
+    """Somebody had past tasks removed from those that a cluster compares new ones with; whose is not told."""
+
+    cluster: str
+    count: int
+
+
 class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
     """A person said how good an answer is.
 
@@ -193,6 +211,7 @@ ClusterFact = (
     | PartRetried
     | CapabilityUpdated
     | CalibrationUpdated
+    | ExpenseUpdated
     | AgentRetired
     | AgentRevived
     | BlueprintForged
@@ -202,6 +221,7 @@ ClusterFact = (
     | ChangeObserved
     | ProposalMade
     | ProposalDecided
+    | HistoryForgotten
     | FeedbackGiven
 )
 """What happens between the members of a cluster, and to what is believed of them."""

@@ -107,6 +107,11 @@ class Redactor(LiveInterceptor):
             text = find(name, text, lambda: self._spec.mask)
         return text
 
+    def conceal(self, text: str) -> str:
+        """Return a text that is to be kept, wherever it is from, as above with what became a secret since."""
+        self._heed()
+        return self.redact(text)
+
     async def before_model(self, request: Request, context: InterceptorContext) -> Request:
         """Return the request with every text redacted."""
         del context

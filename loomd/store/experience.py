@@ -24,6 +24,8 @@ _EXPERIENCE = (
 )
 _MOVEMENT = "agent, spec, domain, before, after, variance, count, reward, task, at"
 _PROPOSAL = "id, namespace, cluster, mechanism, body, created, expires, decision"
+_CHUNK = 200
+"""Tasks that one transaction removes."""
 _encode = msgspec.json.Encoder().encode
 _domains = msgspec.json.Decoder(dict[str, float]).decode
 _plain = msgspec.structs.astuple
@@ -64,14 +66,26 @@ class SqliteLearning:
         return await self._read(lambda db: movements(db, agent, after, limit))
 
     async def experience(
-        self, namespace: str, cluster: str, embedder: str = "", limit: int = 10_000
+        self,
+        namespace: str,
+        cluster: str,
+        embedder: str = "",
+        limit: int = 10_000,
+        owner: tuple[str, str] | None = None,
     ) -> list[Experience]:
         """Return the tasks that a cluster learned from, newest first."""
-        return await self._read(lambda db: experience(db, namespace, cluster, embedder, limit))
+        return await self._read(lambda db: experience(db, namespace, cluster, embedder, limit, owner))
 
-    async def forget(self, namespace: str, tenant: str, user: str = "") -> int:
-        """Remove the tasks of a tenant, or of one of its users; return how many."""
-        return await self._write(lambda: forget(self._db, namespace, tenant, user))
+    async def trim(self, namespace: str, cluster: str, keep: int) -> int:
+        """Remove all but the newest tasks of a cluster, some in each transaction; return how many."""
+        removed = 0
+        while some := await self._write(lambda: trim(self._db, namespace, cluster, keep)):
+            removed += some
+        return removed
+
+    async def forget(self, namespace: str, tenant: str | None, user: str | None = None, cluster: str = "") -> int:
+        """Remove the tasks of a tenant, or of one of its users, or all; return how many."""
+        return await self._write(lambda: forget(self._db, namespace, tenant, user, cluster))
 
     async def lessons(self, namespace: str, agent: str, spec: str, limit: int = 100) -> list[Lesson]:
         """Return the last rewards of an agent, newest first."""
@@ -108,7 +122,7 @@ def learn(db: sqlite3.Connection, task: str, change: Learned) -> bool:
     """Store what a task taught; return False, and change nothing, when that was done before."""
     moments = [one.updated for one in change.scores]
     moments += [one.at for one in change.movements] + [one.at for one in change.lessons]
-    moments += [one.updated for one in change.averages]
+    moments += [one.updated for one in change.averages] + [one.created for one in change.experience]
     at = max(moments, default=0.0)
     if not db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
         return False
@@ -163,23 +177,43 @@ def movements(db: sqlite3.Connection, agent: str, after: int, limit: int) -> lis
     return [Movement(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def experience(db: sqlite3.Connection, namespace: str, cluster: str, embedder: str, limit: int) -> list[Experience]:
+def experience(
+    db: sqlite3.Connection,
+    namespace: str,
+    cluster: str,
+    embedder: str,
+    limit: int,
+    owner: tuple[str, str] | None = None,
+) -> list[Experience]:
     """Return the tasks that a cluster learned from, newest first."""
     query = f"""
-    SELECT {_EXPERIENCE} FROM experience WHERE namespace = ? AND cluster = ? AND (? = '' OR embedder = ?)
-    ORDER BY created DESC, task DESC LIMIT ?
+    SELECT {_EXPERIENCE} FROM experience WHERE namespace = :namespace AND cluster = :cluster
+    AND (:embedder = '' OR embedder = :embedder) AND (:all OR (tenant = :tenant AND user = :user))
+    ORDER BY created DESC, task DESC LIMIT :limit
     """  # noqa: S608  # constant text
+    tenant, user = owner or ("", "")
+    asked = {"namespace": namespace, "cluster": cluster, "embedder": embedder, "limit": limit}
+    rows = db.execute(query, {**asked, "all": owner is None, "tenant": tenant, "user": user})
     names = Experience.__struct_fields__
-    rows = (
-        dict(zip(names, row, strict=True)) for row in db.execute(query, (namespace, cluster, embedder, embedder, limit))
-    )
-    return [msgspec.convert({**row, "domains": _domains(row["domains"])}, Experience) for row in rows]
+    found = (dict(zip(names, row, strict=True)) for row in rows)
+    return [msgspec.convert({**row, "domains": _domains(row["domains"])}, Experience) for row in found]
 
 
-def forget(db: sqlite3.Connection, namespace: str, tenant: str, user: str) -> int:
-    """Remove the tasks of a tenant, or of one of its users; return how many."""
-    query = "DELETE FROM experience WHERE namespace = ? AND tenant = ? AND (? = '' OR user = ?)"
-    return db.execute(query, (namespace, tenant, user, user)).rowcount
+def trim(db: sqlite3.Connection, namespace: str, cluster: str, keep: int) -> int:
+    """Remove some of the oldest tasks of a cluster beyond so many; return how many."""
+    old = """
+    SELECT task FROM experience WHERE namespace = ? AND cluster = ? ORDER BY created DESC, task DESC LIMIT ? OFFSET ?
+    """
+    return db.execute(f"DELETE FROM experience WHERE task IN ({old})", (namespace, cluster, _CHUNK, keep)).rowcount  # noqa: S608  # constant text
+
+
+def forget(db: sqlite3.Connection, namespace: str, tenant: str | None, user: str | None, cluster: str) -> int:
+    """Remove the tasks of a tenant, or of one of its users, or all; return how many."""
+    query = """
+    DELETE FROM experience WHERE namespace = ?1 AND (?2 = '' OR cluster = ?2) AND (?3 IS NULL OR tenant = ?3)
+    AND (?4 IS NULL OR user = ?4)
+    """
+    return db.execute(query, (namespace, cluster, tenant, user)).rowcount
 
 
 def lessons(db: sqlite3.Connection, namespace: str, agent: str, spec: str, limit: int) -> list[Lesson]:

@@ -30,13 +30,37 @@ class Learning(Protocol):
         ...
 
     async def experience(
-        self, namespace: str, cluster: str, embedder: str = "", limit: int = 10_000
+        self,
+        namespace: str,
+        cluster: str,
+        embedder: str = "",
+        limit: int = 10_000,
+        owner: tuple[str, str] | None = None,
     ) -> list[Experience]:
-        """Return the tasks that a cluster learned from, newest first; with an embedder those it made a vector of."""
+        """Return the tasks that a cluster learned from, newest first.
+
+        Args:
+            namespace: of the cluster.
+            cluster: its name.
+            embedder: only those of which the embedder of this fingerprint made a vector; all when empty.
+            limit: most that are returned.
+            owner: only those of a tenant and one of its users, each empty for those without one; all when None.
+        """
         ...
 
-    async def forget(self, namespace: str, tenant: str, user: str = "") -> int:
-        """Remove the tasks of a tenant, or of one of its users, from what was learned; return how many. Scores stay."""
+    async def trim(self, namespace: str, cluster: str, keep: int) -> int:
+        """Remove all but the newest `keep` tasks that a cluster learned from; return how many."""
+        ...
+
+    async def forget(self, namespace: str, tenant: str | None, user: str | None = None, cluster: str = "") -> int:
+        """Remove tasks from what was learned, and return how many. Scores and averages stay.
+
+        Args:
+            namespace: of the clusters.
+            tenant: whose they were, empty for those without one; None for all.
+            user: which of its users' they were, alike.
+            cluster: of which cluster; of all of the namespace when empty.
+        """
         ...
 
     async def lessons(self, namespace: str, agent: str, spec: str, limit: int = 100) -> list[Lesson]:

@@ -271,7 +271,7 @@ class Experience(msgspec.Struct, frozen=True, kw_only=True):
         user: which user of the tenant, or empty.
         goal: what was wanted, in words.
         embedder: fingerprint of the embedder that made the vector; vectors of another one are not comparable.
-        vector: the goal as a unit vector, float32 in the order of this machine's bytes; empty without an embedder.
+        vector: the goal as a unit vector, float16 in the order of this machine's bytes; empty without an embedder.
         domains: weights of its domains.
         complexity: what SENSE took it for, 0 to 1, before calibration.
         tokens: tokens that it took, children included.

@@ -12,7 +12,7 @@ from loomd.amoeba.policies.cheapest import Cheapest
 from loomd.amoeba.policies.choosing import Choosing, Filters, normals
 from loomd.amoeba.policies.thompson import Thompson
 from loomd.amoeba.task import Matched, Sensed
-from loomd.amoeba.world import Score, Standing
+from loomd.amoeba.world import Score, Standing, Uses
 from tests.amoeba.cases import MUTE
 from tests.amoeba.test_policies import SENSED
 
@@ -182,3 +182,19 @@ def test_draws_are_normal_and_repeat() -> None:
     assert sum(z * z for z in drawn) / len(drawn) == pytest.approx(1.0, abs=0.04)
     assert sum(abs(z) > 1.96 for z in drawn) / len(drawn) == pytest.approx(0.05, abs=0.006)
     assert normals(Random(3), 7) == drawn[:7]
+
+
+async def test_bids_go_by_what_tasks_really_took() -> None:
+    """Of equals at the same price the one that needs fewer tokens wins, also by `cheapest`; the bid says so."""
+    price = (3e-6, 15e-6)
+    terse, wordy = agent("terse", 0.6, price=price, uses=Uses(0.5, 0.1, 9)), agent("wordy", 0.6, price=price)
+    sensed = Sensed(0.2, {"python": 1.0}, tokens=10_000)
+    matched = await choose(Auction(exploration=0), wordy, terse, sensed=sensed)
+    assert matched.winner == "terse"
+    cost = 10_000 * (0.5 * 3e-6 + 0.1 * 15e-6)
+    assert matched.bids[0].factors["price"] == pytest.approx(cost / (cost + 0.10))
+    assert (matched.bids[0].uses, matched.bids[1].uses) == ((0.5, 0.1), ())
+    matched = await choose(Cheapest(), wordy, terse, sensed=sensed)
+    assert matched.winner == "terse"
+    assert matched.bids[0].factors["cost"] == pytest.approx(cost)
+    assert matched.bids[0].uses == (0.5, 0.1)

@@ -26,7 +26,12 @@ spec: {provider: script, memory: notes}
 apiVersion: loomd.dev/v1
 kind: Cluster
 metadata: {name: team, namespace: SPACE}
-spec: {agents: [ada]}
+spec: {agents: [ada], embedder: words}
+---
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: words, namespace: SPACE}
+spec: {type: hash}
 """
 
 
@@ -117,3 +122,17 @@ def test_export(house: Folder) -> None:
     assert (house.path / "notes.jsonl").read_text().splitlines() == lines
     assert "expected a memory" in house.loomd("export", "memory", "-n", house.space).stderr
     assert "or memory/NAME" in house.loomd("export", "agent/ada", "-n", house.space).stderr
+
+
+def test_past_tasks_of_a_cluster_are_forgotten(house: Folder) -> None:
+    """Those of a tenant or all, told by an event that does not say whose; nothing else narrows them."""
+    assert "say what: --tenant, --user, or --all" in house.loomd("forget", "cluster/team", "-n", house.space).stderr
+    refused = house.loomd("forget", "cluster/team", "--session", "s1", "-n", house.space)
+    assert "forgotten by --tenant and --user, or --all" in refused.stderr
+    assert "teem" in house.loomd("forget", "cluster/teem", "--all", "-n", house.space).stderr
+    assert house.said("forget", "cluster/team", "--user", "ann", "-n", house.space) == "1 past task forgotten\n"
+    assert house.said("forget", "cluster/team", "--all", "-n", house.space) == "2 past tasks forgotten\n"
+    assert "nothing fits" in house.loomd("forget", "cluster/team", "--tenant", "acme", "-n", house.space).stderr
+    told = house.said("events", "-n", house.space, "--type", "history.forgotten", "-o", "json")
+    assert '"count": 2' in told or '"count":2' in told
+    assert "ann" not in told

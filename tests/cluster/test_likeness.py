@@ -34,6 +34,7 @@ class Counting:
     def __init__(self, inner: Any) -> None:
         self.asked: list[list[str]] = []
         self._inner = inner
+        self.fingerprint: str = inner.fingerprint
 
     async def embed(self, texts: Any) -> Any:
         """Embed, and remember."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loomd.amoeba.decision import Calibration, Retirement, Revival, ScoreMove
+from loomd.amoeba.decision import Calibration, Expense, Retirement, Revival, ScoreMove
 from loomd.amoeba.task import Result
 from loomd.cluster.cluster import Cluster
 from loomd.daemon import System
@@ -13,6 +13,7 @@ from loomd.engine.intake import new_task
 from loomd.events.cluster import AgentRetired, CalibrationUpdated, CapabilityUpdated, ChangeObserved
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
+from loomd.messages import Usage
 from tests.engine.world import World
 
 TEAM = Ref("Cluster", "default", "default")
@@ -154,3 +155,35 @@ async def test_an_agent_that_fails_is_degraded_and_retired(world: World) -> None
     async with world.open() as system:
         assert sorted(one.name for one in team(system).roster.open) == ["ada", "bob"], "an edited agent is another one"
         assert team(system).conditions.vitals(team(system).agent("ada")).health == "unknown"
+
+
+async def test_what_tasks_cost_is_learned_of_each_agent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the third task on bids go by it, also after a restart; without prices nothing is learned of it."""
+
+    def cost(_: object, usage: Usage) -> float:
+        return usage.input * 3e-6 + usage.output * 15e-6
+
+    used = {"text": "done", "times": None, "usage": {"input": 3000, "output": 600}}
+    answer(world, "scale: {type: never}", [used])
+    async with world.open() as system:
+        free = await do(system)
+        assert free.adapted is not None
+        assert not any(isinstance(one, Expense) for one in free.adapted.decisions)
+        monkeypatch.setattr(type(team(system).agent("ada").model), "cost", cost, raising=False)
+    async with world.open() as system:
+        third = await do(system, count=3)
+        assert third.matched is not None
+        assert third.adapted is not None
+        assert third.sensed is not None
+        assert third.matched.bids[0].uses == (), "two tasks say too little"
+        (moved,) = [one for one in third.adapted.decisions if isinstance(one, Expense)]
+        assert moved.count == 3
+        assert moved.after == pytest.approx((3000 / third.sensed.tokens, 600 / third.sensed.tokens), rel=0.05)
+        fourth = await do(system)
+        assert fourth.matched is not None
+        assert fourth.matched.bids[0].uses == pytest.approx(moved.after)
+        ada = team(system).agent("ada")
+        known = team(system).uses("ada", ada.digest)
+        assert known.seen == 4
+    async with world.open() as system:
+        assert team(system).uses("ada", ada.digest) == known

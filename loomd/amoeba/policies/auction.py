@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, normals, seen
+from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, normals, seen, used
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.kind import Spec
@@ -88,7 +88,8 @@ class Auction(Choosing):
                 factors["price"] = costs[at]
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
             tasks, z = seen(sensed, agent), drawn[at] if drawn else 0.0
-            return Bid(agent.agent, totals[at], factors, scores, tasks, z, known.spreads[at])
+            uses = used(agent) if costs else ()
+            return Bid(agent.agent, totals[at], factors, scores, tasks, z, known.spreads[at], uses)
 
         return Offers(totals, bid, shares, self.reserve)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, seen
+from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, seen, used
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.quantity import Share
@@ -48,6 +48,6 @@ class Cheapest(Choosing):
             agent = agents[at]
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
             factors = {"cost": costs[at], "capability": known.means[at]}
-            return Bid(agent.agent, totals[at], factors, scores, seen(sensed, agent))
+            return Bid(agent.agent, totals[at], factors, scores, seen(sensed, agent), uses=used(agent))
 
         return Offers(totals, bid, {"cost": -1.0})

@@ -13,7 +13,7 @@ from pydantic import Field
 from loomd.amoeba.forging import NoWinner
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Bid, Matched, Sensed
-from loomd.amoeba.world import Standing
+from loomd.amoeba.world import Standing, Uses
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share, Usd
 
@@ -61,17 +61,26 @@ def _unfit(needed: Sequence[str], agent: Standing) -> str:
 
 
 class Prices(Spec):
-    """What a task is expected to cost: the tokens that SENSE expects, at the prices of the agent's model."""
+    """What a task is expected to cost: the tokens that SENSE expects, at the prices of the agent's model.
+
+    Of an agent of which enough tasks were seen, as many tokens are expected as its tasks really took beside what SENSE
+    had expected of them.
+    """
 
     output: Share = 0.2
-    """Share of the tokens that the model writes; it reads the others."""
+    """Share of the tokens that the model writes, as long as nothing else was learned of the agent; it reads the
+    others."""
     high: Usd = Field(default=0.10, gt=0)
     """USD for a task at which the factor of a bid is a half; it is cost / (cost + this)."""
 
     def costs(self, tokens: int, agents: Sequence[Standing]) -> list[float]:
         """Return what a task of so many tokens is expected to cost with each agent, in USD."""
-        read, written = tokens * (1 - self.output), tokens * self.output
-        return [read * agent.price[0] + written * agent.price[1] for agent in agents]
+        assumed = Uses(1 - self.output, self.output)
+        uses = [agent.uses or assumed for agent in agents]
+        return [
+            tokens * (use.read * agent.price[0] + use.written * agent.price[1])
+            for use, agent in zip(uses, agents, strict=True)
+        ]
 
     def factors(self, tokens: int, agents: Sequence[Standing]) -> list[float]:
         """Return the costs from 0 (nothing) to 1 (endlessly much)."""
@@ -217,6 +226,11 @@ def beliefs(sensed: Sensed, agents: Sequence[Standing], unknown: float) -> Belie
         means.append(mean)
         spreads.append(root(spread))
     return Beliefs(means, spreads)
+
+
+def used(agent: Standing) -> tuple[float, ...]:
+    """Return what an agent is known to read and to write for each token expected; nothing when it is not known."""
+    return () if agent.uses is None else (agent.uses.read, agent.uses.written)
 
 
 def seen(sensed: Sensed, agent: Standing) -> float:

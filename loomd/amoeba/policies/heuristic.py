@@ -1,10 +1,12 @@
-"""Heuristic sense: the structure of the text and its likeness to the cluster's domains; no model call."""
+"""Heuristic sense: the structure of the text, its likeness to domains, and what past tasks took; no model call."""
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from loomd.amoeba.history import Known, known
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.task import Sensed
 from loomd.amoeba.world import Signals
@@ -14,6 +16,7 @@ from loomd.manifest.quantity import Share
 if TYPE_CHECKING:
     from loomd.amoeba.asking import Asking
 
+_GENERAL = "general"
 _WORD = re.compile(r"\w+")
 _ITEM = re.compile(r"(?m)^\s*(?:[-*]|\d+[.)])\s+\S")
 _JOINT = re.compile(
@@ -45,7 +48,7 @@ class Signs(Spec):
 
 
 class Heuristic(SensePolicy):
-    """Reads the structure of the text; needs no model."""
+    """Reads the structure of the text, and what similar past tasks really took; needs no model."""
 
     type: Literal["heuristic"] = "heuristic"
     signs: Signs = Field(default_factory=Signs)
@@ -60,19 +63,41 @@ class Heuristic(SensePolicy):
     """Tokens that the simplest task is expected to take."""
     tokens_per_complexity: int = Field(default=12_000, ge=0)
     """Tokens added for a task of complexity 1, in proportion below."""
+    past: Share = 0.8
+    """Most that past tasks which are like this one count beside the structure of its text, in complexity, domains and
+    tokens: n of them that are quite like it count n / (n + 2) of this. With 0 they do not count."""
 
     async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return complexity, domains and needs, with the evidence for them."""
         del asking
-        complexity, evidence = self._complexity(signals)
-        domains = self._domains(signals)
+        alone, evidence = self._complexity(signals)
+        before = self.known(signals)
+        share = 0.0 if before is None else before.share
+        complexity = alone if before is None else alone + share * (before.complexity - alone)
+        domains = self._domains(signals, before)
         tools = tuple(name for name, fit in signals.tools.items() if fit >= self.min_likeness * 2)
         evidence.append("domains by likeness: " + ", ".join(f"{n} {w:.2f}" for n, w in domains.items()))
-        return Sensed(complexity, domains, tools, self.expected(complexity), "heuristic", tuple(evidence))
+        if signals.neighbours:
+            evidence.append(_told(signals, share))
+        return Sensed(
+            complexity,
+            domains,
+            tools,
+            self.expected(alone, before),
+            "heuristic",
+            tuple(evidence),
+            past=share,
+            alone=None if before is None else alone,
+        )
 
-    def expected(self, complexity: float) -> int:
-        """Return how many tokens a task of some complexity is expected to take."""
-        return self.base_tokens + round(self.tokens_per_complexity * complexity)
+    def known(self, signals: Signals) -> Known | None:
+        """Return what past tasks say that are like this one; None when there are none, or they do not count."""
+        return known(signals.neighbours, self.past) if signals.neighbours and signals.counted else None
+
+    def expected(self, complexity: float, before: Known | None) -> int:
+        """Return how many tokens a task is expected to take that is so complex, in the light of past ones."""
+        tokens = self.base_tokens + round(self.tokens_per_complexity * complexity)
+        return tokens if before is None else round(tokens + before.share * (before.tokens - tokens))
 
     def _complexity(self, signals: Signals) -> tuple[float, list[str]]:
         text = signals.goal
@@ -93,9 +118,30 @@ class Heuristic(SensePolicy):
             evidence.append(f"{demanding} demanding word{'s' if demanding > 1 else ''}")
         return min(1.0, complexity), evidence
 
-    def _domains(self, signals: Signals) -> dict[str, float]:
-        """Return the weights of the domains that the goal fits, summing to 1."""
+    def _domains(self, signals: Signals, before: Known | None) -> dict[str, float]:
+        """Return the weights of the domains that the goal fits, and of those of past tasks, summing to 1."""
         fits = {name: fit for name, fit in signals.likeness.items() if fit >= self.min_likeness}
+        found = self._shares(fits) or {_GENERAL: 1.0}
+        if before is None or not (past := {n: w for n, w in before.domains.items() if n in signals.likeness}):
+            return found
+        share = before.share * sum(past.values())
+        mixed = {name: (1 - share) * weight for name, weight in found.items()}
+        for name, weight in self._shares(past).items():
+            mixed[name] = mixed.get(name, 0.0) + share * weight
+        return self._shares(mixed)
+
+    def _shares(self, fits: Mapping[str, float]) -> dict[str, float]:
+        """Return the best of some weights, so that they sum to 1; none when they are all 0."""
         best = sorted(fits.items(), key=lambda item: (-item[1], item[0]))[: self.max_domains]
         total = sum(fit for _, fit in best)
-        return {name: fit / total for name, fit in best} if total else {"general": 1.0}
+        return {name: fit / total for name, fit in best} if total else {}
+
+
+def _told(signals: Signals, share: float) -> str:
+    """Return which past tasks were heard, and what they count."""
+    what = f"past tasks count {share:.0%}" if signals.counted else "past tasks are only observed"
+    named = (
+        f"task/{one.task} ({one.likeness:.2f} alike) took {one.observed:.2f} of 1, {one.tokens} tokens"
+        for one in signals.neighbours
+    )
+    return f"{what}: {'; '.join(named)}"

@@ -26,6 +26,8 @@ class Hybrid(SensePolicy):
     """Complexity up to which the heuristic is unsure; between both a model is asked."""
     unplaced: bool = True
     """Whether a model is asked about a task that fits none of the cluster's domains, when there are several."""
+    sure: Share = 0.4
+    """Share of past tasks in the heuristic's guess from which on it is sure, whatever it says."""
     model: LlmSense = Field(default_factory=LlmSense)
     """How the model is asked; its heuristic is the one that is asked first."""
 
@@ -43,6 +45,8 @@ class Hybrid(SensePolicy):
         return await self.model.judged(signals, guess, asking)
 
     def _unsure(self, signals: Signals, guess: Sensed) -> bool:
+        if guess.past >= self.sure > 0:
+            return False
         if self.low <= guess.complexity <= self.high:
             return True
         return self.unplaced and len(signals.likeness) > 1 and not guess.domains.keys() & signals.likeness.keys()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +13,7 @@ from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.question import Question
 from loomd.amoeba.task import Sensed
-from loomd.amoeba.world import Signals
+from loomd.amoeba.world import Neighbour, Signals
 from loomd.manifest.kind import RefTo
 from loomd.manifest.quantity import Tokens
 from loomd.messages import JsonObject
@@ -57,7 +58,7 @@ class LlmSense(SensePolicy):
         answer = await asking.ask(
             Question(
                 system=_SYSTEM,
-                content=partial(_content, names, tools),
+                content=partial(_content, names, tools, signals.neighbours if signals.counted else ()),
                 schema=_schema(names, tools),
                 read=partial(_read, names, tools),
                 fallback="judged by the heuristic",
@@ -74,15 +75,23 @@ class LlmSense(SensePolicy):
             complexity=said.complexity,
             domains=dict.fromkeys(said.domains, share) or {_GENERAL: 1.0},
             tools=tuple(said.tools),
-            tokens=self.heuristic.expected(said.complexity),
+            tokens=self.heuristic.expected(said.complexity, self.heuristic.known(signals)),
             method="llm",
             evidence=(*guess.evidence, f"the heuristic said {guess.complexity:.2f}, the model {said.complexity:.2f}"),
         )
 
 
-def _content(names: list[str], tools: list[str], goal: str) -> str:
+def _content(names: list[str], tools: list[str], before: Sequence[Neighbour], goal: str) -> str:
     lists = f"Domains: {', '.join(names) or 'none'}\nTools: {', '.join(tools) or 'none'}"
+    if before:
+        lists += "\nWhat earlier requests that are like it turned out to be, as JSON lines:"
+        lists += "".join(f"\n{_before(one)}" for one in before)
     return f"{lists}\nThe request, as JSON text:\n{json.dumps(goal, ensure_ascii=False)}"
+
+
+def _before(one: Neighbour) -> str:
+    told = {"request": one.goal, "complexity": round(one.observed, 2), "domains": sorted(one.domains)}
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _schema(names: list[str], tools: list[str]) -> JsonObject:

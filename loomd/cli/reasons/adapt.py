@@ -44,6 +44,12 @@ def _said(one: Json) -> str:
                 f"complexity in {one['domain']} is estimated {_off(one['after'])}, before {_off(one['before'])}, "
                 f"because it was {one['reason']}; {one['count']} tasks say so now"
             )
+        case "expense":
+            (read, written), was = one["after"], sum(one["before"])
+            return (
+                f"{one['agent']} reads {read:.2f} and writes {written:.2f} tokens for each one expected, before "
+                f"{was:.2f} together, because {one['reason']}; {one['count']} tasks say so now"
+            )
         case "retirement":
             return f"{one['agent']} gets no new tasks until {clock(one['until'])}, because of its {one['reason']}"
         case "revival":

@@ -59,4 +59,7 @@ def _because(name: str, value: float, bid: Json) -> str:
         return f" ({round(1 / value - 1)} in hand)"
     if name == "exploration" and bid.get("drawn"):
         return f" (drawn {bid['drawn']:.2f} x {bid.get('spread', 0.0):.3f}, as uncertain as it is; {seen})"
+    if name in {"price", "cost"} and bid.get("uses"):
+        read, written = bid["uses"]
+        return f" (its tasks read {read:.2f} and wrote {written:.2f} tokens for each one expected)"
     return ""
