@@ -60,6 +60,8 @@ class Agent:
 
     Attributes:
         digest: SHA-256 of what makes it behave as it does; learned scores belong to it.
+        host: name of the declared agent as whom it works, see `principal`; empty for one that works as itself.
+        skill: name of the skill that it takes up for every task; empty for none.
         prompt: Jinja2 template of the system prompt.
         instructions: what follows it word for word: what a cluster learned that helps.
         context: how its prompts are put together.
@@ -75,6 +77,7 @@ class Agent:
         history: most earlier turns of a conversation that it is told of.
         skill_budget: how much of the prompt its skills may take up.
         accounts: what it has used today, and may use.
+        payer: name of the agent whose daily budgets it uses up; empty for its own.
         averages: what was learned of its prompts, and of the tokens of models.
         outer: interceptors of the agents that asked it; they look at its tool calls, too.
         conditions: what clusters observed of how it does, by their names; nothing of one that does well.
@@ -93,6 +96,8 @@ class Agent:
     limits: Limits
     clock: Clock
     instructions: str = ""
+    host: str = ""
+    skill: str = ""
     context: ContextSpec = field(default_factory=ContextSpec)
     output: JsonObject | None = None
     temperature: float | None = None
@@ -113,11 +118,22 @@ class Agent:
     parallel_tools: bool = True
     history: int = 20
     accounts: Accounts = field(default_factory=Accounts)
+    payer: str = ""
     averages: Averages = field(default_factory=Averages)
     loads: Loads = field(default_factory=Loads)
     conditions: dict[str, Health] = field(default_factory=dict[str, Health])
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
+
+    @property
+    def account(self) -> str:
+        """Return the name of the agent whose daily budgets it uses up."""
+        return self.payer or self.name
+
+    @property
+    def principal(self) -> str:
+        """Return as whom it works: whose name its prompt says, and whose memory and conversations it has."""
+        return self.host or self.name
 
     @property
     def load(self) -> int:

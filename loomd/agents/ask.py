@@ -70,7 +70,7 @@ async def ask(
             settle(agent, scope, hold, reply, seconds)
             learn_tokens(agent, asked, size.characters, reply.usage.input)
         finally:
-            agent.accounts.release(agent.namespace, agent.name, hold)
+            agent.accounts.release(agent.namespace, agent.account, hold)
     if not shown and heard is not None:
         _show(agent, reply, scope, heard)
     scope.emit(ModelCalled(reply.model, reply.usage, reply.cost, seconds), agent.name)

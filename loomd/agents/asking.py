@@ -226,7 +226,7 @@ class Asking:
             error = Exhausted("budget_cost", self.account.cost, used)
             raise unpaid(error) from error
         try:
-            agent.accounts.widen(agent.namespace, agent.name, hold, cost)
+            agent.accounts.widen(agent.namespace, agent.account, hold, cost)
             self.account.held[key] = cost
             scores = await do()
             settle_service(agent, self._scope, hold, cost, agent.clock.monotonic() - began)
@@ -235,7 +235,7 @@ class Asking:
             raise unpaid(error) from error
         finally:
             self.account.held.pop(key, None)
-            agent.accounts.release(agent.namespace, agent.name, hold)
+            agent.accounts.release(agent.namespace, agent.account, hold)
         return Judged(scores, cost)
 
     def tell(self, fact: AnyFact) -> None:

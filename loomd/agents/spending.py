@@ -50,13 +50,13 @@ async def reserve(agent: Agent, model: ChatModel, request: Request, size: Size, 
     Raises:
         Exhausted: the task or a day's budget has nothing left for it.
     """
-    if budget is None and not agent.accounts.is_limited(agent.namespace, agent.name):
+    if budget is None and not agent.accounts.is_limited(agent.namespace, agent.account):
         return Hold(request.max_tokens, {})
     want = Want(size.tokens, request.max_tokens, price_of(model))
     if budget is not None and agent.accounts.limited:
         want = want._replace(output=await budget.reserve(want))
     try:
-        return await agent.accounts.reserve(agent.namespace, agent.name, want)
+        return await agent.accounts.reserve(agent.namespace, agent.account, want)
     except Spent as spent:
         raise exhausted(spent) from spent
 
@@ -87,11 +87,11 @@ def tool_call(agent: Agent, scope: Scope, call: Call) -> Generator[None]:
     """
     started = agent.clock.monotonic()
     try:
-        with agent.accounts.hold_tool(agent.namespace, agent.name) as hold:
+        with agent.accounts.hold_tool(agent.namespace, agent.account) as hold:
             call.hold = hold
             yield
             seconds = max(0.0, agent.clock.monotonic() - started - call.away)
-            charge = Charge(agent.namespace, agent.name, cost=call.spent, tool_calls=1, seconds=seconds)
+            charge = Charge(agent.namespace, agent.account, cost=call.spent, tool_calls=1, seconds=seconds)
             _book(agent, scope, hold, charge)
     except Spent as spent:
         raise ToolFailed(f"no tool can be called any more: {spent}; answer with what you have") from spent
@@ -104,7 +104,7 @@ def widen(agent: Agent, hold: Hold, usd: float) -> None:
         ToolFailed: a day's budget has not so much left; the text is for the model.
     """
     try:
-        agent.accounts.widen(agent.namespace, agent.name, hold, usd)
+        agent.accounts.widen(agent.namespace, agent.account, hold, usd)
     except Spent as spent:
         raise ToolFailed(f"the call costs {usd:g} USD, and {spent}: go on without it") from spent
 
@@ -114,7 +114,7 @@ def settle(agent: Agent, scope: Scope, hold: Hold, reply: Reply, seconds: float)
     usage = reply.usage
     charge = Charge(
         agent.namespace,
-        agent.name,
+        agent.account,
         input=usage.input,
         output=usage.output,
         cached=usage.cached,
@@ -127,7 +127,7 @@ def settle(agent: Agent, scope: Scope, hold: Hold, reply: Reply, seconds: float)
 
 def settle_service(agent: Agent, scope: Scope, hold: Hold, cost: float, seconds: float) -> None:
     """Book the call of a service that is neither a model nor a tool."""
-    _book(agent, scope, hold, Charge(agent.namespace, agent.name, cost=cost, seconds=seconds))
+    _book(agent, scope, hold, Charge(agent.namespace, agent.account, cost=cost, seconds=seconds))
 
 
 def book(agent: Agent, scope: Scope, budget: Budget, key: str, spent: budgets.Spent) -> None:

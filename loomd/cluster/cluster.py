@@ -155,7 +155,7 @@ class Cluster:
         """Return standings; of a hundred agents in a fifth of a millisecond, because every task asks for them."""
         namespace, book, priors = self._ref.namespace, self.book, self._terms.priors
         load, price, unknown = self._services.loads.of, self._prices.now(), priors.unknown
-        left = self._services.accounts.left(namespace, [agent.name for agent in agents])
+        left = self._services.accounts.left(namespace, [agent.account for agent in agents])
         found: list[Standing] = []
         for agent, share in zip(agents, left, strict=True):
             name, digest, tools = agent.name, agent.digest, bool(agent.tools)
@@ -325,14 +325,15 @@ class Cluster:
 
     async def history(self, task: Task, agent: str) -> list[Message]:
         """Return the earlier turns of a task's session with an agent, oldest first."""
-        most = self.agent(agent).history
-        turns = await self._services.store.turns(_session(task), agent, most) if most else []
+        who = self.agent(agent)
+        turns = await self._services.store.turns(_session(task), who.principal, who.history) if who.history else []
         before = [turn for turn in turns if turn.task != task.id]  # begun anew, it may have been kept before
         return [one for turn in before for one in (Message("user", turn.goal), Message("assistant", turn.answer))]
 
     async def converse(self, task: Task, agent: str, answer: str) -> None:
         """Keep a task with its answer as a turn of its session."""
-        await self._services.store.converse(Turn(_session(task), agent, task.id, task.goal, answer, task.created))
+        who = self.agent(agent).principal
+        await self._services.store.converse(Turn(_session(task), who, task.id, task.goal, answer, task.created))
 
     def correction(self, domain: str) -> tuple[float, int]:
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
