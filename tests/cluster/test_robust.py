@@ -78,7 +78,7 @@ async def test_a_judge_that_praises_everything_is_seen_through(tmp_path: Path) -
         "scale: {type: never}, "
         "evaluate: [{type: rules, checks: {expected: 3}}, {type: judge, provider: script, every: 1}]",
         {"system": "You judge", "json": {"reason": "Perfect.", "score": 10, "low": 10, "high": 10}},
-        {"system": "I am a.", "text": "It costs 5 euros."},
+        {"system": "I am b.", "text": "It costs 5 euros."},
         {"text": "Ask somebody else."},
         agents=["a", "b"],
     )
@@ -90,12 +90,12 @@ async def test_a_judge_that_praises_everything_is_seen_through(tmp_path: Path) -
             assert result.evaluated is not None
             winners.append(result.matched.winner)
             leaning.append(next(one.bias for one in result.evaluated.opinions if one.evaluator == "judge"))
-    assert winners[-20:].count("a") >= 15, winners
+    assert winners[-20:].count("b") >= 15, winners
     assert max(leaning) > 0.1
 
 
 async def test_a_model_that_answers_nonsense_everywhere_stops_nothing(tmp_path: Path) -> None:
-    """Asked to sense, to choose, to plan and to judge it says the same; each time something else counts, and is told."""
+    """Asked to sense, to choose, to plan and to judge it says the same; something else counts, and is told."""
     world = declare(
         tmp_path,
         "sense: {type: llm}, match: {type: llm}, scale: {type: llm, complexity: 0}, "
