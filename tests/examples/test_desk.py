@@ -58,6 +58,8 @@ async def test_a_desk_answers_pays_and_is_told_what_it_is_worth(tmp_path: Path) 
         record = await system.engine.get(result.task.id)
         assert record is not None
         given = await system.feedback.give(record, Said(0.5, "ann"), "free from 60")
+        assert given.before is not None
+        assert given.after is not None
         assert given.after < given.before
         book = folder / "refunds.txt"
         assert await refunded(system, "24.50", "1041", Decision("approved", "ann")) == "It is paid."
