@@ -15,6 +15,8 @@ T = TypeVar("T")
 _ENCODER = msgspec.json.Encoder()
 ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 """Reads JSON of any shape."""
+NO_JSON = (msgspec.DecodeError, RecursionError, UnicodeError)
+"""What a decoder raises for JSON that others wrote; `why_not` says what it means."""
 
 
 def to_json(value: object) -> bytes:
@@ -39,12 +41,15 @@ def read_json(data: str | bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """
     try:
         return decoder.decode(data)
-    except RecursionError:
-        raise ValueError("JSON is nested too deeply") from None
-    except UnicodeError:
-        raise ValueError("JSON is malformed: it holds what is no Unicode") from None
-    except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from None
+    except NO_JSON as error:
+        raise ValueError(why_not(error)) from None
+
+
+def why_not(error: BaseException) -> str:
+    """Return why JSON could not be read, from what its decoder raised."""
+    if isinstance(error, RecursionError):
+        return "JSON is nested too deeply"
+    return "JSON is malformed: it holds what is no Unicode" if isinstance(error, UnicodeError) else str(error)
 
 
 def unfenced(text: str) -> str:
@@ -67,13 +72,15 @@ class _Kept(weakref.ref[T]):
 class Encoded(Generic[T]):
     """Encodes frozen things, each once: the same object has the same bytes for as long as it lives.
 
-    Things are told apart by identity, because to compare two long messages costs as much as to encode one.
+    Things are told apart by identity, because to compare two long messages costs as much as to encode one. A thing that
+    goes takes its bytes along before another one can be in its place.
     """
 
     def __init__(self, encode: Callable[[T], bytes]) -> None:
         """Take the function that encodes one of them."""
         self._encode = encode
         self._kept: dict[int, _Kept[T]] = {}
+        self._gone = self._forget
 
     def __len__(self) -> int:
         """Return how many are kept."""
@@ -81,15 +88,11 @@ class Encoded(Generic[T]):
 
     def all(self, things: Iterable[T]) -> list[bytes]:
         """Return the bytes of each, encoding those that were not seen before."""
-        kept = self._kept
-        found: list[bytes] = []
-        for thing in things:
-            known = kept.get(id(thing))
-            found.append(known.data if known is not None and known() is thing else self._keep(thing))
-        return found
+        known, keep = self._kept.get, self._keep
+        return [keep(thing) if (entry := known(id(thing))) is None else entry.data for thing in things]
 
     def _keep(self, thing: T) -> bytes:
-        entry = _Kept(thing, self._forget)
+        entry = _Kept(thing, self._gone)
         entry.data = self._encode(thing)
         entry.place = id(thing)
         self._kept[entry.place] = entry

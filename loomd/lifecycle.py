@@ -31,6 +31,9 @@ SETTINGS = "settings"
 """Name of the settings in events."""
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
+HASTE = 10.0
+"""Seconds after a start in which what folders hold should serve; with what takes longer to open, work is taken by what
+served last."""
 _LOOK = 1.0
 """Seconds between looks whether a set serves, while none does, and whether the state directory is still there."""
 _SWEEP = 600.0
@@ -139,10 +142,11 @@ class Life:
         system = self._system
         await system.reconciler.restore()
         await self._follow_only(system.settings)
-        await system.sources.start()
-        resumed = await self._resume()
         async with asyncio.TaskGroup() as group:
-            self._following = group.create_task(system.sources.run())
+            looked = asyncio.Event()
+            self._following = group.create_task(_follow(system.sources, looked))
+            await self._until_looked(looked)
+            resumed = await self._resume()
             group.create_task(self._reload_when_told(group))
             await self._until_a_set_serves()
             system.ready = True
@@ -152,6 +156,15 @@ class Life:
             group.create_task(system.schedules.run(lambda: system.ready))
             group.create_task(self._watch_state())
             group.create_task(self._remove_old())
+
+    async def _until_looked(self, looked: asyncio.Event) -> None:
+        """Wait until what the folders hold serves or is refused; not for long when something served before."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HASTE if self._system.reconciler.topology.live else None):
+                await looked.wait()
+        if not looked.is_set():
+            number = self._system.reconciler.number
+            _log.warning("what the folders hold is still being opened; until then revision %d serves", number)
 
     async def _until_a_set_serves(self) -> None:
         """Wait as long as everything that is followed is refused and nothing served before."""
@@ -272,6 +285,18 @@ class Life:
                 await reconciler.forget(state.name, prune=False)
         for name in sorted(watched):
             reconciler.announce(name, "directory")
+
+
+async def _follow(sources: Sources, looked: asyncio.Event) -> None:
+    """Follow everything, until cancelled.
+
+    Args:
+        sources: what is followed.
+        looked: set once every folder was looked at.
+    """
+    await sources.start()
+    looked.set()
+    await sources.run()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

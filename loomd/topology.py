@@ -112,6 +112,7 @@ HealthReason = Literal[
     "DocumentsRead",
     "DocumentsSkipped",
     "RefreshFailed",
+    "EmbedFailed",
     "GraphIncomplete",
     "Active",
     "Suspended",
@@ -125,8 +126,8 @@ HealthReason = Literal[
     "Retired",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
-its documents, one of how old they are, one of its graph, six of a schedule, one of tools, three of an agent's last
-rewards."""
+its documents, one of how old they are, one of its embedder, one of its graph, six of a schedule, one of tools, three of
+an agent's last rewards."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,8 @@ class Health:
 
     @property
     def is_dead(self) -> bool:
-        """Return whether it is ill, and not because it still fetches what it needs."""
-        return self.is_ill and self.reason not in {"Fetching", "FetchFailed"}
+        """Return whether it is ill, and not because it still gets what it needs."""
+        return self.is_ill and self.reason not in {"Fetching", "FetchFailed", "Indexing", "EmbedFailed"}
 
     def turn(
         self, status: Literal["True", "False", "Unknown"], reason: HealthReason, message: str, now: float
@@ -229,6 +230,17 @@ class Parts:
         if self.declared.ref in serving.withdrawn:
             return None
         return serving.snapshot.objects.get(self.declared.ref, self.declared)
+
+    @property
+    def serves(self) -> bool:
+        """Return whether this object serves, and not another version of it that is open beside."""
+        now, own = self.latest(), self.declared
+        return now is not None and (now.digest, now.base) == (own.digest, own.base)
+
+    def keep(self) -> None:
+        """Keep the folder for this object's own files though the object never serves: what is in it was dear."""
+        if self.state_dir in self.made:
+            self.made.remove(self.state_dir)
 
     def get(self, kind: str, name: str, shape: Callable[..., T]) -> T:
         """Return the live object that a reference names.

@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 from scale import ASKED, DIMENSION, PART, Corpus, memory, pending
 
+from loomd.knowledge.arriving import encode
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.graph_index import GraphIndex
 from loomd.knowledge.graph_spec import GraphSpec
-from loomd.knowledge.index import Index, acquire, encode, release
+from loomd.knowledge.index import Index
 from loomd.knowledge.question import Question
 from loomd.knowledge.sources.files import FilesSource
 from loomd.knowledge.survey import Recipe
@@ -105,7 +106,7 @@ def link(graph: GraphIndex) -> dict[str, float]:
 def fill(folder: Path, size: int) -> dict[str, float]:
     """Make the index and its graph, and return what the graph took."""
     how = IndexSpec()
-    index = acquire(folder, RECIPE, how)
+    index = Index(folder, RECIPE, how)
     for number, (texts, vectors) in enumerate(Named(size).parts()):
         documents = pending(texts, number)
         keys = (key for document in documents for key, _ in document.chunks)
@@ -114,7 +115,7 @@ def fill(folder: Path, size: int) -> dict[str, float]:
     before = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     found = link(graph)
     index.save(how)
-    release(folder, RECIPE)
+    index.close()
     after = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return found | {"disk MiB": (after - before) / 2**20}
 
@@ -131,7 +132,7 @@ def measure(folder: Path, size: int) -> dict[str, float]:
     asked, vectors = Named(size).questions()
     how = IndexSpec()
     before = time.perf_counter()
-    index = acquire(folder, RECIPE, how)
+    index = Index(folder, RECIPE, how)
     found = {"open ms": (time.perf_counter() - before) * 1000}
     standing = graph_of(index).standing()
     found |= {"entities": standing.entities, "relations": standing.relations}
@@ -158,10 +159,10 @@ def measure(folder: Path, size: int) -> dict[str, float]:
     reached = [graph_of(index).search(text, GraphSpec(), 50) for text in asked]
     found["questions that lead somewhere"] = sum(bool(one.ranked) for one in reached) / len(reached)
     began = time.perf_counter()
-    graph_of(index).note()
+    graph_of(index).note(removed=False)
     graph_of(index).save()
     found["change s"] = time.perf_counter() - began
-    release(folder, RECIPE)
+    index.close()
     return found | {"memory MiB": memory("VmRSS")}
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 70, 190, 20, 50
 LINES = {
@@ -25,6 +26,8 @@ LINES = {
 PROJECT = Path(__file__).resolve().parents[2]
 FIGURES = PROJECT / "benchmarks" / "results" / "scale.json"
 PAGE = PROJECT / "docs" / "explanation" / "retrieval.md"
+WHERE = ("when", "python", "machine", "cpus", "load")
+"""What is kept of where and when figures were measured; of those of an earlier run in `earlier`, by their names."""
 MARKS = ("<!-- scale -->", "<!-- /scale -->")
 
 
@@ -43,7 +46,7 @@ def publish(source: Path = FIGURES, page: Path = PAGE) -> None:
     page.write_text(f"{head}{MARKS[0]}\n\n{table(found, stored)}\n\n{MARKS[1]}{tail}", "utf-8")
 
 
-def table(found: dict[int, dict[str, float]], stored: dict[str, object]) -> str:
+def table(found: dict[int, dict[str, float]], stored: dict[str, Any]) -> str:
     """Return the figures as a table, and where they are from."""
     titles = ("passages", "hybrid search, p50", "its CPU", "opened in", "memory", "one passage changed and found")
     titles = (*titles, "index built in", "nearest ten found")
@@ -60,9 +63,20 @@ def table(found: dict[int, dict[str, float]], stored: dict[str, object]) -> str:
             f"{one['recall@10']:.2f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    where = f"{stored['cpus']} {stored['machine']} cores, Python {stored['python']}, {stored['when']}"
-    load = "beside other work" if stored["load"] is None else f"with a load of {stored['load']} before"
-    return "\n".join([*lines, "", f"Measured on {where}, {load}."])
+    return "\n".join([*lines, "", *measured(found, stored)])
+
+
+def measured(found: dict[int, dict[str, float]], stored: dict[str, Any]) -> list[str]:
+    """Return where and when figures were measured, one line for each run."""
+    runs: dict[str, list[str]] = {}
+    for size in sorted(found):
+        one = stored.get("earlier", {}).get(f"{size} auto", stored)
+        where = f"{one['cpus']} {one['machine']} cores, Python {one['python']}, {one['when']}"
+        load = "beside other work" if one["load"] is None else f"with a load of {one['load']} before"
+        runs.setdefault(f"{where}, {load}.", []).append(f"{size:,}")
+    if len(runs) == 1:
+        return [f"Measured on {where}" for where in runs]
+    return [f"{' and '.join(sizes)} passages were measured on {where}" for where, sizes in runs.items()]
 
 
 def picture(found: dict[int, dict[str, float]]) -> str:

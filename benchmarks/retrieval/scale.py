@@ -26,15 +26,16 @@ from pathlib import Path
 
 import numpy as np
 
+from loomd.knowledge.arriving import encode
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.index import Index, acquire, encode, release
+from loomd.knowledge.index import Index
 from loomd.knowledge.question import Question
 from loomd.knowledge.sources.files import FilesSource
 from loomd.knowledge.survey import Pending, Recipe
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from plot import FIGURES, publish  # beside this file
+from plot import FIGURES, WHERE, publish  # beside this file
 
 DIMENSION = 384
 WORDS = 30_000
@@ -115,7 +116,7 @@ def fill(folder: Path, size: int, how: IndexSpec) -> dict[str, float]:
     corpus = Corpus(size)
     made = 0.0
     began = time.perf_counter()
-    index = acquire(folder, RECIPE, how)
+    index = Index(folder, RECIPE, how)
     for number, (texts, vectors) in enumerate(corpus.parts()):
         waited = time.perf_counter()
         documents, stored = pending(texts, number), encode(vectors)
@@ -126,7 +127,7 @@ def fill(folder: Path, size: int, how: IndexSpec) -> dict[str, float]:
     written = time.perf_counter()
     index.save(how)
     saved = time.perf_counter()
-    release(folder, RECIPE)
+    index.close()
     disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
     return {
         "write passages/s": size / (written - began - made),
@@ -147,7 +148,7 @@ def measure(folder: Path, size: int, how: IndexSpec) -> dict[str, float]:
     asked, vectors = corpus.questions()
     empty = memory("VmRSS")
     before = time.perf_counter()
-    index = acquire(folder, RECIPE, how)
+    index = Index(folder, RECIPE, how)
     found = {"open ms": (time.perf_counter() - before) * 1000}
     for mode in ("keyword", "vector", "hybrid"):
         retrieval = Retrieval(mode=mode, top_k=10)
@@ -174,7 +175,7 @@ def measure(folder: Path, size: int, how: IndexSpec) -> dict[str, float]:
         ((stored),) = index.search([question])
         hits += len({row.chunk.text for row, _ in stored} & best)
     found["recall@10"] = hits / 10 / ASKED
-    release(folder, RECIPE)
+    index.close()
     return found
 
 
@@ -225,16 +226,16 @@ def main() -> None:
 
 
 def keep(path: Path, results: dict[str, dict[str, float]], load: float) -> None:
-    """Write figures down, with where and when they were measured; those of other sizes stay."""
-    before = json.loads(path.read_text("utf-8"))["figures"] if path.is_file() else {}
-    figures = sorted((before | results).items(), key=lambda pair: (pair[0].split()[1], int(pair[0].split()[0])))
+    """Write figures down, with where and when they were measured; those of other sizes stay, with theirs."""
+    before = json.loads(path.read_text("utf-8")) if path.is_file() else {"figures": {}}
+    old = {name: values for name, values in before["figures"].items() if name not in results}
+    measured = {name: before.get("earlier", {}).get(name, {key: before[key] for key in WHERE}) for name in old}
+    figures = sorted((old | results).items(), key=lambda pair: (pair[0].split()[1], int(pair[0].split()[0])))
+    here = (time.strftime("%Y-%m-%d"), platform.python_version(), platform.machine(), os.cpu_count(), round(load, 1))
     kept = {
-        "when": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "load": round(load, 1),
+        **dict(zip(WHERE, here, strict=True)),
         "figures": {name: {key: round(value, 4) for key, value in values.items()} for name, values in figures},
+        **({"earlier": measured} if measured else {}),
     }
     path.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
 

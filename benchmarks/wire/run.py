@@ -7,6 +7,10 @@ The model is a stub in another process (`benchmarks/peers/stub.py`). Three ways 
 an agent with limits, events and tool calls, as the manifest below declares it. Figures are `x raw`: CPU (user + system,
 all threads) over CPU, wall over wall; of each the least of several rounds.
 
+An agent's model is asked in both ways there are: in pieces, as it is by default, and for the whole answer
+(`spec.stream: false` of the Provider), which is what the plain client is asked for as well. Where a way is `whole`,
+like is compared with like; `x raw streamed` is the other pair of equals.
+
     turn       one question, one answer
     tools      ten tool calls and an answer: eleven model calls
     history    one more question after 100 KiB of conversation
@@ -19,6 +23,7 @@ all threads) over CPU, wall over wall; of each the least of several rounds.
 import argparse
 import asyncio
 import cProfile
+import gc
 import json
 import os
 import pstats
@@ -107,6 +112,14 @@ class Raw:
         messages = [*self.history, {"role": "user", "content": f"{PROMPT} {number}"}]
         reply = await self.client.chat.completions.create(model=MODEL, messages=messages, tools=self.tools)
         check(reply.choices[0].message.content)
+
+    async def streamed(self) -> None:
+        messages: list[Any] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": PROMPT}]
+        create, pieces = self.client.chat.completions.create, list[str]()
+        async for chunk in await create(model=MODEL, messages=messages, tools=self.tools, stream=True):
+            if chunk.choices and (text := chunk.choices[0].delta.content):
+                pieces.append(text)
+        check("".join(pieces))
 
     async def stream(self) -> AsyncIterator[str]:
         messages: list[Any] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": PROMPT}]
@@ -266,21 +279,27 @@ async def calls(found: Rounds, stub: Stub, case: str, rounds: int, count: int) -
     """Measure `turn`, `tools`, `history` or `lanes`."""
     url = stub.url(steps=10 if case == "tools" else 0)
     raw = Raw(url)
-    async with opened(url) as (wire, whole), opened(url, stream=False) as (plain, _):
+    async with opened(url) as (wire, agent), opened(url, stream=False) as (wire_whole, agent_whole):
         for number in range(rounds + 1):
             kept = found if number else Rounds()  # the first round only warms up
             if case == "lanes":
                 await kept.lanes("lanes raw", count, raw.run)
+                await kept.lanes("lanes raw streamed", count, raw.streamed)
                 await kept.lanes("lanes wire", count * 4, wire.run)
-                await kept.lanes("lanes agent", count * 4, whole.run)
+                await kept.lanes("lanes wire whole", count * 4, wire_whole.run)
+                await kept.lanes("lanes agent", count * 4, agent.run)
+                await kept.lanes("lanes agent whole", count * 4, agent_whole.run)
             elif case == "history":
                 await kept.cost("history raw", count, raw.ask)
                 await kept.cost("history wire", count * 4, wire.ask)
             else:
                 await kept.cost(f"{case} raw", count, always(raw.run))
+                if case == "turn":
+                    await kept.cost("turn raw streamed", count, always(raw.streamed))
                 await kept.cost(f"{case} wire", count * 4, always(wire.run))
-                await kept.cost(f"{case} wire whole", count * 4, always(plain.run))
-                await kept.cost(f"{case} agent", count * 4, always(whole.run))
+                await kept.cost(f"{case} wire whole", count * 4, always(wire_whole.run))
+                await kept.cost(f"{case} agent", count * 4, always(agent.run))
+                await kept.cost(f"{case} agent whole", count * 4, always(agent_whole.run))
     await raw.close()
 
 
@@ -305,6 +324,7 @@ async def burst(way: str, url: str, warm: str) -> Measured:
 
     async def go(run: Callable[[], Awaitable[None]], first: Callable[[], Awaitable[None]]) -> Measured:
         await first()
+        gc.freeze()  # as `loomd serve` does, and for all ways alike
         base = memory("VmRSS")
         before, start = cpu(), time.perf_counter()
         await asyncio.gather(*(run() for _ in range(RUNS)))
@@ -314,8 +334,9 @@ async def burst(way: str, url: str, warm: str) -> Measured:
     if way == "raw":
         cold, hot = Raw(warm), Raw(url)
         return await go(hot.run, cold.run)
-    async with opened(warm) as (wire0, whole0), opened(url) as (wire1, whole1):
-        return await go(wire1.run, wire0.run) if way == "wire" else await go(whole1.run, whole0.run)
+    stream = not way.endswith("whole")
+    async with opened(warm, stream=stream) as (wire0, agent0), opened(url, stream=stream) as (wire1, agent1):
+        return await go(wire1.run, wire0.run) if way == "wire" else await go(agent1.run, agent0.run)
 
 
 def memory(field: str) -> float:
@@ -328,7 +349,7 @@ def memory(field: str) -> float:
 
 def bursts(found: Rounds, stub: Stub, rounds: int) -> None:
     for _ in range(rounds):
-        for way in ("raw", "wire", "agent"):
+        for way in ("raw", "wire", "agent", "agent whole"):
             command = [sys.executable, __file__, "--burst", way, stub.url(latency=1000), stub.url()]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             for name, value in json.loads(done.stdout).items():
@@ -342,6 +363,9 @@ def ratios(least: Measured) -> Measured:
         case, _, unit = name.partition(", ")
         word, _, way = case.partition(" ")
         base = least.get(f"{word} raw, {unit}")
+        other = least.get(f"{word} raw streamed, {unit}")
+        if other and way in ("wire", "agent"):
+            shown[f"{case}, {'cpu' if unit.startswith('cpu') else 'time'} x raw streamed"] = value / other
         if way == "raw" or not base:
             continue
         if unit.startswith("cpu") and word not in ("lanes", "stream", "first"):

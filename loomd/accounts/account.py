@@ -301,12 +301,12 @@ class Accounts:
 
     def left(self, namespace: str, agents: Sequence[str]) -> list[float]:
         """Return which share (0 to 1) of its day each agent may still use for work, of the scarcest measure."""
-        shared, bounds, share = self._share((namespace, "")), self._bounds, self._share
-        return [min(shared, share(one)) if (one := (namespace, agent)) in bounds else shared for agent in agents]
+        shared, bounds, share = self._share((namespace, ""), 1.0), self._bounds, self._share
+        return [share(one, shared) if (one := (namespace, agent)) in bounds else shared for agent in agents]
 
-    def _share(self, owner: Owner) -> float:
-        """Return which share of its day an owner has left; tool calls do not count, because one can work without."""
-        least = 1.0
+    def _share(self, owner: Owner, most: float) -> float:
+        """Return which share of its day an owner has left, at most so much; without tool calls it can work all day."""
+        least = most
         for bound in self._bounds.get(owner, _NO_BOUNDS).values() if self.limited else ():
             for measure, limit in bound().limits.items():
                 if measure != "tool_calls":

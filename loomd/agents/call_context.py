@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -70,8 +70,7 @@ class Errand:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """Whose calls they are.
 
     Attributes:

@@ -253,6 +253,8 @@ class ToolCalls:
             text = await tool.call(call.arguments, context)
         except ToolFailed as error:
             text, failed = str(error), True
+        if not self._agent.around("afterTool"):
+            return text, failed
         try:
             passing = Passing(self._agent, self._scope, f"tool:{call.name}", calls=self._wanted)
             return await passing.result(call, text), failed

@@ -46,6 +46,8 @@ from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 WRAP_UP = "Stop here. Give your best answer now from what you have; call no more tools."
 _ordered = msgspec.json.Encoder(order="deterministic").encode
 """Encodes calls so that those with the same arguments are the same, in whatever order these stand."""
+_NOTHING = Context()
+"""With what no conversation began yet."""
 _MISFIT = "That does not fit the required JSON Schema: {}."
 
 
@@ -88,13 +90,12 @@ class Loop:
         self._timer = asyncio.timeout(None)
         self._messages: list[Message] = []
         self._goal = 0
-        self._context = Context()
+        self._context = _NOTHING
         self._conversation = Conversation()
         self._dropped = 0
         self._passages = Passages()
         self._answered = ""
-        self._note = ""
-        self._later = False
+        self._exhausted: Exhausted | None = None
         self._heard: list[str] = []
         self._thought: list[str] = []
         self._calls = 0
@@ -134,8 +135,7 @@ class Loop:
             waited = self._steps.waited(self._work.key)
             self._scope.emit(BudgetExceeded(reason, self._seconds - waited, self._elapsed - waited), self._agent.name)
         except Exhausted as exhausted:
-            text, reason = self._partial, exhausted.reason
-            self._note, self._later = exhausted.note, exhausted.opens > 0
+            text, reason, self._exhausted = self._partial, exhausted.reason, exhausted
             fact = BudgetExceeded(reason, exhausted.limit, exhausted.used, exhausted.budget, exhausted.opens)
             self._scope.emit(fact, self._agent.name)
         except (RecordFailed, Diverged):
@@ -488,6 +488,6 @@ class Loop:
             unknown_citations=unknown,
             grounding=citation.grounding(text, cited),
             reasoning="\n\n".join(self._thought),
-            note=self._note,
-            temporary=self._later,
+            note="" if self._exhausted is None else self._exhausted.note,
+            temporary=self._exhausted is not None and self._exhausted.opens > 0,
         )

@@ -12,6 +12,7 @@ from dataclasses import replace
 import msgspec
 
 from loomd.agents.agent import Agent
+from loomd.manifest.template import holds
 
 
 class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +37,8 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
     def make(self, name: str, creator: Agent) -> Agent:
         """Return the agent; a blueprint without instructions makes an agent that learned what it was before.
 
+        So does one whose instructions a person took over into the prompt: they are not said twice.
+
         What is withdrawn from the creator, or forbidden to it, is so for the agent.
 
         Args:
@@ -43,13 +46,14 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             creator: the declared agent that it is made from, live.
         """
         if name == self.creator:
-            if not self.instructions:
+            if not self._adds(creator.prompt):
                 return creator
-            return replace(creator, instructions=self.instructions, digest=self._digest(creator), conditions={})
+            digest = self.digest(name, creator.digest, creator.prompt)
+            return replace(creator, instructions=self.instructions, digest=digest, conditions={})
         return replace(
             creator,
             name=name,
-            digest=self._digest(creator),
+            digest=self.digest(name, creator.digest, creator.prompt),
             description=self.description,
             domains=dict(self.domains),
             prompt="",
@@ -58,10 +62,22 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             conditions={},
         )
 
-    def _digest(self, creator: Agent) -> str:
-        """Return what tells behaviours apart: like the creator's own, a description does not count."""
-        said = [creator.digest, self.instructions, sorted(self.tools)]
+    def digest(self, name: str, creator: str, prompt: str) -> str:
+        """Return what tells behaviours apart: like the creator's own, a description does not count.
+
+        Args:
+            name: name of the agent that is made.
+            creator: digest of its creator.
+            prompt: the creator's prompt.
+        """
+        if name == self.creator and not self._adds(prompt):
+            return creator
+        said = [creator, self.instructions, sorted(self.tools)]
         return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
+
+    def _adds(self, prompt: str) -> bool:
+        """Return whether there are instructions that are not in a prompt yet."""
+        return bool(self.instructions) and not holds(prompt, self.instructions)
 
 
 encode = msgspec.json.Encoder().encode

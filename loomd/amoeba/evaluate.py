@@ -13,7 +13,7 @@ from loomd.amoeba.policies.base import Case, EvaluatePolicy
 from loomd.amoeba.task import Evaluated, Executed, Opinion, Task
 from loomd.amoeba.world import Run, World
 from loomd.events.event import Fallback
-from loomd.tools.python_check import Check, Checked
+from loomd.tools.check import Check, Checked
 
 _PARTS = ("reward", "quality", "efficiency", "reliability")
 

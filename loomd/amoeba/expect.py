@@ -21,7 +21,7 @@ from loomd.manifest.python_file import MAX_FILE, functions_of, read_source
 from loomd.manifest.quantity import Duration
 from loomd.manifest.wording import did_you_mean, quoted
 from loomd.messages import JsonObject
-from loomd.tools.python_check import TIMEOUT, Check, Checked
+from loomd.tools.check import TIMEOUT, Check, Checked
 
 TAKES = ("answer", "goal")
 """Parameters that a check may have; it must have the first."""

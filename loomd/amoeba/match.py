@@ -57,7 +57,8 @@ async def match(
         matched = Matched(task.agent if named else "", why=why)
     else:
         draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-        agents = [_beside(task, agent) for agent in world.standings(list(sensed.domains))]
+        agents = world.standings(list(sensed.domains))
+        agents = [_beside(task, agent) for agent in agents] if task.leads else agents
         others = [agent for agent in agents if agent.agent not in task.avoid] if task.avoid else agents
         matched = billed(await policy.choose(sensed, others or agents, draw, asking), asking.spent)
         if task.avoid and others:

@@ -10,8 +10,9 @@ import msgspec
 
 from loomd.agents.context import brief
 from loomd.amoeba.account import billed
-from loomd.amoeba.asking import Asking, Question
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import ScalePolicy
+from loomd.amoeba.question import Question
 from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
 from loomd.encoded import read_json
 from loomd.events.bus import Scope

@@ -18,7 +18,7 @@ from loomd.amoeba.task import Grant, Result, Task
 from loomd.events.bus import Scope
 from loomd.events.event import Phase
 from loomd.messages import Message
-from loomd.tools.python_check import Check, Checked
+from loomd.tools.check import Check, Checked
 
 T = TypeVar("T")
 

@@ -6,15 +6,22 @@ import msgspec
 from aiohttp import web
 
 from loomd.agents.agent import Agent
+from loomd.amoeba.world import Score
 from loomd.api.address import space_at
 from loomd.api.guard import answer
+from loomd.api.moment import Moment, moment_of, snapshot_of
 from loomd.api.path import PREFIX
 from loomd.api.view import Body
+from loomd.cluster.capability import Key
 from loomd.cluster.cluster import Cluster
+from loomd.cluster.past import Belief, Records, beliefs
 from loomd.daemon import System
+from loomd.errors import NotFound
+from loomd.manifest.duration import format_duration
 from loomd.manifest.kind import API_VERSION
 from loomd.manifest.object import Ref
 from loomd.reconcile.condition import rfc3339
+from loomd.store.records import Movement
 
 _LAST = 5
 """Movements of one score that are shown."""
@@ -38,8 +45,10 @@ class CapabilityRoutes:
         )
 
     async def listed(self, request: web.Request) -> web.Response:
-        """Return what is believed in a namespace or in all, by cluster, agent and domain."""
+        """Return what is believed in a namespace or in all, by cluster, agent and domain; with `at` what was then."""
         space = space_at(request)
+        if (moment := await moment_of(request, self._system)) is not None:
+            return answer({"items": await self._past(moment, space)})
         shown = [
             one for ref, cluster in self._clusters() if space in {None, ref.namespace} for one in _of(ref, cluster)
         ]
@@ -84,6 +93,30 @@ class CapabilityRoutes:
                 return cluster.agents[ref.name].digest
         raise ref.missing()
 
+    async def _past(self, moment: Moment, space: str | None) -> list[Body]:
+        """Return what was believed at a moment.
+
+        Raises:
+            NotFound: what served then, or how scores moved, is not kept any more.
+        """
+        system = self._system
+        age = system.settings.retention.age
+        if age and moment.at < system.clock.now() - age:
+            raise NotFound(
+                f"how scores moved is kept for {format_duration(age)} (retention.age of the daemon's settings)"
+            )
+        snapshot, learning = await snapshot_of(system, moment.served), system.store.learning
+        moved: list[Movement] = []
+        while page := await learning.movements(after=moved[-1].seq if moved else 0):
+            moved += page
+        records = Records(moved, await learning.blueprints(space or ""), await learning.lineage(space or ""))
+        return [
+            _told(item.ref, one)
+            for item in sorted(snapshot.of_kind("Cluster"), key=lambda one: one.ref)
+            if space in {None, item.ref.namespace}
+            for one in beliefs(item, snapshot, records, moment.at)
+        ]
+
     def _clusters(self) -> Iterator[tuple[Ref, Cluster]]:
         for ref, live in sorted(self._system.reconciler.topology.live.items(), key=lambda item: item[0]):
             if isinstance(live, Cluster):
@@ -108,13 +141,27 @@ def _shown(ref: Ref, cluster: Cluster, agent: Agent, domain: str) -> Body:
         "count": score.count,
         **_health(cluster, agent),
     }
+    return _body(ref, (agent.name, agent.digest, domain), status, stored)
+
+
+def _told(ref: Ref, one: Belief) -> Body:
+    """Return what a cluster believed; how an agent did by health is not kept."""
+    status: Body = {"score": one.score.mean, "uncertainty": one.score.uncertainty, "count": one.score.count}
+    if one.retired:
+        status["health"] = "retired"
+    return _body(ref, (one.agent, one.spec, one.domain), status, one.learned)
+
+
+def _body(ref: Ref, key: Key, status: Body, stored: Score | None) -> Body:
+    """Return a score as an object without a manifest; `stored` is what was learned, without what time took of it."""
+    agent, digest, domain = key
     if stored is not None:
         status |= {"learned": stored.mean, "variance": stored.variance, "updated": rfc3339(stored.updated)}
     return {
         "apiVersion": API_VERSION,
         "kind": "Capability",
-        "metadata": {"name": f"{agent.name}.{domain}", "namespace": ref.namespace},
-        "spec": {"cluster": ref.name, "agent": agent.name, "domain": domain, "behaviour": agent.digest},
+        "metadata": {"name": f"{agent}.{domain}", "namespace": ref.namespace},
+        "spec": {"cluster": ref.name, "agent": agent, "domain": domain, "behaviour": digest},
         "status": status,
     }
 

@@ -15,6 +15,7 @@ from loomd.api.exchange import decoded, flag, read_body, require_ready
 from loomd.api.guard import answer
 from loomd.api.label_query import LabelQuery
 from loomd.api.memories import show_report
+from loomd.api.moment import moment_of, past_object, show_past, snapshot_of
 from loomd.api.path import PREFIX
 from loomd.api.problem import BadRequest
 from loomd.api.text import to_yaml
@@ -40,6 +41,7 @@ from loomd.manifest.source import SourceFile
 from loomd.manifest.wording import HIDDEN, dotted
 from loomd.memory.base import LiveMemory
 from loomd.reconcile.condition import rfc3339
+from loomd.store.records import RevisionRecord
 
 _OBSERVED = frozenset(("uid", "generation", "resourceVersion", "creationTimestamp", "managedFields"))
 """Metadata that the daemon adds."""
@@ -81,11 +83,13 @@ class ObjectRoutes:
         )
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
-        """Return the objects of one kind, or of `all`; with `watch=1` what becomes of them.
+        """Return the objects of one kind, or of `all`; with `watch=1` what becomes of them, with `at` what they were.
 
         `metadata.opening` has those that are being opened for the first time, and how far that is.
         """
         wanted = _wanted(request)
+        if (moment := await moment_of(request, self._system)) is not None:
+            return await self._past(moment.served, wanted)
         if flag(request, "watch"):
 
             async def look(moment: float, moved: frozenset[str]) -> Sight:
@@ -105,9 +109,13 @@ class ObjectRoutes:
     async def one(self, request: web.Request) -> web.Response:
         """Return one object; the header `ETag` is its version.
 
-        With `full=1` also what it refers to, what refers to it, and the text that declares it, with its comments.
+        With `full=1` also what it refers to, what refers to it, and the text that declares it, with its comments; with
+        `at` the object as it was declared then.
         """
         ref = ref_at(request)
+        if (moment := await moment_of(request, self._system)) is not None:
+            snapshot = await snapshot_of(self._system, moment.served)
+            return answer(show_past(past_object(snapshot, moment.served, ref), moment.served))
         viewer = await Viewer.of(self._system)
         item = self._get(ref)  # nothing is awaited from here on: its spec and its version are of one moment
         body = viewer.show(item)
@@ -123,6 +131,14 @@ class ObjectRoutes:
         response = answer(body)
         response.headers["ETag"] = f'"{self._system.reconciler.status(item.ref).version}"'
         return response
+
+    async def _past(self, record: RevisionRecord, wanted: Callable[[Object], bool]) -> web.Response:
+        """Return the objects of a revision that is kept."""
+        snapshot = await snapshot_of(self._system, record)
+        items = sorted((one for one in snapshot.objects.values() if wanted(one)), key=lambda one: one.ref)
+        return answer(
+            {"metadata": {"resourceVersion": str(record.number)}, "items": [show_past(one, record) for one in items]}
+        )
 
     async def _feedback(self, ref: Ref) -> list[Body]:
         """Return how what people said of answers moved an agent's scores last, the newest first."""

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from loomd import __version__
 from loomd.api.address import kinds_by_plural
+from loomd.api.adoption import AdoptionRoutes
 from loomd.api.approvals import ApprovalRoutes
 from loomd.api.budgets import BudgetRoutes
 from loomd.api.capabilities import CapabilityRoutes
@@ -21,6 +22,7 @@ from loomd.api.declared import DeclaredTaskRoutes
 from loomd.api.guard import answer
 from loomd.api.health import Health
 from loomd.api.knowledge import KnowledgeRoutes
+from loomd.api.lineage import LineageRoutes
 from loomd.api.listen import listening
 from loomd.api.memories import MemoryRoutes
 from loomd.api.objects import ObjectRoutes
@@ -58,6 +60,8 @@ def add_routes(app: web.Application, system: System) -> None:
             ApprovalRoutes,
             ProposalRoutes,
             CapabilityRoutes,
+            AdoptionRoutes,
+            LineageRoutes,
             SessionRoutes,
             MemoryRoutes,
             BudgetRoutes,

@@ -123,7 +123,8 @@ class Viewer:
         if not isinstance(live, Searchable):
             return {}
         standing = live.standing()
-        return {**msgspec.to_builtins(standing), "refreshed": rfc3339(standing.refreshed)}
+        refreshed = rfc3339(standing.refreshed) if standing.refreshed else None
+        return {**msgspec.to_builtins(standing), "refreshed": refreshed}
 
     def _learned(self, ref: Ref) -> list[Capability]:
         """Return what was learned of an object's present behaviour."""

@@ -68,6 +68,14 @@ def _number(item: Json, _: float) -> str:
     return f"{_name(item)}{' *' if item['status']['serving'] else ''}"
 
 
+def _origin(item: Json, _: float) -> str:
+    """Return from what an agent was made: another one, or an earlier version of it."""
+    spec = item["spec"]
+    if spec.get("creator") != spec["agent"]:
+        return str(spec.get("creator", ""))
+    return f"version {spec['parent']}" if spec.get("parent") else "as declared"
+
+
 def _reward(item: Json, _: float) -> str:
     return f"{item['status']['reward']:.2f}" if "reward" in item["status"] else ""
 
@@ -174,6 +182,24 @@ _KNOWN: dict[str, Sequence[Column]] = {
         Column("HEALTH", _status("health")),
         Column("CLUSTER", _spec("cluster")),
         Column("WHY", _status("reason"), wide=True),
+    ),
+    "Descent": (
+        Column("AGENT", _spec("agent")),
+        Column("HOW", _spec("how")),
+        Column("FROM", _origin),
+        Column("VERSION", _spec("version")),
+        Column("CLUSTER", _spec("cluster")),
+        Column("TASK", _spec("task")),
+        Column("AGE", lambda item, now: age_of(item["status"]["at"], now)),
+        Column("WHY", _status("reason")),
+        Column("BEHAVIOUR", lambda item, _: str(item["spec"].get("behaviour", ""))[:12], wide=True),
+    ),
+    "Past": (
+        Column("NAME", lambda item, _: _name(item)),
+        Column("TYPE", _spec("type")),
+        Column("REVISION", _status("past")),
+        Column("DECLARED AT", _status("position"), wide=True),
+        Column("DESCRIPTION", _spec("description")),
     ),
     "Agent": (
         Column("NAME", lambda item, _: _name(item)),

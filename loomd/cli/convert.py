@@ -1,12 +1,12 @@
 """`loomd convert`: rewrites manifests of an old version into the form of today; talks to no daemon."""
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 
+from loomd.cli.replace import replace_file
 from loomd.errors import NotFound
 from loomd.manifest.kind import API_VERSION, find_kinds
 from loomd.manifest.load import load
@@ -37,7 +37,7 @@ def command(paths: tuple[str, ...], output: str, write: bool) -> None:
         return
     for file, result in zip(files, results, strict=True):
         if result.changes:
-            _replace(file.root / file.path, result.text)
+            replace_file(file.root / file.path, result.text.encode())
         for name, version in result.changes:
             click.echo(f"{file.name}: {name} {version} -> {API_VERSION}")
     if not any(one.changes for one in results):
@@ -91,15 +91,3 @@ def _joined(texts: Iterable[str]) -> str:
     """Return several files as one."""
     whole = [text if text.endswith("\n") else f"{text}\n" for text in texts]
     return whole[0] + "".join(text if text.startswith("---") else f"---\n{text}" for text in whole[1:])
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file in one step, through links, with the permissions that it had."""
-    place = path.resolve()
-    new = place.with_name(f".{place.name}.{os.getpid()}.new")
-    try:
-        new.write_bytes(text.encode())
-        new.chmod(place.stat().st_mode)
-        new.replace(place)
-    finally:
-        new.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`loomd export`: writes the cassette of a task, or what a memory remembers."""
+"""`loomd export`: writes the cassette of a task, the manifest of a blueprint, or what a memory remembers."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,20 @@ from pathlib import Path
 import click
 
 from loomd.api.client import Client
+from loomd.api.text import to_yaml
 from loomd.cli.remembered import memory_of
 from loomd.cli.target import MEMORY_ITEMS, TASKS, namespace_option, socket_option
+from loomd.manifest.json_text import write_json
 
 
 @click.command()
-@click.argument("task", metavar="TASK | memory/NAME")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File; standard output if none.")
+@click.argument("task", metavar="TASK | memory/NAME | blueprint/NAME")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File; standard output if none. Of a blueprint also yaml or json: the form on standard output.",
+)
 @click.option(
     "--state", type=click.Path(path_type=Path, file_okay=False), help="State directory to read, without a daemon."
 )
@@ -25,6 +32,9 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
     before you give it away.
 
     Of memory/NAME all items are written, one JSON object on each line, with where each came from.
+
+    Of blueprint/NAME the manifest is written of an agent that a cluster made, or gave other instructions: applied, it
+    is what it is now, with what is believed of it as its domains. `loomd adopt` puts it into the files.
     """
     if (memory := memory_of((task,))) is not None:
         if not memory:
@@ -33,11 +43,18 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
             raise click.UsageError("--state: what is remembered is read from a daemon")
         _write(_items(client, memory, namespace), output, task)
         return
+    if (blueprint := _blueprint(task)) is not None:
+        if state is not None:
+            raise click.UsageError("--state: what was learned is read from a daemon")
+        _manifest(client, blueprint, namespace, output)
+        return
     from loomd.cassette import parse, write  # noqa: PLC0415  # brings every event's type; the help text needs none
 
     kind, slash, name = task.rpartition("/")
     if slash and kind.lower() not in {"task", "tasks"}:
-        raise click.UsageError(f"{task!r}: expected a task, such as task/t0192f3-1a2b3c4d, or memory/NAME")
+        raise click.UsageError(
+            f"{task!r}: expected a task, such as task/t0192f3-1a2b3c4d, memory/NAME or blueprint/NAME"
+        )
     if state is None:
         found = client.get(*TASKS.parts(namespace), name, "cassette")
         text = write(parse(json.dumps(found).encode(), name))
@@ -46,6 +63,29 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
 
         text = write(from_state(state, name))
     _write(text, output, f"task {name}")
+
+
+def _blueprint(what: str) -> str | None:
+    """Return the name of the blueprint that is meant, or None when something else is.
+
+    Raises:
+        UsageError: the name is missing.
+    """
+    kind, slash, name = what.partition("/")
+    if not slash or kind.lower() not in {"blueprint", "blueprints"}:
+        return None
+    if not name or "/" in name:
+        raise click.UsageError(f"{what!r}: expected blueprint/NAME")
+    return name
+
+
+def _manifest(client: Client, name: str, namespace: str, output: Path | None) -> None:
+    """Write the manifest of what is made from a blueprint."""
+    found = client.get("namespaces", namespace, "blueprints", name, "manifest")
+    form = str(output) if output is not None else "yaml"
+    as_json = form == "json" or form.endswith(".json")
+    text = f"{write_json(found)}\n" if as_json else to_yaml(found)
+    _write(text.encode(), None if form in {"yaml", "json"} else output, f"blueprint {name}")
 
 
 def _items(client: Client, memory: str, namespace: str) -> bytes:

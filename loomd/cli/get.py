@@ -1,4 +1,4 @@
-"""`loomd get`: lists objects, tasks, approvals, sessions, sources or revisions, once or as they change."""
+"""`loomd get`: lists objects, tasks, approvals, sessions, sources or revisions: now, as they change, as they were."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,15 +11,12 @@ from loomd.cli.output import Form, output_option, writer
 from loomd.cli.remembered import Filters, filter_options, memory_of
 from loomd.cli.table import Growing, show
 from loomd.cli.target import (
-    APPROVALS,
     BARE,
-    BUDGETS,
     CAPABILITIES,
     EVERY,
+    LINEAGE,
     MEMORY_ITEMS,
-    PROPOSALS,
-    REVISIONS,
-    SESSIONS,
+    SOURCES,
     TASKS,
     Wanted,
     being_opened,
@@ -39,6 +36,7 @@ _OWN_ROWS = frozenset(
         "Approval",
         "Proposal",
         "Capability",
+        "Descent",
         "Agent",
         "Session",
         "MemoryItem",
@@ -66,6 +64,12 @@ _OWN_ROWS = frozenset(
     show_default=True,
     help="Show at most so many tasks, the newest, or remembered items; 0 is for all.",
 )
+@click.option(
+    "--at",
+    default="",
+    metavar="REV|TIME",
+    help="What was declared or believed then: at revision 7, at 2026-11-30T12:00:00Z, or 2h ago.",
+)
 @click.option("-w", "--watch", is_flag=True, help="Go on with what changes.")
 @socket_option
 def command(
@@ -76,10 +80,13 @@ def command(
     filters: Filters,
     output: Form,
     limit: int,
+    at: str,
     watch: bool,
     client: Client,
 ) -> None:
     """List things of a KIND (agents, tools, ...), tasks, approvals, proposals, sessions, budgets, sources; all; NAMEs.
+
+    `lineage [AGENT]` tells where agents came from: made, given other instructions, retired, and why.
 
     `memory [NAME]` is what is remembered, `memories` are the objects; --scope, --agent and the like narrow the former.
     JSONPath is written as for kubectl, '{.items[*].metadata.name}', or as RFC 9535 has it, '$.items[*].metadata.name'.
@@ -95,6 +102,10 @@ def command(
         raise click.UsageError(f"--{next(iter(filters))}: only what is remembered is narrowed by it")
     if any(one.place in BARE for one in asked) and selector:
         raise click.UsageError("-l: only objects have labels; what has no manifest has none")
+    if at:
+        if watch:
+            raise click.UsageError("-w: what was does not change any more")
+        look.back_to(at, asked)
     if everywhere and any(one.names for one in asked):
         raise click.UsageError("-A: a name stands in one namespace: say which with -n")
     if watch:
@@ -123,6 +134,7 @@ class Look:
         self._wide = wide
         self._limit = limit
         self._remembered: Filters = {}
+        self._at: dict[str, str] = {}
         self._coming: list[str] = []
 
     def narrow(self, filters: Filters, memory: str) -> None:
@@ -131,9 +143,20 @@ class Look:
         self._namespace = space or self._namespace
         self._remembered = {**filters, **({"memory": name} if name else {})}
 
+    def back_to(self, at: str, asked: Sequence[Wanted]) -> None:
+        """Look at what was at a moment.
+
+        Raises:
+            UsageError: of what is asked for only what is now is known.
+        """
+        lost = [one.place.plural for one in asked if one.place in BARE - {CAPABILITIES, LINEAGE}]
+        if lost:
+            raise click.UsageError(f"--at: of {lost[0]} it is not known what they were; of objects it is")
+        self._at = {"at": at}
+
     def body(self, asked: Sequence[Wanted]) -> Json:
         """Return what was asked for as JSON: one thing that was named, or a list."""
-        if len(asked) == 1 and len(asked[0].names) == 1:
+        if len(asked) == 1 and len(asked[0].names) == 1 and asked[0].place != LINEAGE:
             return self._items(asked[0])[0]
         return {"items": [item for one in asked for item in self._items(one)]}
 
@@ -154,7 +177,7 @@ class Look:
         for number, (kind, items) in enumerate(groups.items()):
             if number:
                 click.echo()
-            prefixed_kinds = {"", "Agent", "DeclaredTask", "GitSource", "Schedule"}
+            prefixed_kinds = {"", "Past", "Agent", "DeclaredTask", "GitSource", "Schedule"}
             columns = self._columns(kind, prefixed=prefixed and kind in prefixed_kinds)
             show([one.title for one in columns], [[one.cell(item, now) for one in columns] for item in items])
 
@@ -162,10 +185,10 @@ class Look:
         """Print what is there and then what becomes of it, until interrupted."""
         places = {(one.place, one.namespace) for one in asked}
         place = asked[0].place
-        if len(places) > 1 or place in {APPROVALS, BUDGETS, CAPABILITIES, MEMORY_ITEMS, PROPOSALS, REVISIONS, SESSIONS}:
+        if len(places) > 1 or place in BARE - {TASKS, SOURCES}:
             raise click.UsageError(
-                "-w: expected one kind, or all; approvals, budgets, capabilities, memory, proposals, revisions and "
-                "sessions are followed by `loomd events -f`"
+                "-w: expected one kind, or all; approvals, budgets, capabilities, lineage, memory, proposals, "
+                "revisions and sessions are followed by `loomd events -f`"
             )
         names = {name for one in asked for name in one.names}
         for name in names:
@@ -203,16 +226,28 @@ class Look:
 
     def _items(self, one: Wanted) -> list[Json]:
         """Return the things of one kind; named ones in the order of their names."""
+        if one.place == LINEAGE:
+            return [item for name in one.names or ("",) for item in self._lineage(one.namespace, name)]
+        if one.names and self._at:
+            return [self._client.get(*one.place.parts(one.namespace), name, **self._at) for name in one.names]
         if one.names:
             return [get_one(self._client, one.place, one.namespace, name) for name in one.names]
         if one.place == TASKS:
             return self._tasks()
         if one.place == MEMORY_ITEMS:
             return self._items_remembered()
-        page = self._client.get(*one.place.parts(self._namespace), **self._query)
+        page = self._client.get(*one.place.parts(self._namespace), **self._query, **self._at)
         items: list[Json] = page["items"]
         self._coming += being_opened(page)
-        return items + self._tasks() if one.place == EVERY and not self._query else items
+        return items + self._tasks() if one.place == EVERY and not self._query and not self._at else items
+
+    def _lineage(self, namespace: str, name: str) -> list[Json]:
+        """Return what became of an agent, or of all without a name; `agent/` may stand before it."""
+        space = namespace if name else self._namespace
+        items: list[Json] = self._client.get(
+            *LINEAGE.parts(space), **({"agent": name.rpartition("/")[2]} if name else {}), **self._at
+        )["items"]
+        return items
 
     def _tasks(self) -> list[Json]:
         """Return the newest tasks, and say when there are more."""
@@ -238,6 +273,8 @@ def _rows(item: Json) -> str:
 
     A declared task is an object, and has a uid; one that runs has none.
     """
+    if "past" in item["status"]:
+        return "Past"
     if item["kind"] == "Task" and "uid" in item["metadata"]:
         return "DeclaredTask"
     return item["kind"] if item["kind"] in _OWN_ROWS else ""

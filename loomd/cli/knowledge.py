@@ -136,7 +136,7 @@ def _row(item: Json, now: float) -> tuple[str, ...]:
         _size(index["bytes"]),
         index["type"],
         str(len(index.get("leftOut", ())) or ""),
-        age_of(index["refreshed"], now),
+        age_of(index["refreshed"], now) if index["refreshed"] else "",
     )
 
 
@@ -147,11 +147,20 @@ def _ready(item: Json) -> tuple[str, str, str]:
 
 
 def _ready_lines(item: Json) -> list[str]:
-    """Return why a knowledge base is not ready, or stays as it was and since when; nothing when it is well."""
+    """Return why a knowledge base is not ready, how far it and its next version are, and why it stays as it was."""
     status, why, message = _ready(item)
-    stale = _stale(item)
     lines = [] if status == "True" else [f"{'ready:':<11} {status} ({why}): {message}"]
-    return lines + [f"{'refused:':<11} since {one['lastTransitionTime']}: {one['message']}" for one in stale]
+    seen = {one["type"]: (one["status"], one["reason"], one["message"]) for one in item["status"]["conditions"]}
+    for title, kind, status, reason in (
+        ("indexing:", "Degraded", "Unknown", "Indexing"),
+        ("next:", "Reconciling", "True", "Progressing"),
+    ):
+        if kind in seen and seen[kind][:2] == (status, reason):
+            lines.append(f"{title:<11} {seen[kind][2]}")
+    for one in _stale(item):
+        title = "refused:" if one["reason"] == "Failed" else "behind:"
+        lines.append(f"{title:<11} since {one['lastTransitionTime']}: {one['message']}")
+    return lines
 
 
 def _stale(item: Json) -> list[Json]:
@@ -159,7 +168,9 @@ def _stale(item: Json) -> list[Json]:
     return [
         one
         for one in item["status"]["conditions"]
-        if one["type"] == "Degraded" and one["status"] == "True" and one["reason"] in {"Failed", "RefreshFailed"}
+        if one["type"] == "Degraded"
+        and one["status"] == "True"
+        and one["reason"] in {"Failed", "RefreshFailed", "EmbedFailed"}
     ]
 
 
@@ -179,7 +190,7 @@ def index_lines(item: Json) -> list[str]:
         ("embedder", f"{index['embedder']}, {index['dimension']} numbers"),
         ("index", f"{index['type']}: {looks}" + (f"; {loose:,} vectors beside it" if loose else "")),
         *_graph_rows(index.get("graph")),
-        ("refreshed", index["refreshed"]),
+        ("refreshed", index["refreshed"] or "not since it opened: it answers from what is stored"),
     )
     return [f"{title + ':' if title else '':<11} {value}" for title, value in rows] + (
         ["", *render(("LEFT OUT", "WHY"), left_out)] if left_out else []

@@ -24,6 +24,7 @@ __all__ = [
     "CAPABILITIES",
     "DECLARED",
     "EVERY",
+    "LINEAGE",
     "MEMORY_ITEMS",
     "PROPOSALS",
     "REVISIONS",
@@ -80,6 +81,7 @@ DECLARED = Place("declaredtasks", "Task")
 APPROVALS = Place("approvals", "Approval")
 PROPOSALS = Place("proposals", "Proposal")
 CAPABILITIES = Place("capabilities", "Capability")
+LINEAGE = Place("lineage", "Descent")
 SESSIONS = Place("sessions", "Session")
 BUDGETS = Place("budgets", "Budget")
 MEMORY_ITEMS = Place("memoryitems", "MemoryItem")
@@ -89,7 +91,8 @@ _ID = re.compile(r"t[0-9a-f]{11}-")
 """How the id of a task begins."""
 _SHORT = {"gs": "gitsources", "kb": "knowledgebases"}
 """Short spellings of long kinds."""
-_FIXED = (EVERY, TASKS, APPROVALS, PROPOSALS, CAPABILITIES, SESSIONS, MEMORY_ITEMS, BUDGETS, SOURCES, REVISIONS)
+_LEARNED = (PROPOSALS, CAPABILITIES, LINEAGE)
+_FIXED = (EVERY, TASKS, APPROVALS, *_LEARNED, SESSIONS, MEMORY_ITEMS, BUDGETS, SOURCES, REVISIONS)
 BARE = frozenset(_FIXED[1:])
 """What has no manifest, and so no labels."""
 

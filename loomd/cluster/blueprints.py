@@ -56,6 +56,11 @@ class Blueprints:
         """Return the members that people declared, as they declared them."""
         return self._declared
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the agents that are made from a blueprint now, or have instructions of one."""
+        return [name for name in self._versions if self.current(name) is not None]
+
     def take(self, shaping: Shaping, at: float) -> None:
         """Take over what was decided."""
         one = shaping

@@ -56,7 +56,8 @@ class Ageing:
         if self.half_life <= 0 or age <= 0:
             return score
         left = 0.5 ** (age / self.half_life)
-        return msgspec.structs.replace(score, mean=prior + left * (score.mean - prior), count=round(score.count * left))
+        mean, count = prior + left * (score.mean - prior), round(score.count * left)
+        return Score(mean, score.variance, count, score.updated)
 
     def inherited(
         self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()

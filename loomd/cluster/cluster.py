@@ -31,7 +31,8 @@ from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
 from loomd.store.records import Capability, SessionKey, Turn
-from loomd.tools.python_check import Check, Checked, Checker
+from loomd.tools.check import Check, Checked
+from loomd.tools.python_check import Checker
 from loomd.topology import Services
 
 _UNCUT = Cut()
@@ -102,6 +103,7 @@ class Cluster:
         self._scores = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
         self._terms = terms
         self._services = services
+        self._subject = subject_of(ref)
         self.judges = Judges(ref, services)
         self._checker = Checker(services.store.directory)
         self._prices = Prices(services.clock)
@@ -156,8 +158,9 @@ class Cluster:
         namespace, book, priors = self._ref.namespace, self.book, self._terms.priors
         load, price, unknown = self._services.loads.of, self._prices.now(), priors.unknown
         left = self._services.accounts.left(namespace, [agent.account for agent in agents])
+        healths = self.conditions.healths(agents)
         found: list[Standing] = []
-        for agent, share in zip(agents, left, strict=True):
+        for agent, share, health in zip(agents, left, healths, strict=True):
             name, digest, tools = agent.name, agent.digest, bool(agent.tools)
             declared = agent.domains or {name: priors.described}
             found.append(
@@ -173,7 +176,7 @@ class Cluster:
                     price=price(agent),
                     down=getattr(agent.model, "down", ""),
                     description=agent.description,
-                    health=self.conditions.health(agent),
+                    health=health,
                 )
             )
         return found
@@ -233,6 +236,11 @@ class Cluster:
     def adapt(self) -> AdaptPolicy:
         """Return how scores move."""
         return self._terms.policies.adapt
+
+    @property
+    def priors(self) -> Priors:
+        """Return what is believed of agents of whom nothing was learned."""
+        return self._terms.priors
 
     @property
     def evaluators(self) -> Sequence[EvaluatePolicy]:
@@ -337,7 +345,7 @@ class Cluster:
 
     def correction(self, domain: str) -> tuple[float, int]:
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""
-        known = self._services.averages.get(subject_of(self._ref), domain)
+        known = self._services.averages.get(self._subject, domain)
         return (0.0, 0) if known is None else (known.value, known.count)
 
     def upkeep(self) -> list[Decision]:

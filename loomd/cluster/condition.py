@@ -130,13 +130,16 @@ class Conditions:
         """Return when the retirement of a member would end that begins now."""
         return now + cool_down(self._learning.retire, self.record(agent).times + 1)
 
-    def health(self, agent: Agent) -> Health:
-        """Return what MATCH hears of how a member does."""
-        return self.vitals(agent).health if self._learning.reading_of("health") == "auto" else "unknown"
+    def healths(self, agents: Sequence[Agent]) -> list[Health]:
+        """Return what MATCH hears of how members do."""
+        if self._learning.reading_of("health") != "auto":
+            return ["unknown"] * len(agents)
+        vitals = self._watch.vitals
+        return [vitals(agent.name, agent.digest).health for agent in agents]
 
     def upkeep(self, now: float) -> list[Decision]:
         """Return who is to be retired, and who gets tasks again."""
-        if self._learning.reading_of("health") == "off":
+        if self._learning.reading_of("health") == "off" or not (self._watch.anyone_dying or self._retired.anyone):
             return []
         return self._retired.due(self._learning.retire, list(self._wards()), now)
 

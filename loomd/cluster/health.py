@@ -79,6 +79,11 @@ class Watch:
         chart = self._charts.get((agent, spec))
         return _UNKNOWN if chart is None else chart.vitals
 
+    @property
+    def anyone_dying(self) -> bool:
+        """Return whether an agent is dying."""
+        return any(chart.vitals.health == "dying" for chart in self._charts.values())
+
     def _note(self, member: Member, task: str, reward: float, at: float) -> None:
         """Take over a reward; a task that gets another reward, by feedback or in another domain, counts once."""
         chart = self._charts[member]

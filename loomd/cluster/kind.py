@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -10,17 +10,13 @@ from loomd.accounts.budget import Budget, Budgets
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel, Skills
 from loomd.amoeba.learning import Learning
-from loomd.amoeba.loop import Policies
 from loomd.amoeba.policies.auction import Auction
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
 from loomd.amoeba.policies.ema import Ema
 from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.threshold import Threshold
-from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Priors
-from loomd.cluster.cluster import Cluster, Models, Terms
-from loomd.cluster.condition import HEARD, Past
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.cluster.skill_nodes import SELECTOR, SkillNodes
@@ -32,6 +28,10 @@ from loomd.manifest.quantity import Share
 from loomd.manifest.rule import some_of
 from loomd.manifest.selector import Selector, SelectorOf
 from loomd.topology import Parts
+
+if TYPE_CHECKING:
+    from loomd.cluster.cluster import Cluster
+    from loomd.cluster.condition import Past
 
 _POLICIES = "loomd.amoeba.policies"
 _SELECTOR = "/spec/agentSelector"
@@ -106,8 +106,12 @@ class ClusterSpec(Spec):
         return [self.evaluate] if isinstance(self.evaluate, EvaluatePolicy) else self.evaluate
 
     @asynccontextmanager
-    async def open(self, parts: Parts) -> AsyncGenerator[Cluster, None]:
+    async def open(self, parts: Parts) -> AsyncGenerator["Cluster", None]:
         """Bring the agents together, with what was learned of them before."""
+        from loomd.amoeba.loop import Policies  # noqa: PLC0415  # runs tasks, as validation does not
+        from loomd.cluster.cluster import Cluster, Models, Terms  # noqa: PLC0415  # the same
+        from loomd.cluster.condition import HEARD  # noqa: PLC0415  # the same
+
         bus = parts.services.bus
         selected = [to.name for pointer, to in parts.declared.refs if pointer == _SELECTOR]
         agents = [parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])]
@@ -167,8 +171,11 @@ class ClusterSpec(Spec):
             raise Permanent(f"{parts.declared.ref} spec.skillNodes: {error}") from error
 
 
-async def _learned(parts: Parts, agents: Sequence[Agent]) -> tuple[Past, Sequence[Event]]:
+async def _learned(parts: Parts, agents: Sequence[Agent]) -> "tuple[Past, Sequence[Event]]":
     """Return what was learned so far, and what happened while that was read: tasks learn while others open."""
+    from loomd.cluster.blueprints import Blueprints  # noqa: PLC0415  # as above
+    from loomd.cluster.condition import HEARD, Past  # noqa: PLC0415  # as above
+
     events: list[Event] = []
     unsubscribe = parts.services.bus.subscribe(events.append, *HEARD)
     store, namespace = parts.services.store, parts.declared.ref.namespace

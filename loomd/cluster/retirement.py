@@ -71,6 +71,11 @@ class Retired:
             elif one.how == self._names[1]:
                 self.revive(one.child, one.parent, one.at)
 
+    @property
+    def anyone(self) -> bool:
+        """Return whether an agent is retired."""
+        return any(record.active for record in self._records.values())
+
     def of(self, agent: str, spec: str) -> Record:
         """Return what is known of an agent as it behaves."""
         return self._records.get((agent, spec), _NONE)

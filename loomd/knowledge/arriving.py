@@ -64,7 +64,8 @@ class Arriving:
         try:
             pending = set(calls)
             while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                longest = EVERY if self._unkept else None
+                done, pending = await asyncio.wait(pending, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
                 failed = [call for call in done if call.exception() is not None]
                 for call in done.difference(failed):
                     new = dict(zip(calls[call], encode(call.result()), strict=True))
@@ -77,6 +78,9 @@ class Arriving:
                     await self._keep_all()
                 for call in failed:
                     call.result()
+        except asyncio.CancelledError:
+            await self._keep_all()
+            raise
         finally:
             for call in calls:
                 call.cancel()

@@ -13,6 +13,8 @@ Sort = Literal["name", "initial", "identifier", "term", "heading", "document"]
 """What an entity was taken for. `initial` is a name that only stands where every word has a capital letter."""
 
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*|[A-Z]+\d*|\d+|[^\W\d_a-zA-Z]+\d*")
+MOST_ENTITIES = 32
+"""Entities of one passage that are kept, those first that stand there more often."""
 _MOST_WORDS = 8
 _ARTICLES = frozenset(("a", "an", "the"))
 

@@ -14,6 +14,7 @@ import itertools
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from loomd.knowledge.expanders.base import Seen
 from loomd.knowledge.graph_index import NOTHING, GraphIndex
 from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Library
+from loomd.knowledge.opened import Opened
 from loomd.knowledge.place import changed_at, open_store, remove_store, size, take_over
 from loomd.knowledge.question import Parts, Question, Ranked
 from loomd.knowledge.seen import seen_in
@@ -49,6 +51,8 @@ _KEPT = 2  # ways of indexing that stay on disk: the current one, and the one a 
 _READERS = 2
 _UNCOMMITTED = 20_000
 """Chunks that may wait for a commit of the index of words while documents are read."""
+_UNFOUND = 5.0
+"""Seconds that they may wait at most, from one write to a later one."""
 _MORE = 4
 """How many times more an index is asked for when too little of what it gave is where a question looks."""
 _EXACT = 10_000
@@ -70,9 +74,9 @@ class Index:
     def __init__(self, folder: Path, recipe: Recipe, how: IndexSpec) -> None:
         self._recipe = recipe
         self._folder = folder
-        self._path = folder / f"{recipe.name}.db"
+        self._path = recipe.store(folder)
         self._writing = threading.RLock()
-        self._uncommitted = 0
+        self._uncommitted, self._waits_since = 0, 0.0
         self._torn = False
         """Whether the index of words may have lost something that it was given."""
         self._store = open_store(self._path, linked=bool(recipe.extractor))
@@ -134,7 +138,10 @@ class Index:
         how: IndexSpec,
         removed: Sequence[str] = (),
     ) -> None:
-        """Replace the passages of documents in one transaction, then in the indexes; words are found after `save`."""
+        """Replace the passages of documents in one transaction, then in the indexes.
+
+        Words are found after `save`; when there is much to write, those that were written 5 seconds before are, too.
+        """
         updates = [
             FileUpdate(
                 item.path,
@@ -151,9 +158,11 @@ class Index:
                 self.graph.note(removed=bool(change.removed))
             self._vectors.remove(change.removed)
             self._vectors.add([one.id for one in change.added], self._decode([one.vector for one in change.added]))
+            now = time.monotonic()
+            self._waits_since = self._waits_since if self._uncommitted else now
             self._uncommitted += len(change.removed) + len(change.added)
             self._note_words(change)
-            if change.removed or self._uncommitted > _UNCOMMITTED:
+            if change.removed or self._uncommitted > _UNCOMMITTED or now - self._waits_since >= _UNFOUND:
                 self._commit_words()
             if self._vectors.is_large:
                 self._build(how)
@@ -193,10 +202,7 @@ class Index:
                 self._build(how)
             marks = [self._words.mark, self._vectors.mark]
             self._store.forget(min((mark.change for mark in marks if mark is not None), default=0))
-        with _registry:
-            for path in self._others()[_KEPT - 1 :]:
-                if path not in _open:
-                    remove_store(path)
+        OPENED.remove(self._others()[_KEPT - 1 :], remove_store)
 
     def _note_words(self, change: Change) -> None:
         """Hand a change to the index of words; when that fails, the next commit makes up for it."""
@@ -454,46 +460,5 @@ class Index:
         return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), self._recipe.dimension).astype(np.float32)
 
 
-class _Entry:
-    """An index that is open, or about to be, and how many use it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.index: Index | None = None
-        self.users = 0
-
-
-_open: dict[Path, _Entry] = {}
-"""What is open in this process, by the path of its store: a set that serves and one that may follow it share it."""
-_registry = threading.Lock()
-
-
-def acquire(folder: Path, recipe: Recipe, how: IndexSpec) -> Index:
-    """Return the index of a way of indexing, opened when nobody has it open; whoever gets it releases it."""
-    with _registry:
-        entry = _open.setdefault(folder / f"{recipe.name}.db", _Entry())
-        entry.users += 1
-    try:
-        with entry.lock:
-            if entry.index is None:
-                entry.index = Index(folder, recipe, how)
-            return entry.index
-    except BaseException:
-        release(folder, recipe)
-        raise
-
-
-def release(folder: Path, recipe: Recipe) -> None:
-    """Close an index when nobody else uses it."""
-    path = folder / f"{recipe.name}.db"
-    entry = _open[path]
-    with entry.lock:
-        with _registry:
-            entry.users -= 1
-            index = entry.index if entry.users == 0 else None
-        if index is not None:
-            entry.index = None
-            index.close()
-        with _registry:
-            if entry.users == 0:
-                _open.pop(path, None)
+OPENED: Opened[Index] = Opened()
+"""The indexes that are open in this process, by the paths of their stores."""

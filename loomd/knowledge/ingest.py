@@ -12,14 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from loomd.errors import LoomdError
+from loomd.errors import LoomdError, Temporary
 from loomd.knowledge.formats.base import Content, Limits
 from loomd.knowledge.formats.isolated import Reader
+from loomd.knowledge.upkeep import SELDOM, SOON
 
 _log = logging.getLogger("loomd.knowledge")
-
-_SOON, _SELDOM = 5.0, 300.0
-"""Seconds after which a source of which nothing is there is asked again: twice as many each time, up to these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +107,7 @@ class Library:
         self._awaited: tuple[Source, ...] = ()
         self._looks: dict[Source, asyncio.Future[None]] = {}
         """The first look at each source that asks somebody, when it is made beside."""
+        self._stopped = False
         self._failed: dict[Source, Exception] = {}
         """Why the last look at a source failed."""
 
@@ -148,10 +147,10 @@ class Library:
         """Ask again at the intervals of the sources, for as long as the context lasts; at once if nobody asked yet.
 
         Args:
-            index: takes over what is new.
+            index: has what is new taken over, and returns when that came to an end, whatever it is.
             failed: is told why nothing of a source is there yet.
             name: whose documents they are, for the log.
-            stays: is told why what is there could not be brought up to date.
+            stays: is told why a source of which something is kept could not be asked.
         """
         asked = [one for one in self._sources if one in self._looks or one.interval is not None]
         running = [asyncio.ensure_future(self._follow(one, index, failed, name, stays)) for one in asked]
@@ -166,7 +165,7 @@ class Library:
                 look.cancel()
 
     async def looked(self) -> None:
-        """Wait until every source was asked once, and what it has is taken over. Each look has limits of its own.
+        """Wait until every source was asked once, and it was tried to take over what it has. Each has limits.
 
         Raises:
             LoomdError: one does not answer, and nothing of what it has is kept.
@@ -184,15 +183,18 @@ class Library:
         name: str,
         stays: Callable[[str], object],
     ) -> None:
-        """Ask a source again and again; what goes wrong is told, and tried again: soon, as long as it has nothing."""
-        soon, interval, look = _SOON, source.interval, self._looks.get(source)
+        """Ask a source again and again; what goes wrong is told, and tried again: soon, as long as it has nothing.
+
+        What is not its own fault is no reason to ask it again.
+        """
+        soon, interval, look = SOON, source.interval, self._looks.get(source)
         nothing, wait = source in self._awaited, interval if look is None else 0.0
         while wait is not None:
             await asyncio.sleep(wait)
-            error = await self._ask(source, index)
+            error = await self._ask(source)
             nothing, wait = nothing and error is not None, interval
             if nothing:
-                wait, soon = soon, min(soon * 2, _SELDOM)
+                wait, soon = soon, min(soon * 2, SELDOM)
                 failed(f"{error}; it is asked again in {wait:g} s")
             elif error is not None:
                 stays(str(error) if isinstance(error, LoomdError) else f"{type(error).__name__}: {error}")
@@ -200,26 +202,32 @@ class Library:
                 whole = None if isinstance(error, LoomdError) else error
                 level = logging.INFO if nothing and not whole else logging.WARNING
                 _log.log(level, "KnowledgeBase/%s stays as it is: %s", name, error, exc_info=whole)
+            else:
+                await index()
             if look is not None and not look.done():
                 look.set_result(None)
 
-    async def _ask(self, source: Source, index: Callable[[], Awaitable[object]]) -> Exception | None:
-        """Ask a source, take over what it has, and return what went wrong."""
+    async def _ask(self, source: Source) -> Exception | None:
+        """Ask a source, and return what went wrong."""
         try:
             await source.refresh()
-            self._awaited = tuple(one for one in self._awaited if one is not source)
-            await index()
         except Exception as error:  # whatever it is, it is asked again
             self._failed[source] = error
             return error
+        self._awaited = tuple(one for one in self._awaited if one is not source)
         self._failed.pop(source, None)
         return None
+
+    def stop(self) -> None:
+        """Have no further document read: whoever reads them is about to close."""
+        self._stopped = True
 
     def documents(self) -> Iterator[Document | Unreadable]:
         """Yield every document once, by path, and whatever had to be left out.
 
         Raises:
             NotFound: a source has no document at all.
+            Temporary: it was stopped.
         """
         found: dict[str, Load] = {}
         awaited = self._awaited
@@ -228,6 +236,8 @@ class Library:
                 found.setdefault(path, load)
         try:
             for _, load in sorted(found.items()):
+                if self._stopped:
+                    raise Temporary("its documents are not read any more: it closes")
                 yield load()
         finally:
             self._reader.close()

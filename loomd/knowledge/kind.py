@@ -2,21 +2,21 @@
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from loomd.knowledge.base import Chunking, Embedder, IndexSpec, Retrieval
 from loomd.knowledge.graph_spec import GraphSpec
 from loomd.knowledge.ingest import Library
-from loomd.knowledge.knowledge import KnowledgeBase, Ways
-from loomd.knowledge.linking import Linking
-from loomd.knowledge.refining import Refining, refined
 from loomd.knowledge.sources.base import DocumentSource
-from loomd.knowledge.survey import Recipe
 from loomd.manifest.kind import Kind, RefTo, Spec
 from loomd.manifest.oneof import OneOf
 from loomd.topology import Parts
+
+if TYPE_CHECKING:
+    from loomd.knowledge.knowledge import KnowledgeBase
+    from loomd.knowledge.refining import Refining
 
 
 class KnowledgeBaseSpec(Spec):
@@ -47,12 +47,20 @@ class KnowledgeBaseSpec(Spec):
             yield "its passages are looked through for entities, beside the index that serves until then"
 
     @asynccontextmanager
-    async def open(self, parts: Parts) -> AsyncGenerator[KnowledgeBase, None]:
-        """Index what changed since the last time and yield the live knowledge base.
+    async def open(self, parts: Parts) -> AsyncGenerator["KnowledgeBase", None]:
+        """Yield the live knowledge base, and index what changed since the last time.
 
-        Whoever is elsewhere is asked before it replaces one that serves, and otherwise beside: what is kept is searched
-        meanwhile.
+        One that is to take the place of another and has an index of its own is whole before it does: whoever is
+        elsewhere is asked, and everything is indexed. Every other one comes alive with what is stored, if anything is,
+        and the rest comes while it is searched.
         """
+        from loomd.knowledge.index import OPENED  # noqa: PLC0415  # not needed to validate
+        from loomd.knowledge.knowledge import KnowledgeBase, Ways  # noqa: PLC0415  # the same
+        from loomd.knowledge.linking import Linking  # noqa: PLC0415  # the same
+        from loomd.knowledge.refining import refined  # noqa: PLC0415  # the same
+        from loomd.knowledge.survey import Recipe  # noqa: PLC0415  # the same
+        from loomd.knowledge.upkeep import Turn  # noqa: PLC0415  # the same
+
         embedder = parts.get("Embedder", self.embedder, Embedder)
         async with AsyncExitStack() as stack:
             linking: Linking | None = None
@@ -64,7 +72,8 @@ class KnowledgeBaseSpec(Spec):
             owner = f"{parts.declared.ref} spec.sources"
             opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
             library = Library([await stack.enter_async_context(one) for one in opened])
-            if parts.replaces:
+            first = parts.replaces and not OPENED.users(recipe.store(parts.state_dir))
+            if first:
                 await library.refresh()
             else:
                 await library.read_what_is_kept()
@@ -73,8 +82,10 @@ class KnowledgeBaseSpec(Spec):
                 refining = await stack.enter_async_context(refined(self.retrieval, parts))
             how = Ways(self.retrieval, self.index, linking, refining)
             live = KnowledgeBase(parts.name, library, embedder, how, parts.services.bus, parts.services.clock)
-            await stack.enter_async_context(live.running(parts.state_dir, recipe))
-            following = library.following(live.refresh, live.not_fetched, parts.name, live.not_refreshed)
+            turn = Turn(first, lambda: parts.serves, parts.keep)
+            stack.enter_context(parts.services.serving.listening(live.served))
+            await stack.enter_async_context(live.running(parts.state_dir, recipe, turn))
+            following = library.following(live.index, live.not_fetched, parts.name, live.not_refreshed)
             await stack.enter_async_context(following)
             if linking is not None:
                 await stack.enter_async_context(linking.continuing(live.link))

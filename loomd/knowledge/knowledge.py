@@ -7,37 +7,40 @@ the embedder's; the event loop never waits for any. Fits what agents expect of a
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
 from loomd.clock import Clock
-from loomd.errors import BadReply, Damaged, Temporary
+from loomd.errors import BadReply, Damaged, LoomdError, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
 from loomd.knowledge.arriving import Arriving, Vectored
 from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
+from loomd.knowledge.conditions import Conditions
 from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.filter import Filter, Where, where_of
 from loomd.knowledge.formats.base import cite
-from loomd.knowledge.index import Index, acquire, release
+from loomd.knowledge.index import OPENED, Index
 from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.linking import Linking
 from loomd.knowledge.question import Question
+from loomd.knowledge.question_vectors import QuestionVectors
 from loomd.knowledge.refining import Refined, Refining
 from loomd.knowledge.searching import Searching
 from loomd.knowledge.standing import Explained, Found, Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
-from loomd.knowledge.survey import Pending, Recipe, Survey, embedded_text
+from loomd.knowledge.survey import Recipe, Survey, embedded_text, runs
+from loomd.knowledge.upkeep import Turn, Upkeep
 from loomd.messages import Passage
-from loomd.topology import Health, HealthReason
+from loomd.topology import Health
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
@@ -46,6 +49,8 @@ T = TypeVar("T")
 
 BATCH = 256
 """Chunks that are embedded at once, and at least so many are written in one transaction."""
+_STAND = 5.0
+"""Seconds, at least, after which it is looked how it stands while documents are indexed."""
 
 
 _log = logging.getLogger("loomd.knowledge")
@@ -88,9 +93,13 @@ class KnowledgeBase:
         self._graph = None if ways.linking is None else ways.linking.spec
         self._bus = bus
         self._clock = clock
-        now = clock.now()
-        self._ready = Health("IndexReady", "Unknown", "Indexing", "its documents are being indexed", now)
-        self._degraded = Health("Degraded", "Unknown", "Indexing", "its documents are being read", now)
+        self._conditions = Conditions(clock)
+        self._upkeep = Upkeep(name, self.refresh, self._not_indexed, self._may_index)
+        self._faults: list[Exception] = []
+        """What the embedder raised of passages, since documents were looked at the last time."""
+        self._asked = QuestionVectors(self._embed)
+        self._turn = Turn()
+        self._path: Path | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"knowledge-{name}")
         self._index: Index | None = None
         self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
@@ -107,34 +116,48 @@ class KnowledgeBase:
 
     def health(self) -> tuple[Health, ...]:
         """Return whether searches can be answered, and whether documents are missing from the answers."""
-        return self._ready, self._degraded
+        return self._conditions.ready, self._conditions.degraded
 
     @asynccontextmanager
-    async def running(self, folder: Path, recipe: Recipe) -> AsyncGenerator["KnowledgeBase", None]:
-        """Open the index in `folder`, bring it up to date, and release everything at the end."""
+    async def running(
+        self, folder: Path, recipe: Recipe, turn: Turn | None = None
+    ) -> AsyncGenerator["KnowledgeBase", None]:
+        """Open the index in `folder`, keep it up to its documents, and release everything at the end.
+
+        With something stored it opens with that, and what is new or changed is indexed in the background; so does one
+        that shares its index with another that serves, once it serves itself.
+        """
+        turn = self._turn = turn or Turn()
         try:
             await self._run(self._open, folder, recipe)
-            await self.refresh()
-            yield self
-        finally:
-            if not self._calls and not self._batches.busy:
-                self._release(folder, recipe)
+            if turn.first or not (self._is_shared or len(self)):
+                await self.refresh()
             else:
-                self._ending = asyncio.ensure_future(self._settle(folder, recipe))
+                await self._stand()
+                self._conditions.stored(len(self))
+                self._upkeep.wake()
+            async with self._upkeep.running():
+                yield self
+        finally:
+            self._library.stop()
+            if not self._calls and not self._batches.busy:
+                self._release()
+            else:
+                self._ending = asyncio.ensure_future(self._settle())
                 await asyncio.shield(self._ending)
             await asyncio.shield(self._closed)  # after what still runs in the thread, whoever is cancelled meanwhile
 
-    async def _settle(self, folder: Path, recipe: Recipe) -> None:
+    async def _settle(self) -> None:
         """Release the index once no question and no call is under way."""
         try:
             await self._batches.settled()
             await self._idle.wait()
         finally:
-            self._release(folder, recipe)
+            self._release()
 
-    def _release(self, folder: Path, recipe: Recipe) -> None:
+    def _release(self) -> None:
         """Let the thread end after it has closed the index; nobody may be in between."""
-        self._closed = asyncio.get_running_loop().run_in_executor(self._pool, self._close, folder, recipe)
+        self._closed = asyncio.get_running_loop().run_in_executor(self._pool, self._close)
         self._pool.shutdown(wait=False)
 
     @contextmanager
@@ -150,11 +173,26 @@ class KnowledgeBase:
                 self._idle.set()
 
     def _open(self, folder: Path, recipe: Recipe) -> None:
-        self._index = acquire(folder, recipe, self._indexing)
+        path = recipe.store(folder)
+        self._index = OPENED.acquire(path, lambda: Index(folder, recipe, self._indexing))
+        self._path = path
 
-    def _close(self, folder: Path, recipe: Recipe) -> None:
-        if self._index is not None:
-            release(folder, recipe)
+    def _close(self) -> None:
+        if self._path is not None:
+            OPENED.release(self._path)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Return whether another one has the index open, too."""
+        return self._path is not None and OPENED.users(self._path) > 1
+
+    def _may_index(self) -> bool:
+        """Return whether the index is to hold the documents of this one."""
+        return not self._is_shared or self._turn.serves()
+
+    def served(self) -> None:
+        """Note that another set serves: it may be this one's turn now."""
+        self._upkeep.served()
 
     async def search(self, query: str, top_k: int | None = None, where: Filter | None = None) -> list[Passage]:
         """Return the best passages, best first, numbered from 1.
@@ -214,7 +252,7 @@ class KnowledgeBase:
         with self._called():
             index = self._opened
             run = partial(self._run, pool=index.readers)
-            searching = Searching(index, how, self._where(where), self._graph, self._embed, run)
+            searching = Searching(index, how, self._where(where), self._graph, self._asked.of, run)
             if self._refining is None:
                 (rows,) = await searching.find([Wording(query)], limit)
                 found = Refined(rows)
@@ -264,12 +302,12 @@ class KnowledgeBase:
             standing = msgspec.structs.replace(standing, graph=graph)
         refreshed = self._standing.refreshed if refreshed is None else refreshed
         self._standing = msgspec.structs.replace(standing, refreshed=refreshed, left_out=left_out)
-        self._degrade()
+        self._lacks()
 
     async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[list[tuple[Stored, float]]]:
         """Return what is found for questions, each with the number of passages that are wanted."""
         how = self._retrieval
-        vectors = None if how.mode == "keyword" else await self._embed([query for query, _, _ in asked])
+        vectors = None if how.mode == "keyword" else await self._asked.of([query for query, _, _ in asked])
         questions = [
             Question(query, None if vectors is None else vectors[at], how, limit, where, self._graph)
             for at, (query, limit, where) in enumerate(asked)
@@ -289,6 +327,7 @@ class KnowledgeBase:
         """
         async with self._opened.refreshing:
             first = not self._standing.refreshed
+            self._faults = []
             survey = await self._run(partial(self._opened.survey, self._library, anew=anew))
             self._report(survey)
             embedded = 0
@@ -300,31 +339,41 @@ class KnowledgeBase:
                     await self._run(self._opened.graph.forget_faults)
                 self._linking.wake(changed=bool(anew or first or survey.changed or survey.removed))
             await self._stand(self._clock.now())
-            passages = "1 passage can be searched" if len(self) == 1 else f"{len(self)} passages can be searched"
-            if not self._library.awaited:
-                self._turn("True", "Indexed", passages)
-            elif self._ready.reason != "FetchFailed":
-                which = "a source" if self._library.awaited == 1 else f"{self._library.awaited} sources"
-                self._turn("False", "Fetching", f"the documents of {which} are being fetched; {passages}")
+            self._upkeep.mended()
+            self._conditions.indexed(len(self), self._library.awaited)
+            self._lacks()
             return embedded
 
     def not_fetched(self, reason: str) -> None:
         """Note that a source of which nothing is there yet could not be read; it is asked again."""
-        self._turn("False", "FetchFailed", reason)
+        self._conditions.turn("False", "FetchFailed", reason)
 
     def not_refreshed(self, reason: str) -> None:
         """Note that what is there could not be brought up to date; the next good refresh ends that."""
-        self._degraded = self._degraded.turn("True", "RefreshFailed", reason, self._clock.now())
+        self._conditions.stays("RefreshFailed", reason)
+
+    def _not_indexed(self, error: Exception, wait: float) -> None:
+        """Note that documents could not be indexed, and in how many seconds that is tried again."""
+        embedder = any(error is one for one in self._faults)
+        said = str(error) if isinstance(error, LoomdError) else f"{type(error).__name__}: {error}"
+        self._conditions.not_indexed(
+            "EmbedFailed" if embedder else "RefreshFailed", f"{said}; it is tried again in {wait:g} s", len(self)
+        )
+
+    async def index(self) -> None:
+        """Have what its sources have now indexed, and wait for the end of that, whatever it is."""
+        await self._upkeep.once()
 
     async def settled(self) -> None:
-        """Wait until all documents are there that its sources have, and its graph holds them as far as budgets go.
+        """Wait until all documents are indexed that its sources have, and its graph holds them as far as budgets go.
 
-        Both come about after it has opened.
+        All of that comes about after it has opened.
 
         Raises:
-            LoomdError: one does not answer, and nothing of what it has is kept.
+            LoomdError: a source does not answer, and nothing of what it has is kept; or documents cannot be indexed.
         """
         await self._library.looked()
+        await self._upkeep.settled()
         if self._linking is not None:
             await self._linking.settled()
 
@@ -339,33 +388,15 @@ class KnowledgeBase:
             await self._linking.catch_up(self._opened, self._run, self._stand)
             await self._stand()
 
-    def _turn(self, status: Literal["True", "False"], reason: HealthReason, message: str) -> None:
-        self._ready = self._ready.turn(status, reason, message, self._clock.now())
-
     def _report(self, survey: Survey) -> None:
         self.unreadable = tuple(survey.unreadable)
-        self._degrade()
+        self._lacks()
         for item in survey.unreadable:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
-    def _degrade(self) -> None:
-        """Say what is missing from the answers: documents, which is worse, or what the graph does not hold yet."""
-        graph, now = self._standing.graph, self._clock.now()
-        if self.unreadable:
-            first, more = self.unreadable[0], len(self.unreadable) - 1
-            left_out = f"{first.path} {first.reason}" + (f"; and {more} more" if more else "")
-            self._degraded = self._degraded.turn("True", "DocumentsSkipped", f"left out: {left_out}", now)
-        elif graph is not None and (graph.failed or graph.pending):
-            lacks = [f"{graph.pending} {'wait: ' if graph.waits else 'are looked through'}{graph.waits}"]
-            lacks = (lacks if graph.pending else []) + [f"{graph.failed} could not be understood"] * bool(graph.failed)
-            message = f"passages that are not in the graph: {'; '.join(lacks)}"
-            status: Literal["True", "Unknown"] = "True" if graph.failed or graph.waits else "Unknown"
-            self._degraded = self._degraded.turn(status, "GraphIncomplete", message, now)
-        elif self._library.awaited:
-            self._degraded = self._degraded.turn("Unknown", "Fetching", "documents are still to be fetched", now)
-        else:
-            self._degraded = self._degraded.turn("False", "DocumentsRead", "all documents are read", now)
+    def _lacks(self) -> None:
+        self._conditions.lacks(self.unreadable, self._standing.graph, self._library.awaited)
 
     async def _known(self, survey: Survey) -> dict[bytes, bytes]:
         keys = [key for document in survey.changed for key, _ in document.chunks]
@@ -374,23 +405,51 @@ class KnowledgeBase:
     async def _update(self, survey: Survey, vectors: dict[bytes, bytes]) -> int:
         """Write down what changed, and return the number of chunks that were embedded; known vectors are taken over."""
         had, done, total = len(vectors), 0, survey.chunks
+        clock = asyncio.get_running_loop().time
+        stood = clock()
 
         async def keep(new: Vectored, came: int) -> None:
             await self._run(self._opened.keep, new)
-            self._bus.emit(IndexProgress(self.name, done + came, total))
+            self._turn.keep()
+            self._progress(done + came, total)
 
-        arriving = Arriving(self._embed, min(BATCH, getattr(self._embedder, "batch", BATCH)), keep)
-        self._bus.emit(IndexProgress(self.name, 0, total))
+        arriving = Arriving(self._embed_passages, min(BATCH, getattr(self._embedder, "batch", BATCH)), keep)
         await self._run(self._opened.write, [], {}, self._indexing, survey.removed)
-        for documents in _batches(survey.changed):
+        self._progress(0, total)
+        for documents in runs(survey.changed, BATCH):
             missing = {key: chunk for item in documents for key, chunk in item.chunks if key not in vectors}
-            for part in _slices(list(missing)):
+            keys = list(missing)
+            for part in (keys[at : at + BATCH] for at in range(0, len(keys), BATCH)):
                 vectors |= await arriving.embed({key: embedded_text(missing[key]) for key in part})
             await self._run(self._opened.write, documents, vectors, self._indexing)
+            self._turn.keep()
             arriving.written()
             done += sum(len(item.chunks) for item in documents)
-            self._bus.emit(IndexProgress(self.name, done, total))
+            self._progress(done, total)
+            if not self._may_index():  # the rest is for the one that serves now
+                break
+            if clock() - stood >= _STAND:
+                await self._stand()
+                stood = clock()
         return len(vectors) - had
+
+    def _progress(self, done: int, total: int) -> None:
+        """Tell how many chunks of new and changed documents are indexed."""
+        self._bus.emit(IndexProgress(self.name, done, total))
+        self._conditions.progress(done, total, len(self))
+        self._lacks()
+
+    async def _embed_passages(self, texts: Sequence[str]) -> "Vectors":
+        """Return vectors of passages, and remember whose fault it is when there are none.
+
+        Raises:
+            LoomdError: as `_embed`, and what the embedder raised.
+        """
+        try:
+            return await self._embed(texts)
+        except Exception as error:
+            self._faults.append(error)
+            raise
 
     async def _embed(self, texts: Sequence[str]) -> "Vectors":
         """Return vectors that are safe to store and compare.
@@ -422,30 +481,13 @@ class KnowledgeBase:
         try:
             return await asyncio.get_running_loop().run_in_executor(pool or self._pool, call, *args)
         except Temporary as error:
-            self._turn("False", "IndexUnusable", str(error))
+            self._conditions.turn("False", "IndexUnusable", str(error))
             raise Temporary(f"KnowledgeBase/{self.name}: {error}") from error
         except sqlite3.OperationalError as error:
             message = f"the index cannot be used now: {error}"
-            self._turn("False", "IndexUnusable", message)
+            self._conditions.turn("False", "IndexUnusable", message)
             raise Temporary(f"KnowledgeBase/{self.name}: {message}") from error
         except sqlite3.DatabaseError as error:
             message = f"the index is broken ({error}): restart to index anew"
-            self._turn("False", "IndexDamaged", message)
+            self._conditions.turn("False", "IndexDamaged", message)
             raise Damaged(f"KnowledgeBase/{self.name}: {message}") from error
-
-
-def _batches(documents: Sequence[Pending]) -> Iterator[list[Pending]]:
-    """Yield runs of whole documents with at least `BATCH` chunks each, but for the last."""
-    held: list[Pending] = []
-    for document in documents:
-        held.append(document)
-        if sum(len(item.chunks) for item in held) >= BATCH:
-            yield held
-            held = []
-    if held:
-        yield held
-
-
-def _slices(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for at in range(0, len(keys), BATCH):
-        yield keys[at : at + BATCH]

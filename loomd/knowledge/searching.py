@@ -35,7 +35,7 @@ class Searching:
         how: as declared.
         where: the documents that are looked in.
         graph: how the graph is searched; None when it is not.
-        embed: makes vectors of texts.
+        embed: makes a vector of each text.
         run: runs a blocking call in a thread of the index.
     """
 
@@ -45,7 +45,7 @@ class Searching:
         how: Retrieval,
         where: Where,
         graph: GraphSpec | None,
-        embed: "Callable[[Sequence[str]], Awaitable[Vectors]]",
+        embed: "Callable[[Sequence[str]], Awaitable[Sequence[Vectors]]]",
         run: Callable[..., Awaitable[Any]],
     ) -> None:
         self._index = index

@@ -12,11 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from loomd.knowledge.entity import Entity, Extraction, Link, Relation, Sort, key_of, words_of
+from loomd.knowledge.entity import MOST_ENTITIES, Entity, Extraction, Link, Relation, Sort, key_of, words_of
 from loomd.knowledge.query import STOP_WORDS
 
-MOST_ENTITIES = 32
-"""Entities of one passage that are kept, those first that stand there more often."""
 _MOST_PAIRS = 12
 """Entities of one sentence that are related to each other."""
 _MOST_LINKS = 16

@@ -4,8 +4,8 @@ The schema goes first because it is the published contract; the types follow bec
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from loomd.manifest.problem import Problem
 from loomd.manifest.refusal import MAX_REFUSALS, NOTHING_SET, Refusal, explain, instead
 from loomd.manifest.schema import JsonSchema, schema_of
 from loomd.manifest.selector import SelectorOf
+from loomd.manifest.sound import find_sound
 from loomd.manifest.template import Template, check_template
 from loomd.manifest.version import Moved
 from loomd.manifest.wording import dotted, escape, got, is_secret, one_line, read_sentence
@@ -41,7 +42,8 @@ class Converted:
         shorthands: those of them that may mean an object that nobody declares, by pointer, as they are written.
         problems: what is wrong with it.
         warnings: what is not wrong and should be looked at.
-        specs: its specs that name files.
+        specs: its specs that name files; of a document that is not valid those that are valid by themselves.
+        draft: what stands for the object when those are looked at and it is not valid.
         selectors: those in it.
     """
 
@@ -54,6 +56,7 @@ class Converted:
     specs: tuple[Marked, ...] = ()
     selectors: tuple[Marked, ...] = ()
     shorthands: Mapping[str, str] = field(default_factory=dict[str, str])
+    draft: Object | None = None
 
 
 def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str = "") -> Converted:
@@ -84,7 +87,8 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
     if refusals or metadata is None:
         refs, short, wrong = _follow(find_marked_text(value, schema, schema), claims, document, kinds)
         problems = problems_of(document, claims, _merge(refusals, wrong))
-        return Converted(claims, document, None, refs, problems, warnings, shorthands=short)
+        invalid = Converted(claims, document, None, refs, problems, warnings, shorthands=short)
+        return _drafted(invalid, kind, root, [one.pointer for one in refusals])
     ref = Ref(kind.name, metadata.name, metadata.namespace)
     marks = list(find_marked(spec, "/spec"))
     selectors = tuple(one for one in marks if isinstance(one.marker, SelectorOf))
@@ -106,6 +110,23 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
     )
     specs = tuple(one for one in marks if _names_files(one))
     return Converted(ref, document, found, refs, (), warnings, specs, selectors, short)
+
+
+def _drafted(converted: Converted, kind: Kind, root: Path, refused: Sequence[str]) -> Converted:
+    """Return what became of a document that is not valid, with the specs in it that are, and name files."""
+    document = converted.document
+    ref = converted.ref
+    if ref is None:
+        return converted
+    specs = tuple(
+        one
+        for one in find_sound(document.value.get("spec"), kind.spec, "/spec")
+        if _names_files(one) and not any(_touch(pointer, one.pointer) for pointer in refused)
+    )
+    if not specs:
+        return converted
+    draft = Object(ref, Metadata.model_construct(name=ref.name), None, {}, root, document.position, document.places)
+    return replace(converted, specs=specs, draft=draft)
 
 
 def _names_files(marked: Marked) -> bool:

@@ -39,6 +39,19 @@ def load(files: Sequence[SourceFile], kinds: Mapping[str, Kind] | None = None, p
     return Loader(kinds).load(files, pending)
 
 
+def load_kept(files: Sequence[SourceFile], copies: Mapping[Ref, Copy]) -> Snapshot:
+    """Return the snapshot of the files of a revision that is kept; see `Loader.load`.
+
+    Args:
+        files: its manifests.
+        copies: what was kept of the files that its objects name.
+
+    Raises:
+        Problems: the files are not valid any more.
+    """
+    return Loader().load(files, pending=True, copies=copies)
+
+
 @dataclass(frozen=True)
 class _Read:
     """What became of a file below a root whose links are resolved."""
@@ -147,7 +160,12 @@ class Loader:
 def _moved(read: _Read, file: SourceFile, root: Path) -> _Read:
     """Return what became of a file that now lies below another root of the same name; its text is the same."""
     documents = tuple(
-        replace(one, object=replace(one.object, root=root)) if one.object else one for one in read.documents
+        replace(
+            one,
+            object=replace(one.object, root=root) if one.object else None,
+            draft=replace(one.draft, root=root) if one.draft else None,
+        )
+        for one in read.documents
     )
     return _Read(file, root, documents, read.problems)
 

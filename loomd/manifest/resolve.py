@@ -110,8 +110,12 @@ class Resolver:
             if one.specs and one.object is not None and one.object.ref not in contents and told[file] < MAX_TOLD:
                 ref = one.object.ref
                 found, contents[ref] = self.files.look(one.object, one.specs, copies.get(ref))
-                told[file] += len(found)
-                problems += found
+            elif one.specs and one.draft is not None and told[file] < MAX_TOLD:
+                found, _ = self.files.look(one.draft, one.specs)
+            else:
+                continue
+            told[file] += len(found)
+            problems += found
         return problems, contents
 
     def _implied(self, objects: Mapping[Ref, Object], lost: Mapping[Ref, object]) -> Iterator[Converted]:

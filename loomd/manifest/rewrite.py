@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from yaml import events
-from yaml._yaml import CParser
 
 from loomd.manifest.claim import claimed
 from loomd.manifest.convert import problems_of
@@ -21,13 +19,13 @@ from loomd.manifest.json_text import write_json
 from loomd.manifest.kind import API_VERSION, Kind
 from loomd.manifest.places import Document
 from loomd.manifest.problem import Problem, Problems
+from loomd.manifest.spans import Edit, Node, apply, like, roots
 from loomd.manifest.version import Move, OldVersion, Upgrade
 
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*")
 _COMMA = re.compile(r"\s*,")
 _REST = re.compile(r"[ \t]*\r?\n")
 _INDENT = "  "
-_NOTHING = ("", "~", "null", "Null", "NULL")
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,11 @@ def rewrite(data: bytes, file: str, kinds: Mapping[str, Kind]) -> Rewritten:
     try:
         edits = [
             edit
-            for (_, version), node, found in zip(outdated, _nodes(text), past, strict=True)
+            for (_, version), node, found in zip(outdated, roots(text), past, strict=True)
             if version and found
             for edit in _document_edits(text, node, version, found[0])
         ]
-        result = _apply(text, edits)
+        result = apply(text, edits)
     except yaml.YAMLError:  # the reader joins halves of characters that JSON writes apart
         result = ""
     again, wrong = read_documents(result.encode(), file)
@@ -95,67 +93,13 @@ def _unwritable(document: Document, version: OldVersion) -> Problem:
     )
 
 
-@dataclass
-class _Node:
-    """A value in the text, from its first character to behind its last; of a mapping the keys and values too."""
-
-    start: int
-    end: int
-    flow: bool = False
-    pairs: list[tuple["_Node", "_Node"]] | None = None
-
-    def pair(self, text: str, name: str) -> tuple["_Node", "_Node"] | None:
-        """Return the nodes of a key and its value."""
-        for key, value in self.pairs or ():
-            if text[key.start : key.end].strip("\"'") == name:
-                return key, value
-        return None
-
-
-@dataclass(frozen=True)
-class _Edit:
-    start: int
-    end: int
-    text: str
-
-
-def _nodes(text: str) -> Iterator[_Node]:
-    """Yield the root of every document that is not empty."""
-    get = CParser(text).get_event
-    while (event := get()) is not None:
-        if isinstance(event, events.DocumentStartEvent):
-            first = get()
-            root = _node(get, first)
-            if not (isinstance(first, events.ScalarEvent) and first.implicit[0] and first.value in _NOTHING):
-                yield root
-
-
-def _node(get: Any, event: Any) -> _Node:
-    """Return the node that begins with an event; the reader has refused what is nested too deeply."""
-    node = _Node(event.start_mark.index, _end(event))
-    if isinstance(event, events.MappingStartEvent):
-        node.flow, node.pairs = bool(event.flow_style), []
-        while not isinstance(last := get(), events.MappingEndEvent):
-            node.pairs.append((_node(get, last), _node(get, get())))
-        node.end = _end(last)
-    elif isinstance(event, events.SequenceStartEvent):
-        while not isinstance(last := get(), events.SequenceEndEvent):
-            _node(get, last)
-        node.end = _end(last)
-    return node
-
-
-def _end(event: Any) -> int:
-    return int(event.end_mark.index)
-
-
-def _document_edits(text: str, root: _Node, version: OldVersion, past: Upgrade) -> Iterator[_Edit]:
+def _document_edits(text: str, root: Node, version: OldVersion, past: Upgrade) -> Iterator[Edit]:
     """Yield the edits of one document."""
     today = past.document.value
     found = root.pair(text, "apiVersion")
     if found is not None:
         start, end = found[1].start, found[1].end
-        yield _Edit(start, end, text[start:end].replace(version.api_version, API_VERSION))
+        yield Edit(start, end, text[start:end].replace(version.api_version, API_VERSION))
     groups: dict[tuple[str, str], list[Move]] = {}
     for move in past.moved:
         groups.setdefault((move.old.rpartition("/")[0], move.new.rpartition("/")[0]), []).append(move)
@@ -172,14 +116,14 @@ def _document_edits(text: str, root: _Node, version: OldVersion, past: Upgrade) 
             yield from _gather_block(text, entries, inside)
 
 
-def _entries(text: str, holder: _Node, moves: Iterable[Move], today: Any) -> Iterator["_Entry"]:
+def _entries(text: str, holder: Node, moves: Iterable[Move], today: Any) -> Iterator["_Entry"]:
     for move in moves:
         pair = holder.pair(text, move.old.rpartition("/")[2])
         if pair is not None:
             yield _Entry(*pair, move.new.rpartition("/")[2], _new_text(move, today))
 
 
-def _find(text: str, node: _Node, pointer: str) -> _Node | None:
+def _find(text: str, node: Node, pointer: str) -> Node | None:
     for name in pointer.split("/")[1:]:
         pair = node.pair(text, name)
         if pair is None:
@@ -201,28 +145,28 @@ def _new_text(move: Move, today: Any) -> Any:
 class _Entry:
     """A field that moves: its key and value in the text, its name today, and its value where that is another."""
 
-    key: _Node
-    value: _Node
+    key: Node
+    value: Node
     name: str
     changed: Any
 
-    def renamed(self, text: str) -> Iterator[_Edit]:
+    def renamed(self, text: str) -> Iterator[Edit]:
         """Yield the edits that give the field its name and value."""
-        yield _Edit(self.key.start, self.key.end, _like(text[self.key.start : self.key.end], self.name))
+        yield Edit(self.key.start, self.key.end, like(text[self.key.start : self.key.end], self.name))
         if self.changed is not None:
-            yield _Edit(self.value.start, self.value.end, _scalar(self.changed, text[self.key.start]))
+            yield Edit(self.value.start, self.value.end, _scalar(self.changed, text[self.key.start]))
 
     def written(self, text: str, start: int, end: int) -> str:
         """Return a piece of the text around the field with its name and value of today."""
-        return _apply(text, self.renamed(text), start, end)
+        return apply(text, self.renamed(text), start, end)
 
 
-def _gather_flow(text: str, holder: _Node, entries: list[_Entry], inside: str) -> Iterator[_Edit]:
+def _gather_flow(text: str, holder: Node, entries: list[_Entry], inside: str) -> Iterator[Edit]:
     """Yield the edits that put fields of a flow mapping into one mapping in the place of the first."""
     parts = [entry.written(text, entry.key.start, entry.value.end) for entry in entries]
     first = entries[0]
-    name = _like(text[first.key.start : first.key.end], inside)
-    yield _Edit(first.key.start, first.value.end, f"{name}: {{{', '.join(parts)}}}")
+    name = like(text[first.key.start : first.key.end], inside)
+    yield Edit(first.key.start, first.value.end, f"{name}: {{{', '.join(parts)}}}")
     gone = {entry.key.start for entry in entries[1:]}
     for entry in entries[1:]:
         yield _removed(text, entry)
@@ -230,10 +174,10 @@ def _gather_flow(text: str, holder: _Node, entries: list[_Entry], inside: str) -
     last = (holder.pairs or [])[-1]
     comma = _COMMA.match(text, kept[-1])
     if last[0].start in gone and comma and not _COMMA.match(text, last[1].end):
-        yield _Edit(comma.end() - 1, comma.end(), "")
+        yield Edit(comma.end() - 1, comma.end(), "")
 
 
-def _removed(text: str, entry: _Entry) -> _Edit:
+def _removed(text: str, entry: _Entry) -> Edit:
     """Return the edit that removes a field of a flow mapping with the comma behind it, and its line if it has one."""
     start, end = entry.key.start, entry.value.end
     while text[start - 1] in " \t":
@@ -243,10 +187,10 @@ def _removed(text: str, entry: _Entry) -> _Edit:
     rest = _REST.match(text, end)
     if text[start - 1] == "\n" and rest:
         end = rest.end()
-    return _Edit(start, end, "")
+    return Edit(start, end, "")
 
 
-def _gather_block(text: str, entries: list[_Entry], inside: str) -> Iterator[_Edit]:
+def _gather_block(text: str, entries: list[_Entry], inside: str) -> Iterator[Edit]:
     """Yield the edits that put fields of a block mapping, with their comments, into one mapping at the first."""
     pieces: list[str] = []
     lines = [_lines(text, entry) for entry in entries]
@@ -257,10 +201,10 @@ def _gather_block(text: str, entries: list[_Entry], inside: str) -> Iterator[_Ed
     first = entries[0].key
     begin = text.rfind("\n", 0, first.start) + 1
     ending = "\r\n" if "\r\n" in text else "\n"
-    head = text[begin : first.start] + _like(text[first.start : first.end], inside) + ":" + ending
-    yield _Edit(*lines[0], head + "".join(pieces))
+    head = text[begin : first.start] + like(text[first.start : first.end], inside) + ":" + ending
+    yield Edit(*lines[0], head + "".join(pieces))
     for start, end in lines[1:]:
-        yield _Edit(start, end, "")
+        yield Edit(start, end, "")
 
 
 def _lines(text: str, entry: _Entry) -> tuple[int, int]:
@@ -277,23 +221,8 @@ def _lines(text: str, entry: _Entry) -> tuple[int, int]:
     return start, len(text) if end < 0 else end + 1
 
 
-def _like(written: str, name: str) -> str:
-    """Return a name in the quotes of another."""
-    quote = written[:1] if written[:1] in ("'", '"') else ""
-    return f"{quote}{name}{quote}"
-
-
 def _scalar(value: Any, quote: str) -> str:
     """Return a value as text; in quotes where the keys have them."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and quote not in ("'", '"'):
         return value
     return write_json(value, None)
-
-
-def _apply(text: str, edits: Iterable[_Edit], start: int = 0, end: int | None = None) -> str:
-    """Return a text, or a piece of it, with edits made."""
-    parts: list[str] = []
-    for edit in sorted(edits, key=lambda one: one.start):
-        parts += [text[start : edit.start], edit.text]
-        start = edit.end
-    return "".join([*parts, text[start:end]])

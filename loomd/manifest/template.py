@@ -6,6 +6,7 @@ makes the Python code of a template and evaluates nothing, not even constants. J
 `{{`, `{%` or `{#`; any other text is its own rendering.
 """
 
+import re
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, Final
@@ -19,6 +20,8 @@ MAX_TEXT = 64 << 10
 MAX_OUTPUT = 1 << 20
 """Longest rendering in characters."""
 
+_SPECIAL = re.compile(r"\{(?=[{%#])|\r")
+"""What a template does not render as it is: a brace that begins a tag, and a line break that it makes another of."""
 _PER_TAG = 16
 """Characters that a tag counts for beside its own: what is made of a short one costs as much."""
 
@@ -39,6 +42,29 @@ class Template:
 def is_template(text: str) -> bool:
     """Return whether a text has anything to render."""
     return "{{" in text or "{%" in text or "{#" in text
+
+
+def literal(text: str) -> str:
+    """Return a template that renders to a text letter by letter, whatever braces are in it."""
+    return _escaped(text) if is_template(text) else text
+
+
+def continued(template: str, text: str) -> str:
+    """Return a template that renders to what another does, and then an empty line and a text, letter by letter."""
+    if not template:
+        return literal(text)
+    if is_template(template):
+        return f"{template}\n\n{_escaped(text)}"
+    return literal(f"{template}\n\n{text}")
+
+
+def holds(template: str, text: str) -> bool:
+    """Return whether a text was written into a template, as `literal` and `continued` do."""
+    return literal(text) in template or _escaped(text) in template
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(lambda found: "{{ '{' }}" if found[0] == "{" else "{{ '\\r' }}", text)
 
 
 def code_size(text: str) -> int:

@@ -23,8 +23,10 @@ def find_unused(snapshot: Snapshot, kinds: Mapping[str, Kind]) -> Iterator[Probl
         snapshot: all objects.
         kinds: the kinds that exist, by name.
     """
-    passive = _passive(kinds)
     used = {to for item in snapshot.objects.values() for _, to in item.refs}
+    if all(ref in used or _acts(kinds, ref.kind) for ref in snapshot.objects):
+        return  # as it mostly is: no schema need be looked through
+    passive = _passive(kinds)
     acting = {ref.namespace for ref in snapshot.objects if ref.kind not in passive}
     for ref, item in snapshot.objects.items():
         if ref.kind in passive and ref not in used and ref.namespace in acting:

@@ -5,7 +5,7 @@ Called by the agent's loop before each model call, at its start and at its end.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -15,11 +15,13 @@ from loomd.manifest.rule import MESSAGE, exactly_one, never
 from loomd.memory.facts import facts_of, kept_in, key_of, sentences
 from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose
 from loomd.memory.rank import Weights
-from loomd.memory.recall import Embedder, Recall, open_recall
-from loomd.memory.shelf import Limits
 from loomd.memory.window import fit_window
 from loomd.messages import Message
 from loomd.topology import Parts
+
+if TYPE_CHECKING:
+    from loomd.memory.recall import Recall
+    from loomd.memory.shelf import Limits
 
 _FILE = "recall.db"
 _DAY = 86_400.0
@@ -176,6 +178,8 @@ class MemorySpec(Spec):
         if not recall.enabled and not there.is_file():
             yield self.blank(parts)
             return
+        from loomd.memory.recall import Embedder, open_recall  # noqa: PLC0415  # only what is remembered needs it
+
         embedder = parts.get("Embedder", recall.embedder, Embedder) if recall.embedder else None
         path = parts.state_dir / _FILE
         async with open_recall(path, str(ref), self._limits(), embedder, parts.services.clock) as texts:
@@ -191,7 +195,9 @@ class MemorySpec(Spec):
         kind, name = ("Provider", by.provider) if by.provider is not None else ("Agent", by.agent or "")
         return parts.get(kind, name, _whatever)
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> "Limits":
+        from loomd.memory.shelf import Limits  # noqa: PLC0415  # as above
+
         recall = self.recall
         weights = Weights(
             recall.rrf_k,
@@ -229,7 +235,7 @@ class LiveMemory:
         summarizer: a live model or agent that puts working facts into fewer words; None when rules decide.
     """
 
-    def __init__(self, spec: MemorySpec, texts: Recall | None, summarizer: object | None = None) -> None:
+    def __init__(self, spec: MemorySpec, texts: "Recall | None", summarizer: object | None = None) -> None:
         self._spec = spec
         self._texts = texts
         self.summarizer = summarizer

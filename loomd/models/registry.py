@@ -5,7 +5,6 @@ module fetches nothing. Called by `loomd models`, `loomd.models.fetch` and by wh
 """
 
 import difflib
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -151,6 +150,8 @@ def _built_in() -> dict[str, Model]:
 
 
 def _decode(text: str, origin: str) -> tuple[Model, ...]:
+    import tomllib  # noqa: PLC0415  # only a list that is read needs it
+
     try:
         return msgspec.convert(tomllib.loads(text), _Registry).models
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from loomd.encoded import NO_JSON
 from loomd.messages import Chunk, ReasoningDelta, Reply, TextDelta, Thought, ToolCall
 from loomd.providers.base import Counts
 from loomd.providers.remote import Wire, distinct, tool_call
@@ -63,7 +64,7 @@ class _Event(msgspec.Struct, gc=False):
     error: Any = None
 
 
-_EVENT = msgspec.json.Decoder(_Event)
+_read = msgspec.json.Decoder(_Event).decode
 
 
 def _numbered(whole: _Delta) -> _Delta:
@@ -98,7 +99,10 @@ class ChatAnswer:
         if data == _DONE:
             self.done = True
             return ()
-        event = self._wire.decode(_EVENT, data)
+        try:
+            event = _read(data)
+        except NO_JSON as error:
+            raise self._wire.unreadable(error) from None
         if event.error:
             raise self._wire.error(event.error)
         if event.usage is not None and isinstance(event.usage, dict):

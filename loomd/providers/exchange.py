@@ -6,9 +6,9 @@ error. What an answer means is the translation's business; when it is asked for 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from itertools import count, groupby
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -157,7 +157,7 @@ def _joined(deltas: list[Chunk]) -> list[Chunk]:
     found: list[Chunk] = []
     for kind, some in groupby(deltas, type):
         if kind is TextDelta or kind is ReasoningDelta:
-            found.append(kind("".join(one.text for one in some if isinstance(one, kind))))
+            found.append(kind("".join([one.text for one in cast("Iterator[TextDelta]", some)])))
         else:
             found += some
     return found

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from loomd.encoded import to_json
+from loomd.encoded import NO_JSON, to_json
 from loomd.messages import Chunk, ReasoningDelta, Reply, TextDelta, Thought, ToolCall
 from loomd.providers.base import Counts
 from loomd.providers.remote import Wire, distinct, tool_call
@@ -65,7 +65,7 @@ class _Event(msgspec.Struct, gc=False):
     error: Any = None
 
 
-_EVENT = msgspec.json.Decoder(_Event)
+_read = msgspec.json.Decoder(_Event).decode
 
 
 @dataclass
@@ -99,7 +99,10 @@ class MessagesAnswer:
         Raises:
             LoomdError: the event is an error object, or cannot be read.
         """
-        event = self._wire.decode(_EVENT, data)
+        try:
+            event = _read(data)
+        except NO_JSON as error:
+            raise self._wire.unreadable(error) from None
         if event.type == "error" or event.error:
             raise self._wire.error(event.error)
         for usage in (event.message.usage if event.message else None, event.usage):

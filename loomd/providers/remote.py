@@ -13,7 +13,7 @@ import msgspec
 from pydantic import Field, field_validator
 
 from loomd.clock import Clock
-from loomd.encoded import ANYTHING, read_json
+from loomd.encoded import ANYTHING, read_json, why_not
 from loomd.errors import BadReply, LoomdError, Unauthorized, Unreachable
 from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload, Spec
@@ -195,16 +195,9 @@ class Wire:
         """Return the error for an answer that cannot be used."""
         return BadReply(f"{self.owner}: {message}")
 
-    def decode(self, decoder: msgspec.json.Decoder[D], data: bytes) -> D:
-        """Return an event as a struct.
-
-        Raises:
-            BadReply: it is not JSON, or of another shape.
-        """
-        try:
-            return read_json(data, decoder)
-        except ValueError as error:
-            raise self.bad(f"an event of the stream cannot be read: {error}") from None
+    def unreadable(self, error: BaseException) -> BadReply:
+        """Return the error for an event that is not JSON, or of another shape, from what its decoder raised."""
+        return self.bad(f"an event of the stream cannot be read: {why_not(error)}")
 
     def cost(self, usage: Usage) -> float:
         """Return what a call costs now in USD; nothing when that is not known."""

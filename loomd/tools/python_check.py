@@ -13,6 +13,7 @@ import msgspec
 
 from loomd.errors import LoomdError, Permanent, ToolFailed
 from loomd.messages import JsonObject
+from loomd.tools.check import Check, Checked
 from loomd.tools.process import Argv, Ended, run
 from loomd.tools.python_child import Code
 from loomd.tools.python_process import FunctionProcess, interpreter
@@ -23,8 +24,6 @@ _LIMITS = {"memory": "1Gi", "processes": 16, "fileSize": "1Mi", "output": "64Ki"
 """What a check may use, beside what any sandboxed function may."""
 _LONGEST = 500
 """Most characters of what a check says."""
-TIMEOUT = 10.0
-"""Longest time of a call, in seconds, unless a check says it."""
 _MOST = 4
 """Most checks at once."""
 _ASK = """
@@ -46,30 +45,6 @@ def _loomd_check({takes}):
         return {{"good": False, "text": said}}
     return {{"broken": True, "text": f"expected it to return True, False, nothing or a text, got {{said!r:.80}}"}}
 """
-
-
-class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A Python function that says whether an answer will do.
-
-    Attributes:
-        source: what the file holds that the function is in.
-        function: its name.
-        file: path of the file, for messages.
-        timeout: longest time of a call, in seconds.
-    """
-
-    source: str
-    function: str = "check"
-    file: str = "check.py"
-    timeout: float = TIMEOUT
-
-
-class Checked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of a check: whether the answer will do, what is said, and whether the check itself is at fault."""
-
-    good: bool = False
-    text: str = ""
-    broken: bool = False
 
 
 class Checker:

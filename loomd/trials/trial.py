@@ -42,8 +42,9 @@ from loomd.replay.stand_in import StandIn, standing_in
 from loomd.settings import allowed_packages
 from loomd.store.sqlite import open_store
 from loomd.tools.base import Approval, ToolSpec
+from loomd.tools.check import Check, Checked
 from loomd.tools.python import PythonTool
-from loomd.tools.python_check import Check, Checked, Checker
+from loomd.tools.python_check import Checker
 from loomd.tools.toolset import ToolSetSpec, name_of
 from loomd.topology import Openable, Parts, Services, Topology
 from loomd.trials.kind import ToolAnswer, TrialSpec

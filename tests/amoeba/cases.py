@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from loomd.amoeba.asking import Answer, Asking, Question
+from loomd.amoeba.asking import Answer, Asking
 from loomd.amoeba.expect import hold
 from loomd.amoeba.leaning import Bias, Leaning
 from loomd.amoeba.policies.base import Case
+from loomd.amoeba.question import Question
 from loomd.amoeba.task import Executed, Task
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from loomd.cli.reasons.evaluate import tell
 from loomd.clock import SystemClock
 from loomd.engine.intake import new_task
 from loomd.errors import Permanent
-from loomd.tools.python_check import Check
+from loomd.tools.check import Check
 from tests.amoeba.cases import MUTE, TASK, Known, Telling, case
 
 DONE = Executed(Outcome("A generator yields values lazily.", "completed", seconds=1.0), "a")

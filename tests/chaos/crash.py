@@ -9,21 +9,23 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
 
 from loomd.api.path import PREFIX
 from tests.chaos.audit import Promises, audit
-from tests.chaos.nursery import flags
 from tests.chaos.system import Wish, sort_of, wishes, write_system
+from tests.nursery import Process
 
 EPISODE = 500
 """Tasks that share a state directory."""
@@ -52,75 +54,47 @@ class Tally:
         return f"{self.kills} kills ({self.early} before it took work), {self.seconds:.0f} s; {ends}"
 
 
-class Nursery:
+class Starter:
     """Starts daemons, and tells what became of them."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._lock = asyncio.Lock()
+    def __init__(self, *, by_command: bool = False) -> None:
+        self._start: Any = subprocess.Popen if by_command else Process
+        self._running: dict[int, subprocess.Popen[bytes] | Process] = {}
 
-    async def start(self, home: Path) -> int:
+    def start(self, home: Path) -> int:
         """Return the process id of a new daemon."""
-        return int(await self._ask(f"start {home}"))
-
-    async def ended(self, pid: int) -> int:
-        """Return the exit code of a daemon once it has ended."""
-        return int(await self._ask(f"wait {pid}"))
-
-    async def _ask(self, line: str) -> str:
-        async with self._lock:
-            assert self._process.stdin is not None
-            assert self._process.stdout is not None
-            self._process.stdin.write(f"{line}\n".encode())
-            return (await self._process.stdout.readline()).decode().strip()
-
-
-@asynccontextmanager
-async def open_nursery() -> AsyncGenerator[Nursery, None]:
-    """Yield a nursery whose process has loomd in memory."""
-    pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-m", "tests.chaos.nursery")
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    await process.stdout.readline()
-    try:
-        yield Nursery(process)
-    finally:
-        process.stdin.close()
-        await process.wait()
-
-
-class Executor:
-    """Starts daemons as anybody would: `loomd serve`; fits `Nursery`."""
-
-    def __init__(self) -> None:
-        self._running: dict[int, asyncio.subprocess.Process] = {}
-
-    async def start(self, home: Path) -> int:
-        """Return the process id of a new daemon."""
-        said = flags(home)
-        (home / "loomd.yaml").write_text("".join(f"{name}: {value}\n" for name, value in said.items()))
+        (home / "loomd.yaml").write_text("".join(f"{name}: {value}\n" for name, value in settings(home).items()))
+        command = (sys.executable, "-m", "loomd", "serve", "--config", str(home / "loomd.yaml"))
         with (home / "log").open("ab") as log:
-            command = (sys.executable, "-m", "loomd", "serve", "--config", str(home / "loomd.yaml"))
-            process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+            process = self._start(command, stdout=log, stderr=log)
         self._running[process.pid] = process
-        return process.pid
+        return int(process.pid)
 
     async def ended(self, pid: int) -> int:
         """Return the exit code of a daemon once it has ended."""
-        return await self._running.pop(pid).wait()
+        return await asyncio.to_thread(self._running.pop(pid).wait)
+
+
+def settings(home: Path) -> dict[str, object]:
+    """Return the settings of the daemon of a folder."""
+    return {
+        "stateDir": str(home / "state"),
+        "modelsDir": str(home / "models"),
+        "socket": str(home / "s"),
+        "watch": [str(home / "manifests")],
+        "quietWindow": "50ms",
+    }
 
 
 class Episode:
     """One state directory, from its first task to its last."""
 
-    def __init__(self, home: Path, seed: int, count: int, nursery: "Nursery | Executor") -> None:
+    def __init__(self, home: Path, seed: int, count: int, starter: Starter) -> None:
         self._home = home
         self._draw = random.Random(seed)
         self._people = random.Random(seed)
         self._wanted = list(wishes(self._draw, count))
-        self._nursery = nursery
+        self._starter = starter
         self.promises = Promises()
         self.tally = Tally()
 
@@ -141,7 +115,7 @@ class Episode:
         after = _SHORTEST * (_LONGEST / _SHORTEST) ** self._draw.random()
         early = self._draw.random() < _EARLY
         load = self._draw.randint(10, 18)
-        pid = await self._nursery.start(self._home)
+        pid = self._starter.start(self._home)
         try:
             async with ClientSession(
                 connector=UnixConnector(str(self._home / "s"), limit=50), timeout=ClientTimeout(total=30)
@@ -154,7 +128,7 @@ class Episode:
         finally:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM if last else signal.SIGKILL)
-            code = await self._nursery.ended(pid)
+            code = await self._starter.ended(pid)
         assert code == (0 if last else -signal.SIGKILL), (code, self.log)
 
     @property
@@ -259,18 +233,17 @@ class Episode:
 async def run(folder: Path, seed: int, count: int, *, by_command: bool = False) -> list[Tally]:
     """Run episodes below a folder until there were so many tasks; each has a seed of its own, counted from `seed`."""
     tallies: list[Tally] = []
-    async with open_nursery() as nursery:
-        for at, first in enumerate(range(0, count, EPISODE)):
-            home = folder / str(at)
-            home.mkdir()
-            size = min(EPISODE, count - first)
-            episode = Episode(home, seed + at, size, Executor() if by_command else nursery)
-            try:
-                tallies.append(await episode.run())
-            except BaseException as error:
-                error.add_note(f"reproduce: python -m tests.chaos.crash --seed {seed + at} --tasks {size}; see {home}")
-                raise
-            sys.stdout.write(f"seed {seed + at}: {size} tasks, {tallies[-1].said()}\n")
+    for at, first in enumerate(range(0, count, EPISODE)):
+        home = folder / str(at)
+        home.mkdir()
+        size = min(EPISODE, count - first)
+        episode = Episode(home, seed + at, size, Starter(by_command=by_command))
+        try:
+            tallies.append(await episode.run())
+        except BaseException as error:
+            error.add_note(f"reproduce: python -m tests.chaos.crash --seed {seed + at} --tasks {size}; see {home}")
+            raise
+        sys.stdout.write(f"seed {seed + at}: {size} tasks, {tallies[-1].said()}\n")
     return tallies
 
 

@@ -13,6 +13,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from loomd.cli.main import run
+from tests import nursery
 from tests.daemon.process import PATIENCE, Daemon
 
 TEAM = """\
@@ -99,16 +100,7 @@ class Folder:
     def process(self, *arguments: str, stdin: str = "", **variables: str) -> Ran:
         """Run a verb in the folder above the manifests, in a process of its own."""
         command = [sys.executable, "-m", "loomd", *arguments]
-        return subprocess.run(  # noqa: S603  # our own command
-            command,
-            env=self.daemon.environment | variables,
-            cwd=self.path.parent,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return nursery.run(command, self.daemon.environment | variables, self.path.parent, stdin)
 
     def said(self, *arguments: str, stdin: str = "", **variables: str) -> str:
         """Run a verb that must succeed and return what it prints."""

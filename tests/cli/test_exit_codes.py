@@ -265,6 +265,8 @@ def until(holds: Callable[[], bool]) -> None:
 def cpu(folder: Folder, *arguments: str) -> float:
     """Return the seconds of processor time that a verb takes."""
     before = os.times()
-    assert folder.process(*arguments).returncode == 0
+    with start(folder, *arguments) as process:
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
     after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system

@@ -85,7 +85,7 @@ def test_forms_for_machines(team: Folder) -> None:
         pytest.param(["agnets"], "no kind 'agnets': did you mean \"agents\"?", id="kind"),
         pytest.param(
             ["xyz"],
-            "no kind 'xyz': there are all, tasks, approvals, proposals, capabilities, sessions, ",
+            "no kind 'xyz': there are all, tasks, approvals, proposals, capabilities, lineage, sessions, ",
             id="strange-kind",
         ),
         pytest.param(["agent", "adda"], 'did you mean "ada"?', id="name"),

@@ -163,13 +163,31 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
         finally:
             service.pause = 0.0
             applied.join()
-    assert folder.loomd("knowledge", "status", "-n", folder.space).stderr == ""
-    assert "passages:   400" in folder.said("knowledge", "status", "slow", "-n", folder.space)
+        assert folder.loomd("knowledge", "status", "-n", folder.space).stderr == ""
+        assert "passages:   400" in folder.said("knowledge", "status", "slow", "-n", folder.space)
+        service.pause = 0.05
+        try:
+            for at in range(300):
+                (folder.path / "docs" / f"{at}.md").write_text(f"Text {at}, again.\n")
+            folder.apply()
+            until_told(folder, r"indexing:   new and changed documents are indexed: [1-9]\d* of 300 passages")
+        finally:
+            service.pause = 0.0
+        assert "indexing:" not in until_told(folder, r"refreshed:  20\S+Z\n")
+
+
+def until_told(folder: Folder, pattern: str) -> str:
+    """Return what is said of the slow base, once it fits a pattern."""
+    deadline = time.monotonic() + PATIENCE
+    while not re.search(pattern, told := folder.said("knowledge", "status", "slow", "-n", folder.space)):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.1)
+    return told
 
 
 @pytest.mark.parametrize("fault", ["wrong", "down"])
-def test_a_refused_refresh_is_told(tmp_path: Path, fault: str) -> None:
-    """What serves goes on; describe and status say why it stays as it was until a refresh is good again."""
+def test_an_embedder_that_fails_is_told(tmp_path: Path, fault: str) -> None:
+    """What is stored serves on; describe and status say why new documents are not there, until they are by itself."""
     (tmp_path / "home").mkdir()
     daemon = Daemon(tmp_path / "home")
     folder = Folder(daemon, tmp_path, "default")
@@ -191,16 +209,14 @@ def test_a_refused_refresh_is_told(tmp_path: Path, fault: str) -> None:
             until("passages:   1")
             service.dimension, service.status = (5, 200) if fault == "wrong" else (4, 503)
             (folder.path / "docs/b.md").write_text("Text b.\n")
-            told = until("refused:")
+            told = until("behind:")
             assert "passages:   1" in told
-            assert re.search(r"refused:    since 20\S+Z: it stays as it was: .*(numbers, got 5|HTTP 503)", told), told
+            said = r"behind:     since 20\S+Z: Embedder/slow.*(numbers, got 5|HTTP 503).*; it is tried again in \d+ s"
+            assert re.search(said, told), told
             assert "stays as it was" in folder.said("knowledge", "status")
-            described = folder.said("describe", "kb/slow")
-            assert "it stays as it was: " in described
-            assert "could not be opened: " in described
+            assert "EmbedFailed" in folder.said("describe", "kb/slow")
             service.dimension, service.status = 4, 200
-            (folder.path / "docs/b.md").write_text("Text b, again.\n")
-            told = until("refused:", there=False)
+            told = until("behind:", there=False)
             assert "passages:   2" in told
         finally:
             daemon.kill()

@@ -14,6 +14,8 @@ import yaml
 
 from loomd.api.client import Client
 from loomd.errors import Unreachable
+from tests import nursery
+from tests.nursery import Process
 
 TEAM = """
 apiVersion: loomd.dev/v1
@@ -55,10 +57,10 @@ class Daemon:
         self.folder.mkdir(exist_ok=True)
         self.client = Client(home / "s.sock")
         self.environment = os.environ | {"LOOMD_STATE": str(home / "state"), "LOOMD_SOCKET": str(home / "s.sock")}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Process | None = None
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> "subprocess.Popen[bytes] | Process":
         """Return the process."""
         assert self._process is not None
         return self._process
@@ -84,15 +86,22 @@ class Daemon:
         path.write_text(yaml.safe_dump({"watch": [str(self.folder)], **settings}))
         return str(path)
 
-    def launch(self, *options: str, **how: Any) -> None:
-        """Start it: `--watch` its folder unless the options name a file of settings."""
+    def launch(self, *options: str, native: bool = False, **how: Any) -> None:
+        """Start it: `--watch` its folder unless the options name a file of settings.
+
+        Args:
+            options: what its command says more.
+            native: start it from nothing, not from the nursery: it inherits what this process may do.
+            how: arguments of `Popen`, for one that is started from nothing too.
+        """
         watched = [] if "--config" in options else ["--watch", str(self.folder)]
         command = [sys.executable, "-m", "loomd", "serve", *watched, *options]
         with (self.home / "log").open("ab") as log:
             where: dict[str, Any] = {"stdout": log, "stderr": log, "env": self.environment, **how}
-            self._process = subprocess.Popen[bytes](command, **where)
+            native = native or bool(how) or self._is_preloaded
+            self._process = subprocess.Popen[bytes](command, **where) if native else Process(command, **where)
 
-    def adopt(self, process: "subprocess.Popen[bytes]") -> None:
+    def adopt(self, process: "subprocess.Popen[bytes] | Process") -> None:
         """Take a process that was started otherwise."""
         self._process = process
 
@@ -140,7 +149,14 @@ class Daemon:
     def loomd(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a verb against it."""
         command = [sys.executable, "-m", "loomd", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603  # our own command
+        if self._is_preloaded:
+            return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
+        return nursery.run(command, self.environment)
+
+    @property
+    def _is_preloaded(self) -> bool:
+        """Return whether its processes have another library before their own, which none of the nursery gets."""
+        return "LD_PRELOAD" in self.environment
 
     def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds; no daemon yet is not yet."""

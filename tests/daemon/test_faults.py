@@ -13,6 +13,7 @@ from pathlib import Path
 from loomd.errors import Temporary
 from tests.daemon.process import TEAM, Daemon
 from tests.daemon.test_reload import free_port
+from tests.nursery import Process
 
 NOBODY = 65534
 
@@ -32,30 +33,28 @@ def test_a_second_daemon_on_the_same_state_is_told_who_holds_it(daemon: Daemon) 
 def test_of_ten_daemons_at_once_one_serves(daemon: Daemon) -> None:
     """Who takes the state directory first serves; all others end and say so."""
     command = [sys.executable, "-m", "loomd", "serve", "--watch", str(daemon.folder)]
-    started = [
-        subprocess.Popen(command, env=daemon.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # noqa: S603  # our own command
-        for _ in range(10)
-    ]
+    started: dict[Path, Process] = {}
+    for number in range(10):
+        path = daemon.home / f"log {number}"
+        with path.open("wb") as log:
+            started[path] = Process(command, daemon.environment, stdout=log, stderr=log)
     try:
-        daemon.adopt(started[0])
         deadline = time.monotonic() + 60
-        while sum(one.poll() is None for one in started) > 1 and time.monotonic() < deadline:
+        while sum(one.poll() is None for one in started.values()) > 1 and time.monotonic() < deadline:
             time.sleep(0.05)
-        running = [one for one in started if one.poll() is None]
+        running = [one for one in started.values() if one.poll() is None]
         assert len(running) == 1
         daemon.adopt(running[0])
         daemon.until(daemon.is_ready)
-        for one in started:
+        for path, one in started.items():
             if one is not running[0]:
                 assert one.returncode == 1
-                assert f"held by process {running[0].pid}".encode() in one.communicate()[0]
+                assert f"held by process {running[0].pid}" in path.read_text()
         assert daemon.stop() == 0
     finally:
-        for one in started:
+        for one in started.values():
             one.kill()
             one.wait()
-            if one.stdout is not None:
-                one.stdout.close()
 
 
 def test_a_socket_of_somebody_else_is_refused(daemon: Daemon) -> None:
@@ -174,7 +173,7 @@ def test_a_daemon_with_few_files_makes_fewer_connections(daemon: Daemon) -> None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        daemon.launch()
+        daemon.launch(native=True)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     daemon.until(daemon.is_ready)

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from loomd.amoeba.asking import Asking, Question
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.auction import Auction
 from loomd.amoeba.policies.base import Case
 from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.policies.rules import Rules
+from loomd.amoeba.question import Question
 from loomd.amoeba.task import Budget, Matched, Opinion, Result, Sensed
 from loomd.amoeba.world import Signals, Standing
 from loomd.daemon import System

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from loomd.events.cluster import CapabilityUpdated, FeedbackGiven
 from loomd.events.event import Event
 from loomd.events.journal import Journal
 from loomd.store.records import Capability
+from tests import nursery
 from tests.engine.test_judging import evaluated, ran, verdict
-from tests.engine.world import ROOT, World, task_of
+from tests.engine.world import World, task_of
 
 DONE = {"when": "go", "text": "done", "times": None}
 _CHILD = "import asyncio, sys; from tests.engine.test_feedback import child; asyncio.run(child(*sys.argv[1:]))"
@@ -196,7 +196,7 @@ async def test_a_word_is_taken_whole_or_not_at_all(world: World, at: str) -> Non
         result = await done(system)
         before = await score(system)
     command = [sys.executable, "-c", _CHILD, str(world.folder), result.task.id, at]
-    ended = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = await asyncio.to_thread(nursery.run, command)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     async with world.open() as system:
         found = await events(system, result.task.id)

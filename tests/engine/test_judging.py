@@ -14,7 +14,7 @@ from loomd.events.event import Event, Fallback, ModelCalled, StepCompleted
 from loomd.events.journal import Journal
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
-from loomd.tools.python_check import Check
+from loomd.tools.check import Check
 from tests.engine.world import World, outcome, task_of
 
 JUDGE = "evaluate: {type: judge, provider: script, every: 1, rubric: It is short.}"

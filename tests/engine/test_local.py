@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from loomd.events.event import (
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, read_path
 from loomd.testing import run_manifests
+from tests import nursery
 
 PHASES = ["sense", "match", "scale", "execute", "evaluate", "adapt"]
 SYSTEM = """
@@ -151,10 +151,8 @@ async def test_six_phases_are_recorded_in_order(folder: Path) -> None:
 @pytest.mark.parametrize("at", [*(f"phase.completed {phase}" for phase in PHASES), "step.completed tool:mark"])
 async def test_a_killed_task_goes_on_and_repeats_nothing(folder: Path, at: str) -> None:
     """Kill -9 after any checkpoint: the restarted engine finishes the task, and the tool ran once."""
-    killed = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", KILLED, str(folder), at, "mark"], capture_output=True, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = await asyncio.to_thread(nursery.run, [sys.executable, "-c", KILLED, str(folder), at, "mark"])
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     async with open_system(settings(folder)) as system:
         await apply(system, folder)
         events: list[Event] = []
@@ -175,9 +173,7 @@ async def test_a_killed_task_goes_on_and_repeats_nothing(folder: Path, at: str) 
 
 async def test_an_effect_that_may_have_happened_is_not_repeated(folder: Path) -> None:
     """Killed between the intent and the record of a write: the task ends and says that the outcome is unknown."""
-    await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", KILLED, str(folder), "step.started tool:mark", "mark"], check=False
-    )
+    await asyncio.to_thread(nursery.run, [sys.executable, "-c", KILLED, str(folder), "step.started tool:mark", "mark"])
     made = (folder / "marks").read_text() if (folder / "marks").exists() else ""
     async with open_system(settings(folder)) as system:
         await apply(system, folder)

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from loomd.events.event import Event
 from loomd.events.journal import Journal
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import read_path
+from tests import nursery
 
 MANIFESTS = """
 apiVersion: loomd.dev/v1
@@ -87,7 +87,6 @@ async def steady(context: ToolContext) -> str:
     return "steady"
 '''
 _CHILD = "import asyncio, sys; from tests.engine.world import child; asyncio.run(child(*sys.argv[1:]))"
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -137,7 +136,7 @@ class World:
     def kill_at(self, at: str, goal: str = "go", session: str = "", retries: int = 0) -> None:
         """Let another process run a task, and kill it once the first event of a type is on disk."""
         command = [sys.executable, "-c", _CHILD, str(self.folder), at, goal, session, str(retries)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+        done = nursery.run(command)
         assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -24,7 +24,7 @@ from loomd.manifest.load import load
 from loomd.manifest.object import Ref
 from loomd.manifest.source import SourceFile, read_folder
 from loomd.tasks.declared import Declared
-from loomd.tools.python_check import Check
+from loomd.tools.check import Check
 
 EXAMPLES = sorted(path for path in (Path(__file__).parents[2] / "examples").iterdir() if path.is_dir())
 SCRIPTED = """

@@ -52,6 +52,8 @@ class Lab:
         name: name of the knowledge base.
         embedder: the embedder of the latest opening.
         live: what else the knowledge base may refer to.
+        declared: the knowledge base as it was declared when it was opened the last time.
+        digest: digest of what is opened next.
     """
 
     def __init__(self, tmp: Path, root: Path | None = None) -> None:
@@ -62,6 +64,8 @@ class Lab:
         self._services: Services | None = None
         self.embedder: Counting
         self.live: dict[Ref, object] = {}
+        self.declared: Object
+        self.digest = ""
 
     @property
     def state(self) -> Path:
@@ -107,6 +111,7 @@ class Lab:
                 spec = self.spec(**fields)
                 live: dict[Ref, object] = {Ref("Embedder", "e"): self.embedder, **self.live}
                 parts = replace(self._parts("KnowledgeBase", self.name, spec, services, live), replaces=replaces)
+                self.declared = parts.declared
                 async with spec.open(parts) as base:
                     if wait:
                         await base.settled()
@@ -128,7 +133,9 @@ class Lab:
                 self._services = None
 
     def _parts(self, kind: str, name: str, spec: Any, services: Services, live: dict[Ref, object]) -> Parts:
-        declared = Object(Ref(kind, name), Metadata(name=name), spec, {}, self.root, Position("kb.yaml"))
+        declared = Object(
+            Ref(kind, name), Metadata(name=name), spec, {}, self.root, Position("kb.yaml"), digest=self.digest
+        )
         return Parts(declared, services, live)
 
 

@@ -1,6 +1,7 @@
 """A knowledge base opens at once, serves what is kept, and says what is still being fetched."""
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,8 @@ async def test_what_is_kept_serves_meanwhile(lab: "Lab", away: Site) -> None:
     away.gate.clear()
     away.pages["/a"] = page("Cats hiss.")
     async with lab.open(wait=False, sources=[source(away, "/a")], retrieval=WORDS) as base:
-        assert ready(base) == ("True", "Indexed")
+        assert [len(await base.search(word)) for word in ("purr", "hiss")] == [1, 0]
+        await until(lambda: ready(base) == ("True", "Indexed"))
         assert [len(await base.search(word)) for word in ("purr", "hiss")] == [1, 0]
         away.gate.set()
         await base.settled()
@@ -86,7 +88,7 @@ async def test_what_was_indexed_stays_until_it_is_fetched_again(lab: "Lab", away
     shutil.rmtree(lab.state / "http")
     (lab.root / "docs" / "owls.md").unlink()
     async with lab.open(wait=False, **spec) as base:
-        assert ready(base) == ("False", "Fetching")
+        await until(lambda: ready(base) == ("False", "Fetching"))
         assert [len(await base.search(word)) for word in ("purr", "bark", "fly")] == [1, 1, 0]  # gone for certain
         assert lab.embedder.texts == []
         away.gate.set()
@@ -97,7 +99,7 @@ async def test_what_was_indexed_stays_until_it_is_fetched_again(lab: "Lab", away
 
 async def test_what_fails_is_said_and_tried_again_soon(lab: "Lab", away: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits is told at once; later answers make it ready, and nobody is told of the first failure any more."""
-    monkeypatch.setattr("loomd.knowledge.ingest._SOON", 0.05)
+    monkeypatch.setattr("loomd.knowledge.ingest.SOON", 0.05)
     lab.root.mkdir()
     away.gate.set()
     away.pages["/a"] = 500
@@ -117,8 +119,8 @@ async def test_what_fails_is_said_and_tried_again_soon(lab: "Lab", away: Site, m
 async def test_an_embedder_that_fails_then_is_tried_again(
     lab: "Lab", away: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pages that were fetched and could not be embedded are not forgotten."""
-    monkeypatch.setattr("loomd.knowledge.ingest._SOON", 0.05)
+    """Pages that were fetched and could not be embedded are not forgotten, and nobody is asked for them again."""
+    monkeypatch.setattr("loomd.knowledge.upkeep.SOON", 0.05)
     lab.root.mkdir()
     async with lab.open(wait=False, sources=[source(away, "/a")], retrieval=WORDS) as base:
         embed = lab.embedder.embed
@@ -131,9 +133,15 @@ async def test_an_embedder_that_fails_then_is_tried_again(
         away.gate.set()
         with pytest.raises(LoomdError, match="no room"):
             await base.settled()
-        assert ready(base) == ("False", "FetchFailed")
+        assert ready(base) == ("False", "EmbedFailed")
+        (told,) = [one for one in base.health() if one.condition == "Degraded"]
+        assert (told.status, told.reason) == ("True", "EmbedFailed")
+        assert re.fullmatch(r"no room; it is tried again in [\d.]+ s", told.message)
+        asked = list(away.asked)
         lab.embedder.embed = embed  # type: ignore[method-assign]  # it works again
         await until(lambda: ready(base) == ("True", "Indexed"))
+        assert away.asked == asked
+        assert [one.status for one in base.health() if one.condition == "Degraded"] == ["False"]
         assert len(await base.search("purr")) == 1
 
 

@@ -19,6 +19,8 @@ class VectorService:
         dimension: length of its vectors.
         status: of its answers.
         most: texts after which it refuses more.
+        room: texts after which it is busy, and takes none.
+        refused: how often it was busy.
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,8 @@ class VectorService:
         self.number = "0.5"
         self.dimension = 4
         self.status = 200
-        self.most = 1 << 20
+        self.most = self.room = 1 << 20
+        self.refused = 0
         self._one = threading.Lock()
 
     def answer(self, texts: list[str]) -> bytes:
@@ -51,7 +54,10 @@ def vector_service() -> Generator[VectorService]:
 
         def do_POST(self) -> None:
             status = 400 if len(service.texts) >= service.most else service.status
-            body = service.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"])
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+            busy = len(service.texts) >= service.room
+            service.refused += busy
+            status, body = (503, b"") if busy else (status, service.answer(asked))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

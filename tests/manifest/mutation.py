@@ -4,7 +4,7 @@ Used by the tests that compare schemas with types; nothing here knows a kind.
 """
 
 from collections.abc import Iterator
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 from loomd.manifest.convert import accepts
@@ -118,21 +118,24 @@ def replaced(
     """Return a document in which the value at a path is another, or is dropped.
 
     Args:
-        document: stays as it is.
+        document: stays as it is; what lies beside the path is in both.
         path: what changes.
         value: what it becomes.
         drop: drop it.
         where: change nothing unless the holder is of this type.
     """
-    copy = deepcopy(document)
-    holder = _at(copy, path[:-1])
+    made: Any = copy(document)
+    holder = made
+    for part in path[:-1]:
+        holder[part] = copy(holder[part])
+        holder = holder[part]
     if where is not None and not isinstance(holder, where):
-        return copy
+        return made
     if drop:
         del holder[path[-1]]
     else:
         holder[path[-1]] = deepcopy(value)
-    return copy
+    return made
 
 
 def _pointer(path: tuple[str | int, ...]) -> str:

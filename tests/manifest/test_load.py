@@ -214,3 +214,35 @@ def test_no_limit_is_told_when_it_is_just_met() -> None:
 def test_field_of_another_kind_names_both_values() -> None:
     """A problem names object, field, what was expected and what was found."""
     assert problems(file(box("a", "{on: b}"))) == ['5:12 wrong-type Box/a spec.on: expected a list, got "b"']
+
+
+def test_files_are_looked_at_beside_wrong_fields(tmp_path: Path) -> None:
+    """What is valid by itself in a document that is not is looked at, so that all that is wrong is told at once."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("Text.\n")
+    text = """
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: kb}
+spec:
+  embedder: words
+  sources:
+    - {path: nowhere}
+    - {path: docs}
+    - {path: docs, include: ["*.zip"], maxFile: much}
+    - {type: inline, texts: {a/b.md: Text.}}
+  retrieval: {topK: 0}
+---
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: words}
+spec: {type: hash}
+"""
+    with pytest.raises(Problems) as caught:
+        Loader().load([SourceFile(tmp_path, "kb.yaml", text.encode())])
+    assert [(one.code, one.pointer) for one in sorted(caught.value.problems, key=lambda one: one.position)] == [
+        ("bad-file", "/spec/sources/0/path"),
+        ("invalid-value", "/spec/sources/2/maxFile"),
+        ("invalid-value", "/spec/sources/3/texts/a~1b.md"),
+        ("out-of-range", "/spec/retrieval/topK"),
+    ]

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import permutations
+from functools import cache
+from itertools import islice, permutations
 from pathlib import Path as Folder
 from typing import Any
 
@@ -135,6 +136,8 @@ _REQUIRED: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
 """What all fields of an object need that may be left out as a whole, by how their names begin."""
 _TOGETHER = {"weights"}
 """Objects whose fields must add up, and change together."""
+_VALUES = 6
+"""How many values of a field are paired in one base."""
 _TRIES = 24
 
 
@@ -167,16 +170,27 @@ class Field:
         Args:
             names: names of the objects that there are, by kind; a reference names one of them.
         """
-        root: Any = schema_of(self.kind)
         yielded = 0
-        for base in documents(self.kind, root):
-            found = [one for value in self._values(names) if (one := self._with(base, value)) is not None]
-            for pair in permutations(found[:6], 2):
+        for base in _bases(self.kind):
+            found = list(islice(self._valid(base, names), _VALUES))
+            for pair in permutations(found, 2):
                 if pair[0] != pair[1]:
                     yield pair
                     yielded += 1
                 if yielded >= _TRIES:
                     return
+
+    def _valid(self, base: dict[str, Any], names: Mapping[str, list[str]]) -> Iterator[dict[str, Any]]:
+        """Yield the valid documents that a base becomes with each value of the field that some such has."""
+        others = [name for name in base["spec"] if name != self.path[0]]
+        needs, known = self._needs(), _known(self.kind, dict(self.presets).get(("type",)))
+        shells = [made for name in (None, *others) if (made := self._shell(base, name, needs, known))]
+        for value in self._values(names) if shells else ():
+            for document, holder in shells:  # some fields exclude each other
+                holder[self.path[-1]] = value
+                if accepts(self.kind, document) and types_accept(self.kind, document):
+                    yield deepcopy(document)
+                    break
 
     def _values(self, names: Mapping[str, list[str]]) -> Iterator[Any]:
         """Yield values that the field may have, the likeliest first."""
@@ -197,34 +211,68 @@ class Field:
         yield from (value for value in bounds_of(dict(self.schema)) if value is not None)
         yield from ODD
 
-    def _with(self, base: dict[str, Any], value: Any) -> dict[str, Any] | None:
-        """Return a document with a value in the place of the field, or None when it is not valid."""
-        others = [name for name in base["spec"] if name != self.path[0]]
-        for left_out in (None, *others):  # some fields exclude each other
-            document = deepcopy(base)
-            document["spec"].pop(left_out, None)
-            known = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
-            extra = [(path, one) for path, one in known if (path[0], self.path[0]) not in _EITHER]
-            more = (
-                *(one for start, some in _REQUIRED.items() if str(self).startswith(start) for one in some),
-                *_WITH.get(str(self), ()),
-            )
-            for path, one in (*self.presets, *extra, *more, (self.path, value)):
-                inner = document["spec"]
-                for name in path[:-1]:
-                    inner = inner[name] if isinstance(inner.get(name), dict) else inner.setdefault(name, {})
-                    if not isinstance(inner, dict):
-                        return None
-                inner[path[-1]] = one
-            if accepts(self.kind, document) and types_accept(self.kind, document):
-                return document
-        return None
+    def _shell(
+        self, base: dict[str, Any], left_out: str | None, needs: list[tuple[Path, Any]], known: frozenset[str]
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return a document with all that the field needs, and the object in it that holds the field.
+
+        None when something else stands there, or when the document has what the type of the field does not know: no
+        value of the field makes that valid.
+        """
+        document = deepcopy(base)
+        document["spec"].pop(left_out, None)
+        for path, value in needs:
+            holder = _holder(document, path)
+            if holder is None:
+                return None
+            holder[path[-1]] = deepcopy(value)
+        holder = _holder(document, self.path)
+        if holder is None or not document["spec"].keys() <= known:
+            return None
+        return document, holder
+
+    def _needs(self) -> list[tuple[Path, Any]]:
+        """Return what is set besides the field."""
+        known = _PRESETS.get((self.kind.name, next((str(one) for _, one in self.presets), "")), ())
+        extra = [(path, one) for path, one in known if (path[0], self.path[0]) not in _EITHER]
+        required = [one for start, some in _REQUIRED.items() if str(self).startswith(start) for one in some]
+        return [*self.presets, *extra, *required, *_WITH.get(str(self), ())]
+
+
+@cache
+def _root(kind: Kind) -> dict[str, Any]:
+    """Return the schema of a kind, which nobody changes."""
+    return schema_of(kind)
+
+
+@cache
+def _bases(kind: Kind) -> tuple[dict[str, Any], ...]:
+    """Return the documents that a field of a kind is set in, which nobody changes."""
+    return tuple(documents(kind, _root(kind)))
+
+
+@cache
+def _known(kind: Kind, of: Any) -> frozenset[str]:
+    """Return the names that a spec may have, of one type or of any."""
+    found: list[dict[str, Any]] = [one["properties"] for one in variants(_root(kind))]
+    return frozenset(name for one in found if of is None or one["type"]["const"] == of for name in one)
+
+
+def _holder(document: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    """Return the object below a document's spec that holds the last name of a path, made where nothing stands."""
+    holder: dict[str, Any] = document["spec"]
+    for name in path[:-1]:
+        inner = holder.setdefault(name, {})
+        if not isinstance(inner, dict):
+            return None
+        holder = inner
+    return holder
 
 
 def fields() -> Iterator[Field]:
     """Yield every field of every type of every kind."""
     for kind in find_kinds().values():
-        root: Any = schema_of(kind)
+        root = _root(kind)
         for variant in variants(root):
             yield from _walk(kind, root, variant, (), ())
 

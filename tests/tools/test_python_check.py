@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loomd.tools.python_check import Check, Checked, Checker
+from loomd.tools.check import Check, Checked
+from loomd.tools.python_check import Checker
 
 GIVEN = {"answer": "The fee is 2.40 euros.", "goal": "What is the fee?"}
 

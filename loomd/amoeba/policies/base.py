@@ -7,11 +7,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from loomd.amoeba.asking import Asking
 from loomd.amoeba.decision import Decision
 from loomd.amoeba.expect import Met
 from loomd.amoeba.leaning import Leaning
@@ -20,12 +19,15 @@ from loomd.amoeba.world import Signals, Standing
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Tokens
 
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
+
 
 class SensePolicy(Spec):
     """Says what kind of task this is."""
 
     @abstractmethod
-    async def sense(self, signals: Signals, asking: Asking) -> Sensed:
+    async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return complexity, domains and needs, with the evidence for them."""
 
 
@@ -33,7 +35,7 @@ class MatchPolicy(Spec):
     """Says who does it."""
 
     @abstractmethod
-    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
+    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the winner with all bids; an empty winner means that nobody may do it."""
 
 
@@ -84,7 +86,7 @@ class EvaluatePolicy(Spec):
     something to say."""
 
     @abstractmethod
-    async def evaluate(self, case: Case, asking: Asking) -> Opinion:
+    async def evaluate(self, case: Case, asking: "Asking") -> Opinion:
         """Return reward, quality, efficiency and reliability with the evidence."""
 
 

@@ -6,16 +6,18 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Bid, Matched, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share, Usd
+
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
 
 
 class Filters(Spec):
@@ -113,7 +115,7 @@ class Choosing(MatchPolicy):
         del sensed
         return self.filters.passing(agents)
 
-    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
+    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the winner with the best bids, highest first."""
         del asking
         if not agents:

@@ -1,16 +1,18 @@
 """Heuristic sense: the structure of the text and its likeness to the cluster's domains; no model call."""
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.task import Sensed
 from loomd.amoeba.world import Signals
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share
+
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
 
 _WORD = re.compile(r"\w+")
 _ITEM = re.compile(r"(?m)^\s*(?:[-*]|\d+[.)])\s+\S")
@@ -59,7 +61,7 @@ class Heuristic(SensePolicy):
     tokens_per_complexity: int = Field(default=12_000, ge=0)
     """Tokens added for a task of complexity 1, in proportion below."""
 
-    async def sense(self, signals: Signals, asking: Asking) -> Sensed:
+    async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return complexity, domains and needs, with the evidence for them."""
         del asking
         complexity, evidence = self._complexity(signals)

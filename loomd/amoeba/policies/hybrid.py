@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.policies.llm_sense import LlmSense
 from loomd.amoeba.task import Sensed
 from loomd.amoeba.world import Signals
 from loomd.manifest.quantity import Share
+
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
 
 
 class Hybrid(SensePolicy):
@@ -33,7 +35,7 @@ class Hybrid(SensePolicy):
         if self.low > self.high:
             yield "/low", f"expected low up to high, got low {self.low:g} above high {self.high:g}", "invalid-value"
 
-    async def sense(self, signals: Signals, asking: Asking) -> Sensed:
+    async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return what the heuristic says, or the model when that is unsure."""
         guess = await self.model.heuristic.sense(signals, asking)
         if not self._unsure(signals, guess):

@@ -11,18 +11,21 @@ import json
 import math
 import re
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from pydantic import Field
 
-from loomd.amoeba.asking import Asking, Question
 from loomd.amoeba.policies.base import Case, EvaluatePolicy
 from loomd.amoeba.policies.rules import Rules, opinion
+from loomd.amoeba.question import Question
 from loomd.amoeba.task import Opinion
 from loomd.manifest.kind import RefTo, Spec
 from loomd.manifest.quantity import Share, Tokens
 from loomd.messages import JsonObject
+
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
 
 _RUBRIC = (
     "The answer does all that was asked, is correct as far as you can tell, rests on its sources where it has some, "
@@ -104,7 +107,7 @@ class Judge(EvaluatePolicy):
         """Return whether the model is asked about a task."""
         return int.from_bytes(hashlib.sha256(task.encode()).digest()[:8]) % self.every == 0
 
-    async def evaluate(self, case: Case, asking: Asking) -> Opinion:
+    async def evaluate(self, case: Case, asking: "Asking") -> Opinion:
         """Return what the model says without its bias, or what the rules say and why."""
         rules = self.rules.opinion(case)
         if not self.asks(case.task.id):

@@ -4,19 +4,22 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from random import Random
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from pydantic import Field
 
-from loomd.amoeba.asking import Asking, Question
 from loomd.amoeba.policies.auction import Auction
 from loomd.amoeba.policies.base import MatchPolicy
+from loomd.amoeba.question import Question
 from loomd.amoeba.task import Bid, Matched, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.kind import RefTo
 from loomd.manifest.quantity import Tokens
 from loomd.messages import JsonObject
+
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
 
 _SYSTEM = (
     "You choose who works on a request; you do not answer it. Each candidate has a name, a description, and a bid: how "
@@ -42,7 +45,7 @@ class LlmMatch(MatchPolicy):
     """How bids come about; the model chooses among those that it records, and its winner takes the task when no usable
     answer comes. A single bid, or one that it declines, is not put to a model."""
 
-    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
+    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the auction with the winner that the model chose."""
         matched = await self.auction.choose(sensed, agents, draw, asking)
         if not matched.winner or len(matched.bids) < 2:

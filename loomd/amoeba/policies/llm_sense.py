@@ -3,19 +3,22 @@
 import json
 import math
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from pydantic import Field
 
-from loomd.amoeba.asking import Asking, Question
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.policies.heuristic import Heuristic
+from loomd.amoeba.question import Question
 from loomd.amoeba.task import Sensed
 from loomd.amoeba.world import Signals
 from loomd.manifest.kind import RefTo
 from loomd.manifest.quantity import Tokens
 from loomd.messages import JsonObject
+
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
 
 _SYSTEM = (
     "You judge a request before somebody works on it; you do not answer it. complexity is a number from 0 (one "
@@ -44,11 +47,11 @@ class LlmSense(SensePolicy):
     heuristic: Heuristic = Field(default_factory=Heuristic)
     """What counts when no usable answer comes, and what the expected tokens are told by."""
 
-    async def sense(self, signals: Signals, asking: Asking) -> Sensed:
+    async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return what the model says, or else what the heuristic says."""
         return await self.judged(signals, await self.heuristic.sense(signals, asking), asking)
 
-    async def judged(self, signals: Signals, guess: Sensed, asking: Asking) -> Sensed:
+    async def judged(self, signals: Signals, guess: Sensed, asking: "Asking") -> Sensed:
         """Return what the model says, or else a guess."""
         names, tools = sorted(signals.likeness), sorted(signals.tools)
         answer = await asking.ask(

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from loomd.amoeba.asking import Asking
 from loomd.amoeba.expect import Met
 from loomd.amoeba.policies.base import Case, EvaluatePolicy
 from loomd.amoeba.task import Opinion
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration, Share
+
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
 
 _REFUSAL = re.compile(
     r"^\W*(?:i(?:'m| am) (?:sorry|unable)|sorry|i (?:cannot|can't|do not know|don't know)|as an ai)\b", re.IGNORECASE
@@ -79,7 +81,7 @@ class Rules(EvaluatePolicy):
     reference_time: Duration = 120.0
     """Time at which the time half of efficiency reaches 0."""
 
-    async def evaluate(self, case: Case, asking: Asking) -> Opinion:
+    async def evaluate(self, case: Case, asking: "Asking") -> Opinion:
         """Return reward, quality, efficiency and reliability with the evidence."""
         del asking
         return self.opinion(case)

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from random import Random
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed
 from loomd.amoeba.world import Standing
 from loomd.manifest.kind import RefTo
+
+if TYPE_CHECKING:
+    from loomd.amoeba.asking import Asking
 
 
 class Static(MatchPolicy):
@@ -20,7 +22,7 @@ class Static(MatchPolicy):
     agent: Annotated[str, RefTo("Agent")] = Field(examples=["writer"])
     """The agent that does every task; it must be a member of the cluster."""
 
-    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: Asking) -> Matched:
+    async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the named agent, or no winner when it is not a member."""
         del sensed, draw, asking
         if any(standing.agent == self.agent for standing in agents):

@@ -3,12 +3,14 @@
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.entity import Extraction
 from loomd.manifest.kind import Spec
 from loomd.topology import Parts
+
+if TYPE_CHECKING:
+    from loomd.knowledge.chunk import Chunk
+    from loomd.knowledge.entity import Extraction
 
 
 class Paused(Exception):  # control flow between an extractor and a knowledge base, never seen outside
@@ -46,7 +48,7 @@ class Extractor(Protocol):
         """
         ...
 
-    def extract(self, passages: Sequence[Chunk]) -> AsyncGenerator[Mapping[int, Extraction], None]:
+    def extract(self, passages: "Sequence[Chunk]") -> "AsyncGenerator[Mapping[int, Extraction], None]":
         """Yield what is found in passages, by their places, as soon as it is known.
 
         Raises:

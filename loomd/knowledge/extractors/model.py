@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Annotated, Literal, Protocol, Self, cast
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, Self, cast
 
 import msgspec
 from pydantic import Field, model_validator
@@ -20,10 +20,8 @@ from loomd.encoded import read_json, unfenced
 from loomd.errors import BadReply, LoomdError, Refused, Temporary
 from loomd.events.room import BudgetWarning
 from loomd.knowledge.base import CHARACTERS_PER_TOKEN
-from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.entity import Extraction
+from loomd.knowledge.entity import MOST_ENTITIES, Extraction
 from loomd.knowledge.extractors.base import ExtractorSpec, Paused
-from loomd.knowledge.terms import MOST_ENTITIES, Named, Said, assemble, structure
 from loomd.manifest.kind import RefTo, Reload
 from loomd.manifest.quantity import Tokens
 from loomd.manifest.rule import some_of
@@ -31,6 +29,9 @@ from loomd.messages import Chunk as Piece
 from loomd.messages import JsonObject, Message, Reply, Request, Usage
 from loomd.store.records import Charge
 from loomd.topology import Parts, Services
+
+if TYPE_CHECKING:
+    from loomd.knowledge.chunk import Chunk
 
 _VERSION = "1"  # of the prompt; raised when it changes
 _AGAIN = 60.0
@@ -168,7 +169,7 @@ class Reading:
         hold = await self._reserve(self._want(()))
         self._services.accounts.release(self._namespace, self._owner, hold)
 
-    async def extract(self, passages: Sequence[Chunk]) -> AsyncGenerator[dict[int, Extraction], None]:
+    async def extract(self, passages: "Sequence[Chunk]") -> AsyncGenerator[dict[int, Extraction], None]:
         """Yield what is found in passages, as the answers come.
 
         Raises:
@@ -198,7 +199,7 @@ class Reading:
         if paused:
             raise paused[0]
 
-    async def _read(self, passage: Chunk) -> Extraction:
+    async def _read(self, passage: "Chunk") -> Extraction:
         """Return what a model finds in a passage, or why it could not say."""
         text = f"Headings: {passage.title}\n\nPassage:\n{passage.text}"
         messages = [Message("system", self._system), Message("user", text)]
@@ -219,6 +220,8 @@ class Reading:
                 Message("assistant", reply.text),
                 Message("user", f"That cannot be used: {wrong}. Answer again."),
             ]
+        from loomd.knowledge.terms import structure  # noqa: PLC0415  # all patterns, for those who read
+
         return msgspec.structs.replace(structure(passage.title, passage.text), fault=wrong)
 
     async def _ask(self, messages: tuple[Message, ...]) -> Reply:
@@ -299,7 +302,7 @@ class Reading:
         return lambda sent, made: 0.0 if cost is None else cost(Usage(sent, made))
 
 
-def _understood(passage: Chunk, reply: Reply) -> Extraction | str:
+def _understood(passage: "Chunk", reply: Reply) -> Extraction | str:
     """Return what an answer says of a passage, or what is wrong with it."""
     if reply.stop == "refusal":
         return reply.refused or "the model refused"
@@ -309,6 +312,8 @@ def _understood(passage: Chunk, reply: Reply) -> Extraction | str:
         answer = read_json(unfenced(reply.text), _ANSWER)
     except ValueError as error:
         return str(error)
+    from loomd.knowledge.terms import Named, Said, assemble  # noqa: PLC0415  # as above
+
     named = [Named(one.name, one.aliases) for one in answer.entities]
     said = [Said(one.subject, one.predicate, one.object) for one in answer.relations]
     found, strange = assemble(passage.title, passage.text, named, said)

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.entity import Extraction
 from loomd.knowledge.extractors.base import ExtractorSpec
-from loomd.knowledge.terms import extract
 from loomd.topology import Parts
+
+if TYPE_CHECKING:
+    from loomd.knowledge.chunk import Chunk
+    from loomd.knowledge.entity import Extraction
 
 _VERSION = "1"  # of the rules; raised when they find other things
 
@@ -35,8 +36,10 @@ class Patterns:
     async def ready(self) -> None:
         """Return: nothing is needed."""
 
-    async def extract(self, passages: Sequence[Chunk]) -> AsyncGenerator[dict[int, Extraction], None]:
+    async def extract(self, passages: "Sequence[Chunk]") -> "AsyncGenerator[dict[int, Extraction], None]":
         """Yield what is found in all passages; they are looked through in another thread."""
+        from loomd.knowledge.terms import extract  # noqa: PLC0415  # all patterns, for those who look
+
         yield await asyncio.to_thread(
             lambda: {place: extract(one.title, one.text) for place, one in enumerate(passages)}
         )

@@ -16,9 +16,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from loomd.errors import Damaged, LoomdError, NotFound, Unreachable
-from loomd.git.access import Access
 from loomd.git.command import LONGEST
-from loomd.git.mirror import Mirror
 from loomd.git.place import Place
 from loomd.git.remote import (
     ADDRESS,
@@ -30,7 +28,6 @@ from loomd.git.remote import (
     checked_folder,
     mismatches,
 )
-from loomd.git.tree import Trees
 from loomd.knowledge.ingest import Document, Load, Unreadable
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.sources.copies import Copies, copies
@@ -124,6 +121,10 @@ class Repository:
     """
 
     def __init__(self, spec: GitDocuments, owner: str, kept: Copies) -> None:
+        from loomd.git.access import Access  # noqa: PLC0415  # what runs git is not needed to validate
+        from loomd.git.mirror import Mirror  # noqa: PLC0415  # the same
+        from loomd.git.tree import Trees  # noqa: PLC0415  # the same
+
         self._spec = spec
         self._owner = owner
         self._kept = kept

@@ -1,0 +1,202 @@
+"""Routes of adoption: what clusters learned, as manifests, and as changes of those that declare it. Called by `server`.
+
+Nothing is written here; `loomd export` and `loomd adopt` do that, beside the files.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from loomd.agents.agent import Agent
+from loomd.api.address import space_at
+from loomd.api.exchange import whole_number
+from loomd.api.guard import answer
+from loomd.api.path import PREFIX
+from loomd.api.view import Body
+from loomd.cluster.adoption import Measure, Origin, agent_manifest, domains_of
+from loomd.cluster.blueprints import Version
+from loomd.cluster.cluster import Cluster
+from loomd.daemon import System
+from loomd.errors import NotFound
+from loomd.manifest.object import Object, Ref
+from loomd.manifest.template import holds
+from loomd.manifest.wording import did_you_mean
+from loomd.reconcile.condition import rfc3339
+from loomd.store.records import Descent
+
+_MOST_DIGITS = 6
+_ALL = 1_000_000
+
+
+class AdoptionRoutes:
+    """Handlers of one system."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def add_to(self, app: web.Application) -> None:
+        """Register the routes."""
+        space = f"{PREFIX}/namespaces/{{namespace}}"
+        app.add_routes(
+            [
+                web.get(f"{space}/blueprints/{{name}}/manifest", self.manifest),
+                web.get(f"{space}/adoption", self.listed),
+            ]
+        )
+
+    async def manifest(self, request: web.Request) -> web.Response:
+        """Return the manifest of an agent that a cluster made, or gave other instructions."""
+        looking = await self._look(request)
+        name = request.match_info["name"]
+        for ref, cluster in looking.clusters():
+            version = cluster.blueprints.current(name)
+            if version is not None and (made := looking.made(ref, cluster, name, version)) is not None:
+                return answer(made)
+        known = looking.known("blueprint")
+        if name in known:
+            raise NotFound(f"blueprint {name!r} does not hold any more: Agent/{name} is declared by now")
+        there = did_you_mean(name, sorted(known), "there are") or "no cluster made an agent, or gave one instructions"
+        raise NotFound(f"no blueprint {name!r}: {there}")
+
+    async def listed(self, request: web.Request) -> web.Response:
+        """Return what was learned in a namespace, as changes of the objects that are declared, by file.
+
+        With `agent`, `blueprint` or `cluster`, each a list of names with commas, only that.
+        """
+        looking = await self._look(request)
+        query = request.query
+        wanted = {kind: set(filter(None, query.get(kind, "").split(","))) for kind in ("agent", "blueprint", "cluster")}
+        items = looking.changes(wanted)
+        for kind, names in wanted.items():
+            for name in sorted(names - looking.known(kind)):
+                hint = did_you_mean(name, sorted(looking.known(kind)), "there are") or "there is none"
+                raise NotFound(f"no {kind} {name!r} in namespace {looking.namespace}: {hint}")
+        return answer({"items": [self._placed(ref, found) for ref, found in items.items()]})
+
+    async def _look(self, request: web.Request) -> "_Looking":
+        tasks = whole_number(request.query.get("tasks", str(Measure.tasks)), "tasks")
+        digits = whole_number(request.query.get("digits", str(Measure.digits)), "digits")
+        measure = Measure(min(tasks, _ALL), max(1, min(digits, _MOST_DIGITS)))
+        namespace = space_at(request) or "default"
+        lineage = await self._system.store.learning.lineage(namespace)
+        return _Looking(self._system, namespace, measure, lineage)
+
+    def _placed(self, ref: Ref, found: "_Found") -> Body:
+        """Return changes with the file in which they are to be made."""
+        reconciler = self._system.reconciler
+        item = reconciler.topology.snapshot.objects[ref]
+        source = reconciler.status(ref).source
+        type_ = reconciler.source(source).type
+        file = next(one for one in reconciler.files(source) if one.name == item.position.file)
+        body: Body = {
+            "kind": ref.kind,
+            "name": ref.name,
+            "namespace": ref.namespace,
+            "source": source,
+            "type": type_,
+            "root": str(file.root),
+            "path": file.path,
+            "changes": found.changes,
+            "added": found.added,
+        }
+        if type_ == "git":
+            _, space, name = source.split("/")
+            declared = reconciler.topology.snapshot.objects.get(Ref("GitSource", name, space))
+            body["text"] = file.data.decode()
+            if declared is not None:
+                body |= {"folder": declared.spec.path, "inline": bool(declared.spec.manifests)}
+        return body
+
+
+@dataclass
+class _Found:
+    """What is to be changed of a declared object: fields, and the manifests that are to stand beside it."""
+
+    changes: list[Body] = field(default_factory=list[Body])
+    added: list[Body] = field(default_factory=list[Body])
+
+
+@dataclass
+class _Looking:
+    """A look at what the clusters of a namespace learned."""
+
+    system: System
+    namespace: str
+    measure: Measure
+    lineage: list[Descent]
+    found: dict[Ref, _Found] = field(default_factory=dict[Ref, _Found])
+
+    def clusters(self) -> Iterator[tuple[Ref, Cluster]]:
+        """Yield the clusters of the namespace by name."""
+        for ref, live in sorted(self.system.reconciler.topology.live.items(), key=lambda one: one[0]):
+            if isinstance(live, Cluster) and ref.namespace == self.namespace:
+                yield ref, live
+
+    def known(self, kind: str) -> set[str]:
+        """Return the names that may be wanted."""
+        if kind == "cluster":
+            return {ref.name for ref, _ in self.clusters()}
+        if kind == "blueprint":
+            return {name for _, one in self.clusters() for name in one.blueprints.names}
+        return {name for _, one in self.clusters() for name in one.agents}
+
+    def changes(self, wanted: dict[str, set[str]]) -> dict[Ref, _Found]:
+        """Return what is to be changed of each declared object."""
+        everything = not any(wanted.values())
+        for ref, cluster in self.clusters():
+            for agent in sorted(cluster.agents.values(), key=lambda one: one.name):
+                whole = everything or ref.name in wanted["cluster"] or agent.name in wanted["agent"]
+                if whole or agent.name in wanted["blueprint"]:
+                    self._agent(ref, cluster, agent, scores=whole)
+        return {ref: one for ref, one in self.found.items() if one.changes or one.added}
+
+    def made(self, ref: Ref, cluster: Cluster, name: str, version: Version) -> Body | None:
+        """Return the manifest of an agent that is made from a blueprint; None when it is not, or is declared."""
+        live = cluster.agents.get(name)
+        creator = cluster.blueprints.declared.get(version.blueprint.creator)
+        if live is None or creator is None or (name in cluster.blueprints.declared and name != creator.name):
+            return None
+        item = self._object(Ref("Agent", creator.name, self.namespace))
+        how = f"{version.how} in {ref.name}"
+        came = [one for one in self.lineage if (one.child, one.how) == (name, how)][-1:]
+        origin = Origin(ref.name, came[0].task if came else "", rfc3339(came[0].at if came else version.at))
+        return agent_manifest(item, version, live, creator, domains_of(cluster, live, self.measure), origin)
+
+    def _agent(self, ref: Ref, cluster: Cluster, agent: Agent, *, scores: bool) -> None:
+        """Take over what a cluster learned of one of its members."""
+        version = cluster.blueprints.current(agent.name)
+        if agent.name not in cluster.blueprints.declared:
+            if version is not None and (made := self.made(ref, cluster, agent.name, version)) is not None:
+                self._specialist(ref, version, made)
+            return
+        own = Ref("Agent", agent.name, self.namespace)
+        item = self._object(own)
+        if version is not None and version.blueprint.creator == agent.name:
+            text = version.blueprint.instructions
+            if text and not holds(item.spec.prompt, text):
+                self._change(own, ["spec", "prompt"], text=text, default=item.spec.prompt)
+        if scores:
+            for domain, score in domains_of(cluster, agent, self.measure).items():
+                if agent.domains.get(domain) != score:
+                    self._change(own, ["spec", "domains", domain], value=score)
+
+    def _specialist(self, ref: Ref, version: Version, made: Body) -> None:
+        """Take over an agent that a cluster made: beside its creator, and as a member where members are named."""
+        creator, name = version.blueprint.creator, made["metadata"]["name"]
+        found = self.found.setdefault(Ref("Agent", creator, self.namespace), _Found())
+        if any(one["metadata"]["name"] == name for one in found.added):
+            return
+        found.added.append(made)
+        if self.system.reconciler.status(ref).source and creator in self._object(ref).spec.agents:
+            self._change(ref, ["spec", "agents"], item=name)
+
+    def _change(self, ref: Ref, path: list[str], **what: Any) -> None:
+        """Note a change, unless another cluster wants one of the same number."""
+        known = self.found.setdefault(ref, _Found()).changes
+        if "value" not in what or all(one["field"] != path for one in known):
+            known.append({"field": path, **what})
+
+    def _object(self, ref: Ref) -> Object:
+        return self.system.reconciler.topology.snapshot.objects[ref]

@@ -1,0 +1,190 @@
+"""What clusters learned, worked into the files that declare who learned it. Called by `adopt`."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from loomd.api.client import Json
+from loomd.api.text import to_yaml
+from loomd.cli.output import spelled
+from loomd.errors import LoomdError, Permanent
+from loomd.manifest.amend import Append, Change, Put, Rewrite, amend, is_generated
+from loomd.manifest.claim import claimed
+from loomd.manifest.document import read_documents
+from loomd.manifest.load import load
+from loomd.manifest.object import Ref
+from loomd.manifest.source import STDIN, SourceFile, read_path
+from loomd.manifest.template import continued, holds
+
+_LOCKS = {"prompt": "instructions", "domains": "scores"}
+"""What `locked` of an agent calls its fields."""
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A file with what was learned in it.
+
+    Attributes:
+        name: where it is: absolute, or below the top of its repository.
+        source: name of its source.
+        before: its contents.
+        after: its contents with what was learned.
+        local: whether it is on this machine, and not in a repository that is followed.
+        told: what was changed, one line each.
+    """
+
+    name: str
+    source: str
+    before: bytes
+    after: bytes
+    local: bool
+    told: tuple[str, ...]
+
+
+@dataclass
+class Adoption:
+    """What came of it.
+
+    Attributes:
+        files: the files that change, sorted.
+        refused: what was not taken over, and why.
+    """
+
+    files: list[Adopted] = field(default_factory=list[Adopted])
+    refused: list[str] = field(default_factory=list[str])
+
+
+def adopt(items: Sequence[Json]) -> Adoption:
+    """Return the files with what was learned.
+
+    Args:
+        items: what was learned of each declared object, as the API tells it.
+    """
+    found = Adoption()
+    groups: dict[tuple[str, str, str], list[Json]] = {}
+    for item in items:
+        groups.setdefault((item["source"], item["root"], item["path"]), []).append(item)
+    for _, group in sorted(groups.items()):
+        try:
+            adopted = _file(group, found.refused)
+        except LoomdError as error:
+            found.refused.append(f"{', '.join(_spelled(one) for one in group)}: {error}")
+        else:
+            found.files += [adopted] if adopted is not None else []
+    return found
+
+
+def _file(group: Sequence[Json], refused: list[str]) -> Adopted | None:
+    """Return one file with what was learned, or None when it holds all that already.
+
+    Raises:
+        LoomdError: it cannot be edited.
+    """
+    first = group[0]
+    file = _source_file(first)
+    if is_generated(file.data):
+        raise Permanent(f"{file.name} says that it is generated: adopt it where it is generated from")
+    documents = {claimed(one.value): one.value for one in read_documents(file.data, file.name)[0]}
+    changes: dict[Ref, list[Change]] = {}
+    told: list[str] = []
+    for item in group:
+        ref = Ref(item["kind"], item["name"], item["namespace"])
+        for one in item["changes"]:
+            if lock := lock_of(documents.get(ref), one["field"]):
+                refused.append(f"{ref}: {'.'.join(one['field'])} stays as it is: {lock} is locked")
+                continue
+            change = _change(one)
+            changes.setdefault(ref, []).append(change)
+            held = _held(documents.get(ref), change.path)
+            if change.of(held) != held:
+                told.append(f"{ref} {'.'.join(change.path)}: {_said(one)}")
+    known = _declared(first, file)
+    added = [one for item in group for one in item["added"] if claimed(one) not in known]
+    told += [f"{claimed(one)}: declared" for one in added]
+    after = amend(file.data, file.name, changes, [to_yaml(one) for one in added])
+    if after == file.data:
+        return None
+    load([SourceFile(file.root, file.path, after, file.base)], pending=True)
+    local = first["type"] != "git"
+    name = os.path.realpath(file.root / file.path) if local else "/".join(filter(None, (first["folder"], file.path)))
+    return Adopted(name, first["source"], file.data, after, local, tuple(told))
+
+
+def _source_file(item: Json) -> SourceFile:
+    """Return the file that declares an object: of a repository as it serves, else as it is on disk now.
+
+    Raises:
+        LoomdError: no file declares it, or it cannot be read.
+    """
+    root, path = Path(item["root"]), item["path"]
+    if item["type"] == "git":
+        if "folder" not in item:
+            raise Permanent(f"{item['source']}, which declares it, is not followed any more: declare it anew")
+        if item["inline"]:
+            raise Permanent(f"it is declared in spec.manifests of {item['source']}: change it there")
+        return SourceFile(root, path, item["text"].encode(), item["source"])
+    if path == STDIN or not (root / path).exists():
+        why = "it was applied from standard input" if path == STDIN else f"{root / path} is no file"
+        raise Permanent(f"{why}: `loomd export` prints what is to be declared")
+    (file,) = read_path(root / path)
+    return file
+
+
+def _declared(item: Json, file: SourceFile) -> set[Ref | None]:
+    """Return what is declared in a file, and in the others of its source that are on disk."""
+    others: Iterable[SourceFile] = [file]
+    if item["type"] != "git" and Path(item["source"]).is_dir():
+        others = read_path(item["source"])
+    return {claimed(one.value) for other in others for one in read_documents(other.data, other.name)[0]}
+
+
+def _change(one: Json) -> Change:
+    path = tuple(one["field"])
+    if "item" in one:
+        return Append(path, one["item"])
+    if "text" in one:
+        return Rewrite(path, partial(_with, one["text"]), one["default"])
+    return Put(path, one["value"])
+
+
+def _with(text: str, prompt: str) -> str:
+    return prompt if holds(prompt, text) else continued(prompt, text)
+
+
+def lock_of(document: Json | None, path: Sequence[str]) -> str:
+    """Return by what a person keeps a field from being changed, or an empty string."""
+    spec = (document or {}).get("spec")
+    locked = spec.get("locked") if isinstance(spec, dict) else None
+    names = (path[1], _LOCKS.get(path[1], ""))
+    return next((name for name in names if name and name in (locked or ())), "")
+
+
+def _held(document: Json | None, path: Sequence[str]) -> object:
+    held: object = document
+    for name in path:
+        held = held.get(name) if isinstance(held, dict) else None
+    return held
+
+
+def _said(one: Json) -> str:
+    if "item" in one:
+        return f"with {one['item']}"
+    return "with what it learned" if "text" in one else f"{one['value']:g}"
+
+
+def _spelled(item: Json) -> str:
+    return spelled(item["kind"], item["name"], item["namespace"])
+
+
+def base_of(files: Sequence[Adopted], here: Path) -> tuple[Path, Iterator[str]]:
+    """Return the folder from which paths are told, and the path of each file: here, if all are below.
+
+    What is in a repository is told from its top.
+    """
+    place = Path(os.path.realpath(here))
+    local = [Path(one.name) for one in files if one.local]
+    if not all(one.is_relative_to(place) for one in local):
+        place = Path(os.path.commonpath([one.parent for one in local]))
+    return place, (Path(one.name).relative_to(place).as_posix() if one.local else one.name for one in files)

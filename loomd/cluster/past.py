@@ -1,0 +1,139 @@
+"""What a cluster believed at a moment that is over, worked out from how scores moved and what was declared then. Pure.
+
+Called by the API; the live cluster has the same from its memory.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from loomd.amoeba.blueprint import Blueprint, decode
+from loomd.amoeba.world import Score
+from loomd.cluster.capability import Ageing, Book
+from loomd.cluster.kind import ClusterSpec
+from loomd.cluster.retirement import Retired
+from loomd.manifest.object import Object, Snapshot
+from loomd.store.records import BlueprintRecord, Capability, Descent, Movement
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What was believed of an agent in a domain.
+
+    Attributes:
+        agent: its name.
+        spec: digest of how it behaved.
+        domain: the domain.
+        score: what was believed, with what time had taken of it by then.
+        learned: what was learned, without that; None when nothing was.
+        retired: whether it got no new tasks.
+    """
+
+    agent: str
+    spec: str
+    domain: str
+    score: Score
+    learned: Score | None
+    retired: bool
+
+
+@dataclass(frozen=True)
+class Records:
+    """What is stored that happened until the moment, oldest first."""
+
+    movements: Sequence[Movement]
+    blueprints: Sequence[BlueprintRecord]
+    lineage: Sequence[Descent]
+
+    def until(self, at: float) -> "Records":
+        """Return what had happened by a moment, in wall-clock seconds."""
+        return Records(
+            [one for one in self.movements if one.at <= at],
+            [one for one in self.blueprints if one.created <= at],
+            [one for one in self.lineage if one.at <= at],
+        )
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    digest: str
+    domains: Mapping[str, float]
+
+
+def beliefs(item: Object, snapshot: Snapshot, records: Records, at: float) -> Iterator[Belief]:
+    """Yield what a cluster believed of its members, by agent and domain.
+
+    Args:
+        item: the cluster as it was declared.
+        snapshot: all that was declared.
+        records: what is stored.
+        at: the moment, in wall-clock seconds.
+    """
+    spec: ClusterSpec = item.spec
+    past = records.until(at)
+    members = sorted(_members(item, snapshot, past.blueprints), key=lambda one: one.name)
+    learned = _learned(past.movements)
+    known: dict[str, list[str]] = {}
+    for one in learned:
+        known.setdefault(one.agent, []).append(one.spec)
+    learned += _lost(records.movements, at, learned)
+    rules = spec.learning
+    half_life = rules.half_life if rules.reading_of("decay") == "auto" else 0.0
+    book = Book(
+        [(member.name, member.digest) for member in members], learned, Ageing(rules.keep, half_life, lambda: at, known)
+    )
+    retired = Retired(item.ref.name, [one for one in past.lineage if one.namespace == item.ref.namespace])
+    table = book.table()
+    for member in members:
+        declared = member.domains or {member.name: spec.priors.described}
+        domains = {domain for name, digest, domain in table if (name, digest) == (member.name, member.digest)}
+        gone = retired.of(member.name, member.digest).active
+        for domain in sorted(domains | set(declared)):
+            score = book.score(member.name, member.digest, domain, declared.get(domain, spec.priors.unknown))
+            stored = table.get((member.name, member.digest, domain))
+            yield Belief(member.name, member.digest, domain, score, stored, gone)
+
+
+def _learned(movements: Iterable[Movement]) -> list[Capability]:
+    """Return the scores that the last movements led to."""
+    last: dict[tuple[str, str, str], Capability] = {}
+    for one in movements:
+        score = Capability(one.agent, one.spec, one.domain, one.after, one.variance, one.count, one.at)
+        last[one.agent, one.spec, one.domain] = score
+    return list(last.values())
+
+
+def _lost(movements: Iterable[Movement], at: float, learned: Sequence[Capability]) -> list[Capability]:
+    """Return the scores of which nothing is kept until a moment, as the first movement after it found them.
+
+    Of a score that moved since, movements that are old are removed.
+    """
+    seen = {(one.agent, one.spec, one.domain) for one in learned}
+    found: list[Capability] = []
+    for one in movements:
+        key = (one.agent, one.spec, one.domain)
+        if one.at > at and key not in seen:
+            seen.add(key)
+            if one.count > 1:
+                found.append(Capability(*key, one.before, one.variance, one.count - 1, one.at))
+    return found
+
+
+def _members(item: Object, snapshot: Snapshot, blueprints: Sequence[BlueprintRecord]) -> Iterator[_Member]:
+    """Yield the members: those that were declared, as they had learned to be, and those that were made from them."""
+    declared = {to.name: snapshot.objects[to] for _, to in item.refs if to.kind == "Agent" and to in snapshot.objects}
+    current: dict[str, Blueprint] = {}
+    for one in blueprints:
+        made = decode(one.body)
+        if (one.namespace, made.cluster) == (item.ref.namespace, item.ref.name):
+            current.pop(one.name, None)
+            if one.state != "pruned":
+                current[one.name] = made
+    for name in dict.fromkeys([*declared, *current]):
+        own, made_from = declared.get(name), current.get(name)
+        if made_from is None or (own is not None and made_from.creator != name):
+            if own is not None:
+                yield _Member(name, snapshot.behaviour(own.ref), own.spec.domains)
+        elif (creator := declared.get(made_from.creator)) is not None:
+            digest = made_from.digest(name, snapshot.behaviour(creator.ref), creator.spec.prompt)
+            yield _Member(name, digest, creator.spec.domains if own is not None else made_from.domains)

@@ -1,0 +1,82 @@
+"""Finds the specs inside a document that are valid by themselves, though the document is not. Called by `convert`.
+
+What they name (files, patterns) can be looked at all the same, so that everything that is wrong is told at once.
+"""
+
+import types
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from loomd.manifest.marks import Marked, find_marked
+from loomd.manifest.oneof import OneOf, OrList, find_types
+from loomd.manifest.wording import escape
+
+
+def find_sound(value: Any, annotation: Any, pointer: str) -> Iterator[Marked]:
+    """Yield what is marked in the outermost specs that are valid by themselves, themselves included.
+
+    Args:
+        value: decoded JSON.
+        annotation: the type that it should have.
+        pointer: where it is.
+    """
+    origin, args = get_origin(annotation), get_args(annotation)
+    if isinstance(value, dict):
+        if (model := _model_of(value, annotation)) is not None:
+            yield from _of_model(value, model, annotation, pointer)
+            return
+        if origin is dict:
+            for key, item in value.items():
+                yield from find_sound(item, args[1], f"{pointer}/{escape(str(key))}")
+    if isinstance(value, list) and origin in (list, tuple) and args:
+        for at, item in enumerate(value):
+            yield from find_sound(item, args[0], f"{pointer}/{at}")
+    elif origin is Annotated:
+        several = next((one for one in args[1:] if isinstance(one, OrList)), None)
+        yield from find_sound(value, args[0] if several is None else _either(several), pointer)
+    elif origin in (Union, types.UnionType):
+        for arm in args:
+            yield from find_sound(value, arm, pointer)
+
+
+def _of_model(value: dict[str, Any], model: type[BaseModel], annotation: Any, pointer: str) -> Iterator[Marked]:
+    """Yield what is marked in a spec, or in the sound ones inside it when it is none."""
+    try:
+        spec = _adapter(annotation).validate_python(value, by_alias=True, by_name=False)
+    except ValidationError:
+        for name, info in model.model_fields.items():
+            alias = info.alias or name
+            if alias in value:
+                inner = _annotated(info.annotation, *info.metadata) if info.metadata else info.annotation
+                yield from find_sound(value[alias], inner, f"{pointer}/{alias}")
+    else:
+        yield from find_marked(spec, pointer)
+
+
+def _model_of(value: dict[str, Any], annotation: Any) -> type[BaseModel] | None:
+    """Return the class that a mapping is meant as; None where that is not known, or it is meant as no spec."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    args = get_args(annotation)
+    one = next((mark for mark in args[1:] if isinstance(mark, OneOf)), None)
+    if get_origin(annotation) is not Annotated or one is None:
+        return None
+    types_, name = find_types(one.folder, args[0]), value.get("type", one.default)
+    return next(iter(types_.values())) if len(types_) == 1 else types_.get(name) if isinstance(name, str) else None
+
+
+def _either(several: OrList) -> Any:
+    one = _annotated(several.base, several.one)
+    return cast("Any", Union)[one, cast("Any", list)[one]]
+
+
+def _annotated(annotation: Any, *marks: Any) -> Any:
+    return cast("Any", Annotated)[(annotation, *marks)]
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
