@@ -60,6 +60,8 @@ class Agent:
 
     Attributes:
         digest: SHA-256 of what makes it behave as it does; learned scores belong to it.
+        host: name of the declared agent as whom it works, see `principal`; empty for one that works as itself.
+        skill: name of the skill that it takes up for every task; empty for none.
         prompt: Jinja2 template of the system prompt.
         instructions: what follows it word for word: what a cluster learned that helps.
         context: how its prompts are put together.
@@ -94,6 +96,8 @@ class Agent:
     limits: Limits
     clock: Clock
     instructions: str = ""
+    host: str = ""
+    skill: str = ""
     context: ContextSpec = field(default_factory=ContextSpec)
     output: JsonObject | None = None
     temperature: float | None = None
@@ -125,6 +129,11 @@ class Agent:
     def account(self) -> str:
         """Return the name of the agent whose daily budgets it uses up."""
         return self.payer or self.name
+
+    @property
+    def principal(self) -> str:
+        """Return as whom it works: whose name its prompt says, and whose memory and conversations it has."""
+        return self.host or self.name
 
     @property
     def load(self) -> int:

@@ -296,6 +296,14 @@ class Skill(Protocol):
         """Return whether a model may take it up by itself."""
         ...
 
+    async def digest(self) -> str:
+        """Return the SHA-256 of its instructions, the tools that it allows, and its files.
+
+        Raises:
+            Permanent: a file cannot be read.
+        """
+        ...
+
     async def read(self, path: str) -> str:
         """Return the text of one of its files.
 

@@ -117,7 +117,7 @@ async def assemble(
     passages = await search_all(agent, work, steps, scope, account) if agent.knowledge else []
     built_on = [f"{one.goal}\n{one.output}" for one in work.findings] if work.findings else []
     shown = [_shown(one) for one in passages] if passages else []
-    system = render(agent.prompt, agent=agent.name, goal=work.goal, namespace=agent.namespace)
+    system = render(agent.prompt, agent=agent.principal, goal=work.goal, namespace=agent.namespace)
     if agent.instructions:
         system = f"{system}\n\n{agent.instructions}" if system else agent.instructions
     window = request_window(agent)

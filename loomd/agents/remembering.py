@@ -34,7 +34,7 @@ _CONDENSE = (
 def whose_of(agent: Agent, work: Work, scope: Scope) -> Whose:
     """Return who remembers and recalls in a piece of work."""
     tenant, user = work.owner
-    return Whose(agent.name, tenant, user, work.session, scope.task)
+    return Whose(agent.principal, tenant, user, work.session, scope.task)
 
 
 @dataclass(frozen=True)

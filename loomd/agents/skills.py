@@ -169,7 +169,9 @@ class SkillUse:
             for name, fit in (await group.fits(self._goal)).items():
                 fits[name] = Taken(name, fit.trigger, fit.why, fit.score)
         fits |= {name: Taken(name, "manual", f"the task names /{name}", 1.0) for name in self._known if name in named}
-        order = sorted(self._known.values(), key=lambda one: (one.name not in named, -one.priority))
+        if own := self._agent.skill:
+            fits[own] = Taken(own, "node", f"the task was won by {self._agent.name}, the node of this skill", 1.0)
+        order = sorted(self._known.values(), key=lambda one: (one.name != own, one.name not in named, -one.priority))
         budget = self._agent.skill_budget
         whole = len(_CATALOGUE) // _CHARACTERS + budget.instructions + budget.catalogue
         room = whole if self._room is None else self._room

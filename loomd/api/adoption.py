@@ -158,7 +158,9 @@ class _Looking:
         creator = cluster.blueprints.declared.get(version.blueprint.creator)
         if live is None or creator is None or (name in cluster.blueprints.declared and name != creator.name):
             return None
-        item = self._object(Ref("Agent", creator.name, self.namespace))
+        if not self._declares(own := Ref("Agent", creator.name, self.namespace)):
+            return None
+        item = self._object(own)
         how = f"{version.how} in {ref.name}"
         came = [one for one in self.lineage if (one.child, one.how) == (name, how)][-1:]
         origin = Origin(ref.name, came[0].task if came else "", rfc3339(came[0].at if came else version.at))
@@ -172,6 +174,8 @@ class _Looking:
                 self._specialist(ref, version, made)
             return
         own = Ref("Agent", agent.name, self.namespace)
+        if not self._declares(own):
+            return
         item = self._object(own)
         if version is not None and version.blueprint.creator == agent.name:
             text = version.blueprint.instructions
@@ -197,6 +201,10 @@ class _Looking:
         known = self.found.setdefault(ref, _Found()).changes
         if "value" not in what or all(one["field"] != path for one in known):
             known.append({"field": path, **what})
+
+    def _declares(self, ref: Ref) -> bool:
+        """Return whether a person declared it, so that there is a manifest; a skill that bids as a member has none."""
+        return ref in self.system.reconciler.topology.snapshot.objects
 
     def _object(self, ref: Ref) -> Object:
         return self.system.reconciler.topology.snapshot.objects[ref]

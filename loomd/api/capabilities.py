@@ -57,9 +57,7 @@ class CapabilityRoutes:
     async def health(self, request: web.Request) -> web.Response:
         """Return how an agent does in each cluster, and its last rewards and movements."""
         ref = Ref("Agent", request.match_info["name"], request.match_info["namespace"])
-        if ref not in self._system.reconciler.topology.snapshot.objects:
-            raise ref.missing()
-        learning, behaviour = self._system.store.learning, self._system.reconciler.topology.snapshot.behaviour(ref)
+        learning, behaviour = self._system.store.learning, self._behaviour(ref)
         lessons = await learning.lessons(ref.namespace, ref.name, behaviour, 10)
         moved = [one for one in await learning.movements(ref.name, limit=100_000) if one.spec == behaviour]
         lineage = [one for one in await learning.lineage(ref.namespace, ref.name) if one.child == ref.name]
@@ -80,6 +78,20 @@ class CapabilityRoutes:
                 "lineage": [{"how": one.how, "task": one.task, "at": rfc3339(one.at)} for one in reversed(lineage)],
             }
         )
+
+    def _behaviour(self, ref: Ref) -> str:
+        """Return the digest of how an agent behaves: a declared one, or one that a cluster made.
+
+        Raises:
+            NotFound: there is no such agent.
+        """
+        snapshot = self._system.reconciler.topology.snapshot
+        if ref in snapshot.objects:
+            return snapshot.behaviour(ref)
+        for where, cluster in self._clusters():
+            if where.namespace == ref.namespace and ref.name in cluster.agents:
+                return cluster.agents[ref.name].digest
+        raise ref.missing()
 
     async def _past(self, moment: Moment, space: str | None) -> list[Body]:
         """Return what was believed at a moment.

@@ -51,13 +51,15 @@ def command(once: bool, delay: float, namespace: str, everywhere: bool, output: 
         _live(client, place, delay, everywhere=everywhere)
 
 
-def lines(now: Json, *, everywhere: bool) -> list[str]:
+def lines(now: Json, *, everywhere: bool, rows: int | None = None) -> list[str]:
     """Return what is shown.
 
     Args:
         now: what the API says.
         everywhere: whether namespaces are told.
+        rows: most lines; then agents at work stand first, and each table has at least half of them if it needs so many.
     """
+    who = now["agents"] if rows is None else sorted(now["agents"], key=lambda one: -one["running"])
     running = [one for one in now["tasks"] if "reward" not in one and "seconds" not in one]
     spent = sum(one["today"]["cost"] for one in _each(now["agents"]))
     tokens = sum(one["today"]["tokens"] for one in _each(now["agents"]))
@@ -67,7 +69,7 @@ def lines(now: Json, *, everywhere: bool) -> list[str]:
     )
     agents = render(
         ("NAMESPACE", "AGENT", "CLUSTER", "LOAD", "HEALTH", "SCORE", "TASKS", "DOMAINS", "TOKENS", "USD"),
-        [_agent(one, everywhere=everywhere) for one in now["agents"]],
+        [_agent(one, everywhere=everywhere) for one in who],
     )
     tasks = render(
         ("TASK", "STATUS", "PHASE", "TIME", "AGENT", "REWARD", "USD", "GOAL"),
@@ -76,9 +78,20 @@ def lines(now: Json, *, everywhere: bool) -> list[str]:
     if not everywhere:
         agents = render(
             ("AGENT", "CLUSTER", "LOAD", "HEALTH", "SCORE", "TASKS", "DOMAINS", "TOKENS", "USD"),
-            [_agent(one, everywhere=False)[1:] for one in now["agents"]],
+            [_agent(one, everywhere=False)[1:] for one in who],
         )
-    return [head, "", *(agents if now["agents"] else ["no agents"]), "", *(tasks if now["tasks"] else ["no tasks"])]
+    agents, tasks = agents if now["agents"] else ["no agents"], tasks if now["tasks"] else ["no tasks"]
+    if rows is not None:
+        room = max(4, rows - 3)
+        half = room // 2
+        agents = _cut(agents, max(half, room - len(tasks)), "agents")
+        tasks = _cut(tasks, room - len(agents), "tasks")
+    return [head, "", *agents, "", *tasks]
+
+
+def _cut(table: list[str], most: int, what: str) -> list[str]:
+    """Return as much of a table as fits, and how much more there is."""
+    return table if len(table) <= most else [*table[: most - 1], f"... {len(table) - most + 1} more {what}"]
 
 
 def _each(agents: Sequence[Json]) -> list[Json]:
@@ -127,17 +140,18 @@ def _live(client: Client, place: Sequence[str], delay: float, *, everywhere: boo
     with _screen():
         while True:
             began = time.monotonic()
-            _draw(lines(client.get(*place), everywhere=everywhere))
+            rows = shutil.get_terminal_size().lines - 1  # the last one says how to leave
+            _draw(lines(client.get(*place), everywhere=everywhere, rows=rows))
             while (left := began + delay - time.monotonic()) > 0:
                 if select.select([sys.stdin], [], [], left)[0] and sys.stdin.read(1) in {"q", "Q", "\x03", ""}:
                     return
 
 
 def _draw(shown: Sequence[str]) -> None:
-    """Put lines over what stands on the screen; what does not fit is left out, and said to be."""
+    """Put lines over what stands on the screen."""
     columns, rows = shutil.get_terminal_size()
     paint = painter()
-    fitting = list(shown if len(shown) < rows else [*shown[: rows - 2], f"... {len(shown) - rows + 2} more lines"])
+    fitting = list(shown[: rows - 1])
     drawn: list[str] = []
     for at, line in enumerate([*fitting, "q leaves"]):
         text = harmless(line, sys.stdout)[:columns]

@@ -399,14 +399,15 @@ class Cluster:
 
     async def history(self, task: Task, agent: str) -> list[Message]:
         """Return the earlier turns of a task's session with an agent, oldest first."""
-        most = self.agent(agent).history
-        turns = await self._services.store.turns(_session(task), agent, most) if most else []
+        who = self.agent(agent)
+        turns = await self._services.store.turns(_session(task), who.principal, who.history) if who.history else []
         before = [turn for turn in turns if turn.task != task.id]  # begun anew, it may have been kept before
         return [one for turn in before for one in (Message("user", turn.goal), Message("assistant", turn.answer))]
 
     async def converse(self, task: Task, agent: str, answer: str) -> None:
         """Keep a task with its answer as a turn of its session."""
-        await self._services.store.converse(Turn(_session(task), agent, task.id, task.goal, answer, task.created))
+        who = self.agent(agent).principal
+        await self._services.store.converse(Turn(_session(task), who, task.id, task.goal, answer, task.created))
 
     def correction(self, domain: str) -> tuple[float, int]:
         """Return by how much complexity is estimated too low in a domain on average, and how many tasks say so."""

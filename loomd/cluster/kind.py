@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from loomd.accounts.budget import Budget, Budgets
 from loomd.agents.agent import Agent
-from loomd.agents.base import ChatModel
+from loomd.agents.base import ChatModel, Skills
 from loomd.amoeba.forging import Forge, Queue
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.policies.auction import Auction
@@ -20,6 +20,8 @@ from loomd.amoeba.policies.threshold import Threshold
 from loomd.cluster.capability import Priors
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
+from loomd.cluster.skill_nodes import SELECTOR, SkillNodes
+from loomd.errors import Permanent
 from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.oneof import OneOf, OrList
@@ -60,6 +62,8 @@ class ClusterSpec(Spec):
     )
     """Further members, by the labels of the agents in this namespace; `{}` selects all of them. An agent that is named
     and selected is one member."""
+    skill_nodes: SkillNodes | None = None
+    """Skills that bid for tasks beside the agents."""
     priors: Priors = Field(default_factory=Priors)
     """What is believed of the agents before anything was learned."""
     limits: Annotated[TreeLimits, Reload("immediate")] = Field(default_factory=TreeLimits)
@@ -116,6 +120,8 @@ class ClusterSpec(Spec):
         bus = parts.services.bus
         selected = [to.name for pointer, to in parts.declared.refs if pointer == _SELECTOR]
         agents = [parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])]
+        if self.skill_nodes is not None:
+            agents += await self._nodes(self.skill_nodes, parts)
         reserve = [parts.get("Blueprint", name, Agent) for name in dict.fromkeys(self.forge.blueprints)]
         past, meanwhile = await _learned(parts, agents, reserve)
 
@@ -159,6 +165,19 @@ class ClusterSpec(Spec):
         finally:
             unsubscribe()
             cluster.conditions.close()
+
+    async def _nodes(self, nodes: SkillNodes, parts: Parts) -> list[Agent]:
+        """Return the members that are skills.
+
+        Raises:
+            Permanent: a skill cannot be one.
+        """
+        selected = [to.name for pointer, to in parts.declared.refs if pointer == SELECTOR]
+        groups = {name: parts.get("Skill", name, Skills) for name in dict.fromkeys([*nodes.skills, *selected])}
+        try:
+            return await nodes.make(parts.get("Agent", nodes.host, Agent), groups)
+        except Permanent as error:
+            raise Permanent(f"{parts.declared.ref} spec.skillNodes: {error}") from error
 
 
 async def _learned(parts: Parts, agents: Sequence[Agent], reserve: Sequence[Agent]) -> "tuple[Past, Sequence[Event]]":

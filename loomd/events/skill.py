@@ -8,7 +8,8 @@ class SkillActivated(Fact, tag="skill.activated", frozen=True):
 
     Attributes:
         skill: its name.
-        trigger: type of the trigger that took it up; `manual` when the task names it, `model` when the model asked.
+        trigger: type of the trigger that took it up; `manual` when the task names it, `model` when the model asked,
+            `node` when the skill itself won the task.
         why: what the trigger found.
         score: how sure it is, from 0 to 1; the likeness of the trigger `semantic`.
         tools: names of the tools that it allows from then on; None when it does not say.

@@ -1,6 +1,8 @@
 """Live skills: what they say, whether a task fits them, and what is in their files. Fit by shape what agents expect."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +38,25 @@ class LiveSkill:
     offered: bool = True
     folder: Path | None = None
     longest: int = 0
+
+    async def digest(self) -> str:
+        """Return the SHA-256 of its instructions, the tools that it allows, and its files.
+
+        Raises:
+            Permanent: a file cannot be read.
+        """
+        return await asyncio.to_thread(self._digest)
+
+    def _digest(self) -> str:
+        files: dict[str, str] = {}
+        folder = self.folder or Path()  # without one it has no files
+        for path in self.files:
+            try:
+                with (folder / path).open("rb") as file:
+                    files[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise Permanent(f'"{path}" of the skill "{self.name}" cannot be read: {error.strerror}') from error
+        return hashlib.sha256(json.dumps([self.instructions, self.tools, files]).encode()).hexdigest()
 
     async def read(self, path: str) -> str:
         """Return the text of one of its files, cut where it is too long.

@@ -53,6 +53,10 @@ class Skill:
         """Return the paths of its files."""
         return tuple(self.texts)
 
+    async def digest(self) -> str:
+        """Return what tells it from others."""
+        return self.name
+
     async def read(self, path: str) -> str:
         """Return the text of a file."""
         if path not in self.texts:

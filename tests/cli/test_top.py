@@ -2,6 +2,7 @@
 
 import json
 
+from loomd.cli.top import lines
 from tests.cli.terminal import Folder, Screen
 
 PARTS = """\
@@ -65,3 +66,23 @@ def test_on_a_terminal_it_follows(folder: Folder, screen: Screen) -> None:
     screen.type("q")
     left = screen.until("ended with 0")
     assert "HEALTH" not in left
+
+
+def test_many_agents_leave_room_for_tasks() -> None:
+    """Fifty of each on a small screen: who works stands first, and both tables say how much more there is."""
+    today = {"tokens": 0, "cost": 0.0}
+    agent = {"namespace": "a", "cluster": "c", "health": "good", "score": 0.5, "tasks": 1, "domains": {}}
+    agents = [
+        {**agent, "agent": f"idle{at}" if at != 40 else "busy", "running": int(at == 40), "load": 0.0, "today": today}
+        for at in range(50)
+    ]
+    task = {"namespace": "a", "status": "Running", "phase": "execute", "agent": "busy", "cost": 0.0, "created": 0.0}
+    tasks = [{**task, "task": f"t{at}", "goal": "go"} for at in range(50)]
+    now = {"time": 1.0, "agents": agents, "tasks": tasks}
+    shown = lines(now, everywhere=False, rows=23)
+    assert len(shown) == 23
+    assert shown[3].startswith("busy ")
+    assert [line for line in shown if line.startswith("...")] == ["... 42 more agents", "... 42 more tasks"]
+    few = lines({**now, "tasks": tasks[:2]}, everywhere=False, rows=23)
+    assert (len(few), few[-1].split()[0]) == (23, "t1")
+    assert len(lines(now, everywhere=False)) == 1 + 51 + 51 + 2
