@@ -44,7 +44,7 @@ async def adapt(
         return Adapted.of(carried_out)
     standing = world.standing(winner, list(sensed.domains))
     wanted: list[Decision] = [
-        *rules.policy.decide(sensed, executed, evaluated, standing),
+        *(() if standing.fixed else rules.policy.decide(sensed, executed, evaluated, standing)),
         *calibrate(sensed, executed, world, rules.learning.calibrate),
         *world.upkeep(),
     ]

@@ -36,14 +36,15 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
     def make(self, name: str, creator: Agent) -> Agent:
         """Return the agent; a blueprint without instructions makes an agent that learned what it was before.
 
-        What is withdrawn from the creator, or forbidden to it, is so for the agent.
+        What is withdrawn from the creator, or forbidden to it, is so for the agent. One whose instructions a person
+        locked is as that person declared it.
 
         Args:
             name: its name.
             creator: the declared agent that it is made from, live.
         """
         if name == self.creator:
-            if not self.instructions:
+            if not self.instructions or "instructions" in creator.locked:
                 return creator
             return replace(creator, instructions=self.instructions, digest=self._digest(creator), conditions={})
         return replace(
@@ -55,6 +56,7 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             prompt="",
             instructions=self.instructions,
             tools={tool: creator.tools[tool] for tool in self.tools if tool in creator.tools},
+            locked=frozenset(),  # what a person locked is about what a person declared
             conditions={},
         )
 

@@ -46,7 +46,7 @@ async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Re
 
 async def _run(task: Task, world: World, policies: Policies, run: Run, burden: match.Burden) -> Result:
     def asking(phase: Phase, part: Task, agent: str = "") -> Asking:
-        return Asking(phase, part, world, run, agent)
+        return Asking(phase, part, world, run, agent)  # once it is matched, of the world with its winner
 
     sensed = await run.phase(
         "sense", Sensed, partial(sense.sense, task, world, policies.sense, asking("sense", task)), sense.explain
@@ -62,6 +62,7 @@ async def _run(task: Task, world: World, policies: Policies, run: Run, burden: m
     burden.lay_on(winner)  # that of a recorded MATCH, too
     if not winner:
         return Result(task, "Failed", sensed, matched, error=f"no agent takes the task: {matched.why}")
+    world = world.bound(winner, matched.spec, run.scope)
     rest = left(task, asked_by(sensed, matched))
     scaled = await run.phase(
         "scale",

@@ -51,13 +51,14 @@ async def match(
     The winner bears the task at once: between an auction and that nothing is awaited, so that tasks that
     come at the same time see each other.
     """
+    standings = world.standings(list(sensed.domains))
     if task.agent:
-        named = any(standing.agent == task.agent for standing in world.standings(list(sensed.domains)))
+        named = any(standing.agent == task.agent for standing in standings)
         why = "named by the task" if named else f'agent "{task.agent}" is no member of the cluster any more'
         matched = Matched(task.agent if named else "", why=why)
     else:
         draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-        agents = [_beside(task, agent) for agent in world.standings(list(sensed.domains))]
+        agents = [_beside(task, agent) for agent in standings]
         others = [agent for agent in agents if agent.agent not in task.avoid] if task.avoid else agents
         matched = billed(await policy.choose(sensed, others or agents, draw, asking), asking.spent)
         if task.avoid and others:
@@ -65,6 +66,8 @@ async def match(
                 matched, why=f"{matched.why}; without {', '.join(task.avoid)}, who failed"
             )
     burden.lay_on(matched.winner)
+    spec = next((standing.spec for standing in standings if standing.agent == matched.winner), "")
+    matched = msgspec.structs.replace(matched, spec=spec)
     for bid in matched.bids:
         scope.emit(AuctionBid(bid.agent, bid.total, bid.factors), bid.agent)
     if matched.winner:

@@ -204,6 +204,7 @@ class Matched(Asked, frozen=True, omit_defaults=True):
         bidders: how many bid; 0 when all their bids are kept.
         refused: why others could not bid, by name; some of them when they are many.
         refusals: how many could not.
+        spec: digest of how the winner behaved; empty in records from before it was kept.
     """
 
     winner: str
@@ -214,6 +215,7 @@ class Matched(Asked, frozen=True, omit_defaults=True):
     bidders: int = 0
     refused: dict[str, str] = {}
     refusals: int = 0
+    spec: str = ""
 
 
 class Subtask(msgspec.Struct, frozen=True, omit_defaults=True):

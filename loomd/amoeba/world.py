@@ -63,6 +63,7 @@ class Standing(msgspec.Struct, frozen=True):
         price: USD of an input token and of an output token of its model; 0 when it is not known, or free.
         down: why its model is not asked for now; empty when it is.
         description: what it says of itself.
+        fixed: whether its scores stay as they are, because a person locked them.
     """
 
     agent: str
@@ -77,6 +78,7 @@ class Standing(msgspec.Struct, frozen=True):
     price: tuple[float, float] = (0.0, 0.0)
     down: str = ""
     description: str = ""
+    fixed: bool = False
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -144,6 +146,17 @@ class World(Protocol):
 
         Raises:
             NotFound: it is no member any more.
+        """
+        ...
+
+    def bound(self, agent: str, spec: str, scope: Scope) -> "World":
+        """Return the cluster as a task sees it from MATCH to its end: the winner stays as it was matched.
+
+        What is learned meanwhile is for tasks that begin later. When the winner cannot be made any more as it behaved
+        with the digest `spec`, the task goes on with it as it is now, and a `fallback.used` event says so.
+
+        Raises:
+            NotFound: it is no member any more, and cannot be made.
         """
         ...
 

@@ -1,10 +1,12 @@
 """A live cluster: its agents, what is believed of them, and the policies by which they share work."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from loomd.accounts.averages import Averages
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
@@ -27,7 +29,7 @@ from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
-from loomd.events.event import Event
+from loomd.events.event import Event, Fallback
 from loomd.manifest.object import Ref
 from loomd.messages import Message
 from loomd.store.records import Capability, SessionKey, Turn
@@ -101,6 +103,8 @@ class Cluster:
         self.roster = Roster(members.values(), embedder)
         self._scores = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
         self._terms = terms
+        self._bound: Agent | None = None
+        self._rehearses = False
         self._services = services
         self.judges = Judges(ref, services)
         self._checker = Checker(services.store.directory)
@@ -117,6 +121,11 @@ class Cluster:
             ),
         )
         self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)
+
+    @property
+    def ref(self) -> Ref:
+        """Return which cluster it is."""
+        return self._ref
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -174,17 +183,50 @@ class Cluster:
                     down=getattr(agent.model, "down", ""),
                     description=agent.description,
                     health=self.conditions.health(agent),
+                    fixed="scores" in agent.locked,
                 )
             )
         return found
 
     def agent(self, name: str) -> Agent:
-        """Return a member.
+        """Return a member, or the one that a task is bound to.
 
         Raises:
             NotFound: there is no such member, or no longer.
         """
-        return self.roster.agent(name)
+        bound = self._bound
+        return bound if bound is not None and bound.name == name else self.roster.agent(name)
+
+    def bound(self, agent: str, spec: str, scope: Scope) -> "Cluster":
+        """Return the cluster with a member as a task was matched with it; all else is shared.
+
+        Raises:
+            NotFound: it is no member any more, and cannot be made.
+        """
+        found = self.roster.agents.get(agent)
+        if spec and (found is None or found.digest != spec):
+            then = self.blueprints.behaving(agent, spec)
+            if then is not None:
+                self.book.admit(agent, spec, self._known(agent))
+                found = then
+            elif found is not None:
+                why = f"Agent/{agent} cannot be made any more as it was when the task was matched with it"
+                scope.emit(Fallback("match", why, "goes on with it as it is now"), agent, key=f"bound/{spec}")
+        return self._holding(found or self.roster.agent(agent))
+
+    def rehearsal(self, agent: Agent) -> "Cluster":
+        """Return the cluster for trials of an agent that takes the place of the member of its name.
+
+        Nothing is kept of what is done in it, and nobody learns from it; what models use is paid.
+        """
+        held = self._holding(agent)
+        held._rehearses = True  # noqa: SLF001  # its own class
+        return held
+
+    def _holding(self, agent: Agent) -> "Cluster":
+        held = copy.copy(self)
+        held._bound = agent  # noqa: SLF001  # its own class
+        return held
 
     def bearing(self, agent: str) -> AbstractContextManager[None]:
         """Count one more piece of work of an agent, as long as the context lasts."""
@@ -214,7 +256,7 @@ class Cluster:
             clock=services.clock,
             interceptors=list({one.name: one for agent in members for one in agent.interceptors}.values()),
             accounts=services.accounts,
-            averages=services.averages,
+            averages=Averages() if self._rehearses else services.averages,
             loads=services.loads,
             listening=services.serving.listening,
         )
@@ -328,10 +370,14 @@ class Cluster:
         most = self.agent(agent).history
         turns = await self._services.store.turns(_session(task), agent, most) if most else []
         before = [turn for turn in turns if turn.task != task.id]  # begun anew, it may have been kept before
+        if self._rehearses:
+            before = [turn for turn in before if turn.created < task.created]
         return [one for turn in before for one in (Message("user", turn.goal), Message("assistant", turn.answer))]
 
     async def converse(self, task: Task, agent: str, answer: str) -> None:
         """Keep a task with its answer as a turn of its session."""
+        if self._rehearses:
+            return
         await self._services.store.converse(Turn(_session(task), agent, task.id, task.goal, answer, task.created))
 
     def correction(self, domain: str) -> tuple[float, int]:
@@ -353,6 +399,8 @@ class Cluster:
 
     def lean(self, judge: str, error: float, pace: float) -> Bias:
         """Take an error of a judge over, in one transaction with what is noted next."""
+        if self._rehearses:
+            return self.judges.bias(judge)
         return self.judges.lean(judge, error, pace)
 
     async def learned(self, task: str) -> tuple[Decision, ...] | None:
