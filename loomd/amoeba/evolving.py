@@ -93,7 +93,7 @@ class Evolve(Spec):
         if trial.worst > self.loss + _ROUNDING:
             return f"a task loses {trial.worst:.3f}"
         if (gain := trial.after - trial.before) < self.gain - _ROUNDING:
-            return f"it rises by {gain:.3f}, and {self.gain:g} is needed"
+            return f"the mean moves by {round(gain, 3) + 0.0:+.3f}, and {self.gain:+g} is needed"
         return ""
 
 

@@ -33,6 +33,7 @@ from loomd.api.sources import SourceRoutes
 from loomd.api.stream import stream_events
 from loomd.api.tasks import TaskRoutes
 from loomd.api.top import TopRoutes
+from loomd.api.versions import VersionRoutes
 from loomd.daemon import System
 
 
@@ -58,6 +59,7 @@ def add_routes(app: web.Application, system: System) -> None:
             ApprovalRoutes,
             ProposalRoutes,
             CapabilityRoutes,
+            VersionRoutes,
             SessionRoutes,
             MemoryRoutes,
             BudgetRoutes,
