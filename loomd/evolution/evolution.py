@@ -35,6 +35,10 @@ from loomd.store.records import Learned
 from loomd.topology import Services
 
 
+class TooFew(Permanent):
+    """There are too few past tasks to try anything: nothing was asked, and more tasks may come soon."""
+
+
 @dataclass(frozen=True)
 class Evolution:
     """An agent that is to get better instructions.
@@ -45,6 +49,7 @@ class Evolution:
         agent: the agent as it behaves now.
         task: id of the last task that it was rewarded for.
         deadline: wall-clock seconds at which it ends.
+        scant: digests of agents of which it was told already that there are too few past tasks of them.
     """
 
     services: Services
@@ -52,11 +57,17 @@ class Evolution:
     agent: Agent
     task: str
     deadline: float
+    scant: set[str]
 
     async def run(self) -> None:
         """Write, try and decide; what fails on the way is told, and tried again after a while."""
         try:
             text, found = await self._tried()
+        except TooFew as error:
+            if self.agent.digest not in self.scant:
+                self.scant.add(self.agent.digest)
+                self._tell(str(error))
+            return
         except LoomdError as error:
             await self.abandon(str(error))
             return
@@ -64,23 +75,28 @@ class Evolution:
 
     async def abandon(self, reason: str) -> None:
         """Tell and keep that nothing was tried to the end."""
-        self._scope.emit(SkillAbandoned(self.agent.name, self.cluster.ref.name, self.agent.digest, reason), "")
+        self._tell(reason)
         await self._keep(f"given up: {reason}")
+
+    def _tell(self, reason: str) -> None:
+        fact = SkillAbandoned(self.agent.name, self.cluster.ref.name, self.agent.digest, reason)
+        self._scope.emit(fact, self.agent.name)
 
     async def _tried(self) -> tuple[str, Trial]:
         """Return instructions and what came of trying them.
 
         Raises:
-            Permanent: there are too few tasks, or no usable instructions came.
+            TooFew: there are too few tasks.
+            Permanent: no usable instructions came.
             Refused: an interceptor does not let them pass.
             Temporary: trials could not be made.
         """
         spec, name = self.cluster.learning.evolve, self.agent.name
         split = divide(await past_of(self.services.store, self.cluster, self.agent), spec)
         if not split.shown:
-            raise Permanent(f"{split.left}, and none of them may be shown to the model that writes instructions")
+            raise TooFew(f"{split.left}, and none of them may be shown to the model that writes instructions")
         if len(split.held) < spec.min_tasks:
-            raise Permanent(
+            raise TooFew(
                 f"{split.left}; {len(split.shown)} of them are shown, {len(split.held)} with other words are left to "
                 f"try instructions on, and {spec.min_tasks} are needed"
             )

@@ -41,6 +41,7 @@ class Evolutions:
         """Names of the agents that are to be looked at, by cluster, in order."""
         self._known: dict[Ref, Cluster] = {}
         self._busy: set[Ref] = set()
+        self._scant: set[str] = set()
         self._going: dict[Ref, tuple[Topology, Callable[[], None]]] = {}
         """On which topology an agent of a cluster evolves, and what interrupts that."""
         self._moved = asyncio.Event()
@@ -147,7 +148,9 @@ class Evolutions:
     async def _evolve(self, topology: Topology, cluster: Cluster, name: str, task: str) -> None:
         """Let an agent evolve until its time is over; when it has to leave its topology, it is looked at again."""
         seconds, loop, interrupted = cluster.learning.evolve.time, asyncio.get_running_loop(), False
-        evolution = Evolution(self._services, cluster, cluster.agents[name], task, self._services.clock.now() + seconds)
+        evolution = Evolution(
+            self._services, cluster, cluster.agents[name], task, self._services.clock.now() + seconds, self._scant
+        )
 
         def interrupt() -> None:
             nonlocal interrupted
