@@ -430,3 +430,37 @@ def _learned(text: str) -> Blueprint:
 async def _remembered(world: World) -> int:
     """Return how much stands in the files of memories."""
     return sum(path.stat().st_size for path in (world.folder / "state" / "memory").rglob("*") if path.is_file())
+
+
+async def test_a_specialist_gets_another_prompt_within_bounds(world: World) -> None:
+    """What the cluster made itself needs no word of a person; trials end at what they may use, of a day, too."""
+    written(world, "provider: coach, minTasks: 3, coolDown: 0s, tokens: 500", says(GOOD))
+    path = world.folder / "manifests.yaml"
+    law = Blueprint("default", "ada", "You know the law.", "Knows the law.", {"law": 0.7})
+
+    async def bad(system: System, count: int, begin: int = 0) -> None:
+        for number in range(begin, begin + count):
+            task = new_task(f"What does paragraph {number} say?", system.clock, agent="ada-law")
+            task = msgspec.structs.replace(task, expect=Expect(contains=("euros", "Result")))
+            await system.engine.result(await system.engine.submit(task))
+
+    async with world.open() as system:
+        heard = hearing(system)
+        await shape(system, Shaping("ada-law", "forged", law, "nobody knows the law"))
+        await bad(system, 7)
+        await system.evolutions.tick()
+        assert kinds(heard) == [SkillAbandoned]
+        assert "used up" in getattr(heard[0].data, "reason", ""), heard
+    path.write_text(path.read_text().replace("tokens: 500", "tokens: 50000"))
+    async with world.open() as system:
+        heard = hearing(system)
+        await bad(system, 5, begin=10)
+        await system.evolutions.tick()
+        assert kinds(heard) == [SkillProposed, SkillPromoted]
+        now = team(system).agents["ada-law"]
+        assert (now.instructions, now.prompt, now.description) == (GOOD, "", "Knows the law.")
+        assert not team(system).agents["ada"].instructions
+        await shape(system, reverted(team(system), "ada-law", None, "x"), task="back")
+        assert team(system).agents["ada-law"].instructions == "You know the law."
+        with pytest.raises(NotFound, match="versions: 1, 2, 3"):
+            reverted(team(system), "ada-law", 0, "x")
