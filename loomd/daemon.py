@@ -14,6 +14,7 @@ from loomd.engine.feedback import Feedback
 from loomd.engine.local import LocalEngine
 from loomd.events.bus import Bus
 from loomd.events.journal import Journal
+from loomd.evolution.runner import Evolutions
 from loomd.reconcile.reconciler import Bounds, Reconciler
 from loomd.schedules.runner import Schedules
 from loomd.settings import Settings, token_digest
@@ -40,6 +41,7 @@ class System:
         feedback: what takes what people say of answers.
         sources: what is followed; it does nothing before it is started.
         schedules: what is submitted by the clock; it does nothing before it is started.
+        evolutions: what gives agents better instructions; it does nothing before it is started.
         token: SHA-256 of what the API over TCP wants, empty when it does not listen there.
         settings_read: wall-clock seconds at which the settings were last read and taken.
         settings_error: why the settings were refused at the last reload, or empty.
@@ -57,6 +59,7 @@ class System:
     feedback: Feedback
     sources: Sources
     schedules: Schedules
+    evolutions: Evolutions
     token: bytes
     settings_read: float
     settings_error: str = ""
@@ -97,6 +100,7 @@ async def open_system(settings: Settings, clock: Clock | None = None) -> AsyncGe
         services = Services(store, bus, clock, settings.models_dir, packages=settings.allow_packages)
 
         async def move(topology: Topology) -> None:
+            evolutions.leave(topology)
             await engine.move(topology)
 
         bounds = Bounds(settings.history, settings.live_snapshots, settings.drain)
@@ -104,6 +108,7 @@ async def open_system(settings: Settings, clock: Clock | None = None) -> AsyncGe
         engine = LocalEngine(services, lambda: reconciler.topology, reconciler.pinned)
         sources = Sources(reconciler, services, settings.watch, settings.quiet_window)
         schedules = Schedules(services, engine, lambda: reconciler.topology, reconciler.status)
+        evolutions = Evolutions(services, lambda: reconciler.topology)
         system = System(
             settings,
             store,
@@ -115,6 +120,7 @@ async def open_system(settings: Settings, clock: Clock | None = None) -> AsyncGe
             Feedback(services, lambda: reconciler.topology),
             sources,
             schedules,
+            evolutions,
             token,
             settings_read=clock.now(),
         )

@@ -155,6 +155,7 @@ class Life:
             _log.info("%s: %s, %d tasks resumed", system.settings.state_dir, system.summary, len(resumed))
             group.create_task(self._act_on_change())
             group.create_task(system.schedules.run(lambda: system.ready))
+            group.create_task(system.evolutions.run(lambda: system.ready))
             group.create_task(self._watch_state())
             group.create_task(self._remove_old())
 

@@ -41,6 +41,10 @@ class Latest:
     permissions: Permissions = field(default_factory=Permissions)
 
 
+Locked = Literal["instructions", "scores", "health"]
+"""What of an agent nothing that is learned may touch: its prompt, what is believed of it, whether it gets tasks."""
+
+
 def _unchanged() -> Latest | None:
     return None
 
@@ -82,6 +86,7 @@ class Agent:
         outer: interceptors of the agents that asked it; they look at its tool calls, too.
         conditions: what clusters observed of how it does, by their names; nothing of one that does well.
         loads: how much work it and others have in hand, over all clusters and revisions.
+        locked: what of it nothing that is learned may touch.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
     """
@@ -121,6 +126,7 @@ class Agent:
     payer: str = ""
     averages: Averages = field(default_factory=Averages)
     loads: Loads = field(default_factory=Loads)
+    locked: frozenset[Locked] = frozenset()
     conditions: dict[str, Health] = field(default_factory=dict[str, Health])
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never

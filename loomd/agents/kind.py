@@ -9,7 +9,7 @@ from pydantic import Field
 
 from loomd.accounts.budget import Budget, Budgets
 from loomd.agents import done
-from loomd.agents.agent import Agent, Latest
+from loomd.agents.agent import Agent, Latest, Locked
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool, ToolSet
 from loomd.agents.budget import Limits, SkillBudget
 from loomd.agents.permissions import Permissions, misnamed
@@ -92,6 +92,11 @@ class AgentSpec(Spec):
     """What is kept of the agent's work: with `steps` every model and tool call, so that an interrupted task goes on
     after the last one; with `task` or `none` nothing, so that its work begins anew. By default what is kept of the
     task."""
+
+    locked: list[Locked] = Field(default_factory=list, examples=[["instructions"]])
+    """What of the agent nothing that a cluster learns may touch: with `instructions` nothing is added to its prompt;
+    with `scores` what is believed of it stays as it is declared, and nothing else is learned of its rewards; with
+    `health` it is never retired, however badly it does. It is no part of its behaviour: an edit keeps the scores."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
         """Yield what is wrong with the schema of the answer, with names, permissions, and secrets in the manifest."""
@@ -190,6 +195,7 @@ class AgentSpec(Spec):
             interceptors=[parts.get("Interceptor", name, Interceptor) for name in self._chosen(parts)],
             permissions=self.permissions,
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,
+            locked=frozenset(self.locked),
             latest=latest,
             listening=serving.listening,
         )

@@ -38,7 +38,7 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
         return Adapted.of(carried_out)
     sensed, executed = lived.sensed, lived.executed
     standing = world.standing(winner, list(sensed.domains))
-    moves = rules.policy.decide(sensed, executed, lived.evaluated, standing)
+    moves = [] if standing.fixed else rules.policy.decide(sensed, executed, lived.evaluated, standing)
     wanted: list[Decision] = [
         *moves,
         *calibrate(sensed, executed, world, rules.learning.calibrate),

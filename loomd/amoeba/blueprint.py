@@ -37,7 +37,8 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
     def make(self, name: str, creator: Agent) -> Agent:
         """Return the agent; a blueprint without instructions makes an agent that learned what it was before.
 
-        So does one whose instructions a person took over into the prompt: they are not said twice.
+        So does one whose instructions a person took over into the prompt, because they are not said twice, and one
+        whose instructions a person locked.
 
         What is withdrawn from the creator, or forbidden to it, is so for the agent.
 
@@ -46,7 +47,7 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             creator: the declared agent that it is made from, live.
         """
         if name == self.creator:
-            if not self._adds(creator.prompt):
+            if not self._adds(creator.prompt) or "instructions" in creator.locked:
                 return creator
             digest = self.digest(name, creator.digest, creator.prompt)
             return replace(creator, instructions=self.instructions, digest=digest, conditions={})
@@ -59,6 +60,7 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             prompt="",
             instructions=self.instructions,
             tools={tool: creator.tools[tool] for tool in self.tools if tool in creator.tools},
+            locked=frozenset(),  # what a person locked is about what a person declared
             conditions={},
             payer=creator.account,
         )

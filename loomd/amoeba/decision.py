@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.trial import Trial
 from loomd.messages import JsonObject
 
 Mechanism = Literal["score", "calibrate", "price", "retire", "forge", "evolve"]
@@ -114,6 +115,7 @@ class Shaping(msgspec.Struct, frozen=True, omit_defaults=True, tag="shaping"):
         parent: the version that it takes the place of, or goes back to; 0 for what a person declared, or nothing.
         spec: digest of how the agent behaved before; empty when there was none.
         done: what became of it.
+        trial: what came of trying it; None when it was not tried.
     """
 
     agent: str
@@ -124,6 +126,7 @@ class Shaping(msgspec.Struct, frozen=True, omit_defaults=True, tag="shaping"):
     parent: int = 0
     spec: str = ""
     done: Done = ""
+    trial: Trial | None = None
 
 
 Decision = ScoreMove | Calibration | Expense | Retirement | Revival | Shaping

@@ -31,7 +31,16 @@ async def evaluate(
         run: the record of the task.
         asking: asks models, on behalf of the cluster.
     """
-    case = Case(task, executed, await _met(task, executed, world, run), Leaning(world, run))
+    return await judged(await case_of(task, executed, world, run), policies, asking)
+
+
+async def case_of(task: Task, executed: Executed, world: World, run: Run) -> Case:
+    """Return what is judged of a task: all that is expected of its answer is held against it."""
+    return Case(task, executed, await _met(task, executed, world, run), Leaning(world, run))
+
+
+async def judged(case: Case, policies: Sequence[EvaluatePolicy], asking: Asking) -> Evaluated:
+    """Return what evaluators say of a case, together."""
     opinions = [await policy.evaluate(case, asking) for policy in policies]
     weights = [policy.weight for policy in policies]
     return billed(combined(opinions, weights), asking.spent)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from loomd.amoeba.decision import Mechanism
+from loomd.amoeba.evolving import Evolve
 from loomd.amoeba.expense import Price
 from loomd.amoeba.history import History
 from loomd.manifest.kind import Spec
@@ -131,6 +132,8 @@ class Learning(Spec):
     """When an agent does badly."""
     retire: Retire = Field(default_factory=Retire)
     """When it gets no new tasks."""
+    evolve: Evolve = Field(default_factory=Evolve)
+    """When it gets better instructions, and how these are tried."""
 
     def mode_of(self, mechanism: Mechanism) -> Mode:
         """Return how far a mechanism may go that changes what is stored."""

@@ -48,7 +48,7 @@ async def run_task(task: Task, world: World, policies: Policies, run: Run) -> Re
 
 async def _run(task: Task, world: World, policies: Policies, run: Run, burden: match.Burden) -> Result:
     def asking(phase: Phase, part: Task, agent: str = "") -> Asking:
-        return Asking(phase, part, world, run, agent)
+        return Asking(phase, part, world, run, agent)  # once it is matched, of the world with its winner
 
     sensed = await run.phase(
         "sense", Sensed, partial(sense.sense, task, world, policies.sense, asking("sense", task)), sense.explain

@@ -77,6 +77,7 @@ class Standing(msgspec.Struct, frozen=True):
         down: why its model is not asked for now; empty when it is.
         description: what it says of itself.
         uses: what it needs for each token that SENSE expects; None as long as too few tasks say so.
+        fixed: whether its scores stay as they are, because a person locked them.
     """
 
     agent: str
@@ -92,6 +93,7 @@ class Standing(msgspec.Struct, frozen=True):
     down: str = ""
     description: str = ""
     uses: Uses | None = None
+    fixed: bool = False
 
 
 class Neighbour(msgspec.Struct, frozen=True):

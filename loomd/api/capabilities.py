@@ -11,6 +11,7 @@ from loomd.api.address import space_at
 from loomd.api.guard import answer
 from loomd.api.moment import Moment, moment_of, snapshot_of
 from loomd.api.path import PREFIX
+from loomd.api.versions import attempts, versions
 from loomd.api.view import Body
 from loomd.cluster.capability import Key
 from loomd.cluster.cluster import Cluster
@@ -58,6 +59,9 @@ class CapabilityRoutes:
         """Return how an agent does in each cluster, and its last rewards and movements."""
         ref = Ref("Agent", request.match_info["name"], request.match_info["namespace"])
         learning, behaviour = self._system.store.learning, self._behaviour(ref)
+        where = [(at, one) for at, one in self._clusters() if at.namespace == ref.namespace and ref.name in one.agents]
+        learned = [one.agents[ref.name].digest for _, one in where if one.blueprints.current(ref.name)]
+        behaviour = learned[0] if learned else behaviour
         lessons = await learning.lessons(ref.namespace, ref.name, behaviour, 10)
         moved = [one for one in await learning.movements(ref.name, limit=100_000) if one.spec == behaviour]
         lineage = [one for one in await learning.lineage(ref.namespace, ref.name) if one.child == ref.name]
@@ -67,10 +71,10 @@ class CapabilityRoutes:
                 "namespace": ref.namespace,
                 "behaviour": behaviour,
                 "clusters": [
-                    {"cluster": where.name, **_health(cluster, cluster.agents[ref.name])}
-                    for where, cluster in self._clusters()
-                    if where.namespace == ref.namespace and ref.name in cluster.agents
+                    {"cluster": at.name, **_health(cluster, cluster.agents[ref.name])} for at, cluster in where
                 ],
+                "versions": [one for at, cluster in where for one in versions(at, cluster, ref.name)],
+                "attempts": [one for at, _ in where for one in attempts(at, lineage)],
                 "rewards": [{"task": one.task, "reward": one.reward, "at": rfc3339(one.at)} for one in lessons],
                 "movements": [
                     msgspec.to_builtins(one) | {"at": rfc3339(one.at)} for one in reversed(moved[-2 * _LAST :])

@@ -37,6 +37,7 @@ from loomd.api.sources import SourceRoutes
 from loomd.api.stream import stream_events
 from loomd.api.tasks import TaskRoutes
 from loomd.api.top import TopRoutes
+from loomd.api.versions import VersionRoutes
 from loomd.daemon import System
 
 
@@ -65,6 +66,7 @@ def add_routes(app: web.Application, system: System) -> None:
             BlueprintRoutes,
             AdoptionRoutes,
             LineageRoutes,
+            VersionRoutes,
             SessionRoutes,
             MemoryRoutes,
             HistoryRoutes,

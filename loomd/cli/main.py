@@ -53,6 +53,7 @@ VERBS = {
     "retry": "Run tasks anew.",
     "approve": "Agree to calls that tasks wait for, and to what clusters propose.",
     "deny": "Refuse calls that tasks wait for, and what clusters propose.",
+    "revert": "Give an agent the instructions back that it had before it learned others.",
     "why-died": "Say why an agent does badly, or gets no tasks.",
     "signal": "Send something to a task that waits for it.",
     "forget": "Delete what a memory or a cluster remembers.",

@@ -8,6 +8,7 @@ from loomd.cli.page import moment, section
 from loomd.cli.table import age_of, render
 from loomd.cli.target import namespace_option, socket_option, wanted
 from loomd.clock import SystemClock
+from loomd.manifest.wording import without_secrets
 
 _WORDS = {
     "retired": "gets no new tasks",
@@ -43,7 +44,7 @@ def command(agent: str, namespace: str, output: Form, client: Client) -> None:
 
 
 def doing(found: Json) -> None:
-    """Print the last rewards of an agent, how its scores moved, and when it was retired and revived."""
+    """Print the last rewards of an agent, how its scores moved, its retirements, what it learned and what was tried."""
     now = SystemClock().now()
     rewards = [(age_of(one["at"], now), f"{one['reward']:.2f}", f"Task/{one['task']}") for one in found["rewards"]]
     section("Last rewards", render(("AGE", "REWARD", "TASK"), rewards) if rewards else [])
@@ -59,8 +60,27 @@ def doing(found: Json) -> None:
         for one in found["movements"]
     ]
     section("Last movements", render(("AGE", "DOMAIN", "FROM", "TO", "REWARD", "TASK"), moves) if moves else [])
-    turns = [(age_of(one["at"], now), one["how"], f"Task/{one['task']}") for one in found["lineage"]]
+    turns = [
+        (age_of(one["at"], now), one["how"], f"Task/{one['task']}")
+        for one in found["lineage"]
+        if one["how"].startswith(("retired", "revived"))
+    ]
     section("Retirements", render(("AGE", "WHAT", "AFTER"), turns) if turns else [])
+    versions = [
+        (
+            f"{one['version']}{' (present)' if one['current'] else ''}",
+            age_of(one["at"], now),
+            one["how"],
+            str(one["parent"]) if one["parent"] else "as declared",
+            one["cluster"],
+        )
+        for one in found["versions"]
+    ]
+    section("Versions", render(("VERSION", "AGE", "HOW", "FROM", "CLUSTER"), versions) if versions else [])
+    present = [one["instructions"].splitlines() for one in found["versions"] if one["current"]]
+    section("Learned instructions", [without_secrets(line) for lines in present for line in lines])
+    tries = [(age_of(one["at"], now), one["cluster"], one["what"]) for one in found["attempts"]]
+    section("Tried", render(("AGE", "CLUSTER", "WHAT"), tries) if tries else [])
 
 
 def _sentence(found: Json, where: Json) -> str:

@@ -119,6 +119,14 @@ class Blueprints:
         versions = self._versions.get(name)
         return versions[-1] if versions and versions[-1].how != "pruned" else None
 
+    def before(self, name: str, version: Version) -> Agent | None:
+        """Return the agent as it was before a version; None when there was none, or it cannot be made."""
+        parent = next((one for one in self.versions(name) if one.number == version.parent), None)
+        if parent is None:
+            return None if version.parent else self._declared.get(name)
+        creator = self._declared.get(parent.blueprint.creator)
+        return None if creator is None else parent.blueprint.make(name, creator)
+
     def outdated(self, shaping: Shaping) -> str:
         """Return why what was proposed cannot be carried out any more, or an empty string."""
         current, creator = self.current(shaping.agent), self.base(shaping.blueprint.creator)
@@ -129,6 +137,8 @@ class Blueprints:
         now = self.agent(shaping.agent)
         if shaping.how != "forged" and (now is None or now.digest != shaping.spec):
             return "it is another one now than when that was proposed"
+        if shaping.how == "promoted" and now is not None and "instructions" in now.locked:
+            return "`locked` of its manifest says so"
         return ""
 
     def members(self) -> list[Agent]:

@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 
+from loomd.accounts.averages import Averages
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
@@ -118,6 +119,7 @@ class Cluster:
         self.past = TaskHistory(ref, services.store, terms.policies.learning, self.roster)
         self._scores = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
         self._terms = terms
+        self._rehearses = False
         self._services = services
         self._subject = subject_of(ref)
         self.judges = Judges(ref, services)
@@ -139,6 +141,11 @@ class Cluster:
             self.conditions.remember(agent, past.lessons)
         house = House(ref, self.blueprints, self.roster, self.conditions, self.teaching, embedder)
         self.smithy = Smithy(house, terms.forge, rules, services, past)
+
+    @property
+    def ref(self) -> Ref:
+        """Return which cluster it is."""
+        return self._ref
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -214,12 +221,13 @@ class Cluster:
                     description=agent.description,
                     health=health,
                     uses=self._known_uses(name, digest) if cost != _FREE else None,
+                    fixed="scores" in agent.locked,
                 )
             )
         return found
 
     def agent(self, name: str) -> Agent:
-        """Return a member.
+        """Return a member, or the one that a task is bound to.
 
         Raises:
             NotFound: there is no such member, or no longer.
@@ -239,8 +247,21 @@ class Cluster:
         now = self.agents.get(agent)
         if before is None or (now is not None and now.digest == before.digest):
             return self
+        self.book.admit(agent, before.digest, self._known(agent))
+        return self._holding(before)
+
+    def rehearsal(self, agent: Agent) -> "Cluster":
+        """Return the cluster for trials of an agent that takes the place of the member of its name.
+
+        Nothing is kept of what is done in it, and nobody learns from it; what models use is paid.
+        """
+        view = self._holding(agent)
+        view._rehearses = True  # noqa: SLF001  # one of this class
+        return view
+
+    def _holding(self, agent: Agent) -> "Cluster":
         view = copy(self)
-        view._bound = {agent: before}  # noqa: SLF001  # one of this class
+        view._bound = {agent.name: agent}  # noqa: SLF001  # one of this class
         return view
 
     @property
@@ -280,7 +301,7 @@ class Cluster:
             clock=services.clock,
             interceptors=list({one.name: one for agent in members for one in agent.interceptors}.values()),
             accounts=services.accounts,
-            averages=services.averages,
+            averages=Averages() if self._rehearses else services.averages,
             loads=services.loads,
             listening=services.serving.listening,
         )
@@ -402,10 +423,14 @@ class Cluster:
         who = self.agent(agent)
         turns = await self._services.store.turns(_session(task), who.principal, who.history) if who.history else []
         before = [turn for turn in turns if turn.task != task.id]  # begun anew, it may have been kept before
+        if self._rehearses:
+            before = [turn for turn in before if turn.created < task.created]
         return [one for turn in before for one in (Message("user", turn.goal), Message("assistant", turn.answer))]
 
     async def converse(self, task: Task, agent: str, answer: str) -> None:
         """Keep a task with its answer as a turn of its session."""
+        if self._rehearses:
+            return
         who = self.agent(agent).principal
         await self._services.store.converse(Turn(_session(task), who, task.id, task.goal, answer, task.created))
 
@@ -443,6 +468,8 @@ class Cluster:
 
     def lean(self, judge: str, error: float, pace: float) -> Bias:
         """Take an error of a judge over, in one transaction with what is noted next."""
+        if self._rehearses:
+            return self.judges.bias(judge)
         return self.judges.lean(judge, error, pace)
 
     async def learned(self, task: str) -> tuple[Decision, ...] | None:

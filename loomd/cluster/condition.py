@@ -195,7 +195,14 @@ class Conditions:
     def _wards(self) -> Iterable[Ward]:
         for agent in self._roster.agents.values():
             declared = agent.name in self._declared
-            yield Ward(agent.name, agent.digest, declared, frozenset(agent.domains), self.vitals(agent))
+            yield Ward(
+                agent.name,
+                agent.digest,
+                declared,
+                frozenset(agent.domains),
+                self.vitals(agent),
+                "health" in agent.locked,
+            )
 
     def _observe(self, agent: Agent) -> None:
         """Let the agent say how it does."""

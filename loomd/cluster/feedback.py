@@ -113,6 +113,8 @@ async def _ready(services: Services, cluster: Cluster | None, result: Result) ->
         return "nothing was learned from the task"
     if cluster is None:
         return "its cluster does not serve"
+    if (agent := cluster.agents.get(moves[0].agent)) is not None and "scores" in agent.locked:
+        return f"`locked` of the manifest of Agent/{agent.name} says that its scores stay"
     past: dict[str, Score] | None = None
     if not _behaves(cluster, moves[0]):
         found = await services.store.capabilities()

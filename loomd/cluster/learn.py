@@ -112,6 +112,8 @@ def change_of(decisions: Sequence[Decision], of: Teaching) -> Learned:
     """Return what is stored of decisions."""
     found = _Change(of)
     for one in decisions:
+        if isinstance(one, Shaping) and one.trial is not None:
+            found.lineage.append(tried(one.agent, one.spec, one.reason, of))
         if one.done == "proposed":
             found.proposals.append(proposal_of(one, of))
         elif not one.done:
@@ -125,6 +127,16 @@ def change_of(decisions: Sequence[Decision], of: Teaching) -> Learned:
         lineage=found.lineage,
         proposals=found.proposals,
     )
+
+
+def tried(agent: str, spec: str, reason: str, of: Teaching) -> Descent:
+    """Return what is stored of an attempt to give an agent better instructions, whatever came of it."""
+    return Descent(of.cluster.namespace, agent, spec, f"{tried_in(of.cluster.name)}{reason}", of.task, of.now)
+
+
+def tried_in(cluster: str) -> str:
+    """Return how the entry of an attempt in an agent's lineage begins."""
+    return f"tried in {cluster}: "
 
 
 def fact_of(decision: Decision, of: Teaching) -> ClusterFact:
@@ -189,6 +201,8 @@ def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
             about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{int(of.now // of.patience) if of.patience else 0}"
         case Shaping() as d:
             about = f"{d.how}\0{d.agent}\0{d.spec}\0{d.parent}"
+            if d.how == "promoted":  # each attempt is one of its own
+                about += f"\0{d.blueprint.instructions}"
     mechanism = mechanism_of(decision)
     name = hashlib.sha256(f"{of.cluster}\0{mechanism}\0{about}".encode()).hexdigest()[:10]
     body = msgspec.json.encode({"task": of.task, "what": said(decision), "decision": msgspec.Raw(encode(decision))})

@@ -121,7 +121,8 @@ def _lost(movements: Iterable[Movement], at: float, learned: Sequence[Capability
 
 def _members(item: Object, snapshot: Snapshot, blueprints: Sequence[BlueprintRecord]) -> Iterator[_Member]:
     """Yield the members: those that were declared, as they had learned to be, and those that were made from them."""
-    declared = {to.name: snapshot.objects[to] for _, to in item.refs if to.kind == "Agent" and to in snapshot.objects}
+    named = [to for pointer, to in item.refs if pointer.startswith("/spec/agent") and to in snapshot.objects]
+    declared = {to.name: snapshot.objects[to] for to in named}
     current: dict[str, Blueprint] = {}
     for one in blueprints:
         made = decode(one.body)
@@ -136,4 +137,6 @@ def _members(item: Object, snapshot: Snapshot, blueprints: Sequence[BlueprintRec
                 yield _Member(name, snapshot.behaviour(own.ref), own.spec.domains)
         elif (creator := declared.get(made_from.creator)) is not None:
             digest = made_from.digest(name, snapshot.behaviour(creator.ref), creator.spec.prompt)
+            if own is not None and "instructions" in own.spec.locked:
+                digest = snapshot.behaviour(own.ref)
             yield _Member(name, digest, creator.spec.domains if own is not None else made_from.domains)

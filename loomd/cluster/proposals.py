@@ -95,10 +95,7 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """
     match decision:
         case ScoreMove() as d:
-            _same(cluster, d.agent, d.spec, "what was proposed is about how it was before")
-            score = cluster.book.score(d.agent, d.spec, d.domain, d.before)
-            mean = min(1.0, max(0.0, score.mean + d.after - d.before))
-            return msgspec.structs.replace(d, before=score.mean, after=mean, count=score.count + 1, done="")
+            return _moved(cluster, d)
         case Calibration() as d:
             before, count = cluster.correction(d.domain)
             return msgspec.structs.replace(
@@ -117,3 +114,12 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
             if why := cluster.blueprints.outdated(d):
                 raise Conflict(f"Agent/{d.agent} is left as it is: {why}")
             return msgspec.structs.replace(d, version=cluster.blueprints.next(d.agent), done="")
+
+
+def _moved(cluster: Cluster, d: ScoreMove) -> ScoreMove:
+    agent = _same(cluster, d.agent, d.spec, "what was proposed is about how it was before")
+    if "scores" in agent.locked:
+        raise Conflict(f"Agent/{d.agent} is left as it is: `locked` of its manifest says so")
+    score = cluster.book.score(d.agent, d.spec, d.domain, d.before)
+    after = min(1.0, max(0.0, score.mean + d.after - d.before))
+    return msgspec.structs.replace(d, before=score.mean, after=after, count=score.count + 1, done="")

@@ -26,6 +26,7 @@ class Ward:
         declared: whether a person declared it.
         domains: what it declares to be good at.
         vitals: how it does.
+        locked: whether a person locked its health.
     """
 
     agent: str
@@ -33,6 +34,7 @@ class Ward:
     declared: bool
     domains: frozenset[str]
     vitals: Vitals
+    locked: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ def cool_down(spec: Retire, times: int) -> float:
 
 def _kept(spec: Retire, one: Ward, open_: Sequence[Ward]) -> str:
     """Return why an agent is not retired however badly it does, or an empty string."""
+    if one.locked:
+        return "`locked` of its manifest says so"
     if one.declared and not spec.declared:
         return "a person declared it"
     if one.vitals.samples < spec.samples:

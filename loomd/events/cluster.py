@@ -137,6 +137,37 @@ class BlueprintPruned(_Shaped, tag="blueprint.pruned", frozen=True):
     """A specialist went, because it did badly or nothing."""
 
 
+class SkillProposed(Fact, tag="skill.proposed", frozen=True):
+    """A model wrote better instructions for an agent, and they were tried on past tasks, beside the old ones.
+
+    Attributes:
+        owner: the agent.
+        cluster: in which.
+        spec: digest of how the agent behaved.
+        instructions: what was written.
+        reason: the means, and why they are not taken, when they are not.
+        taken: whether they did well enough.
+        trial: the results of each task, and what it took.
+    """
+
+    owner: str
+    cluster: str
+    spec: str
+    instructions: str
+    reason: str
+    taken: bool
+    trial: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class SkillAbandoned(Fact, tag="skill.abandoned", frozen=True):
+    """An agent was to get better instructions, and none were tried to the end; `spec` is how it behaves."""
+
+    owner: str
+    cluster: str
+    spec: str
+    reason: str
+
+
 class SkillPromoted(_Shaped, tag="skill.promoted", frozen=True):
     """An agent got better instructions, that did not do worse on past tasks."""
 
@@ -216,6 +247,8 @@ ClusterFact = (
     | AgentRevived
     | BlueprintForged
     | BlueprintPruned
+    | SkillProposed
+    | SkillAbandoned
     | SkillPromoted
     | SkillReverted
     | ChangeObserved

@@ -9,9 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.decision import Shaping
+from loomd.amoeba.trial import Pair, Trial
 from loomd.api.server import open_server
+from loomd.cluster.cluster import Cluster
+from loomd.cluster.learn import learn
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
+from loomd.events.bus import Scope
 from loomd.events.cluster import CapabilityUpdated, ProposalDecided, ProposalMade
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
@@ -229,3 +235,44 @@ async def test_an_explanation_tells_observed_from_done(folder: Path, capsys: Out
         text = " ".join(capsys.readouterr().out.split())
         assert "(only observed: spec.learning.mode)" in text
         assert re.search(r"complexity in general is estimated 0\.\d+ too (low|high), before 0\.\d+ too", text)
+
+
+async def test_versions_are_shown_and_taken_back(folder: Path, capsys: Out) -> None:
+    """What was learned and tried stands with the agent; `loomd revert` goes back, and says what cannot be."""
+    async with serving(folder) as system:
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        trial = Trial((Pair("t1", 0.2, 0.8, 0.5, 0.5),), ("t0",), 100)
+        learned = Shaping(
+            "bob",
+            "promoted",
+            Blueprint("team", "bob", "Answer in one word."),
+            trial.said(),
+            spec=cluster.agents["bob"].digest,
+            trial=trial,
+        )
+        await learn(system.services, [learned], cluster.teaching("t9"), Scope(system.bus, ""), "bob#1")
+        capsys.readouterr()
+        assert await loomd("describe", "agent/bob") == 0
+        page = capsys.readouterr().out
+        assert re.search(r"1 \(present\) +\S+ +promoted +as declared", page), page
+        assert "Answer in one word." in page
+        assert "mean reward 0.200 before, 0.800 after, over 1 held-out task" in page
+        assert await loomd("why-died", "bob", "-o", "json") == 0
+        assert json.loads(capsys.readouterr().out)["versions"][0]["current"] is True
+        assert await loomd("revert", "bob", "--reason", "too terse") == 0
+        assert "bob is as its manifest says" in capsys.readouterr().out
+        assert [one.instructions for one in cluster.agents.values()] == ["", ""]
+        assert await loomd("revert", "agent/bob", "--to", "1") == 0
+        assert "has the instructions of version 1" in capsys.readouterr().out
+        assert [one.instructions for one in cluster.agents.values()] == ["", "Answer in one word."]
+        for words, wrong in (
+            (("bob", "--to", "1"), "has these instructions already"),
+            (("bob", "--to", "9"), "no version 9"),
+            (("ada",), "it learned no instructions"),
+            (("eve",), "no member of any cluster"),
+            (("bob", "--cluster", "other"), "no member of Cluster/other"),
+            (("cluster/team",), "expected an agent"),
+        ):
+            assert await loomd("revert", *words) != 0
+            assert wrong in capsys.readouterr().err

@@ -8,11 +8,14 @@ from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Shaping
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.learn import learn
+from loomd.cluster.versions import reverted
 from loomd.daemon import System
 from loomd.engine.intake import new_task
+from loomd.errors import NotFound
 from loomd.events.bus import Scope
+from loomd.events.event import ToolStarted
 from tests.engine.test_learning import do, team
-from tests.engine.world import World
+from tests.engine.world import World, until
 
 LAW = Blueprint("default", "ada", "You know the law.", "Knows the law.", {"law": 0.7})
 LEARNED = Blueprint("default", "ada", "Answer in one word.")
@@ -91,3 +94,62 @@ async def test_what_is_outdated_is_not_carried_out(world: World) -> None:
         gone = Blueprint("default", "eve", "You know the law.")
         assert "no member" in blueprints.outdated(Shaping("eve-law", "forged", gone, "x"))
         assert blueprints.next("ada-law") == 2
+
+
+async def test_a_task_keeps_the_agent_that_it_was_matched_with(world: World) -> None:
+    """What is promoted or taken back meanwhile is for later tasks: each teaches the version that did it."""
+    world.write([{"toolCalls": [{"name": "post"}]}, {"text": "done"}], cluster="scale: {type: never}")
+    async with world.open() as system:
+        cluster, declared = team(system), team(system).agents["ada"]
+        first = await _waiting(system)
+        await shape(system, Shaping("ada", "promoted", LEARNED, "it does better", spec=declared.digest))
+        learned = cluster.agents["ada"]
+        second = await _waiting(system)
+        await _end(system, first)
+        assert await _taught(system, declared.digest) == [first]
+        assert cluster.standing("ada", ["general"]).scores["general"].count == 0
+        back = reverted(cluster, "ada", 0, "it does worse")
+        await shape(system, back, task="u")
+        third = await _waiting(system)
+    async with world.open() as system:
+        assert sorted(await system.engine.resume()) == sorted([second, third])
+        assert team(system).agents["ada"].digest == declared.digest
+        await _end(system, second)
+        assert await _taught(system, learned.digest) == [second]
+        scores = [one for one in await system.store.capabilities() if one.spec == learned.digest]
+        assert [one.count for one in scores] == [1]
+        await _end(system, third)
+        assert sorted(await _taught(system, declared.digest)) == sorted([first, third])
+        (result,) = [await system.engine.result(second)]
+        assert result.matched is not None
+        assert result.matched.made == LEARNED
+
+
+async def test_who_was_pruned_is_made_once_more_for_its_tasks(world: World) -> None:
+    """From the blueprint that MATCH recorded, with the scores that it had; whoever is as declared is left alone."""
+    async with world.open() as system:
+        cluster = await shape(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
+        law = cluster.agents["ada-law"]
+        await shape(system, Shaping("ada-law", "pruned", LAW, "it does badly", 2, 1, law.digest), task="u")
+        held = cluster.bound("ada-law", LAW)
+        assert (held.agent("ada-law").instructions, held.agent("ada-law").digest) == (LAW.instructions, law.digest)
+        assert cluster.bound("ada", None) is cluster
+        with pytest.raises(NotFound):
+            cluster.bound("eve", Blueprint("default", "eve", "x")).agent("eve")
+
+
+async def _waiting(system: System) -> str:
+    """Begin a task that waits for a signal; return its id."""
+    task = await system.engine.submit(new_task("go", system.clock))
+    await until(system, lambda event: isinstance(event.data, ToolStarted), task)
+    return task
+
+
+async def _end(system: System, task: str) -> None:
+    await system.engine.send(task, "post", "go on")
+    assert (await system.engine.result(task)).phase == "Succeeded"
+
+
+async def _taught(system: System, digest: str) -> list[str]:
+    """Return the tasks of which a reward is kept for an agent as it behaved with a digest."""
+    return [one.task for one in await system.store.learning.lessons("default", "ada", digest)]

@@ -160,6 +160,20 @@ async def test_a_declared_task_is_run(tmp_path: Path) -> None:
     assert any("plumber" in one for one in result.evaluated.evidence)
 
 
+async def test_an_agent_improves(tmp_path: Path) -> None:
+    """18-evolution: after seven tasks the clerk names the currency."""
+    folder = next(path for path in EXAMPLES if path.name == "18-evolution")
+    async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "socket")) as system:
+        await system.reconciler.apply(Delivery("example", tuple(read_folder(folder))))
+        answers: list[str] = []
+        for what in ("card", "book", "film", "map", "game", "disc", "print", "chart"):
+            task = new_task(f"What does a {what} cost?", system.clock, expect=Expect(contains=("euros",)))
+            answers.append((await system.engine.result(await system.engine.submit(task))).output)
+            if len(answers) == 7:
+                await system.evolutions.tick()
+        assert answers == [*["It costs 2."] * 7, "It costs 2 euros."]
+
+
 async def test_hello(tmp_path: Path) -> None:
     """The smallest system answers."""
     folder = tmp_path / "hello"

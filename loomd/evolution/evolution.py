@@ -1,0 +1,210 @@
+"""One evolution of one agent: a model writes instructions, they are tried beside the old ones, and taken or left.
+
+Nothing is stored before it is decided, so that one that is killed begins anew. Whatever came of it stands in the
+agent's lineage, from which it is known when the agent may be tried again. Called by the runner, which lets one of a
+cluster go on at a time.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from loomd.agents.agent import Agent
+from loomd.agents.budget import Budget
+from loomd.agents.interception import leave
+from loomd.amoeba import trial
+from loomd.amoeba.adapt import within
+from loomd.amoeba.asking import Asking
+from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.decision import Shaping
+from loomd.amoeba.task import Task
+from loomd.amoeba.trial import Trial
+from loomd.cluster.cluster import Cluster
+from loomd.cluster.learn import learn, proposed, tried, tried_in
+from loomd.errors import LoomdError, Permanent, Temporary
+from loomd.events.bus import Scope
+from loomd.events.cluster import SkillAbandoned, SkillProposed
+from loomd.evolution.past import Past, divide, past_of
+from loomd.evolution.proposal import fault, material, question
+from loomd.evolution.rehearsal import Rehearsal, on_trial, rehearse
+from loomd.store.finish import finish
+from loomd.store.records import Learned
+from loomd.topology import Services
+
+
+class TooFew(Permanent):
+    """There are too few past tasks to try anything: nothing was asked, and more tasks may come soon."""
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """An agent that is to get better instructions.
+
+    Attributes:
+        services: what the daemon lends.
+        cluster: the agent's cluster, as it serves.
+        agent: the agent as it behaves now.
+        task: id of the last task that it was rewarded for.
+        deadline: wall-clock seconds at which it ends.
+        scant: digests of agents of which it was told already that there are too few past tasks of them.
+    """
+
+    services: Services
+    cluster: Cluster
+    agent: Agent
+    task: str
+    deadline: float
+    scant: set[str]
+
+    async def run(self) -> None:
+        """Write, try and decide; what fails on the way is told, and tried again after a while."""
+        try:
+            text, found = await self._tried()
+        except TooFew as error:
+            if self.agent.digest not in self.scant:
+                self.scant.add(self.agent.digest)
+                self._tell(str(error))
+            return
+        except LoomdError as error:
+            await self.abandon(str(error))
+            return
+        await self._decide(text, found)
+
+    async def abandon(self, reason: str) -> None:
+        """Tell and keep that nothing was tried to the end."""
+        self._tell(reason)
+        await self._keep(f"given up: {reason}")
+
+    def _tell(self, reason: str) -> None:
+        fact = SkillAbandoned(self.agent.name, self.cluster.ref.name, self.agent.digest, reason)
+        self._scope.emit(fact, self.agent.name)
+
+    async def _tried(self) -> tuple[str, Trial]:
+        """Return instructions and what came of trying them.
+
+        Raises:
+            TooFew: there are too few tasks.
+            Permanent: no usable instructions came.
+            Refused: an interceptor does not let them pass.
+            Temporary: trials could not be made.
+        """
+        spec, name = self.cluster.learning.evolve, self.agent.name
+        split = divide(await past_of(self.services.store, self.cluster, self.agent), spec)
+        if not split.shown:
+            raise TooFew(f"{split.left}, and none of them may be shown to the model that writes instructions")
+        if len(split.held) < spec.min_tasks:
+            raise TooFew(
+                f"{split.left}; {len(split.shown)} of them are shown, {len(split.held)} with other words are left to "
+                f"try instructions on, and {spec.min_tasks} are needed"
+            )
+        account = Budget(spec.tokens, spec.cost, tool_calls=sys.maxsize, split=True)
+        text = await self._written(split.shown, account)
+        account.close(account.total)
+        creator = self.cluster.blueprints.declared[self._blueprint(text).creator]
+        candidate = self._blueprint(text).make(name, creator)
+        pairs: list[trial.Pair] = []
+        for one in split.held:
+            before = await rehearse(self.cluster, self.agent, one.task, account, self.deadline)
+            after = before if before.lost else await rehearse(self.cluster, candidate, one.task, account, self.deadline)
+            if lost := before.lost or after.lost:
+                raise Temporary(f"a trial on Task/{one.task.id} could not be made: {lost}")
+            pairs.append(trial.Pair(one.task.id, before.reward, after.reward, before.checked, after.checked))
+        spent = account.total
+        return text, Trial(tuple(pairs), tuple(one.task.id for one in split.shown), spent.usage.total, spent.cost)
+
+    async def _written(self, shown: Sequence[Past], account: Budget) -> str:
+        """Return instructions as the agent's interceptors let them pass.
+
+        Raises:
+            Permanent: no usable ones came.
+            Refused: an interceptor does not let them pass.
+        """
+        spec, agent = self.cluster.learning.evolve, on_trial(self.agent)
+        world = self.cluster.rehearsal(agent)
+        run = Rehearsal(f"evolve/{self.task}", agent.namespace, agent.clock, account)
+        goal = material(self.agent, shown)
+        task = Task(run.scope.task, goal, agent.namespace, self.cluster.ref.name, deadline=self.deadline)
+        answer = await Asking("adapt", task, world, run, agent.name).ask(question(self.agent, spec))
+        if answer.value is None:
+            raise Permanent(f"no usable instructions came: {answer.why}")
+        text = await leave(agent, answer.value, run.scope, run, "adapt")
+        if wrong := fault(text, spec.max_length):
+            raise Permanent(f"no usable instructions came: {wrong}")
+        return text
+
+    def _blueprint(self, text: str) -> Blueprint:
+        """Return the agent's blueprint with other instructions."""
+        current = self.cluster.blueprints.current(self.agent.name)
+        if current is None:
+            return Blueprint(self.cluster.ref.name, self.agent.name, text)
+        return msgspec.structs.replace(current.blueprint, instructions=text)
+
+    async def _decide(self, text: str, found: Trial) -> None:
+        """Take the instructions, or leave them, as far as the cluster's mode goes; either is told and kept."""
+        cluster, agent, name = self.cluster, self.agent, self.agent.name
+        why = cluster.learning.evolve.fault(found)
+        reason = f"{found.said()}{f'; not taken: {why}' if why else ''}"
+        self._scope.emit(
+            SkillProposed(
+                name, cluster.ref.name, agent.digest, text, reason, not why, msgspec.Raw(msgspec.json.encode(found))
+            ),
+            name,
+        )
+        current = cluster.blueprints.current(name)
+        shaping = Shaping(
+            name,
+            "promoted",
+            self._blueprint(text),
+            reason,
+            cluster.blueprints.next(name),
+            0 if current is None else current.number,
+            agent.digest,
+            trial=found,
+        )
+        if why:
+            await self._keep(reason)
+        elif why := cluster.blueprints.outdated(shaping):
+            await self.abandon(why)
+        else:
+            of, key = cluster.teaching(self.task), f"{name}#evolve/{cluster.ref.name}/{name}/{self.task}"
+            decided = list(within(cluster.learning, [shaping]))
+            await finish(learn(self.services, decided, of, self._scope, key))
+
+    async def _keep(self, reason: str) -> None:
+        of = self.cluster.teaching(self.task)
+        change = Learned(lineage=[tried(self.agent.name, self.agent.digest, reason, of)])
+        await self.services.store.learning.change(change)
+
+    @property
+    def _scope(self) -> Scope:
+        return Scope(self.services.bus, "", namespace=self.agent.namespace)
+
+
+async def due(services: Services, cluster: Cluster, agent: Agent) -> str | None:
+    """Return the id of the last task that an agent was rewarded for; None when it is to get no better instructions."""
+    spec, learning, name = cluster.learning.evolve, services.store.learning, agent.name
+    if cluster.learning.mode_of("evolve") == "off" or "instructions" in agent.locked:
+        return None
+    if name in cluster.blueprints.declared and not spec.declared:
+        return None
+    lessons = await learning.lessons(agent.namespace, name, agent.digest, spec.window)
+    if len(lessons) < spec.window or math.fsum(one.reward for one in lessons) / len(lessons) >= spec.below:
+        return None
+    now, begin = services.clock.now(), tried_in(cluster.ref.name)
+    lineage = await learning.lineage(agent.namespace, name)
+    before = [one for one in lineage if one.child == name and one.how.startswith(begin)]
+    alike = [one for one in before if one.parent == agent.digest]
+    if any(one.task == lessons[0].task for one in alike):
+        return None
+    if before and now < max(one.at for one in before) + spec.waits(len(alike)):
+        return None
+    pending = [
+        proposed(one)[2]
+        for one in await learning.proposals(agent.namespace, pending=True)
+        if (one.cluster, one.mechanism) == (cluster.ref.name, "evolve") and one.expires > now
+    ]
+    asked = any(isinstance(one, Shaping) and one.agent == name for one in pending)
+    return None if asked else lessons[0].task

@@ -1,0 +1,179 @@
+"""Lets agents evolve beside tasks, in the clusters that serve: one agent of a cluster at a time.
+
+A reward makes an agent be looked at: whether its new instructions do worse than the old ones did and go back, and
+whether it does so badly that it gets new ones. No task waits for that. What goes on when the daemon ends, or when
+another set serves in which the cluster is another one, is given up without a trace and begins anew. Called by `daemon`
+and `lifecycle`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from loomd.amoeba.adapt import within
+from loomd.cluster.cluster import Cluster
+from loomd.cluster.learn import learn
+from loomd.cluster.versions import reverted, worse
+from loomd.errors import LoomdError
+from loomd.events.bus import Scope
+from loomd.events.cluster import CapabilityUpdated
+from loomd.events.event import Event
+from loomd.evolution.evolution import Evolution, due
+from loomd.manifest.object import Ref
+from loomd.store.finish import finish
+from loomd.topology import Services, Topology
+
+_log = logging.getLogger("loomd.evolution")
+
+
+class Evolutions:
+    """All clusters that serve.
+
+    Args:
+        services: what the daemon lends.
+        topology: returns what serves now.
+    """
+
+    def __init__(self, services: Services, topology: Callable[[], Topology]) -> None:
+        self._services = services
+        self._topology = topology
+        self._rewarded: dict[Ref, dict[str, None]] = {}
+        """Names of the agents that are to be looked at, by cluster, in order."""
+        self._known: dict[Ref, Cluster] = {}
+        self._busy: set[Ref] = set()
+        self._scant: set[str] = set()
+        self._going: dict[Ref, tuple[Topology, Callable[[], None]]] = {}
+        """On which topology an agent of a cluster evolves, and what interrupts that."""
+        self._moved = asyncio.Event()
+
+    async def run(self, takes_work: Callable[[], bool]) -> None:
+        """Look at agents as they are rewarded, until cancelled.
+
+        Args:
+            takes_work: says whether the daemon takes work now.
+        """
+        unsubscribe = self._services.bus.subscribe(self._hear, CapabilityUpdated)
+        try:
+            with self._services.serving.listening(self._moved.set):
+                async with asyncio.TaskGroup() as group:
+                    self._settle()
+                    while True:
+                        for ref in self._waiting() if takes_work() else ():
+                            self._busy.add(ref)
+                            group.create_task(self._attend(ref))
+                        await self._moved.wait()
+                        self._moved.clear()
+                        self._settle()
+        finally:
+            unsubscribe()
+
+    async def tick(self) -> None:
+        """Look at every agent of every cluster that serves, and return when all that is due is done."""
+        self._known.clear()
+        self._settle()
+        for ref in self._waiting():
+            self._busy.add(ref)
+            await self._attend(ref)
+
+    def leave(self, topology: Topology) -> None:
+        """Interrupt what goes on on a topology that was given up and is to close; it begins anew on what serves."""
+        for held, interrupt in list(self._going.values()):
+            if held is topology:
+                interrupt()
+
+    def _settle(self) -> None:
+        """Know the clusters that serve now; of one that is new every agent is looked at."""
+        serving = {ref: live for ref, live in self._topology().live.items() if isinstance(live, Cluster)}
+        for ref, cluster in serving.items():
+            if self._known.get(ref) is not cluster:
+                self._rewarded[ref] = dict.fromkeys(cluster.agents)
+        self._known = serving
+        self._rewarded = {ref: names for ref, names in self._rewarded.items() if ref in serving}
+
+    def _waiting(self) -> list[Ref]:
+        return [ref for ref, names in self._rewarded.items() if names and ref not in self._busy]
+
+    def _hear(self, event: Event) -> None:
+        """Note who was rewarded."""
+        fact = event.data
+        if isinstance(fact, CapabilityUpdated):
+            for ref, cluster in self._known.items():
+                if ref.namespace == event.namespace and fact.owner in cluster.agents:
+                    self._rewarded.setdefault(ref, {})[fact.owner] = None
+                    self._moved.set()
+
+    async def _attend(self, ref: Ref) -> None:
+        """Look at the agents of one cluster that were rewarded; whatever goes wrong is its own."""
+        try:
+            while names := self._rewarded.get(ref):
+                name = next(iter(names))
+                del names[name]
+                try:
+                    await self._look(ref, name)
+                except LoomdError as error:
+                    _log.warning("%s: Agent/%s could not be looked at: %s", ref, name, error)
+                except Exception:
+                    _log.exception("%s: Agent/%s could not be looked at", ref, name)
+        finally:
+            self._busy.discard(ref)
+
+    async def _look(self, ref: Ref, name: str) -> None:
+        """Give an agent old instructions back, or new ones, when that is due; on what serves now, which stays open."""
+        topology = self._topology()
+        async with topology.lease():
+            cluster = topology.live.get(ref)
+            if not isinstance(cluster, Cluster) or cluster.learning.mode_of("evolve") == "off":
+                return
+            if name not in cluster.agents or await self._goes_back(cluster, name):
+                return
+            task = await due(self._services, cluster, cluster.agents[name])
+            if task is not None:
+                await self._evolve(topology, cluster, name, task)
+
+    async def _goes_back(self, cluster: Cluster, name: str) -> bool:
+        """Give an agent its earlier instructions back when the new ones do worse; return whether they do."""
+        learning, agent = self._services.store.learning, cluster.agents[name]
+        why = await worse(learning, cluster, agent, cluster.learning.evolve.probation)
+        if not why:
+            return False
+        mode, back = cluster.learning.mode_of("evolve"), reverted(cluster, name, None, why)
+        once = str(back.version) if mode == "auto" else f"{mode}/{agent.digest}"  # people are asked once
+        key = f"{name}#revert/{cluster.ref.name}/{name}/{once}"
+        if not await self._services.store.learned_from(key) and cluster.agents.get(name) is agent:
+            scope = Scope(self._services.bus, "", namespace=agent.namespace)
+            decided = list(within(cluster.learning, [back]))
+            await finish(learn(self._services, decided, cluster.teaching(""), scope, key))
+        return True
+
+    async def _evolve(self, topology: Topology, cluster: Cluster, name: str, task: str) -> None:
+        """Let an agent evolve until its time is over; when it has to leave its topology, it is looked at again."""
+        seconds, loop, interrupted = cluster.learning.evolve.time, asyncio.get_running_loop(), False
+        evolution = Evolution(
+            self._services, cluster, cluster.agents[name], task, self._services.clock.now() + seconds, self._scant
+        )
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            if not timer.expired():
+                interrupted = True
+                timer.reschedule(loop.time())
+
+        def heed() -> None:
+            if self._topology().live.get(cluster.ref) is not cluster:
+                interrupt()
+
+        timer = asyncio.timeout(seconds)
+        try:
+            async with timer:
+                self._going[cluster.ref] = (topology, interrupt)
+                with self._services.serving.listening(heed):
+                    await evolution.run()
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            if interrupted:
+                self._rewarded.setdefault(cluster.ref, {})[name] = None
+            else:
+                await evolution.abandon(f"it took longer than {seconds:g} s")
+        finally:
+            self._going.pop(cluster.ref, None)
