@@ -261,10 +261,15 @@ class TaskRecorder:
         Raises:
             RecordFailed: it was decided while the task did not run, and could not be written.
         """
-        if key not in self._questions:
-            return None
-        await self._take_over(key)
         asked = question(ask, self._task.id, self._scope.namespace, key, 0.0)
+        if key not in self._questions:
+            if not self.resumed or f"step/{key}" in self._recorded:
+                return None
+            # It may have been interrupted before it told that people are asked, which they have been already.
+            if await self._written(key, self._lent.services.store.get_approval(asked.id)) is None:
+                return None
+            self._questions[key] = {asked.id}
+        await self._take_over(key)
         fact = self._decisions.get(asked.id)
         return None if fact is None or fact.verdict == "approved" else _said(fact)
 

@@ -14,8 +14,9 @@ import pytest
 from loomd.agents.approval import Decision
 from loomd.amoeba.task import Durability, Task
 from loomd.daemon import System, open_system
+from loomd.engine.record import TaskRecorder
 from loomd.errors import Conflict, NotFound
-from loomd.events.event import ApprovalRequested, ApprovalResolved, StepCompleted, TaskMoved, ToolErred
+from loomd.events.event import AnyFact, ApprovalRequested, ApprovalResolved, StepCompleted, TaskMoved, ToolErred
 from loomd.events.journal import Journal
 from loomd.store.seal import seal_all
 from tests.engine.copies import lose_copies
@@ -271,6 +272,30 @@ async def test_what_was_denied_stays_denied(world: World, change: tuple[str, str
         ]
         assert isinstance(kept.data, StepCompleted)
         assert b"the call was not made: denied by ann" in bytes(kept.data.value)
+    assert world.marks == []
+
+
+async def test_what_was_denied_before_it_was_told_that_people_are_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question is on disk a moment before the journal tells of it; interrupted in between, the denial holds."""
+
+    async def hang(self: TaskRecorder, fact: AnyFact, key: str) -> None:
+        await (asyncio.Event().wait() if key.startswith("asked/") else keep(self, fact, key))
+
+    keep = TaskRecorder._keep
+    world.write([{"when": "go", **CALL}, DONE], APPROVED)
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskRecorder, "_keep", hang)
+        async with world.open() as system:
+            task = await system.engine.submit(task_of(system))
+            (asked,) = await questions(system)
+            await system.engine.drain(0)
+            await system.engine.decide(asked, Decision("denied", "ann"))
+    world.edit("approval: {required: always}", "timeout: 30s")
+    async with world.open() as system:
+        assert await system.engine.resume() == [task]
+        assert (await system.engine.result(task)).phase == "Succeeded"
     assert world.marks == []
 
 
