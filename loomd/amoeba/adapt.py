@@ -43,7 +43,7 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
         *moves,
         *calibrate(sensed, executed, world, rules.learning.calibrate),
         *spend(sensed, executed, standing, world, rules.learning.price),
-        *world.upkeep(winner, lived.evaluated.reward if moves else None),
+        *world.upkeep(winner, lived.evaluated.reward if moves else None, moves),
     ]
     decisions = tuple(within(rules.learning, wanted))
     told = not executed.error and not executed.outcome.temporary and lived.task.durability != "none"

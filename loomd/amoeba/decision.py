@@ -99,6 +99,34 @@ class Revival(msgspec.Struct, frozen=True, omit_defaults=True, tag="revival"):
     done: Done = ""
 
 
+class Merge(msgspec.Struct, frozen=True, omit_defaults=True, tag="merge"):
+    """What a specialist that goes had learned in a domain is added to what is believed of the agent it was made from.
+
+    Attributes:
+        agent: the agent that stays.
+        spec: digest of its behaviour.
+        origin: the specialist.
+        domain: the domain.
+        before: mean reward of the agent.
+        after: what it is now.
+        variance: of its rewards.
+        count: tasks that say so, those of the specialist included as far as they count.
+        reason: in words.
+        done: what became of it.
+    """
+
+    agent: str
+    spec: str
+    origin: str
+    domain: str
+    before: float
+    after: float
+    variance: float
+    count: int
+    reason: str
+    done: Done = ""
+
+
 Turn = Literal["forged", "pruned", "promoted", "reverted"]
 """What happens to a blueprint: two ways of the forge, and two of evolution."""
 
@@ -129,13 +157,14 @@ class Shaping(msgspec.Struct, frozen=True, omit_defaults=True, tag="shaping"):
     trial: Trial | None = None
 
 
-Decision = ScoreMove | Calibration | Expense | Retirement | Revival | Shaping
+Decision = ScoreMove | Calibration | Expense | Merge | Retirement | Revival | Shaping
 """One change that ADAPT wants. The cluster carries it out once per task."""
 
 _MECHANISMS: dict[type, Mechanism] = {
     ScoreMove: "score",
     Calibration: "calibrate",
     Expense: "price",
+    Merge: "score",
     Retirement: "retire",
     Revival: "retire",
 }
@@ -157,6 +186,8 @@ def said(decision: Decision) -> str:
             return f"complexity of {decision.domain} {decision.before:+.3f} -> {decision.after:+.3f}"
         case Expense():
             return f"{decision.agent} needs {sum(decision.after):.2f} tokens for each one expected"
+        case Merge():
+            return f"{decision.agent} in {decision.domain} {decision.before:.3f} -> {decision.after:.3f}"
         case Retirement():
             return f"{decision.agent} is retired"
         case Revival():

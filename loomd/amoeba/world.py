@@ -305,12 +305,13 @@ class World(Protocol):
         """Return what an agent needs for each token that SENSE expects, however few tasks say so."""
         ...
 
-    def upkeep(self, ending: str, reward: float | None = None) -> Sequence[Decision]:
+    def upkeep(self, ending: str, reward: float | None = None, moves: Sequence[Decision] = ()) -> Sequence[Decision]:
         """Return what is to be done about members that do badly, and about those that were retired.
 
         Args:
             ending: whose task is about to end.
             reward: with what its scores move for that; None when they do not.
+            moves: how they move.
         """
         ...
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from loomd.amoeba.world import Score
-from loomd.events.cluster import CapabilityUpdated
+from loomd.events.cluster import CapabilityMerged, CapabilityUpdated
 from loomd.events.event import Event
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share
@@ -106,9 +106,28 @@ class Book:
     def hear(self, event: Event) -> None:
         """Take over an update that was carried out; a handler for the bus."""
         fact = event.data
-        if isinstance(fact, CapabilityUpdated):
+        if isinstance(fact, CapabilityUpdated | CapabilityMerged):
             score = Score(fact.after, fact.variance, fact.count, event.ts)
             self._put((fact.owner, fact.spec, fact.domain), score)
+
+    def merged(self, origin: Key, before: Score) -> Score | None:
+        """Return what is believed of an agent with what another one had learned, which counts as after an edit.
+
+        Means are weighted by the tasks behind them, what was believed at first as one; the variance is that of both
+        together. None when the other one had learned nothing that counts.
+
+        Args:
+            origin: the score that is added.
+            before: what is believed of the agent in that domain now.
+        """
+        added = self._scores.get(origin)
+        count = 0 if added is None else int(added.count * self._ageing.keep)
+        if added is None or not count:
+            return None
+        whole, total = before.count + 1, before.count + 1 + count
+        mean = (whole * before.mean + count * added.mean) / total
+        spread = whole * (before.variance + before.mean**2) + count * (added.variance + added.mean**2)
+        return Score(mean, max(0.0, spread / total - mean**2), before.count + count)
 
     def _put(self, key: Key, score: Score) -> None:
         member = key[:2]

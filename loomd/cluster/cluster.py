@@ -29,6 +29,7 @@ from loomd.cluster.judges import Judges
 from loomd.cluster.learn import Teaching, decision_of, expenses_of, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
+from loomd.cluster.merging import merges_of
 from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
 from loomd.cluster.smithy import House, Smithy
@@ -439,13 +440,14 @@ class Cluster:
         known = self._services.averages.get(self._subject, domain)
         return (0.0, 0) if known is None else (known.value, known.count)
 
-    def upkeep(self, ending: str, reward: float | None = None) -> list[Decision]:
+    def upkeep(self, ending: str, reward: float | None = None, moves: Sequence[Decision] = ()) -> list[Decision]:
         """Return which specialists go, who is to be retired, and who gets tasks again."""
         counts = self.learning.mode_of("score") == "auto"
         going = list(self.smithy.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
         others = self.conditions.upkeep(self._services.clock.now())
-        return [*going, *(one for one in others if getattr(one, "agent", "") not in gone)]
+        merges = merges_of(self, going, moves) if going else ()
+        return [*going, *merges, *(one for one in others if getattr(one, "agent", "") not in gone)]
 
     def uses(self, agent: str, spec: str) -> Uses:
         """Return what an agent needs for each token that SENSE expects, however few tasks say so."""

@@ -19,6 +19,7 @@ from loomd.events.cluster import (
     AgentRevived,
     BlueprintForged,
     BlueprintPruned,
+    CapabilityMerged,
     CapabilityUpdated,
     ChangeObserved,
     HistoryForgotten,
@@ -33,7 +34,16 @@ from loomd.topology import Health as Observed
 
 SHAPED = (BlueprintForged, BlueprintPruned, SkillPromoted, SkillReverted)
 """The facts that change who the members are."""
-HEARD = (CapabilityUpdated, AgentRetired, AgentRevived, ChangeObserved, ProposalMade, HistoryForgotten, *SHAPED)
+HEARD = (
+    CapabilityUpdated,
+    CapabilityMerged,
+    AgentRetired,
+    AgentRevived,
+    ChangeObserved,
+    ProposalMade,
+    HistoryForgotten,
+    *SHAPED,
+)
 """The facts that change who the members are, how they do, and what is known of past tasks."""
 
 

@@ -12,6 +12,7 @@ from loomd.amoeba.decision import (
     Calibration,
     Decision,
     Expense,
+    Merge,
     Retirement,
     Revival,
     ScoreMove,
@@ -31,6 +32,7 @@ from loomd.events.cluster import (
     BlueprintForged,
     BlueprintPruned,
     CalibrationUpdated,
+    CapabilityMerged,
     CapabilityUpdated,
     ChangeObserved,
     ClusterFact,
@@ -147,10 +149,19 @@ def fact_of(decision: Decision, of: Teaching) -> ClusterFact:
     if decision.done == "proposed":
         made = proposal_of(decision, of)
         return ProposalMade(made.id, made.mechanism, cluster, decision.reason, made.expires, written)
+    return _told(decision, of)
+
+
+def _told(decision: Decision, of: Teaching) -> ClusterFact:
+    """Return what is told of a decision that is carried out."""
+    cluster = of.cluster.name
     match decision:
         case ScoreMove() as d:
             moved = (d.before, d.after, d.variance, d.count)
             return CapabilityUpdated(d.agent, d.spec, d.domain, *moved, d.reason, d.reward)
+        case Merge() as d:
+            moved = (d.before, d.after, d.variance, d.count)
+            return CapabilityMerged(d.agent, d.spec, d.origin, d.domain, *moved, d.reason)
         case Calibration() as d:
             seen = (d.predicted, d.observed)
             return CalibrationUpdated(cluster, d.domain, d.before, d.after, d.count, *seen, d.reason)
@@ -170,9 +181,8 @@ def decision_of(fact: AnyFact) -> Decision | None:
     match fact:
         case ChangeObserved() | ProposalMade():
             return decode(fact.value)
-        case CapabilityUpdated() as f:
-            moved = (f.before, f.after, f.variance, f.count)
-            return ScoreMove(f.owner, f.spec, f.domain, *moved, f.reason, f.reward)
+        case CapabilityUpdated() | CapabilityMerged() as f:
+            return _move_of(f)
         case CalibrationUpdated() as f:
             return Calibration(f.domain, f.before, f.after, f.count, f.predicted, f.observed, f.reason)
         case ExpenseUpdated() as f:
@@ -188,11 +198,20 @@ def decision_of(fact: AnyFact) -> Decision | None:
             return None
 
 
+def _move_of(f: CapabilityUpdated | CapabilityMerged) -> ScoreMove | Merge:
+    moved = (f.before, f.after, f.variance, f.count)
+    if isinstance(f, CapabilityMerged):
+        return Merge(f.owner, f.spec, f.origin, f.domain, *moved, f.reason)
+    return ScoreMove(f.owner, f.spec, f.domain, *moved, f.reason, f.reward)
+
+
 def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
     """Return a decision as a proposal; of an agent's retirement there is one for as long as it behaves alike."""
     match decision:
         case ScoreMove() as d:
             about = f"{of.task}\0{d.agent}\0{d.domain}"
+        case Merge() as d:
+            about = f"{of.task}\0{d.agent}\0{d.domain}\0{d.origin}"
         case Calibration() as d:
             about = f"{of.task}\0{d.domain}"
         case Expense() as d:
@@ -294,8 +313,11 @@ class _Change:
         match decision:
             case ScoreMove() as d:
                 self.scores.append(Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, of.now))
-                self.movements.append(_movement(d, of))
+                self.movements.append(_movement(d, of, d.reward))
                 self.lessons.append(Lesson(of.cluster.namespace, d.agent, d.spec, of.task, d.reward, of.now))
+            case Merge() as d:
+                self.scores.append(Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, of.now))
+                self.movements.append(_movement(d, of, d.after))
             case Calibration() as d:
                 self.averages.append(Average(of.subject, d.domain, d.after, d.count, of.now))
             case Expense() as d:
@@ -310,7 +332,7 @@ class _Change:
                 self.lineage.append(Descent(space, d.agent, d.blueprint.creator, how, of.task, of.now))
 
 
-def _movement(d: ScoreMove, of: Teaching) -> Movement:
+def _movement(d: ScoreMove | Merge, of: Teaching, reward: float) -> Movement:
     return Movement(
         agent=d.agent,
         spec=d.spec,
@@ -319,7 +341,7 @@ def _movement(d: ScoreMove, of: Teaching) -> Movement:
         after=d.after,
         variance=d.variance,
         count=d.count,
-        reward=d.reward,
+        reward=reward,
         task=of.task,
         at=of.now,
     )
@@ -330,6 +352,8 @@ def _key(decision: Decision) -> str:
     match decision:
         case ScoreMove() as d:
             return f"{d.agent}/{d.domain}"
+        case Merge() as d:
+            return f"+merged/{d.agent}/{d.domain}/{d.origin}"
         case Calibration() as d:
             return f"+complexity/{d.domain}"
         case Expense() as d:

@@ -8,7 +8,7 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.approval import Decision as Verdict
-from loomd.amoeba.decision import Calibration, Decision, Expense, Retirement, Revival, ScoreMove, Shaping
+from loomd.amoeba.decision import Calibration, Decision, Expense, Merge, Retirement, Revival, ScoreMove, Shaping
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.learn import Teaching, change_of, proposed, tell
 from loomd.errors import Conflict
@@ -101,6 +101,11 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
             return msgspec.structs.replace(
                 d, before=before, after=before + d.after - d.before, count=count + 1, done=""
             )
+        case Merge() as d:
+            _same(cluster, d.agent, d.spec, "nothing is added to what it was before")
+            known = cluster.book.score(d.agent, d.spec, d.domain, d.before)
+            mean = min(1.0, max(0.0, known.mean + d.after - d.before))
+            return msgspec.structs.replace(d, before=known.mean, after=mean, count=max(known.count, d.count), done="")
         case Expense() as d:
             return _spent(cluster, d)
         case Retirement() as d:

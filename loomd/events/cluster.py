@@ -64,6 +64,32 @@ class CapabilityUpdated(Fact, tag="capability.updated", frozen=True):
     reward: float = 0.0
 
 
+class CapabilityMerged(Fact, tag="capability.merged", frozen=True):
+    """What a specialist that goes had learned in a domain was added to the score of the agent that it was made from.
+
+    Attributes:
+        owner: the agent whose score moved.
+        spec: digest of its behaviour.
+        origin: the specialist.
+        domain: the domain.
+        before: mean reward until then.
+        after: from then on.
+        variance: of the rewards.
+        count: tasks that say so.
+        reason: in words.
+    """
+
+    owner: str
+    spec: str
+    origin: str
+    domain: str
+    before: float
+    after: float
+    variance: float
+    count: int
+    reason: str
+
+
 class CalibrationUpdated(Fact, tag="calibration.updated", frozen=True):
     """By how much complexity in a domain is estimated too low moved; `cluster` is whose estimates these are."""
 
@@ -241,6 +267,7 @@ ClusterFact = (
     | AgentSplit
     | PartRetried
     | CapabilityUpdated
+    | CapabilityMerged
     | CalibrationUpdated
     | ExpenseUpdated
     | AgentRetired

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loomd.amoeba.decision import Shaping
+from loomd.amoeba.decision import Merge, Shaping
 from loomd.amoeba.task import Matched, Result
 from loomd.daemon import System
 from loomd.engine.intake import new_task
@@ -268,11 +268,18 @@ async def test_who_is_busy_is_drained_first(world: World) -> None:
             assert "lease-lawyer" not in [one.agent for one in cluster.standings(["tenancy-law"])]
             with cluster.bearing("lease-lawyer"):
                 assert cluster.upkeep("ada") == []
-        (gone,) = cluster.upkeep("ada")
+        gone, *merges = cluster.upkeep("ada")
         assert isinstance(gone, Shaping)
+        before = cluster.standing("ada", ["tenancy-law"]).scores["tenancy-law"]
+        assert [(one.agent, one.domain) for one in merges if isinstance(one, Merge)] == [("ada", "tenancy-law")]
         last = await do(system, "cook with cooking")
         assert last.adapted is not None
         assert [one.how for one in last.adapted.decisions if isinstance(one, Shaping)] == ["pruned"]
+        after = cluster.standing("ada", ["tenancy-law"]).scores["tenancy-law"]
+        assert after.count == before.count + 2, "seven tasks of another behaviour count as two"
+        assert after.mean == pytest.approx(((before.count + 1) * before.mean + 2 * 0.1) / (before.count + 3))
+        stored = [one for one in await system.store.capabilities() if (one.agent, one.domain) == ("ada", "tenancy-law")]
+        assert [one.count for one in stored] == [after.count]
 
 
 async def test_who_did_nothing_goes_and_comes_back(world: World) -> None:

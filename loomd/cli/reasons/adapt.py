@@ -50,6 +50,11 @@ def _said(one: Json) -> str:
                 f"{one['agent']} reads {read:.2f} and writes {written:.2f} tokens for each one expected, before "
                 f"{was:.2f} together, because {one['reason']}; {one['count']} tasks say so now"
             )
+        case "merge":
+            return (
+                f"{one['agent']} in {one['domain']}: from {one['before']:.3f} to {one['after']:.3f}, because "
+                f"{one['reason']}; {one['count']} tasks say so now"
+            )
         case "retirement":
             return f"{one['agent']} gets no new tasks until {clock(one['until'])}, because of its {one['reason']}"
         case "revival":
