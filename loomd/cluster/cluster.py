@@ -241,12 +241,14 @@ class Cluster:
         return version.blueprint if version is not None and agent in self.agents else None
 
     def bound(self, agent: str, made: Blueprint | None) -> "Cluster":
-        """Return the cluster with an agent as it was when it won, whatever became of it since."""
+        """Return the cluster with an agent as it was when it won, whatever became of it or becomes of it."""
         before = self.blueprints.base(agent if made is None else made.creator)
         if before is not None and made is not None:
             before = made.make(agent, before)
         now = self.agents.get(agent)
-        if before is None or (now is not None and now.digest == before.digest):
+        if now is not None and (before is None or now.digest == before.digest):
+            return self._holding(now)
+        if before is None:
             return self
         self.book.admit(agent, before.digest, self._known(agent))
         return self._holding(before)

@@ -133,7 +133,7 @@ async def test_who_was_pruned_is_made_once_more_for_its_tasks(world: World) -> N
         await shape(system, Shaping("ada-law", "pruned", LAW, "it does badly", 2, 1, law.digest), task="u")
         held = cluster.bound("ada-law", LAW)
         assert (held.agent("ada-law").instructions, held.agent("ada-law").digest) == (LAW.instructions, law.digest)
-        assert cluster.bound("ada", None) is cluster
+        assert cluster.bound("ada", None).agent("ada") is cluster.agents["ada"]
         with pytest.raises(NotFound):
             cluster.bound("eve", Blueprint("default", "eve", "x")).agent("eve")
 
