@@ -99,5 +99,6 @@ class Encoded(Generic[T]):
         return entry.data
 
     def _forget(self, entry: weakref.ref[T]) -> None:
-        if isinstance(entry, _Kept) and self._kept.get(entry.place) is entry:
-            del self._kept[entry.place]
+        place = getattr(entry, "place", 0)  # of a module that an ending interpreter has emptied nothing is named here
+        if self._kept.get(place) is entry:
+            del self._kept[place]

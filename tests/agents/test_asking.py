@@ -40,7 +40,8 @@ class Accounts:
 def agent(clock: VirtualClock, **more: Any) -> Any:
     """Return what is asked of an agent."""
     limits = SimpleNamespace(warn_at=0.8)
-    return SimpleNamespace(clock=clock, name="ada", namespace="default", accounts=Accounts(), limits=limits, **more)
+    more |= {"accounts": Accounts(), "limits": limits}
+    return SimpleNamespace(clock=clock, name="ada", account="ada", namespace="default", **more)
 
 
 def asks(clock: VirtualClock, told: list[tuple[Spent, float]]) -> Asking:
