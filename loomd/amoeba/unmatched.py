@@ -55,12 +55,12 @@ class Auction:
     async def settle(self, policy: MatchPolicy) -> Matched:
         """Return who takes the task in the end; an empty winner means that it fails."""
         path = policy.otherwise
-        if path == "forge" and self.run.resumed and (made := await self.world.smithy.made(self.task.id)):
+        if path == "forge" and self.run.resumed and (made := await self.world.forge.made(self.task.id)):
             why = "nobody took it before an interruption"
             return self._given(await self._best(policy), why, Plan("design", made, why="it was made for this task"))
         agents = self.heard()
         matched = await self.hold(policy, agents)
-        least = self.world.smithy.terms.below if path == "forge" else 0.0
+        least = self.world.forge.terms.below if path == "forge" else 0.0
         if not (nobody := self._nobody(matched, agents, least)):
             return matched
         matched = msgspec.structs.replace(matched, nobody=nobody, path=path)
@@ -68,7 +68,7 @@ class Auction:
             plan = await self._forge(matched, agents)
             if plan.way != "none":
                 return self._given(matched, nobody, plan)
-            path = self.world.smithy.terms.fallback
+            path = self.world.forge.terms.fallback
             self.asking.fall_back(f"no specialist: {plan.why}", _DONE[path])
             matched = msgspec.structs.replace(matched, why=f"{nobody}; no specialist: {plan.why}", path=path)
         if path == "queue":
@@ -112,9 +112,9 @@ class Auction:
             RecordFailed: a step could not be written.
             Diverged: something else is recorded.
         """
-        smithy, run, task = self.world.smithy, self.run, self.task
-        async with smithy.turn:
-            make = partial(smithy.plan, task, self._creator(matched, agents))
+        forge, run, task = self.world.forge, self.run, self.task
+        async with forge.turn:
+            make = partial(forge.plan, task, self._creator(matched, agents))
             plan = await run.step("match/forge/plan", "forge", make, Plan)
             if plan.way == "award" and all(one.agent != plan.agent for one in self.heard()):
                 return Plan("none", why=f"{plan.agent} is no member any more")
@@ -122,16 +122,16 @@ class Auction:
                 return plan
             name, blueprint = plan.agent, Blueprint(task.cluster, plan.creator)
             if plan.way == "design":
-                asked = question(plan, task.cluster, smithy.terms, _DONE[smithy.terms.fallback])
+                asked = question(plan, task.cluster, forge.terms, _DONE[forge.terms.fallback])
                 asking = Asking("match", self.asking.left(task), self.world, run, plan.creator)
                 answer = await asking.consult(asked)
                 self.asking.spent += asking.spent
-                await run.step("match/forge/judged", "forge", partial(smithy.judge, answer.why), str)
+                await run.step("match/forge/judged", "forge", partial(forge.judge, answer.why), str)
                 if answer.value is None:
                     return Plan("none", why=f"no usable design came: {answer.why}")
                 name, blueprint = answer.value.name, answer.value.blueprint
             reason = f'nobody took "{_short(task.goal)}": {matched.nobody}'
-            made, why = await smithy.make(Shaping(name, "forged", blueprint, reason), plan.way, task.id, run.scope)
+            made, why = await forge.make(Shaping(name, "forged", blueprint, reason), plan.way, task.id, run.scope)
             return Plan(plan.way, made, plan.creator, why) if made else Plan("none", why=why)
 
     def _creator(self, matched: Matched, agents: Sequence[Standing]) -> str:
@@ -154,7 +154,7 @@ class Auction:
                     if not await stirring.wait(until, terms.every):
                         late = msgspec.structs.replace(matched, why=f"{matched.why}; it waited too long")
                         return await self._best(policy, late) if terms.then == "best_available" else _failed(late)
-                    if least and (name := await self.world.smithy.fitting(self.task)):
+                    if least and (name := await self.world.forge.fitting(self.task)):
                         why = "it is a specialist for such tasks, which came while the task waited"
                         return self._given(matched, matched.nobody, Plan("award", name, why=why))
                     again = self.heard()

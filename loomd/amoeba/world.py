@@ -167,7 +167,7 @@ class Stirring(Protocol):
         ...
 
 
-class Smithy(Protocol):
+class BlueprintForge(Protocol):
     """Where the specialists of a cluster are made."""
 
     @property
@@ -220,7 +220,7 @@ class World(Protocol):
     """The cluster, as the phases see it."""
 
     @property
-    def smithy(self) -> Smithy:
+    def forge(self) -> BlueprintForge:
         """Return where specialists are made."""
         ...
 

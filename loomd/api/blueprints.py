@@ -97,7 +97,7 @@ def _body(shown: _Shown) -> Body:
     agent = cluster.agents.get(name) or blueprints.former().get(name) or blueprints.reserve.get(name)
     made = versions[-1].blueprint if versions else None
     own = made is None or made.creator == name
-    status: Body = {"state": cluster.smithy.state(name), "version": versions[-1].number if versions else 0}
+    status: Body = {"state": cluster.forge.state(name), "version": versions[-1].number if versions else 0}
     if agent is not None:
         vitals = cluster.conditions.vitals(agent)
         status |= {"tasks": vitals.samples, "health": vitals.health}

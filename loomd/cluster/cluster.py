@@ -24,6 +24,7 @@ from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing, Uses
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
 from loomd.cluster.condition import SHAPED, Conditions, Past
+from loomd.cluster.forge import BlueprintForge, House
 from loomd.cluster.history import TaskHistory
 from loomd.cluster.judges import Judges
 from loomd.cluster.learn import Teaching, decision_of, expenses_of, learn, learned, subject_of
@@ -32,7 +33,6 @@ from loomd.cluster.limits import TreeLimits
 from loomd.cluster.merging import merges_of
 from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
-from loomd.cluster.smithy import House, Smithy
 from loomd.cluster.stirring import Stirring, stirring
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
@@ -141,7 +141,7 @@ class Cluster:
         for agent in self.blueprints.former().values():
             self.conditions.remember(agent, past.lessons)
         house = House(ref, self.blueprints, self.roster, self.conditions, self.teaching, embedder)
-        self.smithy = Smithy(house, terms.forge, rules, services, past)
+        self.forge = BlueprintForge(house, terms.forge, rules, services, past)
 
     @property
     def ref(self) -> Ref:
@@ -353,7 +353,7 @@ class Cluster:
         """Take over what was learned, by this cluster or another; a handler for the bus."""
         self.book.hear(event)
         self.conditions.hear(event)
-        self.smithy.hear(event)
+        self.forge.hear(event)
         if isinstance(event.data, HistoryForgotten):
             self.past.drop()
         if isinstance(event.data, SHAPED) and event.namespace == self._ref.namespace:
@@ -445,7 +445,7 @@ class Cluster:
     def upkeep(self, ending: str, reward: float | None = None, moves: Sequence[Decision] = ()) -> list[Decision]:
         """Return which specialists go, who is to be retired, and who gets tasks again."""
         counts = self.learning.mode_of("score") == "auto"
-        going = list(self.smithy.due(ending, reward if counts else None))
+        going = list(self.forge.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
         others = self.conditions.upkeep(self._services.clock.now())
         merges = merges_of(self, going, moves) if going else ()

@@ -30,7 +30,7 @@ async def test_a_declared_blueprint_joins(world: World) -> None:
     """Before anything is designed; it costs nothing until then, and is there after a restart."""
     path = world.folder / "manifests.yaml"
     async with world.open() as system:
-        assert (specialists(system), team(system).smithy.state("notary")) == ([], "dormant")
+        assert (specialists(system), team(system).forge.state("notary")) == ([], "dormant")
         said = matched(await do(system, GOAL))
         assert (said.winner, said.calls, said.path) == ("notary", 0, "forge")
         assert list(team(system).agents["notary"].tools) == ["nap"]

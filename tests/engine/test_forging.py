@@ -59,7 +59,7 @@ def matched(result: Result) -> Matched:
 
 def specialists(system: System) -> list[str]:
     """Return the names of the cluster's specialists."""
-    return [one.name for one in team(system).smithy.specialists()]
+    return [one.name for one in team(system).forge.specialists()]
 
 
 async def test_a_specialist_is_made_and_takes_such_tasks(world: World) -> None:
@@ -75,11 +75,11 @@ async def test_a_specialist_is_made_and_takes_such_tasks(world: World) -> None:
         assert first.output == "legal"
         made = team(system).agents["lease-lawyer"]
         assert (list(made.tools), made.instructions) == (["mark"], DESIGN["prompt"])
-        assert team(system).smithy.state("lease-lawyer") == "probation"
+        assert team(system).forge.state("lease-lawyer") == "probation"
         assert team(system).standing("lease-lawyer", ["tenancy-law"]).scores["tenancy-law"].count == 1
         third = await do(system, GOAL, 2)
         assert (matched(third).winner, matched(third).path) == ("lease-lawyer", None), "it wins the auction"
-        assert team(system).smithy.state("lease-lawyer") == "active"
+        assert team(system).forge.state("lease-lawyer") == "active"
         assert [type(event.data) for event in heard].count(BlueprintForged) == 1
         assert not [event for event in heard if isinstance(event.data, Fallback)]
         asked = [event.agent for event in heard if isinstance(event.data, ModelCalled)]
@@ -242,12 +242,12 @@ async def test_who_does_badly_goes_and_is_not_made_again(world: World) -> None:
         assert (gone.agent, gone.how) == ("lease-lawyer", "pruned")
         assert "below 0.2" in gone.reason
         assert specialists(system) == []
-        assert team(system).smithy.state("lease-lawyer") == "pruned"
+        assert team(system).forge.state("lease-lawyer") == "pruned"
         said = matched(await do(system, GOAL))
         assert (said.winner, "did badly" in said.why) == ("ada", True)
     async with world.open() as system:
         assert "did badly" in matched(await do(system, GOAL)).why
-        assert team(system).smithy.state("lease-lawyer") == "pruned"
+        assert team(system).forge.state("lease-lawyer") == "pruned"
         world.edit("coolDown: 1h", "coolDown: 0s")
         await system.reconciler.apply(world.delivery())
         assert matched(await do(system, GOAL)).winner == "lease-lawyer-2"
@@ -293,7 +293,7 @@ async def test_who_did_nothing_goes_and_comes_back(world: World) -> None:
         gone = await do(system, "cook with cooking")
         assert gone.adapted is not None
         assert [one.how for one in gone.adapted.decisions if isinstance(one, Shaping)] == ["pruned"]
-        assert team(system).smithy.state("lease-lawyer") == "dormant"
+        assert team(system).forge.state("lease-lawyer") == "dormant"
     async with world.open() as system:
         world.edit("idleTimeout: 1ms", "idleTimeout: 1h")
         await system.reconciler.apply(world.delivery())

@@ -43,7 +43,7 @@ _WHY = {
 
 @dataclass(frozen=True)
 class House:
-    """The parts of a cluster that its smithy works with.
+    """The parts of a cluster that its forge works with.
 
     Attributes:
         ref: the cluster.
@@ -62,8 +62,8 @@ class House:
     embedder: Embedder | None = None
 
 
-class Smithy:
-    """Makes specialists, and says when they go; fits `amoeba.world.Smithy`."""
+class BlueprintForge:
+    """Makes specialists, and says when they go; fits `amoeba.world.BlueprintForge`."""
 
     def __init__(self, house: House, terms: Forge, learning: Learning, services: Services, past: Past) -> None:
         """Take over what is stored.
