@@ -63,6 +63,8 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             locked=frozenset(),  # what a person locked is about what a person declared
             conditions={},
             payer=creator.account,
+            host="",
+            skill="",
         )
 
     def digest(self, name: str, creator: str, prompt: str) -> str:

@@ -55,8 +55,10 @@ class AdoptionRoutes:
             if version is not None and (made := looking.made(ref, cluster, name, version)) is not None:
                 return answer(made)
         known = looking.known("blueprint")
-        if name in known:
+        if any(one.blueprints.versions(name) and name in one.blueprints.declared for _, one in looking.clusters()):
             raise NotFound(f"blueprint {name!r} does not hold any more: Agent/{name} is declared by now")
+        if name in known:
+            raise NotFound(f"blueprint {name!r} has no agent's manifest: what it is made from is declared as no Agent")
         there = did_you_mean(name, sorted(known), "there are") or "no cluster made an agent, or gave one instructions"
         raise NotFound(f"no blueprint {name!r}: {there}")
 

@@ -22,8 +22,9 @@ from loomd.manifest.wording import masked
 ORIGIN = "loomd.dev/"
 """How the annotations begin that say where a manifest came from."""
 
-_NARROWED = frozenset(("domains", "tools", "permissions", "locked"))
-"""Fields of which a specialist has less than its creator, or others; what a person locked is about the creator."""
+_NARROWED = frozenset(("domains", "tools", "permissions", "locked", "budgets"))
+"""Fields of which a specialist has less than its creator, or others. What a person locked is about the creator; two
+that both had the creator's budget of the day would have twice as much."""
 
 
 @dataclass(frozen=True)

@@ -115,9 +115,14 @@ class Blueprints:
         return self._versions.get(name, ())
 
     def current(self, name: str) -> Version | None:
-        """Return the version that holds; None for an agent that is as it was declared, or is no more."""
+        """Return the version that holds; None for an agent that is as it was declared, or is no more.
+
+        What a person declared holds against a specialist of the same name.
+        """
         versions = self._versions.get(name)
-        return versions[-1] if versions and versions[-1].how != "pruned" else None
+        if not versions or versions[-1].how == "pruned":
+            return None
+        return None if name in self._declared and versions[-1].blueprint.creator != name else versions[-1]
 
     def before(self, name: str, version: Version) -> Agent | None:
         """Return the agent as it was before a version; None when there was none, or it cannot be made."""
@@ -149,12 +154,8 @@ class Blueprints:
     def agent(self, name: str) -> Agent | None:
         """Return the agent of a name, as it is to be now; None when there is to be none.
 
-        What a person declared holds against a specialist of the same name; without its creator there is no specialist.
+        Without its creator there is no specialist.
         """
         version, declared = self.current(name), self._declared.get(name)
-        if version is None:
-            return declared
-        creator = self.base(version.blueprint.creator)
-        if creator is None or (declared is not None and version.blueprint.creator != name):
-            return declared
-        return version.blueprint.make(name, creator)
+        creator = None if version is None else self.base(version.blueprint.creator)
+        return declared if version is None or creator is None else version.blueprint.make(name, creator)

@@ -40,6 +40,7 @@ from loomd.events.cluster import HistoryForgotten
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
+from loomd.store.finish import finish
 from loomd.store.records import Capability, SessionKey, Turn
 from loomd.tools.check import Check, Checked
 from loomd.tools.python_check import Checker
@@ -448,7 +449,10 @@ class Cluster:
         going = list(self.forge.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
         others = self.conditions.upkeep(self._services.clock.now())
-        merges = merges_of(self, going, moves) if going else ()
+        bad = [
+            one for one in going if self.forge.fails(self.agents[one.agent], reward if one.agent == ending else None)
+        ]
+        merges = merges_of(self, bad, moves) if bad else ()
         return [*going, *merges, *(one for one in others if getattr(one, "agent", "") not in gone)]
 
     def uses(self, agent: str, spec: str) -> Uses:
@@ -483,7 +487,7 @@ class Cluster:
     async def learn(self, decisions: Sequence[Decision], scope: Scope, lived: Lived | None = None) -> None:
         """Take what was decided over, tell everybody, and store it with the task, once per task."""
         keeping = None if lived is None else partial(self.past.experience, lived)
-        kept = await learn(self._services, decisions, self.teaching(scope.task), scope, keeping=keeping)
+        kept = await finish(learn(self._services, decisions, self.teaching(scope.task), scope, keeping=keeping))
         if kept is not None:
             self.past.take(kept)
 

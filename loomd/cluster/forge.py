@@ -28,6 +28,7 @@ from loomd.events.cluster import BlueprintForged, CapabilityUpdated, ChangeObser
 from loomd.events.event import Event
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
+from loomd.store.finish import finish
 from loomd.store.records import Average
 from loomd.topology import Services
 
@@ -240,6 +241,9 @@ class BlueprintForge:
         name = wanted.agent if way == "join" else self._free(wanted.agent)
         if way == "join" and name in self._house.roster.agents:
             return name, "it is a specialist for such tasks"
+        if stored and mode == "auto":
+            made = await self.made(task)
+            return (made, _WHY[way]) if made else ("", "what was made for this task is no member any more")
         if way == "design" and not stored and (alike := self._alike(blueprint)) is not None:
             return alike
         if len(self.specialists()) >= self._terms.most:
@@ -249,7 +253,7 @@ class BlueprintForge:
             wanted, agent=name, blueprint=blueprint, version=blueprints.next(name), parent=parent, done=_DONE[mode]
         )
         if not stored:
-            await learn(self._services, [one], self._house.teaching(task), scope, _key(task))
+            await finish(learn(self._services, [one], self._house.teaching(task), scope, _key(task)))
         if mode == "auto":
             return name, _WHY[way]
         asked = "people are asked whether it may join: `loomd get proposals`"
@@ -282,6 +286,8 @@ class BlueprintForge:
         now, house = self._now(), self._house
         for agent in self.specialists():
             version = house.blueprints.current(agent.name)
+            if "health" in agent.locked:
+                continue
             if version is None or self._silent.get((agent.name, agent.digest), 0.0) > now:
                 continue
             reason = self._reason(agent, version, now, reward if agent.name == ending else None)
@@ -300,12 +306,17 @@ class BlueprintForge:
     def _reason(self, agent: Agent, version: Version, now: float, reward: float | None) -> str:
         """Return why a specialist is to go, with the reward that it is about to get, or an empty string."""
         terms, vitals = self._terms, self._house.conditions.vitals(agent, reward)
-        if vitals.samples >= terms.probation and vitals.mean < terms.prune:
+        if self.fails(agent, reward):
             return f"mean reward {vitals.mean:.2f} after {vitals.samples} tasks, below {terms.prune:g}"
         idle = now - max(version.at, self._used.get(agent.name, 0.0))
         if reward is None and terms.idle_timeout and idle > terms.idle_timeout:
             return f"no task for {idle:.0f} s"
         return ""
+
+    def fails(self, agent: Agent, reward: float | None = None) -> bool:
+        """Return whether a specialist does badly, with the reward that it is about to get."""
+        vitals = self._house.conditions.vitals(agent, reward)
+        return vitals.samples >= self._terms.probation and vitals.mean < self._terms.prune
 
     def state(self, name: str) -> str:
         """Return how a blueprint stands: `probation`, `active`, `pruned`, or `dormant` until it is needed."""

@@ -1,7 +1,8 @@
-"""What becomes of what a specialist had learned when it goes: the agent that it was made from takes it over.
+"""What becomes of what a specialist had learned that did badly and goes: the agent that it was made from takes it over.
 
 That is the survivor that is the most like it: the same model and tools, with another prompt. So it counts as much as
-after an edit. Called by `cluster`.
+after an edit. One that went because it had nothing to do keeps what it had learned, and comes back with it. Called by
+`cluster`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ def merges_of(cluster: Merging, going: Sequence[Shaping], moves: Sequence[Decisi
 
     Args:
         cluster: where they are members.
-        going: those that go.
+        going: those that go because they did badly.
         moves: how scores move for the task that ends with it.
     """
     modes = cluster.learning.mode_of

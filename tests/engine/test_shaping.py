@@ -84,6 +84,24 @@ async def test_instructions_that_are_taken_back_find_the_old_scores(world: World
         assert (await do(system)).phase == "Succeeded"
 
 
+async def test_who_is_declared_holds_against_a_specialist_of_that_name(world: World) -> None:
+    """For its tasks, too: it answers, and learns."""
+    async with world.open() as system:
+        await shape(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
+        written = "metadata: {name: ada-law}\nspec: {provider: script, prompt: As a person wrote it.}"
+        more = f"---\napiVersion: loomd.dev/v1\nkind: Agent\n{written}\n---\n"
+        path = world.folder / "manifests.yaml"
+        path.write_text(more + path.read_text().replace("agents: [ada]", "agents: [ada, ada-law]"))
+        await system.reconciler.apply(world.delivery())
+        agent = team(system).agents["ada-law"]
+        assert agent.prompt == "As a person wrote it."
+        result = await system.engine.result(await system.engine.submit(new_task("go", system.clock, agent="ada-law")))
+        assert result.matched is not None
+        assert result.matched.made is None
+        assert team(system).standing("ada-law", ["general"]).scores["general"].count == 1
+        assert len(await system.store.learning.lessons("default", "ada-law", agent.digest)) == 1
+
+
 async def test_what_is_outdated_is_not_carried_out(world: World) -> None:
     """A specialist whose name is taken, an agent that changed, a creator that left."""
     async with world.open() as system:
