@@ -121,7 +121,7 @@ def test_export(house: Folder) -> None:
     house.said("export", "memory/notes", "-n", house.space, "-o", str(house.path / "notes.jsonl"))
     assert (house.path / "notes.jsonl").read_text().splitlines() == lines
     assert "expected a memory" in house.loomd("export", "memory", "-n", house.space).stderr
-    assert "or memory/NAME" in house.loomd("export", "agent/ada", "-n", house.space).stderr
+    assert "memory/NAME or blueprint/NAME" in house.loomd("export", "agent/ada", "-n", house.space).stderr
 
 
 def test_past_tasks_of_a_cluster_are_forgotten(house: Folder) -> None:
