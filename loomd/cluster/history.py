@@ -52,7 +52,7 @@ class TaskHistory:
             roster: the members; goals pass their redaction, and are embedded by what the cluster compares with.
         """
         self._ref = ref
-        self._learning = store.learning
+        self._store = store
         self._rules = rules
         self._roster = roster
         self._embedder = roster.embedder if rules.history.keep and rules.reading_of("history") != "off" else None
@@ -127,7 +127,7 @@ class TaskHistory:
 
     async def tidy(self) -> None:
         """Remove from the store what is more than the cluster keeps, and from memory what the store does not hold."""
-        await self._learning.trim(self._ref.namespace, self._ref.name, self._rules.history.keep)
+        await self._store.learning.trim(self._ref.namespace, self._ref.name, self._rules.history.keep)
         self.drop()
 
     async def _home(self, owner: Owner, embedder: Embedder) -> "_Home":
@@ -147,7 +147,7 @@ class TaskHistory:
 
     async def _read(self, home: "_Home", owner: Owner, embedder: Embedder) -> None:
         keep, ref = self._rules.history.keep, self._ref
-        newest_first = await self._learning.experience(ref.namespace, ref.name, embedder.fingerprint, keep, owner)
+        newest_first = await self._store.learning.experience(ref.namespace, ref.name, embedder.fingerprint, keep, owner)
         await home.fill(reversed(newest_first))
         held = sum(len(one) for one in self._homes.values())
         for name in [name for name, one in self._homes.items() if one is not home]:
