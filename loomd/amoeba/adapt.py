@@ -37,6 +37,8 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
     if run.resumed and (carried_out := await world.learned(run.scope.task)) is not None:
         return Adapted.of(carried_out)
     sensed, executed = lived.sensed, lived.executed
+    told = not executed.error and not executed.outcome.temporary and lived.task.durability != "none"
+    kept = await world.experience(lived) if told else None
     standing = world.standing(winner, list(sensed.domains))
     moves = [] if standing.fixed else rules.policy.decide(sensed, executed, lived.evaluated, standing)
     wanted: list[Decision] = [
@@ -46,8 +48,7 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
         *world.upkeep(winner, lived.evaluated.reward if moves else None, moves),
     ]
     decisions = tuple(within(rules.learning, wanted))
-    told = not executed.error and not executed.outcome.temporary and lived.task.durability != "none"
-    await world.learn(decisions, run.scope, lived if told else None)
+    await world.learn(decisions, run.scope, kept)
     return Adapted.of(decisions)
 
 

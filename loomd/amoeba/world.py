@@ -20,6 +20,7 @@ from loomd.amoeba.task import Evaluated, Executed, Grant, Result, Sensed, Task
 from loomd.events.bus import Scope
 from loomd.events.event import Phase
 from loomd.messages import Message
+from loomd.store.records import Experience
 from loomd.tools.check import Check, Checked
 
 T = TypeVar("T")
@@ -331,13 +332,17 @@ class World(Protocol):
         """Return what ADAPT decided for a task and was carried out, or None when nothing was carried out yet."""
         ...
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope, lived: Lived | None = None) -> None:
+    async def experience(self, lived: Lived) -> Experience | None:
+        """Return a task as it is kept to compare later ones with; None when it is not."""
+        ...
+
+    async def learn(self, decisions: Sequence[Decision], scope: Scope, kept: Experience | None = None) -> None:
         """Carry out what ADAPT decided, and keep the task, once per task; nothing is awaited before it is taken over.
 
         Args:
             decisions: what it decided.
             scope: the envelope of the task's events.
-            lived: what is to be kept of the task to compare later ones with.
+            kept: the task, as it is kept to compare later ones with.
         """
         ...
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, field
-from functools import partial
 
 from loomd.accounts.averages import Averages
 from loomd.agents.agent import Agent
@@ -40,8 +39,7 @@ from loomd.events.cluster import HistoryForgotten
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
-from loomd.store.finish import finish
-from loomd.store.records import Capability, SessionKey, Turn
+from loomd.store.records import Capability, Experience, SessionKey, Turn
 from loomd.tools.check import Check, Checked
 from loomd.tools.python_check import Checker
 from loomd.topology import Services
@@ -449,10 +447,7 @@ class Cluster:
         going = list(self.forge.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
         others = self.conditions.upkeep(self._services.clock.now())
-        bad = [
-            one for one in going if self.forge.fails(self.agents[one.agent], reward if one.agent == ending else None)
-        ]
-        merges = merges_of(self, bad, moves) if bad else ()
+        merges = merges_of(self, [one for one in going if one.agent in self.forge.bad], moves)
         return [*going, *merges, *(one for one in others if getattr(one, "agent", "") not in gone)]
 
     def uses(self, agent: str, spec: str) -> Uses:
@@ -484,10 +479,13 @@ class Cluster:
         """Return what was learned of a task, as it is recorded, or None when nothing was."""
         return await learned(self._services.store, task)
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope, lived: Lived | None = None) -> None:
+    async def experience(self, lived: Lived) -> Experience | None:
+        """Return a task as it is kept to compare later ones with; None when it is not."""
+        return await self.past.experience(lived)
+
+    async def learn(self, decisions: Sequence[Decision], scope: Scope, kept: Experience | None = None) -> None:
         """Take what was decided over, tell everybody, and store it with the task, once per task."""
-        keeping = None if lived is None else partial(self.past.experience, lived)
-        kept = await finish(learn(self._services, decisions, self.teaching(scope.task), scope, keeping=keeping))
+        await learn(self._services, decisions, self.teaching(scope.task), scope, kept=kept)
         if kept is not None:
             self.past.take(kept)
 

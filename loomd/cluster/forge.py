@@ -86,6 +86,8 @@ class BlueprintForge:
         self._silent: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
         self._leaving: set[str] = set()
+        self.bad: set[str] = set()
+        """Those that went or are to go because they did badly."""
         for lesson in past.lessons:
             self._used[lesson.agent] = max(lesson.at, self._used.get(lesson.agent, 0.0))
         for one in past.proposals:
@@ -306,17 +308,13 @@ class BlueprintForge:
     def _reason(self, agent: Agent, version: Version, now: float, reward: float | None) -> str:
         """Return why a specialist is to go, with the reward that it is about to get, or an empty string."""
         terms, vitals = self._terms, self._house.conditions.vitals(agent, reward)
-        if self.fails(agent, reward):
+        if vitals.samples >= terms.probation and vitals.mean < terms.prune:
+            self.bad.add(agent.name)
             return f"mean reward {vitals.mean:.2f} after {vitals.samples} tasks, below {terms.prune:g}"
         idle = now - max(version.at, self._used.get(agent.name, 0.0))
         if reward is None and terms.idle_timeout and idle > terms.idle_timeout:
             return f"no task for {idle:.0f} s"
         return ""
-
-    def fails(self, agent: Agent, reward: float | None = None) -> bool:
-        """Return whether a specialist does badly, with the reward that it is about to get."""
-        vitals = self._house.conditions.vitals(agent, reward)
-        return vitals.samples >= self._terms.probation and vitals.mean < self._terms.prune
 
     def state(self, name: str) -> str:
         """Return how a blueprint stands: `probation`, `active`, `pruned`, or `dormant` until it is needed."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -256,12 +256,13 @@ async def learn(
     scope: Scope,
     key: str = "",
     averages: Sequence[Average] = (),
-    keeping: Callable[[], Awaitable[Experience | None]] | None = None,
-) -> Experience | None:
+    kept: Experience | None = None,
+) -> None:
     """Take decisions over, tell everybody, and store them, once per task.
 
     They are taken over before they are stored, so that tasks that end at the same time build on each other. What is
-    told is on disk when the scores are. As long as nothing can be stored this waits: others build on them already.
+    told is on disk when the scores are. Nothing is awaited before all is told and handed to the store, so that what comes
+    later is stored later. As long as nothing can be stored this waits: others build on it already.
 
     Args:
         services: what the daemon lends.
@@ -270,15 +271,11 @@ async def learn(
         scope: the envelope of the task's events.
         key: under what they are stored once, when that is not the task itself: `TASK#feedback/1`.
         averages: moving averages that are stored in the same transaction.
-        keeping: returns the task as it is kept to compare later ones with, in the same transaction.
-
-    Returns:
-        the task, when it is kept.
+        kept: the task as it is kept to compare later ones with, in the same transaction.
     """
     tell(services, decisions, of, scope, f"learned/{key.partition('#')[2]}" if key else "learned")
     change = change_of(decisions, of)
     moved = [msgspec.structs.replace(one, task=key) for one in change.movements] if key else change.movements
-    kept = None if keeping is None else await keeping()
     change = msgspec.structs.replace(
         change,
         movements=moved,
@@ -291,7 +288,7 @@ async def learn(
         except Temporary as error:
             await asyncio.sleep(error.retry_after or _RETRY)
         else:
-            return kept
+            return
 
 
 @dataclass
