@@ -261,8 +261,8 @@ async def learn(
     """Take decisions over, tell everybody, and store them, once per task.
 
     They are taken over before they are stored, so that tasks that end at the same time build on each other. What is
-    told is on disk when the scores are. Nothing is awaited before all is told and handed to the store, so that what comes
-    later is stored later. As long as nothing can be stored this waits: others build on it already.
+    told is on disk when the scores are. Nothing is awaited before all is told and handed to the store, so that what
+    comes later is stored later. As long as nothing can be stored this waits: others build on it already.
 
     Args:
         services: what the daemon lends.

@@ -46,7 +46,7 @@ def merges_of(cluster: Merging, going: Sequence[Shaping], moves: Sequence[Decisi
         moves: how scores move for the task that ends with it.
     """
     modes = cluster.learning.mode_of
-    if modes("forge") != "auto":
+    if not going or modes("forge") != "auto":
         return
     now = {
         (one.agent, one.domain): Score(one.after, one.variance, one.count)
