@@ -54,7 +54,11 @@ async def match(
     """
     if task.agent:
         named = any(standing.agent == task.agent for standing in world.standings(list(sensed.domains)))
-        why = "named by the task" if named else f'agent "{task.agent}" is no member of the cluster any more'
+        why = (
+            "named by the task"
+            if named
+            else f'agent "{task.agent}" gets no tasks of the cluster now: it is retired, or no member any more'
+        )
         matched = Matched(task.agent if named else "", why=why)
     else:
         domains = list(sensed.domains)

@@ -200,18 +200,19 @@ class Cluster:
         namespace, book, priors = self._ref.namespace, self.book, self._terms.priors
         load, price, unknown = self._services.loads.of, self._prices.now(), priors.unknown
         left = self._services.accounts.left(namespace, [agent.account for agent in agents])
-        healths = self.conditions.healths(agents)
+        healths = self.conditions.healths(agents, self._services.clock.now())
         found: list[Standing] = []
         for agent, share, health in zip(agents, left, healths, strict=True):
             name, digest, tools = agent.name, agent.digest, bool(agent.tools)
-            cost = price(agent)
+            cost, fixed = price(agent), "scores" in agent.locked
+            spec = "" if fixed else digest  # of a behaviour that nobody has nothing was learned
             declared = agent.domains or {name: priors.described}
             found.append(
                 Standing(
                     agent=name,
                     spec=digest,
-                    scores={d: book.score(name, digest, d, declared.get(d, unknown)) for d in domains},
-                    overall=book.overall(name, digest, max(declared.values())),
+                    scores={d: book.score(name, spec, d, declared.get(d, unknown)) for d in domains},
+                    overall=book.overall(name, spec, max(declared.values())),
                     running=load(namespace, name),
                     tools=frozenset(agent.tools) if tools else _NOTHING,
                     budget_left=share,
@@ -221,7 +222,7 @@ class Cluster:
                     description=agent.description,
                     health=health,
                     uses=self._known_uses(name, digest) if cost != _FREE else None,
-                    fixed="scores" in agent.locked,
+                    fixed=fixed,
                 )
             )
         return found

@@ -148,12 +148,16 @@ class Conditions:
         """Return when the retirement of a member would end that begins now."""
         return now + cool_down(self._learning.retire, self.record(agent).times + 1)
 
-    def healths(self, agents: Sequence[Agent]) -> list[Health]:
-        """Return what MATCH hears of how members do."""
+    def healths(self, agents: Sequence[Agent], now: float) -> list[Health]:
+        """Return what MATCH hears of how members do.
+
+        Who is dying and not retired gets a chance again when its last task is as long ago as a retirement would last.
+        """
         if self._learning.reading_of("health") != "auto":
             return ["unknown"] * len(agents)
-        vitals = self._watch.vitals
-        return [vitals(agent.name, agent.digest).health for agent in agents]
+        vitals, rest = self._watch.vitals, now - self._learning.retire.cool_down
+        known = [vitals(agent.name, agent.digest) for agent in agents]
+        return ["warning" if one.health == "dying" and one.last <= rest else one.health for one in known]
 
     def upkeep(self, now: float) -> list[Decision]:
         """Return who is to be retired, and who gets tasks again."""

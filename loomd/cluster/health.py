@@ -24,6 +24,7 @@ class Vitals:
         mean: mean of the last rewards; 0 without any.
         samples: tasks that were rewarded since it was declared, edited or revived.
         since: when the health became what it is, in wall-clock seconds; 0 when nothing happened yet.
+        last: when its last task was rewarded.
     """
 
     health: Health = "unknown"
@@ -31,6 +32,7 @@ class Vitals:
     mean: float = 0.0
     samples: int = 0
     since: float = 0.0
+    last: float = 0.0
 
 
 @dataclass
@@ -101,7 +103,7 @@ class Watch:
             chart.rewards.append((task, reward))
             chart.samples += 1
         now = judge(self._illness, [one for _, one in chart.rewards], chart.samples, chart.vitals.health)
-        chart.vitals = replace(now, since=chart.vitals.since if now.health == chart.vitals.health else at)
+        chart.vitals = replace(now, since=chart.vitals.since if now.health == chart.vitals.health else at, last=at)
 
 
 def judge(illness: Illness, rewards: Sequence[float], samples: int, before: Health = "unknown") -> Vitals:

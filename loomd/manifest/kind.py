@@ -179,6 +179,7 @@ class Kind:
             the names of its objects by kind; returns None when there is nothing to make one from.
         versions: older forms of this kind that are still read.
         shorthand: what a reference with a slash stands for; without it, for nothing.
+        sent: whether people send its objects by hand, so that one that nothing names is of use.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Kind:
     implicit: Callable[[Mapping[str, Sequence[str]]], dict[str, object] | None] | None = None
     versions: tuple[OldVersion, ...] = ()
     shorthand: Shorthand | None = None
+    sent: bool = False
 
     @property
     def adapter(self) -> TypeAdapter[Any]:

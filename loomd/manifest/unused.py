@@ -49,9 +49,11 @@ def _passive(kinds: Mapping[str, Kind]) -> dict[str, list[str]]:
 
 
 def _acts(kinds: Mapping[str, Kind], name: str) -> bool:
-    """Return whether objects of a kind are used without being named: by an implicit object, or as one could be."""
-    return kinds[name].implicit is not None or any(
-        kind.implicit is not None and kind.implicit({name: ["x"]}) is not None for kind in kinds.values()
+    """Return whether objects of a kind are used without being named: by people, by an implicit object, or as one."""
+    return (
+        kinds[name].sent
+        or kinds[name].implicit is not None
+        or any(kind.implicit is not None and kind.implicit({name: ["x"]}) is not None for kind in kinds.values())
     )
 
 

@@ -126,4 +126,6 @@ class TaskSpec(Spec):
         )
 
 
-KIND = Kind("Task", "declaredtasks", TaskSpec, "Work that is declared once, and runs when somebody sends it.")
+KIND = Kind(
+    "Task", "declaredtasks", TaskSpec, "Work that is declared once, and runs when somebody sends it.", sent=True
+)

@@ -187,3 +187,30 @@ async def test_what_tasks_cost_is_learned_of_each_agent(world: World, monkeypatc
         assert known.seen == 4
     async with world.open() as system:
         assert team(system).uses("ada", ada.digest) == known
+
+
+async def test_who_is_dying_bids_again_after_a_while(world: World) -> None:
+    """Where it is not retired: for one task each time."""
+    answer(world, "learning: {modes: {retire: observe}, retire: {coolDown: 1h}}")
+    async with world.open() as system:
+        cluster = team(system)
+        ada, now = cluster.agents["ada"], system.clock.now()
+        for at in range(3):
+            system.bus.emit(CapabilityUpdated("ada", ada.digest, "general", 0.5, 0.1, 0.0, at + 1, "bad", 0.0))
+        assert cluster.conditions.healths([ada], now + 3000) == ["dying"]
+        assert cluster.conditions.healths([ada], now + 3700) == ["warning"]
+
+
+async def test_scores_that_are_locked_are_those_that_are_declared(world: World) -> None:
+    """Whatever was learned before."""
+    answer(world, "scale: {type: never}")
+    async with world.open() as system:
+        await do(system, count=3)
+        before = team(system).standing("ada", ["general"])
+        assert before.scores["general"].count == 3
+        world.edit("metadata: {name: ada}\nspec: {", "metadata: {name: ada}\nspec: {locked: [scores], ")
+        await system.reconciler.apply(world.delivery())
+        after = team(system).standing("ada", ["general"])
+        assert after.fixed
+        assert (after.scores["general"].count, after.overall.count) == (0, 0)
+        assert after.scores["general"].mean < before.scores["general"].mean
