@@ -71,7 +71,10 @@ async def recall(agent: Agent, work: Work, steps: Steps, scope: Scope, beside: B
     async def look() -> list[str]:
         found = await memory.recall(whose, work.goal)
         seen = _shown(memory, agent, work, beside, found) if found and work.history else ()
-        return await memory.recall(whose, work.goal, seen) if seen else found
+        found = await memory.recall(whose, work.goal, seen) if seen else found
+        if memory.lacks:
+            scope.emit(Fallback("recall", memory.lacks, "what is remembered is found by words alone"), agent.name)
+        return found
 
     own = await steps.step(f"{work.key}/recall", "recall", look, list[str])
     return list(dict.fromkeys((*seeds, *own)))
@@ -169,6 +172,8 @@ async def _keep(agent: Agent, whose: Whose, turn: Turn, scope: Scope, key: str) 
     except LoomdError as error:
         scope.emit(Fallback("remember", str(error), "the answer is not remembered"), agent.name)
         return
+    if memory.lacks:
+        scope.emit(Fallback("remember", memory.lacks, "the answer is kept without vectors for now"), agent.name)
     if kept:
         scope.emit(MemoryRemembered(tuple(kept)), agent.name, key=key)
 

@@ -4,11 +4,13 @@ What was remembered survives a crash of the process. Called by the live memory.
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,12 +22,18 @@ from loomd.errors import Damaged, LoomdError, Temporary
 from loomd.memory.item import Draft, Item, Report, Turn, Which, Whose
 from loomd.memory.layout import prepare
 from loomd.memory.shelf import Limits, Query, Shelf
+from loomd.topology import Health
 
+_log = logging.getLogger("loomd.memory")
 T = TypeVar("T")
 
 _in_use: Counter[tuple[Path, str]] = Counter()
 """The files that are open in this process, with the embedder: its vectors stay, also beside those of another one."""
 _BATCH = 256
+_LOOK = 30.0
+"""Most seconds between looks whether an embedder that failed answers again."""
+_PROBE = ("Is anybody there?",)
+"""What an embedder that failed is asked, so that no task has to wait for its answer."""
 
 
 class Embedder(Protocol):
@@ -42,26 +50,34 @@ class Embedder(Protocol):
 
 
 class Recall:
-    """The remembered items of one memory."""
+    """The remembered items of one memory; `owner` names it."""
 
-    def __init__(self, shelf: Shelf, pool: ThreadPoolExecutor, embedder: Embedder | None, clock: Clock) -> None:
+    def __init__(
+        self, owner: str, shelf: Shelf, pool: ThreadPoolExecutor, embedder: Embedder | None, clock: Clock
+    ) -> None:
+        self._owner = owner
         self._shelf = shelf
         self._pool = pool
         self._embedder = embedder
         self._clock = clock
         self._failed: tuple[str, float] = ("", 0.0)
+        self.wordy: Health | None = None
+        """Why texts are found by words alone although there is an embedder; None when it answers."""
 
     async def find(self, whose: Whose, text: str, seen: Sequence[str] = (), most: int | None = None) -> list[str]:
-        """Return the texts that one may see and that fit a question, best first; what is seen already is left out."""
+        """Return the texts that one may see and that fit a question, best first; what is seen already is left out.
+
+        They are found by words alone as long as `wordy` says why.
+        """
         query = Query(text, seen, most, self._clock.now())
-        if self._embedder is not None:
-            await self.refresh()
-            vector = (await self._embed(self._embedder, [text]))[0]
-            query = Query(text, seen, most, query.now, vector, self._embedder.fingerprint)
+        if self._embedder is not None and await self.refresh():
+            made = await self._embed(self._embedder, [text])
+            if made is not None:
+                query = replace(query, vector=made[0], mark=self._embedder.fingerprint)
         return await self._run(lambda: self._shelf.find(whose, query))
 
     async def add(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], *, working: bool = False) -> list[str]:
-        """Keep items, each once per home and key, and return their ids."""
+        """Keep items, each once per home and key, and return their ids; they are on disk also without vectors."""
         kept = await self._run(lambda: self._shelf.add(whose, turn, drafts, working=working))
         await self.refresh()
         return kept
@@ -99,27 +115,52 @@ class Recall:
         found = await self._run(lambda: self._shelf.report(mark))
         return msgspec.structs.replace(found, error=self._failed[0], error_at=self._failed[1])
 
-    async def refresh(self) -> None:
-        """Embed what only another embedder, or none, had embedded."""
+    async def refresh(self) -> bool:
+        """Embed what only another embedder, or none, had embedded, and return whether all is embedded."""
         embedder = self._embedder
         if embedder is None:
-            return
+            return False
         mark = embedder.fingerprint
         while rows := await self._run(lambda: self._shelf.unmade(mark, _BATCH)):
             vectors = await self._embed(embedder, [text for _, text in rows])
+            if vectors is None:
+                return False
             made = [(row, text, mark, vector.tobytes()) for (row, text), vector in zip(rows, vectors, strict=True)]
             await self._run(partial(self._shelf.put_vectors, made))
+        return True
 
     async def expire(self) -> None:
         """Delete what is too old."""
         await self._run(lambda: self._shelf.expire(self._clock.now()))
 
-    async def _embed(self, embedder: Embedder, texts: Sequence[str]) -> Any:
+    async def look_after(self) -> None:
+        """Ask an embedder that failed from time to time, and embed what is left once it answers; until cancelled."""
+        while self._embedder is not None:
+            await asyncio.sleep(_LOOK)
+            try:
+                if self.wordy is not None and await self._embed(self._embedder, _PROBE, again=True) is not None:
+                    await self.refresh()
+            except LoomdError as error:
+                _log.warning("%s: %s", self._owner, error)
+
+    async def _embed(self, embedder: Embedder, texts: Sequence[str], *, again: bool = False) -> Any:
+        """Return vectors, or None while the embedder fails; one that failed is asked only `again`, by `look_after`."""
+        if self.wordy is not None and not again:
+            return None
         try:
-            return await embedder.embed(texts)
+            vectors = await embedder.embed(texts)
         except LoomdError as error:
-            self._failed = (str(error), self._clock.now())
-            raise
+            now, said = self._clock.now(), f"{error}; texts are kept, and found by words alone until it answers"
+            if self.wordy is None:
+                _log.warning("%s: %s", self._owner, said)
+            self._failed = (str(error), now)
+            since = now if self.wordy is None else self.wordy.since
+            self.wordy = Health("Degraded", "True", "EmbedFailed", said, since)
+            return None
+        if self.wordy is not None:
+            _log.info("%s: the embedder answers again", self._owner)
+            self.wordy = None
+        return vectors
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
@@ -150,10 +191,16 @@ async def open_recall(
             shelf = await asyncio.shield(asyncio.wrap_future(connecting))
         except sqlite3.DatabaseError as error:
             raise Damaged(f"{owner}: {path} cannot be used ({error}): move it away to start anew") from error
-        recall = Recall(shelf, pool, embedder, clock)
+        recall = Recall(owner, shelf, pool, embedder, clock)
         await recall.expire()
         await recall.refresh()
-        yield recall
+        looking = asyncio.create_task(recall.look_after())  # noqa: TID251  # it is kept, and ends below
+        try:
+            yield recall
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
     finally:
         _in_use[use] -= 1
         closing = asyncio.get_running_loop().run_in_executor(pool, _close, connecting)

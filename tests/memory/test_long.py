@@ -2,14 +2,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from loomd.errors import Damaged, Temporary
+from loomd.errors import Damaged
 from loomd.manifest.object import Ref
 from loomd.memory.item import Which, Whose
 from loomd.memory.rank import Candidate, Weights, fuse, order
@@ -229,21 +228,3 @@ def test_what_is_told_survives_a_kill(tmp_path: Path) -> None:
     assert found == len(kept)
     assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     db.close()
-
-
-async def test_what_went_wrong_is_told(memory: Any) -> None:
-    """The last failure of the embedder or the file is in the report, until the memory is opened anew."""
-    embedder = Letters()
-    spec = {"recall": {"enabled": True, "embedder": "e"}}
-    async with memory(spec, clock=VirtualClock(), live={Ref("Embedder", "e"): embedder}) as live:
-        await live.remember(ADA, turn("1", "harbour"))
-
-        async def fail(texts: Sequence[str]) -> Any:
-            del texts
-            raise Temporary("the embedder is away")
-
-        embedder.embed = fail  # type: ignore[method-assign]  # as a service that fails
-        with pytest.raises(Temporary, match="the embedder is away"):
-            await live.recall(ADA, "harbour")
-        found = await live.report()
-        assert (found.error, found.error_at) == ("the embedder is away", 1_000_000.0)
