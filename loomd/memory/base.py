@@ -85,7 +85,8 @@ class RecallSpec(Spec):
     half_life: Duration = Field(default=30 * _DAY, gt=0)
     """Time after which half of a text's freshness is gone."""
     ttl: Duration | None = Field(default=None, gt=0, examples=["365d"])
-    """Time after which a text that was not told again is deleted; without one none is."""
+    """Time after which a text that was not told again is deleted; without one none is. It is not recalled or listed
+    from then on, and leaves the file within a tenth of that time: at most 10 minutes, and at least a second."""
     keep: int = Field(default=10_000, ge=1)
     """How many texts are kept for each of those who share them; the oldest leaves first, an important one up to a
     `halfLife` later."""

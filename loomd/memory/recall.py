@@ -32,6 +32,10 @@ _in_use: Counter[tuple[Path, str]] = Counter()
 _BATCH = 256
 _LOOK = 30.0
 """Most seconds between looks whether an embedder that failed answers again."""
+_SWEEP = 600.0
+"""Most seconds between looks for texts that are too old; less when they are kept for a short time only."""
+_LEAST = 1.0
+"""Least seconds between them."""
 _PROBE = ("Is anybody there?",)
 """What an embedder that failed is asked, so that no task has to wait for its answer."""
 
@@ -88,7 +92,7 @@ class Recall:
 
     async def working(self, whose: Whose) -> list[Item]:
         """Return the working facts of a conversation that are too many."""
-        return await self._run(lambda: self._shelf.working(whose))
+        return await self._current(lambda: self._shelf.working(whose))
 
     async def replace(
         self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str], asked: Sequence[Item]
@@ -103,7 +107,7 @@ class Recall:
 
     async def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
         """Return items in the order of their ids."""
-        return await self._run(lambda: self._shelf.items(which, after, most))
+        return await self._current(lambda: self._shelf.items(which, after, most))
 
     async def forget(self, which: Which) -> list[str]:
         """Delete items for good, and return their ids."""
@@ -112,7 +116,7 @@ class Recall:
     async def report(self) -> Report:
         """Return how many items there are, and what went wrong last."""
         mark = self._embedder.fingerprint if self._embedder else ""
-        found = await self._run(lambda: self._shelf.report(mark))
+        found = await self._current(lambda: self._shelf.report(mark))
         return msgspec.structs.replace(found, error=self._failed[0], error_at=self._failed[1])
 
     async def refresh(self) -> bool:
@@ -131,20 +135,33 @@ class Recall:
 
     async def expire(self) -> None:
         """Delete what is too old."""
-        await self._run(lambda: self._shelf.expire(self._clock.now()))
+        await self._current(lambda: None)
 
-    async def look_after(self) -> None:
-        """Ask an embedder that failed from time to time, and embed what is left once it answers; until cancelled."""
-        while self._embedder is not None:
-            await asyncio.sleep(_LOOK)
+    async def look_after(self, ttl: float | None) -> None:
+        """Delete what is too old, and embed what is left once an embedder that failed answers; until cancelled.
+
+        Args:
+            ttl: seconds after which a text is too old; None for never.
+        """
+        waits = [_LOOK] if self._embedder is not None else []
+        waits += [] if ttl is None else [min(_SWEEP, max(_LEAST, ttl / 10))]
+        while waits:
+            await asyncio.sleep(min(waits))
             try:
-                if self.wordy is not None and await self._embed(self._embedder, _PROBE, again=True) is not None:
-                    await self.refresh()
+                await self.expire()
+                await self._ask_again()
             except LoomdError as error:
                 _log.warning("%s: %s", self._owner, error)
 
+    async def _ask_again(self) -> None:
+        """Ask an embedder that failed, and embed what is left when it answers."""
+        if self.wordy is None or self._embedder is None:
+            return
+        if await self._embed(self._embedder, _PROBE, again=True) is not None:
+            await self.refresh()
+
     async def _embed(self, embedder: Embedder, texts: Sequence[str], *, again: bool = False) -> Any:
-        """Return vectors, or None while the embedder fails; one that failed is asked only `again`, by `look_after`."""
+        """Return vectors, or None while the embedder fails; one that failed is asked only `again`."""
         if self.wordy is not None and not again:
             return None
         try:
@@ -161,6 +178,16 @@ class Recall:
             _log.info("%s: the embedder answers again", self._owner)
             self.wordy = None
         return vectors
+
+    async def _current(self, work: Callable[[], T]) -> T:
+        """Do something in the file without what is too old."""
+        now = self._clock.now()
+
+        def expired() -> T:
+            self._shelf.expire(now)
+            return work()
+
+        return await self._run(expired)
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
@@ -194,7 +221,7 @@ async def open_recall(
         recall = Recall(owner, shelf, pool, embedder, clock)
         await recall.expire()
         await recall.refresh()
-        looking = asyncio.create_task(recall.look_after())  # noqa: TID251  # it is kept, and ends below
+        looking = asyncio.create_task(recall.look_after(limits.ttl))  # noqa: TID251  # it is kept, and ends below
         try:
             yield recall
         finally:
