@@ -173,7 +173,7 @@ class MemorySpec(Spec):
         """Yield the live memory.
 
         Raises:
-            Damaged: the file of remembered texts cannot be used.
+            Damaged: the file of remembered texts cannot be used, and is not ours to set aside.
         """
         recall, ref = self.recall, parts.declared.ref
         there = parts.services.store.directory / ref.kind.lower() / ref.namespace / ref.name / _FILE
@@ -249,7 +249,8 @@ class LiveMemory:
 
     def health(self) -> Iterable[Health]:
         """Return how it is degraded, if it is."""
-        return () if self._texts is None or self._texts.wordy is None else (self._texts.wordy,)
+        found = None if self._texts is None else self._texts.health()
+        return () if found is None else (found,)
 
     @property
     def lacks(self) -> str:

@@ -19,6 +19,7 @@ import msgspec
 
 from loomd.clock import Clock
 from loomd.errors import Damaged, LoomdError, Temporary
+from loomd.memory.damage import Aside, examine, find_aside, is_damage, set_aside
 from loomd.memory.item import Draft, Item, Report, Turn, Which, Whose
 from loomd.memory.layout import prepare
 from loomd.memory.shelf import Limits, Query, Shelf
@@ -32,6 +33,7 @@ _in_use: Counter[tuple[Path, str]] = Counter()
 _BATCH = 256
 _LOOK = 30.0
 """Most seconds between looks whether an embedder that failed answers again."""
+_ANEW = "it is set aside, and the memory begins anew, when the daemon starts again"
 _SWEEP = 600.0
 """Most seconds between looks for texts that are too old; less when they are kept for a short time only."""
 _LEAST = 1.0
@@ -65,8 +67,20 @@ class Recall:
         self._embedder = embedder
         self._clock = clock
         self._failed: tuple[str, float] = ("", 0.0)
+        self.aside: Aside | None = None
+        """The damaged file in whose place this one is; None when there is none."""
+        self._opened = clock.now()
+        self._broken: Health | None = None
         self.wordy: Health | None = None
         """Why texts are found by words alone although there is an embedder; None when it answers."""
+
+    def health(self) -> Health | None:
+        """Return how it is degraded, what is worse first; None when it is not."""
+        if self._broken is not None:
+            return self._broken
+        if self.aside is not None and self.aside.path.exists():
+            return Health("Degraded", "True", "FileDamaged", str(self.aside), self._opened)
+        return self.wordy
 
     async def find(self, whose: Whose, text: str, seen: Sequence[str] = (), most: int | None = None) -> list[str]:
         """Return the texts that one may see and that fit a question, best first; what is seen already is left out.
@@ -196,18 +210,22 @@ class Recall:
             self._failed = (str(error), self._clock.now())
             raise Temporary(f"the memory's file cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
-            self._failed = (str(error), self._clock.now())
-            raise Damaged(f"the memory's file is damaged ({error}): move it away to start anew") from error
+            now, said = self._clock.now(), f"the memory's file is damaged ({error}): {_ANEW}"
+            self._failed = (str(error), now)
+            if self._broken is None:
+                _log.error("%s: %s", self._owner, said)
+                self._broken = Health("Degraded", "True", "FileDamaged", said, now)
+            raise Damaged(said) from error
 
 
 @asynccontextmanager
 async def open_recall(
     path: Path, owner: str, limits: Limits, embedder: Embedder | None, clock: Clock
 ) -> AsyncGenerator[Recall, None]:
-    """Open the remembered items in a file, which is made when it is missing.
+    """Open the remembered items in a file, which is made when it is missing; a damaged one makes way to a new one.
 
     Raises:
-        Damaged: the file is no database of ours; the text names it.
+        Damaged: a later version made the file, or it is damaged and in use; the text names it.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="memory")
     use = (path, embedder.fingerprint if embedder else "")
@@ -217,8 +235,10 @@ async def open_recall(
         try:
             shelf = await asyncio.shield(asyncio.wrap_future(connecting))
         except sqlite3.DatabaseError as error:
-            raise Damaged(f"{owner}: {path} cannot be used ({error}): move it away to start anew") from error
+            instead = _ANEW if is_damage(error) else "move it away to start anew"
+            raise Damaged(f"{owner}: {path} cannot be used ({error}): {instead}") from error
         recall = Recall(owner, shelf, pool, embedder, clock)
+        recall.aside = await asyncio.get_running_loop().run_in_executor(pool, find_aside, path)
         await recall.expire()
         await recall.refresh()
         looking = asyncio.create_task(recall.look_after(limits.ttl))  # noqa: TID251  # it is kept, and ends below
@@ -241,9 +261,22 @@ def _close(connecting: "Future[Shelf]") -> None:
 
 
 def _connect(path: Path, owner: str, limits: Limits, now: float) -> Shelf:
+    """Return the items in a file; a damaged one is set aside, unless somebody else here has it open."""
+    try:
+        return _open(path, owner, limits, now)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error) or sum(holders for (used, _), holders in list(_in_use.items()) if used == path) > 1:
+            raise
+        _log.error("%s: %s: %s", owner, error, set_aside(path, now))
+        return _open(path, owner, limits, now)
+
+
+def _open(path: Path, owner: str, limits: Limits, now: float) -> Shelf:
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
         prepare(db, owner, now)
+        if examine(db):
+            _log.warning("%s: the word index was damaged; it was made anew from the texts", owner)
         shelf = Shelf(db, owner, limits)
         shelf.drop_vectors([mark for (used, mark), holders in list(_in_use.items()) if used == path and holders])
     except BaseException:
