@@ -113,6 +113,8 @@ HealthReason = Literal[
     "DocumentsSkipped",
     "RefreshFailed",
     "EmbedFailed",
+    "FileDamaged",
+    "RecallBelowTarget",
     "GraphIncomplete",
     "Active",
     "Suspended",
@@ -126,8 +128,8 @@ HealthReason = Literal[
     "Retired",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
-its documents, one of how old they are, one of its embedder, one of its graph, six of a schedule, one of tools, three of
-an agent's last rewards."""
+its documents, one of how old they are, one of its embedder, one of a memory's file, one of how much an index finds, one
+of its graph, six of a schedule, one of tools, three of an agent's last rewards."""
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,11 @@ class Memory(Protocol):
         """Return whether anything is remembered across tasks."""
         ...
 
+    @property
+    def lacks(self) -> str:
+        """Return why texts are found by words alone although there is an embedder; empty when it answers."""
+        ...
+
     def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
         """Return the messages that fit the window: the system turn, the goal, and the latest turns.
 

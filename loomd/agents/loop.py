@@ -402,7 +402,7 @@ class Loop:
     async def _ask_other(self, errand: Errand) -> Outcome:
         """Return what another agent makes of what it is asked; it is told what fits, and its answer is remembered."""
         whose = whose_of(self._agent, self._work, self._scope)
-        seeds = await seed(self._agent, whose, errand.goal, self._steps, f"{errand.key}/seed")
+        seeds = await seed(self._agent, whose, errand.goal, self._steps, f"{errand.key}/seed", self._scope)
         outcome = await self._delegate(errand, seeds)
         if outcome.stop_reason == "completed":
             key = f"{self._scope.task}/{errand.key}"

@@ -69,20 +69,35 @@ async def recall(agent: Agent, work: Work, steps: Steps, scope: Scope, beside: B
     whose = whose_of(agent, work, scope)
 
     async def look() -> list[str]:
-        found = await memory.recall(whose, work.goal)
-        seen = _shown(memory, agent, work, beside, found) if found and work.history else ()
-        return await memory.recall(whose, work.goal, seen) if seen else found
+        try:
+            found = await memory.recall(whose, work.goal)
+            seen = _shown(memory, agent, work, beside, found) if found and work.history else ()
+            found = await memory.recall(whose, work.goal, seen) if seen else found
+        except LoomdError as error:
+            scope.emit(Fallback("recall", str(error), "nothing is recalled"), agent.name)
+            return []
+        if memory.lacks:
+            scope.emit(Fallback("recall", memory.lacks, "what is remembered is found by words alone"), agent.name)
+        return found
 
     own = await steps.step(f"{work.key}/recall", "recall", look, list[str])
     return list(dict.fromkeys((*seeds, *own)))
 
 
-async def seed(agent: Agent, whose: Whose, goal: str, steps: Steps, key: str) -> list[str]:
+async def seed(agent: Agent, whose: Whose, goal: str, steps: Steps, key: str, scope: Scope) -> list[str]:
     """Return what an agent remembers that fits a part of its work, for whoever does it."""
     memory = agent.memory
     if memory is None or not memory.seeds:
         return []
-    return await steps.step(key, "seed", lambda: memory.seed(whose, goal), list[str])
+
+    async def look() -> list[str]:
+        try:
+            return await memory.seed(whose, goal)
+        except LoomdError as error:
+            scope.emit(Fallback("seed", str(error), "the part is told nothing that is remembered"), agent.name)
+            return []
+
+    return await steps.step(key, "seed", look, list[str])
 
 
 async def absorb(agent: Agent, whose: Whose, turn: Turn, scope: Scope) -> None:
@@ -109,7 +124,15 @@ async def summarizing(agent: Agent, work: Work, steps: Steps, scope: Scope, dept
     if memory is None or memory.summarizer is None or not work.remember or not work.session:
         return None
     whose, by = whose_of(agent, work, scope), memory.summarizer
-    facts = await steps.step(f"{work.key}/crowded", "crowded", lambda: memory.crowded(whose), list[Item])
+
+    async def look() -> list[Item]:
+        try:
+            return await memory.crowded(whose)
+        except LoomdError as error:
+            scope.emit(Fallback("condense", str(error), "working facts stay as they are"), agent.name)
+            return []
+
+    facts = await steps.step(f"{work.key}/crowded", "crowded", look, list[Item])
     if not facts:
         return None
     if not isinstance(by, Agent):
@@ -169,6 +192,8 @@ async def _keep(agent: Agent, whose: Whose, turn: Turn, scope: Scope, key: str) 
     except LoomdError as error:
         scope.emit(Fallback("remember", str(error), "the answer is not remembered"), agent.name)
         return
+    if memory.lacks:
+        scope.emit(Fallback("remember", memory.lacks, "the answer is kept without vectors for now"), agent.name)
     if kept:
         scope.emit(MemoryRemembered(tuple(kept)), agent.name, key=key)
 

@@ -124,7 +124,7 @@ class Split:
             tenant=task.tenant,
             user=task.user,
             images=task.images,
-            seeds=tuple(await seed(self._lead, self._whose, subtask.goal, self._steps, key)),
+            seeds=tuple(await seed(self._lead, self._whose, subtask.goal, self._steps, key, self.record.scope)),
             place=Place(task.goal, tuple(one.goal for one in self.scaled.subtasks), ordinal),
             descendants=self.scaled.descendants,
         )

@@ -73,8 +73,9 @@ class IndexSpec(Spec):
     memory, and compares the best once more; `hnsw` goes from neighbour to neighbour, and takes long to build. `auto` is
     `flat` up to 20,000 passages, and `ivf` beyond."""
     recall: Share = 0.97
-    """Share of the nearest passages that a search should find. How deep it must go for that is found out when the index
-    is built."""
+    """Share of the nearest passages that a search should find: of the 10 that are truly nearest to 200 made questions.
+    How deep it must go for that is found out when the index is built. What cannot reach it, as `ivfpq` may, serves as
+    it is, and the condition `Degraded` is `True` with the reason `RecallBelowTarget`."""
 
     def shape(self, count: int) -> Literal["flat", "hnsw", "ivf", "ivfpq"]:
         """Return the type for so many passages."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from loomd.clock import Clock
 from loomd.knowledge.ingest import Unreadable
-from loomd.knowledge.standing import GraphStanding
+from loomd.knowledge.standing import GraphStanding, Standing
 from loomd.topology import Health, HealthReason
 
 Status = Literal["True", "False", "Unknown"]
@@ -78,15 +78,18 @@ class Conditions:
         self._fault = (reason, message)
         self.degraded = self.degraded.turn("True", reason, message, self._clock.now())
 
-    def lacks(self, unreadable: Sequence[Unreadable], graph: GraphStanding | None, awaited: int) -> None:
+    def lacks(self, unreadable: Sequence[Unreadable], standing: Standing, recall: float, awaited: int) -> None:
         """Say what is missing from the answers; what is worse comes first.
 
         Args:
             unreadable: documents that were left out.
-            graph: how the graph stands; None without one.
+            standing: how its indexes stand.
+            recall: share of the nearest passages that a search should find.
             awaited: sources of which nothing was fetched yet.
         """
-        status, reason, message = self._lacking(unreadable, graph, awaited)
+        status, reason, message = self._lacking(unreadable, standing.graph, awaited)
+        if reason == "DocumentsRead" and standing.depth and standing.recall < recall:
+            status, reason, message = "True", "RecallBelowTarget", _misses(standing, recall)
         self.degraded = self.degraded.turn(status, reason, message, self._clock.now())
 
     def _lacking(
@@ -109,6 +112,12 @@ class Conditions:
         if awaited:
             return "Unknown", "Fetching", "documents are still to be fetched"
         return "False", "DocumentsRead", "all documents are read"
+
+
+def _misses(standing: Standing, recall: float) -> str:
+    finds = f"{standing.type} finds {standing.recall:.1%} of the nearest passages at any depth"
+    others = "another index.type" if standing.type != "ivfpq" else "index.type ivf or hnsw, which need more memory"
+    return f"{finds}, and index.recall asks for {recall:.1%}: choose {others}, or a lower index.recall"
 
 
 def _searched(passages: int) -> str:

@@ -396,7 +396,7 @@ class KnowledgeBase:
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
     def _lacks(self) -> None:
-        self._conditions.lacks(self.unreadable, self._standing.graph, self._library.awaited)
+        self._conditions.lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited)
 
     async def _known(self, survey: Survey) -> dict[bytes, bytes]:
         keys = [key for document in survey.changed for key, _ in document.chunks]

@@ -3,7 +3,7 @@
 Called by the agent's loop before each model call, at its start and at its end.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose
 from loomd.memory.rank import Weights
 from loomd.memory.window import fit_window
 from loomd.messages import Message
-from loomd.topology import Parts
+from loomd.topology import Health, Parts
 
 if TYPE_CHECKING:
     from loomd.memory.recall import Recall
@@ -68,7 +68,8 @@ class RecallSpec(Spec):
     """Least likeness of a text to be offered: share of the question's telling words, or cosine with an embedder; one is
     enough."""
     embedder: Annotated[str, RefTo("Embedder")] | None = Field(default=None, examples=["words"])
-    """Embedder that finds texts by meaning, beside their words; without one they are found by words alone."""
+    """Embedder that finds texts by meaning, beside their words; without one, or while it fails, they are found by words
+    alone."""
     candidates: int = Field(default=50, ge=1, le=1000)
     """Texts that words and meaning each hand to the fusion by rank."""
     rrf_k: int = Field(default=10, ge=0)
@@ -84,7 +85,8 @@ class RecallSpec(Spec):
     half_life: Duration = Field(default=30 * _DAY, gt=0)
     """Time after which half of a text's freshness is gone."""
     ttl: Duration | None = Field(default=None, gt=0, examples=["365d"])
-    """Time after which a text that was not told again is deleted; without one none is."""
+    """Time after which a text that was not told again is deleted; without one none is. It is not recalled or listed
+    from then on, and leaves the file within a tenth of that time: at most 10 minutes, and at least a second."""
     keep: int = Field(default=10_000, ge=1)
     """How many texts are kept for each of those who share them; the oldest leaves first, an important one up to a
     `halfLife` later."""
@@ -171,7 +173,7 @@ class MemorySpec(Spec):
         """Yield the live memory.
 
         Raises:
-            Damaged: the file of remembered texts cannot be used.
+            Damaged: the file of remembered texts cannot be used, and is not ours to set aside.
         """
         recall, ref = self.recall, parts.declared.ref
         there = parts.services.store.directory / ref.kind.lower() / ref.namespace / ref.name / _FILE
@@ -244,6 +246,16 @@ class LiveMemory:
     def recalls(self) -> bool:
         """Return whether anything is remembered across tasks."""
         return self._spec.recall.enabled
+
+    def health(self) -> Iterable[Health]:
+        """Return how it is degraded, if it is."""
+        found = None if self._texts is None else self._texts.health()
+        return () if found is None else (found,)
+
+    @property
+    def lacks(self) -> str:
+        """Return why texts are found by words alone although there is an embedder; empty when it answers."""
+        return "" if self._texts is None or self._texts.wordy is None else self._texts.wordy.message
 
     def fit(self, messages: tuple[Message, ...], goal: int = 1) -> tuple[Message, ...]:
         """Return the messages that fit the window: the system turn, the goal, and the latest turns."""

@@ -198,16 +198,22 @@ class Shelf:
                 self._db.execute("DELETE FROM item WHERE id = ?", (row["id"],))
                 self._db.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", [(name, now) for name in names])
             if rows:
-                self._db.execute("INSERT INTO item_word (item_word) VALUES ('optimize')")
-        self._near.clear()
-        self._logged = self._logged or bool(rows)
+                self._purge()
         self._empty_log()
         return [str(row["id"]) for row in rows]
 
     def expire(self, now: float) -> None:
-        """Delete what was not told for longer than its time to live."""
-        with self._writing():
-            self._expire(now)
+        """Delete what was not told for longer than its time to live, as `forget` does.
+
+        Nothing is written unless something is due, or the log is still to be emptied.
+        """
+        before = now - (self._limits.ttl or 0.0)
+        found = self._db.execute("SELECT 1 FROM item WHERE told < ? LIMIT 1", (before,)).fetchone()
+        if self._limits.ttl is not None and found is not None:
+            with writing(self._db):
+                self._db.execute("DELETE FROM item WHERE told < ?", (before,))
+                self._purge()
+        self._try_to_empty_log()
 
     def report(self, mark: str) -> Report:
         """Return how many items there are, and how large they are."""
@@ -265,6 +271,16 @@ class Shelf:
         """Do all that is done within in one transaction, then empty the log if that is still to be done."""
         with writing(self._db):
             yield
+        self._try_to_empty_log()
+
+    def _purge(self) -> None:
+        """Take what was deleted out of the word index and out of memory, and note that the log may hold it."""
+        self._db.execute("INSERT INTO item_word (item_word) VALUES ('optimize')")
+        self._near.clear()
+        self._logged = True
+
+    def _try_to_empty_log(self) -> None:
+        """Empty the log if that is still to be done and nobody reads the file."""
         if not self._logged:
             return
         (patience,) = self._db.execute("PRAGMA busy_timeout").fetchone()
@@ -320,7 +336,6 @@ class Shelf:
             }
             self._kept.add(self._db.execute(_INSERT, values).lastrowid or 0)
         self._bound(home)
-        self._expire(turn.began)
         return kept
 
     def _count(self, of: str, *values: object) -> int:
@@ -337,10 +352,6 @@ class Shelf:
             "SELECT 1 FROM gone WHERE id IN (SELECT value FROM json_each(?)) AND at >= ?", (json.dumps(names), began)
         )
         return found.fetchone() is not None
-
-    def _expire(self, now: float) -> None:
-        if self._limits.ttl is not None:
-            self._db.execute("DELETE FROM item WHERE told < ?", (now - self._limits.ttl,))
 
     def _tell_again(self, home: str, key: str, told: float, importance: float) -> str:
         """Note that an item was told once more, and return its id; an empty text when it is not there."""

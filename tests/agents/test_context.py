@@ -63,6 +63,7 @@ class Remembering:
         return messages
 
     recalls = True
+    lacks = ""
     summarizer = None
     patience = 0.0
     seeds = False

@@ -254,6 +254,7 @@ async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> Non
 
     class Full:
         recalls = True
+        lacks = ""
         summarizer = None
         patience = 0.0
         seeds = False

@@ -354,6 +354,21 @@ async def test_every_type_of_index_finds_the_passage(animals: "Lab", kind: str) 
     assert loaded.head.shape == kind
 
 
+async def test_an_index_that_finds_too_little_says_so(animals: "Lab") -> None:
+    """What `ivfpq` misses of `index.recall` is told as Degraded; with a target that it reaches, nothing is."""
+    many(animals)
+    async with animals.open(index={"type": "ivfpq", "recall": 1.0}) as base:
+        found = base.standing().recall
+        assert 0.5 < found < 1.0
+        (told,) = (one for one in base.health() if one.condition == "Degraded")
+        assert (told.status, told.reason) == ("True", "RecallBelowTarget")
+        assert f"ivfpq finds {found:.1%} of the nearest passages at any depth" in told.message
+    async with animals.open(index={"type": "ivfpq", "recall": 0.5}) as base:
+        await base.rebuild()
+        (told,) = (one for one in base.health() if one.condition == "Degraded")
+        assert (told.status, told.reason) == ("False", "DocumentsRead")
+
+
 @pytest.mark.parametrize("harm", [b"not a database, but long enough to be looked at" * 100, b"SQLite format 3\0" * 300])
 async def test_a_damaged_store_is_indexed_anew(animals: "Lab", harm: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """Everything that the store held is in the documents."""

@@ -1,16 +1,17 @@
+import asyncio
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from loomd.errors import Damaged, Temporary
+from loomd.errors import Damaged
 from loomd.manifest.object import Ref
+from loomd.memory import recall
 from loomd.memory.item import Which, Whose
 from loomd.memory.rank import Candidate, Weights, fuse, order
 from loomd.testing import VirtualClock
@@ -78,6 +79,34 @@ async def test_time_to_live(memory: Any) -> None:
         await live.forget(Which(ids=tuple(one.id for one in await live.items(Which()) if one.text == "lighthouse")))
     async with memory(spec, clock=clock) as live:
         assert [one.text for one in await live.items(Which())] == ["harbour 2"]
+
+
+async def test_what_is_too_old_leaves_by_itself(memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time to live no list or count has a text, and no byte of the files soon after, though nobody asks."""
+    monkeypatch.setattr(recall, "_LEAST", 0.01)
+    clock = VirtualClock()
+    async with memory({"recall": {"enabled": True, "ttl": "100ms"}}, clock=clock) as live:
+        for number in range(20):
+            await live.remember(ADA, turn(f"f{number}", f"filler {number}", clock.now() + 100))
+        await live.remember(ADA, turn("1", "the xylophone password is quixotic", clock.now()))
+        clock.advance(1.0)
+        async with asyncio.timeout(20):
+            while any(word in data for data in _bytes(tmp_path) for word in _BURIED):  # noqa: ASYNC110  # files tell nobody
+                await asyncio.sleep(0.01)
+        assert (await live.report()).items == {"long": 20}
+    monkeypatch.undo()
+    async with memory({"recall": {"enabled": True, "ttl": "1h"}}, clock=clock) as live:
+        await live.remember(ADA, turn("2", "lighthouse", clock.now()))
+        clock.advance(3601.0)
+        assert [one for one in await live.items(Which()) if "lighthouse" in one.text] == []
+        assert not any(b"lighthous" in data for data in _bytes(tmp_path))
+
+
+_BURIED = (b"xylophon", b"quixot")
+
+
+def _bytes(folder: Path) -> list[bytes]:
+    return [one.read_bytes() for one in folder.rglob("recall.db*")]
 
 
 async def test_forgotten_is_gone(memory: Any, tmp_path: Path) -> None:
@@ -229,21 +258,3 @@ def test_what_is_told_survives_a_kill(tmp_path: Path) -> None:
     assert found == len(kept)
     assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     db.close()
-
-
-async def test_what_went_wrong_is_told(memory: Any) -> None:
-    """The last failure of the embedder or the file is in the report, until the memory is opened anew."""
-    embedder = Letters()
-    spec = {"recall": {"enabled": True, "embedder": "e"}}
-    async with memory(spec, clock=VirtualClock(), live={Ref("Embedder", "e"): embedder}) as live:
-        await live.remember(ADA, turn("1", "harbour"))
-
-        async def fail(texts: Sequence[str]) -> Any:
-            del texts
-            raise Temporary("the embedder is away")
-
-        embedder.embed = fail  # type: ignore[method-assign]  # as a service that fails
-        with pytest.raises(Temporary, match="the embedder is away"):
-            await live.recall(ADA, "harbour")
-        found = await live.report()
-        assert (found.error, found.error_at) == ("the embedder is away", 1_000_000.0)

@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from loomd.errors import Damaged
 from loomd.manifest.object import Ref
 from loomd.memory.item import Turn, Whose
 from loomd.messages import Message
@@ -108,15 +106,3 @@ async def test_by_likeness(memory: Any) -> None:
     async with memory(spec, live={Ref("Embedder", "e"): second}) as live:
         assert second.embedded == ["xxyyzz", "aabb", "aabc"]
         assert await live.recall(Whose("ada"), "aabb") == ["aabb", "aabc"]
-
-
-@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
-async def test_a_damaged_file(memory: Any, tmp_path: Path, content: bytes) -> None:
-    """A file that is no database is an error that names it and what to do."""
-    async with memory(ON):
-        pass
-    path = next(tmp_path.rglob("recall.db"))  # noqa: ASYNC240  # a look at a local folder
-    path.write_bytes(content)
-    with pytest.raises(Damaged, match=r"Memory/it: .*recall\.db cannot be used .*move it away"):
-        async with memory(ON):
-            pass
