@@ -144,6 +144,8 @@ async def test_an_unreadable_document_loses_no_other(animals: "Lab", data: bytes
     async with animals.open(sources=[{"path": "docs", "maxFile": "1Ki"}]) as base:
         assert [item.path for item in base.unreadable] == ["docs/bad.md"]
         assert len(base) == 3
+        animals.write("cats.md", "Cats sleep.")
+        await base.refresh()
     (told,) = [event.data for event in animals.events if isinstance(event.data, DocumentSkipped)]
     assert told.path == "docs/bad.md"
     assert reason in told.reason
