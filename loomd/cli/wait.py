@@ -10,6 +10,7 @@ from loomd.cli.target import (
     SESSIONS,
     SOURCES,
     TASKS,
+    Wanted,
     find_source,
     get_one,
     namespace_option,
@@ -18,7 +19,8 @@ from loomd.cli.target import (
     socket_option,
     wanted,
 )
-from loomd.cli.waiting import deadline, goal_of, timeout_option, wait_for
+from loomd.cli.waiting import Goal, deadline, goal_of, once_it_serves, timeout_option, wait_for
+from loomd.errors import Temporary, Unreachable
 
 
 @click.command()
@@ -60,9 +62,24 @@ def command(
         if one.place == SOURCES:
             names = tuple(find_source(client, name, one.namespace)["metadata"]["name"] for name in names)
         elif goal.text not in {"delete", "create"}:
-            for name in one.names:
-                get_one(client, one.place, one.namespace, name)  # a name that is wrong is said at once
+            goal = _served(client, one, goal)
         code = wait_for(client, one.place, one.namespace, names, goal, until)
         if code:
             return code
     return 0
+
+
+def _served(client: Client, asked: Wanted, goal: Goal) -> Goal:
+    """Return the goal for what was asked for by name: what is being opened is there later.
+
+    Raises:
+        NotFound: there is none of a name; a name that is wrong is said at once.
+    """
+    for name in asked.names:
+        try:
+            get_one(client, asked.place, asked.namespace, name)
+        except Unreachable:
+            raise
+        except Temporary as error:
+            goal = once_it_serves(goal, str(error))
+    return goal

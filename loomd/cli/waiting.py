@@ -79,6 +79,16 @@ def goal_of(text: str) -> Goal:
     )
 
 
+def once_it_serves(goal: Goal, why: str) -> Goal:
+    """Return a goal that also waits for things that are not there yet.
+
+    Args:
+        goal: what they are waited for once they are.
+        why: why they are not there.
+    """
+    return Goal(goal.text, lambda item: Verdict(False, why=why) if item is None else goal.judge(item))
+
+
 def timeout_option(default: str) -> Callable[[F], F]:
     """Add `--timeout`; the verb gets `timeout`, seconds or None for as long as it takes."""
     return click.option(

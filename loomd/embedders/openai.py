@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from loomd.embedders.base import Vectors
 
-_NO_NUMBER = re.compile(rb'[\[,:]\s*(-?(?:NaN|nan|Infinity|Inf|inf)|null|"[^"]{0,20}")\s*[,\]]')
+_NO_NUMBER = re.compile(
+    rb'"embedding"\s*:\s*\[(?:[^\]]*?,)?\s*(-?(?:NaN|nan|Infinity|Inf|inf)|null|"[^"\]]{0,20}")\s*[,\]]'
+)
 """What some services write in a vector in place of a number, which JSON has no word for."""
 _CHARACTERS = 4
 

@@ -14,7 +14,7 @@ from loomd.manifest.secret import Secret
 
 _SCHEME = (
     r"^(https?|ssh|git|file)://",
-    "expected an address that starts with https://, http://, ssh://, git:// or file://",
+    "expected an address that starts with https://, http://, ssh://, git:// or file://, such as file:///srv/repository",
 )
 _NO_USER = (
     r"^(ssh://[^/:]*@?[^/@]*(/|$)|[a-z]+://[^/@]*(/|$))",

@@ -13,7 +13,7 @@ from loomd.knowledge.rerankers.base import RerankSpec
 from loomd.manifest.kind import Spec
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share, Tokens
-from loomd.manifest.rule import never
+from loomd.manifest.rule import MESSAGE, never
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,15 +84,29 @@ class IndexSpec(Spec):
         return self.type
 
 
+_NO_SCORE = "expected minScore of at most 1, the best score of every mode but keyword: no passage would be found"
+
+
 class Retrieval(Spec):
     """How passages are found."""
 
     model_config = ConfigDict(
-        json_schema_extra=never(
-            "expected keywordWeight or vectorWeight above 0, got 0 for both: raise one of them",
-            keywordWeight={"maximum": 0},
-            vectorWeight={"maximum": 0},
-        )
+        json_schema_extra={
+            "allOf": [
+                *never(
+                    "expected keywordWeight or vectorWeight above 0, got 0 for both: raise one of them",
+                    keywordWeight={"maximum": 0},
+                    vectorWeight={"maximum": 0},
+                )["allOf"],
+                {
+                    "not": {
+                        "required": ["minScore"],
+                        "properties": {"minScore": {"exclusiveMinimum": 1}, "mode": {"not": {"const": "keyword"}}},
+                    },
+                    MESSAGE: _NO_SCORE,
+                },
+            ]
+        }
     )
 
     mode: Literal["hybrid", "vector", "keyword"] = "hybrid"
@@ -133,7 +147,9 @@ class Retrieval(Spec):
     """Who judges the best passages once more, and so decides their order; by default nobody."""
 
     @model_validator(mode="after")
-    def _some_weight(self) -> Self:
+    def _possible(self) -> Self:
         if self.keyword_weight + self.vector_weight == 0:
             raise ValueError("expected keywordWeight or vectorWeight above 0, got 0 for both: raise one of them")
+        if self.mode != "keyword" and self.min_score > 1:
+            raise ValueError(_NO_SCORE)
         return self

@@ -389,9 +389,9 @@ class KnowledgeBase:
             await self._stand()
 
     def _report(self, survey: Survey) -> None:
-        self.unreadable = tuple(survey.unreadable)
+        known, self.unreadable = set(self.unreadable), tuple(survey.unreadable)
         self._lacks()
-        for item in survey.unreadable:
+        for item in [one for one in self.unreadable if one not in known]:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 

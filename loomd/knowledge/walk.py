@@ -1,6 +1,7 @@
 """Finds the files below a folder that patterns fit, without those that `.gitignore` files leave out.
 
-Links to folders are not followed, and what git keeps for itself is never looked at.
+Links to folders are not followed, and what git keeps for itself is never looked at. Those that lead out of the top are
+found all the same, for who reads them says that they are left out.
 """
 
 import os
@@ -49,7 +50,7 @@ class _Ignored:
 
 
 def walk(top: Path, base: Path, selection: Selection) -> dict[str, Path]:
-    """Return files by their path below `top`.
+    """Return files by their path below `top`, and links to folders that are not below it.
 
     Args:
         top: the folder from which `.gitignore` files count.
@@ -71,12 +72,18 @@ def walk(top: Path, base: Path, selection: Selection) -> dict[str, Path]:
             known = (*known, _Ignored(here, _rules(Path(folder, _IGNORE))))
         folders[:] = [name for name in folders if name != _GIT and not _is_ignored(f"{here}{name}/", known)]
         rules.update((f"{here}{name}/", known) for name in folders)
-        for name in files:
+        leaving = [name for name in folders if _leaves(Path(folder, name), top)]
+        for name in (*files, *leaving):
             path = f"{here}{name}"
             relative = path.removeprefix(prefix)
-            if include.fullmatch(relative) and not exclude.fullmatch(relative) and not _is_ignored(path, known):
+            fits = name in leaving or include.fullmatch(relative)
+            if fits and not exclude.fullmatch(relative) and not _is_ignored(path, known):
                 found[path] = Path(folder, name)
     return found
+
+
+def _leaves(folder: Path, top: Path) -> bool:
+    return folder.is_symlink() and not folder.resolve().is_relative_to(top.resolve())
 
 
 def _above(top: Path, prefix: str) -> tuple[_Ignored, ...]:

@@ -6,6 +6,7 @@ JSON. Called by the command line and by the sources of the daemon.
 """
 
 import errno
+import logging
 import os
 import re
 import stat
@@ -27,6 +28,8 @@ STDIN = "-"
 """The path that stands for standard input."""
 SKILL = "SKILL.md"
 """Name of the document in a skill's folder."""
+
+_log = logging.getLogger("loomd.manifest")
 
 _SUFFIXES = (".yaml", ".yml")
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -103,11 +106,12 @@ def read_folder(root: Path) -> list[SourceFile]:
     """Return all manifest files below a folder, sorted by path.
 
     Hidden files and folders are left out, and with them the swap files of editors; so are the folders beside a
-    `SKILL.md`, but for one in the root itself. A symbolic link may point to anything inside the root.
+    `SKILL.md`, but for one in the root itself. A symbolic link may point to anything inside the root. One to a folder
+    outside is left out, and that is logged.
 
     Raises:
         NotFound: the folder does not exist.
-        Problems: files cannot be read, links leave the root, or there is too much; all of them.
+        Problems: files cannot be read, links to files leave the root, or there is too much; all of them.
     """
     files, problems = try_folder(root)
     if problems:
@@ -168,14 +172,22 @@ def no_folder(root: Path) -> NotFound:
 
 
 def check_folder(root: Path, path: str) -> Problem | None:
-    """Return what is wrong with a folder below a root, given by its path: it leads outside, or is called a manifest."""
+    """Return what is wrong with a folder below a root, given by its path: it is called a manifest."""
     place = root / path
-    if place.is_symlink() and not _inside(place, root):
-        return _leaves(place, root)
     if is_manifest(place.name):
         hint = "a mount of a file that does not exist makes one: remove it"
         return Problem(Position(printable(str(place))), "unreadable", "it is a folder, not a file", hint=hint)
     return None
+
+
+def left_out(root: Path, path: str) -> str:
+    """Return in words that a folder below a root is a link to one outside, which is not read; else an empty text."""
+    place = root / path
+    if not place.is_symlink() or _inside(place, root):
+        return ""
+    return (
+        f"{printable(str(place))}: {_leaves(place, root).message}: it is left out; copy what it leads to, or remove it"
+    )
 
 
 def printable(text: str) -> str:
@@ -200,6 +212,8 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[str]:
             found = check_folder(root, below + name)
             if found is not None:
                 problems.append(found)
+            if told := left_out(root, below + name):
+                _log.warning("%s", told)
         folders[:] = [name for name in folders if not is_manifest(name) and not (below and SKILL in files)]
         yield from (below + name for name in files if is_manifest(name))
 

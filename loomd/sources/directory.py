@@ -79,6 +79,7 @@ class DirectorySource:
         self._done: tuple[str, str] | None = None
         self._served: tuple[SourceFile, ...] = ()
         self._reported = ""
+        self._left_out: tuple[str, ...] = ()
         self._unread = False
 
     def poke(self) -> None:
@@ -106,6 +107,10 @@ class DirectorySource:
         revision = ""
         try:
             reading = await self._read()
+            if reading.left_out != self._left_out:
+                self._left_out = reading.left_out
+                for told in reading.left_out:
+                    _log.warning("%s", told)
             if reading.problems:
                 raise Problems(reading.problems)
             revision = reading.revision

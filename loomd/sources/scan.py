@@ -12,7 +12,16 @@ from pathlib import Path
 
 from loomd.clock import Clock
 from loomd.manifest.problem import Position, Problem
-from loomd.manifest.source import SKILL, SourceFile, check_folder, is_manifest, no_folder, printable, read_file
+from loomd.manifest.source import (
+    SKILL,
+    SourceFile,
+    check_folder,
+    is_manifest,
+    left_out,
+    no_folder,
+    printable,
+    read_file,
+)
 
 TICK = 2.0
 """Seconds: the coarsest time stamp of a file system. Two writes within it may leave the same times."""
@@ -33,6 +42,7 @@ class Reading:
         others: digest of what its other files look like. Documents, tools and skills that manifests name are among
             them: size and times tell that they may have changed, loading tells whether they did.
         folders: the folders below it, relative to it.
+        left_out: what is said of links to folders outside of it.
         revision: `sha256:` and the first 12 digits of a digest of all manifests: equal ones hold the same.
     """
 
@@ -40,6 +50,7 @@ class Reading:
     problems: tuple[Problem, ...]
     others: str = field(compare=False)
     folders: tuple[str, ...]
+    left_out: tuple[str, ...]
     revision: str
 
 
@@ -60,6 +71,7 @@ class _Listing:
     manifests: dict[str, Signature] = field(default_factory=dict[str, Signature])
     others: list[bytes] = field(default_factory=list[bytes])
     folders: list[str] = field(default_factory=list[str])
+    left_out: list[str] = field(default_factory=list[str])
     problems: list[Problem] = field(default_factory=list[Problem])
     kept: set[str] = field(default_factory=set[str])
     """Folders that hold no manifests: they are those of skills."""
@@ -101,7 +113,8 @@ class Scanner:
         listing.problems += (found for found in founds if isinstance(found, Problem))
         others = hashlib.sha256(b"".join(sorted(listing.others))).hexdigest()
         folders = tuple(sorted(listing.folders))
-        return Reading(files, tuple(sorted(listing.problems)), others, folders, f"sha256:{whole.hexdigest()[:12]}")
+        problems, told = tuple(sorted(listing.problems)), tuple(sorted(listing.left_out))
+        return Reading(files, problems, others, folders, told, f"sha256:{whole.hexdigest()[:12]}")
 
     def _read(self, path: str, signature: Signature, now: float) -> _Known:
         last = self._known.get(path)
@@ -148,6 +161,10 @@ def _note(root: Path, folder: str, entry: os.DirEntry[str], listing: _Listing) -
             listing.problems.append(problem)
         elif not entry.is_symlink():
             return f"{path}/"
+        else:
+            listing.others.append(os.fsencode(f"{path}\0{entry.inode()}\n"))
+        if entry.is_symlink() and (told := left_out(root, path)):
+            listing.left_out.append(told)
     elif is_manifest(entry.name) and folder not in listing.kept:
         listing.manifests[path] = _signature(entry)
     elif not is_scratch(entry.name):

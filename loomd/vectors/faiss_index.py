@@ -182,7 +182,9 @@ def load(path: Path, dimension: int) -> Base | None:
     if head is None:
         return None
     file = path.with_name(head.file)
-    if not file.is_file() or _sha256(file) != head.sha256:
+    if not file.is_file():
+        raise Damaged(f"{file}: the file of the vectors is gone")
+    if _sha256(file) != head.sha256:
         raise Damaged(f"{file}: the vectors are not what was saved (the SHA-256 differs)")
     if head.dimension != dimension:
         raise Damaged(f"{file}: holds vectors of {head.dimension} numbers, the embedder makes {dimension}")

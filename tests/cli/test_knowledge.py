@@ -141,7 +141,7 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
     for at in range(400):
         (folder.path / "docs" / f"{at}.md").write_text(f"Text {at}.\n")
     with vector_service() as service:
-        service.pause = 0.05
+        service.pause = 0.1
         folder.write("base.yaml", SLOW.replace("URL", service.url))
         applied = threading.Thread(target=folder.process, args=("apply", "-f", "manifests"))
         applied.start()
@@ -160,6 +160,15 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
             ):
                 told = folder.loomd(*arguments, "-n", folder.space).stderr
                 assert pattern.search(told), (arguments, told)
+            wait = ("wait", "kb/slow", "--for", "condition=IndexReady", "-n", folder.space)
+            late = folder.loomd(*wait, "--timeout", "300ms")
+            assert late.returncode == 1, late.stderr
+            assert pattern.search(late.stderr), late.stderr
+            missing = folder.loomd("wait", "kb/other", "-n", folder.space)
+            assert missing.returncode == 2, missing.stderr
+            soon = threading.Timer(0.3, setattr, (service, "pause", 0.0))
+            soon.start()
+            assert folder.said(*wait) == f"KnowledgeBase/{folder.space}/slow condition met\n"
         finally:
             service.pause = 0.0
             applied.join()

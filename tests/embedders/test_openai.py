@@ -118,13 +118,18 @@ async def test_what_is_busy_is_asked_again(opened: Open, service: Service) -> No
         ({"text": "no json"}, BadReply, "cannot be read"),
         ({"text": '{"x":' + "[" * 1000}, BadReply, "nested too deeply"),
         ({"text": '{"data": [{"index": 0, "embedding": [0.1, NaN]}]}'}, BadReply, "vectors must be numbers, got NaN"),
+        (
+            {"text": '{"object": "list", "data": [{"index": 0, "embedding": [0.1, null, 2]}]}'},
+            BadReply,
+            "vectors must be numbers, got null",
+        ),
         ({"text": '{"data": [{"index": 0, "embedding": [1, 2]}]}'}, BadReply, "vectors of 3 numbers"),
         ({"text": '{"data": []}'}, BadReply, "asked for 1 vectors"),
         ({"text": '{"data": [{"index": 7, "embedding": [1, 2, 3]}]}'}, BadReply, "asked for 1 vectors"),
         ({"text": '{"data": [{"index": 0, "embedding": [1, 1e39, 3]}]}'}, BadReply, "NaN or infinity"),
         ({"text": "x" * 5000}, BadReply, r"larger than spec\.maxReply \(1024 bytes\)"),
     ],
-    ids=["refused", "redirect", "text", "deep", "nan", "short", "none", "other", "infinite", "flood"],
+    ids=["refused", "redirect", "text", "deep", "nan", "null", "short", "none", "other", "infinite", "flood"],
 )
 async def test_what_cannot_be_used_is_refused(
     opened: Open, service: Service, answer: dict[str, Any], error: type[LoomdError], said: str

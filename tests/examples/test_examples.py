@@ -291,19 +291,19 @@ async def test_an_agent_asks_another(tmp_path: Path) -> None:
 async def test_what_does_not_fit_is_left_out_and_told(tmp_path: Path) -> None:
     """The passage that answers is in the small window, others are cut."""
     replies = '    - {when: late, text: "Twenty cents a day [1]."}'
-    result, events = await run("11", replies, "What does a book cost that comes late?", tmp_path)
+    result, events = await run("11", replies, "How much does somebody pay each day who returns a book late?", tmp_path)
     assert result.executed is not None
     assert [cited.source for cited in result.executed.outcome.citations] == ["handbook/loans.md:3-6"]
     (told,) = (event.data for event in events if isinstance(event.data, ContextAssembled))
     assert {one.source for one in told.cut} == {"knowledge"}
-    assert told.window == 320 - 100
+    assert told.window == 560 - 100
 
 
 @pytest.mark.parametrize(
     ("goal", "source"),
     [
         ("What does it cost to replace a lost card?", "shelf/membership.pdf#page=2"),
-        ("When does the reading room close on Thursdays?", "shelf/hours.md:7-7"),
+        ("Until when is the reading room open on Thursdays?", "shelf/hours.md:7-7"),
         ("By what is the music room with its piano booked?", "shelf/rooms.html:9-9"),
         ("What is the fee for a late return of a piano score?", "shelf/fees.csv:2-4"),
         ("Where is the branch Harbour?", "shelf/branches.json:3-4"),

@@ -105,6 +105,14 @@ def test_the_main_part_is_enough() -> None:
     assert shown(read("a.html", page)) == [(2, "this")]
 
 
+@pytest.mark.parametrize("body", ["<p>Cats purr.</p>", "<main><p>Cats purr.</p></main>"])
+def test_a_page_without_headings_is_called_by_its_title(body: str) -> None:
+    """A title that stands in no line of the text is its heading."""
+    found = read("a.html", f"<title>Our pets</title>{body}")
+    assert [(one.at, one.title, one.lines) for one in found.headings] == [(0, "Our pets", 0)]
+    assert not read("a.html", body).headings
+
+
 def test_a_page_in_another_encoding() -> None:
     """The encoding that a page names counts; one that is not true is said."""
     page = '<meta charset="iso-8859-1"><p>Größe</p>'

@@ -159,8 +159,12 @@ async def test_what_did_not_change_is_not_sent_again(lab: "Lab", site: Site) -> 
 async def test_a_page_that_fails_stays_and_one_that_is_gone_goes(lab: "Lab", site: Site) -> None:
     """Both are said; when all is gone at once, all stays."""
     lab.root.mkdir()
-    site.pages |= {"/a": page("Cats purr.", "c"), "/b": page("Dogs bark."), "/c": page("Owls fly.")}
+    site.pages |= {"/a": page("Cats purr.", "c", "d"), "/b": page("Dogs bark."), "/c": page("Owls fly.")}
     async with lab.open(sources=[source(site, "/a", "/b", depth=1)], retrieval={"mode": "keyword"}) as base:
+        (linked,) = base.unreadable
+        site.pages["/d"] = page("Bees hum.")
+        assert linked.path == f"{site.url}/d"
+        assert linked.reason == "is gone (HTTP 404): a page still links to it"
         site.pages |= {"/a": 503, "/b": 404}
         await only(base).refresh()
         await base.refresh()

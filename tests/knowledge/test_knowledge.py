@@ -144,6 +144,8 @@ async def test_an_unreadable_document_loses_no_other(animals: "Lab", data: bytes
     async with animals.open(sources=[{"path": "docs", "maxFile": "1Ki"}]) as base:
         assert [item.path for item in base.unreadable] == ["docs/bad.md"]
         assert len(base) == 3
+        animals.write("cats.md", "Cats sleep.")
+        await base.refresh()
     (told,) = [event.data for event in animals.events if isinstance(event.data, DocumentSkipped)]
     assert told.path == "docs/bad.md"
     assert reason in told.reason
@@ -435,8 +437,10 @@ async def test_links_and_paths_may_not_leave_the_root(animals: "Lab", tmp_path: 
     secret.write_text("the secret word is xyzzy")
     (animals.root / "docs/link.md").symlink_to(secret)
     (animals.root / "docs/loop.md").symlink_to("loop.md")
+    (animals.root / "docs/outside").symlink_to(tmp_path)
+    (animals.root / "docs/within").symlink_to(".")
     async with animals.open() as base:
-        assert [item.path for item in base.unreadable] == ["docs/link.md", "docs/loop.md"]
+        assert [item.path for item in base.unreadable] == ["docs/link.md", "docs/loop.md", "docs/outside"]
         assert all("xyzzy" not in p.text for p in await base.search("secret word", 10))
     with pytest.raises(NotFound, match="which leads out of it"):
         async with animals.open(sources=[{"path": ".."}]):

@@ -115,5 +115,5 @@ def test_every_flipped_byte_is_noticed(tmp_path: Path, name: str) -> None:
         assert not is_whole(tmp_path / "a.base")
     (tmp_path / "a-1.faiss").unlink()
     path.write_bytes(data) if name == "a.base" else None
-    with pytest.raises(Damaged):
+    with pytest.raises(Damaged, match="the file of the vectors is gone"):
         load(tmp_path / "a", 4)

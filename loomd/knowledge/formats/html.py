@@ -210,7 +210,9 @@ def _read(data: bytes, suffix: str, limits: Limits) -> Content:
     page, properties = reader.page, reader.properties
     parts = [(start, end) for start, end in reader.main if any(page.lines[start:end])]
     content = _only(page, parts, properties) if parts else page.content(properties=properties)
-    return msgspec.structs.replace(content, links=reader.links)
+    title = properties.get("title")
+    headings = content.headings if content.headings or not title else [Heading(0, 1, str(title), 0)]
+    return msgspec.structs.replace(content, headings=headings, links=reader.links)
 
 
 def _only(page: Page, parts: Sequence[tuple[int, int]], properties: dict[str, Value | list[Value]]) -> Content:

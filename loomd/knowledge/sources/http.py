@@ -228,7 +228,9 @@ class Pages:
             elif named:
                 found.missed.append(Unreadable(url, f"is {answer.media}, which is no document: take it out"))
         else:
-            found.missed.append(Unreadable(url, answer.reason))
+            linked = answer.outcome == "gone" and not named
+            reason = f"is gone (HTTP {answer.status}): a page still links to it" if linked else answer.reason
+            found.missed.append(Unreadable(url, reason))
             if answer.outcome == "gone":
                 found.gone.add(url)
             else:
