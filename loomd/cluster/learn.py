@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -58,6 +59,7 @@ from loomd.store.records import (
 )
 from loomd.topology import Services
 
+_log = logging.getLogger("loomd.cluster")
 _LATE = ("learned/feedback/", "learned/forge/", "proposal/")
 """How the keys begin of what was not learned in ADAPT: what people taught after the task, and who was made for it."""
 _SHAPED: dict[Turn, type[BlueprintForged | BlueprintPruned | SkillPromoted | SkillReverted]] = {
@@ -287,10 +289,12 @@ async def learn(
     )
     while True:
         try:
-            await services.store.learn(key or of.task, change)
+            stored = await services.store.learn(key or of.task, change)
         except Temporary as error:
             await asyncio.sleep(error.retry_after or _RETRY)
         else:
+            if not stored:  # what is live differs from what is on disk: two have the same key
+                _log.error("%s: what was just told is not stored: %s is stored already", of.cluster, key or of.task)
             return kept
 
 

@@ -153,25 +153,23 @@ class Evolution:
             ),
             name,
         )
-        current = cluster.blueprints.current(name)
-        shaping = Shaping(
-            name,
-            "promoted",
-            self._blueprint(text),
-            reason,
-            cluster.blueprints.next(name),
-            0 if current is None else current.number,
-            agent.digest,
-            trial=found,
-        )
-        if why:
-            await self._keep(reason)
-        elif why := cluster.blueprints.outdated(shaping):
+        await finish(self._keep(reason) if why else self._promote(text, reason, found))
+
+    async def _promote(self, text: str, reason: str, found: Trial) -> None:
+        """Take the instructions, unless the agent became another one meanwhile.
+
+        Until that is told nothing is awaited: no other change gets its number, or comes in between.
+        """
+        cluster, name = self.cluster, self.agent.name
+        current, number = cluster.blueprints.current(name), cluster.blueprints.next(name)
+        parent = 0 if current is None else current.number
+        shape = self._blueprint(text)
+        shaping = Shaping(name, "promoted", shape, reason, number, parent, self.agent.digest, trial=found)
+        if why := cluster.blueprints.outdated(shaping):
             await self.abandon(why)
         else:
             of, key = cluster.teaching(self.task), f"{name}#evolve/{cluster.ref.name}/{name}/{self.task}"
-            decided = list(within(cluster.learning, [shaping]))
-            await finish(learn(self.services, decided, of, self._scope, key))
+            await learn(self.services, list(within(cluster.learning, [shaping])), of, self._scope, key)
 
     async def _keep(self, reason: str) -> None:
         of = self.cluster.teaching(self.task)

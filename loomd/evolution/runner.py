@@ -11,11 +11,10 @@ import logging
 from collections.abc import Callable
 
 from loomd.amoeba.adapt import within
+from loomd.amoeba.decision import Shaping
 from loomd.cluster.cluster import Cluster
-from loomd.cluster.learn import learn
-from loomd.cluster.versions import reverted, worse
-from loomd.errors import LoomdError
-from loomd.events.bus import Scope
+from loomd.cluster.versions import revert, revert_key, reverted, worse
+from loomd.errors import Conflict, LoomdError
 from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event
 from loomd.evolution.evolution import Evolution, due
@@ -136,13 +135,16 @@ class Evolutions:
         why = await worse(learning, cluster, agent, cluster.learning.evolve.probation)
         if not why:
             return False
-        mode, back = cluster.learning.mode_of("evolve"), reverted(cluster, name, None, why)
-        once = str(back.version) if mode == "auto" else f"{mode}/{agent.digest}"  # people are asked once
-        key = f"{name}#revert/{cluster.ref.name}/{name}/{once}"
-        if not await self._services.store.learned_from(key) and cluster.agents.get(name) is agent:
-            scope = Scope(self._services.bus, "", namespace=agent.namespace)
-            decided = list(within(cluster.learning, [back]))
-            await finish(learn(self._services, decided, cluster.teaching(""), scope, key))
+
+        def decide() -> Shaping:
+            if cluster.agents.get(name) is not agent:
+                raise Conflict("it is another one now than when it was looked at")
+            back = reverted(cluster, name, None, why)
+            return next(one for one in within(cluster.learning, [back]) if isinstance(one, Shaping))
+
+        back = decide()
+        if not back.done or not await self._services.store.learned_from(revert_key(cluster.ref, back)):
+            await finish(revert(self._services, cluster, decide))  # people are asked once
         return True
 
     async def _evolve(self, topology: Topology, cluster: Cluster, name: str, task: str) -> None:

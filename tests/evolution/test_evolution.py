@@ -413,6 +413,23 @@ async def test_what_is_interrupted_begins_anew(world: World) -> None:
         assert await tries(system) == before
 
 
+async def test_what_changed_while_it_was_tried_is_not_overwritten(world: World) -> None:
+    """Another change that comes between the trial and what is decided holds, and has the next number alone."""
+    written(world)
+    async with world.open() as system:
+        heard, digest = hearing(system), team(system).agents["ada"].digest
+        await work(system)
+        meanwhile: list[asyncio.Future[Any]] = []
+        change = Shaping("ada", "promoted", _learned("Be brief."), "by another", spec=digest)
+        system.bus.subscribe(lambda _: meanwhile.append(asyncio.ensure_future(shape(system, change))), SkillProposed)
+        await system.evolutions.tick()
+        await asyncio.gather(*meanwhile)
+        assert kinds(heard) == [SkillProposed, SkillPromoted, SkillAbandoned]
+        assert "another one" in getattr(heard[-1].data, "reason", "")
+        assert team(system).agents["ada"].instructions == "Be brief."
+        assert [one.number for one in team(system).blueprints.versions("ada")] == [1]
+
+
 async def _paid(system: System, calls: int) -> None:
     """Wait until the agent has made so many model calls."""
     async with asyncio.timeout(20):
