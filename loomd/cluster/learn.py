@@ -24,6 +24,7 @@ from loomd.amoeba.decision import (
     mechanism_of,
     said,
 )
+from loomd.cluster.descent import Happened
 from loomd.cluster.retirement import Retired
 from loomd.errors import Temporary
 from loomd.events.bus import Scope
@@ -332,7 +333,7 @@ class _Change:
             case Shaping() as d:
                 space, body = of.cluster.namespace, blueprint.encode(d.blueprint)
                 self.blueprints.append(BlueprintRecord(space, d.agent, d.version, body, d.parent, of.now, d.how))
-                how = f"{d.how} in {of.cluster.name}"
+                how = Happened(d.how, of.cluster.name, d.version, d.reason).written()
                 self.lineage.append(Descent(space, d.agent, d.blueprint.creator, how, of.task, of.now))
 
 

@@ -10,6 +10,7 @@ import pytest
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Shaping
 from loomd.cluster.cluster import Cluster
+from loomd.cluster.descent import happened
 from loomd.cluster.learn import learn
 from loomd.cluster.versions import revert, reverted
 from loomd.daemon import System
@@ -63,8 +64,8 @@ async def test_a_specialist_is_a_member_and_comes_back(world: World) -> None:
     async with world.open() as system:
         assert "ada-law" not in team(system).agents
         assert [one.how for one in await system.store.learning.lineage(agent="ada-law")] == [
-            "forged in default",
-            "pruned in default",
+            "forged in default, version 1: nobody knows the law",
+            "pruned in default, version 2: it does badly",
         ]
 
 
@@ -175,6 +176,8 @@ async def test_changes_of_an_agent_at_once_get_numbers_of_their_own(world: World
         assert cluster.agents["ada"].instructions == LEARNED.instructions
     async with world.open() as system:
         assert [one.number for one in team(system).blueprints.versions("ada")] == [1, 2, 3, 4]
+        told = [happened(one.how) for one in await system.store.learning.lineage(agent="ada")]
+        assert [(one.how, one.version) for one in told if one.how == "reverted"] == [("reverted", 3), ("reverted", 4)]
         assert team(system).agents["ada"].instructions == LEARNED.instructions
 
 
