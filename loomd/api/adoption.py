@@ -18,6 +18,7 @@ from loomd.api.view import Body
 from loomd.cluster.adoption import Measure, Origin, agent_manifest, domains_of
 from loomd.cluster.blueprints import Version
 from loomd.cluster.cluster import Cluster
+from loomd.cluster.descent import happened
 from loomd.daemon import System
 from loomd.errors import NotFound
 from loomd.manifest.object import Object, Ref
@@ -163,8 +164,9 @@ class _Looking:
         if not self._declares(own := Ref("Agent", creator.name, self.namespace)):
             return None
         item = self._object(own)
-        how = f"{version.how} in {ref.name}"
-        came = [one for one in self.lineage if (one.child, one.how) == (name, how)][-1:]
+        whence = (name, version.how, ref.name)
+        said = ((one, happened(one.how)) for one in self.lineage)
+        came = [one for one, what in said if (one.child, what.how, what.cluster) == whence][-1:]
         origin = Origin(ref.name, came[0].task if came else "", rfc3339(came[0].at if came else version.at))
         return agent_manifest(item, version, live, creator, domains_of(cluster, live, self.measure), origin)
 

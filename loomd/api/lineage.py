@@ -10,6 +10,7 @@ from loomd.api.guard import answer
 from loomd.api.moment import moment_of
 from loomd.api.path import PREFIX
 from loomd.api.view import Body
+from loomd.cluster.descent import Happened, happened
 from loomd.cluster.learn import decision_of, proposed
 from loomd.daemon import System
 from loomd.events.journal import Journal
@@ -43,23 +44,30 @@ class LineageRoutes:
         moment = await moment_of(request, self._system)
         learning, space = self._system.store.learning, space_at(request) or ""
         agent = request.query.get("agent", "")
-        records = {(one.namespace, one.name, one.state, one.created): one for one in await learning.blueprints(space)}
+        records = {(one.namespace, one.name, one.version): one for one in await learning.blueprints(space)}
+        before = {(one.namespace, one.name, one.state, one.created): one for one in records.values()}
         found = [
             one
             for one in await learning.lineage(space, agent)
             if (moment is None or one.at <= moment.at) and agent in {"", one.child}
         ]
         reasons = await self._reasons(found, space)
-        return answer({"items": [_shown(one, _record(one, records), reasons) for one in found]})
+        items: list[Body] = []
+        for one in found:
+            what = happened(one.how)
+            record = records.get((one.namespace, one.child, what.version))
+            record = record or before.get((one.namespace, one.child, what.how, one.at))
+            items.append(_shown(one, what, record, what.reason or reasons.get((one.task, (one.child, what.how)), "")))
+        return answer({"items": items})
 
     async def _reasons(self, found: Iterable[Descent], space: str) -> Mapping[tuple[str, Key], str]:
-        """Return why, by task and what happened, as far as it is kept: in the journal, or in what was proposed."""
+        """Return why what does not say it itself happened, by task: from the journal, or what was proposed."""
         reasons: dict[tuple[str, Key], str] = {}
         for record in await self._system.store.learning.proposals(space):
             task, _, decision = proposed(record)
             _note(reasons, task, decision)
         journal = Journal(self._system.store)
-        for task in dict.fromkeys(one.task for one in found):
+        for task in dict.fromkeys(one.task for one in found if one.task and not happened(one.how).reason):
             for event in (await journal.checkpoints(task)).values():
                 told = decision_of(event.data)
                 if told is not None and not told.done:
@@ -79,16 +87,17 @@ def _note(reasons: dict[tuple[str, Key], str], task: str, decision: Decision) ->
             pass
 
 
-def _record(one: Descent, records: Mapping[tuple[str, str, str, float], BlueprintRecord]) -> BlueprintRecord | None:
-    """Return the version of a blueprint that belongs to what happened; None of what is about none."""
-    return records.get((one.namespace, one.child, one.how.partition(" ")[0], one.at))
+def _shown(one: Descent, what: Happened, record: BlueprintRecord | None, reason: str) -> Body:
+    """Return what became of an agent as an object without a manifest.
 
-
-def _shown(one: Descent, record: BlueprintRecord | None, reasons: Mapping[tuple[str, Key], str]) -> Body:
-    """Return what became of an agent as an object without a manifest."""
-    how, _, rest = one.how.partition(" ")
-    spec: Body = {"agent": one.child, "how": how, "cluster": rest.partition(" ")[2], "task": one.task}
-    if how in _SHAPED:
+    Args:
+        one: what is stored.
+        what: what it says.
+        record: the version of a blueprint that belongs to it; None of what is about none.
+        reason: why.
+    """
+    spec: Body = {"agent": one.child, "how": what.how, "cluster": what.cluster, "task": one.task}
+    if what.how in _SHAPED:
         spec["creator"] = one.parent
     else:
         spec["behaviour"] = one.parent
@@ -97,7 +106,7 @@ def _shown(one: Descent, record: BlueprintRecord | None, reasons: Mapping[tuple[
     return {
         "apiVersion": API_VERSION,
         "kind": "Descent",
-        "metadata": {"name": f"{one.child}.{how}.{int(one.at)}", "namespace": one.namespace},
+        "metadata": {"name": f"{one.child}.{what.how}.{int(one.at)}", "namespace": one.namespace},
         "spec": spec,
-        "status": {"at": rfc3339(one.at), "reason": reasons.get((one.task, (one.child, how)), "")},
+        "status": {"at": rfc3339(one.at), "reason": reason},
     }

@@ -1,6 +1,7 @@
 """Routes of an agent's versions: what it learned, what was tried, and the way back. Called by `server`."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -12,11 +13,10 @@ from loomd.api.path import PREFIX
 from loomd.api.problem import BadRequest
 from loomd.api.view import Body
 from loomd.cluster.cluster import Cluster
-from loomd.cluster.learn import learn, tried_in
-from loomd.cluster.versions import reverted
+from loomd.cluster.learn import tried_in
+from loomd.cluster.versions import revert, reverted
 from loomd.daemon import System
 from loomd.errors import NotFound
-from loomd.events.bus import Scope
 from loomd.manifest.object import Ref
 from loomd.reconcile.condition import rfc3339
 from loomd.store.finish import finish
@@ -49,10 +49,8 @@ class VersionRoutes:
         ref, cluster = self._cluster(namespace, name, body.cluster)
         by = named(body.by, request)
         why = f"reverted by {by}: {body.reason}" if body.reason else f"reverted by {by}"
-        shaping = reverted(cluster, name, body.to, why)
-        services, key = self._system.services, f"{name}#revert/{ref.name}/{name}/{shaping.version}"
-        scope = Scope(services.bus, "", namespace=namespace)
-        await finish(learn(services, [shaping], cluster.teaching(""), scope, key))
+        decide = partial(reverted, cluster, name, body.to, why)
+        shaping = await finish(revert(self._system.services, cluster, decide))
         found: Body = {"agent": name, "cluster": ref.name, "version": shaping.version, "to": shaping.parent}
         return answer({**found, "instructions": shaping.blueprint.instructions})
 

@@ -129,7 +129,7 @@ class Blueprints:
         parent = next((one for one in self.versions(name) if one.number == version.parent), None)
         if parent is None:
             return None if version.parent else self._declared.get(name)
-        creator = self._declared.get(parent.blueprint.creator)
+        creator = self.base(parent.blueprint.creator)
         return None if creator is None else parent.blueprint.make(name, creator)
 
     def outdated(self, shaping: Shaping) -> str:

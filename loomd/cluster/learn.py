@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from loomd.amoeba.decision import (
     mechanism_of,
     said,
 )
+from loomd.cluster.descent import Happened
 from loomd.cluster.retirement import Retired
 from loomd.errors import Temporary
 from loomd.events.bus import Scope
@@ -58,6 +60,7 @@ from loomd.store.records import (
 )
 from loomd.topology import Services
 
+_log = logging.getLogger("loomd.cluster")
 _LATE = ("learned/feedback/", "learned/forge/", "proposal/")
 """How the keys begin of what was not learned in ADAPT: what people taught after the task, and who was made for it."""
 _SHAPED: dict[Turn, type[BlueprintForged | BlueprintPruned | SkillPromoted | SkillReverted]] = {
@@ -284,10 +287,12 @@ async def learn(
     )
     while True:
         try:
-            await services.store.learn(key or of.task, change)
+            stored = await services.store.learn(key or of.task, change)
         except Temporary as error:
             await asyncio.sleep(error.retry_after or _RETRY)
         else:
+            if not stored:  # what is live differs from what is on disk: two have the same key
+                _log.error("%s: what was just told is not stored: %s is stored already", of.cluster, key or of.task)
             return
 
 
@@ -325,7 +330,7 @@ class _Change:
             case Shaping() as d:
                 space, body = of.cluster.namespace, blueprint.encode(d.blueprint)
                 self.blueprints.append(BlueprintRecord(space, d.agent, d.version, body, d.parent, of.now, d.how))
-                how = f"{d.how} in {of.cluster.name}"
+                how = Happened(d.how, of.cluster.name, d.version, d.reason).written()
                 self.lineage.append(Descent(space, d.agent, d.blueprint.creator, how, of.task, of.now))
 
 

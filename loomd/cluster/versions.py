@@ -3,16 +3,20 @@
 Called by the API and by `loomd.evolution`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from loomd.agents.agent import Agent
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Shaping
 from loomd.amoeba.evolving import Probation
 from loomd.cluster.cluster import Cluster
+from loomd.cluster.learn import learn
 from loomd.errors import Conflict, NotFound
+from loomd.events.bus import Scope
+from loomd.manifest.object import Ref
 from loomd.store.learning import Learning
 from loomd.store.records import Lesson
+from loomd.topology import Services
 
 
 def reverted(cluster: Cluster, name: str, to: int | None, reason: str) -> Shaping:
@@ -43,6 +47,28 @@ def reverted(cluster: Cluster, name: str, to: int | None, reason: str) -> Shapin
     if shape == current.blueprint or (not shape.instructions and not current.blueprint.instructions):
         raise Conflict(f"Agent/{name} has these instructions already")
     return Shaping(name, "reverted", shape, reason, blueprints.next(name), number, agent.digest)
+
+
+async def revert(services: Services, cluster: Cluster, decide: Callable[[], Shaping]) -> Shaping:
+    """Carry a way back out, or propose it; return it once that is on disk.
+
+    It is decided here because nothing may be awaited until it is told: no other change gets its number meanwhile.
+
+    Args:
+        services: what the daemon lends.
+        cluster: whose agent it is.
+        decide: returns the way back; what it raises is let through, and nothing is changed then.
+    """
+    back = decide()
+    scope = Scope(services.bus, "", namespace=cluster.ref.namespace)
+    await learn(services, [back], cluster.teaching(""), scope, revert_key(cluster.ref, back))
+    return back
+
+
+def revert_key(cluster: Ref, back: Shaping) -> str:
+    """Return under what a way back is stored once: each that is carried out; any other once per behaviour."""
+    once = f"{back.done}/{back.spec}" if back.done else str(back.version)
+    return f"{back.agent}#revert/{cluster.namespace}/{cluster.name}/{back.agent}/{once}"
 
 
 async def worse(learning: Learning, cluster: Cluster, agent: Agent, spec: Probation) -> str:

@@ -5,6 +5,7 @@ agent's lineage, from which it is known when the agent may be tried again. Calle
 cluster go on at a time.
 """
 
+import logging
 import math
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from loomd.amoeba.adapt import within
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Shaping
+from loomd.amoeba.evolving import Evolve
 from loomd.amoeba.task import Task
 from loomd.amoeba.trial import Trial
 from loomd.cluster.cluster import Cluster
@@ -30,13 +32,59 @@ from loomd.events.cluster import SkillAbandoned, SkillProposed
 from loomd.evolution.past import Past, divide, past_of
 from loomd.evolution.proposal import fault, material, question
 from loomd.evolution.rehearsal import Rehearsal, on_trial, rehearse
+from loomd.manifest.object import Ref
 from loomd.store.finish import finish
+from loomd.store.learning import Learning
 from loomd.store.records import Learned
 from loomd.topology import Services
 
+_log = logging.getLogger("loomd.evolution")
+Tried = tuple[str, Trial]
+"""Instructions, and what came of trying them."""
+
 
 class TooFew(Permanent):
-    """There are too few past tasks to try anything: nothing was asked, and more tasks may come soon."""
+    """There are too few past tasks to try anything: nothing was asked.
+
+    Attributes:
+        missing: how many more tasks there must be at least.
+    """
+
+    def __init__(self, message: str, missing: int) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+@dataclass(frozen=True)
+class _Look:
+    """That there were too few past tasks of an agent: by what rules, after which reward, and how many were missing."""
+
+    spec: Evolve
+    at: float
+    missing: int
+
+
+class Scant:
+    """Agents of which there are too few past tasks, as each behaves: who is told already, and who may be let be."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._looks: dict[tuple[Ref, str, str], _Look] = {}
+
+    def note(self, cluster: Cluster, agent: Agent, at: float, missing: int) -> bool:
+        """Keep how many are missing after a reward, at wall-clock seconds; return whether there were enough before."""
+        key = (cluster.ref, agent.name, agent.digest)
+        new = key not in self._looks
+        self._looks[key] = _Look(cluster.learning.evolve, at, missing)
+        return new
+
+    async def holds(self, learning: Learning, cluster: Cluster, agent: Agent) -> bool:
+        """Return whether there are still too few, as not so many tasks were rewarded since as were missing."""
+        look = self._looks.get((cluster.ref, agent.name, agent.digest))
+        if look is None or look.spec != cluster.learning.evolve:
+            return False
+        since = await learning.lessons(agent.namespace, agent.name, agent.digest, look.missing)
+        return len(since) < look.missing or since[-1].at <= look.at
 
 
 @dataclass(frozen=True)
@@ -49,7 +97,7 @@ class Evolution:
         agent: the agent as it behaves now.
         task: id of the last task that it was rewarded for.
         deadline: wall-clock seconds at which it ends.
-        scant: digests of agents of which it was told already that there are too few past tasks of them.
+        scant: of which agents there are too few past tasks.
     """
 
     services: Services
@@ -57,21 +105,32 @@ class Evolution:
     agent: Agent
     task: str
     deadline: float
-    scant: set[str]
+    scant: Scant
 
-    async def run(self) -> None:
-        """Write, try and decide; what fails on the way is told, and tried again after a while."""
+    async def attempt(self) -> Tried | Exception:
+        """Write instructions and try them; return what came of that, or what failed on the way."""
         try:
-            text, found = await self._tried()
-        except TooFew as error:
-            if self.agent.digest not in self.scant:
-                self.scant.add(self.agent.digest)
-                self._tell(str(error))
-            return
-        except LoomdError as error:
-            await self.abandon(str(error))
-            return
-        await self._decide(text, found)
+            return await self._tried()
+        except Exception as error:  # told and kept by `settle`, whatever it is
+            return error
+
+    async def settle(self, came: Tried | Exception) -> None:
+        """Decide; what failed is told, and tried again after a while."""
+        match came:
+            case TooFew():
+                lessons = await self.services.store.learning.lessons(
+                    self.agent.namespace, self.agent.name, self.agent.digest, 1
+                )
+                at = lessons[0].at if lessons else 0.0
+                if self.scant.note(self.cluster, self.agent, at, came.missing):
+                    self._tell(str(came))
+            case LoomdError():
+                await self.abandon(str(came))
+            case Exception():
+                _log.error("%s: Agent/%s could not evolve", self.cluster.ref, self.agent.name, exc_info=came)
+                await self.abandon(f"it failed unexpectedly: {came!r}")
+            case (text, found):
+                await self._decide(text, found)
 
     async def abandon(self, reason: str) -> None:
         """Tell and keep that nothing was tried to the end."""
@@ -82,7 +141,7 @@ class Evolution:
         fact = SkillAbandoned(self.agent.name, self.cluster.ref.name, self.agent.digest, reason)
         self._scope.emit(fact, self.agent.name)
 
-    async def _tried(self) -> tuple[str, Trial]:
+    async def _tried(self) -> Tried:
         """Return instructions and what came of trying them.
 
         Raises:
@@ -94,17 +153,22 @@ class Evolution:
         spec, name = self.cluster.learning.evolve, self.agent.name
         split = divide(await past_of(self.services.store, self.cluster, self.agent), spec)
         if not split.shown:
-            raise TooFew(f"{split.left}, and none of them may be shown to the model that writes instructions")
+            left = f"{split.left}, and none of them may be shown to the model that writes instructions"
+            raise TooFew(left, spec.shown)
         if len(split.held) < spec.min_tasks:
             raise TooFew(
                 f"{split.left}; {len(split.shown)} of them are shown, {len(split.held)} with other words are left to "
-                f"try instructions on, and {spec.min_tasks} are needed"
+                f"try instructions on, and {spec.min_tasks} are needed",
+                spec.min_tasks - len(split.held),
             )
         account = Budget(spec.tokens, spec.cost, tool_calls=sys.maxsize, split=True)
         text = await self._written(split.shown, account)
         account.close(account.total)
-        creator = self.cluster.blueprints.declared[self._blueprint(text).creator]
-        candidate = self._blueprint(text).make(name, creator)
+        shape = self._blueprint(text)
+        creator = self.cluster.blueprints.base(shape.creator)
+        if creator is None:
+            raise Permanent(f"Agent/{shape.creator}, from which it is made, is no member any more")
+        candidate = shape.make(name, creator)
         pairs: list[trial.Pair] = []
         for one in split.held:
             before = await rehearse(self.cluster, self.agent, one.task, account, self.deadline)
@@ -153,25 +217,23 @@ class Evolution:
             ),
             name,
         )
-        current = cluster.blueprints.current(name)
-        shaping = Shaping(
-            name,
-            "promoted",
-            self._blueprint(text),
-            reason,
-            cluster.blueprints.next(name),
-            0 if current is None else current.number,
-            agent.digest,
-            trial=found,
-        )
-        if why:
-            await self._keep(reason)
-        elif why := cluster.blueprints.outdated(shaping):
+        await finish(self._keep(reason) if why else self._promote(text, reason, found))
+
+    async def _promote(self, text: str, reason: str, found: Trial) -> None:
+        """Take the instructions, unless the agent became another one meanwhile.
+
+        Until that is told nothing is awaited: no other change gets its number, or comes in between.
+        """
+        cluster, name = self.cluster, self.agent.name
+        current, number = cluster.blueprints.current(name), cluster.blueprints.next(name)
+        parent = 0 if current is None else current.number
+        shape = self._blueprint(text)
+        shaping = Shaping(name, "promoted", shape, reason, number, parent, self.agent.digest, trial=found)
+        if why := cluster.blueprints.outdated(shaping):
             await self.abandon(why)
         else:
             of, key = cluster.teaching(self.task), f"{name}#evolve/{cluster.ref.name}/{name}/{self.task}"
-            decided = list(within(cluster.learning, [shaping]))
-            await finish(learn(self.services, decided, of, self._scope, key))
+            await learn(self.services, list(within(cluster.learning, [shaping])), of, self._scope, key)
 
     async def _keep(self, reason: str) -> None:
         of = self.cluster.teaching(self.task)
@@ -188,7 +250,7 @@ async def due(services: Services, cluster: Cluster, agent: Agent) -> str | None:
     spec, learning, name = cluster.learning.evolve, services.store.learning, agent.name
     if cluster.learning.mode_of("evolve") == "off" or "instructions" in agent.locked:
         return None
-    if name in cluster.blueprints.declared and not spec.declared:
+    if cluster.blueprints.base(name) is not None and not spec.declared:
         return None
     lessons = await learning.lessons(agent.namespace, name, agent.digest, spec.window)
     if len(lessons) < spec.window or math.fsum(one.reward for one in lessons) / len(lessons) >= spec.below:

@@ -11,14 +11,13 @@ import logging
 from collections.abc import Callable
 
 from loomd.amoeba.adapt import within
+from loomd.amoeba.decision import Shaping
 from loomd.cluster.cluster import Cluster
-from loomd.cluster.learn import learn
-from loomd.cluster.versions import reverted, worse
-from loomd.errors import LoomdError
-from loomd.events.bus import Scope
+from loomd.cluster.versions import revert, revert_key, reverted, worse
+from loomd.errors import Conflict, LoomdError, Temporary
 from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event
-from loomd.evolution.evolution import Evolution, due
+from loomd.evolution.evolution import Evolution, Scant, due
 from loomd.manifest.object import Ref
 from loomd.store.finish import finish
 from loomd.topology import Services, Topology
@@ -41,7 +40,7 @@ class Evolutions:
         """Names of the agents that are to be looked at, by cluster, in order."""
         self._known: dict[Ref, Cluster] = {}
         self._busy: set[Ref] = set()
-        self._scant: set[str] = set()
+        self._scant = Scant()
         self._going: dict[Ref, tuple[Topology, Callable[[], None]]] = {}
         """On which topology an agent of a cluster evolves, and what interrupts that."""
         self._moved = asyncio.Event()
@@ -126,8 +125,9 @@ class Evolutions:
                 return
             if name not in cluster.agents or await self._goes_back(cluster, name):
                 return
-            task = await due(self._services, cluster, cluster.agents[name])
-            if task is not None:
+            agent = cluster.agents[name]
+            task = await due(self._services, cluster, agent)
+            if task is not None and not await self._scant.holds(self._services.store.learning, cluster, agent):
                 await self._evolve(topology, cluster, name, task)
 
     async def _goes_back(self, cluster: Cluster, name: str) -> bool:
@@ -136,17 +136,23 @@ class Evolutions:
         why = await worse(learning, cluster, agent, cluster.learning.evolve.probation)
         if not why:
             return False
-        mode, back = cluster.learning.mode_of("evolve"), reverted(cluster, name, None, why)
-        once = str(back.version) if mode == "auto" else f"{mode}/{agent.digest}"  # people are asked once
-        key = f"{name}#revert/{cluster.ref.name}/{name}/{once}"
-        if not await self._services.store.learned_from(key) and cluster.agents.get(name) is agent:
-            scope = Scope(self._services.bus, "", namespace=agent.namespace)
-            decided = list(within(cluster.learning, [back]))
-            await finish(learn(self._services, decided, cluster.teaching(""), scope, key))
+
+        def decide() -> Shaping:
+            if cluster.agents.get(name) is not agent:
+                raise Conflict("it is another one now than when it was looked at")
+            back = reverted(cluster, name, None, why)
+            return next(one for one in within(cluster.learning, [back]) if isinstance(one, Shaping))
+
+        back = decide()
+        if not back.done or not await self._services.store.learned_from(revert_key(cluster.ref, back)):
+            await finish(revert(self._services, cluster, decide))  # people are asked once
         return True
 
     async def _evolve(self, topology: Topology, cluster: Cluster, name: str, task: str) -> None:
-        """Let an agent evolve until its time is over; when it has to leave its topology, it is looked at again."""
+        """Let an agent evolve until its time is over; when it has to leave its topology, it is looked at again.
+
+        What is decided then is carried out, however long it takes to store it.
+        """
         seconds, loop, interrupted = cluster.learning.evolve.time, asyncio.get_running_loop(), False
         evolution = Evolution(
             self._services, cluster, cluster.agents[name], task, self._services.clock.now() + seconds, self._scant
@@ -167,13 +173,14 @@ class Evolutions:
             async with timer:
                 self._going[cluster.ref] = (topology, interrupt)
                 with self._services.serving.listening(heed):
-                    await evolution.run()
+                    came = await evolution.attempt()
+                    if timer.expired():  # as it ended; its time is over nevertheless
+                        await asyncio.sleep(0)
         except TimeoutError:
-            if not timer.expired():
-                raise
             if interrupted:
                 self._rewarded.setdefault(cluster.ref, {})[name] = None
-            else:
-                await evolution.abandon(f"it took longer than {seconds:g} s")
+                return
+            came = Temporary(f"it took longer than {seconds:g} s")
         finally:
             self._going.pop(cluster.ref, None)
+        await evolution.settle(came)

@@ -123,6 +123,8 @@ def learn(db: sqlite3.Connection, task: str, change: Learned) -> bool:
     moments = [one.updated for one in change.scores]
     moments += [one.at for one in change.movements] + [one.at for one in change.lessons]
     moments += [one.updated for one in change.averages] + [one.created for one in change.experience]
+    moments += [one.created for one in change.blueprints] + [one.created for one in change.proposals]
+    moments += [one.at for one in change.lineage]
     at = max(moments, default=0.0)
     if not db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
         return False

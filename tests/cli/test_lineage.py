@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Retirement, ScoreMove, Shaping
 from loomd.api.server import open_server
-from loomd.cluster.learn import learn
+from loomd.cluster.learn import Teaching, change_of, learn, tried
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
 from loomd.events.bus import Scope
 from loomd.reconcile.condition import rfc3339
+from loomd.store.records import Learned
 from tests.cli.test_people import loomd
 from tests.engine.test_learning import team
 
@@ -94,6 +96,13 @@ async def test_lineage_is_told(folder: Path, capsys: Out) -> None:
         await teach(system, now - 40, Shaping("ada", "promoted", LEARNED, "it does better", spec=ada))
         back = Shaping("ada", "reverted", Blueprint("default", "ada"), "it does worse", 2, 1)
         await teach(system, now - 30, back, Retirement("ada", ada, now + 60, "it does badly"))
+        of = Teaching(team(system).ref, "", now - 25, 60)
+        again = [Shaping("ada", "promoted", LEARNED, "it helps", 3, 2, ada)]
+        again += [Shaping("ada", "reverted", Blueprint("default", "ada"), f"reason {one}", one, 0) for one in (4, 5, 6)]
+        for number, one in enumerate(again):  # of no task, as people and evolution decide
+            change = change_of([one], replace(of, now=now - 20 + number))
+            await system.store.learning.change(change)
+        await system.store.learning.change(Learned(lineage=[tried("ada", ada, "mean: no better", of)]))
     async with serving(folder):
         items = await got(capsys, "lineage")
         told = [(one["spec"]["agent"], one["spec"]["how"], one["status"]["reason"]) for one in items]
@@ -102,10 +111,14 @@ async def test_lineage_is_told(folder: Path, capsys: Out) -> None:
             ("ada", "promoted", "it does better"),
             ("ada", "reverted", "it does worse"),
             ("ada", "retired", "it does badly"),
+            ("ada", "tried", "mean: no better"),
+            ("ada", "promoted", "it helps"),
+            *(("ada", "reverted", f"reason {number}") for number in (4, 5, 6)),
         ]
+        assert {one["spec"]["cluster"] for one in items} == {"default"}
         assert items[0]["spec"]["task"] == first
         assert items[0]["status"]["at"] == rfc3339(now - 60)
-        assert [one["spec"].get("version") for one in items] == [1, 1, 2, None]
+        assert [one["spec"].get("version") for one in items] == [1, 1, 2, None, None, 3, 4, 5, 6]
         assert [one["spec"]["how"] for one in await got(capsys, "lineage", "agent/ada-law")] == ["forged"]
         assert [one["spec"]["how"] for one in await got(capsys, "lineage", "--at", "35s ago")] == ["forged", "promoted"]
         assert await loomd("get", "lineage", "ada", "-o", "wide") == 0

@@ -1,19 +1,25 @@
 """Agents that a cluster made itself or gave other instructions, in a live system and over restarts."""
 
+import asyncio
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Shaping
 from loomd.cluster.cluster import Cluster
+from loomd.cluster.descent import happened
 from loomd.cluster.learn import learn
-from loomd.cluster.versions import reverted
+from loomd.cluster.versions import revert, reverted
 from loomd.daemon import System
 from loomd.engine.intake import new_task
 from loomd.errors import NotFound
 from loomd.events.bus import Scope
 from loomd.events.event import ToolStarted
+from loomd.manifest.object import Ref
+from loomd.store.finish import finish
 from tests.engine.test_learning import do, team
 from tests.engine.world import World, until
 
@@ -58,8 +64,8 @@ async def test_a_specialist_is_a_member_and_comes_back(world: World) -> None:
     async with world.open() as system:
         assert "ada-law" not in team(system).agents
         assert [one.how for one in await system.store.learning.lineage(agent="ada-law")] == [
-            "forged in default",
-            "pruned in default",
+            "forged in default, version 1: nobody knows the law",
+            "pruned in default, version 2: it does badly",
         ]
 
 
@@ -154,6 +160,49 @@ async def test_who_was_pruned_is_made_once_more_for_its_tasks(world: World) -> N
         assert cluster.bound("ada", None).agent("ada") is cluster.agents["ada"]
         with pytest.raises(NotFound):
             cluster.bound("eve", Blueprint("default", "eve", "x")).agent("eve")
+
+
+async def test_a_way_back_is_stored_in_each_namespace(world: World) -> None:
+    """Where another namespace has a cluster, an agent and a version of the same names."""
+    path = world.folder / "manifests.yaml"
+    text = path.read_text()
+    path.write_text(f"{text}\n---\n{text.replace('metadata: {name: ', 'metadata: {namespace: other, name: ')}")
+    spaces = ("default", "other")
+    async with world.open() as system:
+        for space in spaces:
+            cluster = _team(system, space)
+            shaping = Shaping("ada", "promoted", LEARNED, "x", spec=cluster.agents["ada"].digest)
+            scope = Scope(system.bus, "", namespace=space)
+            await learn(system.services, [shaping], cluster.teaching("t"), scope, f"{space}#shape")
+            await revert(system.services, cluster, partial(reverted, cluster, "ada", None, "it does worse"))
+        states = [(one.namespace, one.version, one.state) for one in await system.store.learning.blueprints()]
+        assert states == [
+            (space, number, how) for space in spaces for number, how in ((1, "promoted"), (2, "reverted"))
+        ]
+    async with world.open() as system:
+        assert [_team(system, space).agents["ada"].instructions for space in spaces] == ["", ""]
+
+
+async def test_changes_of_an_agent_at_once_get_numbers_of_their_own(world: World) -> None:
+    """Two ways back that begin together are decided one after the other; what is live is what is stored."""
+    async with world.open() as system:
+        cluster = await shape(system, Shaping("ada", "promoted", LEARNED, "x", spec=team(system).agents["ada"].digest))
+        other, digest = msgspec.structs.replace(LEARNED, instructions="Be brief."), cluster.agents["ada"].digest
+        await shape(system, Shaping("ada", "promoted", other, "x", 2, 1, digest), task="u")
+        ways = [finish(revert(system.services, cluster, partial(reverted, cluster, "ada", to, "x"))) for to in (0, 1)]
+        assert [(one.version, one.parent) for one in await asyncio.gather(*ways)] == [(3, 0), (4, 1)]
+        assert cluster.agents["ada"].instructions == LEARNED.instructions
+    async with world.open() as system:
+        assert [one.number for one in team(system).blueprints.versions("ada")] == [1, 2, 3, 4]
+        told = [happened(one.how) for one in await system.store.learning.lineage(agent="ada")]
+        assert [(one.how, one.version) for one in told if one.how == "reverted"] == [("reverted", 3), ("reverted", 4)]
+        assert team(system).agents["ada"].instructions == LEARNED.instructions
+
+
+def _team(system: System, namespace: str) -> Cluster:
+    cluster = system.reconciler.topology.live[Ref("Cluster", "default", namespace)]
+    assert isinstance(cluster, Cluster)
+    return cluster
 
 
 async def _waiting(system: System) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
 from loomd.events.cluster import ProposalMade, SkillAbandoned, SkillPromoted, SkillProposed, SkillReverted
 from loomd.events.event import Event
-from loomd.store.records import Lesson
+from loomd.store.records import Learned, Lesson, TaskRecord
 from tests.engine.test_learning import team
 from tests.engine.test_shaping import shape
 from tests.engine.world import World, until
@@ -413,6 +414,131 @@ async def test_what_is_interrupted_begins_anew(world: World) -> None:
         assert await tries(system) == before
 
 
+async def test_what_changed_while_it_was_tried_is_not_overwritten(world: World) -> None:
+    """Another change that comes between the trial and what is decided holds, and has the next number alone."""
+    written(world)
+    async with world.open() as system:
+        heard, digest = hearing(system), team(system).agents["ada"].digest
+        await work(system)
+        meanwhile: list[asyncio.Future[Any]] = []
+        change = Shaping("ada", "promoted", _learned("Be brief."), "by another", spec=digest)
+        system.bus.subscribe(lambda _: meanwhile.append(asyncio.ensure_future(shape(system, change))), SkillProposed)
+        await system.evolutions.tick()
+        await asyncio.gather(*meanwhile)
+        assert kinds(heard) == [SkillProposed, SkillPromoted, SkillAbandoned]
+        assert "another one" in getattr(heard[-1].data, "reason", "")
+        assert team(system).agents["ada"].instructions == "Be brief."
+        assert [one.number for one in team(system).blueprints.versions("ada")] == [1]
+
+
+async def test_who_was_declared_to_join_is_declared(world: World) -> None:
+    """Who joined from `forge.blueprints` learns only where declared agents may; then it is tried and taken."""
+    lawyer = """---
+apiVersion: loomd.dev/v1
+kind: Blueprint
+metadata: {name: lawyer}
+spec: {provider: script, description: Knows the law., prompt: A person wrote this., domains: {law: 0.8}}
+"""
+    joins = f"forge: {{blueprints: [lawyer], prune: 0}}, match: {{type: auction, noWinner: forge}}, {RULES}"
+    written(world, EVOLVE.replace("declared: true, ", ""), cluster=joins, more=lawyer)
+    path = world.folder / "manifests.yaml"
+    async with world.open() as system:
+        heard = hearing(system)
+        await shape(system, Shaping("lawyer", "forged", Blueprint("default", "lawyer"), "it fits"))
+        await _bad(system, "lawyer", 7)
+        await system.evolutions.tick()
+        assert not heard
+    path.write_text(path.read_text().replace("evolve: {", "evolve: {declared: true, "))
+    async with world.open() as system:
+        heard = hearing(system)
+        await system.evolutions.tick()
+        assert kinds(heard) == [SkillProposed, SkillPromoted], heard
+        now = team(system).agents["lawyer"]
+        assert (now.prompt, now.instructions) == ("A person wrote this.", GOOD)
+        assert team(system).blueprints.before("lawyer", team(system).blueprints.versions("lawyer")[-1]) is not None
+
+
+async def test_what_fails_unexpectedly_is_an_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, kept, and not paid for again until its time is over."""
+    written(world, EVOLVE.replace("coolDown: 0s", "coolDown: 1h"))
+
+    def broken(*_: object) -> None:
+        raise KeyError("lawyer")
+
+    monkeypatch.setattr("loomd.evolution.evolution.rehearse", broken)
+    async with world.open() as system:
+        heard = hearing(system)
+        await work(system)
+        for _ in range(2):
+            await system.evolutions.tick()
+            await work(system, 1, begin=20)
+        assert kinds(heard) == [SkillAbandoned]
+        assert await tries(system) == ["given up: it failed unexpectedly: KeyError('lawyer')"]
+
+
+async def test_what_is_decided_in_time_is_not_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to store it: one evolution has one end."""
+    written(world, EVOLVE + ", time: 77s")
+    async with world.open() as system:
+        heard, learn = hearing(system), system.services.store.learn
+        await work(system)
+        real, limits = asyncio.timeout, list[asyncio.Timeout]()
+
+        def timeout(delay: float | None) -> asyncio.Timeout:
+            made = real(delay)
+            if delay == 77:
+                limits.append(made)
+            return made
+
+        async def slow(key: str, change: Learned) -> bool:
+            if "#evolve" in key:
+                with suppress(RuntimeError):  # it may be over: then it ends nothing any more
+                    limits[0].reschedule(0)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            return await learn(key, change)
+
+        monkeypatch.setattr("loomd.evolution.runner.asyncio.timeout", timeout)
+        monkeypatch.setattr(system.services.store, "learn", slow)
+        await system.evolutions.tick()
+        assert kinds(heard) == [SkillProposed, SkillPromoted]
+        (text,) = await tries(system)
+        assert "given up" not in text
+
+
+async def test_too_few_past_tasks_are_not_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until as many were rewarded as were missing."""
+    written(world, EVOLVE.replace("minTasks: 3", "minTasks: 5"))
+    async with world.open() as system:
+        heard, read, get = hearing(system), list[str](), system.store.get_task
+
+        async def counted(task: str) -> TaskRecord | None:
+            read.append(task)
+            return await get(task)
+
+        await work(system, 6)
+        monkeypatch.setattr(system.services.store, "get_task", counted)
+        await system.evolutions.tick()
+        assert len(read) == 6
+        assert kinds(heard) == [SkillAbandoned]
+        monkeypatch.setattr(system.services.store, "get_task", get)
+        await work(system, 1, begin=10)
+        monkeypatch.setattr(system.services.store, "get_task", counted)
+        await system.evolutions.tick()
+        assert len(read) == 6, "three shown, three held out: two were missing"
+        await work(system, 1, begin=11)
+        await system.evolutions.tick()
+        assert kinds(heard) == [SkillAbandoned, SkillProposed, SkillPromoted]
+
+
+async def _bad(system: System, agent: str, count: int, begin: int = 0) -> None:
+    """Let an agent do tasks badly."""
+    for number in range(begin, begin + count):
+        task = new_task(f"What does paragraph {number} say?", system.clock, agent=agent)
+        task = msgspec.structs.replace(task, expect=Expect(contains=("euros", "Result")))
+        await system.engine.result(await system.engine.submit(task))
+
+
 async def _paid(system: System, calls: int) -> None:
     """Wait until the agent has made so many model calls."""
     async with asyncio.timeout(20):
@@ -438,23 +564,17 @@ async def test_a_specialist_gets_another_prompt_within_bounds(world: World) -> N
     path = world.folder / "manifests.yaml"
     law = Blueprint("default", "ada", "You know the law.", "Knows the law.", {"law": 0.7})
 
-    async def bad(system: System, count: int, begin: int = 0) -> None:
-        for number in range(begin, begin + count):
-            task = new_task(f"What does paragraph {number} say?", system.clock, agent="ada-law")
-            task = msgspec.structs.replace(task, expect=Expect(contains=("euros", "Result")))
-            await system.engine.result(await system.engine.submit(task))
-
     async with world.open() as system:
         heard = hearing(system)
         await shape(system, Shaping("ada-law", "forged", law, "nobody knows the law"))
-        await bad(system, 7)
+        await _bad(system, "ada-law", 7)
         await system.evolutions.tick()
         assert kinds(heard) == [SkillAbandoned]
         assert "used up" in getattr(heard[0].data, "reason", ""), heard
     path.write_text(path.read_text().replace("tokens: 500", "tokens: 50000"))
     async with world.open() as system:
         heard = hearing(system)
-        await bad(system, 5, begin=10)
+        await _bad(system, "ada-law", 5, begin=10)
         await system.evolutions.tick()
         assert kinds(heard) == [SkillProposed, SkillPromoted]
         now = team(system).agents["ada-law"]

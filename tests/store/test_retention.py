@@ -11,7 +11,19 @@ import pytest
 
 from loomd.store import retention
 from loomd.store.check import check
-from loomd.store.records import ApprovalRecord, Capability, Commit, Learned, RevisionRecord, Row, StoredFile, TaskRecord
+from loomd.store.records import (
+    ApprovalRecord,
+    BlueprintRecord,
+    Capability,
+    Commit,
+    Descent,
+    Learned,
+    ProposalRecord,
+    RevisionRecord,
+    Row,
+    StoredFile,
+    TaskRecord,
+)
 from loomd.store.sqlite import SqliteStore, open_store
 
 LARGE = b'{"ts":1,"value":"' + b"x" * 150_000 + b'"}'
@@ -117,6 +129,20 @@ async def test_what_tasks_leave_that_are_not_kept_goes(store: SqliteStore) -> No
     }
     await store.close()
     assert check(store.directory).findings == ()
+
+
+async def test_a_change_without_a_task_is_as_old_as_what_it_changed(store: SqliteStore) -> None:
+    """That an agent got other instructions is not stored twice as long as what belongs to no task is kept."""
+    version = BlueprintRecord("default", "ada", 2, b"{}", 1, 300, "reverted")
+    descent = Descent("default", "ada", "ada", "reverted in team", "", 300)
+    asked = ProposalRecord("p-1", "default", "team", "evolve", b"{}", 300, 900)
+    changes = [Learned(blueprints=[version]), Learned(lineage=[descent]), Learned(proposals=[asked])]
+    for number, change in enumerate(changes):
+        await store.learn(f"ada#revert/{number}", change)
+    await store.sweep(before=200, keep=100)
+    assert left(store)["learned"] == ["ada#revert/0", "ada#revert/1", "ada#revert/2"]
+    await store.sweep(before=301, keep=100)
+    assert left(store)["learned"] == []
 
 
 async def test_the_chain_of_the_system_begins_later(store: SqliteStore) -> None:
