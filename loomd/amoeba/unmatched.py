@@ -59,10 +59,10 @@ class Auction:
             why = "nobody took it before an interruption"
             return self._given(await self._best(policy), why, Plan("design", made, why="it was made for this task"))
         agents = self.heard()
-        matched = await self.hold(policy, agents)
+        matched = await self.hold(policy.bare, agents)
         least = self.world.forge.terms.below if path == "forge" else 0.0
         if not (nobody := self._nobody(matched, agents, least)):
-            return matched
+            return await self._chosen(matched, policy, agents)
         matched = msgspec.structs.replace(matched, nobody=nobody, path=path)
         if path == "forge":
             plan = await self._forge(matched, agents)
@@ -85,9 +85,13 @@ class Auction:
                 return f"{text}: {best[1]} {best[0]:.2f}" if best[1] else text
         return "" if matched.winner else matched.why
 
+    async def _chosen(self, matched: Matched, policy: MatchPolicy, agents: Sequence[Standing]) -> Matched:
+        """Return who takes the task, now that somebody does: only then is a model asked, and once."""
+        return matched if policy.bare is policy else await self.hold(policy, agents)
+
     async def _best(self, policy: MatchPolicy, matched: Matched | None = None) -> Matched:
         """Return the best bid as the winner, with why nobody took the task at first."""
-        if matched is not None and matched.winner:
+        if matched is not None and matched.winner and policy.bare is policy:
             return msgspec.structs.replace(matched, why=f"{matched.why}; taken as best available")
         best = await self.hold(policy.settling(), self.heard())
         if matched is None:
@@ -158,7 +162,8 @@ class Auction:
                         why = "it is a specialist for such tasks, which came while the task waited"
                         return self._given(matched, matched.nobody, Plan("award", name, why=why))
                     again = self.heard()
-                    found = await self.hold(policy, again)
+                    found = await self.hold(policy.bare, again)
+        found = await self._chosen(found, policy, again)
         why = f"{found.why}; it waited, because {matched.nobody}"
         return msgspec.structs.replace(found, nobody=matched.nobody, path="queue", why=why)
 

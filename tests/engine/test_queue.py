@@ -9,6 +9,7 @@ from loomd.amoeba.task import Matched, Result
 from loomd.daemon import System
 from loomd.engine.intake import new_task
 from loomd.events.cluster import CapabilityUpdated, TaskQueued
+from loomd.events.event import Event, ModelCalled
 from loomd.events.journal import Journal
 from tests.engine.test_learning import BOB, team
 from tests.engine.world import World, until
@@ -74,6 +75,35 @@ async def test_a_task_waits_until_somebody_takes_it(world: World) -> None:
         assert (result.phase, said.winner, said.path, result.output) == ("Succeeded", "ada", "queue", "done")
         assert "below the reserve" in said.nobody
         assert "it waited, because" in said.why
+
+
+async def test_a_model_chooses_once_somebody_may_win(world: World) -> None:
+    """It is not asked while the task waits, and the task goes on after a restart with other bids."""
+    choice = {"system": "You choose who works", "times": None, "json": {"agent": "ada"}}
+    match = "match: {type: llm, auction: {noWinner: forge, exploration: 0}}, scale: {type: never}"
+    terms = "forge: {fallback: queue}, learning: {modes: {forge: 'off'}}, queue: {every: 1h, longest: 1h}"
+    world.write([choice, {"times": None, "text": "done"}], cluster=f"{match}, {terms}")
+    world.edit("agents: [ada]", "agents: [ada, bob]")
+    path = world.folder / "manifests.yaml"
+    path.write_text(path.read_text() + BOB)
+    async with world.open() as system:
+        asked: list[Event] = []
+        system.bus.subscribe(asked.append, ModelCalled)
+        task = await waiting(system)
+        digest = team(system).agents["bob"].digest
+        for mean in (0.1, 0.2):
+            system.bus.emit(CapabilityUpdated("bob", digest, "general", 0.3, mean, 0.0, 10, "no better", mean))
+            await asyncio.sleep(0)
+        assert asked == []
+    async with world.open() as system:
+        system.bus.subscribe(asked.append, ModelCalled)
+        await system.engine.resume()
+        await phase(system, task, "Queued")
+        good(system)
+        result = await system.engine.result(task)
+        assert (result.phase, matched(result).winner, matched(result).calls) == ("Succeeded", "ada", 1)
+        assert "chosen by a model" in matched(result).why
+        assert len(asked) == 2, "one call chooses, one works"
 
 
 async def test_it_goes_on_on_a_revision_that_can_do_it(world: World) -> None:

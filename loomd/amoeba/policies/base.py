@@ -44,6 +44,11 @@ class MatchPolicy(Spec):
         """Return what becomes of a task that nobody takes."""
         return "fail"
 
+    @property
+    def bare(self) -> "MatchPolicy":
+        """Return the policy without a model: it tells whether anybody takes a task, before a model is asked who."""
+        return self
+
     def settling(self) -> Self:
         """Return the policy as it is when the best bid takes a task that nobody takes."""
         return self

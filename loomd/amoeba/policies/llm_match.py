@@ -51,6 +51,11 @@ class LlmMatch(MatchPolicy):
         """Return what becomes of a task that nobody takes."""
         return self.auction.otherwise
 
+    @property
+    def bare(self) -> MatchPolicy:
+        """Return the auction, which knows whether anybody takes a task."""
+        return self.auction
+
     def settling(self) -> Self:
         """Return the policy as it is when the best bid takes a task that nobody takes."""
         return self.model_copy(update={"auction": self.auction.settling()})
