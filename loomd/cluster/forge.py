@@ -83,6 +83,7 @@ class BlueprintForge:
         self._turn = asyncio.Lock()
         self._subject = f"forge {house.ref.namespace}/{house.ref.name}"
         self._wanted: dict[str, tuple[Blueprint, float]] = {}
+        self._likeness = Likeness({}, house.embedder)
         self._silent: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
         self._leaving: set[str] = set()
@@ -346,11 +347,15 @@ class BlueprintForge:
 
     async def _fits(self, goal: str) -> dict[str, float]:
         """Return how well a goal fits who is, was, could be or was wanted as a specialist, of those whom it fits."""
+        now = self._now()
+        self._wanted = {name: one for name, one in self._wanted.items() if one[1] > now}
         known: dict[str, Agent | Blueprint] = {name: one for name, (one, _) in self._wanted.items()}
         known |= self._house.blueprints.reserve
         known |= self._house.blueprints.former() | {one.name: one for one in self.specialists()}
         texts = {name: _text(name, one.description, one.domains) for name, one in known.items()}
-        likeness = Likeness(texts, self._house.embedder)
+        if self._likeness.texts != texts:
+            self._likeness = Likeness(texts, self._house.embedder)
+        likeness = self._likeness
         try:
             fits = await likeness.of(goal)
         except LoomdError:  # SENSE has told of it

@@ -9,6 +9,8 @@ import pytest
 
 from loomd.amoeba.decision import Merge, Shaping
 from loomd.amoeba.task import Matched, Result
+from loomd.cluster import forge
+from loomd.cluster.likeness import Likeness
 from loomd.daemon import System
 from loomd.engine.intake import new_task
 from loomd.events.cluster import BlueprintForged, BlueprintPruned, CapabilityUpdated
@@ -386,14 +388,23 @@ async def test_killed_while_it_works_it_goes_on_as_it_was(world: World) -> None:
         assert world.marks == ["x"]
 
 
-async def test_only_who_may_take_it_gets_it(world: World) -> None:
-    """Not a specialist whom the policy leaves out, and none is designed in its place."""
+async def test_only_who_may_take_it_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a specialist whom the policy leaves out, and none is designed in its place; they are compared once."""
+    compared: list[Any] = []
+
+    def likeness(*given: Any) -> Likeness:
+        compared.append(given)
+        return Likeness(*given)
+
     write(world, {**DESIGNS, "json": DESIGN}, forge=f"{RULES}, fallback: fail", agent=", budgets: {daily: {calls: 2}}")
     async with world.open() as system:
         assert matched(await do(system, GOAL)).winner == "lease-lawyer"
         told = matched(await do(system, GOAL))
         assert (told.winner, told.path, told.calls) == ("", "fail", 0)
         assert "lease-lawyer, which fits, may not take it: its daily budget is used up" in told.why
+        monkeypatch.setattr(forge, "Likeness", likeness)
+        assert matched(await do(system, f"{GOAL} again")).winner == ""
+        assert compared == [], "what was computed of the specialists is kept"
         assert specialists(system) == ["lease-lawyer"]
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from loomd.amoeba.task import Matched, Result
+from loomd.cluster import stirring
 from loomd.daemon import System
 from loomd.engine.intake import new_task
-from loomd.events.cluster import CapabilityUpdated, TaskQueued
+from loomd.events.bus import Scope
+from loomd.events.cluster import AgentRetired, CapabilityUpdated, TaskQueued
 from loomd.events.event import Event, ModelCalled
 from loomd.events.journal import Journal
 from tests.engine.test_learning import BOB, team
@@ -104,6 +106,30 @@ async def test_a_model_chooses_once_somebody_may_win(world: World) -> None:
         assert (result.phase, matched(result).winner, matched(result).calls) == ("Succeeded", "ada", 1)
         assert "chosen by a model" in matched(result).why
         assert len(asked) == 2, "one call chooses, one works"
+
+
+async def test_only_what_concerns_it_wakes_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not other namespaces, clusters and agents; and what happens at once wakes it once."""
+    monkeypatch.setattr(stirring, "_BURST", 3600.0)
+    async with world.open() as system:
+        with team(system).stirring() as one:
+
+            async def woken() -> bool:
+                try:
+                    async with asyncio.timeout(0.02):
+                        return await one.wait(system.clock.now() + 3600, 3600)
+                except TimeoutError:
+                    return False
+
+            for owner, where in (("ada", "elsewhere"), ("zoe", "default")):
+                fact = CapabilityUpdated(owner, "x", "general", 0.3, 0.4, 0.0, 2, "of others")
+                system.bus.emit(fact, Scope(system.bus, "", namespace=where))
+            system.bus.emit(AgentRetired("ada", "x", "other", 0.0, "of others"))
+            assert not await woken()
+            good(system)
+            assert await woken()
+            good(system)
+            assert not await woken()
 
 
 async def test_it_goes_on_on_a_revision_that_can_do_it(world: World) -> None:
