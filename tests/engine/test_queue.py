@@ -11,7 +11,7 @@ from loomd.daemon import System
 from loomd.engine.intake import new_task
 from loomd.events.bus import Scope
 from loomd.events.cluster import AgentRetired, CapabilityUpdated, TaskQueued
-from loomd.events.event import Event, ModelCalled
+from loomd.events.event import Event, ModelCalled, PhaseStarted
 from loomd.events.journal import Journal
 from tests.engine.test_learning import BOB, team
 from tests.engine.world import World, until
@@ -77,6 +77,24 @@ async def test_a_task_waits_until_somebody_takes_it(world: World) -> None:
         assert (result.phase, said.winner, said.path, result.output) == ("Succeeded", "ada", "queue", "done")
         assert "below the reserve" in said.nobody
         assert "it waited, because" in said.why
+
+
+async def test_it_misses_no_revision_that_came_before_it_waited(world: World) -> None:
+    """Such as while a specialist was designed, in vain."""
+    design = {"system": "You design a specialist", "times": None, "text": "no", "delay": "300ms"}
+    match = "match: {type: auction, noWinner: forge, exploration: 0}, scale: {type: never}"
+    terms = "forge: {every: 0s, fallback: queue, attempts: 1}, queue: {every: 1h, longest: 1h}"
+    world.write([design, {"times": None, "text": "done"}], cluster=f"{match}, {terms}")
+    async with world.open() as system:
+        task = await system.engine.submit(new_task("go", system.clock))
+        await until(system, lambda event: isinstance(event.data, PhaseStarted) and event.data.phase == "match", task)
+        world.edit("agents: [ada]", "agents: [ada, bob]")
+        path = world.folder / "manifests.yaml"
+        path.write_text(path.read_text() + BOB.replace("provider: fine", "provider: fine, domains: {general: 1.0}"))
+        await system.reconciler.apply(world.delivery())
+        async with asyncio.timeout(20):
+            result = await system.engine.result(task)
+        assert (matched(result).winner, result.output) == ("bob", "ok")
 
 
 async def test_a_model_chooses_once_somebody_may_win(world: World) -> None:
