@@ -70,6 +70,11 @@ class Asking:
             self.fall_back(answer.why, question.fallback)
         return answer
 
+    @property
+    def goal(self) -> str:
+        """Return the task's goal as the interceptors of whoever asked let it pass; empty before anything was asked."""
+        return self._goal or ""
+
     def left(self, task: Task) -> Task:
         """Return a task with what the phase has left of its budget so far."""
         return left(task, self.spent)

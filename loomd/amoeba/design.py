@@ -16,6 +16,7 @@ import msgspec
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.forging import Forge, Plan
 from loomd.amoeba.question import Question
+from loomd.manifest.wording import without_secrets
 from loomd.messages import JsonObject
 
 NAME = 40
@@ -31,6 +32,7 @@ _SYSTEM = (
     "good at, in words that such requests contain. prompt tells the specialist how to work. domains are one to five "
     "fields that it is good at, each with a score from 0 to 1. tools are those of the list that it needs, or none."
 )
+_REVEALS = "expected a design without secrets, got what looks like one"
 _WORD = re.compile(r"[^a-z0-9]+")
 _GENERAL = "general"
 """The domain of whatever fits no other; nobody is a specialist in it."""
@@ -143,7 +145,25 @@ def _read(creator: str, cluster: str, tools: Sequence[str], prior: float, text: 
         domains=domains,
         tools=tuple(dict.fromkeys(said.tools)),
     )
+    for one in (said.name, *(domain.name for domain in said.domains), blueprint.instructions, blueprint.description):
+        if without_secrets(one) != one:
+            raise ValueError(_REVEALS)
     return Designed(_slug(said.name, "name"), blueprint)
+
+
+def fault(blueprint: Blueprint) -> str:
+    """Return why a design cannot be used as interceptors let it pass, or an empty string."""
+    try:
+        for text, most, what in (
+            (blueprint.instructions, _PROMPT, "prompt"),
+            (blueprint.description, _DESCRIPTION, "description"),
+        ):
+            _bounded(text, most, what)
+            if without_secrets(text) != text:
+                return _REVEALS
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _slug(text: str, what: str) -> str:

@@ -58,6 +58,10 @@ class Forge(Spec):
     fallback: Literal["best_available", "queue", "fail"] = "best_available"
     """What becomes of the task when no specialist is made: no usable design comes, a limit is reached, or people are
     asked first."""
+    tenants: bool = False
+    """Whether a specialist may be designed for a task of a tenant or a user. A design is made from the task and is read
+    in the tasks of others, so by default these get a specialist that is there or that people declared, or else
+    `fallback`."""
     prior: Share = 0.7
     """Most that is believed of a new specialist in any domain, whatever its design says."""
     probation: int = Field(default=3, ge=1, le=100)

@@ -4,20 +4,22 @@ Whatever is done is in the output of MATCH with why nobody took the task; that s
 wants is told by a `fallback.used` event, too. Called by `match`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
-from loomd.amoeba.asking import Asking
+from loomd.agents.interception import leave
+from loomd.amoeba.asking import Answer, Asking
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Shaping
-from loomd.amoeba.design import question
+from loomd.amoeba.design import Designed, fault, question
 from loomd.amoeba.forging import NoWinner, Plan
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed, Task
 from loomd.amoeba.world import Run, Standing, World
+from loomd.errors import Refused
 from loomd.events.cluster import TaskQueued
 
 _DONE: dict[NoWinner, str] = {
@@ -57,15 +59,16 @@ class Auction:
         path = policy.otherwise
         if path == "forge" and self.run.resumed and (made := await self.world.forge.made(self.task.id)):
             why = "nobody took it before an interruption"
-            return self._given(await self._best(policy), why, Plan("design", made, why="it was made for this task"))
+            if made not in self._refused(policy):
+                return self._given(await self._best(policy), why, Plan("design", made, why="it was made for this task"))
         agents = self.heard()
-        matched = await self.hold(policy, agents)
+        matched = await self.hold(policy.bare, agents)
         least = self.world.forge.terms.below if path == "forge" else 0.0
         if not (nobody := self._nobody(matched, agents, least)):
-            return matched
+            return await self._chosen(matched, policy, agents)
         matched = msgspec.structs.replace(matched, nobody=nobody, path=path)
         if path == "forge":
-            plan = await self._forge(matched, agents)
+            plan = await self._forge(matched, agents, policy)
             if plan.way != "none":
                 return self._given(matched, nobody, plan)
             path = self.world.forge.terms.fallback
@@ -85,9 +88,13 @@ class Auction:
                 return f"{text}: {best[1]} {best[0]:.2f}" if best[1] else text
         return "" if matched.winner else matched.why
 
+    async def _chosen(self, matched: Matched, policy: MatchPolicy, agents: Sequence[Standing]) -> Matched:
+        """Return who takes the task, now that somebody does: only then is a model asked, and once."""
+        return matched if policy.bare is policy else await self.hold(policy, agents)
+
     async def _best(self, policy: MatchPolicy, matched: Matched | None = None) -> Matched:
         """Return the best bid as the winner, with why nobody took the task at first."""
-        if matched is not None and matched.winner:
+        if matched is not None and matched.winner and policy.bare is policy:
             return msgspec.structs.replace(matched, why=f"{matched.why}; taken as best available")
         best = await self.hold(policy.settling(), self.heard())
         if matched is None:
@@ -103,7 +110,18 @@ class Auction:
             matched, winner=plan.agent, why=plan.why, nobody=nobody, path="forge", domains=domains
         )
 
-    async def _forge(self, matched: Matched, agents: Sequence[Standing]) -> Plan:
+    def _refused(self, policy: MatchPolicy) -> Mapping[str, str]:
+        """Return whom the policy does not let take the task now, and why."""
+        return policy.refused(self.sensed, self.heard())
+
+    async def _forge(self, matched: Matched, agents: Sequence[Standing], policy: MatchPolicy) -> Plan:
+        """Return which specialist takes the task, or why there is none; the policy must let it take the task."""
+        plan = await self._planned(matched, agents, policy)
+        if plan.way != "none" and (why := self._refused(policy).get(plan.agent)):
+            return Plan("none", why=f"{plan.agent}, which fits, may not take it: {why}")
+        return plan
+
+    async def _planned(self, matched: Matched, agents: Sequence[Standing], policy: MatchPolicy) -> Plan:
         """Return which specialist takes the task, once it is a member; or why there is none.
 
         One task at a time, so that others for which it was made as well find it.
@@ -114,25 +132,45 @@ class Auction:
         """
         forge, run, task = self.world.forge, self.run, self.task
         async with forge.turn:
-            make = partial(forge.plan, task, self._creator(matched, agents))
+            make = partial(forge.plan, task, self._creator(matched, agents), self._refused(policy))
             plan = await run.step("match/forge/plan", "forge", make, Plan)
             if plan.way == "award" and all(one.agent != plan.agent for one in self.heard()):
                 return Plan("none", why=f"{plan.agent} is no member any more")
             if plan.way not in {"join", "design"}:
                 return plan
-            name, blueprint = plan.agent, Blueprint(task.cluster, plan.creator)
+            name, blueprint, whose = plan.agent, Blueprint(task.cluster, plan.creator), "a task that it fits"
             if plan.way == "design":
                 asked = question(plan, task.cluster, forge.terms, _DONE[forge.terms.fallback])
                 asking = Asking("match", self.asking.left(task), self.world, run, plan.creator)
-                answer = await asking.consult(asked)
+                answer = await self._left(await asking.consult(asked), plan.creator)
                 self.asking.spent += asking.spent
                 await run.step("match/forge/judged", "forge", partial(forge.judge, answer.why), str)
                 if answer.value is None:
                     return Plan("none", why=f"no usable design came: {answer.why}")
                 name, blueprint = answer.value.name, answer.value.blueprint
-            reason = f'nobody took "{_short(task.goal)}": {matched.nobody}'
+                whose = f'"{_short(forge.redacted(asking.goal))}"'
+            reason = f"nobody took {whose}: {matched.nobody}"
             made, why = await forge.make(Shaping(name, "forged", blueprint, reason), plan.way, task.id, run.scope)
             return Plan(plan.way, made, plan.creator, why) if made else Plan("none", why=why)
+
+    async def _left(self, answer: Answer[Designed], creator: str) -> Answer[Designed]:
+        """Return a design as the interceptors of its creator let it pass, because others read it; or why there is none.
+
+        Raises:
+            RecordFailed: a step could not be written.
+            Diverged: something else is recorded.
+        """
+        if (design := answer.value) is None:
+            return answer
+        agent, run, made = self.world.asker(creator), self.run, design.blueprint
+        try:
+            prompt = await leave(agent, made.instructions, run.scope, run, "match/forge/prompt")
+            description = await leave(agent, made.description, run.scope, run, "match/forge/description")
+        except Refused as error:
+            return Answer(None, str(error))
+        made = msgspec.structs.replace(made, instructions=prompt, description=description)
+        wrong = fault(made)
+        return Answer(None, wrong) if wrong else Answer(msgspec.structs.replace(design, blueprint=made))
 
     def _creator(self, matched: Matched, agents: Sequence[Standing]) -> str:
         """Return the best of those who may make a specialist: who bid most, or who is believed to be best."""
@@ -154,11 +192,12 @@ class Auction:
                     if not await stirring.wait(until, terms.every):
                         late = msgspec.structs.replace(matched, why=f"{matched.why}; it waited too long")
                         return await self._best(policy, late) if terms.then == "best_available" else _failed(late)
-                    if least and (name := await self.world.forge.fitting(self.task)):
+                    if least and (name := await self.world.forge.fitting(self.task, self._refused(policy))):
                         why = "it is a specialist for such tasks, which came while the task waited"
                         return self._given(matched, matched.nobody, Plan("award", name, why=why))
                     again = self.heard()
-                    found = await self.hold(policy, again)
+                    found = await self.hold(policy.bare, again)
+        found = await self._chosen(found, policy, again)
         why = f"{found.why}; it waited, because {matched.nobody}"
         return msgspec.structs.replace(found, nobody=matched.nobody, path="queue", why=why)
 

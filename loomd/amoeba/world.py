@@ -185,16 +185,26 @@ class BlueprintForge(Protocol):
         """Return who was made for a task and is on disk; an empty string for nobody."""
         ...
 
-    async def fitting(self, task: Task) -> str:
-        """Return the specialist that a task fits best, of those that take new work; an empty string for none."""
+    async def fitting(self, task: Task, refused: Mapping[str, str]) -> str:
+        """Return the specialist that a task fits best, of those that may take it; an empty string for none.
+
+        Args:
+            task: the task.
+            refused: who may not take it now, and why.
+        """
         ...
 
-    async def plan(self, task: Task, bidder: str) -> Plan:
+    def redacted(self, goal: str) -> str:
+        """Return a goal without secrets and without what any member's interceptors redact."""
+        ...
+
+    async def plan(self, task: Task, bidder: str, refused: Mapping[str, str]) -> Plan:
         """Return what is to be done for a task that nobody takes; a design that is to be asked for counts from now on.
 
         Args:
             task: the task.
             bidder: the best of those who may make a specialist, or empty.
+            refused: who may not take it now, and why.
         """
         ...
 

@@ -274,7 +274,7 @@ class Cluster:
 
     def stirring(self) -> AbstractContextManager[Stirring]:
         """Return what waits until another auction may come out otherwise, from now on."""
-        return stirring(self._services)
+        return stirring(self._services, self._ref, lambda: self.agents)
 
     def bearing(self, agent: str) -> AbstractContextManager[None]:
         """Count one more piece of work of an agent, as long as the context lasts."""

@@ -28,6 +28,7 @@ from loomd.events.cluster import BlueprintForged, CapabilityUpdated, ChangeObser
 from loomd.events.event import Event
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
+from loomd.manifest.wording import without_secrets
 from loomd.store.finish import finish
 from loomd.store.records import Average
 from loomd.topology import Services
@@ -83,6 +84,7 @@ class BlueprintForge:
         self._turn = asyncio.Lock()
         self._subject = f"forge {house.ref.namespace}/{house.ref.name}"
         self._wanted: dict[str, tuple[Blueprint, float]] = {}
+        self._likeness = Likeness({}, house.embedder)
         self._silent: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
         self._leaving: set[str] = set()
@@ -146,9 +148,9 @@ class BlueprintForge:
         names = [fact.owner for fact in facts if isinstance(fact, BlueprintForged)]
         return next((one for one in names if one in self._house.roster.agents), "")
 
-    async def fitting(self, task: Task) -> str:
-        """Return the specialist that a task fits best, of those that take new work; an empty string for none."""
-        able = self._able(task)
+    async def fitting(self, task: Task, refused: Mapping[str, str]) -> str:
+        """Return the specialist that a task fits best, of those that may take it; an empty string for none."""
+        able = self._able(task) - refused.keys()
         return (_best(await self._fits(task.goal), able) if able else None) or ""
 
     def _able(self, task: Task) -> set[str]:
@@ -156,23 +158,32 @@ class BlueprintForge:
         members = {agent.name for agent in self._house.roster.open} - set(task.avoid)
         return {agent.name for agent in self.specialists()} & members
 
-    async def plan(self, task: Task, bidder: str) -> Plan:
+    def redacted(self, goal: str) -> str:
+        """Return a goal without secrets and without what any member's interceptors redact."""
+        return self._house.roster.redacted(without_secrets(goal))
+
+    async def plan(self, task: Task, bidder: str, refused: Mapping[str, str]) -> Plan:
         """Return what is to be done for a task that nobody takes; a design that is to be asked for counts from now on.
 
         Args:
             task: the task.
             bidder: the best of those who may make a specialist, or empty.
+            refused: who may not take the task now, and why.
         """
         if self.mode == "off":
             return Plan("none", why="learning.modes.forge is off")
         fits = await self._fits(task.goal)
-        if (name := _best(fits, self._able(task))) is not None:
+        if (name := _best(fits, self._able(task) - refused.keys())) is not None:
             return Plan("award", name, why=f"it is a specialist for such tasks (likeness {fits[name]:.2f})")
+        if (name := _best(fits, {one.name for one in self.specialists()} & refused.keys())) is not None:
+            return Plan("none", why=f"{name}, which fits, may not take it: {refused[name]}")
         if why := self._barred(fits):
             return Plan("none", why=why)
         if (name := _best(fits, self._dormant())) is not None:
             version = self._last(name)
             return Plan("join", name, name if version is None else version.blueprint.creator, "it fits")
+        if (task.tenant or task.user) and not self._terms.tenants:
+            return Plan("none", why="none is designed from a task of a tenant or a user (forge.tenants)")
         return self._design(bidder)
 
     def _barred(self, fits: Mapping[str, float]) -> str:
@@ -345,11 +356,15 @@ class BlueprintForge:
 
     async def _fits(self, goal: str) -> dict[str, float]:
         """Return how well a goal fits who is, was, could be or was wanted as a specialist, of those whom it fits."""
+        now = self._now()
+        self._wanted = {name: one for name, one in self._wanted.items() if one[1] > now}
         known: dict[str, Agent | Blueprint] = {name: one for name, (one, _) in self._wanted.items()}
         known |= self._house.blueprints.reserve
         known |= self._house.blueprints.former() | {one.name: one for one in self.specialists()}
         texts = {name: _text(name, one.description, one.domains) for name, one in known.items()}
-        likeness = Likeness(texts, self._house.embedder)
+        if self._likeness.texts != texts:
+            self._likeness = Likeness(texts, self._house.embedder)
+        likeness = self._likeness
         try:
             fits = await likeness.of(goal)
         except LoomdError:  # SENSE has told of it

@@ -42,6 +42,11 @@ class Likeness:
         self._cache: dict[str, np.ndarray] = {}
         self._words = {name: _stems(text) for name, text in self._texts.items()}
 
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Return the named texts."""
+        return self._texts
+
     async def of(self, text: str) -> dict[str, float]:
         """Return how well a text fits each name.
 

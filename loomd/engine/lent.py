@@ -21,6 +21,7 @@ class Lent:
         mark: makes known in which phase the task is while it runs, and waits.
         settle: is called before anything is done that is not recorded.
         follow: lets the task go on on what serves.
+        behind: returns whether something else serves on which the task may go on.
         account: that of the task, when it is a part of another.
     """
 
@@ -31,4 +32,5 @@ class Lent:
     mark: Callable[[str], Awaitable[None]]
     settle: Callable[[], Awaitable[None]]
     follow: Callable[[], None]
+    behind: Callable[[], bool]
     account: Budget | None = None

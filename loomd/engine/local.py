@@ -305,7 +305,7 @@ class LocalEngine:
             resumed: whether it ran before.
             here: whether it goes on on what serves, whatever it began on.
         """
-        wait, back, parked = 0.0, "", False
+        wait, back, unfit, parked = 0.0, "", "", False
         while True:
             try:
                 topology = self._topology() if here else await self._open(task, resumed=resumed)
@@ -313,7 +313,7 @@ class LocalEngine:
                 why = f"revision {task.revision} does not open: {error}; {_HERE.format(task.id)}{_WAYS.format(task.id)}"
                 await self._ledger.park(record_of(task, "Running"), why)
                 raise asyncio.CancelledError from error
-            stay = self._stays[task.id] = Stay(topology, self._ledger, self._services.bus, back)
+            stay = self._stays[task.id] = Stay(topology, self._ledger, self._services.bus, back, unfit=unfit)
             try:
                 async with stay.topology.lease():
                     task = await stay.pin(task, resumed=resumed, parked=parked)
@@ -325,7 +325,7 @@ class LocalEngine:
                 back = stay.back or task.revision
             except Diverged as error:  # on what it was moved to
                 task = msgspec.structs.replace(task, revision=stay.back)
-                here, back, parked = False, "", True
+                here, back, unfit, parked = False, "", topology.snapshot.revision, True
                 await self._ledger.park(record_of(task, "Running"), _AWAY.format(error, task.id))
             except (RecordFailed, Temporary) as error:
                 wait, resumed = pause(error), True
@@ -391,6 +391,7 @@ class LocalEngine:
             lambda phase: recorded(task, partial(self._ledger.put, task, phase)),
             partial(stay.settle, root),
             lambda: stay.follow(self._running[root.id]),
+            lambda: self._serves(root) and stay.behind(self._topology()),
             account,
         )
         recorder = TaskRecorder(task, lent, scope, known, resumed=resumed)

@@ -30,6 +30,7 @@ class Stay:
         moving: whether it is interrupted to go on elsewhere.
         moved: whether it goes on elsewhere.
         left: set once it let go of the topology.
+        unfit: the revision that it came back from, because what is recorded does not fit there; empty for none.
     """
 
     topology: Topology
@@ -39,6 +40,7 @@ class Stay:
     moving: bool = False
     moved: bool = False
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    unfit: str = ""
 
     async def pin(self, task: Task, *, resumed: bool, parked: bool) -> Task:
         """Return the task with the revision that it runs on, which is on disk; tell everybody when that is another.
@@ -65,6 +67,10 @@ class Stay:
         if not self.back:
             await self._put(task, before if resumed else "")
         return task
+
+    def behind(self, serving: Topology) -> bool:
+        """Return whether a revision serves on which the task was not yet."""
+        return serving.snapshot.revision not in {self.topology.snapshot.revision, self.unfit}
 
     def follow(self, running: "asyncio.Task[Result]") -> None:
         """Interrupt a task, so that it goes on on what serves."""

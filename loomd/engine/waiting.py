@@ -30,6 +30,8 @@ async def queued(lent: Lent) -> AsyncGenerator[None, None]:
     await lent.mark("Queued")
     try:
         with lent.services.serving.listening(lent.follow):
+            if lent.behind():  # since before it waited
+                lent.follow()
             yield
     finally:
         await lent.mark("Running")

@@ -9,6 +9,8 @@ import pytest
 
 from loomd.amoeba.decision import Merge, Shaping
 from loomd.amoeba.task import Matched, Result
+from loomd.cluster import forge
+from loomd.cluster.likeness import Likeness
 from loomd.daemon import System
 from loomd.engine.intake import new_task
 from loomd.events.cluster import BlueprintForged, BlueprintPruned, CapabilityUpdated
@@ -138,6 +140,7 @@ BAD: dict[str, Any] = {
     "domains": {"json": {**DESIGN, "domains": []}},
     "generalist": {"json": {**DESIGN, "domains": [{"name": "General", "score": 1}]}},
     "score": {"json": {**DESIGN, "domains": [{"name": "law", "score": 7}]}},
+    "secret": {"json": {**DESIGN, "prompt": "The key is sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789"}},
     "blank": {"json": {**DESIGN, "prompt": "\u0007 \n"}},
     "more": {"json": {**DESIGN, "model": "gpt"}},
     "down": {"error": "permanent", "text": "away"},
@@ -383,3 +386,53 @@ async def test_killed_while_it_works_it_goes_on_as_it_was(world: World) -> None:
         result = await system.engine.result(task)
         assert (result.phase, result.output) == ("Succeeded", "legal")
         assert world.marks == ["x"]
+
+
+async def test_only_who_may_take_it_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a specialist whom the policy leaves out, and none is designed in its place; they are compared once."""
+    compared: list[Any] = []
+
+    def likeness(*given: Any) -> Likeness:
+        compared.append(given)
+        return Likeness(*given)
+
+    write(world, {**DESIGNS, "json": DESIGN}, forge=f"{RULES}, fallback: fail", agent=", budgets: {daily: {calls: 2}}")
+    async with world.open() as system:
+        assert matched(await do(system, GOAL)).winner == "lease-lawyer"
+        told = matched(await do(system, GOAL))
+        assert (told.winner, told.path, told.calls) == ("", "fail", 0)
+        assert "lease-lawyer, which fits, may not take it: its daily budget is used up" in told.why
+        monkeypatch.setattr(forge, "Likeness", likeness)
+        assert matched(await do(system, f"{GOAL} again")).winner == ""
+        assert compared == [], "what was computed of the specialists is kept"
+        assert specialists(system) == ["lease-lawyer"]
+
+
+async def test_nothing_of_a_task_is_carried_to_others(world: World) -> None:
+    """No design from a tenant's task, and interceptors see what is kept of others."""
+    write(
+        world,
+        {**DESIGNS, "json": {**DESIGN, "prompt": "You know the law of Falcon.", "description": "Falcon leases."}},
+        more=STILL,
+        agent=", interceptors: [hush]",
+    )
+    path = world.folder / "manifests.yaml"
+    path.write_text(
+        f"{path.read_text()}---\napiVersion: loomd.dev/v1\nkind: Interceptor\nmetadata: {{name: hush}}\n"
+        "spec: {type: redact, words: [falcon]}\n"
+    )
+    async with world.open() as system:
+        heard: list[Event] = []
+        system.bus.subscribe(heard.append, BlueprintForged)
+        task = msgspec.structs.replace(new_task(GOAL, system.clock), tenant="acme", user="u1")
+        told = matched(await system.engine.result(await system.engine.submit(task)))
+        assert (told.winner, told.path, told.calls) == ("ada", "best_available", 0)
+        assert "forge.tenants" in told.why
+        told = matched(await do(system, f"{GOAL} of falcon, key sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789"))
+        assert (told.winner, told.path, told.calls) == ("lease-lawyer", "forge", 1), told.why
+        made = team(system).agents["lease-lawyer"]
+        (event,) = heard
+        assert isinstance(event.data, BlueprintForged)
+        for text in (made.instructions, made.description, event.data.reason):
+            assert "falcon" not in text.lower()
+            assert "sk-ant" not in text

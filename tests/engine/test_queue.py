@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from loomd.amoeba.task import Matched, Result
+from loomd.cluster import stirring
 from loomd.daemon import System
 from loomd.engine.intake import new_task
-from loomd.events.cluster import CapabilityUpdated, TaskQueued
+from loomd.events.bus import Scope
+from loomd.events.cluster import AgentRetired, CapabilityUpdated, TaskQueued
+from loomd.events.event import Event, ModelCalled, PhaseStarted
 from loomd.events.journal import Journal
 from tests.engine.test_learning import BOB, team
 from tests.engine.world import World, until
@@ -74,6 +77,77 @@ async def test_a_task_waits_until_somebody_takes_it(world: World) -> None:
         assert (result.phase, said.winner, said.path, result.output) == ("Succeeded", "ada", "queue", "done")
         assert "below the reserve" in said.nobody
         assert "it waited, because" in said.why
+
+
+async def test_it_misses_no_revision_that_came_before_it_waited(world: World) -> None:
+    """Such as while a specialist was designed, in vain."""
+    design = {"system": "You design a specialist", "times": None, "text": "no", "delay": "300ms"}
+    match = "match: {type: auction, noWinner: forge, exploration: 0}, scale: {type: never}"
+    terms = "forge: {every: 0s, fallback: queue, attempts: 1}, queue: {every: 1h, longest: 1h}"
+    world.write([design, {"times": None, "text": "done"}], cluster=f"{match}, {terms}")
+    async with world.open() as system:
+        task = await system.engine.submit(new_task("go", system.clock))
+        await until(system, lambda event: isinstance(event.data, PhaseStarted) and event.data.phase == "match", task)
+        world.edit("agents: [ada]", "agents: [ada, bob]")
+        path = world.folder / "manifests.yaml"
+        path.write_text(path.read_text() + BOB.replace("provider: fine", "provider: fine, domains: {general: 1.0}"))
+        await system.reconciler.apply(world.delivery())
+        async with asyncio.timeout(20):
+            result = await system.engine.result(task)
+        assert (matched(result).winner, result.output) == ("bob", "ok")
+
+
+async def test_a_model_chooses_once_somebody_may_win(world: World) -> None:
+    """It is not asked while the task waits, and the task goes on after a restart with other bids."""
+    choice = {"system": "You choose who works", "times": None, "json": {"agent": "ada"}}
+    match = "match: {type: llm, auction: {noWinner: forge, exploration: 0}}, scale: {type: never}"
+    terms = "forge: {fallback: queue}, learning: {modes: {forge: 'off'}}, queue: {every: 1h, longest: 1h}"
+    world.write([choice, {"times": None, "text": "done"}], cluster=f"{match}, {terms}")
+    world.edit("agents: [ada]", "agents: [ada, bob]")
+    path = world.folder / "manifests.yaml"
+    path.write_text(path.read_text() + BOB)
+    async with world.open() as system:
+        asked: list[Event] = []
+        system.bus.subscribe(asked.append, ModelCalled)
+        task = await waiting(system)
+        digest = team(system).agents["bob"].digest
+        for mean in (0.1, 0.2):
+            system.bus.emit(CapabilityUpdated("bob", digest, "general", 0.3, mean, 0.0, 10, "no better", mean))
+            await asyncio.sleep(0)
+        assert asked == []
+    async with world.open() as system:
+        system.bus.subscribe(asked.append, ModelCalled)
+        await system.engine.resume()
+        await phase(system, task, "Queued")
+        good(system)
+        result = await system.engine.result(task)
+        assert (result.phase, matched(result).winner, matched(result).calls) == ("Succeeded", "ada", 1)
+        assert "chosen by a model" in matched(result).why
+        assert len(asked) == 2, "one call chooses, one works"
+
+
+async def test_only_what_concerns_it_wakes_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not other namespaces, clusters and agents; and what happens at once wakes it once."""
+    monkeypatch.setattr(stirring, "_BURST", 3600.0)
+    async with world.open() as system:
+        with team(system).stirring() as one:
+
+            async def woken() -> bool:
+                try:
+                    async with asyncio.timeout(0.02):
+                        return await one.wait(system.clock.now() + 3600, 3600)
+                except TimeoutError:
+                    return False
+
+            for owner, where in (("ada", "elsewhere"), ("zoe", "default")):
+                fact = CapabilityUpdated(owner, "x", "general", 0.3, 0.4, 0.0, 2, "of others")
+                system.bus.emit(fact, Scope(system.bus, "", namespace=where))
+            system.bus.emit(AgentRetired("ada", "x", "other", 0.0, "of others"))
+            assert not await woken()
+            good(system)
+            assert await woken()
+            good(system)
+            assert not await woken()
 
 
 async def test_it_goes_on_on_a_revision_that_can_do_it(world: World) -> None:

@@ -59,7 +59,7 @@ class Bench:
             return
 
         task = Task("t1", "go", durability=durability, engine=engine)
-        lent = Lent(self.services, self.mailbox, child, parts, mark, settle, lambda: None)
+        lent = Lent(self.services, self.mailbox, child, parts, mark, settle, lambda: None, lambda: False)
         recorded = await self.journal.checkpoints("t1")
         return TaskRecorder(task, lent, Scope(self.bus, "t1"), recorded, resumed=bool(recorded))
 

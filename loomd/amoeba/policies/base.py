@@ -4,7 +4,7 @@ What may ask a model does so through `Asking`, which records the answer, bills t
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -43,6 +43,16 @@ class MatchPolicy(Spec):
     def otherwise(self) -> NoWinner:
         """Return what becomes of a task that nobody takes."""
         return "fail"
+
+    def refused(self, sensed: Sensed, agents: Sequence[Standing]) -> Mapping[str, str]:
+        """Return which agents may not do such a task, or not now, and why."""
+        del sensed, agents
+        return {}
+
+    @property
+    def bare(self) -> "MatchPolicy":
+        """Return the policy without a model: it tells whether anybody takes a task, before a model is asked who."""
+        return self
 
     def settling(self) -> Self:
         """Return the policy as it is when the best bid takes a task that nobody takes."""

@@ -135,6 +135,10 @@ class Choosing(MatchPolicy):
         del sensed
         return self.filters.passing(agents)
 
+    def refused(self, sensed: Sensed, agents: Sequence[Standing]) -> Mapping[str, str]:
+        """Return whom the filters leave out, and why."""
+        return {**self.passing(sensed, agents), **self.filters.lasting(sensed, agents)}
+
     async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the winner with the best bids, highest first."""
         del asking

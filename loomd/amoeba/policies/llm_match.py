@@ -1,7 +1,7 @@
 """Llm: an auction is held, and a model chooses among its best bids; its winner when no usable answer comes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -50,6 +50,15 @@ class LlmMatch(MatchPolicy):
     def otherwise(self) -> NoWinner:
         """Return what becomes of a task that nobody takes."""
         return self.auction.otherwise
+
+    def refused(self, sensed: Sensed, agents: Sequence[Standing]) -> Mapping[str, str]:
+        """Return whom the auction leaves out, and why."""
+        return self.auction.refused(sensed, agents)
+
+    @property
+    def bare(self) -> MatchPolicy:
+        """Return the auction, which knows whether anybody takes a task."""
+        return self.auction
 
     def settling(self) -> Self:
         """Return the policy as it is when the best bid takes a task that nobody takes."""
