@@ -145,9 +145,9 @@ def _read(creator: str, cluster: str, tools: Sequence[str], prior: float, text: 
         domains=domains,
         tools=tuple(dict.fromkeys(said.tools)),
     )
-    texts = (said.name, *(domain.name for domain in said.domains), blueprint.instructions, blueprint.description)
-    for text in texts:
-        if without_secrets(text) != text:
+    texts = (said.name, *(one.name for one in said.domains), blueprint.instructions, blueprint.description)
+    for written in texts:
+        if without_secrets(written) != written:
             raise ValueError(_REVEALS)
     return Designed(_slug(said.name, "name"), blueprint)
 
