@@ -6,6 +6,7 @@ What they name (files, patterns) can be looked at all the same, so that everythi
 import types
 from collections.abc import Iterator
 from functools import cache
+from inspect import isabstract
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -59,7 +60,7 @@ def _of_model(value: dict[str, Any], model: type[BaseModel], annotation: Any, po
 def _model_of(value: dict[str, Any], annotation: Any) -> type[BaseModel] | None:
     """Return the class that a mapping is meant as; None where that is not known, or it is meant as no spec."""
     if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
+        return annotation if issubclass(annotation, BaseModel) and not isabstract(annotation) else None
     args = get_args(annotation)
     one = next((mark for mark in args[1:] if isinstance(mark, OneOf)), None)
     if get_origin(annotation) is not Annotated or one is None:
