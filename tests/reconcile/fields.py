@@ -31,9 +31,15 @@ API = {
 _MORE: dict[str, tuple[Any, ...]] = {
     "GitSource.spec.url": ("https://git.example.com/a.git", "https://git.example.com/b.git"),
     "GitSource.spec.ref.commit": ("a" * 40, "b" * 40),
-    "Agent.spec.permissions.deny": ([], ["*(a=1)"]),
-    "Agent.spec.permissions.ask": (["*(a=3)"], ["*(a=4)"]),
-    "Agent.spec.permissions.allow": (["*"], ["*(a=3)"]),
+    **{
+        f"{kind}.spec.permissions.{name}": values
+        for kind in ("Agent", "Blueprint")
+        for name, values in {
+            "deny": ([], ["*(a=1)"]),
+            "ask": (["*(a=3)"], ["*(a=4)"]),
+            "allow": (["*"], ["*(a=3)"]),
+        }.items()
+    },
     "Interceptor(command).spec.argv": (["true"], ["cat"]),
     "Interceptor(command).spec.at": (["beforeTool"], ["afterTool"]),
     "Interceptor(python).spec.at": (["beforeTool"], ["afterTool"]),
@@ -75,11 +81,16 @@ _MORE: dict[str, tuple[Any, ...]] = {
     **{f"Tool({one}).spec.read": (["docs"], ["tools"]) for one in ("python", "shell")},
     **{f"Tool({one}).spec.write": ([".agents"], [".agents/skills"]) for one in ("python", "shell")},
     "Interceptor(redact).spec.secrets": ([{"valueFrom": {"env": "API_KEY"}}], [{"valueFrom": {"file": "x"}}]),
-    "Cluster.spec.agentSelector.matchLabels": ({"name": "alpha"}, {"name": "beta"}),
-    "Cluster.spec.agentSelector.matchExpressions": (
-        [{"key": "name", "operator": "In", "values": ["alpha"]}],
-        [{"key": "name", "operator": "In", "values": ["beta"]}],
-    ),
+    **{
+        f"Cluster.spec.{selector}.{name}": values
+        for selector in ("agentSelector", "skillNodes.selector")
+        for name, values in {
+            "matchLabels": ({"name": "alpha"}, {"name": "beta"}),
+            "matchExpressions": tuple(
+                [{"key": "name", "operator": "In", "values": [one]}] for one in ("alpha", "beta")
+            ),
+        }.items()
+    },
     "Cluster(auction).spec.match.weights": ({}, {"capability": 0.3, "tools": 0.25}),
     "Cluster(llm,auction).spec.match.auction.weights": ({}, {"capability": 0.3, "tools": 0.25}),
     "Cluster(rules).spec.evaluate.weights": ({}, {"quality": 0.4, "efficiency": 0.4}),
@@ -91,6 +102,7 @@ _ENDS: dict[str, tuple[Any, ...]] = {"valueFrom.env": ("API_KEY", "OPENAI_API_KE
 _PRESETS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], Any], ...]] = {
     ("Cluster", "judge"): ((("evaluate", "provider"), "alpha"),),
     ("Agent", ""): ((("permissions", "ask"), ["*(a=3)"]),),
+    ("Blueprint", ""): ((("permissions", "ask"), ["*(a=3)"]),),
     ("Provider", "local"): ((("model",), "model.gguf"),),
     ("Tool", "mcp"): (
         (("command",), sys.executable),
@@ -123,6 +135,9 @@ _WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
 }
 """What is set for a field that needs another one."""
 _REQUIRED: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
+    "Cluster.spec.skillNodes.": ((("skillNodes", "host"), "alpha"),),
+    "Cluster.spec.skillNodes.host": ((("skillNodes", "skills"), ["alpha"]),),
+    "Cluster.spec.skillNodes.score": ((("skillNodes", "skills"), ["alpha"]),),
     "KnowledgeBase(model).spec.graph.extract.": (
         (("graph", "extract", "provider"), "alpha"),
         (("graph", "extract", "budget", "calls"), 5),

@@ -68,11 +68,12 @@ PARTS: dict[str, dict[str, Any]] = {
     "Provider": {"type": "scripted", "replies": [{"text": "yes", "times": None}]},
     "Embedder": {"type": "hash"},
     "Tool": {"type": "python", "file": "tools/calc.py", "function": "add"},
-    "Skill": {"instructions": "Be brief."},
+    "Skill": {"instructions": "Be brief.", "description": "Few words."},
     "Interceptor": {"type": "template", "prefix": "Be brief."},
     "Memory": {},
     "KnowledgeBase": {"sources": [{"type": "files", "path": "docs"}], "embedder": "alpha"},
     "Agent": {"provider": "alpha"},
+    "Blueprint": {"provider": "alpha", "description": "Knows it."},
 }
 """What the objects are that references name."""
 
