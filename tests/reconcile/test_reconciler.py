@@ -91,6 +91,7 @@ async def test_a_changed_file_that_a_spec_reads_opens_it_anew(opened: Open, tmp_
         (tmp_path / "notes.md").write_text("# Notes\n\nThe second text.\n")
         plan = await seen.apply("a", [file])
         assert [change.ref.kind for change in plan.effective] == ["KnowledgeBase", "Tool"]
+        await seen.reconciler.topology.settled()
         live: Any = seen.reconciler.topology.live
         assert await live[Ref("Tool", "greet")].call({}) == "good morning"
         assert "second" in (await live[Ref("KnowledgeBase", "notes")].search("text"))[0].text
