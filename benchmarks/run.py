@@ -28,7 +28,7 @@ NAMES = (
     *("startup", "loop", "wire", "manifests", "reload", "sources", "journal", "events", "retrieval", "context"),
     *("memory", "adaptivity", "split"),
 )
-SLACK = 2.0
+SLACK = 2.5
 """How far beyond its gate a figure may be before `--check` fails: cores differ by that much. Gates are CPU time."""
 
 

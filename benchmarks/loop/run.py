@@ -157,7 +157,8 @@ async def step(system: System) -> float:
         return None
 
     task = msgspec.structs.replace(new_task("go", system.clock), durability="none")
-    lent = Lent(system.services, Mailbox(system.store, system.clock), nothing, nothing, nothing, nothing)
+    mailbox = Mailbox(system.store, system.clock)
+    lent = Lent(system.services, mailbox, nothing, nothing, nothing, nothing, lambda: None, lambda: False)
     recorder = TaskRecorder(task, lent, Scope(system.bus, task.id, kept=False), {})
     count, before = 50_000, time.process_time()
     for _ in range(count):
