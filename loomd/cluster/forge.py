@@ -322,6 +322,7 @@ class BlueprintForge:
         if vitals.samples >= terms.probation and vitals.mean < terms.prune:
             self.bad.add(agent.name)
             return f"mean reward {vitals.mean:.2f} after {vitals.samples} tasks, below {terms.prune:g}"
+        self.bad.discard(agent.name)
         idle = now - max(version.at, self._used.get(agent.name, 0.0))
         if reward is None and terms.idle_timeout and idle > terms.idle_timeout:
             return f"no task for {idle:.0f} s"
