@@ -3,6 +3,7 @@
 On a terminal it fills the screen until q is pressed; with --once, and elsewhere, it is printed once.
 """
 
+import os
 import select
 import shutil
 import sys
@@ -137,13 +138,15 @@ def _clock(now: float) -> str:
 
 def _live(client: Client, place: Sequence[str], delay: float, *, everywhere: bool) -> None:
     """Draw it again and again, until q or Ctrl+C is pressed."""
+    keys = sys.stdin.fileno()
     with _screen():
         while True:
             began = time.monotonic()
             rows = shutil.get_terminal_size().lines - 1  # the last one says how to leave
             _draw(lines(client.get(*place), everywhere=everywhere, rows=rows))
             while (left := began + delay - time.monotonic()) > 0:
-                if select.select([sys.stdin], [], [], left)[0] and sys.stdin.read(1) in {"q", "Q", "\x03", ""}:
+                # from the terminal itself: a stream would read keys ahead that select then does not see
+                if select.select([keys], [], [], left)[0] and os.read(keys, 1) in {b"q", b"Q", b"\x03", b""}:
                     return
 
 

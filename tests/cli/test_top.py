@@ -62,8 +62,7 @@ def test_on_a_terminal_it_follows(folder: Folder, screen: Screen) -> None:
     folder.said("cancel", "-n", folder.space, f"task/{task}")
     screen.until("Cancelled")
     screen.until("at work 0")
-    screen.type("x")
-    screen.type("q")
+    screen.type("x", "q")  # they come together
     left = screen.until("ended with 0")
     assert "HEALTH" not in left
 
