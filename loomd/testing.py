@@ -5,7 +5,6 @@ assert run.result.executed.outcome.output == "4"
 """
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Unpack, cast
 
 from loomd.agents.approval import Ask, Decision
-from loomd.agents.budget import NOTHING, Spent
+from loomd.agents.transient import TransientSteps
 from loomd.agents.work import Outcome
 from loomd.amoeba.task import Result
 from loomd.clock import Clock, SystemClock
@@ -21,7 +20,6 @@ from loomd.daemon import Settings, open_system
 from loomd.engine.intake import Wish, new_task
 from loomd.events.bus import Bus
 from loomd.events.event import AnyFact, Event
-from loomd.events.fact import Fact
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.kind import find_kinds
 from loomd.manifest.object import Metadata, Object, Ref, Snapshot
@@ -32,7 +30,6 @@ from loomd.topology import Openable, Parts, Services
 
 T = TypeVar("T")
 F = TypeVar("F", bound=AnyFact)
-W = TypeVar("W", bound=Fact)
 
 
 class VirtualClock:
@@ -54,11 +51,11 @@ class VirtualClock:
         self._now += seconds
 
 
-class Unrecorded:
+class Unrecorded(TransientSteps):
     """Steps that are done and not recorded; fits `loomd.agents.base.Steps`."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock or SystemClock()
+        super().__init__(clock or SystemClock(), "")
         self.keys: list[str] = []
         """Keys of the steps that were done, in order."""
         self.decisions: dict[str, Decision] = {}
@@ -82,25 +79,6 @@ class Unrecorded:
         self.keys.append(key)
         return await do()
 
-    def now(self, key: str) -> float:
-        """Return the time."""
-        del key
-        return self.clock.now()
-
-    def random(self, key: str) -> float:
-        """Return a number that hangs on the key alone."""
-        return random.Random(key).random()  # noqa: S311  # no secret
-
-    def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
-        """Return what is known in this moment."""
-        del key, name, result
-        return take()
-
-    def told(self, key: str, fact: type[W]) -> W | None:
-        """Return nothing: nothing was interrupted."""
-        del key, fact
-        return None
-
     async def sleep(self, key: str, seconds: float) -> None:
         """Let time go by."""
         self.keys.append(key)
@@ -120,26 +98,6 @@ class Unrecorded:
         """Return what `decisions` says of the tool; what it does not name is denied."""
         self.keys.append(key)
         return self.decisions.get(ask.tool, Decision("denied", reason="nobody is there"))
-
-    async def denied(self, key: str, ask: Ask) -> Decision | None:
-        """Return that nobody denied anything before."""
-        del key, ask
-        return None
-
-    async def skip(self, key: str, name: str, value: T, *, asked: str = "") -> T:
-        """Return what stands for a step that is not done."""
-        del key, name, asked
-        return value
-
-    def recorded(self, prefix: str) -> Spent:
-        """Return that nothing was used before."""
-        del prefix
-        return NOTHING
-
-    def waited(self, prefix: str = "") -> float:
-        """Return that nobody was waited for."""
-        del prefix
-        return 0.0
 
     def leave(self, outcome: Outcome) -> None:
         """Keep what there is of cancelled work."""

@@ -4,20 +4,16 @@ Only what people decided outlives an interruption, and that it was acted on: the
 Made by the recorder.
 """
 
-import random
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Protocol, TypeVar
 
 from loomd.agents.approval import Ask, Decision
-from loomd.agents.budget import NOTHING, Spent
+from loomd.agents.transient import TransientSteps
 from loomd.agents.work import Outcome
 from loomd.clock import Clock
 from loomd.engine.mailbox import Mailbox
-from loomd.events.fact import Fact
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Fact)
 
 
 class People(Protocol):
@@ -44,18 +40,14 @@ class People(Protocol):
         ...
 
 
-class Loose:
+class Loose(TransientSteps):
     """Steps of one piece of work."""
 
     def __init__(self, people: People, task: str, mailbox: Mailbox, clock: Clock) -> None:
+        super().__init__(clock, task)
         self._task = task
         self._mailbox = mailbox
-        self._clock = clock
-        self._consume = people.consume
-        self.approve = partial(people.approve, anew=True)
-        self.denied = people.denied
-        self.waited = people.waited
-        self.leave = people.leave
+        self._people = people
 
     async def step(
         self,
@@ -76,37 +68,24 @@ class Loose:
         """
         del result
         if once:
-            await self._consume(key, name, asked, again=again)
+            await self._people.consume(key, name, asked, again=again)
         return await do()
 
-    async def skip(self, key: str, name: str, value: T, *, asked: str = "") -> T:
-        """Return what stands for a step to which people did not agree."""
-        del key, name, asked
-        return value
+    async def approve(self, key: str, ask: Ask) -> Decision:
+        """Return what a person decides; begun anew, it may ask other questions than before."""
+        return await self._people.approve(key, ask, anew=True)
 
-    def now(self, key: str) -> float:
-        """Return the wall-clock time."""
-        del key
-        return self._clock.now()
+    async def denied(self, key: str, ask: Ask) -> Decision | None:
+        """Return what people decided about a step when they did not agree to it."""
+        return await self._people.denied(key, ask)
 
-    def random(self, key: str) -> float:
-        """Return a number from 0 to 1."""
-        return random.Random(f"{self._task}/{key}").random()  # noqa: S311  # no secret
+    def waited(self, prefix: str = "") -> float:
+        """Return how many seconds were spent waiting for people."""
+        return self._people.waited(prefix)
 
-    def recorded(self, prefix: str) -> Spent:
-        """Return that nothing was used: what is not recorded begins anew."""
-        del prefix
-        return NOTHING
-
-    def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
-        """Return what is known in this moment."""
-        del key, name, result
-        return take()
-
-    def told(self, key: str, fact: type[F]) -> F | None:
-        """Return nothing: what is not recorded begins anew."""
-        del key, fact
-        return None
+    def leave(self, outcome: Outcome) -> None:
+        """Note what there is of the work when it is cancelled."""
+        self._people.leave(outcome)
 
     async def sleep(self, key: str, seconds: float) -> None:
         """Return when so many seconds have gone by."""

@@ -8,7 +8,6 @@ cluster's own evaluators, which nothing that is tried can change. Called by `evo
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
-from random import Random
 from typing import TypeVar
 
 import msgspec
@@ -19,7 +18,7 @@ from loomd.agents.agent import Agent
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Effects, OnUncertain, Steps, Tool
 from loomd.agents.budget import NOTHING, Budget, Spent
-from loomd.agents.work import Outcome
+from loomd.agents.transient import TransientSteps
 from loomd.amoeba import evaluate, execute, task
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.policies.rules import Rules
@@ -29,12 +28,10 @@ from loomd.cluster.cluster import Cluster
 from loomd.errors import ToolFailed
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import Phase
-from loomd.events.fact import Fact
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.context import ToolContext
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Fact)
 
 _NOBODY = Decision("denied", "loomd", "this is a trial, in which nobody is asked")
 
@@ -91,7 +88,7 @@ class Forbidden:
         )
 
 
-class Rehearsal:
+class Rehearsal(TransientSteps):
     """The record of a trial, of which nothing is kept; fits `amoeba.world.Run`."""
 
     def __init__(self, name: str, namespace: str, clock: Clock, account: Budget) -> None:
@@ -103,8 +100,7 @@ class Rehearsal:
             clock: the time.
             account: that of all trials together.
         """
-        self._name = name
-        self._clock = clock
+        super().__init__(clock, name)
         self._scope = Scope(Bus(clock), name, namespace=namespace)
         self._account = account
         self.resumed: bool = False
@@ -137,45 +133,6 @@ class Rehearsal:
         del account
         return Result(task, "Failed", error="a trial has no parts")
 
-    async def step(
-        self,
-        key: str,
-        name: str,
-        do: Callable[[], Awaitable[T]],
-        result: type[T],
-        *,
-        asked: str = "",
-        once: bool = False,
-        again: int = 0,
-    ) -> T:
-        """Do a step."""
-        del key, name, result, asked, once, again
-        return await do()
-
-    async def skip(self, key: str, name: str, value: T, *, asked: str = "") -> T:
-        """Return what stands for a step."""
-        del key, name, asked
-        return value
-
-    def now(self, key: str) -> float:
-        """Return the wall-clock time."""
-        del key
-        return self._clock.now()
-
-    def random(self, key: str) -> float:
-        """Return a number from 0 to 1."""
-        return Random(f"{self._name}/{key}").random()  # noqa: S311  # no secret
-
-    def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
-        """Return what is known in this moment."""
-        del key, name, result
-        return take()
-
-    def told(self, key: str, fact: type[F]) -> F | None:
-        """Return nothing: nothing was recorded."""
-        del key, fact
-        return None
-
     async def sleep(self, key: str, seconds: float) -> None:
         """Refuse to wait.
 
@@ -199,28 +156,9 @@ class Rehearsal:
         del key, ask
         return _NOBODY
 
-    async def denied(self, key: str, ask: Ask) -> Decision | None:
-        """Return that nobody was asked."""
-        del key, ask
-        return None
-
-    def recorded(self, prefix: str) -> Spent:
-        """Return that nothing was used before."""
-        del prefix
-        return NOTHING
-
-    def waited(self, prefix: str = "") -> float:
-        """Return that nobody was waited for."""
-        del prefix
-        return 0.0
-
     def queued(self) -> AbstractAsyncContextManager[None]:
         """Return a context in which nobody is told anything."""
         return nullcontext()
-
-    def leave(self, outcome: Outcome) -> None:
-        """Forget what there is of cancelled work."""
-        del outcome
 
 
 def on_trial(agent: Agent) -> Agent:
