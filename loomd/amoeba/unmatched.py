@@ -17,7 +17,7 @@ from loomd.amoeba.decision import Shaping
 from loomd.amoeba.design import Designed, fault, question
 from loomd.amoeba.forging import NoWinner, Plan
 from loomd.amoeba.policies.base import MatchPolicy
-from loomd.amoeba.task import Matched, Sensed, Task
+from loomd.amoeba.task import GENERAL, Matched, Sensed, Task
 from loomd.amoeba.world import Run, Standing, World
 from loomd.errors import Refused
 from loomd.events.cluster import TaskQueued
@@ -81,12 +81,23 @@ class Auction:
     def _nobody(self, matched: Matched, agents: Sequence[Standing], least: float) -> str:
         """Return why nobody takes the task, or an empty string when somebody does."""
         if least:
-            best = max((_belief(self.sensed, one), one.agent) for one in agents) if agents else (0.0, "")
+            best = max((self._served(one), one.agent) for one in agents) if agents else (0.0, "")
             if best[0] < least:
                 domains = ", ".join(self.sensed.domains)
                 text = f"nobody is believed to be {least:g} good in {domains}"
                 return f"{text}: {best[1]} {best[0]:.2f}" if best[1] else text
         return "" if matched.winner else matched.why
+
+    def _served(self, one: Standing) -> float:
+        """Return how good an agent is believed to be at such tasks.
+
+        Whatever fits no domain counts as `general`, so that somebody did well there says nothing of other such tasks:
+        of it counts what was believed at first.
+        """
+        learned, leftover = _belief(self.sensed, one), self.sensed.domains.get(GENERAL, 0.0)
+        if not leftover:
+            return learned
+        return learned + leftover * (self.world.prior(one.agent, GENERAL) - one.scores[GENERAL].mean)
 
     async def _chosen(self, matched: Matched, policy: MatchPolicy, agents: Sequence[Standing]) -> Matched:
         """Return who takes the task, now that somebody does: only then is a model asked, and once."""

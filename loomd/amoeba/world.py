@@ -264,6 +264,10 @@ class World(Protocol):
         """Return one agent's standing in the given domains."""
         ...
 
+    def prior(self, agent: str, domain: str) -> float:
+        """Return what is believed of a live agent in a domain before anything is learned."""
+        ...
+
     def agent(self, name: str) -> Agent:
         """Return a live agent.
 
