@@ -196,12 +196,16 @@ class Auction:
         until = run.now("match/queue") + terms.longest
         until = min(until, self.task.deadline) if self.task.deadline else until
         run.scope.emit(TaskQueued(matched.nobody, until), key="queued")
-        found, again = matched, self.heard()
+        found, again, denied = matched, self.heard(), ""
         with self.world.stirring() as stirring:
             async with run.queued():
                 while self._nobody(found, again, least):
+                    said = await self.world.forge.denied(self.task) if least else ""
+                    if said not in f"{matched.why}{denied}":
+                        denied = said
+                        self.asking.fall_back(said, "it waits for somebody else")
                     if not await stirring.wait(until, terms.every):
-                        late = msgspec.structs.replace(matched, why=f"{matched.why}; it waited too long")
+                        late = msgspec.structs.replace(matched, why=f"{matched.why}{_also(denied)}; it waited too long")
                         return await self._best(policy, late) if terms.then == "best_available" else _failed(late)
                     if least and (name := await self.world.forge.fitting(self.task, self._refused(policy))):
                         why = "it is a specialist for such tasks, which came while the task waited"
@@ -209,7 +213,7 @@ class Auction:
                     again = self.heard()
                     found = await self.hold(policy.bare, again)
         found = await self._chosen(found, policy, again)
-        why = f"{found.why}; it waited, because {matched.nobody}"
+        why = f"{found.why}; it waited, because {matched.nobody}{_also(denied)}"
         return msgspec.structs.replace(found, nobody=matched.nobody, path="queue", why=why)
 
 
@@ -220,6 +224,10 @@ def _belief(sensed: Sensed, agent: Standing) -> float:
 
 def _failed(matched: Matched) -> Matched:
     return msgspec.structs.replace(matched, winner="")
+
+
+def _also(denied: str) -> str:
+    return f"; {denied}" if denied else ""
 
 
 def _short(goal: str) -> str:

@@ -194,6 +194,10 @@ class BlueprintForge(Protocol):
         """
         ...
 
+    async def denied(self, task: Task) -> str:
+        """Return that people denied the specialist that was designed for a task, or one that it fits; or nothing."""
+        ...
+
     def redacted(self, goal: str) -> str:
         """Return a goal without secrets and without what any member's interceptors redact."""
         ...

@@ -60,6 +60,7 @@ def describe(item: Json, course: Json) -> None:
             ("Interrupted", _times(len(course["resumed"]))),
             ("Reward", f"{status['reward']:.3f}" if "reward" in status else ""),
             *(("Feedback", _said(one)) for one in course["feedback"]),
+            *(("Decided", f"{decided(one)}, {_moment(one['at'])}") for one in course["decided"]),
             ("Took", took(course["took"]) if course["phases"] else ""),
             ("Error", without_secrets(status.get("error", ""))),
         ]
@@ -81,6 +82,12 @@ def _said(feedback: Json) -> str:
     if feedback.get("after") is not None:
         moved = f" (reward {feedback['before']:.3f} -> {feedback['after']:.3f})"
     return f"{feedback['score']:g} by {feedback['by'] or 'somebody'}, {_moment(feedback['at'])}{moved}{note}"
+
+
+def decided(one: Json) -> str:
+    """Return what a person decided about a change that the task had led to."""
+    by, why = f" by {one['by']}" if one["by"] else "", f": {without_secrets(one['reason'])}" if one["reason"] else ""
+    return f"proposal/{one['proposal']} ({one['what']}) was {one['verdict']}{by}{why}"
 
 
 def took(total: Json) -> str:

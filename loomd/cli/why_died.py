@@ -66,6 +66,12 @@ def doing(found: Json) -> None:
         if one["how"].startswith(("retired", "revived"))
     ]
     section("Retirements", render(("AGE", "WHAT", "AFTER"), turns) if turns else [])
+    denied = [
+        (age_of(one["at"], now), one["how"].partition(": ")[2], f"Task/{one['task']}")
+        for one in found["lineage"]
+        if one["how"].startswith("denied ")
+    ]
+    section("Denied", render(("AGE", "WHAT", "AFTER"), denied) if denied else [])
     versions = [
         (
             f"{one['version']}{' (present)' if one['current'] else ''}",
