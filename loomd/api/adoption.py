@@ -3,6 +3,7 @@
 Nothing is written here; `loomd export` and `loomd adopt` do that, beside the files.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from loomd.daemon import System
 from loomd.errors import NotFound
 from loomd.manifest.object import Object, Ref
 from loomd.manifest.template import holds
-from loomd.manifest.wording import did_you_mean
+from loomd.manifest.wording import did_you_mean, masked
 from loomd.reconcile.condition import rfc3339
 from loomd.store.records import Descent
 
@@ -101,6 +102,8 @@ class AdoptionRoutes:
             "type": type_,
             "root": str(file.root),
             "path": file.path,
+            "applied": hashlib.sha256(file.data).hexdigest(),
+            "declared": masked(item.raw, "/spec"),
             "changes": found.changes,
             "added": found.added,
         }
@@ -184,11 +187,13 @@ class _Looking:
         if version is not None and version.blueprint.creator == agent.name:
             text = version.blueprint.instructions
             if text and not holds(item.spec.prompt, text):
-                self._change(own, ["spec", "prompt"], text=text, default=item.spec.prompt)
+                default, served = item.spec.prompt, item.raw.get("prompt")
+                self._change(own, ["spec", "prompt"], text=text, default=default, served=served)
         if scores:
             for domain, score in domains_of(cluster, agent, self.measure).items():
                 if agent.domains.get(domain) != score:
-                    self._change(own, ["spec", "domains", domain], value=score)
+                    served = (item.raw.get("domains") or {}).get(domain)
+                    self._change(own, ["spec", "domains", domain], value=score, served=served)
 
     def _specialist(self, ref: Ref, version: Version, made: Body) -> None:
         """Take over an agent that a cluster made: beside its creator, and as a member where members are named."""

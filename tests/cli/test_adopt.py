@@ -291,6 +291,54 @@ async def test_what_cannot_be_taken_over_is_told(folder: Path, capsys: Out, monk
         assert agents.read_text() == plain.replace("letters: 0.5", "letters: 0.81")
 
 
+async def test_edits_that_do_not_serve_yet_stay(folder: Path, capsys: Out) -> None:
+    """Field by field: what was learned of others is taken over, and nothing is based on what does not serve."""
+    agents = folder / "team" / "agents.yaml"
+    edited = AGENTS.replace("letters: 0.5 ", "letters: 0.6 ").replace("steps: 3", "steps: 4")
+    async with serving(folder) as system:
+        await teach(system, "ada", "letters", 0.8114, 20)
+        await teach(system, "bob", "bob", 0.6666, 9)
+        await learn(system, Shaping("ada", "promoted", LEARNED, "better", version=1))
+        await learn(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
+        agents.write_text(edited)
+        assert await loomd("adopt", "--write") == 1
+        why = "was edited and does not serve as it is there: apply it first, or undo the edit"
+        assert capsys.readouterr().err.splitlines() == [
+            f"not adopted: Agent/ada spec.domains.letters in {agents} {why}",
+            f"not adopted: Agent/ada-law: what it is made from in {agents} {why}",
+        ]
+        after = agents.read_text()
+        assert "letters: 0.6   # a guess" in after
+        assert "{{ '{' }}{ no }} tags." in after
+        assert "domains: {bob: 0.67}" in after
+        assert "ada-law" not in after
+        agents.write_text(AGENTS)
+        assert await loomd("adopt", "--write") == 0, "the edit is undone"
+        assert "letters: 0.81" in agents.read_text()
+
+
+async def test_what_is_locked_is_left_out(folder: Path, capsys: Out) -> None:
+    """The rest is adopted and that is no failure; nothing shows learned instructions as if they held."""
+    agents = folder / "team" / "agents.yaml"
+    agents.write_text(AGENTS.replace("  limits: {steps: 3}", "  locked: [instructions]"))
+    async with serving(folder) as system:
+        await teach(system, "ada", "letters", 0.8114, 20)
+        await learn(system, Shaping("ada", "promoted", LEARNED, "better", version=1))
+        assert await loomd("adopt", "--write") == 0
+        told = f"left out: Agent/ada spec.prompt: instructions is locked in {agents}\n"
+        assert capsys.readouterr().err == told
+        assert "letters: 0.81" in agents.read_text()
+        assert "tags" not in agents.read_text()
+        for words in (["why-died", "ada"], ["describe", "agent/ada"]):
+            assert await loomd(*words) == 0
+            said = capsys.readouterr().out
+            assert "1 (locked)" in said
+            assert "Learned instructions, left out: they are locked:" in said
+            assert "(present)" not in said
+        assert await loomd("export", "blueprint/ada") == 0
+        assert "tags" not in capsys.readouterr().out
+
+
 def test_what_is_locked_stays() -> None:
     """By the name of the field, or by what a person calls it who locks it."""
     document = {"spec": {"locked": ["scores", "prompt"]}}
