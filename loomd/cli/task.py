@@ -106,10 +106,15 @@ def took(total: Json) -> str:
 
 
 def short(value: object) -> str:
-    """Return a value on one line, cut to a readable length."""
+    """Return a value on one line, cut to a readable length; not within a command, which would be another one."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    if len(text) <= _SHOWN:
+        return text
+    kept = text[: _SHOWN - 3]
+    if kept.count("`") % 2:
+        kept = kept[: kept.rindex("`")]
+    return f"{kept.rstrip()}..."
 
 
 def _phases(node: Json) -> list[Branch]:

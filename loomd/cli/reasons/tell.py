@@ -96,8 +96,8 @@ def _notes(phase: Json) -> Iterator[str]:
 def _instead(step: Json) -> str:
     """Return what was done in place of what should have been."""
     if step["kind"] == "task.queued":
-        return f"it waits from {clock(step['at'])} to {clock(step['until'])} at the latest: {short(step['reason'])}"
-    return f"{step['fallback']}, because {short(step['reason'])}"
+        return f"it waits from {clock(step['at'])} to {clock(step['until'])} at the latest: {step['reason']}"
+    return f"{step['fallback']}, because {step['reason']}"
 
 
 def _meant(said: Json) -> str:
