@@ -328,8 +328,9 @@ class BlueprintForge:
         """
         roster, now = self._house.roster, self._now()
         known: dict[str, Agent | Blueprint] = {one.name: one for one in self.specialists()}
-        wanted = self._wanted.items()
-        known |= {name: one.blueprint for name, one in wanted if one.until > now and name not in known}
+        for name, one in self._wanted.items():
+            if one.until > now:
+                known.setdefault(name, one.blueprint)
         former = self._house.blueprints.former()
         known |= {name: former[name] for name, until in self._bad() if until > now}
         names = [name for name, one in known.items() if _overlap(one.domains, blueprint.domains) >= _ALIKE]
@@ -337,7 +338,9 @@ class BlueprintForge:
             return open_[0], "what was designed for this task is like it"
         if not names:
             return None
-        return "", self._denial(names[0]) or f"what was designed is like {names[0]}, which is not to take tasks now"
+        wanted = self._wanted.get(names[0])
+        why = f": {wanted.denied}" if wanted is not None and wanted.denied else ", which is not to take tasks now"
+        return "", f"what was designed is like {names[0]}{why}"
 
     def due(self, ending: str, reward: float | None = None) -> Iterator[Shaping]:
         """Yield which specialists go: those that do badly or nothing, and have nothing in hand.
