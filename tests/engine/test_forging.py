@@ -450,6 +450,8 @@ async def test_nothing_of_a_task_is_carried_to_others(world: World) -> None:
         told = matched(await system.engine.result(await system.engine.submit(task)))
         assert (told.winner, told.path, told.calls) == ("ada", "best_available", 0)
         assert "forge.tenants" in told.why
+        kept = system.store.learning
+        assert (await kept.blueprints(), await kept.lineage(), await kept.proposals()) == ([], [], []), "nothing of it"
         told = matched(await do(system, f"{GOAL} of falcon, key sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789"))
         assert (told.winner, told.path, told.calls) == ("lease-lawyer", "forge", 1), told.why
         made = team(system).agents["lease-lawyer"]
