@@ -16,6 +16,7 @@ import msgspec
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.forging import Forge, Plan
 from loomd.amoeba.question import Question
+from loomd.amoeba.task import GENERAL
 from loomd.manifest.wording import without_secrets
 from loomd.messages import JsonObject
 
@@ -34,8 +35,6 @@ _SYSTEM = (
 )
 _REVEALS = "expected a design without secrets, got what looks like one"
 _WORD = re.compile(r"[^a-z0-9]+")
-_GENERAL = "general"
-"""The domain of whatever fits no other; nobody is a specialist in it."""
 
 
 class _Domain(msgspec.Struct, forbid_unknown_fields=True):
@@ -131,7 +130,7 @@ def _read(creator: str, cluster: str, tools: Sequence[str], prior: float, text: 
         if not (math.isfinite(one.score) and 0 <= one.score <= 1):
             raise ValueError(f"a score is {one.score}, expected 0 to 1")
         domains[_slug(one.name, "domain")] = min(prior, one.score)
-    if domains.pop(_GENERAL, None) is not None and not domains:
+    if domains.pop(GENERAL, None) is not None and not domains:
         raise ValueError('it is a specialist in "general", which is none')
     description, prompt = (
         _bounded(said.description, _DESCRIPTION, "description"),

@@ -20,6 +20,9 @@ Durability = Literal["steps", "task", "none"]
 Ended = Literal["Succeeded", "Failed", "Cancelled"]
 """How a task ends."""
 
+GENERAL = "general"
+"""The domain of a task that fits no other; nobody is a specialist in it."""
+
 ENGINE = 2
 """Version of the order and the keys of steps, and of what loomd itself says to models in them.
 

@@ -17,7 +17,7 @@ from loomd.amoeba.decision import Shaping
 from loomd.amoeba.design import Designed, fault, question
 from loomd.amoeba.forging import NoWinner, Plan
 from loomd.amoeba.policies.base import MatchPolicy
-from loomd.amoeba.task import Matched, Sensed, Task
+from loomd.amoeba.task import GENERAL, Matched, Sensed, Task
 from loomd.amoeba.world import Run, Standing, World
 from loomd.errors import Refused
 from loomd.events.cluster import TaskQueued
@@ -81,12 +81,23 @@ class Auction:
     def _nobody(self, matched: Matched, agents: Sequence[Standing], least: float) -> str:
         """Return why nobody takes the task, or an empty string when somebody does."""
         if least:
-            best = max((_belief(self.sensed, one), one.agent) for one in agents) if agents else (0.0, "")
+            best = max((self._served(one), one.agent) for one in agents) if agents else (0.0, "")
             if best[0] < least:
                 domains = ", ".join(self.sensed.domains)
                 text = f"nobody is believed to be {least:g} good in {domains}"
                 return f"{text}: {best[1]} {best[0]:.2f}" if best[1] else text
         return "" if matched.winner else matched.why
+
+    def _served(self, one: Standing) -> float:
+        """Return how good an agent is believed to be at such tasks.
+
+        Whatever fits no domain counts as `general`, so that somebody did well there says nothing of other such tasks:
+        of it counts what was believed at first.
+        """
+        learned, leftover = _belief(self.sensed, one), self.sensed.domains.get(GENERAL, 0.0)
+        if not leftover:
+            return learned
+        return learned + leftover * (self.world.prior(one.agent, GENERAL) - one.scores[GENERAL].mean)
 
     async def _chosen(self, matched: Matched, policy: MatchPolicy, agents: Sequence[Standing]) -> Matched:
         """Return who takes the task, now that somebody does: only then is a model asked, and once."""
@@ -185,12 +196,16 @@ class Auction:
         until = run.now("match/queue") + terms.longest
         until = min(until, self.task.deadline) if self.task.deadline else until
         run.scope.emit(TaskQueued(matched.nobody, until), key="queued")
-        found, again = matched, self.heard()
+        found, again, denied = matched, self.heard(), ""
         with self.world.stirring() as stirring:
             async with run.queued():
                 while self._nobody(found, again, least):
+                    said = await self.world.forge.denied(self.task) if least else ""
+                    if said not in f"{matched.why}{denied}":
+                        denied = said
+                        self.asking.fall_back(said, "it waits for somebody else")
                     if not await stirring.wait(until, terms.every):
-                        late = msgspec.structs.replace(matched, why=f"{matched.why}; it waited too long")
+                        late = msgspec.structs.replace(matched, why=f"{matched.why}{_also(denied)}; it waited too long")
                         return await self._best(policy, late) if terms.then == "best_available" else _failed(late)
                     if least and (name := await self.world.forge.fitting(self.task, self._refused(policy))):
                         why = "it is a specialist for such tasks, which came while the task waited"
@@ -198,7 +213,7 @@ class Auction:
                     again = self.heard()
                     found = await self.hold(policy.bare, again)
         found = await self._chosen(found, policy, again)
-        why = f"{found.why}; it waited, because {matched.nobody}"
+        why = f"{found.why}; it waited, because {matched.nobody}{_also(denied)}"
         return msgspec.structs.replace(found, nobody=matched.nobody, path="queue", why=why)
 
 
@@ -209,6 +224,10 @@ def _belief(sensed: Sensed, agent: Standing) -> float:
 
 def _failed(matched: Matched) -> Matched:
     return msgspec.structs.replace(matched, winner="")
+
+
+def _also(denied: str) -> str:
+    return f"; {denied}" if denied else ""
 
 
 def _short(goal: str) -> str:

@@ -194,6 +194,10 @@ class BlueprintForge(Protocol):
         """
         ...
 
+    async def denied(self, task: Task) -> str:
+        """Return that people denied the specialist that was designed for a task, or one that it fits; or nothing."""
+        ...
+
     def redacted(self, goal: str) -> str:
         """Return a goal without secrets and without what any member's interceptors redact."""
         ...
@@ -262,6 +266,10 @@ class World(Protocol):
 
     def standing(self, agent: str, domains: Sequence[str]) -> Standing:
         """Return one agent's standing in the given domains."""
+        ...
+
+    def prior(self, agent: str, domain: str) -> float:
+        """Return what is believed of a live agent in a domain before anything is learned."""
         ...
 
     def agent(self, name: str) -> Agent:

@@ -3,6 +3,7 @@
 Nothing is written here; `loomd export` and `loomd adopt` do that, beside the files.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from loomd.daemon import System
 from loomd.errors import NotFound
 from loomd.manifest.object import Object, Ref
 from loomd.manifest.template import holds
-from loomd.manifest.wording import did_you_mean
+from loomd.manifest.wording import did_you_mean, masked
 from loomd.reconcile.condition import rfc3339
 from loomd.store.records import Descent
 
@@ -101,6 +102,8 @@ class AdoptionRoutes:
             "type": type_,
             "root": str(file.root),
             "path": file.path,
+            "applied": hashlib.sha256(file.data).hexdigest(),
+            "declared": masked(item.raw, "/spec"),
             "changes": found.changes,
             "added": found.added,
         }
@@ -158,10 +161,10 @@ class _Looking:
     def made(self, ref: Ref, cluster: Cluster, name: str, version: Version) -> Body | None:
         """Return the manifest of an agent that is made from a blueprint; None when it is not, or is declared."""
         live = cluster.agents.get(name)
-        creator = cluster.blueprints.declared.get(version.blueprint.creator)
+        creator = cluster.blueprints.base(version.blueprint.creator)
         if live is None or creator is None or (name in cluster.blueprints.declared and name != creator.name):
             return None
-        if not self._declares(own := Ref("Agent", creator.name, self.namespace)):
+        if not self._declares(own := self._ref(cluster, creator.name)):
             return None
         item = self._object(own)
         whence = (name, version.how, ref.name)
@@ -172,32 +175,44 @@ class _Looking:
 
     def _agent(self, ref: Ref, cluster: Cluster, agent: Agent, *, scores: bool) -> None:
         """Take over what a cluster learned of one of its members."""
-        version = cluster.blueprints.current(agent.name)
-        if agent.name not in cluster.blueprints.declared:
+        version, blueprints = cluster.blueprints.current(agent.name), cluster.blueprints
+        if agent.name not in {*blueprints.declared, *blueprints.reserve}:
             if version is not None and (made := self.made(ref, cluster, agent.name, version)) is not None:
-                self._specialist(ref, version, made)
+                self._specialist(ref, self._ref(cluster, version.blueprint.creator), made)
             return
-        own = Ref("Agent", agent.name, self.namespace)
+        own = self._ref(cluster, agent.name)
         if not self._declares(own):
+            if agent.skill and scores:
+                self._skill(ref, cluster, agent)
             return
         item = self._object(own)
         if version is not None and version.blueprint.creator == agent.name:
             text = version.blueprint.instructions
             if text and not holds(item.spec.prompt, text):
-                self._change(own, ["spec", "prompt"], text=text, default=item.spec.prompt)
+                default, served = item.spec.prompt, item.raw.get("prompt")
+                self._change(own, ["spec", "prompt"], text=text, default=default, served=served)
         if scores:
             for domain, score in domains_of(cluster, agent, self.measure).items():
                 if agent.domains.get(domain) != score:
-                    self._change(own, ["spec", "domains", domain], value=score)
+                    served = (item.raw.get("domains") or {}).get(domain)
+                    self._change(own, ["spec", "domains", domain], value=score, served=served)
 
-    def _specialist(self, ref: Ref, version: Version, made: Body) -> None:
+    def _skill(self, ref: Ref, cluster: Cluster, agent: Agent) -> None:
+        """Take over what was learned of a skill that is a member: its score in what it is for."""
+        score = domains_of(cluster, agent, self.measure)[agent.skill]
+        if self.system.reconciler.status(ref).source and agent.domains[agent.skill] != score:
+            served = (self._object(ref).raw["skillNodes"].get("scores") or {}).get(agent.skill)
+            self._change(ref, ["spec", "skillNodes", "scores", agent.skill], value=score, served=served)
+
+    def _specialist(self, ref: Ref, creator: Ref, made: Body) -> None:
         """Take over an agent that a cluster made: beside its creator, and as a member where members are named."""
-        creator, name = version.blueprint.creator, made["metadata"]["name"]
-        found = self.found.setdefault(Ref("Agent", creator, self.namespace), _Found())
+        name = made["metadata"]["name"]
+        found = self.found.setdefault(creator, _Found())
         if any(one["metadata"]["name"] == name for one in found.added):
             return
         found.added.append(made)
-        if self.system.reconciler.status(ref).source and creator in self._object(ref).spec.agents:
+        spec = self._object(ref).spec
+        if self.system.reconciler.status(ref).source and creator.name in {*spec.agents, *spec.forge.blueprints}:
             self._change(ref, ["spec", "agents"], item=name)
 
     def _change(self, ref: Ref, path: list[str], **what: Any) -> None:
@@ -205,6 +220,11 @@ class _Looking:
         known = self.found.setdefault(ref, _Found()).changes
         if "value" not in what or all(one["field"] != path for one in known):
             known.append({"field": path, **what})
+
+    def _ref(self, cluster: Cluster, name: str) -> Ref:
+        """Return what declares an agent of a cluster, or those that are made from it."""
+        joined = name in cluster.blueprints.reserve and name not in cluster.blueprints.declared
+        return Ref("Blueprint" if joined else "Agent", name, self.namespace)
 
     def _declares(self, ref: Ref) -> bool:
         """Return whether a person declared it, so that there is a manifest; a skill that bids as a member has none."""

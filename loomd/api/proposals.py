@@ -14,8 +14,8 @@ from loomd.api.guard import answer
 from loomd.api.path import PREFIX
 from loomd.api.view import Body
 from loomd.cluster.cluster import Cluster
-from loomd.cluster.learn import proposed
-from loomd.cluster.proposals import decide, verdict_of
+from loomd.cluster.learn import proposed, verdict_of
+from loomd.cluster.proposals import decide
 from loomd.daemon import System
 from loomd.errors import NotFound
 from loomd.manifest.kind import API_VERSION

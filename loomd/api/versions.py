@@ -72,6 +72,7 @@ class VersionRoutes:
 def versions(ref: Ref, cluster: Cluster, agent: str) -> Iterator[Body]:
     """Yield what an agent learned in a cluster, the latest version first."""
     current = cluster.blueprints.current(agent)
+    locked = cluster.agents[agent].locked if agent in cluster.agents else ()
     for one in reversed(cluster.blueprints.versions(agent)):
         yield {
             "cluster": ref.name,
@@ -80,6 +81,7 @@ def versions(ref: Ref, cluster: Cluster, agent: str) -> Iterator[Body]:
             "how": one.how,
             "at": rfc3339(one.at),
             "current": one is current,
+            "locked": one is current and "instructions" in locked,
             "instructions": one.blueprint.instructions,
         }
 

@@ -47,7 +47,8 @@ def command(
     declared behind the one that they were made from, and named by the cluster. Everything else in the files stays as
     it is: comments, order, quotes. Without --write or --output nothing is written. Done again it changes nothing.
 
-    Exit code 1: something was not taken over; the reasons are on standard error.
+    What a person locked is left out, which standard error says. Exit code 1: something else was not taken over, such as
+    what a person changes at the same time in a file; the reasons are on standard error.
     """
     if as_patch + write + (output is not None) > 1:
         raise click.UsageError("expected one of --patch, --write and --output")
@@ -79,8 +80,8 @@ def command(
         tops = {one.source for one in found.files if not one.local}
         tops |= {str(base)} if any(one.local for one in found.files) else set()
         click.echo(f"paths start at {', '.join(sorted(tops))}", err=True)
-    for line in refused:
-        click.echo(f"not adopted: {line}", err=True)
+    for line in [*(f"left out: {one}" for one in found.locked), *(f"not adopted: {one}" for one in refused)]:
+        click.echo(line, err=True)
     return _FAILED if refused else 0
 
 

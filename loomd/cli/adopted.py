@@ -1,10 +1,12 @@
 """What clusters learned, worked into the files that declare who learned it. Called by `adopt`."""
 
+import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from loomd.api.client import Json
 from loomd.api.text import to_yaml
@@ -20,6 +22,12 @@ from loomd.manifest.template import continued, holds
 
 _LOCKS = {"prompt": "instructions", "domains": "scores"}
 """What `locked` of an agent calls its fields."""
+
+
+_OWN = frozenset(("description", "prompt", "domains", "locked", "budgets"))
+"""Fields that an agent does not have from the one that it is made from."""
+_APPLY = "was edited and does not serve as it is there: apply it first, or undo the edit"
+"""Why what was learned of a field is not written over it."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,12 @@ class Adoption:
     Attributes:
         files: the files that change, sorted.
         refused: what was not taken over, and why.
+        locked: what was left out, because a person locked it.
     """
 
     files: list[Adopted] = field(default_factory=list[Adopted])
     refused: list[str] = field(default_factory=list[str])
+    locked: list[str] = field(default_factory=list[str])
 
 
 def adopt(items: Sequence[Json]) -> Adoption:
@@ -68,7 +78,7 @@ def adopt(items: Sequence[Json]) -> Adoption:
         groups.setdefault((item["source"], item["root"], item["path"]), []).append(item)
     for _, group in sorted(groups.items()):
         try:
-            adopted = _file(group, found.refused)
+            adopted = _file(group, found)
         except LoomdError as error:
             found.refused.append(f"{', '.join(_spelled(one) for one in group)}: {error}")
         else:
@@ -76,8 +86,11 @@ def adopt(items: Sequence[Json]) -> Adoption:
     return found
 
 
-def _file(group: Sequence[Json], refused: list[str]) -> Adopted | None:
+def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
     """Return one file with what was learned, or None when it holds all that already.
+
+    What a person changed in the file since it was applied stays: a field with an edit that does not serve is refused,
+    and so is an agent that is made from what serves.
 
     Raises:
         LoomdError: it cannot be edited.
@@ -87,21 +100,36 @@ def _file(group: Sequence[Json], refused: list[str]) -> Adopted | None:
     if is_generated(file.data):
         raise Permanent(f"{file.name} says that it is generated: adopt it where it is generated from")
     documents = {claimed(one.value): one.value for one in read_documents(file.data, file.name)[0]}
+    edited = first["type"] != "git" and hashlib.sha256(file.data).hexdigest() != first["applied"]
     changes: dict[Ref, list[Change]] = {}
     told: list[str] = []
+    unsure = {name for item in group if edited for name in _unsure(item, documents)}
     for item in group:
         ref = Ref(item["kind"], item["name"], item["namespace"])
         for one in item["changes"]:
+            if one.get("item") in unsure:
+                continue
+            path = ".".join(one["field"])
             if lock := lock_of(documents.get(ref), one["field"]):
-                refused.append(f"{ref}: {'.'.join(one['field'])} stays as it is: {lock} is locked")
+                found.locked.append(f"{ref} {path}: {lock} is locked in {file.name}")
                 continue
             change = _change(one)
-            changes.setdefault(ref, []).append(change)
             held = _held(documents.get(ref), change.path)
-            if change.of(held) != held:
-                told.append(f"{ref} {'.'.join(change.path)}: {_said(one)}")
+            fresh = change.of(held) != held
+            if fresh and edited and ref in documents and "served" in one and held != one["served"]:
+                found.refused.append(f"{ref} {path} in {file.name} {_APPLY}")
+                continue
+            changes.setdefault(ref, []).append(change)
+            if fresh:
+                told.append(f"{ref} {path}: {_said(one)}")
     known = _declared(first, file)
     added = [one for item in group for one in item["added"] if claimed(one) not in known]
+    found.refused += [
+        f"{claimed(one)}: what it is made from in {file.name} {_APPLY}"
+        for one in added
+        if one["metadata"]["name"] in unsure
+    ]
+    added = [one for one in added if one["metadata"]["name"] not in unsure]
     told += [f"{claimed(one)}: declared" for one in added]
     after = amend(file.data, file.name, changes, [to_yaml(one) for one in added])
     if after == file.data:
@@ -110,6 +138,17 @@ def _file(group: Sequence[Json], refused: list[str]) -> Adopted | None:
     local = first["type"] != "git"
     name = os.path.realpath(file.root / file.path) if local else "/".join(filter(None, (first["folder"], file.path)))
     return Adopted(name, first["source"], file.data, after, local, tuple(told))
+
+
+def _unsure(item: Json, documents: Mapping[Ref | None, Any]) -> Iterator[str]:
+    """Yield the names of agents that are made from one that is another one in its file than the one that serves."""
+    document = documents.get(Ref(item["kind"], item["name"], item["namespace"])) or {}
+    there, served = (
+        {name: value for name, value in (spec or {}).items() if name not in _OWN}
+        for spec in (document.get("spec"), item["declared"])
+    )
+    if there != served:
+        yield from (one["metadata"]["name"] for one in item["added"])
 
 
 def _source_file(item: Json) -> SourceFile:

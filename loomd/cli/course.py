@@ -30,6 +30,10 @@ Work = tuple[str, str]
 """A task, and the delegation in it; empty for the task's own work."""
 
 
+_DECIDED = ("proposal", "what", "verdict", "by", "reason")
+"""What is told of a decision of a person about a proposal."""
+
+
 class _Course:
     """Takes events one after another, and puts each where it belongs."""
 
@@ -43,7 +47,7 @@ class _Course:
         found = self._nodes.get(task)
         if found is None:
             found = {"task": task, "phase": "Running", "resumed": [], "moves": [], "phases": [], "children": []}
-            found["feedback"] = []
+            found |= {"feedback": [], "decided": []}
             self._nodes[task] = found
             parent = self._nodes.get(task.rpartition(".")[0])
             if parent is not None:
@@ -173,6 +177,10 @@ class _Course:
             moved = {key: fact[key] for key in ("owner", "domain", "before", "after")}
             node["feedback"][-1]["scores"].append(moved)
 
+    def decided(self, node: Json, fact: Json, event: Json) -> None:
+        """Note what a person decided about a change that the task had led to."""
+        node["decided"].append({key: fact.get(key, "") for key in _DECIDED} | {"at": event["ts"]})
+
     def split(self, node: Json, fact: Json, event: Json) -> None:
         """Note the children, which begin later, with their goals."""
         del node, event
@@ -231,6 +239,7 @@ _TAKERS: dict[str, _Taker] = {
     "phase.completed": _Course.phase_completed,
     "agent.split": _Course.split,
     "feedback.given": _Course.judged,
+    "proposal.decided": _Course.decided,
     "capability.updated": _Course.scored,
     "model.called": _Course.model_called,
     "tool.call.started": _Course.tool_started,

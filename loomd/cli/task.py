@@ -60,6 +60,7 @@ def describe(item: Json, course: Json) -> None:
             ("Interrupted", _times(len(course["resumed"]))),
             ("Reward", f"{status['reward']:.3f}" if "reward" in status else ""),
             *(("Feedback", _said(one)) for one in course["feedback"]),
+            *(("Decided", f"{decided(one)}, {_moment(one['at'])}") for one in course["decided"]),
             ("Took", took(course["took"]) if course["phases"] else ""),
             ("Error", without_secrets(status.get("error", ""))),
         ]
@@ -83,6 +84,12 @@ def _said(feedback: Json) -> str:
     return f"{feedback['score']:g} by {feedback['by'] or 'somebody'}, {_moment(feedback['at'])}{moved}{note}"
 
 
+def decided(one: Json) -> str:
+    """Return what a person decided about a change that the task had led to."""
+    by, why = f" by {one['by']}" if one["by"] else "", f": {without_secrets(one['reason'])}" if one["reason"] else ""
+    return f"proposal/{one['proposal']} ({one['what']}) was {one['verdict']}{by}{why}"
+
+
 def took(total: Json) -> str:
     """Return in one line what a task took, its children included."""
     said = [_count(total["modelCalls"], "model call"), _count(total["toolCalls"], "tool call")]
@@ -99,10 +106,15 @@ def took(total: Json) -> str:
 
 
 def short(value: object) -> str:
-    """Return a value on one line, cut to a readable length."""
+    """Return a value on one line, cut to a readable length; not within a command, which would be another one."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    if len(text) <= _SHOWN:
+        return text
+    kept = text[: _SHOWN - 3]
+    if kept.count("`") % 2:
+        kept = kept[: kept.rindex("`")]
+    return f"{kept.rstrip()}..."
 
 
 def _phases(node: Json) -> list[Branch]:

@@ -5,6 +5,7 @@ Whatever else is to be said is printed above the tree; when the answer begins, t
 
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import click
@@ -16,6 +17,11 @@ from loomd.events.event import Event, ModelCalled, PhaseStarted, TaskCompleted, 
 _UP = "\x1b[{}A\r\x1b[J"
 """Go up some lines, and clear all below."""
 _STATES = {"waits": "bright_black", "done": "green", "failed": "red"}
+
+
+_HEAD, _AGENT = 10, 12
+"""Columns that the branches with the number of a part, and its agent, have at least: rows stay where they stand when
+parts of parts begin."""
 
 
 @dataclass
@@ -83,24 +89,26 @@ class Tree:
 
     def lines(self) -> list[str]:
         """Return the tree, one line for each part, cut to the width of the terminal."""
-        return list(self._lines(self._top, ""))
+        rows = list(self._rows(self._top, ""))
+        head = max([_HEAD, *(len(head) for head, _ in rows)])
+        agent = max([_AGENT, *(len(part.agent) for _, part in rows)])
+        return [self._line(f"{name:<{head}}", part, agent) for name, part in rows]
 
     def _add(self, above: str, child: str, goal: str) -> None:
         self._parts[child] = _Part(goal)
         (self._parts[above].below if above in self._parts else self._top).append(child)
 
-    def _lines(self, names: list[str], before: str) -> list[str]:
-        shown: list[str] = []
+    def _rows(self, names: list[str], before: str) -> Iterator[tuple[str, _Part]]:
+        """Yield the parts in their order, each with what stands before it."""
         for at, name in enumerate(names):
             last, part = at == len(names) - 1, self._parts[name]
-            shown.append(self._line(f"{before}{'└─' if last else '├─'} {name.rpartition('.')[2]}", part))
-            shown += self._lines(part.below, f"{before}{'   ' if last else '│  '}")
-        return shown
+            yield f"{before}{'└─' if last else '├─'} {name.rpartition('.')[2]}", part
+            yield from self._rows(part.below, f"{before}{'   ' if last else '│  '}")
 
-    def _line(self, head: str, part: _Part) -> str:
+    def _line(self, head: str, part: _Part, agent: int) -> str:
         took = f"{(part.ended or self._now) - part.began:.1f}s" if part.began else ""
         calls = f"{part.calls} call{'' if part.calls == 1 else 's'}" if part.calls else ""
-        after = f"  {part.agent:<12} {took:>6} {calls:<8} {' '.join(part.goal.split())}"
+        after = f"  {part.agent:<{agent}} {took:>6} {calls:<8} {' '.join(part.goal.split())}"
         room = shutil.get_terminal_size().columns - len(head) - 10
         colour = _STATES.get(part.state, "cyan")
         state = click.style(f"{part.state:<8}", fg=colour) if self._coloured else f"{part.state:<8}"

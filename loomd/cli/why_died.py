@@ -66,9 +66,15 @@ def doing(found: Json) -> None:
         if one["how"].startswith(("retired", "revived"))
     ]
     section("Retirements", render(("AGE", "WHAT", "AFTER"), turns) if turns else [])
+    denied = [
+        (age_of(one["at"], now), one["how"].partition(": ")[2], f"Task/{one['task']}")
+        for one in found["lineage"]
+        if one["how"].startswith("denied ")
+    ]
+    section("Denied", render(("AGE", "WHAT", "AFTER"), denied) if denied else [])
     versions = [
         (
-            f"{one['version']}{' (present)' if one['current'] else ''}",
+            f"{one['version']}{_state(one)}",
             age_of(one["at"], now),
             one["how"],
             str(one["parent"]) if one["parent"] else "as declared",
@@ -77,10 +83,17 @@ def doing(found: Json) -> None:
         for one in found["versions"]
     ]
     section("Versions", render(("VERSION", "AGE", "HOW", "FROM", "CLUSTER"), versions) if versions else [])
-    present = [one["instructions"].splitlines() for one in found["versions"] if one["current"]]
-    section("Learned instructions", [without_secrets(line) for lines in present for line in lines])
+    present = [one for one in found["versions"] if one["current"]]
+    for title, locked in (("Learned instructions", False), ("Learned instructions, left out: they are locked", True)):
+        texts = [one["instructions"].splitlines() for one in present if one["locked"] == locked]
+        section(title, [without_secrets(line) for lines in texts for line in lines])
     tries = [(age_of(one["at"], now), one["cluster"], one["what"]) for one in found["attempts"]]
     section("Tried", render(("AGE", "CLUSTER", "WHAT"), tries) if tries else [])
+
+
+def _state(version: Json) -> str:
+    """Return whether a version is the one that holds, and whether it is left out all the same."""
+    return f" ({'locked' if version['locked'] else 'present'})" if version["current"] else ""
 
 
 def _sentence(found: Json, where: Json) -> str:

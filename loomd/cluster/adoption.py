@@ -90,7 +90,8 @@ def agent_manifest(
         raise Permanent(f"{item.ref} holds values that are not shown: write the manifest of {live.name} by hand")
     made = version.blueprint
     if live.name == made.creator:
-        spec = dict(item.raw) | {"prompt": prompt_of(item, made.instructions)}
+        learned = "" if "instructions" in live.locked else made.instructions
+        spec = dict(item.raw) | ({"prompt": prompt_of(item, learned)} if learned else {})
     else:
         head = {"description": made.description, "provider": item.raw["provider"], "prompt": literal(made.instructions)}
         rest = {name: value for name, value in item.raw.items() if name not in {*head, *_NARROWED}}

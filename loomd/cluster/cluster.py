@@ -1,6 +1,5 @@
 """A live cluster: its agents, what is believed of them, and the policies by which they share work."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
@@ -18,7 +17,7 @@ from loomd.amoeba.leaning import Bias
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
-from loomd.amoeba.task import Budget, Durability, Grant, Result, Task
+from loomd.amoeba.task import GENERAL, Budget, Durability, Grant, Result, Task
 from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing, Uses
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
@@ -166,7 +165,7 @@ class Cluster:
             domains, tools = self.roster.fits_by_words(task.goal)
         rules, bias = self.learning, dict[str, float]()
         if rules.mode_of("calibrate") != "off":
-            known = {domain: self.correction(domain) for domain in [*domains, "general"]}
+            known = {domain: self.correction(domain) for domain in [*domains, GENERAL]}
             bias = {domain: error for domain, (error, count) in known.items() if count >= rules.calibrate.first}
         unread, neighbours = "", list[Neighbour]()
         try:
@@ -226,6 +225,10 @@ class Cluster:
                 )
             )
         return found
+
+    def prior(self, agent: str, domain: str) -> float:
+        """Return what is believed of an agent in a domain before anything is learned."""
+        return self.agent(agent).domains.get(domain, self._terms.priors.unknown)
 
     def agent(self, name: str) -> Agent:
         """Return a member, or the one that a task is bound to.
@@ -385,25 +388,11 @@ class Cluster:
 
     def limit(self, budget: Budget) -> Budget:
         """Return a task's budget with the cluster's own limits where it names none; none is ever unlimited."""
-        own = self._terms.limits
-        return Budget(
-            own.tokens if budget.tokens is None else budget.tokens,
-            own.cost if budget.cost is None else budget.cost,
-            own.time if budget.seconds is None else budget.seconds,
-            own.calls if budget.calls is None else budget.calls,
-            own.tool_calls if budget.tool_calls is None else budget.tool_calls,
-        )
+        return self._terms.limits.fill(budget)
 
     def grant(self, budget: Budget) -> Grant:
         """Return the cluster's own limits where a task names none."""
-        own = self._terms.limits
-        return Grant(
-            own.tokens if budget.tokens is None else None,
-            own.cost if budget.cost is None else None,
-            own.time if budget.seconds is None else None,
-            calls=own.calls if budget.calls is None else None,
-            tool_calls=own.tool_calls if budget.tool_calls is None else None,
-        )
+        return self._terms.limits.granted(budget)
 
     def cut(self, grant: Grant) -> Cut:
         """Return by how much less a task may use since the cluster's limits were lowered; raised ones change nothing.
@@ -411,15 +400,7 @@ class Cluster:
         The time is one for the whole tree, of all else a task bears its share.
         """
         now = self._terms.latest()
-        if now is None:
-            return _UNCUT
-        return Cut(
-            0 if grant.tokens is None else math.ceil(max(0, grant.tokens - now.tokens) * grant.share),
-            0.0 if grant.cost is None else max(0.0, grant.cost - now.cost) * grant.share,
-            0.0 if grant.seconds is None else max(0.0, grant.seconds - now.time),
-            0 if grant.calls is None else math.ceil(max(0, grant.calls - now.calls) * grant.share),
-            0 if grant.tool_calls is None else math.ceil(max(0, grant.tool_calls - now.tool_calls) * grant.share),
-        )
+        return _UNCUT if now is None else now.lowered(grant)
 
     async def history(self, task: Task, agent: str) -> list[Message]:
         """Return the earlier turns of a task's session with an agent, oldest first."""

@@ -23,6 +23,7 @@ from loomd.events.cluster import (
     CapabilityUpdated,
     ChangeObserved,
     HistoryForgotten,
+    ProposalDecided,
     ProposalMade,
     SkillPromoted,
     SkillReverted,
@@ -41,6 +42,7 @@ HEARD = (
     AgentRevived,
     ChangeObserved,
     ProposalMade,
+    ProposalDecided,
     HistoryForgotten,
     *SHAPED,
 )

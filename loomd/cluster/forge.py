@@ -6,11 +6,12 @@ How often designs were asked for and how many failed is kept as averages, so tha
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from loomd.agents.agent import Agent
+from loomd.agents.approval import Decision as Verdict
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Done, Shaping
 from loomd.amoeba.design import TEAM
@@ -19,12 +20,12 @@ from loomd.amoeba.learning import Learning, Mode
 from loomd.amoeba.task import Task
 from loomd.cluster.blueprints import Blueprints, Version
 from loomd.cluster.condition import Conditions, Past
-from loomd.cluster.learn import Teaching, decision_of, learn, proposed
+from loomd.cluster.learn import Teaching, decision_of, learn, proposed, verdict_of
 from loomd.cluster.likeness import Embedder, Likeness
 from loomd.cluster.roster import Roster
 from loomd.errors import LoomdError
 from loomd.events.bus import Scope
-from loomd.events.cluster import BlueprintForged, CapabilityUpdated, ChangeObserved, ProposalMade
+from loomd.events.cluster import BlueprintForged, CapabilityUpdated, ChangeObserved, ProposalDecided, ProposalMade
 from loomd.events.event import Event
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
@@ -41,6 +42,25 @@ _WHY = {
     "join": "it was there for such tasks, and joined the cluster",
     "design": "it was made for this task",
 }
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A specialist that is none: people are asked, or it was only recorded.
+
+    Attributes:
+        blueprint: what it would be.
+        until: as long as nothing like it is designed, in wall-clock seconds.
+        task: id of the task that it was designed for.
+        proposal: id of the proposal; empty when nobody is asked.
+        denied: what a person said who denied it: `proposal/P was denied by ann: too dear`; empty when nobody did.
+    """
+
+    blueprint: Blueprint
+    until: float
+    task: str
+    proposal: str = ""
+    denied: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,7 @@ class BlueprintForge:
         self._services = services
         self._turn = asyncio.Lock()
         self._subject = f"forge {house.ref.namespace}/{house.ref.name}"
-        self._wanted: dict[str, tuple[Blueprint, float]] = {}
+        self._wanted: dict[str, _Wanted] = {}
         self._likeness = Likeness({}, house.embedder)
         self._silent: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
@@ -93,9 +113,13 @@ class BlueprintForge:
         for lesson in past.lessons:
             self._used[lesson.agent] = max(lesson.at, self._used.get(lesson.agent, 0.0))
         for one in past.proposals:
-            _, _, decision = proposed(one)
+            task, _, decision = proposed(one)
             if one.cluster == house.ref.name and isinstance(decision, Shaping):
-                self._hush(decision, one.expires)
+                verdict = verdict_of(one)
+                denied = (
+                    "" if verdict is None or verdict.verdict != "denied" else f"proposal/{one.id} was {verdict.said()}"
+                )
+                self._hush(decision, one.expires, task, one.id, denied)
 
     @property
     def terms(self) -> Forge:
@@ -123,20 +147,29 @@ class BlueprintForge:
         if isinstance(fact, CapabilityUpdated):
             self._used[fact.owner] = max(event.ts, self._used.get(fact.owner, 0.0))
         elif event.namespace == self._house.ref.namespace and getattr(fact, "cluster", "") == self._house.ref.name:
+            if isinstance(fact, ProposalDecided):
+                self._heed(fact)
             decision = decision_of(fact)
             if not isinstance(decision, Shaping):
                 return
             if isinstance(fact, ProposalMade):
-                self._hush(decision, fact.expires)
+                self._hush(decision, fact.expires, event.task, fact.proposal)
             elif isinstance(fact, ChangeObserved):
-                self._hush(decision, event.ts + self._learning.proposals)
+                self._hush(decision, event.ts + self._learning.proposals, event.task)
             else:
                 self._leaving.discard(decision.agent)
 
-    def _hush(self, decision: Shaping, until: float) -> None:
-        """Want nothing of the kind until then: people are asked, or it was recorded and not done."""
+    def _heed(self, fact: ProposalDecided) -> None:
+        """Take over that a person denied a specialist."""
+        for name, one in self._wanted.items():
+            if one.proposal == fact.proposal and fact.verdict == "denied":
+                said = Verdict("denied", fact.by, fact.reason).said()
+                self._wanted[name] = replace(one, denied=f"proposal/{one.proposal} was {said}")
+
+    def _hush(self, decision: Shaping, until: float, task: str, proposal: str = "", denied: str = "") -> None:
+        """Want nothing of the kind until then: people are asked or denied it, or it was recorded and not done."""
         if decision.how == "forged":
-            self._wanted[decision.agent] = (decision.blueprint, until)
+            self._wanted[decision.agent] = _Wanted(decision.blueprint, until, task, proposal, denied)
         elif decision.how == "pruned":
             self._silent[decision.agent, decision.spec] = until
 
@@ -152,6 +185,20 @@ class BlueprintForge:
         """Return the specialist that a task fits best, of those that may take it; an empty string for none."""
         able = self._able(task) - refused.keys()
         return (_best(await self._fits(task.goal), able) if able else None) or ""
+
+    async def denied(self, task: Task) -> str:
+        """Return that people denied the specialist that was designed for a task, or one that it fits; or nothing."""
+        if not any(one.denied for one in self._wanted.values()):
+            return ""
+        fits = await self._fits(task.goal)
+        found = {name: fits.get(name, 0.0) for name, one in self._wanted.items() if one.denied and one.task == task.id}
+        found = found or {name: fit for name, fit in fits.items() if name in self._wanted and self._wanted[name].denied}
+        return self._denial(name) if (name := _best(found, found)) is not None else ""
+
+    def _denial(self, name: str) -> str:
+        """Return that people denied a specialist, or an empty string."""
+        denied = self._wanted[name].denied if name in self._wanted else ""
+        return f"{name}, which fits, is not to join: {denied}" if denied else ""
 
     def _able(self, task: Task) -> set[str]:
         """Return the names of the specialists that may take a task."""
@@ -192,9 +239,9 @@ class BlueprintForge:
         retired = {one.name for one in self.specialists()} - {one.name for one in roster.open}
         if (name := _best(fits, retired)) is not None:
             return f"Agent/{name}, which fits, gets no new tasks for now"
-        waits = {name for name, (_, until) in self._wanted.items() if until > now}
+        waits = {name for name, one in self._wanted.items() if one.until > now}
         if (name := _best(fits, waits - set(roster.agents))) is not None:
-            return (
+            return self._denial(name) or (
                 f"{name}, which fits, was proposed before: `loomd get proposals`"
                 if self.mode == "propose"
                 else (f"{name}, which fits, was only observed")
@@ -269,6 +316,8 @@ class BlueprintForge:
             await finish(learn(self._services, [one], self._house.teaching(task), scope, _key(task)))
         if mode == "auto":
             return name, _WHY[way]
+        if denied := next((self._denial(one) for one, known in self._wanted.items() if known.task == task), ""):
+            return "", denied
         asked = "people are asked whether it may join: `loomd get proposals`"
         return "", f"{name} is designed, and {asked if mode == 'propose' else 'that was only observed'}"
 
@@ -279,13 +328,19 @@ class BlueprintForge:
         """
         roster, now = self._house.roster, self._now()
         known: dict[str, Agent | Blueprint] = {one.name: one for one in self.specialists()}
-        known |= {name: one for name, (one, until) in self._wanted.items() if until > now and name not in known}
+        for name, one in self._wanted.items():
+            if one.until > now:
+                known.setdefault(name, one.blueprint)
         former = self._house.blueprints.former()
         known |= {name: former[name] for name, until in self._bad() if until > now}
         names = [name for name, one in known.items() if _overlap(one.domains, blueprint.domains) >= _ALIKE]
         if open_ := [one.name for one in roster.open if one.name in names]:
             return open_[0], "what was designed for this task is like it"
-        return ("", f"what was designed is like {names[0]}, which is not to take tasks now") if names else None
+        if not names:
+            return None
+        wanted = self._wanted.get(names[0])
+        why = f": {wanted.denied}" if wanted is not None and wanted.denied else ", which is not to take tasks now"
+        return "", f"what was designed is like {names[0]}{why}"
 
     def due(self, ending: str, reward: float | None = None) -> Iterator[Shaping]:
         """Yield which specialists go: those that do badly or nothing, and have nothing in hand.
@@ -358,8 +413,8 @@ class BlueprintForge:
     async def _fits(self, goal: str) -> dict[str, float]:
         """Return how well a goal fits who is, was, could be or was wanted as a specialist, of those whom it fits."""
         now = self._now()
-        self._wanted = {name: one for name, one in self._wanted.items() if one[1] > now}
-        known: dict[str, Agent | Blueprint] = {name: one for name, (one, _) in self._wanted.items()}
+        self._wanted = {name: one for name, one in self._wanted.items() if one.until > now}
+        known: dict[str, Agent | Blueprint] = {name: one.blueprint for name, one in self._wanted.items()}
         known |= self._house.blueprints.reserve
         known |= self._house.blueprints.former() | {one.name: one for one in self.specialists()}
         texts = {name: _text(name, one.description, one.domains) for name, one in known.items()}

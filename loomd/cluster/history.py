@@ -9,6 +9,7 @@ of the cluster it is read anew. Vectors that another embedder made are not compa
 import asyncio
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from loomd.amoeba.learning import Learning
@@ -22,7 +23,7 @@ from loomd.manifest.wording import without_secrets
 from loomd.store.base import Store
 from loomd.store.records import Experience
 from loomd.vectors.faiss_index import Mark
-from loomd.vectors.index import LOOSE, VectorIndex
+from loomd.vectors.index import VectorIndex
 
 if TYPE_CHECKING:
     from loomd.cluster.likeness import Vector
@@ -128,7 +129,10 @@ class TaskHistory:
     async def tidy(self) -> None:
         """Remove from the store what is more than the cluster keeps, and from memory what the store does not hold."""
         await self._store.learning.trim(self._ref.namespace, self._ref.name, self._rules.history.keep)
-        self.drop()
+        if known := [(home, home.tasks()) for home in self._homes.values()]:
+            stored = await self._store.learning.experienced(self._ref.namespace, self._ref.name)
+            for home, tasks in known:  # what has come since is not due
+                home.leave(tasks - stored)
 
     async def _home(self, owner: Owner, embedder: Embedder) -> "_Home":
         """Return the past tasks of an owner; who comes while they are read waits for the same reading."""
@@ -148,7 +152,7 @@ class TaskHistory:
     async def _read(self, home: "_Home", owner: Owner, embedder: Embedder) -> None:
         keep, ref = self._rules.history.keep, self._ref
         newest_first = await self._store.learning.experience(ref.namespace, ref.name, embedder.fingerprint, keep, owner)
-        await home.fill(reversed(newest_first))
+        home.fill(reversed(newest_first))
         held = sum(len(one) for one in self._homes.values())
         for name in [name for name, one in self._homes.items() if one is not home]:
             if held <= _HELD * keep:
@@ -184,13 +188,25 @@ class _Home:
         found = self._index.search(vector[None], most)[0]
         return [(self._tasks[one.id], min(1.0, one.score)) for one in found]
 
-    async def fill(self, stored: Iterable[Experience]) -> None:
+    def fill(self, stored: Iterable[Experience]) -> None:
         """Take over what is stored, the oldest first, and what came while it was read."""
         late, self._late = self._late or [], None
         for one in [*stored, *late]:
             self._put(one)
         if self._tasks:
-            await self._build()
+            self._index = VectorIndex(len(next(iter(self._tasks.values())).vector) // 2, None)
+            _add(self._index, self._tasks)
+            self._tend()
+
+    def tasks(self) -> set[str]:
+        """Return the ids of the tasks that are here."""
+        return set(self._ids)
+
+    def leave(self, tasks: AbstractSet[str]) -> None:
+        """Keep some tasks no longer."""
+        if tasks:
+            for number in [number for number, one in self._tasks.items() if one.task in tasks]:
+                self._leave(number)
 
     def take(self, one: Experience) -> None:
         """Take over a task that has ended."""
@@ -200,8 +216,14 @@ class _Home:
             if self._index is None:
                 self._index = VectorIndex(len(one.vector) // 2, None)
             self._index.add([number], _vectors([one]))
-            if self._index.is_due("flat") and (self._building is None or self._building.done()):
-                self._building = asyncio.ensure_future(self._build())
+            self._tend()
+
+    def _tend(self) -> None:
+        """Let the index get a base, beside what goes on, once many vectors stand beside one; nobody waits for it."""
+        if self._building is not None and not self._building.done():
+            return
+        if self._index is not None and self._index.is_due("flat"):
+            self._building = asyncio.ensure_future(self._build())
 
     def _put(self, one: Experience) -> int | None:
         """Return the number of a task, None when it is there already; the oldest of too many leaves."""
@@ -221,13 +243,10 @@ class _Home:
             self._index.remove([number])
 
     async def _build(self) -> None:
-        """Put all vectors in an index, on another thread when they are many; what comes and goes meanwhile follows."""
+        """Put all vectors in an index, on another thread; what comes and goes meanwhile follows."""
         tasks = dict(self._tasks)
         index = VectorIndex(len(next(iter(tasks.values())).vector) // 2, None)
-        if len(tasks) > LOOSE:
-            await asyncio.to_thread(_build, index, tasks)
-        else:
-            _add(index, tasks)
+        await asyncio.to_thread(_build, index, tasks)
         last = max(tasks)
         _add(index, {number: one for number, one in self._tasks.items() if number > last})
         index.remove(number for number in tasks if number not in self._tasks)

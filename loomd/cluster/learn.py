@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from loomd.agents.approval import Decision as Verdict
 from loomd.amoeba import blueprint
 from loomd.amoeba.decision import (
     Calibration,
@@ -374,6 +375,11 @@ class _Body(msgspec.Struct, frozen=True):
     task: str
     what: str
     decision: msgspec.Raw
+
+
+def verdict_of(record: ProposalRecord) -> Verdict | None:
+    """Return what was decided about a proposal, or None when nothing was."""
+    return msgspec.json.decode(record.decision, type=Verdict) if record.decision else None
 
 
 def proposed(record: ProposalRecord) -> tuple[str, str, Decision]:

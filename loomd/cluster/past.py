@@ -71,8 +71,9 @@ def beliefs(item: Object, snapshot: Snapshot, records: Records, at: float) -> It
     """
     spec: ClusterSpec = item.spec
     past = records.until(at)
-    members = sorted(_members(item, snapshot, past.blueprints), key=lambda one: one.name)
     learned = _learned(past.movements)
+    found = [*_members(item, snapshot, past.blueprints), *_nodes(spec, learned)]
+    members = sorted(found, key=lambda one: one.name)
     known: dict[str, list[str]] = {}
     for one in learned:
         known.setdefault(one.agent, []).append(one.spec)
@@ -120,9 +121,11 @@ def _lost(movements: Iterable[Movement], at: float, learned: Sequence[Capability
 
 
 def _members(item: Object, snapshot: Snapshot, blueprints: Sequence[BlueprintRecord]) -> Iterator[_Member]:
-    """Yield the members: those that were declared, as they had learned to be, and those that were made from them."""
+    """Yield the members: those that were declared, as they had learned to be, and those that were made or joined."""
     named = [to for pointer, to in item.refs if pointer.startswith("/spec/agent") and to in snapshot.objects]
     declared = {to.name: snapshot.objects[to] for to in named}
+    waiting = [to for pointer, to in item.refs if pointer.startswith("/spec/forge/blueprints")]
+    reserve = {to.name: snapshot.objects[to] for to in waiting if to in snapshot.objects and to.name not in declared}
     current: dict[str, Blueprint] = {}
     for one in blueprints:
         made = decode(one.body)
@@ -135,8 +138,24 @@ def _members(item: Object, snapshot: Snapshot, blueprints: Sequence[BlueprintRec
         if made_from is None or (own is not None and made_from.creator != name):
             if own is not None:
                 yield _Member(name, snapshot.behaviour(own.ref), own.spec.domains)
-        elif (creator := declared.get(made_from.creator)) is not None:
+        elif (creator := declared.get(made_from.creator) or reserve.get(made_from.creator)) is not None:
             digest = made_from.digest(name, snapshot.behaviour(creator.ref), creator.spec.prompt)
-            if own is not None and "instructions" in own.spec.locked:
-                digest = snapshot.behaviour(own.ref)
-            yield _Member(name, digest, creator.spec.domains if own is not None else made_from.domains)
+            if name == made_from.creator and "instructions" in creator.spec.locked:
+                digest = snapshot.behaviour(creator.ref)
+            yield _Member(name, digest, creator.spec.domains if name == made_from.creator else made_from.domains)
+
+
+def _nodes(spec: ClusterSpec, learned: Iterable[Capability]) -> Iterator[_Member]:
+    """Yield the skills that were members, of those of which something was learned, as they behaved last.
+
+    What a skill says is not kept, so its scores say how it behaved.
+    """
+    if (nodes := spec.skill_nodes) is None:
+        return
+    last: dict[str, Capability] = {}
+    for one in sorted(learned, key=lambda one: one.updated):
+        if one.agent.startswith(f"{nodes.host}+"):
+            last[one.agent] = one
+    for name, one in last.items():
+        skill = name.partition("+")[2]
+        yield _Member(name, one.spec, {skill: nodes.prior(skill)})

@@ -1,7 +1,7 @@
 """What people decide about changes that a cluster proposes. Called by the API, one decision at a time.
 
 What is approved is worked out anew on what is believed now, and stored in one transaction with the decision, so that
-it is carried out once, whatever is killed meanwhile.
+it is carried out once, whatever is killed meanwhile. What is denied stands in the lineage of its agent.
 """
 
 import msgspec
@@ -10,14 +10,13 @@ from loomd.agents.agent import Agent
 from loomd.agents.approval import Decision as Verdict
 from loomd.amoeba.decision import Calibration, Decision, Expense, Merge, Retirement, Revival, ScoreMove, Shaping
 from loomd.cluster.cluster import Cluster
-from loomd.cluster.learn import Teaching, change_of, proposed, tell
+from loomd.cluster.descent import Happened
+from loomd.cluster.learn import Teaching, change_of, proposed, tell, verdict_of
 from loomd.errors import Conflict
 from loomd.events.bus import Scope
 from loomd.events.cluster import ProposalDecided
-from loomd.store.records import ProposalRecord
+from loomd.store.records import Descent, Learned, ProposalRecord
 from loomd.topology import Services
-
-_verdict = msgspec.json.Decoder(Verdict).decode
 
 
 async def decide(
@@ -44,7 +43,7 @@ async def decide(
         return record
     if record.expires <= now:
         raise Conflict(f"Proposal/{record.id} has expired: nobody decided in time")
-    task, _, decision = proposed(record)
+    task, what, decision = proposed(record)
     verdict = msgspec.structs.replace(verdict, at=now)
     told = await services.store.get_task(task) is not None
     scope = Scope(services.bus, task if told else "", namespace=record.namespace)
@@ -56,15 +55,14 @@ async def decide(
         present = renewed(cluster, decision, of)
         change = change_of([present], of)
         tell(services, [present], of, scope, f"proposal/{record.id}")
-    fact = ProposalDecided(record.id, record.mechanism, record.cluster, verdict.verdict, verdict.by, verdict.reason)
+    elif isinstance(decision, Retirement | Revival | Shaping):
+        why = Happened("denied", record.cluster, reason=f"{what} (proposal/{record.id}): {verdict.said()}").written()
+        change = Learned(lineage=[Descent(record.namespace, decision.agent, decision.spec, why, task, now)])
+    said = (verdict.verdict, verdict.by, verdict.reason)
+    fact = ProposalDecided(record.id, record.mechanism, record.cluster, *said, what)
     scope.emit(fact, key=f"decided/{record.id}")
     stored = await services.store.learning.decide(record.id, msgspec.json.encode(verdict), change=change)
     return stored or record
-
-
-def verdict_of(record: ProposalRecord) -> Verdict | None:
-    """Return what was decided about a proposal, or None when nothing was."""
-    return _verdict(record.decision) if record.decision else None
 
 
 def _same(cluster: Cluster, name: str, spec: str, why: str) -> Agent:

@@ -14,6 +14,7 @@ from loomd.store.records import Descent
 
 _RETIRED = "retired from "
 _REVIVED = "revived in "
+_EDITED = "it is another one since an edit, which ends its time without tasks"
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,14 @@ class Retired:
         return Descent(namespace, decision.agent, decision.spec, how, task, at)
 
     def due(self, spec: Retire, wards: Sequence[Ward], now: float) -> list[Decision]:
-        """Return who gets tasks again, and who none any more: one agent at most."""
-        found: list[Decision] = []
+        """Return who gets tasks again, also by an edit, and who none any more: one agent at most."""
+        present = {one.agent: one.spec for one in wards}
+        stale = {
+            agent: spec
+            for (agent, spec), record in self._records.items()
+            if record.active and present.get(agent, spec) != spec
+        }
+        found: list[Decision] = [Revival(agent, spec, _EDITED) for agent, spec in stale.items()]
         for one in wards:
             record = self.of(one.agent, one.spec)
             if record.active and now >= record.until(spec):

@@ -43,12 +43,19 @@ class SkillNodes(Spec):
     """Further ones, by the labels of the objects in this namespace; `{}` selects all of them."""
     score: Share = 0.7
     """What is believed of a node in the domain of its skill's name before anything was learned."""
+    scores: dict[str, Share] = Field(default_factory=dict[str, float], examples=[{"minutes": 0.9}])
+    """The same for single skills, by name. `loomd adopt` writes here what was learned of them; a name that no skill has
+    changes nothing, because skills come and go with their folder."""
 
     @model_validator(mode="after")
     def _some_skill(self) -> Self:
         if not self.skills and self.selector is None:
             raise ValueError(_NONE)
         return self
+
+    def prior(self, skill: str) -> float:
+        """Return what is believed of a skill before anything was learned."""
+        return self.scores.get(skill, self.score)
 
     async def make(self, host: Agent, groups: Mapping[str, Skills]) -> list[Agent]:
         """Return the nodes: the host under another name, with a skill that it takes up whatever the task says.
@@ -77,7 +84,7 @@ class SkillNodes(Spec):
                         payer=host.account,
                         digest=_digest(host.digest, await skill.digest()),
                         description=skill.description,
-                        domains={name: self.score},
+                        domains={name: self.prior(name)},
                         skills=host.skills if name in own else [*host.skills, Alone(skill)],
                         skill=name,
                         conditions={},

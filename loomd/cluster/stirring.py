@@ -5,13 +5,13 @@ from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager, suppress
 
 from loomd.cluster.condition import HEARD
-from loomd.events.cluster import CapabilityMerged, CapabilityUpdated, ProposalDecided
+from loomd.events.cluster import CapabilityMerged, CapabilityUpdated
 from loomd.events.event import Event, TaskCompleted, TaskFailed
 from loomd.events.room import BudgetWarning
 from loomd.manifest.object import Ref
 from loomd.topology import Services
 
-_STIRS = (*HEARD, ProposalDecided, TaskCompleted, TaskFailed, BudgetWarning)
+_STIRS = (*HEARD, TaskCompleted, TaskFailed, BudgetWarning)
 """Who the members are, what is believed of them, and how much they have in hand changes with these. What has no event,
 such as a service that is called again or a day that begins, is noticed at the next look."""
 

@@ -223,7 +223,7 @@ class ProposalMade(Fact, tag="proposal.made", frozen=True):
 
 
 class ProposalDecided(Fact, tag="proposal.decided", frozen=True):
-    """A person decided on a proposal; what was approved is carried out."""
+    """A person decided on a proposal; what was approved is carried out. `what` says in words what was proposed."""
 
     proposal: str
     mechanism: str
@@ -231,6 +231,7 @@ class ProposalDecided(Fact, tag="proposal.decided", frozen=True):
     verdict: str
     by: str
     reason: str
+    what: str = ""
 
 
 class HistoryForgotten(Fact, tag="history.forgotten", frozen=True):

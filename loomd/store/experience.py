@@ -76,6 +76,10 @@ class SqliteLearning:
         """Return the tasks that a cluster learned from, newest first."""
         return await self._read(lambda db: experience(db, namespace, cluster, embedder, limit, owner))
 
+    async def experienced(self, namespace: str, cluster: str) -> set[str]:
+        """Return the ids of all tasks that a cluster learned from."""
+        return await self._read(lambda db: experienced(db, namespace, cluster))
+
     async def trim(self, namespace: str, cluster: str, keep: int) -> int:
         """Remove all but the newest tasks of a cluster, some in each transaction; return how many."""
         removed = 0
@@ -197,8 +201,16 @@ def experience(
     asked = {"namespace": namespace, "cluster": cluster, "embedder": embedder, "limit": limit}
     rows = db.execute(query, {**asked, "all": owner is None, "tenant": tenant, "user": user})
     names = Experience.__struct_fields__
-    found = (dict(zip(names, row, strict=True)) for row in rows)
-    return [msgspec.convert({**row, "domains": _domains(row["domains"])}, Experience) for row in found]
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    for row in found:
+        row["domains"] = _domains(row["domains"])
+    return [Experience(**row) for row in found]
+
+
+def experienced(db: sqlite3.Connection, namespace: str, cluster: str) -> set[str]:
+    """Return the ids of all tasks that a cluster learned from."""
+    rows = db.execute("SELECT task FROM experience WHERE namespace = ? AND cluster = ?", (namespace, cluster))
+    return {task for (task,) in rows}
 
 
 def trim(db: sqlite3.Connection, namespace: str, cluster: str, keep: int) -> int:

@@ -48,6 +48,10 @@ class Learning(Protocol):
         """
         ...
 
+    async def experienced(self, namespace: str, cluster: str) -> set[str]:
+        """Return the ids of all tasks that a cluster learned from, whatever embedder they were compared by."""
+        ...
+
     async def trim(self, namespace: str, cluster: str, keep: int) -> int:
         """Remove all but the newest `keep` tasks that a cluster learned from; return how many."""
         ...

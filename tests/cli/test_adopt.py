@@ -291,6 +291,102 @@ async def test_what_cannot_be_taken_over_is_told(folder: Path, capsys: Out, monk
         assert agents.read_text() == plain.replace("letters: 0.5", "letters: 0.81")
 
 
+async def test_edits_that_do_not_serve_yet_stay(folder: Path, capsys: Out) -> None:
+    """Field by field: what was learned of others is taken over, and nothing is based on what does not serve."""
+    agents = folder / "team" / "agents.yaml"
+    edited = AGENTS.replace("letters: 0.5 ", "letters: 0.6 ").replace("steps: 3", "steps: 4")
+    async with serving(folder) as system:
+        await teach(system, "ada", "letters", 0.8114, 20)
+        await teach(system, "bob", "bob", 0.6666, 9)
+        await learn(system, Shaping("ada", "promoted", LEARNED, "better", version=1))
+        await learn(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
+        agents.write_text(edited)
+        assert await loomd("adopt", "--write") == 1
+        why = "was edited and does not serve as it is there: apply it first, or undo the edit"
+        assert capsys.readouterr().err.splitlines() == [
+            f"not adopted: Agent/ada spec.domains.letters in {agents} {why}",
+            f"not adopted: Agent/ada-law: what it is made from in {agents} {why}",
+        ]
+        after = agents.read_text()
+        assert "letters: 0.6   # a guess" in after
+        assert "{{ '{' }}{ no }} tags." in after
+        assert "domains: {bob: 0.67}" in after
+        assert "ada-law" not in after
+        agents.write_text(AGENTS)
+        assert await loomd("adopt", "--write") == 0, "the edit is undone"
+        assert "letters: 0.81" in agents.read_text()
+
+
+JOINED = AGENTS.replace(
+    "  scale: {type: never}",
+    "  scale: {type: never}\n  forge: {blueprints: [notary]}\n  skillNodes: {host: bob, skills: [shared]}  # bids",
+)
+NOTARY = """\
+---
+apiVersion: loomd.dev/v1
+kind: Blueprint
+metadata: {name: notary}
+spec: {provider: script, prompt: You seal., domains: {seals: 0.6}}
+---
+apiVersion: loomd.dev/v1
+kind: Skill
+metadata: {name: shared}
+spec: {directory: skills}
+"""
+
+
+async def test_skills_and_blueprints_that_joined_are_adopted(folder: Path, capsys: Out) -> None:
+    """A skill in the cluster that lets it bid, a blueprint in its own manifest, which is exported as an agent, too."""
+    agents = folder / "team" / "agents.yaml"
+    agents.write_text(JOINED + NOTARY)
+    place = folder / "team" / "skills" / "tides"
+    place.mkdir(parents=True)
+    (place / "SKILL.md").write_text("---\nname: tides\ndescription: Tells the tides.\n---\nHigh water.\n")
+    async with serving(folder) as system:
+        await learn(system, Shaping("notary", "forged", Blueprint("default", "notary"), "it fits", version=1))
+        await learn(system, Shaping("notary", "promoted", Blueprint("default", "notary", "Stamp."), "ok", 2, 1))
+        await teach(system, "notary", "seals", 0.9111, 20)
+        await teach(system, "bob+tides", "tides", 0.8111, 20)
+        capsys.readouterr()
+        assert await loomd("export", "blueprint/notary") == 0
+        assert "prompt: |-\n    You seal.\n\n    Stamp." in capsys.readouterr().out
+        assert await loomd("adopt", "--write") == 0
+        after = agents.read_text()
+        assert "skillNodes: {host: bob, skills: [shared], scores: {tides: 0.81}}  # bids" in after
+        assert "domains: {seals: 0.91}" in after
+        assert "You seal.\\n\\nStamp." in after
+        assert await loomd("apply", "-f", "team") == 0
+        cluster = team(system)
+        assert cluster.agents["bob+tides"].domains == {"tides": 0.81}
+        assert cluster.standing("bob+tides", ["tides"]).scores["tides"].count == 20
+        assert prompt(cluster.agents["notary"]) == "You seal.\n\nStamp."
+        capsys.readouterr()
+        assert await loomd("adopt") == 0
+        assert capsys.readouterr().err == "nothing to adopt\n"
+
+
+async def test_what_is_locked_is_left_out(folder: Path, capsys: Out) -> None:
+    """The rest is adopted and that is no failure; nothing shows learned instructions as if they held."""
+    agents = folder / "team" / "agents.yaml"
+    agents.write_text(AGENTS.replace("  limits: {steps: 3}", "  locked: [instructions]"))
+    async with serving(folder) as system:
+        await teach(system, "ada", "letters", 0.8114, 20)
+        await learn(system, Shaping("ada", "promoted", LEARNED, "better", version=1))
+        assert await loomd("adopt", "--write") == 0
+        told = f"left out: Agent/ada spec.prompt: instructions is locked in {agents}\n"
+        assert capsys.readouterr().err == told
+        assert "letters: 0.81" in agents.read_text()
+        assert "tags" not in agents.read_text()
+        for words in (["why-died", "ada"], ["describe", "agent/ada"]):
+            assert await loomd(*words) == 0
+            said = capsys.readouterr().out
+            assert "1 (locked)" in said
+            assert "Learned instructions, left out: they are locked:" in said
+            assert "(present)" not in said
+        assert await loomd("export", "blueprint/ada") == 0
+        assert "tags" not in capsys.readouterr().out
+
+
 def test_what_is_locked_stays() -> None:
     """By the name of the field, or by what a person calls it who locks it."""
     document = {"spec": {"locked": ["scores", "prompt"]}}

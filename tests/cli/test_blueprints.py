@@ -1,9 +1,11 @@
 """What people see of specialists and of tasks that wait, and decide about them: on a real daemon in this process."""
 
 import json
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from pwd import getpwuid
 
 import pytest
 
@@ -146,6 +148,35 @@ async def test_a_task_waits_until_its_specialist_is_approved(folder: Path, capsy
         assert result.matched is not None
         assert (result.matched.winner, result.matched.path) == ("lease-lawyer", "forge")
         assert "which came while the task waited" in await said(capsys, "explain", f"task/{task}")
+
+
+async def test_a_denied_specialist_is_told_to_those_that_wanted_it(folder: Path, capsys: Out) -> None:
+    """Whoever waits says so and goes on waiting, later tasks say it, also after a restart, and so does the lineage."""
+    why = f"was denied by {getpwuid(os.getuid()).pw_name}: we have a lawyer"
+    async with serving(folder, "forge", "propose, health: off") as system:
+        path = folder / "team.yaml"
+        first = await do(system)
+        (one,) = await system.store.learning.proposals()
+        path.write_text(path.read_text().replace("forge: {e", "queue: {longest: 2s}\n  forge: {fallback: queue, e"))
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        task = await system.engine.submit(new_task(GOAL, system.clock))
+        await until(system, lambda event: isinstance(event.data, TaskQueued), task)
+        assert await loomd("deny", f"proposal/{one.id}", "--reason", "we have a lawyer") == 0
+        result = await system.engine.result(task)
+        assert result.matched is not None
+        assert result.matched.why.endswith(f"proposal/{one.id} {why}; it waited too long")
+        assert f"it waits for somebody else, because lease-lawyer, which fits, is not to join: proposal/{one.id}" in (
+            await said(capsys, "explain", f"task/{task}")
+        )
+        told = f"proposal/{one.id} (lease-lawyer is forged) {why}"
+        assert f"{told}. ada had taken the task." in await said(capsys, "explain", f"task/{first}")
+        assert f"Decided: {told}" in await said(capsys, "describe", f"task/{first}")
+        assert "lease-lawyer denied" in (rows := await said(capsys, "get", "lineage"))
+        assert rows.endswith(f"lease-lawyer is forged (proposal/{one.id}): {why.removeprefix('was ')}")
+    async with serving(folder, "forge", "propose, health: off") as system:
+        last = await do(system)
+        assert f"is not to join: proposal/{one.id} {why}" in await said(capsys, "explain", f"task/{last}")
+        assert len(await system.store.learning.proposals()) == 1, "nobody is asked again"
 
 
 async def test_a_task_that_waits_is_seen_and_cancelled(folder: Path, capsys: Out) -> None:

@@ -1,10 +1,12 @@
 """What people see of what is learned, and decide about it: on a real daemon in this process, over a restart."""
 
 import json
+import os
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from pwd import getpwuid
 
 import msgspec
 import pytest
@@ -201,6 +203,28 @@ async def test_people_decide_on_a_retirement(folder: Path, capsys: Out) -> None:
     async with serving(folder, rules):
         assert await loomd("why-died", "ada") == 0
         assert "gets no new tasks" in capsys.readouterr().out
+
+
+async def test_a_denied_retirement_is_told(folder: Path, capsys: Out) -> None:
+    """In the lineage of the agent, by why-died and by the task that led to it; the agent goes on."""
+    rules = "{modes: {retire: propose}, retire: {declared: true, samples: 3, every: 0s}}"
+    async with serving(folder, rules) as system:
+        await do(system, "ada", 3)
+        await do(system, "bob", 3)
+        (one,) = await proposals(capsys)
+        name, by = str(one["metadata"]["name"]), getpwuid(os.getuid()).pw_name
+        assert await loomd("deny", f"proposal/{name}", "--reason", "too early") == 0
+        told = f"ada is retired (proposal/{name}): denied by {by}: too early"
+        for words in (["get", "lineage"], ["why-died", "ada"], ["describe", "agent/ada"]):
+            capsys.readouterr()
+            assert await loomd(*words) == 0
+            assert told in " ".join(capsys.readouterr().out.split()), words
+        assert await loomd("explain", f"task/{one['spec']['task']}") == 0
+        text = " ".join(capsys.readouterr().out.split())
+        assert f"proposal/{name} (ada is retired) was denied by {by}: too early. Nothing was changed." in text
+        live = system.reconciler.topology.live[Ref("Cluster", "team", "default")]
+        assert isinstance(live, Cluster)
+        assert [one.name for one in live.roster.open] == ["ada", "bob"]
 
 
 async def test_an_expired_proposal_cannot_be_decided(folder: Path, capsys: Out) -> None:

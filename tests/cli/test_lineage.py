@@ -133,6 +133,24 @@ async def test_lineage_is_told(folder: Path, capsys: Out) -> None:
         assert capsys.readouterr().out.startswith("Descent/ada-law.forged.")
 
 
+async def test_denied_instructions_are_told(folder: Path, capsys: Out) -> None:
+    """A promotion that a person denies stands in the lineage, and with the agent."""
+    async with serving(folder) as system:
+        await apply(folder, "writes")
+        ada = team(system).agents["ada"].digest
+        one = Shaping("ada", "promoted", LEARNED, "it does better", spec=ada, done="proposed")
+        await teach(system, system.clock.now(), one)
+        (record,) = await system.store.learning.proposals()
+        assert await loomd("deny", f"proposal/{record.id}", "--reason", "too blunt") == 0
+        (item,) = await got(capsys, "lineage")
+        assert (item["spec"]["how"], item["spec"]["behaviour"], item["spec"].get("version")) == ("denied", ada, None)
+        begins, ends = f"ada is given better instructions (proposal/{record.id}): denied by ", ": too blunt"
+        assert item["status"]["reason"].startswith(begins)
+        assert item["status"]["reason"].endswith(ends)
+        assert await loomd("why-died", "ada") == 0
+        assert begins in capsys.readouterr().out
+
+
 async def test_the_past_is_told(folder: Path, capsys: Out) -> None:
     """Objects by revision and by time, scores as they were; what is not kept, or not over, is refused."""
     async with serving(folder) as system:

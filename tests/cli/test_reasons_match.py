@@ -1,6 +1,8 @@
 """What MATCH decided, in sentences: the best of many bids, who was left out and why, and what a price took away."""
 
+from loomd.cli.reasons.layout import filled, listed
 from loomd.cli.reasons.match import tell
+from loomd.cli.task import short
 
 DECISION = {
     "winner": "a",
@@ -45,3 +47,12 @@ def test_what_an_earlier_version_recorded() -> None:
     """Bids without a spread, and nobody left out."""
     (first,) = tell({"winner": "", "bids": []}, 1, {})
     assert first == "nobody took it, for no recorded reason."
+
+
+def test_commands_are_cut_nowhere() -> None:
+    """Neither by the end of a line, nor where a text is too long."""
+    for before in range(70, 100):
+        text = f"{'x ' * (before // 2)}see `loomd get proposals` and more of what there is to be said"
+        for said in (filled(text), next(listed("", [text])), short(text)):
+            assert "`" not in said or "`loomd get proposals`" in said, said
+    assert short("a " * 60) == f"{'a ' * 48}a..."

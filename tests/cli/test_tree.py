@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+from loomd.cli.tree import Tree
+from loomd.events.cluster import AgentSplit, AuctionAwarded
+from loomd.events.event import Event
 from tests.cli.terminal import Folder, Screen
 
 SPLIT = """\
@@ -43,6 +46,26 @@ def test_on_a_terminal_each_part_has_one_line(folder: Folder, screen: Screen) ->
     at = {word: next(n for n, line in enumerate(lines) if line.startswith(word)) for word in ("SCALE", "├─", "Both")}
     assert at["SCALE"] < at["├─"] < at["Both"]
     assert shown.count("Both were seen.") == 1
+
+
+def test_rows_stay_where_they_are() -> None:
+    """When parts of parts begin, also with a number of two digits; a long name moves all rows alike."""
+    tree = Tree(coloured=False)
+
+    def columns() -> list[int]:
+        return [line.index("waits") for line in tree.lines()]
+
+    def split(task: str, *parts: str) -> None:
+        tree.hear(Event(AgentSplit(parts, parts), 1.0, task))
+
+    split("t", *(f"t.{number}" for number in range(1, 11)))
+    before = set(columns())
+    split("t.1", "t.1.1", "t.1.2")
+    assert set(columns()) == before
+    assert len(before) == 1
+    tree.hear(Event(AuctionAwarded("an-agent-with-a-long-name", 1.0), 1.0, "t.2"))
+    lines = tree.lines()
+    assert len({line.rindex("t.") for line in lines}) == 1
 
 
 def test_elsewhere_lines_are_appended(folder: Folder) -> None:

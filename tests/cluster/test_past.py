@@ -106,3 +106,35 @@ def test_it_takes_over_what_people_took_over() -> None:
     """Instructions that stand in the prompt make nobody another one."""
     assert LEARNED.digest("ada", "x", "You are ada.\n\nBe brief.") == "x"
     assert LEARNED.digest("ada", "x", "You are ada.") != "x"
+
+
+def test_blueprints_that_joined_and_skills_are_members(tmp_path: Path) -> None:
+    """A declared blueprint from when it joined; a skill from when something was learned of it."""
+    more = b"forge: {blueprints: [notary]}, skillNodes: {host: ada, skills: [shared], scores: {tides: 0.4}}, learning"
+    text = (
+        TEAM.replace(b"learning", more)
+        + b"""---
+apiVersion: loomd.dev/v1
+kind: Blueprint
+metadata: {name: notary}
+spec: {provider: script, domains: {seals: 0.6}}
+---
+apiVersion: loomd.dev/v1
+kind: Skill
+metadata: {name: shared}
+spec: {directory: skills}
+"""
+    )
+    place = tmp_path / "skills" / "tides"
+    place.mkdir(parents=True)
+    (place / "SKILL.md").write_text("---\nname: tides\ndescription: Tells the tides.\n---\nHigh water.\n")
+    snapshot = load([SourceFile(tmp_path, "a.yaml", text)])
+    notary = snapshot.behaviour(Ref("Blueprint", "notary"))
+    movements = [moved("s1", 50, 0.8, 4, "ada+tides"), moved(notary, 120, 0.9, 10, "notary")]
+    records = Records(movements, [made("notary", 1, 100, Blueprint("team", "notary"), "forged")], ())
+    assert set(believed(snapshot, records, 40)) == {("ada", "law")}
+    assert set(believed(snapshot, records, 60)) == {("ada", "law"), ("ada+tides", "law"), ("ada+tides", "tides")}
+    assert believed(snapshot, records, 60)["ada+tides", "tides"].score.mean == 0.4
+    then = believed(snapshot, records, 120)
+    assert then["notary", "seals"].score.mean == 0.6
+    assert then["notary", "law"].learned is not None

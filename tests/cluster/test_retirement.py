@@ -51,6 +51,20 @@ def test_at_most_one_in_a_while() -> None:
     assert known.due(Retire(), [MADE, OTHER], 1600.0) != []
 
 
+def test_an_edit_ends_a_retirement_and_that_is_said_once() -> None:
+    """Also for who goes back to how it was; who is no member any more stays as it is."""
+    known = Retired("team")
+    for name in ("well", "gone"):
+        known.retire(name, "s0", 1000.0)
+    (one,) = known.due(Retire(), [OTHER], 1001.0)
+    assert isinstance(one, Revival)
+    assert (one.agent, one.spec) == ("well", "s0")
+    assert "edit" in one.reason
+    known.revive(one.agent, one.spec, 1001.0)
+    assert known.due(Retire(), [OTHER], 1002.0) == []
+    assert known.due(Retire(), [replace(OTHER, spec="s0")], 1002.0) == []
+
+
 def test_people_are_not_asked_twice() -> None:
     """While a proposal waits, and until it has expired."""
     known = Retired("team")

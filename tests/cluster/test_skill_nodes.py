@@ -20,6 +20,7 @@ from loomd.manifest.object import Ref
 from loomd.manifest.problem import Problems
 from loomd.manifest.source import read_folder
 from tests.cli.test_people import loomd
+from tests.engine.world import World, outcome
 
 DESK = """
 apiVersion: loomd.dev/v1
@@ -231,3 +232,28 @@ async def test_skills_that_cannot_be_nodes_are_refused(folder: Path, more: str, 
         with pytest.raises(Permanent, match=said):
             await apply(system, folder)
         assert await do(system, MINUTES) == ("clerk+minutes", "- Ann: shelf")
+
+
+async def test_killed_while_a_skill_works_it_goes_on_as_it_was(tmp_path: Path) -> None:
+    """The same skill ends the task, the effect is had once, and it is learned once of the skill and not of its host."""
+    world = World(tmp_path)
+    replies: list[dict[str, Any]] = [
+        {"system": "## Skill: minutes*Decisions first.", "toolCalls": [{"name": "mark"}]},
+        {"system": "## Skill: minutes*Decisions first.", "text": "- Ann: shelf"},
+        {"text": "Something else.", "times": None},
+    ]
+    nodes = "skillNodes: {host: ada, skills: [shared]}"
+    world.write(replies, cluster=f"{nodes}, match: {{type: auction, exploration: 0}}, scale: {{type: never}}")
+    skill(tmp_path, "minutes", "Writes minutes of a meeting.", "Decisions first.")
+    path = world.folder / "manifests.yaml"
+    path.write_text(f"{path.read_text()}---\napiVersion: loomd.dev/v1\nkind: Skill\nmetadata: {{name: shared}}\n")
+    path.write_text(f"{path.read_text()}spec: {{directory: skills}}\n")
+    world.kill_at("step.completed tool:mark", MINUTES)
+    async with world.open(apply=False) as system:
+        (task,) = await system.engine.resume()
+        result = await system.engine.result(task)
+        assert result.matched is not None
+        assert result.matched.winner == "ada+minutes"
+        assert outcome(result) == ("Succeeded", "completed", "- Ann: shelf")
+        assert world.marks == ["x"]
+        assert [(one.agent, one.count) for one in await system.store.capabilities()] == [("ada+minutes", 1)]

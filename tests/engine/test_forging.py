@@ -109,6 +109,28 @@ async def test_its_creators_budget_holds_for_it(world: World) -> None:
         assert refused == dict.fromkeys(("ada", "lease-lawyer"), "its daily budget is used up")
 
 
+async def test_who_takes_what_is_left_over_hides_no_gap(world: World) -> None:
+    """However well somebody did with tasks that fit nobody, the next one of them fits nobody either."""
+    write(world, {**DESIGNS, "text": "no", "when": "garden"}, {**DESIGNS, "json": DESIGN})
+    async with world.open() as system:
+        for _ in range(3):
+            said = matched(await do(system, "water the garden"))
+            assert (said.winner, said.path) == ("ada", "best_available")
+        assert team(system).standing("ada", ["general"]).scores["general"].mean > 0.8, "in auctions that counts"
+        said = matched(await do(system, GOAL))
+        assert (said.winner, said.path) == ("lease-lawyer", "forge")
+        assert said.nobody == "nobody is believed to be 0.4 good in general: ada 0.30"
+
+
+async def test_a_person_says_who_serves_what_is_left_over(world: World) -> None:
+    """An agent that declares `general` takes what fits nobody else."""
+    write(world, {**DESIGNS, "json": DESIGN}, agent="")
+    path = world.folder / "manifests.yaml"
+    path.write_text(path.read_text().replace("{cooking: 0.8}", "{cooking: 0.8, general: 0.5}"))
+    async with world.open() as system:
+        assert (matched(await do(system, GOAL)).winner, specialists(system)) == ("ada", [])
+
+
 @pytest.mark.parametrize("mode", ["off", "observe", "propose"])
 async def test_how_far_the_cluster_may_go(world: World, mode: str) -> None:
     """The task takes the other way and says why; what was proposed comes to life when a person agrees."""
@@ -428,6 +450,8 @@ async def test_nothing_of_a_task_is_carried_to_others(world: World) -> None:
         told = matched(await system.engine.result(await system.engine.submit(task)))
         assert (told.winner, told.path, told.calls) == ("ada", "best_available", 0)
         assert "forge.tenants" in told.why
+        kept = system.store.learning
+        assert (await kept.blueprints(), await kept.lineage(), await kept.proposals()) == ([], [], []), "nothing of it"
         told = matched(await do(system, f"{GOAL} of falcon, key sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789"))
         assert (told.winner, told.path, told.calls) == ("lease-lawyer", "forge", 1), told.why
         made = team(system).agents["lease-lawyer"]

@@ -118,6 +118,29 @@ async def test_what_is_forgotten_counts_no_more(world: World) -> None:
         assert len(await kept(system)) == 3, "the store by the clean-up"
 
 
+async def test_a_clean_up_takes_away_what_is_due_and_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What retention removed is compared no more; what stays is not read again."""
+    write(world)
+    async with world.open() as system:
+        for _ in range(3):
+            await do(system, GOAL)
+        first = (await kept(system))[-1].task
+        reads: list[str] = []
+        read = SqliteLearning.experience
+
+        async def counted(store: SqliteLearning, *args: Any) -> list[Experience]:
+            reads.append("read")
+            return await read(store, *args)
+
+        monkeypatch.setattr(SqliteLearning, "experience", counted)
+        assert await system.store.sweep(0.0, 2) == 1
+        await team(system).past.tidy()
+        (heard,) = [one for one in (await do(system, GOAL)).evidence if one.startswith("past")]
+        assert heard.count("task/") == 2
+        assert first not in heard
+        assert reads == []
+
+
 async def test_what_is_not_kept(world: World) -> None:
     """A task that failed, one of which nothing is kept, and what is redacted or a secret."""
     token = "ghp_" + "a1B2" * 9

@@ -155,6 +155,11 @@ async def test_an_agent_that_fails_is_degraded_and_retired(world: World) -> None
     async with world.open() as system:
         assert sorted(one.name for one in team(system).roster.open) == ["ada", "bob"], "an edited agent is another one"
         assert team(system).conditions.vitals(team(system).agent("ada")).health == "unknown"
+        await do(system)
+        assert [one.how for one in await system.store.learning.lineage("default", "ada")][-2:] == [
+            "retired from default",
+            "revived in default",
+        ], "the next task tells of it"
 
 
 async def test_what_tasks_cost_is_learned_of_each_agent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

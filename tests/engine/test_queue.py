@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,9 @@ def world(tmp_path: Path) -> World:
     return world
 
 
-async def waiting(system: System) -> str:
+async def waiting(system: System, goal: str = "go") -> str:
     """Submit a task; return its id once it waits."""
-    task = await system.engine.submit(new_task("go", system.clock))
+    task = await system.engine.submit(new_task(goal, system.clock))
     await until(system, lambda event: isinstance(event.data, TaskQueued), task)
     await phase(system, task, "Queued")
     return task
@@ -48,10 +49,10 @@ async def told(system: System, task: str) -> list[TaskQueued]:
     return [one for one in events if isinstance(one, TaskQueued)]
 
 
-def good(system: System) -> None:
+def good(system: System, domain: str = "general") -> None:
     """Let the cluster believe that its agent is good."""
     digest = team(system).agents["ada"].digest
-    system.bus.emit(CapabilityUpdated("ada", digest, "general", 0.3, 1.0, 0.0, 10_000, "good", 1.0))
+    system.bus.emit(CapabilityUpdated("ada", digest, domain, 0.3, 1.0, 0.0, 10_000, "good", 1.0))
 
 
 def matched(result: Result) -> Matched:
@@ -102,24 +103,25 @@ async def test_a_model_chooses_once_somebody_may_win(world: World) -> None:
     choice = {"system": "You choose who works", "times": None, "json": {"agent": "ada"}}
     match = "match: {type: llm, auction: {noWinner: forge, exploration: 0}}, scale: {type: never}"
     terms = "forge: {fallback: queue}, learning: {modes: {forge: 'off'}}, queue: {every: 1h, longest: 1h}"
-    world.write([choice, {"times": None, "text": "done"}], cluster=f"{match}, {terms}")
+    replies: list[dict[str, Any]] = [choice, {"times": None, "text": "done"}]
+    world.write(replies, agent="domains: {cooking: 0.3}", cluster=f"{match}, {terms}")
     world.edit("agents: [ada]", "agents: [ada, bob]")
     path = world.folder / "manifests.yaml"
     path.write_text(path.read_text() + BOB)
     async with world.open() as system:
         asked: list[Event] = []
         system.bus.subscribe(asked.append, ModelCalled)
-        task = await waiting(system)
+        task = await waiting(system, "cooking")
         digest = team(system).agents["bob"].digest
         for mean in (0.1, 0.2):
-            system.bus.emit(CapabilityUpdated("bob", digest, "general", 0.3, mean, 0.0, 10, "no better", mean))
+            system.bus.emit(CapabilityUpdated("bob", digest, "cooking", 0.3, mean, 0.0, 10, "no better", mean))
             await asyncio.sleep(0)
         assert asked == []
     async with world.open() as system:
         system.bus.subscribe(asked.append, ModelCalled)
         await system.engine.resume()
         await phase(system, task, "Queued")
-        good(system)
+        good(system, "cooking")
         result = await system.engine.result(task)
         assert (result.phase, matched(result).winner, matched(result).calls) == ("Succeeded", "ada", 1)
         assert "chosen by a model" in matched(result).why

@@ -138,6 +138,7 @@ _REQUIRED: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
     "Cluster.spec.skillNodes.": ((("skillNodes", "host"), "alpha"),),
     "Cluster.spec.skillNodes.host": ((("skillNodes", "skills"), ["alpha"]),),
     "Cluster.spec.skillNodes.score": ((("skillNodes", "skills"), ["alpha"]),),
+    "Cluster.spec.skillNodes.scores": ((("skillNodes", "skills"), ["alpha"]),),
     "KnowledgeBase(model).spec.graph.extract.": (
         (("graph", "extract", "provider"), "alpha"),
         (("graph", "extract", "budget", "calls"), 5),

@@ -158,7 +158,7 @@ class Choosing(MatchPolicy):
         offers = self.offers(sensed, able, draw)
         bids = _best(offers, able, self.record)
         best = bids[0]
-        winner, why = best.agent, f"{note}highest of {len(able)} bids: {best.total:.3f}"
+        winner, why = best.agent, f"{note}{_best_of(len(able))}: {best.total:.3f}"
         if best.total < offers.reserve:
             why = f"{note}best bid {best.total:.3f} is below the reserve {offers.reserve:g}"
             winner = winner if self.no_winner == "best_available" else ""
@@ -177,6 +177,10 @@ class Choosing(MatchPolicy):
 
 def _without(agents: Sequence[Standing], out: Mapping[str, str]) -> Sequence[Standing]:
     return [agent for agent in agents if agent.agent not in out] if out else agents
+
+
+def _best_of(count: int) -> str:
+    return f"highest of {count} bids" if count > 1 else "the only bid"
 
 
 def _why(refused: Mapping[str, str]) -> str:

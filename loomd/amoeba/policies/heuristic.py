@@ -8,7 +8,7 @@ from pydantic import Field
 
 from loomd.amoeba.history import Known, known
 from loomd.amoeba.policies.base import SensePolicy
-from loomd.amoeba.task import Sensed
+from loomd.amoeba.task import GENERAL, Sensed
 from loomd.amoeba.world import Signals
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share
@@ -16,7 +16,6 @@ from loomd.manifest.quantity import Share
 if TYPE_CHECKING:
     from loomd.amoeba.asking import Asking
 
-_GENERAL = "general"
 _WORD = re.compile(r"\w+")
 _ITEM = re.compile(r"(?m)^\s*(?:[-*]|\d+[.)])\s+\S")
 _JOINT = re.compile(
@@ -121,7 +120,7 @@ class Heuristic(SensePolicy):
     def _domains(self, signals: Signals, before: Known | None) -> dict[str, float]:
         """Return the weights of the domains that the goal fits, and of those of past tasks, summing to 1."""
         fits = {name: fit for name, fit in signals.likeness.items() if fit >= self.min_likeness}
-        found = self._shares(fits) or {_GENERAL: 1.0}
+        found = self._shares(fits) or {GENERAL: 1.0}
         if before is None or not (past := {n: w for n, w in before.domains.items() if n in signals.likeness}):
             return found
         share = before.share * sum(past.values())

@@ -12,7 +12,7 @@ from pydantic import Field
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.question import Question
-from loomd.amoeba.task import Sensed
+from loomd.amoeba.task import GENERAL, Sensed
 from loomd.amoeba.world import Neighbour, Signals
 from loomd.manifest.kind import RefTo
 from loomd.manifest.quantity import Tokens
@@ -26,7 +26,6 @@ _SYSTEM = (
     "look-up) to 1 (needs several people). domains are those of the list that it belongs to, none when it fits none. "
     "tools are those of the list that are needed for it."
 )
-_GENERAL = "general"
 
 
 class _Judged(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,7 +72,7 @@ class LlmSense(SensePolicy):
         share = 1 / max(1, len(said.domains))
         return Sensed(
             complexity=said.complexity,
-            domains=dict.fromkeys(said.domains, share) or {_GENERAL: 1.0},
+            domains=dict.fromkeys(said.domains, share) or {GENERAL: 1.0},
             tools=tuple(said.tools),
             tokens=self.heuristic.expected(said.complexity, self.heuristic.known(signals)),
             method="llm",

@@ -1,5 +1,6 @@
 """How the explanation of a task is set: paragraphs, lists, times. Called by `tell` and the phases' tellers."""
 
+import re
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
@@ -8,24 +9,27 @@ from loomd.api.client import Json
 from loomd.manifest.wording import without_secrets
 
 _WIDTH = 100
+_TIE = "\0"
+_COMMAND = re.compile(r"`[^`\n]{1,80}`")
 
 
 def listed(head: str, texts: Sequence[str]) -> Iterator[str]:
     """Yield a list, each line with `head` before it."""
     for text in texts:
-        yield textwrap.fill(
-            f"{head}{without_secrets(text)}",
-            _WIDTH,
-            initial_indent="  - ",
-            subsequent_indent="    ",
-            break_on_hyphens=False,
-        )
+        yield _wrapped(f"{head}{text}", "  - ", "    ")
 
 
 def filled(text: str) -> str:
     """Return a paragraph; a line break before it stays."""
     lead = "\n" if text.startswith("\n") else ""
-    return lead + textwrap.fill(without_secrets(text.strip()), _WIDTH, break_on_hyphens=False)
+    return lead + _wrapped(text.strip(), "", "")
+
+
+def _wrapped(text: str, first: str, others: str) -> str:
+    """Return a text in lines; a command in backquotes stays on one, so that it can be copied."""
+    text = _COMMAND.sub(lambda found: found[0].replace(" ", _TIE), without_secrets(text))
+    lines = textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
+    return lines.replace(_TIE, " ")
 
 
 def clock(at: float) -> str:

@@ -21,7 +21,9 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     text = f"{winner} took it" if winner else "nobody took it"
     text += f", {decision.get('why', 'for no recorded reason')}."
     if nobody := decision.get("nobody"):
-        text += f" At first nobody took it: {nobody}. The cluster is to {_PATHS[decision['path']]} then."
+        if not decision.get("why", "").startswith(nobody):
+            text += f" At first nobody took it: {nobody}."
+        text += f" The cluster is to {_PATHS[decision['path']]} then."
     if domains := decision.get("domains"):
         text += f" With that it is a task in {', '.join(domains)}."
     if weights:

@@ -9,7 +9,7 @@ from loomd.api.client import Json
 from loomd.cli.course import check_of, next_attempt, skill_used, skills_offered
 from loomd.cli.reasons import adapt, evaluate, execute, match, scale, sense
 from loomd.cli.reasons.layout import clock, filled, listed, outcome_of
-from loomd.cli.task import NOT_KEPT, left_out, short
+from loomd.cli.task import NOT_KEPT, decided, left_out, short
 from loomd.manifest.wording import without_secrets
 
 _UNDECIDED = {
@@ -96,8 +96,8 @@ def _notes(phase: Json) -> Iterator[str]:
 def _instead(step: Json) -> str:
     """Return what was done in place of what should have been."""
     if step["kind"] == "task.queued":
-        return f"it waits from {clock(step['at'])} to {clock(step['until'])} at the latest: {short(step['reason'])}"
-    return f"{step['fallback']}, because {short(step['reason'])}"
+        return f"it waits from {clock(step['at'])} to {clock(step['until'])} at the latest: {step['reason']}"
+    return f"{step['fallback']}, because {step['reason']}"
 
 
 def _meant(said: Json) -> str:
@@ -109,6 +109,14 @@ def _meant(said: Json) -> str:
     )
     text = f"It takes the reward from {said['before']:.3f} to {said['after']:.3f}"
     return f"{text}, and moves {moves}." if moves else f"{text}, and moves no score any further."
+
+
+def _instead_of(one: Json, course: Json) -> str:
+    """Return what was done in place of what a person denied."""
+    if one["verdict"] != "denied":
+        return ""
+    joined = one["what"].endswith(" is forged")
+    return f" {course['agent']} had taken the task." if joined and course.get("agent") else " Nothing was changed."
 
 
 def _end(item: Json, course: Json) -> Iterator[str]:
@@ -126,6 +134,9 @@ def _end(item: Json, course: Json) -> Iterator[str]:
     for one in course["feedback"]:
         by, why = f" by {one['by']}" if one["by"] else "", f": {one['note']}" if one["note"] else ""
         yield filled(f"\nAt {clock(one['at'])} the answer was given {one['score']:g}{by}{why}. {_meant(one)}")
+    yield from (
+        filled(f"\nAt {clock(one['at'])} {decided(one)}.{_instead_of(one, course)}") for one in course["decided"]
+    )
     if status.get("reason"):
         yield filled(f"\nIt does not run: {status['reason']}.")
     error = without_secrets(status.get("error", ""))
