@@ -108,7 +108,7 @@ async def open_system(settings: Settings, clock: Clock | None = None) -> AsyncGe
         engine = LocalEngine(services, lambda: reconciler.topology, reconciler.pinned)
         sources = Sources(reconciler, services, settings.watch, settings.quiet_window)
         schedules = Schedules(services, engine, lambda: reconciler.topology, reconciler.status)
-        evolutions = Evolutions(services, lambda: reconciler.topology)
+        evolutions = Evolutions(services, lambda: reconciler.topology, engine.result)
         system = System(
             settings,
             store,

@@ -120,15 +120,16 @@ def explain(executed: Executed) -> str:
 
 
 def within(place: Place | None) -> str:
-    """Return in words where a part stands in the plan that it belongs to; an empty text for a task that is whole."""
+    """Return in words where a part stands in the plan that it belongs to; an empty text for a task that is whole.
+
+    No line speaks of itself ("the whole request, for orientation only"): small models repeat one as their answer.
+    """
     if place is None:
         return ""
-    listed = "\n".join(
-        f"{at}. {goal}{' (this is yours)' if at == place.at + 1 else ''}" for at, goal in enumerate(place.plan, start=1)
-    )
+    others = "\n".join(f"{at}. {goal}" for at, goal in enumerate(place.plan, start=1) if at != place.at + 1)
     return (
-        f"This is part {place.at + 1} of {len(place.plan)} of a larger request; others do the other parts.\n"
-        f"The whole request, for orientation only: {place.goal}\nIts parts:\n{listed}\nDo only your own part:"
+        f"A larger request is done in {len(place.plan)} parts: {place.goal}\nOthers do the other parts:\n{others}\n"
+        f"Do only part {place.at + 1}, which is your own part:"
     )
 
 

@@ -119,9 +119,9 @@ class Evolution:
         match came:
             case TooFew():
                 lessons = await self.services.store.learning.lessons(
-                    self.agent.namespace, self.agent.name, self.agent.digest, 1
+                    self.agent.namespace, self.agent.name, self.agent.digest, self.cluster.learning.evolve.window
                 )
-                at = lessons[0].at if lessons else 0.0
+                at = next((one.at for one in lessons if one.task == self.task), 0.0)  # later ones were not counted
                 if self.scant.note(self.cluster, self.agent, at, came.missing):
                     self._tell(str(came))
             case LoomdError():

@@ -8,13 +8,14 @@ and `lifecycle`.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from loomd.amoeba.adapt import within
 from loomd.amoeba.decision import Shaping
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.versions import revert, revert_key, reverted, worse
-from loomd.errors import Conflict, LoomdError, Temporary
+from loomd.errors import Conflict, LoomdError, NotFound, Temporary
 from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event
 from loomd.evolution.evolution import Evolution, Scant, due
@@ -31,13 +32,17 @@ class Evolutions:
     Args:
         services: what the daemon lends.
         topology: returns what serves now.
+        ended: returns once a task has ended and is stored; NotFound or Conflict says that it does not run.
     """
 
-    def __init__(self, services: Services, topology: Callable[[], Topology]) -> None:
+    def __init__(
+        self, services: Services, topology: Callable[[], Topology], ended: Callable[[str], Awaitable[object]]
+    ) -> None:
         self._services = services
         self._topology = topology
-        self._rewarded: dict[Ref, dict[str, None]] = {}
-        """Names of the agents that are to be looked at, by cluster, in order."""
+        self._ended = ended
+        self._rewarded: dict[Ref, dict[str, str]] = {}
+        """Names of the agents that are to be looked at, by cluster, in order, and for which task if for one."""
         self._known: dict[Ref, Cluster] = {}
         self._busy: set[Ref] = set()
         self._scant = Scant()
@@ -85,7 +90,7 @@ class Evolutions:
         serving = {ref: live for ref, live in self._topology().live.items() if isinstance(live, Cluster)}
         for ref, cluster in serving.items():
             if self._known.get(ref) is not cluster:
-                self._rewarded[ref] = dict.fromkeys(cluster.agents)
+                self._rewarded[ref] = dict.fromkeys(cluster.agents, "")
         self._known = serving
         self._rewarded = {ref: names for ref, names in self._rewarded.items() if ref in serving}
 
@@ -98,16 +103,17 @@ class Evolutions:
         if isinstance(fact, CapabilityUpdated):
             for ref, cluster in self._known.items():
                 if ref.namespace == event.namespace and fact.owner in cluster.agents:
-                    self._rewarded.setdefault(ref, {})[fact.owner] = None
+                    self._rewarded.setdefault(ref, {})[fact.owner] = event.task
                     self._moved.set()
 
     async def _attend(self, ref: Ref) -> None:
         """Look at the agents of one cluster that were rewarded; whatever goes wrong is its own."""
         try:
             while names := self._rewarded.get(ref):
-                name = next(iter(names))
+                name, task = next(iter(names.items()))
                 del names[name]
                 try:
+                    await self._stored(task)
                     await self._look(ref, name)
                 except LoomdError as error:
                     _log.warning("%s: Agent/%s could not be looked at: %s", ref, name, error)
@@ -129,6 +135,15 @@ class Evolutions:
             task = await due(self._services, cluster, agent)
             if task is not None and not await self._scant.holds(self._services.store.learning, cluster, agent):
                 await self._evolve(topology, cluster, name, task)
+
+    async def _stored(self, task: str) -> None:
+        """Wait for the end of a task that is told to be rewarded, which follows at once; then its reward is stored.
+
+        A part is not waited for, because it does not run by itself; its whole may take long.
+        """
+        if task:
+            with suppress(NotFound, Conflict):
+                await self._ended(task)
 
     async def _goes_back(self, cluster: Cluster, name: str) -> bool:
         """Give an agent its earlier instructions back when the new ones do worse; return whether they do."""
@@ -178,7 +193,7 @@ class Evolutions:
                         await asyncio.sleep(0)
         except TimeoutError:
             if interrupted:
-                self._rewarded.setdefault(cluster.ref, {})[name] = None
+                self._rewarded.setdefault(cluster.ref, {})[name] = ""
                 return
             came = Temporary(f"it took longer than {seconds:g} s")
         finally:

@@ -84,7 +84,9 @@ class ScriptedReply(Spec):
         return self
 
 
-_PLACE = re.compile(r"this is part \d+ of \d+ of a larger request;.*?(?=do only your own part:)", re.DOTALL)
+_PLACE = re.compile(
+    r"a larger request is done in \d+ parts: .*?(?=do only part \d+, which is your own part:)", re.DOTALL
+)
 """What a part of a split is told of the whole and of the other parts, see `amoeba.execute`: no reply is chosen by it,
 because every part is told of every other."""
 

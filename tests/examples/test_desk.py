@@ -5,12 +5,14 @@ from pathlib import Path
 
 from loomd.agents.approval import Decision
 from loomd.amoeba.feedback import Said
+from loomd.cluster.cluster import Cluster
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
-from loomd.events.cluster import AuctionAwarded
+from loomd.events.cluster import AuctionAwarded, BlueprintForged
 from loomd.events.event import ApprovalRequested, Event
 from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery
+from loomd.manifest.object import Ref
 from loomd.manifest.source import read_folder
 from tests.engine.world import until
 from tests.examples.test_examples import EXAMPLES, SCRIPTED, WORDS
@@ -78,33 +80,49 @@ TEAM = """
         parts:
           - {goal: "What does a heat pump cost?", needs: []}
           - {goal: "What does a pellet boiler cost?", needs: []}
-          - {goal: "How much of a heat pump does the state pay?", needs: []}
+          - {goal: "How thick is the insulation of a roof?", needs: []}
+    - system: You design a specialist
+      json:
+        name: roofer
+        description: Knows how thick the insulation of a roof is.
+        prompt: You know roofs. Name the thickness.
+        domains: [{name: roofs, score: 0.9}]
+        tools: []
     - {system: You judge, json: {reason: All numbers., score: 9, low: 8, high: 10}, times: null}
-    - {when: "own part:*pay", text: "The state pays 30 percent [1].", times: null}
+    - {system: You know roofs, when: thick, text: "It is 20 to 24 centimetres thick [1].", times: null}
     - {when: "own part:*pellet", text: "It costs 18,000 to 28,000 euros [1].", times: null}
     - {when: "own part:*heat pump", text: "It costs 25,000 to 35,000 euros [1].", times: null}
 """
 
 
 async def test_a_team_researches_in_parts_and_is_judged(tmp_path: Path) -> None:
-    """Each part is won by who has read about it, all sources are cited, and the judge is heard beside the rules."""
-    goal = "What does a heat pump cost, what does a pellet boiler cost, and how much of a heat pump does the state pay?"
-    copied("20", TEAM, tmp_path / "team")
-    cluster = tmp_path / "team" / "cluster.yaml"
-    cluster.write_text(cluster.read_text().replace("every: 2", "every: 1"))
+    """Each part is won by who has read about it; for the one that nobody knows a specialist is made, which stays."""
+    goal = "What does a heat pump cost, what does a pellet boiler cost, and how thick is the insulation of a roof?"
     events: list[Event] = []
     async with open_system(Settings(tmp_path / "state", tmp_path / "models", tmp_path / "socket")) as system:
         system.bus.subscribe(events.append)
-        await system.reconciler.apply(Delivery("example", tuple(read_folder(tmp_path / "team"))))
+        await system.reconciler.apply(copied("20", TEAM, tmp_path / "team"))
         await system.reconciler.topology.settled()
         result = await system.engine.result(await system.engine.submit(new_task(goal, system.clock, seed=1)))
+        won = {
+            e.task.rpartition(".")[2]: e.data.winner for e in events if isinstance(e.data, AuctionAwarded) and e.parent
+        }
+        assert won == {"1": "engineer", "2": "stoker", "3": "roofer"}
+        (made,) = [event.data for event in events if isinstance(event.data, BlueprintForged)]
+        assert (made.owner, b"librarian" in bytes(made.blueprint)) == ("roofer", True)
+        cluster = system.reconciler.topology.live[Ref("Cluster", "team")]
+        assert isinstance(cluster, Cluster)
+        assert cluster.forge.state("roofer") == "probation"
+        later = "How thick is wood fibre insulation of a roof?"
+        again = await system.engine.result(await system.engine.submit(new_task(later, system.clock, seed=1)))
     assert result.executed is not None
-    won = {e.task.rpartition(".")[2]: e.data.winner for e in events if isinstance(e.data, AuctionAwarded) and e.parent}
-    assert won == {"1": "engineer", "2": "stoker", "3": "clerk"}
     sources = {one.source.partition(":")[0] for one in result.executed.outcome.citations}
-    assert sources == {"notes/heat-pumps.md", "notes/pellets.md", "notes/subsidies.md"}
+    assert sources == {"notes/heat-pumps.md", "notes/pellets.md", "notes/roof.md"}
     assert result.evaluated is not None
     assert [one.evaluator for one in result.evaluated.opinions] == ["rules", "judge"]
+    assert again.matched is not None
+    assert (again.matched.winner, "bids" in again.matched.why) == ("roofer", True)
+    assert len([event for event in events if isinstance(event.data, BlueprintForged)]) == 1
 
 
 NODES = """
