@@ -151,7 +151,8 @@ async def assemble(
     total = sum([one.tokens for one in entered])
     fact = msgspec.structs.replace(known, tokens=total, sources=tuple(entered), cut=tuple(plan.cut))
     scope.emit(fact, agent.name, key=key)
-    citable, texts = _NO_PASSAGES, _NO_TEXTS
+    citable: dict[int, Citation] = _NO_PASSAGES
+    texts: dict[Source, tuple[str, ...]] = _NO_TEXTS
     if several:
         citable = {c.number: c for finding in work.findings for c in finding.citations}
         citable |= {p.number: cite(p) for p in offered}
