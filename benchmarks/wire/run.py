@@ -173,7 +173,7 @@ class Whole:
         self.bus = Bus(self.clock)
 
     def loop(self, bus: Bus | None = None) -> Loop:
-        return Loop(self.agent, Work(PROMPT), Unrecorded(), Scope(bus or self.bus, "task"))
+        return Loop(self.agent, Work(PROMPT), Unrecorded(self.clock), Scope(bus or self.bus, "task"))
 
     async def run(self) -> None:
         check((await self.loop().run()).output)

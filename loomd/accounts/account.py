@@ -92,7 +92,7 @@ class _Account:
     """The limits of which it was seen last how much of them is used, by measure."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Hold:
     """What is set aside for one call; its `output` may be less than was wanted."""
 

@@ -65,7 +65,19 @@ async def ask(
         size = size if size is not None and sent is request else measured(agent, asked, sent)
         hold = await reserve(agent, asked, sent, size, budget)
         try:
-            reply = await _passed(passing, await _call(agent, asked, sent, scope, heard if shown else None, hold))
+            answer: Reply | None = None
+            chunks = asked.stream(_within(sent, hold))
+            try:
+                async for chunk in chunks:
+                    if isinstance(chunk, Reply):
+                        answer = chunk
+                    else:
+                        _pass_on(chunk, agent, scope, heard if shown else None)
+            finally:
+                await chunks.aclose()
+            if answer is None:
+                raise BadReply(f"Provider {asked.name} ended its stream without a reply")
+            reply = await _passed(passing, msgspec.structs.replace(answer, asked=fingerprint(sent)))
             seconds = agent.clock.monotonic() - started
             settle(agent, scope, hold, reply, seconds)
             learn_tokens(agent, asked, size.characters, reply.usage.input)
@@ -96,41 +108,22 @@ async def _passed(passing: Passing | None, reply: Reply) -> Reply:
         return msgspec.structs.replace(reply, text="", thoughts=(), tool_calls=(), stop="refusal", refused=str(error))
 
 
-async def _call(
-    agent: Agent, model: ChatModel, request: Request, scope: Scope, heard: list[str] | None, hold: Hold
-) -> Reply:
-    """Return the reply of a model, with the mark of what it was asked; of what is held its answer may be as long.
-
-    Its pieces are passed on as they come.
-
-    Raises:
-        BadReply: the stream ended without a reply.
-    """
-    held = request
-    if hold.output < request.max_tokens:
-        held = msgspec.structs.replace(request, max_tokens=hold.output)
-    reply: Reply | None = None
-    chunks = model.stream(held)
-    try:
-        async for chunk in chunks:
-            if isinstance(chunk, Reply):
-                reply = chunk
-            elif isinstance(chunk, Retried):
-                if heard is not None:
-                    heard.clear()
-                scope.emit(ModelRetried(chunk.model, chunk.reason, chunk.wait, chunk.after), agent.name)
-            elif heard is not None:
-                _pass_on(chunk, agent, scope, heard)
-    finally:
-        await chunks.aclose()
-    if reply is None:
-        raise BadReply(f"Provider {model.name} ended its stream without a reply")
-    return msgspec.structs.replace(reply, asked=fingerprint(request))
+def _within(request: Request, hold: Hold) -> Request:
+    """Return a request whose answer is no longer than what is held for it."""
+    if hold.output >= request.max_tokens:
+        return request
+    return msgspec.structs.replace(request, max_tokens=hold.output)
 
 
-def _pass_on(chunk: TextDelta | ReasoningChunk, agent: Agent, scope: Scope, heard: list[str]) -> None:
-    """Show a piece of the answer, or of what led to it."""
-    if isinstance(chunk, TextDelta):
+def _pass_on(chunk: TextDelta | ReasoningChunk | Retried, agent: Agent, scope: Scope, heard: list[str] | None) -> None:
+    """Show a piece of the answer, or of what led to it; without `heard` only that it begins anew."""
+    if isinstance(chunk, Retried):
+        if heard is not None:
+            heard.clear()
+        scope.emit(ModelRetried(chunk.model, chunk.reason, chunk.wait, chunk.after), agent.name)
+    elif heard is None:
+        return
+    elif isinstance(chunk, TextDelta):
         heard.append(chunk.text)
         scope.emit(ModelDelta(chunk.text), agent.name)
     else:

@@ -149,7 +149,7 @@ class Budget:
 
     tokens: int = 0
     cost: float = 0.0
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NOTHING.usage
     spent: float = 0.0
     calls: int = 0
     tool_calls: int = 0

@@ -94,6 +94,14 @@ class ToolCalls:
         self.full = False
         self.long: dict[str, str] = {}
 
+    def limit(self, errors: int) -> StopReason | None:
+        """Return why the work is to end after the calls that were made, if it is; `errors` may fail in a row."""
+        if self.refused is not None:
+            return self.refused
+        if self.failing >= errors:
+            return "tool_errors"
+        return "max_tool_calls" if self.full else None
+
     async def run(self, calls: Sequence[ToolCall], step: int, per_turn: int, left: int) -> list[ToolOutcome]:
         """Return the results of the calls of one turn in their order, made side by side unless the agent wants it not.
 

@@ -10,7 +10,7 @@ stands in the user turn under a heading that says what it is; it never becomes p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import msgspec
@@ -45,6 +45,8 @@ from loomd.messages import Message, Passage, Request
 HISTORY = "history"
 _TURNS = 2
 """Turns that any prompt has: the system's and the user's."""
+_NO_PASSAGES: dict[int, Citation] = {}
+_NO_TEXTS: dict[Source, tuple[str, ...]] = {}
 _TITLE = 40
 """Characters of an item by which it is named where it was left out."""
 
@@ -143,22 +145,27 @@ async def assemble(
     told, offered, results, memories = chosen
     history = plan.turns(work.history)
     asked = Message("user", brief(work.goal, results, memories, work.within), passages=offered, images=work.images)
-    messages = (Message("system", "\n\n".join([system, *told])), *history, asked)
+    messages = (_system("\n\n".join([system, *told])), *history, asked)
     entered += plan.entered
     characters = sum(map(length, messages))
     total = sum([one.tokens for one in entered])
     fact = msgspec.structs.replace(known, tokens=total, sources=tuple(entered), cut=tuple(plan.cut))
     scope.emit(fact, agent.name, key=key)
-    citable: dict[int, Citation] = {}
-    texts: dict[Source, tuple[str, ...]] = {}
+    citable: dict[int, Citation] = _NO_PASSAGES
+    texts: dict[Source, tuple[str, ...]] = _NO_TEXTS
     if several:
-        citable |= {c.number: c for finding in work.findings for c in finding.citations}
+        citable = {c.number: c for finding in work.findings for c in finding.citations}
         citable |= {p.number: cite(p) for p in offered}
-        texts["memory"] = memories
-        texts["findings"] = tuple(one.output for one in results)
-        texts["knowledge"] = tuple(one.text for one in offered)
+        told_of = tuple([one.output for one in results]), tuple([one.text for one in offered])
+        texts = {"memory": memories, "findings": told_of[0], "knowledge": told_of[1]}
     own = known.window, known.price, characters, known.added
     return Context(messages, citable, len(offered), texts, measure, *own)
+
+
+@lru_cache(maxsize=32)
+def _system(text: str) -> Message:
+    """Return a system turn, for the same text the same one: it is encoded once, and kept once, for many tasks."""
+    return Message("system", text)
 
 
 async def _choose(

@@ -103,8 +103,7 @@ class Loop:
         self._acted = False
         self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
-        caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
-        self._tools = ToolCalls(caller, self.unlimited, self._ask_other)
+        self._tools: ToolCalls | None = None
         self._called: list[str] = []
         self._repeats: dict[bytes, int] = {}
 
@@ -216,14 +215,11 @@ class Loop:
             last: whether no more are left of the agent's own.
         """
         reason: StopReason | None = None
+        called = None if self._tools is None else self._tools.limit(limits.tool_errors)
         if self._repeats and max(self._repeats.values()) >= limits.repeats:
             reason = "tool_loop"
-        elif self._tools.refused is not None:
-            reason = self._tools.refused
-        elif self._tools.failing >= limits.tool_errors:
-            reason = "tool_errors"
-        elif self._tools.full:
-            reason = "max_tool_calls"
+        elif called is not None:
+            reason = called
         elif self._spoiled > limits.repairs:
             reason = "bad_format"
         elif left == 1 and self._called:
@@ -374,7 +370,7 @@ class Loop:
         left = self.budget.calls_left
         self.budget.making = min(len(calls), limits.calls_per_turn, left)
         try:
-            outcomes = await self._tools.run(calls, self._calls - 1, limits.calls_per_turn, left)
+            outcomes = await self._calling().run(calls, self._calls - 1, limits.calls_per_turn, left)
         finally:
             self.budget.making = 0
         self.budget.below.clear()  # what was used there is in the outcomes, also of those that were recorded before
@@ -388,6 +384,14 @@ class Loop:
                 Message("tool", self._passages.take(outcome.said, outcome.citations), call_id=call.id)
             )
         self.budget.held.clear()  # what calls cost is booked
+
+    def _calling(self) -> ToolCalls:
+        """Return what makes the tool calls; work that needs none has none."""
+        if self._tools is None:
+            rules = self._work.permissions
+            caller = Caller(self._agent, self._skills, self._work.key, self._steps, self._scope, self.budget, rules)
+            self._tools = ToolCalls(caller, self.unlimited, self._ask_other)
+        return self._tools
 
     def _book(self, call: ToolCall, outcome: ToolOutcome) -> None:
         """Take a call that was made into the account, with what other agents used for it."""
@@ -480,7 +484,7 @@ class Loop:
             seconds=self._elapsed,
             steps=used.steps,
             tools=tuple(self._called),
-            tool_errors=self._tools.failed + self._errors,
+            tool_errors=self._errors if self._tools is None else self._errors + self._tools.failed,
             acted=self._acted,
             citations=cited,
             offered=self._passages.offered,

@@ -32,7 +32,7 @@ class Size(NamedTuple):
     tokens: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measure:
     """Counts tokens; `characters` is how many a token is taken for."""
 
@@ -57,6 +57,8 @@ class Measure:
 
 class Conversation:
     """Counts the characters of a conversation that grows, each turn once; some may be counted already."""
+
+    __slots__ = ("_characters", "_turns")
 
     def __init__(self, turns: int = 0, characters: int = 0) -> None:
         self._turns = turns

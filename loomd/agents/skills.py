@@ -69,6 +69,10 @@ class Choice(msgspec.Struct, frozen=True):
     unlisted: tuple[str, ...] = ()
 
 
+_NONE: Mapping[str, Skill] = {}
+_UNDECIDED = Choice()
+
+
 class SkillUse:
     """The skills of one piece of work.
 
@@ -79,6 +83,8 @@ class SkillUse:
         scope: the envelope of the task's events.
     """
 
+    __slots__ = ("_agent", "_choice", "_goal", "_key", "_known", "_room", "_scope", "_steps", "_used")
+
     def __init__(self, agent: Agent, key: str, steps: Steps, scope: Scope) -> None:
         self._agent = agent
         self._goal = ""
@@ -86,10 +92,11 @@ class SkillUse:
         self._key = key
         self._steps = steps
         self._scope = scope
-        self._known: Mapping[str, Skill] = {name: one for group in agent.skills for name, one in group.skills.items()}
-        self._choice = Choice()
-        self._used: dict[str, Skill] = {}
-        self._tool = SkillTool(self)
+        self._known = _NONE
+        if agent.skills:
+            self._known = {name: one for group in agent.skills for name, one in group.skills.items()}
+        self._choice = _UNDECIDED
+        self._used = _NONE
 
     async def take_up(self, goal: str, room: int | None = None) -> list[str]:
         """Take up what fits a goal, and return the parts of the system prompt that say so.
@@ -116,11 +123,11 @@ class SkillUse:
             return self._agent.offered()
         tools = [tool for tool in self._agent.offered() if not self._narrowed(tool.schema.name)]
         hidden = any(rule.hides(TOOL) for rule in self._agent.rules())
-        return [*tools, self._tool] if self._has_tool and not hidden else tools
+        return [*tools, SkillTool(self)] if self._has_tool and not hidden else tools
 
     def find(self, tool: str) -> Tool | None:
         """Return the tool of a name, that of the skills included."""
-        return self._tool if tool == TOOL and self._has_tool else self._agent.tools.get(tool)
+        return SkillTool(self) if tool == TOOL and self._has_tool else self._agent.tools.get(tool)
 
     def refusal(self, tool: str) -> str:
         """Return why a tool may not be called now, or an empty string when nothing speaks against it."""
@@ -133,7 +140,7 @@ class SkillUse:
         if call.name == TOOL and not call.arguments.get("resource") and result.startswith(_HEAD):
             name = result.removeprefix(_HEAD).partition("\n")[0]
             if name in self._reachable:
-                self._used.setdefault(name, self._known[name])
+                self._used = {**self._used, name: self._known[name]}
 
     async def read(self, name: str, resource: str) -> str:
         """Return the instructions of a skill, or the text of one of its files, for the model.

@@ -20,6 +20,8 @@ from loomd.events.room import BudgetWarning
 from loomd.messages import Reply, Request
 from loomd.store.records import Charge
 
+_NOTHING: dict[str, float] = {}
+"""What is set aside where nothing is limited."""
 _REASONS: dict[str, StopReason] = {
     "tokens": "budget_tokens",
     "cost": "budget_cost",
@@ -51,7 +53,7 @@ async def reserve(agent: Agent, model: ChatModel, request: Request, size: Size, 
         Exhausted: the task or a day's budget has nothing left for it.
     """
     if budget is None and not agent.accounts.is_limited(agent.namespace, agent.account):
-        return Hold(request.max_tokens, {})
+        return Hold(request.max_tokens, _NOTHING)
     want = Want(size.tokens, request.max_tokens, price_of(model))
     if budget is not None and agent.accounts.limited:
         want = want._replace(output=await budget.reserve(want))

@@ -84,7 +84,7 @@ def _uncut() -> Cut:
     return UNCUT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Work:
     """One piece of work for an agent.
 

@@ -77,6 +77,19 @@ def _numbered(whole: _Delta) -> _Delta:
 class ChatAnswer:
     """Puts the pieces of one answer together."""
 
+    __slots__ = (
+        "_calls",
+        "_chosen",
+        "_finish",
+        "_reasoning",
+        "_refused",
+        "_signatures",
+        "_text",
+        "_usage",
+        "_wire",
+        "done",
+    )
+
     def __init__(self, wire: Wire) -> None:
         """Take the way of the provider."""
         self.done = False

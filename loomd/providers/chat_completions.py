@@ -35,14 +35,17 @@ class ChatCompletions:
         self._messages = Encoded[Message](lambda message: to_json(self._turn(message)))
         self._tools = Encoded[ToolSchema](_tool)
 
-    def body(self, request: Request) -> bytes:
-        """Return a request as JSON.
+    def refuse(self, request: Request) -> None:
+        """Refuse what the service would.
 
         Raises:
             Permanent: it shows images to a service that takes none.
         """
         if not self._service.images:
             refuse_images(self._wire.owner, request)
+
+    def body(self, request: Request) -> bytes:
+        """Return a request as JSON."""
         structured = "" if request.output_schema is None else self._service.structured
         turns = request.turns if structured in {"", "json_schema"} else _told(request)
         fields = {

@@ -27,13 +27,13 @@ class Connection(asyncio.BufferedProtocol):
         "_busy",
         "_error",
         "_gone",
-        "_head",
         "_over",
         "_paused",
         "_pieces",
         "_settled",
         "_transport",
         "_waiter",
+        "head",
         "heard",
         "idle_since",
     )
@@ -44,6 +44,8 @@ class Connection(asyncio.BufferedProtocol):
         """Time of the event loop's clock at which its last answer ended."""
         self.heard = False
         """Whether any byte of the current answer came."""
+        self.head: Head | None = None
+        """The head of the current answer; None until it came, see `news`."""
         self._gone = gone
         self._transport: asyncio.Transport | None = None
         self._over: asyncio.Future[None] | None = None
@@ -51,7 +53,6 @@ class Connection(asyncio.BufferedProtocol):
         self._error: Exception | None = None
         self._busy = False
         self._block = b""
-        self._head: Head | None = None
         self._body: Body | None = None
         self._pieces: list[bytes] = []
         self._ahead = 0
@@ -71,20 +72,21 @@ class Connection(asyncio.BufferedProtocol):
 
     def send(self, data: bytes) -> None:
         """Begin a request with all of its bytes."""
-        self._busy, self.heard, self._block, self._head, self._body = True, False, b"", None, None
+        self._busy, self.heard, self._block, self.head, self._body = True, False, b"", None, None
         if self._transport is not None:
             self._transport.write(data)
 
-    async def head(self) -> Head:
-        """Return the head of the answer.
+    def news(self) -> asyncio.Future[None]:
+        """Return what ends when something more of the answer came.
 
         Raises:
             Broken: the connection ended, or what came is no HTTP.
             Exception: what `fail` was given.
         """
-        while self._head is None:
-            await self._news()
-        return self._head
+        if self._error is not None:
+            raise self._error
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        return waiter
 
     async def read(self) -> bytes:
         """Return the body that came since, empty at its end.
@@ -96,7 +98,7 @@ class Connection(asyncio.BufferedProtocol):
         while not self._pieces:
             if self._body is not None and self._body.done:
                 return b""
-            await self._news()
+            await self.news()
         piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._ahead = 0
@@ -112,7 +114,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def release(self) -> bool:
         """End the answer and return whether the connection may be used again; otherwise it is closed."""
-        if self.ended and self._head is not None and self._head.keep and self._body is not None:
+        if self.ended and self.head is not None and self.head.keep and self._body is not None:
             self._busy = self._body.excess
             self._pieces.clear()
         if not self.usable or self._paused:
@@ -199,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
                 return b""
             head, data, self._block = read_head(block[:end]), block[end + 4 :], b""
             if head.status >= 200:  # what comes before is no answer yet
-                self._head, self._body = head, head.body()
+                self.head, self._body = head, head.body()
                 return data
 
     def _take_body(self, body: Body, data: bytes) -> None:
@@ -214,13 +216,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._ahead > _AHEAD and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-
-    def _news(self) -> asyncio.Future[None]:
-        """Return what ends when something came."""
-        if self._error is not None:
-            raise self._error
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
-        return waiter
 
     def _wake(self) -> None:
         if (waiter := self._waiter) is not None:

@@ -6,8 +6,8 @@ error. What an answer means is the translation's business; when it is asked for 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from itertools import count, groupby
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from itertools import groupby
 from typing import Protocol, cast
 
 import msgspec
@@ -58,12 +58,16 @@ class Answer(Protocol):
 class Dialect(Protocol):
     """A protocol that services speak: requests in, answers out."""
 
-    def body(self, request: Request) -> bytes:
-        """Return a request as JSON.
+    def refuse(self, request: Request) -> None:
+        """Refuse what the service would.
 
         Raises:
-            Permanent: the service does not take such a request.
+            Permanent: it does not take such a request.
         """
+        ...
+
+    def body(self, request: Request) -> bytes:
+        """Return a request as JSON."""
         ...
 
     def answer(self, request: Request) -> Answer:
@@ -99,11 +103,11 @@ class RemoteModel:
             Unreachable: no connection, it broke, or the deadline passed.
             Overloaded: rate limit or a busy service.
         """
-        wire = self._wire
-        clock = asyncio.get_running_loop().time
-        end = clock() + wire.fields.deadline
-        body = self._dialect.body(request)
-        for attempt in count(1):
+        wire, loop, attempt = self._wire, asyncio.get_running_loop(), 0
+        end = loop.time() + wire.fields.deadline
+        self._dialect.refuse(request)
+        while True:
+            attempt += 1
             try:
                 wire.breaker.refuse()
                 async with wire.rate.call(request, end) as booking:
@@ -111,22 +115,27 @@ class RemoteModel:
                         key, headers = wire.credentials()  # a key that is missing says nothing of the service
                         with wire.breaker.call():
                             answer = self._dialect.answer(request)
-                            exchange = Exchange(wire, self._transport)
+                            exchange = Exchange(wire, self._dialect, request)
                             try:
-                                await exchange.begin(body, key, headers, end)
+                                response = await self._transport.send(exchange.body, key, headers, end)
+                                await exchange.begin(response, decodes=self._transport.decodes)
                                 while not answer.done and (events := await exchange.events()) is not None:
                                     deltas, wrong = _taken(answer, events)
                                     for delta in deltas:
                                         yield delta
                                     if wrong is not None:
                                         raise wrong
+                            except TimeoutError:
+                                raise wire.too_late() from None
+                            except Broken as error:
+                                raise exchange.broken(error) from None
                             finally:
                                 await exchange.close(whole=answer.done)
                             reply = wire.reply(request, answer.counts(), answer.reply())
                     booking.tokens = reply.usage.total
             except Temporary as error:
                 wait = wire.fields.retry.wait(attempt, error)
-                if wait is None or wire.breaker.open or clock() + wait >= end:
+                if wait is None or wire.breaker.open or loop.time() + wait >= end:
                     raise
                 failure = str(error)
             else:
@@ -166,31 +175,36 @@ def _joined(deltas: list[Chunk]) -> list[Chunk]:
 class Exchange:
     """One call: a request goes out, the data of events come in."""
 
-    def __init__(self, wire: Wire, transport: Transport) -> None:
+    __slots__ = ("_dialect", "_ended", "_reader", "_request", "_response", "_size", "_wire")
+
+    def __init__(self, wire: Wire, dialect: Dialect, request: Request) -> None:
         self._wire = wire
-        self._transport = transport
+        self._dialect = dialect
+        self._request = request
         self._response: Response | None = None
-        self._reader = EventReader()
+        self._reader: EventReader | None = None
         self._size = 0
         self._ended = False
 
-    async def begin(self, body: bytes, key: str, headers: Mapping[str, str], end: float) -> None:
-        """Send the request and look at the head of the answer; `end` is when the whole call is over.
+    def body(self) -> bytes:
+        """Return the request as JSON."""
+        return self._dialect.body(self._request)
+
+    def broken(self, error: Broken) -> Unreachable:
+        """Return the error for a connection that was not made, or broke."""
+        return self._wire.no_way(str(error)) if self._response is None else self._wire.broken(str(error))
+
+    async def begin(self, response: Response, *, decodes: bool) -> None:
+        """Look at the head of the answer; `decodes` says whether its transport undoes a content coding.
 
         Raises:
-            Unreachable: no connection, it broke, or the deadline passed.
             LoomdError: the service refused; see `fault`.
         """
-        try:
-            response = self._response = await self._transport.send(body, key, headers, end)
-        except TimeoutError:
-            raise self._wire.too_late() from None
-        except Broken as error:
-            raise self._wire.no_way(str(error)) from None
+        self._response = response
         if response.status != 200:
             raise self._wire.refusal(response.status, response.headers, await self._reason(response))
         coding = response.headers.get("content-encoding", "identity")
-        if coding != "identity" and not self._transport.decodes:
+        if coding != "identity" and not decodes:
             raise self._wire.bad(
                 f"the answer is compressed with {coding}, which was not asked for: set spec.client: sdk"
             )
@@ -199,7 +213,8 @@ class Exchange:
         """Return the data of the events that came, or None when the body is over. A whole answer is one event.
 
         Raises:
-            Unreachable: the connection broke, or the deadline passed.
+            TimeoutError: the deadline passed.
+            Broken: the connection broke.
             BadReply: the body is neither an event stream nor a JSON object, or larger than allowed.
         """
         response = self._response
@@ -208,8 +223,9 @@ class Exchange:
         if "event-stream" not in response.headers.get("content-type", ""):
             self._ended = True
             return [self._whole(response, await self._rest(response))]
-        piece = await self._read(response)
-        return self._reader.feed(piece) if piece else None
+        reader = self._reader = self._reader or EventReader()
+        piece = self._counted(await response.read())
+        return reader.feed(piece) if piece else None
 
     async def close(self, *, whole: bool) -> None:
         """End the call; one that is not `whole` gives up its connection."""
@@ -227,25 +243,24 @@ class Exchange:
         """Return the beginning of a refusal's body: the status counts, also when no more of it comes."""
         found = b""
         try:
-            while len(found) < _REASON and (piece := await self._read(response)):
+            while len(found) < _REASON and (piece := self._counted(await response.read())):
                 found += piece
-        except (Unreachable, BadReply):
+        except (TimeoutError, Broken, BadReply):
             pass
         return found
 
     async def _rest(self, response: Response) -> bytes:
         pieces: list[bytes] = []
-        while piece := await self._read(response):
+        while piece := self._counted(await response.read()):
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def _read(self, response: Response) -> bytes:
-        try:
-            piece = await response.read()
-        except TimeoutError:
-            raise self._wire.too_late() from None
-        except Broken as error:
-            raise self._wire.broken(str(error)) from None
+    def _counted(self, piece: bytes) -> bytes:
+        """Return a piece of the body.
+
+        Raises:
+            BadReply: the body is larger than allowed.
+        """
         self._size += len(piece)
         if self._size > self._wire.fields.max_reply:
             raise self._wire.bad(f"the answer is larger than spec.maxReply ({self._wire.fields.max_reply} bytes)")

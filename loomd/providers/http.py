@@ -14,6 +14,8 @@ from loomd.providers.dial import Route, dial, plan_route
 from loomd.providers.framing import Head
 from loomd.providers.transport import LINGER, Broken, Response
 
+_DIALS = 128
+"""Connections that are made at once: one under way takes more memory than a call that waits for its turn."""
 _KEEP = 30.0
 """Seconds for which an idle connection is kept."""
 _RACE = 1.0
@@ -55,13 +57,14 @@ class HttpTransport:
         self._signed: tuple[str, Mapping[str, str], bytes] = ("", {}, b"")
         self._idle: deque[Connection] = deque()
         self._all: set[Connection] = set()
+        self._dials = asyncio.Semaphore(_DIALS)
         self._sweeper: asyncio.TimerHandle | None = None
         self._ends: dict[Connection, float] = {}
         """When the calls under way are over, by the clock of the event loop."""
         self._watcher: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def send(self, body: bytes, key: str, headers: Mapping[str, str], end: float) -> Response:
+    async def send(self, body: Callable[[], bytes], key: str, headers: Mapping[str, str], end: float) -> Response:
         """Send a request; see `Transport`."""
         connection, used = self._take(), True
         while True:
@@ -69,8 +72,10 @@ class HttpTransport:
                 connection, used = await self._dial(end), False
             sent = self._watch(connection, end)
             try:
-                connection.send(b"%b%d\r\n\r\n%b" % (self._front(key, headers), len(body), body))  # kept nowhere
-                return _HttpResponse(self, connection, await connection.head())
+                connection.send(_whole(self._front(key, headers), body()))  # kept nowhere
+                while (head := connection.head) is None:
+                    await connection.news()
+                return _HttpResponse(self, connection, head)
             except Broken:
                 self.leave(connection)
                 # A service closes an idle connection whenever it likes, also while a request is on its way to it.
@@ -161,7 +166,7 @@ class HttpTransport:
             self._sweeper = loop.call_at(self._idle[0].idle_since + _KEEP, self._sweep)
 
     async def _dial(self, end: float) -> Connection:
-        async with asyncio.timeout_at(end):
+        async with asyncio.timeout_at(end), self._dials:
             connection = await dial(self._route, lambda: Connection(self._all.discard))
         self._all.add(connection)
         return connection
@@ -184,6 +189,11 @@ class HttpTransport:
         front = f"POST {route.target} HTTP/1.1\r\n{lines}Content-Length: ".encode("latin-1")
         self._signed = (key, dict(headers), front)
         return front
+
+
+def _whole(front: bytes, body: bytes) -> bytes:
+    """Return a request as it is sent."""
+    return b"%b%d\r\n\r\n%b" % (front, len(body), body)
 
 
 class _HttpResponse:

@@ -96,13 +96,22 @@ class MessagesApi:
         self._messages = Encoded[Message](self._blocks)
         self._tools = Encoded[ToolSchema](_tool)
 
-    def body(self, request: Request) -> bytes:
-        """Return a request as JSON.
+    def refuse(self, request: Request) -> None:
+        """Refuse what the service would.
 
         Raises:
             Permanent: it shows images to a model that takes none, or sets a temperature for one that thinks.
         """
-        self._refuse(request)
+        if not self._fields.images:
+            refuse_images(self._wire.owner, request)
+        if self._fields.thinks and request.temperature is not None:
+            raise Permanent(
+                f"{self._wire.owner} takes no temperature while it thinks (spec.thinking), got "
+                f"{request.temperature:g}: remove spec.temperature of the agent"
+            )
+
+    def body(self, request: Request) -> bytes:
+        """Return a request as JSON."""
         fields = {"max_tokens": to_json(request.max_tokens), "messages": self._turns(request)}
         system = "\n\n".join(message.text for message in request.messages if message.role == "system")
         if system:
@@ -117,20 +126,6 @@ class MessagesApi:
     def answer(self, request: Request) -> MessagesAnswer:
         """Return what reads the answer to a request."""
         return MessagesAnswer(self._wire, structured=request.output_schema is not None)
-
-    def _refuse(self, request: Request) -> None:
-        """Refuse what the service would.
-
-        Raises:
-            Permanent: see `body`.
-        """
-        if not self._fields.images:
-            refuse_images(self._wire.owner, request)
-        if self._fields.thinks and request.temperature is not None:
-            raise Permanent(
-                f"{self._wire.owner} takes no temperature while it thinks (spec.thinking), got "
-                f"{request.temperature:g}: remove spec.temperature of the agent"
-            )
 
     def _may_think(self, request: Request) -> bool:
         """Return whether the model may think: within a budget not where tools are called without a thought of its own.

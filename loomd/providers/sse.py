@@ -15,6 +15,8 @@ _AROUND = len(b"data: \n\n")
 class EventReader:
     """Puts pieces of a body together; one reader for each answer."""
 
+    __slots__ = ("_after_cr", "_begun", "_pieces")
+
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._begun = False

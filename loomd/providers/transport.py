@@ -57,11 +57,11 @@ class Transport(Protocol):
     decodes: bool
     """Whether it undoes the content coding of an answer."""
 
-    async def send(self, body: bytes, key: str, headers: Mapping[str, str], end: float) -> Response:
+    async def send(self, body: Callable[[], bytes], key: str, headers: Mapping[str, str], end: float) -> Response:
         """Send a request and return its answer as soon as the headers are there.
 
         Args:
-            body: JSON.
+            body: returns JSON; it is made when it is sent, so that nobody keeps it while the service thinks.
             key: the service's key, empty for none.
             headers: further headers.
             end: time of the event loop's clock at which the whole call is over.
@@ -106,9 +106,9 @@ class SdkTransport:
         """Release all connections."""
         await self._sdk.close()
 
-    async def send(self, body: bytes, key: str, headers: Mapping[str, str], end: float) -> Response:
+    async def send(self, body: Callable[[], bytes], key: str, headers: Mapping[str, str], end: float) -> Response:
         """Send a request; see `Transport`."""
-        call = self._sdk.call(msgspec.json.decode(body), key, headers)
+        call = self._sdk.call(msgspec.json.decode(body()), key, headers)
         try:
             async with asyncio.timeout_at(end):
                 answer = await call.__aenter__()
