@@ -138,8 +138,8 @@ class Recall:
         embedder = self._embedder
         if embedder is None:
             return False
-        mark = embedder.fingerprint
-        while rows := await self._run(lambda: self._shelf.unmade(mark, _BATCH)):
+        mark, most = embedder.fingerprint, min(_BATCH, getattr(embedder, "batch", _BATCH))  # one call of a service
+        while rows := await self._run(lambda: self._shelf.unmade(mark, most)):
             vectors = await self._embed(embedder, [text for _, text in rows])
             if vectors is None:
                 return False
