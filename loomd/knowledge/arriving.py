@@ -1,8 +1,8 @@
 """Embeds texts in the calls that an embedder makes of them, and keeps what has come: a process may die at any time.
 
-What a service answered is kept at once, also before the documents are whole that it belongs to; what an embedder of this
-machine made is kept about every second, so that a fast one is never waited for. Knows no store. Called by a knowledge
-base.
+What a service answered is kept at once, also before the documents are whole that it belongs to; what an embedder of
+this machine made is kept about every second, so that a fast one is never waited for. Knows no store. Called by a
+knowledge base.
 """
 
 import asyncio

@@ -23,7 +23,7 @@ from loomd.events.room import ContextAssembled, MemoryCompacted
 from loomd.events.skill import SkillActivated
 from loomd.knowledge import standing
 from loomd.knowledge.asking import Asker
-from loomd.memory.item import Item, Turn, Whose
+from loomd.memory.item import Item, ScopeOf, Turn, Whose
 from loomd.messages import Image, JsonObject, Message, Passage, Request, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.testing import Unrecorded
@@ -62,6 +62,8 @@ class Remembering:
         del goal
         return messages
 
+    name = "notes"
+    scope: ScopeOf = "agent"
     recalls = True
     lacks = ""
     summarizer = None
