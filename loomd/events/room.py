@@ -161,7 +161,8 @@ class ContextAssembled(Fact, tag="context.assembled", frozen=True):
         cut: what did not, or not whole.
         relevance: how relevant each source was taken to be, from 0 to 1, where there were several.
         price: USD of an input token and of an output token.
-        added: characters that the model adds of its own to every request.
+        added: characters that the model adds of its own to every request, at most.
+        citing: those of them that it adds for passages alone: none of these when no passage entered.
     """
 
     window: int
@@ -172,3 +173,4 @@ class ContextAssembled(Fact, tag="context.assembled", frozen=True):
     relevance: Mapping[str, float] = {}  # msgspec copies it
     price: tuple[float, float] = (0.0, 0.0)
     added: int = 0
+    citing: int = 0
