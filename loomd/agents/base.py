@@ -10,7 +10,7 @@ from loomd.events.fact import Fact
 from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.knowledge.asking import Asker
 from loomd.knowledge.standing import Found
-from loomd.memory.item import Item, Turn, Whose
+from loomd.memory.item import Item, ScopeOf, Turn, Whose
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
@@ -130,6 +130,16 @@ class Memory(Protocol):
     @property
     def recalls(self) -> bool:
         """Return whether anything is remembered across tasks."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Return the name of the object."""
+        ...
+
+    @property
+    def scope(self) -> ScopeOf:
+        """Return who may recall what it is told."""
         ...
 
     @property

@@ -45,8 +45,8 @@ from loomd.messages import Message, Passage, Request
 HISTORY = "history"
 _TURNS = 2
 """Turns that any prompt has: the system's and the user's."""
-_NO_PASSAGES: dict[int, Citation] = {}
-_NO_TEXTS: dict[Source, tuple[str, ...]] = {}
+_NO_PASSAGES: Mapping[int, Citation] = {}
+_NO_TEXTS: Mapping[Source, tuple[str, ...]] = {}
 _TITLE = 40
 """Characters of an item by which it is named where it was left out."""
 
@@ -67,9 +67,9 @@ class Context(msgspec.Struct, frozen=True):
     """
 
     messages: tuple[Message, ...] = ()
-    citable: dict[int, Citation] = {}
+    citable: Mapping[int, Citation] = {}
     offered: int = 0
-    texts: dict[Source, tuple[str, ...]] = {}
+    texts: Mapping[Source, tuple[str, ...]] = {}
     measure: Measure = Measure()
     window: int = 0
     price: tuple[float, float] = (0.0, 0.0)
@@ -137,11 +137,18 @@ async def assemble(
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
     goal = measure.tokens(length(Message("user", work.goal, images=work.images)) + len(work.within), 0)
     form = measure.tokens(known.added + (_form(offers, passages, agent.skills) if several else 0), _TURNS)
-    fixed = (("prompt", measure.text(system)), ("tools", measure.tools(tools)), ("goal", goal), ("form", form))
-    entered = [Entered(name, tokens, tokens, tokens) for name, tokens in fixed]
+    fixed = [("prompt", measure.text(system)), ("tools", measure.tools(tools)), ("goal", goal), ("form", form)]
     weights = agent.context.weights(known.relevance) if several else {}
-    plan = _Plan(measure, weights, max(0, known.window - sum([tokens for _, tokens in fixed])))
-    chosen = await _choose(agent, work, skills, plan, offers, passages) if several else _NOTHING
+    plan, spared, chosen = _Plan(measure, weights, known.window - sum([tokens for _, tokens in fixed])), 0, _NOTHING
+    if several:
+        taken = await skills.take_up(work.goal, plan.skills(offers)) if agent.skills else []
+        chosen = _chosen(plan, taken, work, offers, passages)
+        if known.citing and passages and not any(one.text for one in chosen.offered):
+            spared = form - measure.tokens(known.added - known.citing + _form(offers, (), agent.skills), _TURNS)
+            plan = plan.without_passages(spared)
+            chosen = _chosen(plan, taken, work, {**offers, "knowledge": ()}, ())
+    fixed[-1] = ("form", form - spared)
+    entered = [Entered(name, tokens, tokens, tokens) for name, tokens in fixed]
     told, offered, results, memories = chosen
     history = plan.turns(work.history)
     asked = Message("user", brief(work.goal, results, memories, work.within), passages=offered, images=work.images)
@@ -151,14 +158,13 @@ async def assemble(
     total = sum([one.tokens for one in entered])
     fact = msgspec.structs.replace(known, tokens=total, sources=tuple(entered), cut=tuple(plan.cut))
     scope.emit(fact, agent.name, key=key)
-    citable: dict[int, Citation] = _NO_PASSAGES
-    texts: dict[Source, tuple[str, ...]] = _NO_TEXTS
+    citable, texts = _NO_PASSAGES, _NO_TEXTS
     if several:
-        citable = {c.number: c for finding in work.findings for c in finding.citations}
-        citable |= {p.number: cite(p) for p in offered}
-        told_of = tuple([one.output for one in results]), tuple([one.text for one in offered])
-        texts = {"memory": memories, "findings": told_of[0], "knowledge": told_of[1]}
-    own = known.window, known.price, characters, known.added
+        cited = {c.number: c for finding in work.findings for c in finding.citations}
+        citable = cited | {p.number: cite(p) for p in offered}
+        found = tuple([one.output for one in results]), tuple([one.text for one in offered])
+        texts = {"memory": memories, "findings": found[0], "knowledge": found[1]}
+    own = known.window, known.price, characters, known.added - (known.citing if spared else 0)
     return Context(messages, citable, len(offered), texts, measure, *own)
 
 
@@ -168,16 +174,14 @@ def _system(text: str) -> Message:
     return Message("system", text)
 
 
-async def _choose(
-    agent: Agent,
-    work: Work,
-    skills: SkillUse,
+def _chosen(
     plan: "_Plan",
+    told: Sequence[str],
+    work: Work,
     offers: Mapping[Source, Sequence[str]],
     passages: Sequence[Passage],
 ) -> _Chosen:
-    """Return what enters of what is offered."""
-    told = await skills.take_up(work.goal, plan.skills(offers)) if agent.skills else []
+    """Return what enters of what is offered, beside the skills that are taken up."""
     found = plan.fill({"skills": told, **offers})
     findings = [_shorten(one, text) for one, text in zip(work.findings, found["findings"], strict=True)]
     offered = tuple(
@@ -251,7 +255,8 @@ class _Plan:
         self.entered: list[Entered] = []
         self.cut: list[LeftOut] = []
         self._measure = measure
-        self._room = room
+        self._left = room
+        self._room = max(0, room)
         self._weights = weights
 
     def skills(self, offers: Mapping[Source, Sequence[str]]) -> int:
@@ -274,6 +279,22 @@ class _Plan:
         for name, room in rooms.items():
             found[name] = self._fill(name, offers[name], sizes[name], room)
         return found
+
+    def without_passages(self, spared: int) -> "_Plan":
+        """Return a plan for a prompt into which no passage fits, so that what it takes to cite is not sent, either.
+
+        Args:
+            spared: tokens that there are for others now.
+        """
+        plan = _Plan(self._measure, self._weights, self._left + spared)
+        known = [one for one in self.entered if one.source == "knowledge"]
+        plan.entered = [msgspec.structs.replace(one, tokens=0) for one in known]
+        plan.cut = [
+            msgspec.structs.replace(one, kept=0, why=f"{one.why}, beside {spared} that it takes to cite")
+            for one in self.cut
+            if one.source == "knowledge"
+        ]
+        return plan
 
     def turns(self, history: Sequence[Message]) -> list[Message]:
         """Return which earlier turns of the conversation enter: the latest ones, for which there is room."""
@@ -353,7 +374,9 @@ def _known(agent: Agent, counted: float | None, plain: Request, window: int, *, 
         relevance = {name: averages.value(subject, name, agent.context.expected) for name in SOURCES}
     prices = price(1, 0), price(0, 1)
     added = added_to(agent.model, plain)
-    return ContextAssembled(window, 0, characters, relevance=relevance, price=prices, added=added)
+    asked = tuple([msgspec.structs.replace(one, passages=()) for one in plain.messages])
+    citing = added - added_to(agent.model, msgspec.structs.replace(plain, messages=asked)) if added else 0
+    return ContextAssembled(window, 0, characters, relevance=relevance, price=prices, added=added, citing=citing)
 
 
 def _shown(passage: Passage) -> str:

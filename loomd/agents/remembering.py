@@ -19,7 +19,7 @@ from loomd.agents.work import Outcome, Work
 from loomd.errors import LoomdError
 from loomd.events.bus import Scope
 from loomd.events.event import Fallback
-from loomd.events.room import MemoryCondensed, MemoryRemembered
+from loomd.events.room import MemoryCondensed, MemoryRemembered, Told
 from loomd.memory.item import Item, Turn, Whose
 from loomd.memory.window import fit_window
 from loomd.messages import Message
@@ -150,14 +150,16 @@ async def condense(agent: Agent, work: Work, scope: Scope, asked: Condensing, ou
     text = "" if outcome.failure else outcome.output
     key = f"{scope.task}/{asked.errand.key}"
     turn = Turn(key, "", text, f"step/{asked.errand.key}/model/{max(0, outcome.steps - 1)}", began)
+    whose = whose_of(agent, work, scope)
     try:
-        said = await memory.condense(whose_of(agent, work, scope), turn, asked.facts)
+        said = await memory.condense(whose, turn, asked.facts)
     except LoomdError as error:
         scope.emit(Fallback("condense", str(error), "working facts stay as they are"), agent.name)
         return
     places = tuple(dict.fromkeys(place for one in said for place in one.replaces or (one.place,)))
     if said:
-        scope.emit(MemoryCondensed(len(said), len(asked.facts) - len(said), places), agent.name, key=f"condensed/{key}")
+        fact = MemoryCondensed(len(said), len(asked.facts) - len(said), places, _told(memory, whose, turn))
+        scope.emit(fact, agent.name, key=f"condensed/{key}")
     else:
         why = outcome.failure or "none of the facts is in it, or one was forgotten"
         scope.emit(Fallback("condense", why, "working facts become long-term as they are"), agent.name)
@@ -195,7 +197,27 @@ async def _keep(agent: Agent, whose: Whose, turn: Turn, scope: Scope, key: str) 
     if memory.lacks:
         scope.emit(Fallback("remember", memory.lacks, "the answer is kept without vectors for now"), agent.name)
     if kept:
-        scope.emit(MemoryRemembered(tuple(kept)), agent.name, key=key)
+        scope.emit(MemoryRemembered(tuple(kept), _told(memory, whose, turn)), agent.name, key=key)
+
+
+def _told(memory: Memory, whose: Whose, turn: Turn) -> Told:
+    """Return what a memory was told, as the journal has it: what its file loses is kept again from there."""
+    return Told(
+        memory.name,
+        memory.scope,
+        turn.key,
+        turn.goal,
+        turn.answer,
+        turn.began,
+        turn.step,
+        turn.boost,
+        turn.absorbed,
+        whose.agent,
+        whose.tenant,
+        whose.user,
+        whose.session,
+        whose.task,
+    )
 
 
 def _shown(memory: Memory, agent: Agent, work: Work, beside: Beside, found: Sequence[str]) -> list[str]:

@@ -179,22 +179,34 @@ def index_lines(item: Json) -> list[str]:
     index = item["status"].get("index")
     if not index:
         return []
-    depth, recall = index.get("depth", 0), index.get("recall", 1.0)
-    looks = "compares all" if not depth else f"looks at {depth} lists, and found {recall:.1%} of the nearest passages"
-    loose = index.get("loose", 0)
+    declared = item["spec"].get("index", {}).get("type", "auto")
     left_out = [(one["path"], f"it {one['reason']}") for one in index.get("leftOut", ())]
     rows = (
         ("documents", f"{index['documents']:,}"),
         ("passages", f"{index['passages']:,}"),
         ("on disk", _size(index["bytes"])),
         ("embedder", f"{index['embedder']}, {index['dimension']} numbers"),
-        ("index", f"{index['type']}: {looks}" + (f"; {loose:,} vectors beside it" if loose else "")),
+        ("index", _compares(index, declared)),
         *_graph_rows(index.get("graph")),
         ("refreshed", index["refreshed"] or "not since it opened: it answers from what is stored"),
     )
     return [f"{title + ':' if title else '':<11} {value}" for title, value in rows] + (
         ["", *render(("LEFT OUT", "WHY"), left_out)] if left_out else []
     )
+
+
+def _compares(index: Json, declared: str) -> str:
+    """Return which type of index is in use and how deep it looks, and why it is another one than declared."""
+    from loomd.vectors.index import LOOSE  # noqa: PLC0415  # only these lines need it
+
+    kind, depth, recall = index["type"], index.get("depth", 0), index.get("recall", 1.0)
+    at = "candidates" if kind == "hnsw" else "lists"
+    looks = "compares all" if not depth else f"looks at {depth} {at}, and found {recall:.1%} of the nearest passages"
+    if declared not in {"auto", kind}:
+        looks += f", as there are no more than {LOOSE:,} passages; {declared} is declared, and is built beyond that"
+    loose = index.get("loose", 0)
+    changed = f"; {loose:,} changes since are compared beside it" if loose and depth else ""
+    return f"{kind}: {looks}{changed}"
 
 
 def _graph_rows(graph: Json | None) -> list[tuple[str, str]]:

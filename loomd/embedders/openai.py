@@ -144,7 +144,7 @@ class ServiceEmbedder:
         Every row has length 1; an empty text is a row of zeros, and no service is asked about it.
 
         Raises:
-            BadReply: the service made another number or size of vectors, or NaN.
+            BadReply: the service made another number or size of vectors, NaN, or nothing but zeros of a text.
             Unauthorized: the key is missing, refused, or was withdrawn.
             Temporary: the service is busy or cannot be reached, up to the deadline.
             Permanent: it refuses the texts or the model.
@@ -161,7 +161,13 @@ class ServiceEmbedder:
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         for part, call in zip(parts, calls, strict=True):
-            vectors[part] = unit(call.result(), len(part), self.dimension, self.name)
+            made = unit(call.result(), len(part), self.dimension, self.name)
+            if not made.any(axis=1).all():
+                raise BadReply(
+                    f"{self._owner}: the vector of text {int((~made.any(axis=1)).argmax()) + 1} of {len(part)} is all"
+                    " zeros, which says nothing of any text: the model is no embedding model, or is not loaded whole"
+                )
+            vectors[part] = made
         return vectors
 
     async def _call(self, texts: Sequence[str]) -> list[list[float]]:

@@ -1,6 +1,7 @@
 """Facts about what there is room for: in a prompt, in a window, in a budget."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -14,10 +15,48 @@ class MemoryCompacted(Fact, tag="memory.compacted", frozen=True):
     kept: int
 
 
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a memory was told, and by whom: enough to keep it once more.
+
+    Attributes:
+        memory: its name; the namespace is the event's.
+        scope: who may recall it.
+        key: unique within the task's agent.
+        goal: what was asked.
+        answer: what was answered, or the lines of a summary.
+        began: when the work began, in wall-clock seconds.
+        step: key of the journal's checkpoint that it rests on.
+        boost: factor of its importance.
+        absorbed: whether another agent brought it.
+        agent: who heard it, for which `tenant` and `user`, in which `session` and `task`.
+    """
+
+    memory: str
+    scope: Literal["agent", "session", "user", "tenant", "shared"]
+    key: str
+    goal: str
+    answer: str
+    began: float
+    step: str = ""
+    boost: float = 1.0
+    absorbed: bool = False
+    agent: str = ""
+    tenant: str = ""
+    user: str = ""
+    session: str = ""
+    task: str = ""
+
+
 class MemoryRemembered(Fact, tag="memory.remembered", frozen=True):
-    """What was asked and answered is kept, on disk, in the memory of the event's agent; `items` are the ids."""
+    """What was asked and answered is kept, on disk, in the memory of the event's agent.
+
+    Attributes:
+        items: the ids of what is kept.
+        told: what was told; absent in records of earlier versions.
+    """
 
     items: tuple[str, ...]
+    told: Told | None = None
 
 
 class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
@@ -27,11 +66,13 @@ class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
         replaced: how many of them its words stand for.
         kept: how many of them they do not say, and are kept as they are.
         places: where in the journal the replaced ones came from, as `TASK/KEY`.
+        told: the words; absent in records of earlier versions.
     """
 
     replaced: int
     kept: int
     places: tuple[str, ...]
+    told: Told | None = None
 
 
 class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
@@ -46,7 +87,21 @@ class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
     items: tuple[str, ...]
 
 
-MemoryFact = MemoryCompacted | MemoryRemembered | MemoryCondensed | MemoryForgotten
+class MemoryRefilled(Fact, tag="memory.refilled", frozen=True):
+    """A memory whose file was damaged or gone was filled in again from the journal; the namespace is the event's.
+
+    Attributes:
+        memory: its name.
+        items: how many items it has from there.
+        lacking: how many the journal names, but does not have the words of.
+    """
+
+    memory: str
+    items: int
+    lacking: int
+
+
+MemoryFact = MemoryCompacted | MemoryRemembered | MemoryCondensed | MemoryForgotten | MemoryRefilled
 """What happens to what is remembered."""
 
 
@@ -106,7 +161,8 @@ class ContextAssembled(Fact, tag="context.assembled", frozen=True):
         cut: what did not, or not whole.
         relevance: how relevant each source was taken to be, from 0 to 1, where there were several.
         price: USD of an input token and of an output token.
-        added: characters that the model adds of its own to every request.
+        added: characters that the model adds of its own to every request, at most.
+        citing: those of them that it adds for passages alone: none of these when no passage entered.
     """
 
     window: int
@@ -117,3 +173,4 @@ class ContextAssembled(Fact, tag="context.assembled", frozen=True):
     relevance: Mapping[str, float] = {}  # msgspec copies it
     price: tuple[float, float] = (0.0, 0.0)
     added: int = 0
+    citing: int = 0

@@ -1,7 +1,8 @@
 """Embeds texts in the calls that an embedder makes of them, and keeps what has come: a process may die at any time.
 
-What a slow service was paid for is kept about every second, also before the documents are whole that it belongs to; a
-fast embedder is never waited for. Knows no store. Called by a knowledge base.
+What a service answered is kept at once, also before the documents are whole that it belongs to; what an embedder of
+this machine made is kept about every second, so that a fast one is never waited for. Knows no store. Called by a
+knowledge base.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
 
 EVERY = 1.0
-"""Seconds after which vectors that have come are kept."""
+"""Seconds after which vectors are kept that were made on this machine."""
 
 Vectored = dict[bytes, bytes]
 """Vectors as they are stored, by the digest of what was embedded."""
@@ -30,6 +31,7 @@ class Arriving:
         embed: returns a vector of each text.
         batch: texts that are asked for together.
         keep: takes vectors whose documents are not written yet: those that are new, and how many there are of all.
+        every: seconds after which vectors that have come are kept; 0 for at once.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class Arriving:
         embed: Callable[[Sequence[str]], Awaitable["Vectors"]],
         batch: int,
         keep: Callable[[Vectored, int], Awaitable[object]],
+        every: float = EVERY,
     ) -> None:
         self._embed = embed
         self._batch = batch
         self._keep = keep
+        self._every = every
         self._unkept: Vectored = {}
         self._came = 0
         self._kept_at = asyncio.get_running_loop().time()
@@ -64,7 +68,7 @@ class Arriving:
         try:
             pending = set(calls)
             while pending:
-                longest = EVERY if self._unkept else None
+                longest = self._every if self._unkept else None
                 done, pending = await asyncio.wait(pending, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
                 failed = [call for call in done if call.exception() is not None]
                 for call in done.difference(failed):
@@ -74,7 +78,7 @@ class Arriving:
                     self._came += len(new)
                 for call in pending if failed else ():
                     call.cancel()
-                if failed or asyncio.get_running_loop().time() - self._kept_at >= EVERY:
+                if failed or asyncio.get_running_loop().time() - self._kept_at >= self._every:
                     await self._keep_all()
                 for call in failed:
                     call.result()

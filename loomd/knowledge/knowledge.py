@@ -20,7 +20,7 @@ from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, LoomdError, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
-from loomd.knowledge.arriving import Arriving, Vectored
+from loomd.knowledge.arriving import EVERY, Arriving, Vectored
 from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
@@ -413,7 +413,9 @@ class KnowledgeBase:
             self._turn.keep()
             self._progress(done + came, total)
 
-        arriving = Arriving(self._embed_passages, min(BATCH, getattr(self._embedder, "batch", BATCH)), keep)
+        calls = getattr(self._embedder, "batch", None)  # texts of one call of a service
+        every = EVERY if calls is None else 0.0
+        arriving = Arriving(self._embed_passages, min(BATCH, calls or BATCH), keep, every)
         await self._run(self._opened.write, [], {}, self._indexing, survey.removed)
         self._progress(0, total)
         for documents in runs(survey.changed, BATCH):

@@ -19,6 +19,9 @@ from loomd.knowledge.store import Properties
 _log = logging.getLogger("loomd.knowledge")
 
 _LAYOUT = "3"  # of the store; raised when what is stored or embedded changes, so that everything is indexed anew
+_FAULTY = "!"
+"""What follows the stored digest of a document whose properties cannot be read."""
+_FAULT = "has front matter that is no YAML or has no end: its text is found, its properties are not; mend it"
 _GRAPH_LAYOUT = "graph 1"  # of the tables of a graph
 
 
@@ -92,7 +95,7 @@ def runs(documents: Sequence[Pending], least: int) -> Iterator[list[Pending]]:
 
 
 def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Collection[str]) -> Survey:
-    """Return what differs.
+    """Return what differs, and what there is to say of documents: which cannot be read, or not whole.
 
     Args:
         library: the documents.
@@ -107,13 +110,18 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Col
     seen: set[str] = set()
     for item in library.documents():
         seen.add(item.path)
-        if isinstance(item, Document) and known.get(item.path) == item.digest:
-            continue
-        found = item if isinstance(item, Unreadable) else _cut(item, library, recipe)
-        if isinstance(found, Unreadable):
-            survey.unreadable.append(found)
+        stored_as = known.get(item.path, "")
+        if isinstance(item, Document) and stored_as.removesuffix(_FAULTY) == item.digest:
+            is_faulty = stored_as.endswith(_FAULTY)
         else:
+            found = item if isinstance(item, Unreadable) else _cut(item, library, recipe)
+            if isinstance(found, Unreadable):
+                survey.unreadable.append(found)
+                continue
             survey.changed.append(found)
+            is_faulty = found.digest.endswith(_FAULTY)
+        if is_faulty:
+            survey.unreadable.append(Unreadable(item.path, _FAULT))
     survey.unreadable += library.missed()
     survey.removed = sorted(path for path in set(stored) - seen if not library.may_come(path))
     return survey
@@ -130,7 +138,8 @@ def _cut(document: Document, library: Library, recipe: Recipe) -> Pending | Unre
         return Unreadable(document.path, f"cannot be read ({type(error).__name__}): exclude it")
     keyed = [(recipe.embedded_as(chunk), chunk) for chunk in chunks]
     properties = {**content.properties, **document.properties}
-    return Pending(document.path, document.digest, keyed, content.unit, properties)
+    digest = document.digest + (_FAULTY if content.is_faulty else "")
+    return Pending(document.path, digest, keyed, content.unit, properties)
 
 
 def _digest(*parts: str) -> bytes:

@@ -181,15 +181,18 @@ class MemorySpec(Spec):
             yield self.blank(parts)
             return
         from loomd.memory.recall import Embedder, open_recall  # noqa: PLC0415  # only what is remembered needs it
+        from loomd.memory.refill import Journal  # noqa: PLC0415  # the same
 
         embedder = parts.get("Embedder", recall.embedder, Embedder) if recall.embedder else None
         path = parts.state_dir / _FILE
-        async with open_recall(path, str(ref), self._limits(), embedder, parts.services.clock) as texts:
-            yield LiveMemory(self, texts, self._summarizer(parts))
+        lent = parts.services
+        journal = Journal(lent.store, lent.bus, ref)
+        async with open_recall(path, str(ref), self._limits(), embedder, lent.clock, journal) as texts:
+            yield LiveMemory(self, parts.name, texts, self._summarizer(parts))
 
     def blank(self, parts: Parts) -> "LiveMemory":
         """Return the live memory without anything that is remembered; it remembers nothing either."""
-        return LiveMemory(self, None, self._summarizer(parts))
+        return LiveMemory(self, parts.name, None, self._summarizer(parts))
 
     def _summarizer(self, parts: Parts) -> object | None:
         if (by := self.compaction) is None:
@@ -233,11 +236,13 @@ class LiveMemory:
 
     Args:
         spec: what it declares.
+        name: name of the object.
         texts: what is remembered; None when nothing is and nothing was.
         summarizer: a live model or agent that puts working facts into fewer words; None when rules decide.
     """
 
-    def __init__(self, spec: MemorySpec, texts: "Recall | None", summarizer: object | None = None) -> None:
+    def __init__(self, spec: MemorySpec, name: str, texts: "Recall | None", summarizer: object | None = None) -> None:
+        self.name = name
         self._spec = spec
         self._texts = texts
         self.summarizer = summarizer
@@ -247,10 +252,24 @@ class LiveMemory:
         """Return whether anything is remembered across tasks."""
         return self._spec.recall.enabled
 
+    @property
+    def scope(self) -> ScopeOf:
+        """Return who may recall what it is told."""
+        return self._spec.recall.scope
+
     def health(self) -> Iterable[Health]:
         """Return how it is degraded, if it is."""
         found = None if self._texts is None else self._texts.health()
         return () if found is None else (found,)
+
+    async def settled(self) -> None:
+        """Wait until what the journal has is remembered again, when the file was damaged or gone.
+
+        Raises:
+            Temporary: the journal cannot be looked through now; it is tried again.
+        """
+        if self._texts is not None:
+            await self._texts.settled()
 
     @property
     def lacks(self) -> str:

@@ -28,10 +28,21 @@ class Aside(NamedTuple):
     path: Path
     texts: int | None
 
-    def __str__(self) -> str:
-        lost = "the texts in it" if self.texts is None else f"the {self.texts} texts in it"
+    def told(self, refilled: tuple[int, int] | None) -> str:
+        """Return what happened, in words.
+
+        Args:
+            refilled: how many items the new file got from the journal, and how many are only named there; None as long
+                as it is still to be looked through.
+        """
+        had = "" if self.texts is None else f" with the {self.texts} texts in it"
+        if refilled is None:
+            now = "what the journal has is being remembered again"
+        else:
+            now = f"{refilled[0]} are remembered again from the journal"
+            now += f", {refilled[1]} more are only named there" if refilled[1] else ""
         return (
-            f"its file was damaged, and is set aside as {self.path}: {lost} are not remembered any more; "
+            f"its file was damaged, and is set aside as {self.path}{had}: {now}; "
             "delete that file once nothing of it is wanted"
         )
 

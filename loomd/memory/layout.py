@@ -57,6 +57,9 @@ _UNNUMBERED = (
     "INSERT INTO vector (item, made_by, vector) SELECT item, made_by, vector FROM old_vector ORDER BY item",
     "DROP TABLE old_vector",
 )
+_REFILL = "CREATE TABLE refill (items INTEGER, lacking INTEGER NOT NULL)"
+"""How many items a new file has from the journal, nothing as long as that was not looked through; and how many the
+journal only names. Files of this layout that were made before there was such a table have none, and need nothing."""
 _OLD = (
     "TRIGGER word_add",
     "TRIGGER word_drop",
@@ -96,7 +99,10 @@ def prepare(db: sqlite3.Connection, owner: str, now: float) -> None:
             return
         for statement in _UNNUMBERED if version == VERSION - 1 else (*_TABLES, *_VECTORS):
             db.execute(statement)
-        if _has(db, "memory"):
+        db.execute(_REFILL)
+        old = version > 0 or has(db, "memory")
+        db.execute("INSERT INTO refill VALUES (?, 0)", (0 if old else None,))
+        if has(db, "memory"):
             _bring_over(db, owner, now)
         db.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -106,7 +112,8 @@ def tokens_of(text: str) -> int:
     return max(1, len(text) // CHARACTERS_PER_TOKEN)
 
 
-def _has(db: sqlite3.Connection, table: str) -> bool:
+def has(db: sqlite3.Connection, table: str) -> bool:
+    """Return whether there is such a table."""
     found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
     return found is not None
 
@@ -127,7 +134,7 @@ def _bring_over(db: sqlite3.Connection, owner: str, now: float) -> None:
         )
         if vector is not None:
             db.execute("INSERT INTO vector (item, made_by, vector) VALUES (?, ?, ?)", (row, mark, vector))
-    if _has(db, "embedding"):
+    if has(db, "embedding"):
         db.execute(
             "INSERT OR IGNORE INTO vector (item, made_by, vector) SELECT memory, made_by, vector FROM embedding"
             " WHERE memory IN (SELECT row FROM item)"

@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from loomd.errors import Damaged, LoomdError, Temporary
 from loomd.memory.damage import Aside, examine, find_aside, is_damage, set_aside
 from loomd.memory.item import Draft, Item, Report, Turn, Which, Whose
 from loomd.memory.layout import prepare
+from loomd.memory.refill import Again, Journal
 from loomd.memory.shelf import Limits, Query, Shelf
 from loomd.topology import Health
 
@@ -33,6 +34,7 @@ _in_use: Counter[tuple[Path, str]] = Counter()
 _BATCH = 256
 _LOOK = 30.0
 """Most seconds between looks whether an embedder that failed answers again."""
+_AGAIN = "what the journal has is still being remembered again"
 _ANEW = "it is set aside, and the memory begins anew, when the daemon starts again"
 _SWEEP = 600.0
 """Most seconds between looks for texts that are too old; less when they are kept for a short time only."""
@@ -70,6 +72,9 @@ class Recall:
         self.aside: Aside | None = None
         """The damaged file in whose place this one is; None when there is none."""
         self._opened = clock.now()
+        self.refilled: tuple[int, int] | None = None
+        """How many items the journal had and how many it only names; None while it is looked through."""
+        self._tried = asyncio.Event()
         self._broken: Health | None = None
         self.wordy: Health | None = None
         """Why texts are found by words alone although there is an embedder; None when it answers."""
@@ -79,7 +84,10 @@ class Recall:
         if self._broken is not None:
             return self._broken
         if self.aside is not None and self.aside.path.exists():
-            return Health("Degraded", "True", "FileDamaged", str(self.aside), self._opened)
+            return Health("Degraded", "True", "FileDamaged", self.aside.told(self.refilled), self._opened)
+        if self.refilled is None:
+            said = f"its file is new: {_AGAIN}"
+            return Health("Degraded", "Unknown", "Refilling", said, self._opened)
         return self.wordy
 
     async def find(self, whose: Whose, text: str, seen: Sequence[str] = (), most: int | None = None) -> list[str]:
@@ -124,7 +132,12 @@ class Recall:
         return await self._current(lambda: self._shelf.items(which, after, most))
 
     async def forget(self, which: Which) -> list[str]:
-        """Delete items for good, and return their ids."""
+        """Delete items for good, and return their ids.
+
+        Raises:
+            Temporary: the journal cannot be looked through now, and might bring them back later.
+        """
+        await self.settled()
         return await self._run(lambda: self._shelf.forget(which, self._clock.now()))
 
     async def report(self) -> Report:
@@ -138,14 +151,46 @@ class Recall:
         embedder = self._embedder
         if embedder is None:
             return False
-        mark = embedder.fingerprint
-        while rows := await self._run(lambda: self._shelf.unmade(mark, _BATCH)):
+        mark, most = embedder.fingerprint, min(_BATCH, getattr(embedder, "batch", _BATCH))  # one call of a service
+        while rows := await self._run(lambda: self._shelf.unmade(mark, most)):
             vectors = await self._embed(embedder, [text for _, text in rows])
             if vectors is None:
                 return False
             made = [(row, text, mark, vector.tobytes()) for (row, text), vector in zip(rows, vectors, strict=True)]
             await self._run(partial(self._shelf.put_vectors, made))
         return True
+
+    async def settled(self) -> None:
+        """Wait until what the journal has is remembered again, when the file is new.
+
+        Raises:
+            Temporary: that cannot be looked through now; it is tried again.
+        """
+        await self._tried.wait()
+        if self.refilled is None:
+            raise Temporary(f"{self._owner}: {_AGAIN}, which does not work now: the log says why")
+
+    async def refill(self, journal: Journal | None) -> None:
+        """Remember again what the journal has, if the file is new; what does not work is tried again, until cancelled.
+
+        Args:
+            journal: None for none.
+        """
+        try:
+            is_due = self.refilled is None
+            while self.refilled is None:
+                try:
+                    again = Again((), 0) if journal is None else await journal.read()
+                    self.refilled = await self._run(partial(self._shelf.refill, again))
+                except LoomdError as error:
+                    _log.warning("%s: %s, which does not work now: %s", self._owner, _AGAIN, error)
+                    self._tried.set()
+                    await asyncio.sleep(_LOOK)
+        finally:
+            self._tried.set()
+        if is_due and journal is not None and (any(self.refilled) or self.aside is not None):
+            _log.warning("%s: %d items are remembered again from the journal", self._owner, self.refilled[0])
+            journal.tell(*self.refilled)
 
     async def expire(self) -> None:
         """Delete what is too old."""
@@ -220,9 +265,16 @@ class Recall:
 
 @asynccontextmanager
 async def open_recall(
-    path: Path, owner: str, limits: Limits, embedder: Embedder | None, clock: Clock
+    path: Path,
+    owner: str,
+    limits: Limits,
+    embedder: Embedder | None,
+    clock: Clock,
+    journal: Journal | None = None,
 ) -> AsyncGenerator[Recall, None]:
     """Open the remembered items in a file, which is made when it is missing; a damaged one makes way to a new one.
+
+    A new one is filled in from the journal, beside what is asked of it meanwhile.
 
     Raises:
         Damaged: a later version made the file, or it is damaged and in use; the text names it.
@@ -239,15 +291,18 @@ async def open_recall(
             raise Damaged(f"{owner}: {path} cannot be used ({error}): {instead}") from error
         recall = Recall(owner, shelf, pool, embedder, clock)
         recall.aside = await asyncio.get_running_loop().run_in_executor(pool, find_aside, path)
+        recall.refilled = await asyncio.get_running_loop().run_in_executor(pool, lambda: shelf.refilled)
+        if journal is None or await journal.is_empty():
+            await recall.refill(None)
         await recall.expire()
         await recall.refresh()
-        looking = asyncio.create_task(recall.look_after(limits.ttl))  # noqa: TID251  # it is kept, and ends below
+        beside = [asyncio.ensure_future(one) for one in (recall.refill(journal), recall.look_after(limits.ttl))]
         try:
             yield recall
         finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+            for one in beside:
+                one.cancel()
+            await asyncio.wait(beside)
     finally:
         _in_use[use] -= 1
         closing = asyncio.get_running_loop().run_in_executor(pool, _close, connecting)
@@ -267,7 +322,7 @@ def _connect(path: Path, owner: str, limits: Limits, now: float) -> Shelf:
     except sqlite3.DatabaseError as error:
         if not is_damage(error) or sum(holders for (used, _), holders in list(_in_use.items()) if used == path) > 1:
             raise
-        _log.error("%s: %s: %s", owner, error, set_aside(path, now))
+        _log.error("%s: %s: %s", owner, error, set_aside(path, now).told(None))
         return _open(path, owner, limits, now)
 
 

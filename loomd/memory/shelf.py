@@ -16,9 +16,10 @@ import msgspec
 
 from loomd.memory.facts import key_of
 from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose, id_of
-from loomd.memory.layout import tokens_of, writing
+from loomd.memory.layout import has, tokens_of, writing
 from loomd.memory.near import Near
 from loomd.memory.rank import Candidate, Weights, fuse, order
+from loomd.memory.refill import Again
 
 _WORD = re.compile(r"\w{3,}")
 _WORDS = """
@@ -33,8 +34,9 @@ _INSERT = """INSERT INTO item (
     id, home, key, text, what, level, scope, importance, tokens, created, told, agent, tenant, user, session, task,
     step, absorbed, replaces, next_home)
 VALUES (
-    :id, :home, :key, :text, :what, :level, :scope, :importance, :tokens, :told, :told, :agent, :tenant, :user,
+    :id, :home, :key, :text, :what, :level, :scope, :importance, :tokens, :created, :told, :agent, :tenant, :user,
     :session, :task, :step, :absorbed, :replaces, :next_home)"""
+_REFILL = _INSERT.replace("INSERT", "INSERT OR IGNORE", 1)
 _UNMADE = """SELECT row, text FROM item WHERE NOT EXISTS (
     SELECT 1 FROM vector WHERE vector.item = item.row AND made_by = ?) ORDER BY row LIMIT ?"""
 _UNMADE_OF = _UNMADE.replace("WHERE", "WHERE row IN (SELECT value FROM json_each(?)) AND", 1)
@@ -258,6 +260,36 @@ class Shelf:
             with self._writing():
                 self._db.executemany("DELETE FROM vector WHERE made_by = ?", [(mark,) for mark in unwanted])
 
+    @property
+    def refilled(self) -> tuple[int, int] | None:
+        """Return how many items a file that began anew has from the journal, and how many that only names.
+
+        None as long as the journal is still to be looked through.
+        """
+        found = self._db.execute("SELECT items, lacking FROM refill").fetchone() if has(self._db, "refill") else (0, 0)
+        return None if found[0] is None else (int(found[0]), int(found[1]))
+
+    def refill(self, again: Again) -> tuple[int, int]:
+        """Keep what the journal says was remembered, all at once, and return `refilled`.
+
+        What is there already stays as it is. Nothing is done when somebody else who has the file open did it: of that,
+        some may be forgotten by now.
+        """
+        with self._writing():
+            if (known := self.refilled) is not None:
+                return known
+            kept = 0
+            for item, key, home, next_home in again.entries:
+                values = {name: getattr(item, name) for name in Item.__struct_fields__}
+                values |= {"text": self._cut(item.text), "replaces": json.dumps(item.replaces)}
+                values |= {"key": key, "home": home, "next_home": next_home}
+                kept += self._db.execute(_REFILL, values).rowcount
+            for home in {one.home for one in again.entries}:
+                self._bound(home)
+            self._db.execute("UPDATE refill SET items = ?, lacking = ?", (kept, again.lacking))
+        self._embedded = None
+        return kept, again.lacking
+
     def close(self) -> None:
         """Close the file, after another try to empty its log."""
         try:
@@ -323,6 +355,7 @@ class Shelf:
                 "scope": self._limits.scope,
                 "importance": importance,
                 "tokens": tokens_of(text),
+                "created": turn.began,
                 "told": turn.began,
                 "agent": whose.agent,
                 "tenant": whose.tenant,

@@ -23,7 +23,7 @@ from loomd.events.room import ContextAssembled, MemoryCompacted
 from loomd.events.skill import SkillActivated
 from loomd.knowledge import standing
 from loomd.knowledge.asking import Asker
-from loomd.memory.item import Item, Turn, Whose
+from loomd.memory.item import Item, ScopeOf, Turn, Whose
 from loomd.messages import Image, JsonObject, Message, Passage, Request, ToolSchema
 from loomd.providers.scripted import ScriptedModel, ScriptedReply
 from loomd.testing import Unrecorded
@@ -62,6 +62,8 @@ class Remembering:
         del goal
         return messages
 
+    name = "notes"
+    scope: ScopeOf = "agent"
     recalls = True
     lacks = ""
     summarizer = None
@@ -241,6 +243,30 @@ async def test_the_parts_add_up(desk: Desk, window: int) -> None:
     assert fact.tokens == sum(one.tokens for one in fact.sources)
     assert Measure().tokens(sent(Request(messages)), len(messages)) <= fact.tokens
     assert fact.tokens <= max(window, sum(one.tokens for one in fact.sources[:4]))
+
+
+async def test_what_citing_takes_is_free_when_no_passage_enters(desk: Desk) -> None:
+    """A model's rules for citing count as long as passages enter; without one, others get that room, and it is told."""
+
+    def roomy(window: int) -> Agent:
+        made = agent(window, knowledge=[Shelf(2)], memory=Remembering("m" * 400))
+        made.model.added = lambda request: 600 if any(turn.passages for turn in request.messages) else 40  # type: ignore[attr-defined]  # as the embedded model has
+        return made
+
+    context = await desk.context(roomy(900), Work("Go."))
+    assert (len(context.citable), context.added, desk.told()[1]) == (2, 600, {})
+    for window, room, memory in ((100, 0, 49), (170, 1, 96)):  # the heading of a passage alone is none
+        desk.facts.clear()
+        context = await desk.context(roomy(window), Work("Go."))
+        entered, cut = desk.told()
+        assert (context.citable, context.added) == ({}, 40)
+        assert entered == {"prompt": 3, "goal": 1, "form": 23, "memory": memory}
+        why = f"knowledge has room for {room} of its 56 tokens, beside 140 that it takes to cite"
+        assert [one for name, one in cut.items() if name.startswith("knowledge")] == [(28, 0, why)] * 2
+        (fact,) = (one for one in desk.facts if isinstance(one, ContextAssembled))
+        assert (fact.added, fact.citing) == (600, 560)
+        assert fact.tokens == sum(one.tokens for one in fact.sources) <= window
+        assert Measure().tokens(sent(Request(context.messages)) + 40, len(context.messages)) <= fact.tokens
 
 
 async def test_long_results_are_shortened_alike(desk: Desk) -> None:

@@ -13,7 +13,7 @@ from loomd.errors import Permanent, Uncertain
 from loomd.events.event import Fallback, ModelDelta, ToolErred, ToolStarted
 from loomd.events.room import BudgetExceeded, BudgetWarning
 from loomd.interceptors.context import InterceptorContext
-from loomd.memory.item import Item, Turn, Whose
+from loomd.memory.item import Item, ScopeOf, Turn, Whose
 from loomd.messages import (
     Chunk,
     JsonObject,
@@ -253,6 +253,8 @@ async def test_a_memory_that_fails_does_not_lose_the_answer(bench: Bench) -> Non
     """The answer is returned, and that it is not remembered is told."""
 
     class Full:
+        name = "notes"
+        scope: ScopeOf = "agent"
         recalls = True
         lacks = ""
         summarizer = None

@@ -5,9 +5,11 @@ import re
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loomd.cli.knowledge import index_lines
 from tests.cli.terminal import Folder
 from tests.daemon.process import PATIENCE, Daemon
 from tests.knowledge.vectors_service import vector_service
@@ -133,6 +135,30 @@ kind: KnowledgeBase
 metadata: {name: slow, namespace: SPACE}
 spec: {sources: [{path: docs}], embedder: slow}
 """
+
+
+@pytest.mark.parametrize(
+    ("declared", "index", "said"),
+    [
+        ("auto", {"type": "flat", "loose": 26}, "flat: compares all"),
+        (
+            "ivfpq",
+            {"type": "flat", "loose": 26},
+            "flat: compares all, as there are no more than 1,000 passages; ivfpq is declared, and is built beyond that",
+        ),
+        (
+            "hnsw",
+            {"type": "hnsw", "depth": 9, "recall": 0.9},
+            "hnsw: looks at 9 candidates, and found 90.0% of the nearest passages",
+        ),
+        ("ivf", {"type": "ivf", "depth": 8}, "ivf: looks at 8 lists, and found 100.0% of the nearest passages"),
+    ],
+)
+def test_which_index_is_in_use_and_why(declared: str, index: dict[str, Any], said: str) -> None:
+    """A small base is compared exactly whatever is declared; a graph of neighbours has candidates, not lists."""
+    known = {"documents": 1, "passages": 20, "bytes": 1, "embedder": "hash/1", "dimension": 8, "refreshed": "now"}
+    lines = index_lines({"spec": {"index": {"type": declared}}, "status": {"index": {**known, **index}}})
+    assert [line for line in lines if line.startswith("index:")] == [f"index:      {said}"]
 
 
 def test_how_far_the_first_indexing_is(folder: Folder) -> None:

@@ -127,9 +127,10 @@ async def test_what_is_busy_is_asked_again(opened: Open, service: Service) -> No
         ({"text": '{"data": []}'}, BadReply, "asked for 1 vectors"),
         ({"text": '{"data": [{"index": 7, "embedding": [1, 2, 3]}]}'}, BadReply, "asked for 1 vectors"),
         ({"text": '{"data": [{"index": 0, "embedding": [1, 1e39, 3]}]}'}, BadReply, "NaN or infinity"),
+        ({"text": '{"data": [{"index": 0, "embedding": [0, 0.0, 0]}]}'}, BadReply, "text 1 of 1 is all zeros"),
         ({"text": "x" * 5000}, BadReply, r"larger than spec\.maxReply \(1024 bytes\)"),
     ],
-    ids=["refused", "redirect", "text", "deep", "nan", "null", "short", "none", "other", "infinite", "flood"],
+    ids=["refused", "redirect", "text", "deep", "nan", "null", "short", "none", "other", "infinite", "zeros", "flood"],
 )
 async def test_what_cannot_be_used_is_refused(
     opened: Open, service: Service, answer: dict[str, Any], error: type[LoomdError], said: str

@@ -31,7 +31,8 @@ class Counting:
     def __init__(self, inner: "Embedder") -> None:
         self.dimension = inner.dimension
         self.fingerprint = inner.fingerprint
-        self.batch: int = getattr(inner, "batch", 1 << 20)
+        if (batch := getattr(inner, "batch", None)) is not None:
+            self.batch: int = batch
         self.texts: list[str] = []
         self.calls = 0
         self._inner = inner

@@ -95,3 +95,22 @@ async def test_what_the_source_says_counts_before_the_document(shelves: "Lab") -
         await base.refresh()
         assert len(await base.search("otters", where={"team": "web"})) == 29
         assert len(await base.search("otters", where={"team": "docs"})) == 2
+
+
+async def test_front_matter_that_cannot_be_read_is_told(lab: "Lab") -> None:
+    """Its text is found all the same; that is told as long as it is so, and nothing is indexed again for it."""
+    lab.write("a.md", "---\nteam: [a, b\n---\nOtters hold hands.\n")
+    lab.write("b.md", "---\nteam: web\n---\nCats purr.\n")
+    lab.write("c.md", "---\nA rule stands above me.\n---\nMore.\n")
+    async with lab.open() as base:
+        for _ in range(2):
+            assert [(one.path, one.reason[:35]) for one in base.standing().left_out] == [
+                ("docs/a.md", "has front matter that is no YAML or")
+            ]
+            assert (await base.search("otters"))[0].source == "docs/a.md:1-4"
+            assert await base.refresh() == 0
+        lab.write("a.md", "---\nteam: [a, b]\n---\nOtters hold hands.\n")
+        await base.refresh()
+        assert base.standing().left_out == ()
+        assert [one.source for one in await base.search("otters", where={"team": "b"})] == ["docs/a.md:4-4"]
+    assert len([one for one in lab.events if one.type == "index.document.skipped"]) == 1

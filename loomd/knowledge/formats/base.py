@@ -51,6 +51,7 @@ class Content(msgspec.Struct, frozen=True):
         language: the programming language of source code; empty for everything else.
         properties: what it says of itself, such as its title and authors.
         links: addresses that a page leads to, as they are written.
+        is_faulty: whether what it says of itself cannot be read, though its text can.
     """
 
     lines: list[str]
@@ -61,6 +62,7 @@ class Content(msgspec.Struct, frozen=True):
     language: str = ""
     properties: dict[str, Value | list[Value]] = {}
     links: list[str] = []
+    is_faulty: bool = False
 
     def place(self, index: int) -> int:
         """Return the place of a line."""

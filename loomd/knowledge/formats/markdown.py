@@ -12,6 +12,8 @@ _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
 _MARK = "---"
 _BITS = 64
 """Size of the largest number that a property may be."""
+_PROPERTY = re.compile(r"\s*[\w-]+:(\s|$)")
+"""First line of what is meant as front matter, also where that is no YAML."""
 _LONGEST = 200
 """Most lines of front matter; what goes on for longer is text."""
 
@@ -75,8 +77,9 @@ def _read(data: bytes, suffix: str, limits: Limits) -> Content:
     del suffix
     lines = decode(data, limits).split("\n")
     taken, properties = _front_matter(lines)
+    meant = not taken and lines[0].rstrip() == _MARK and _PROPERTY.match("".join(lines[1:2])) is not None
     lines[:taken] = [""] * taken  # the numbers of all lines stay what they are
-    return Content(lines, headings=list(_headings(lines)), properties=properties)
+    return Content(lines, headings=list(_headings(lines)), properties=properties, is_faulty=meant)
 
 
 FORMAT = Format("markdown", (".md", ".markdown"), ("text/markdown", "text/x-markdown"), _read, isolated=False)
