@@ -14,6 +14,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from weakref import proxy
 
 import msgspec
 
@@ -104,7 +105,7 @@ class Loop:
         self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
         caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
-        self._tools = ToolCalls(caller, self.unlimited, self._ask_other)
+        self._tools = ToolCalls(caller, proxy(self))  # without a cycle all goes when the work has ended
         self._called: list[str] = []
         self._repeats: dict[bytes, int] = {}
 
@@ -159,8 +160,8 @@ class Loop:
         goal = await enter(self._agent, work.goal, self._scope, self._steps, work.key)
         if work.within:
             within = await enter(self._agent, work.within, self._scope, self._steps, f"{work.key}/within")
-            work = replace(work, within=within)
-        return work if goal == work.goal else replace(work, goal=goal)
+            work = msgspec.structs.replace(work, within=within)
+        return work if goal == work.goal else msgspec.structs.replace(work, goal=goal)
 
     async def _leave(self, text: str, reason: StopReason, failure: LoomdError | None) -> Outcome:
         """Return the outcome, once the interceptors have seen its text."""
@@ -399,7 +400,7 @@ class Loop:
             self._acted = self._acted or used.acted
             self._spend(Spent(used.usage, used.cost, len(used.tools), used.steps))
 
-    async def _ask_other(self, errand: Errand) -> Outcome:
+    async def ask_other(self, errand: Errand) -> Outcome:
         """Return what another agent makes of what it is asked; it is told what fits, and its answer is remembered."""
         whose = whose_of(self._agent, self._work, self._scope)
         seeds = await seed(self._agent, whose, errand.goal, self._steps, f"{errand.key}/seed", self._scope)

@@ -89,7 +89,6 @@ class SkillUse:
         self._known: Mapping[str, Skill] = {name: one for group in agent.skills for name, one in group.skills.items()}
         self._choice = Choice()
         self._used: dict[str, Skill] = {}
-        self._tool = SkillTool(self)
 
     async def take_up(self, goal: str, room: int | None = None) -> list[str]:
         """Take up what fits a goal, and return the parts of the system prompt that say so.
@@ -116,11 +115,11 @@ class SkillUse:
             return self._agent.offered()
         tools = [tool for tool in self._agent.offered() if not self._narrowed(tool.schema.name)]
         hidden = any(rule.hides(TOOL) for rule in self._agent.rules())
-        return [*tools, self._tool] if self._has_tool and not hidden else tools
+        return [*tools, SkillTool(self)] if self._has_tool and not hidden else tools
 
     def find(self, tool: str) -> Tool | None:
         """Return the tool of a name, that of the skills included."""
-        return self._tool if tool == TOOL and self._has_tool else self._agent.tools.get(tool)
+        return SkillTool(self) if tool == TOOL and self._has_tool else self._agent.tools.get(tool)
 
     def refusal(self, tool: str) -> str:
         """Return why a tool may not be called now, or an empty string when nothing speaks against it."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from copy import copy
 from dataclasses import dataclass, field
 
 from loomd.accounts.averages import Averages
@@ -166,8 +165,9 @@ class Cluster:
             domains, tools = self.roster.fits_by_words(task.goal)
         rules, bias = self.learning, dict[str, float]()
         if rules.mode_of("calibrate") != "off":
-            known = {domain: self.correction(domain) for domain in [*domains, "general"]}
-            bias = {domain: error for domain, (error, count) in known.items() if count >= rules.calibrate.first}
+            known, least = self._services.averages.of(self._subject), rules.calibrate.first
+            every = (*domains, "general")
+            bias = {name: one.value for name in every if (one := known.get(name)) and one.count >= least}
         unread, neighbours = "", list[Neighbour]()
         try:
             neighbours = [] if lost else await self.past.neighbours(task)
@@ -263,7 +263,8 @@ class Cluster:
         return view
 
     def _holding(self, agent: Agent) -> "Cluster":
-        view = copy(self)
+        view = Cluster.__new__(Cluster)
+        view.__dict__.update(self.__dict__)
         view._bound = {agent.name: agent}  # noqa: SLF001  # one of this class
         return view
 
