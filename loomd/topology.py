@@ -234,6 +234,23 @@ class Parts:
             return None
         return serving.snapshot.objects.get(self.declared.ref, self.declared)
 
+    def following(self, read: Callable[[Object | None], T]) -> Callable[[], T]:
+        """Return what reads something of this object as it is declared now, see `latest`.
+
+        It may be asked often, as by every task: it looks again once another snapshot serves.
+        """
+        serving, snapshot, withdrawn = self.services.serving, EMPTY, frozenset[Ref]()
+        known: list[T] = []
+
+        def now() -> T:
+            nonlocal snapshot, withdrawn
+            if not known or snapshot is not serving.snapshot or withdrawn is not serving.withdrawn:
+                snapshot, withdrawn = serving.snapshot, serving.withdrawn
+                known[:] = (read(self.latest()),)
+            return known[0]
+
+        return now
+
     @property
     def serves(self) -> bool:
         """Return whether this object serves, and not another version of it that is open beside."""

@@ -31,6 +31,7 @@ from loomd.engine.lent import Lent
 from loomd.engine.mailbox import Mailbox
 from loomd.engine.record import TaskRecorder
 from loomd.events.bus import Scope
+from loomd.garbage import collect_seldom
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.object import Ref
 from loomd.manifest.source import SourceFile
@@ -246,6 +247,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--profile", action="store_true", help="show where the time goes instead")
     given = parser.parse_args()
+    collect_seldom()  # as the daemon does
     if given.profile:
         with cProfile.Profile(time.process_time) as profile:
             asyncio.run(measure(1, 2000))

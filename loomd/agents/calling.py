@@ -5,10 +5,10 @@ Each call has keys of its own below its step, so that calls side by side are nev
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -56,13 +56,24 @@ class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"Error: {self.text}" if self.failed else self.text
 
 
+class Worker(Protocol):
+    """Whoever does the piece of work that calls belong to; `agents.loop.Loop` fits."""
+
+    def unlimited(self) -> AbstractContextManager[None]:
+        """Return a context in which time counts against no limit, because people are asked."""
+        ...
+
+    async def ask_other(self, errand: Errand) -> Outcome:
+        """Return what another agent makes of what it is asked."""
+        ...
+
+
 class ToolCalls:
     """Makes the tool calls of one piece of work.
 
     Args:
         caller: whose calls they are.
-        unlimited: a context in which time counts against no limit, because people are asked.
-        delegate: does what another agent is asked.
+        worker: whoever does the work; it outlives them, and should be held weakly if it holds them.
 
     Attributes:
         failed: how many calls failed so far.
@@ -72,20 +83,14 @@ class ToolCalls:
         long: whole results of which the model was shown the beginning, by the name that it was told.
     """
 
-    def __init__(
-        self,
-        caller: Caller,
-        unlimited: Callable[[], AbstractContextManager[None]],
-        delegate: Callable[[Errand], Awaitable[Outcome]],
-    ) -> None:
+    def __init__(self, caller: Caller, worker: Worker) -> None:
         self._caller = caller
         self._agent = caller.agent
         self._skills = caller.skills
         self._key = caller.key
         self._steps = caller.steps
         self._scope = caller.scope
-        self._unlimited = unlimited
-        self._delegate = delegate
+        self._worker = worker
         self._inherited = caller.inherited
         self._wanted: dict[str, int] = {}
         self.failed = 0
@@ -218,7 +223,7 @@ class ToolCalls:
 
     async def _ask_people(self, key: str, ask: Ask) -> Decision:
         """Return what people decide."""
-        with self._unlimited():
+        with self._worker.unlimited():
             return await self._steps.approve(key, ask)
 
     def _forbidden(self, call: ToolCall) -> str:
@@ -230,7 +235,7 @@ class ToolCalls:
         """Call a tool; a failure is recorded like a result, because the model will see it."""
         emit, agent, clock = self._scope.emit, self._agent.name, self._agent.clock
         started = clock.monotonic()
-        context = CallContext(self._caller, key, self._delegate, self.long)
+        context = CallContext(self._caller, key, self._worker.ask_other, self.long)
         tool = self._skills.find(call.name)
         if (refusal := self._forbidden(call)) or tool is None:
             if not self._skills.refusal(call.name):

@@ -22,6 +22,7 @@ from loomd.agents.v1alpha1 import V1ALPHA1
 from loomd.errors import Permanent
 from loomd.manifest.inline_schema import schema_faults
 from loomd.manifest.kind import Behaviour, Kind, RefTo, Reload, Spec
+from loomd.manifest.object import Object
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share, Tokens
 from loomd.manifest.secret import literal_secrets
@@ -144,24 +145,14 @@ class AgentSpec(Spec):
             raise Permanent(f"{parts.declared.ref} {wrong}")
         serving = parts.services.serving
 
-        said: Latest | None = None
-        daily = self.budgets.daily
-        seen: tuple[object, object] | None = None
+        def latest(item: Object | None) -> Latest | None:
+            if item is None or item is parts.declared:
+                return None
+            spec = item.spec
+            return Latest(serving.snapshot.revision, spec.limits, spec.tools, spec.permissions)
 
-        def latest() -> Latest | None:
-            nonlocal said, daily, seen
-            if seen is None or seen[0] is not serving.snapshot or seen[1] is not serving.withdrawn:
-                seen, item = (serving.snapshot, serving.withdrawn), parts.latest()
-                said = None
-                daily = self.budgets.daily if item is None else item.spec.budgets.daily
-                if item is not None and item is not parts.declared:
-                    spec = item.spec
-                    said = Latest(serving.snapshot.revision, spec.limits, spec.tools, spec.permissions)
-            return said
-
-        def budget() -> Budget:
-            latest()
-            return daily
+        def budget(item: Object | None) -> Budget:
+            return self.budgets.daily if item is None else item.spec.budgets.daily
 
         services, namespace = parts.services, parts.declared.ref.namespace
         agent = Agent(
@@ -196,10 +187,10 @@ class AgentSpec(Spec):
             permissions=self.permissions,
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,
             locked=frozenset(self.locked),
-            latest=latest,
+            latest=parts.following(latest),
             listening=serving.listening,
         )
-        with services.accounts.bounded(namespace, parts.name, budget):
+        with services.accounts.bounded(namespace, parts.name, parts.following(budget)):
             yield agent
 
     def _chosen(self, parts: Parts) -> Iterator[str]:

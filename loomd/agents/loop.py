@@ -14,6 +14,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from weakref import proxy
 
 import msgspec
 
@@ -158,8 +159,8 @@ class Loop:
         goal = await enter(self._agent, work.goal, self._scope, self._steps, work.key)
         if work.within:
             within = await enter(self._agent, work.within, self._scope, self._steps, f"{work.key}/within")
-            work = replace(work, within=within)
-        return work if goal == work.goal else replace(work, goal=goal)
+            work = msgspec.structs.replace(work, within=within)
+        return work if goal == work.goal else msgspec.structs.replace(work, goal=goal)
 
     async def _leave(self, text: str, reason: StopReason, failure: LoomdError | None) -> Outcome:
         """Return the outcome, once the interceptors have seen its text."""
@@ -390,7 +391,7 @@ class Loop:
         if self._tools is None:
             rules = self._work.permissions
             caller = Caller(self._agent, self._skills, self._work.key, self._steps, self._scope, self.budget, rules)
-            self._tools = ToolCalls(caller, self.unlimited, self._ask_other)
+            self._tools = ToolCalls(caller, proxy(self))  # without a cycle all goes when the work has ended
         return self._tools
 
     def _book(self, call: ToolCall, outcome: ToolOutcome) -> None:
@@ -403,7 +404,7 @@ class Loop:
             self._acted = self._acted or used.acted
             self._spend(Spent(used.usage, used.cost, len(used.tools), used.steps))
 
-    async def _ask_other(self, errand: Errand) -> Outcome:
+    async def ask_other(self, errand: Errand) -> Outcome:
         """Return what another agent makes of what it is asked; it is told what fits, and its answer is remembered."""
         whose = whose_of(self._agent, self._work, self._scope)
         seeds = await seed(self._agent, whose, errand.goal, self._steps, f"{errand.key}/seed", self._scope)

@@ -1,7 +1,6 @@
 """What an agent is asked to do, and what it brings back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -65,8 +64,7 @@ class Finding(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(msgspec.Struct, frozen=True):
     """By how much less a piece of work may use than was agreed when it began."""
 
     tokens: int = 0
@@ -84,8 +82,7 @@ def _uncut() -> Cut:
     return UNCUT
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """One piece of work for an agent.
 
     Attributes:

@@ -4,11 +4,10 @@ A mechanism decides as far as its mode lets it: what it only observes or propose
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
-from loomd.amoeba.decision import Adapted, Calibration, Decision, Done, Expense, Revival, mechanism_of, said
+from loomd.amoeba.decision import Adapted, Calibration, Decision, Done, Revival, mechanism_of, said
 from loomd.amoeba.expense import spend
 from loomd.amoeba.learning import Calibrate, Learning, Mode
 from loomd.amoeba.policies.base import AdaptPolicy
@@ -16,8 +15,7 @@ from loomd.amoeba.task import Executed, Sensed
 from loomd.amoeba.world import Lived, Run, World
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """What is decided by: how scores move, and how far each mechanism may go."""
 
     policy: AdaptPolicy
@@ -79,8 +77,7 @@ def calibrate(sensed: Sensed, executed: Executed, world: World, spec: Calibrate)
 
 def explain(adapted: Adapted) -> str:
     """Return the phase's output in one line; how estimates are corrected is told by `loomd explain`."""
-    told = [_told(one) for one in adapted.decisions if not isinstance(one, Calibration | Expense)]
-    return "; ".join(told) or "nothing to learn"
+    return "; ".join(map(_told, adapted.told)) or "nothing to learn"
 
 
 def _told(decision: Decision) -> str:

@@ -203,6 +203,8 @@ _TURNS: dict[Turn, str] = {
     "reverted": "given back its earlier instructions",
 }
 
+_ESTIMATES = {"calibration", "expense"}
+"""The decisions that correct estimates, as they are written."""
 _UNTOLD = {"type": "score"}
 """What a decision is that does not say it: from before there were several sorts, when all moved a score."""
 
@@ -234,6 +236,11 @@ class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
     def decisions(self) -> tuple[Decision, ...]:
         """Return what was decided."""
         return tuple(map(_read, self.written))
+
+    @property
+    def told(self) -> tuple[Decision, ...]:
+        """Return what was decided, without how estimates are corrected."""
+        return tuple(_read(one) for one in self.written if one.get("type") not in _ESTIMATES)
 
     @property
     def moves(self) -> tuple[ScoreMove, ...]:

@@ -5,7 +5,6 @@ wants is told by a `fallback.used` event, too. Called by `match`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -32,8 +31,7 @@ _LONGEST = 120
 """Characters of a goal in the reason of a blueprint."""
 
 
-@dataclass(frozen=True)
-class Auction:
+class Auction(msgspec.Struct, frozen=True):
     """A task that is to be given to somebody, over and over as long as nobody takes it.
 
     Attributes:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -121,8 +120,7 @@ class Neighbour(msgspec.Struct, frozen=True):
     weight: float = 1.0
 
 
-@dataclass(frozen=True)
-class Signals:
+class Signals(msgspec.Struct, frozen=True):
     """What SENSE may look at.
 
     Attributes:
@@ -143,15 +141,14 @@ class Signals:
     likeness: Mapping[str, float]
     tools: Mapping[str, float]
     neighbours: Sequence[Neighbour] = ()
-    bias: Mapping[str, float] = field(default_factory=dict[str, float])
+    bias: Mapping[str, float] = {}
     most: float = 1.0
     lost: str = ""
     unread: str = ""
     counted: bool = True
 
 
-@dataclass(frozen=True)
-class Lived:
+class Lived(msgspec.Struct, frozen=True):
     """A task that was done, as it is kept to compare later ones with."""
 
     task: Task

@@ -1,13 +1,13 @@
 """Runs the daemon in this process until it is told to stop. Called by `serve`."""
 
 import asyncio
-import gc
 import os
 from pathlib import Path
 from typing import Any
 
 from loomd.api.client import default_socket
 from loomd.api.server import open_server
+from loomd.garbage import collect_seldom
 from loomd.lifecycle import serve
 from loomd.models.place import models_dir
 from loomd.notify import Notifier
@@ -22,8 +22,7 @@ def run(config: Path | None, flags: dict[str, Any]) -> None:
         config: file of its settings, absolute; it is read again at every reload.
         flags: settings of the command line, which win over it.
     """
-    gc.enable()
-    gc.freeze()
+    collect_seldom()
     defaults = {
         "stateDir": str(default_directory()),
         "modelsDir": str(models_dir()),

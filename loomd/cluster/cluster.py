@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from copy import copy
 from dataclasses import dataclass, field
 
 from loomd.accounts.averages import Averages
@@ -165,8 +164,9 @@ class Cluster:
             domains, tools = self.roster.fits_by_words(task.goal)
         rules, bias = self.learning, dict[str, float]()
         if rules.mode_of("calibrate") != "off":
-            known = {domain: self.correction(domain) for domain in [*domains, GENERAL]}
-            bias = {domain: error for domain, (error, count) in known.items() if count >= rules.calibrate.first}
+            known, least = self._services.averages.of(self._subject), rules.calibrate.first
+            every = (*domains, GENERAL)
+            bias = {name: one.value for name in every if (one := known.get(name)) and one.count >= least}
         unread, neighbours = "", list[Neighbour]()
         try:
             neighbours = [] if lost else await self.past.neighbours(task)
@@ -266,7 +266,8 @@ class Cluster:
         return view
 
     def _holding(self, agent: Agent) -> "Cluster":
-        view = copy(self)
+        view = Cluster.__new__(Cluster)
+        view.__dict__.update(self.__dict__)
         view._bound = {agent.name: agent}  # noqa: SLF001  # one of this class
         return view
 

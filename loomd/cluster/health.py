@@ -2,7 +2,9 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from loomd.amoeba.learning import Illness
 from loomd.amoeba.world import Health
@@ -14,8 +16,7 @@ Member = tuple[str, str]
 """An agent, and the digest of how it behaves."""
 
 
-@dataclass(frozen=True)
-class Vitals:
+class Vitals(msgspec.Struct, frozen=True):
     """How an agent does.
 
     Attributes:
@@ -103,7 +104,8 @@ class Watch:
             chart.rewards.append((task, reward))
             chart.samples += 1
         now = judge(self._illness, [one for _, one in chart.rewards], chart.samples, chart.vitals.health)
-        chart.vitals = replace(now, since=chart.vitals.since if now.health == chart.vitals.health else at, last=at)
+        since = chart.vitals.since if now.health == chart.vitals.health else at
+        chart.vitals = msgspec.structs.replace(now, since=since, last=at)
 
 
 def judge(illness: Illness, rewards: Sequence[float], samples: int, before: Health = "unknown") -> Vitals:

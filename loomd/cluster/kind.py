@@ -24,6 +24,7 @@ from loomd.cluster.skill_nodes import SELECTOR, SkillNodes
 from loomd.errors import Permanent
 from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
+from loomd.manifest.object import Object
 from loomd.manifest.oneof import OneOf, OrList
 from loomd.manifest.quantity import Share
 from loomd.manifest.rule import some_of
@@ -125,12 +126,10 @@ class ClusterSpec(Spec):
         reserve = [parts.get("Blueprint", name, Agent) for name in dict.fromkeys(self.forge.blueprints)]
         past, meanwhile = await _learned(parts, agents, reserve)
 
-        def latest() -> TreeLimits | None:
-            item = parts.latest()
+        def latest(item: Object | None) -> TreeLimits | None:
             return item.spec.limits if item is not None else None
 
-        def budget() -> Budget:
-            item = parts.latest()
+        def budget(item: Object | None) -> Budget:
             return self.budgets.daily if item is None else item.spec.budgets.daily
 
         accounts = parts.services.accounts
@@ -144,7 +143,7 @@ class ClusterSpec(Spec):
                 Policies(self.sense, self.match, self.scale, self.merge, self.evaluators, self.adapt, self.learning),
                 self.priors,
                 self.limits,
-                latest,
+                parts.following(latest),
                 self.durability,
                 self.feedback.weight,
                 self.queue,
@@ -160,7 +159,7 @@ class ClusterSpec(Spec):
             cluster.hear(event)
         unsubscribe = bus.subscribe(cluster.hear, *HEARD)
         try:
-            with accounts.bounded(parts.declared.ref.namespace, "", budget):
+            with accounts.bounded(parts.declared.ref.namespace, "", parts.following(budget)):
                 yield cluster
         finally:
             unsubscribe()

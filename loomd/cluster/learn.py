@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -75,8 +74,7 @@ _RETRY = 1.0
 """Seconds until what could not be stored is tried again."""
 
 
-@dataclass(frozen=True)
-class Teaching:
+class Teaching(msgspec.Struct, frozen=True):
     """Whose decisions are carried out, and from which task.
 
     Attributes:
@@ -297,18 +295,17 @@ async def learn(
             return
 
 
-@dataclass
-class _Change:
+class _Change(msgspec.Struct):
     """What is stored of decisions, as it comes together."""
 
     of: Teaching
-    scores: list[Capability] = field(default_factory=list[Capability])
-    movements: list[Movement] = field(default_factory=list[Movement])
-    lessons: list[Lesson] = field(default_factory=list[Lesson])
-    averages: list[Average] = field(default_factory=list[Average])
-    blueprints: list[BlueprintRecord] = field(default_factory=list[BlueprintRecord])
-    lineage: list[Descent] = field(default_factory=list[Descent])
-    proposals: list[ProposalRecord] = field(default_factory=list[ProposalRecord])
+    scores: list[Capability] = []
+    movements: list[Movement] = []
+    lessons: list[Lesson] = []
+    averages: list[Average] = []
+    blueprints: list[BlueprintRecord] = []
+    lineage: list[Descent] = []
+    proposals: list[ProposalRecord] = []
 
     def take(self, decision: Decision) -> None:
         """Add what a decision that is carried out changes."""

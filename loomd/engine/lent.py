@@ -1,7 +1,8 @@
 """What the engine lends to the record of a task: the world outside, its parts, its account."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from loomd.agents.budget import Budget, Spent
 from loomd.amoeba.task import Result, Task
@@ -9,8 +10,7 @@ from loomd.engine.mailbox import Mailbox
 from loomd.topology import Services
 
 
-@dataclass(frozen=True)
-class Lent:
+class Lent(msgspec.Struct, frozen=True):
     """What the engine lends to the record of a task.
 
     Attributes:

@@ -98,10 +98,9 @@ class Bus:
                 key=key,
                 within=scope.call,
             )
-        kept = scope is None or scope.kept
-        if kept and self._record is not None and not isinstance(fact, TRANSIENT):
+        kind, kept = type(fact), scope is None or scope.kept
+        if kept and self._record is not None and kind not in TRANSIENT:
             msgspec.structs.force_setattr(event, "seq", self._record(event, key))
-        kind = type(fact)
         handlers = self._hearing.get(kind)
         for handler in self._hear(kind) if handlers is None else handlers:
             try:

@@ -398,10 +398,12 @@ def subject(key: str, fact: ApprovalRequested | ApprovalResolved) -> str:
     return key.partition("/")[2].removesuffix(f"/{fact.approval}")
 
 
-TRANSIENT: tuple[type[Fact], ...] = (ModelDelta, ReasoningDelta, IndexProgress, EventsMissing)
+TRANSIENT: frozenset[type[Fact]] = frozenset({ModelDelta, ReasoningDelta, IndexProgress, EventsMissing})
 """Facts that are spread but not journaled."""
 
 _NAMED: dict[str, type[Fact]] = {str(fact.__struct_config__.tag): fact for fact in get_args(AnyFact)}
+
+_NAMES = {fact: name for name, fact in _NAMED.items()}
 
 TYPES: tuple[str, ...] = tuple(_NAMED)
 """The wire names of all facts."""
@@ -452,4 +454,4 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def type(self) -> str:
         """Return the wire name of the fact, `phase.completed`."""
-        return str(self.data.__struct_config__.tag)
+        return _NAMES[type(self.data)]

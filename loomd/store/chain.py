@@ -29,8 +29,10 @@ _INSERT = "INSERT INTO journal (seq, task, key, type, body, hash, blob) VALUES (
 _HEAD = """
 SELECT coalesce((SELECT seq FROM journal WHERE task = ?1 ORDER BY seq DESC LIMIT 1), 0),
        coalesce((SELECT hash FROM journal WHERE task = ?1 ORDER BY seq DESC LIMIT 1),
-                (SELECT hash FROM chains WHERE task = ?1), x'')
+                (SELECT hash FROM chains WHERE task = ?1), x''),
+       EXISTS (SELECT 1 FROM ends WHERE task = ?1)
 """
+_KNOWN = "SELECT key FROM journal WHERE task = ? AND key != ''"
 _COUNT = "UPDATE counts SET rows = rows + ?"
 _COUNTED = "SELECT (SELECT count(*) FROM journal), (SELECT rows FROM counts)"
 _CUT = """
@@ -97,7 +99,7 @@ class Chain:
     def end(self, task: str) -> None:
         """Keep the last row of a task that has ended, inside the caller's transaction; rows that come late move it."""
         tail = self._tails.get(task)
-        last = (tail.seq, tail.head) if tail is not None else self._db.execute(_HEAD, (task,)).fetchone()
+        last = (tail.seq, tail.head) if tail is not None else self._db.execute(_HEAD, (task,)).fetchone()[:2]
         self._db.execute("INSERT OR REPLACE INTO ends VALUES (?, ?, ?)", (task, *last))
         self._drop(task)
 
@@ -113,10 +115,9 @@ class Chain:
             self._keys -= len(tail.keys)
 
     def _load(self, task: str) -> _Tail:
-        seq, head = self._db.execute(_HEAD, (task,)).fetchone()
-        ended = self._db.execute("SELECT 1 FROM ends WHERE task = ?", (task,)).fetchone() is not None
-        keys = {key for (key,) in self._db.execute("SELECT key FROM journal WHERE task = ? AND key != ''", (task,))}
-        tail = self._tails[task] = _Tail(seq, bytes(head), keys, ended)
+        seq, head, ended = self._db.execute(_HEAD, (task,)).fetchone()
+        keys = {key for (key,) in self._db.execute(_KNOWN, (task,))} if seq else set[str]()
+        tail = self._tails[task] = _Tail(seq, bytes(head), keys, bool(ended))
         self._keys += len(keys)
         return tail
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -246,7 +245,7 @@ def test_a_broken_check_is_told_and_says_nothing_of_the_answer() -> None:
     """It is left out of the quality."""
     judged = case(DONE)
     broken = Met("checks", "checks/fee.py:check agrees", "", "NameError: x", broken=True)
-    told = Rules().opinion(replace(judged, met=[broken]))
+    told = Rules().opinion(msgspec.structs.replace(judged, met=[broken]))
     assert told.quality == Rules().opinion(judged).quality
     assert "checks/fee.py:check agrees: NameError: x, so it says nothing" in told.evidence
 

@@ -3,10 +3,10 @@
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loomd.amoeba.blueprint import Blueprint
@@ -72,7 +72,7 @@ async def teach(system: System, at: float, *decisions: Shaping | ScoreMove | Ret
     await system.engine.result(task)
     cluster = team(system)
     of = cluster.teaching(task)
-    object.__setattr__(of, "now", at)  # the clock of a daemon is that of the machine
+    msgspec.structs.force_setattr(of, "now", at)  # the clock of a daemon is that of the machine
     await learn(system.services, decisions, of, Scope(system.bus, task, namespace="default"), f"{task}#shape")
     return task
 
@@ -100,7 +100,7 @@ async def test_lineage_is_told(folder: Path, capsys: Out) -> None:
         again = [Shaping("ada", "promoted", LEARNED, "it helps", 3, 2, ada)]
         again += [Shaping("ada", "reverted", Blueprint("default", "ada"), f"reason {one}", one, 0) for one in (4, 5, 6)]
         for number, one in enumerate(again):  # of no task, as people and evolution decide
-            change = change_of([one], replace(of, now=now - 20 + number))
+            change = change_of([one], msgspec.structs.replace(of, now=now - 20 + number))
             await system.store.learning.change(change)
         await system.store.learning.change(Learned(lineage=[tried("ada", ada, "mean: no better", of)]))
     async with serving(folder):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from loomd.amoeba.decision import Retirement, Revival
@@ -26,10 +27,14 @@ OTHER = Ward("well", "s1", False, frozenset({"maths"}), GOOD)
         pytest.param([MADE, OTHER], Retire(min_agents=2), [], id="min-agents"),
         pytest.param([replace(MADE, domains=frozenset({"law"})), OTHER], Retire(), [], id="the-last-of-a-domain"),
         pytest.param([replace(MADE, domains=frozenset({"maths"})), OTHER], Retire(), ["sick"], id="not-the-last"),
-        pytest.param([replace(MADE, vitals=replace(DYING, samples=4)), OTHER], Retire(), [], id="too-few-samples"),
-        pytest.param([replace(MADE, vitals=replace(DYING, health="warning")), OTHER], Retire(), [], id="warned"),
         pytest.param(
-            [MADE, replace(MADE, agent="worse", vitals=replace(DYING, mean=0.0)), OTHER],
+            [replace(MADE, vitals=msgspec.structs.replace(DYING, samples=4)), OTHER], Retire(), [], id="too-few-samples"
+        ),
+        pytest.param(
+            [replace(MADE, vitals=msgspec.structs.replace(DYING, health="warning")), OTHER], Retire(), [], id="warned"
+        ),
+        pytest.param(
+            [MADE, replace(MADE, agent="worse", vitals=msgspec.structs.replace(DYING, mean=0.0)), OTHER],
             Retire(),
             ["worse"],
             id="the-worst-first",

@@ -1,6 +1,7 @@
 """The engine on a real store: what is recorded is never done twice."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -146,6 +147,24 @@ async def test_six_phases_are_recorded_in_order(folder: Path) -> None:
     assert ran.result.executed is not None
     assert ran.result.executed.outcome.output == "plain"
     assert len(ran.facts(TaskCompleted)) == 1
+
+
+async def test_all_that_a_task_held_goes_when_it_ends(folder: Path) -> None:
+    """Nothing of it refers to itself in a circle, so that Python has not to look for it among everything that lives."""
+    async with open_system(settings(folder)) as system:
+        await apply(system, folder)
+        await system.engine.result(
+            await system.engine.submit(new_task("left", system.clock))
+        )  # loads what is loaded once
+        gc.collect()
+        gc.disable()
+        try:
+            for goal in ("right", "both", "anything"):
+                await system.engine.result(await system.engine.submit(new_task(goal, system.clock)))
+            found = gc.collect()
+        finally:
+            gc.enable()
+    assert found < 30
 
 
 @pytest.mark.parametrize("at", [*(f"phase.completed {phase}" for phase in PHASES), "step.completed tool:mark"])

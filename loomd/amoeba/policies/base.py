@@ -5,10 +5,10 @@ What may ask a model does so through `Asking`, which records the answer, bills t
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Self
 
+import msgspec
 from pydantic import Field
 
 from loomd.amoeba.decision import Decision
@@ -81,8 +81,7 @@ class ScalePolicy(Spec):
         """Return how many subtasks there may be at most, below 2 for none at all, and why."""
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """What is judged.
 
     Attributes:

@@ -4,10 +4,10 @@ import heapq
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Self
 
+import msgspec
 from pydantic import Field
 
 from loomd.amoeba.forging import NoWinner
@@ -88,8 +88,7 @@ class Prices(Spec):
         return [cost / (cost + high) for cost in self.costs(tokens, agents)]
 
 
-@dataclass(frozen=True)
-class Offers:
+class Offers(msgspec.Struct, frozen=True):
     """What agents bid.
 
     Attributes:
@@ -101,7 +100,7 @@ class Offers:
 
     totals: Sequence[float]
     bid: Callable[[int], Bid]
-    weights: dict[str, float] = field(default_factory=dict[str, float])
+    weights: dict[str, float] = {}
     reserve: float = -math.inf
 
 
@@ -195,8 +194,7 @@ def _best(offers: Offers, agents: Sequence[Standing], most: int) -> tuple[Bid, .
     return tuple(offers.bid(at) for at in places[:most])
 
 
-@dataclass(frozen=True)
-class Beliefs:
+class Beliefs(msgspec.Struct, frozen=True):
     """What is believed of agents in the domains of a task, one number for each agent.
 
     Attributes:
