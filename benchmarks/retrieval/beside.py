@@ -19,7 +19,7 @@ import numpy as np
 
 from loomd.clock import SystemClock
 from loomd.events.bus import Bus
-from loomd.knowledge.kind import KnowledgeBaseSpec
+from loomd.knowledge.spec import KnowledgeBaseSpec
 from loomd.manifest.object import Metadata, Object, Ref
 from loomd.manifest.problem import Position
 from loomd.store.sqlite import open_store

@@ -26,7 +26,7 @@ from pathlib import Path
 from loomd.clock import SystemClock
 from loomd.embedders.wordllama import WordLlamaSpec
 from loomd.events.bus import Bus
-from loomd.knowledge.kind import KnowledgeBaseSpec
+from loomd.knowledge.spec import KnowledgeBaseSpec
 from loomd.manifest.object import Metadata, Object, Ref
 from loomd.manifest.problem import Position
 from loomd.store.sqlite import open_store

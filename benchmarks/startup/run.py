@@ -42,7 +42,7 @@ ALL = """
 import importlib, pkgutil
 import loomd.cli.main, loomd.cli.validate
 from loomd.manifest.kind import find_kinds
-find_kinds()
+[kind.spec for kind in find_kinds().values()]
 for folder in "providers", "embedders", "tools", "interceptors", "amoeba.policies":
     package = importlib.import_module("loomd." + folder)
     for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
@@ -51,7 +51,7 @@ for folder in "providers", "embedders", "tools", "interceptors", "amoeba.policie
 IMPORTS = {
     "import pydantic": "from pydantic import BaseModel",
     "import loomd": "import loomd",
-    "import all kinds": "from loomd.manifest.kind import find_kinds; find_kinds()",
+    "import all kinds": "from loomd.manifest.kind import find_kinds; [kind.spec for kind in find_kinds().values()]",
     "import for validate": ALL,
 }
 

@@ -207,4 +207,6 @@ def _tools(live: Tool | ToolSet) -> Tool | ToolSet:
     return live
 
 
-KIND = Kind("Agent", "agents", AgentSpec, "One mind: a model, a prompt, and what it may use.", versions=(V1ALPHA1,))
+KIND = Kind(
+    "Agent", "agents", lambda: AgentSpec, "One mind: a model, a prompt, and what it may use.", versions=(V1ALPHA1,)
+)

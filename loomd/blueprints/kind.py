@@ -15,6 +15,6 @@ class BlueprintSpec(AgentSpec):
 KIND = Kind(
     "Blueprint",
     "declaredblueprints",
-    BlueprintSpec,
+    lambda: BlueprintSpec,
     "A specialist that joins a cluster when nobody takes a task that it fits.",
 )

@@ -9,7 +9,7 @@ from loomd.api.client import Json
 from loomd.errors import Permanent
 from loomd.manifest.load import load
 from loomd.manifest.source import read_path
-from loomd.tasks.kind import TaskSpec
+from loomd.tasks.spec import TaskSpec
 
 
 def wish_of(path: Path) -> tuple[str, Json]:

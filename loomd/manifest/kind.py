@@ -1,7 +1,8 @@
 """A kind is a document (`kind: Agent`): its name, its plural, and the type of its spec.
 
 The folder is the registry: every `loomd/<family>/kind.py` holds one constant `KIND`. This module finds them; it
-imports no family by name, so what should be (manifests) never depends on what runs.
+imports no family by name, so what should be (manifests) never depends on what runs. The spec of a kind is imported
+when a manifest of that kind is there.
 
 A spec that names files or folders overrides `Spec.check`: it is called when manifests are validated, for the spec of
 an object and for every spec nested in it, and what it yields becomes a problem at the position of the value.
@@ -46,6 +47,19 @@ class Spec(BaseModel):
         serialize_by_alias=True,
         protected_namespaces=(),
     )
+
+    _begun: ClassVar[set[type[BaseModel]]] = set()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Build a spec before what it is part of, which then takes it as it is: it is built once."""
+        if not cls.__pydantic_complete__ and cls not in cls._begun:
+            cls._begun.add(cls)
+            try:
+                cls.model_rebuild()
+            finally:
+                cls._begun.discard(cls)
+        return handler(source)
 
     keeps_files: ClassVar[bool] = True
     """Whether the contents of the files that it reads are kept with a revision; documents that are indexed are not."""
@@ -173,7 +187,7 @@ class Kind:
     Attributes:
         name: PascalCase, as written in `kind:`.
         plural: lower-case, as used in URLs and by `loomd get`.
-        spec: a `Spec` class, or `Annotated[Base, OneOf(folder)]` for a kind with types.
+        import_spec: returns a `Spec` class, or `Annotated[Base, OneOf(folder)]` for a kind with types.
         summary: one sentence for `loomd explain`.
         implicit: makes the spec of an object named `default` for a namespace that declares none of this kind, from
             the names of its objects by kind; returns None when there is nothing to make one from.
@@ -184,7 +198,7 @@ class Kind:
 
     name: str
     plural: str
-    spec: Any
+    import_spec: Callable[[], Any]
     summary: str
     implicit: Callable[[Mapping[str, Sequence[str]]], dict[str, object] | None] | None = None
     versions: tuple[OldVersion, ...] = ()
@@ -192,9 +206,19 @@ class Kind:
     sent: bool = False
 
     @property
+    def spec(self) -> Any:
+        """Return the type of this kind's spec, imported on first use."""
+        return _spec(self)
+
+    @property
     def adapter(self) -> TypeAdapter[Any]:
         """Return the validator of this kind's spec, built on first use."""
         return _adapter(self)
+
+
+@cache
+def _spec(kind: Kind) -> Any:
+    return kind.import_spec()
 
 
 @cache

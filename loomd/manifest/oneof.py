@@ -4,43 +4,59 @@
 subclasses found in that folder, told apart by their `Literal` field `type`; an abstract one only holds what several
 have in common. Adding a type is adding a file, or installing a package that names one (see `foreign`).
 `OneOf(folder, default="files")` is that type when none is written.
+
+Of a folder only the types that manifests name are imported and built: each is looked for in the module that is called
+like it, and only one that is not there is looked for in all of them.
 """
 
 import importlib
+import importlib.util
 import pkgutil
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from inspect import isabstract
 from types import ModuleType
 from typing import Annotated, Any, Union, cast, get_args
 
-from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from loomd.manifest.foreign import foreign_modules, refuse
+from loomd.manifest.foreign import foreign_modules, is_core, refuse
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a field whose value is one of the types in a folder."""
+    """Marks a field whose value is one of the types in a folder; a mapping is read as a manifest writes it."""
 
     folder: str
     default: str = ""
     """Type of a value that does not say its own; by default it must."""
 
     def __get_pydantic_core_schema__(self, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Build the discriminated union of the types found in the folder."""
-        variants = tuple(find_types(self.folder, source).values())
-        if len(variants) == 1:
-            return handler.generate_schema(variants[0])
-        union: Any = Union[variants]  # noqa: UP007  # built from a tuple at run time
-        found = handler.generate_schema(Annotated[union, Field(discriminator="type")])
-        return core_schema.no_info_before_validator_function(self._typed, found) if self.default else found
+        """Leave it to the type that a value names, when there is one."""
+        del handler
+        if not is_core():
+            find_types(self.folder, source)  # what a package brings and cannot be used is told of, named or not
+
+        def read(value: object) -> object:
+            value = self._typed(value)
+            name = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+            chosen = find_type(self.folder, source, name) if isinstance(name, str) else None
+            reader = _any(self.folder, source) if chosen is None else _alone(chosen)
+            return reader.validate_python(value, by_alias=True, by_name=False)
+
+        return core_schema.no_info_plain_validator_function(read, metadata={_BASE: source})
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Say in the JSON Schema which type is meant when none is written."""
-        found = handler(schema)
+        """Return a schema that holds all types, and says which is meant when none is written."""
+        plain = cast("core_schema.PlainValidatorFunctionSchema", schema)
+        base: type[BaseModel] = plain.get("metadata", {})[_BASE]
+        variants = list(find_types(self.folder, base).values())
+        if len(variants) == 1:
+            only: JsonSchemaValue = handler(_alone(variants[0]).core_schema)["oneOf"][0]
+            return only
+        found = handler(_any(self.folder, base).core_schema)
         if self.default:
             del found["required"]
             found["properties"]["type"]["default"] = self.default
@@ -49,7 +65,9 @@ class OneOf:
         return found
 
     def _typed(self, value: object) -> object:
-        return {"type": self.default, **value} if isinstance(value, dict) and "type" not in value else value
+        if self.default and isinstance(value, dict) and "type" not in value:
+            return {"type": self.default, **value}
+        return value
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,60 @@ class OrList:
 
 def _number(value: object) -> str:
     return "several" if isinstance(value, list) else "one"
+
+
+_BASE = "base"
+"""Where the core schema of a field keeps the abstract class of its family."""
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Marks a type as the only one of a union, so that what is wrong with it is told as of one of many."""
+
+    name: str
+
+    def __get_pydantic_core_schema__(self, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Build a union of one."""
+        return core_schema.tagged_union_schema({self.name: handler(source)}, discriminator="type")
+
+
+@cache
+def _alone(chosen: type[BaseModel]) -> TypeAdapter[Any]:
+    """Return what reads values that name a type."""
+    named: Any = cast("Any", Annotated)[chosen, _Named(_type_of(chosen))]
+    return TypeAdapter(named)
+
+
+@cache
+def _any(folder: str, base: type[BaseModel]) -> TypeAdapter[Any]:
+    """Return what reads values of any type in a folder."""
+    variants = tuple(find_types(folder, base).values())
+    if len(variants) == 1:
+        return TypeAdapter(variants[0])
+    union: Any = Union[variants]  # noqa: UP007  # built from a tuple at run time
+    told_apart: Any = Annotated[union, Field(discriminator="type")]
+    return TypeAdapter(told_apart)
+
+
+@lru_cache(1024)
+def find_type(folder: str, base: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the type of a name, or None when there is none; other modules are imported only where it is not.
+
+    Args:
+        folder: dotted name of a package.
+        base: the abstract class of the family.
+        name: value of the field `type`.
+
+    Raises:
+        TypeError: see `find_types`.
+    """
+    own = name.replace("-", "_")
+    if is_core() and own.isidentifier() and importlib.util.find_spec(f"{folder}.{own}") is not None:
+        found: dict[str, type[BaseModel]] = {}
+        _add(found, importlib.import_module(f"{folder}.{own}"), base)
+        if name in found:
+            return found[name]
+    return find_types(folder, base).get(name)
 
 
 @cache

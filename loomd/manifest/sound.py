@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from loomd.manifest.marks import Marked, find_marked
-from loomd.manifest.oneof import OneOf, OrList, find_types
+from loomd.manifest.oneof import OneOf, OrList, find_type, find_types
 from loomd.manifest.wording import escape
 
 
@@ -65,8 +65,11 @@ def _model_of(value: dict[str, Any], annotation: Any) -> type[BaseModel] | None:
     one = next((mark for mark in args[1:] if isinstance(mark, OneOf)), None)
     if get_origin(annotation) is not Annotated or one is None:
         return None
-    types_, name = find_types(one.folder, args[0]), value.get("type", one.default)
-    return next(iter(types_.values())) if len(types_) == 1 else types_.get(name) if isinstance(name, str) else None
+    name = value.get("type", one.default)
+    if not name:
+        types_ = list(find_types(one.folder, args[0]).values())
+        return types_[0] if len(types_) == 1 else None
+    return find_type(one.folder, args[0], name) if isinstance(name, str) else None
 
 
 def _either(several: OrList) -> Any:

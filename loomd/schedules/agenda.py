@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from loomd.schedules.kind import ScheduleSpec
+from loomd.schedules.spec import ScheduleSpec
 from loomd.schedules.timetable import Due, Timetable, timetable
 
 Status = Literal["True", "False", "Unknown"]

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from loomd.manifest.object import Object, Ref
 from loomd.schedules.agenda import Agenda, Run, ScheduleState, Status
-from loomd.schedules.kind import Scheduled, ScheduleSpec
+from loomd.schedules.spec import Scheduled, ScheduleSpec
 from loomd.topology import Health, HealthReason
 
 NEVER = float("inf")

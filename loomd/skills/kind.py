@@ -1,11 +1,19 @@
 """Kind Skill."""
 
+from typing import Any
+
 from loomd.manifest.kind import Kind
-from loomd.skills.base import SkillSpec
+
+
+def _import_spec() -> Any:
+    from loomd.skills.base import SkillSpec  # noqa: PLC0415  # only manifests of this kind need it
+
+    return SkillSpec
+
 
 KIND = Kind(
     name="Skill",
     plural="skills",
-    spec=SkillSpec,
+    import_spec=_import_spec,
     summary="Instructions that an agent takes up when they fit the task.",
 )

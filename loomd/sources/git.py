@@ -26,7 +26,7 @@ from loomd.manifest.problem import Problem, Problems
 from loomd.manifest.source import SourceFile, try_folder
 from loomd.manifest.wording import quoted
 from loomd.sources.base import Target
-from loomd.sources.kind import GitSourceSpec
+from loomd.sources.spec import GitSourceSpec
 from loomd.sources.verify import verify
 
 _log = logging.getLogger("loomd.sources")

@@ -10,7 +10,7 @@ from pathlib import Path
 from loomd.errors import Permanent, Temporary
 from loomd.git.command import Contact, Git
 from loomd.git.mirror import Revision
-from loomd.sources.kind import GitVerify
+from loomd.sources.spec import GitVerify
 
 _PGP = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _GPG_SETTINGS = "trust-model always\nno-auto-key-retrieve\nno-auto-key-locate\n"

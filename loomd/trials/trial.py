@@ -47,7 +47,7 @@ from loomd.tools.python import PythonTool
 from loomd.tools.python_check import Checker
 from loomd.tools.toolset import ToolSetSpec, name_of
 from loomd.topology import Openable, Parts, Services, Topology
-from loomd.trials.kind import ToolAnswer, TrialSpec
+from loomd.trials.spec import ToolAnswer, TrialSpec
 from loomd.trials.verdict import Miss, judge
 
 

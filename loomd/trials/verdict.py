@@ -6,7 +6,7 @@ from typing import Any
 
 from loomd.amoeba.expect import Met
 from loomd.amoeba.task import Result
-from loomd.trials.kind import Expected, ExpectedTools, Most
+from loomd.trials.spec import Expected, ExpectedTools, Most
 
 
 @dataclass(frozen=True)

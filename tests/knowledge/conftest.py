@@ -13,8 +13,9 @@ from loomd.clock import SystemClock
 from loomd.embedders.kind import KIND as EMBEDDER
 from loomd.events.bus import Bus
 from loomd.events.event import Event
-from loomd.knowledge.kind import KIND, KnowledgeBaseSpec
+from loomd.knowledge.kind import KIND
 from loomd.knowledge.knowledge import KnowledgeBase
+from loomd.knowledge.spec import KnowledgeBaseSpec
 from loomd.manifest.object import Metadata, Object, Ref
 from loomd.manifest.problem import Position
 from loomd.store.sqlite import open_store

@@ -37,7 +37,7 @@ class BoxSpec(Spec):
     beside: Annotated[Selector, SelectorOf("Box")] | None = None
 
 
-KINDS = {"Box": Kind("Box", "boxes", BoxSpec, "A box.")}
+KINDS = {"Box": Kind("Box", "boxes", lambda: BoxSpec, "A box.")}
 
 
 def box(name: str, spec: str = "{}", namespace: str = "default", labels: str = "{}") -> str:

@@ -126,11 +126,11 @@ class Crate(Spec):
 def test_docstrings_and_defaults_become_text() -> None:
     """The docstring under a field is its description, and a default is written as in a manifest."""
     assert field_docs(Crate) == {"time": "How long it lasts."}
-    schema = generate_schema(Kind("Crate", "crates", Crate, "A test."))
+    schema = generate_schema(Kind("Crate", "crates", lambda: Crate, "A test."))
     time = schema["$defs"]["Crate"]["properties"]["time"]
     assert (time["title"], time["default"], time["examples"]) == ("Time", "90s", ["30s", "1h30m"])
     assert schema["$defs"]["Crate"]["description"] == "Holds things."
-    assert schema_of(Kind("Crate", "crates", Crate, "A test.")) == schema
+    assert schema_of(Kind("Crate", "crates", lambda: Crate, "A test.")) == schema
 
 
 class Slot(Spec):
@@ -156,10 +156,10 @@ class Shelf(Rack):
 
 def test_reload_class_is_that_of_the_holder() -> None:
     """A field takes effect with the field that holds it; one that is held in two ways must say when itself."""
-    schema = generate_schema(Kind("Rack", "racks", Rack, "A test."))
+    schema = generate_schema(Kind("Rack", "racks", lambda: Rack, "A test."))
     assert schema["$defs"]["Slot"]["properties"]["size"][RELOAD] == "immediate"
     with pytest.raises(TypeError, match=r"Slot\.size takes effect at different times"):
-        generate_schema(Kind("Shelf", "shelves", Shelf, "A test."))
+        generate_schema(Kind("Shelf", "shelves", lambda: Shelf, "A test."))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from loomd.events.bus import Bus
 from loomd.git.place import Place
 from loomd.manifest.object import Ref
 from loomd.sources.git import GitSource
-from loomd.sources.kind import GitSourceSpec
+from loomd.sources.spec import GitSourceSpec
 from tests.sources.recording import Recording
 from tests.sources.remotes import HttpRemote, Repository, SshRemote, git_daemon, http_server, ssh_server
 
