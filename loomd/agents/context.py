@@ -158,7 +158,8 @@ async def assemble(
     total = sum([one.tokens for one in entered])
     fact = msgspec.structs.replace(known, tokens=total, sources=tuple(entered), cut=tuple(plan.cut))
     scope.emit(fact, agent.name, key=key)
-    citable, texts = _NO_PASSAGES, _NO_TEXTS
+    citable: Mapping[int, Citation] = _NO_PASSAGES
+    texts: Mapping[Source, tuple[str, ...]] = _NO_TEXTS
     if several:
         cited = {c.number: c for finding in work.findings for c in finding.citations}
         citable = cited | {p.number: cite(p) for p in offered}
