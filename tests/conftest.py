@@ -1,4 +1,8 @@
-"""Options of the test suite; under `LOOMD_CI` a skip is a failure, because everything that is needed is installed."""
+"""Options of the test suite; under `LOOMD_CI` a skip is a failure, because everything that is needed is installed.
+
+Folders of tests are in memory where that has room: stores wait for the disk at each commit, thousands of times, and no
+test cuts the power. `PYTEST_DEBUG_TEMPROOT=/tmp` puts them on the disk.
+"""
 
 import gc
 import os
@@ -11,6 +15,22 @@ import pytest
 os.environ.setdefault("LOOMD_TYPES", "core")  # what else is installed here changes no test
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile all of loomd, half a second each
 sys.dont_write_bytecode = False
+
+MEMORY = "/dev/shm"  # noqa: S108  # a file system in memory, in which tests have folders of their own
+ROOM = 2 << 30
+"""Bytes that must be free there; the folders of a whole run take a tenth."""
+
+
+def _has_room(place: str) -> bool:
+    """Return whether a file system in memory has room for the folders of the tests, and runs what they write."""
+    if not os.access(place, os.W_OK):
+        return False
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC
+
+
+if sys.platform == "linux" and _has_room(MEMORY):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -150,5 +150,10 @@ def cost(name: str) -> dict[str, object]:
     return {"codes": sorted({one.code for one in problems}), "seconds": seconds, "MiB": grown / 1024}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Tell what the case that the command names costs."""
     print(json.dumps(cost(sys.argv[1])))  # noqa: T201  # for whoever started it
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -176,11 +177,17 @@ def test_the_answers_are_real_ones(traffic: Traffic) -> None:
             ChatCompletionChunk.model_validate(event, strict=True)
         ChatCompletion.model_validate(traffic.whole, strict=True)
     else:
-        events: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
+        events = adapter(RawMessageStreamEvent)
         for event in traffic.stream:
             if event["type"] != "ping":  # which the type leaves out
                 events.validate_python(event, strict=True)
         AnthropicMessage.model_validate(traffic.whole, strict=True)
+
+
+@cache
+def adapter(of: Any) -> TypeAdapter[Any]:
+    """Return what checks values of an official type, made once: that takes as long as a test."""
+    return TypeAdapter(of)
 
 
 def exhausted(value: Any) -> Any:
@@ -211,7 +218,7 @@ async def test_requests_are_of_the_official_types(
     """What is sent has the fields of the official types and no other, and is the same with either client."""
     if more.get("thinking", {"mode": "off"}).get("mode") != "off":  # such a model takes no temperature
         request_of = msgspec.structs.replace(request_of, temperature=None)
-    official: TypeAdapter[Any] = TypeAdapter(params)
+    official = adapter(params)
     traffic = TRAFFIC[f"{kind}-text"]
     for client in CLIENTS:
         service.says(streamed(traffic))

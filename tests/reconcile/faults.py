@@ -4,6 +4,7 @@ Nothing is listed by hand: a call site counts because it was reached, so a new s
 """
 
 import asyncio
+import inspect
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable
@@ -23,6 +24,8 @@ HERE = str(Path(__file__).parents[2] / "loomd") + "/"
 _LEAVING = frozenset(("__exit__", "__aexit__", "_seal", "gc_callback"))
 """Calls that do not fail: a lock that is not let go of would be no fault of the step, nor a digest SQLite asks for, nor
 what hypothesis, once other tests have loaded it, does whenever garbage is collected."""
+_GOES_ON = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+"""Flags of code whose frames are entered more than once."""
 
 
 class Fault(RuntimeError):
@@ -62,6 +65,7 @@ class Injector:
     _armed: bool = False
     _entered: list[FrameType] = field(default_factory=list[FrameType])
     _known: set[int] = field(default_factory=set[int])
+    _files: dict[str, str] = field(default_factory=dict[str, str])
 
     @contextmanager
     def installed(self) -> Generator["Injector"]:
@@ -90,19 +94,19 @@ class Injector:
             self._known.clear()
 
     def _heed(self, frame: FrameType, event: str, arg: Any) -> None:
-        if not self._armed or event not in {"call", "c_call"}:
+        if not self._armed:
             return
         caller: FrameType | None = frame
         if event == "call":
-            if id(frame) in self._known:
-                return  # a coroutine or generator that goes on: nothing is called
-            self._entered.append(frame)
-            self._known.add(id(frame))
+            if frame.f_code.co_flags & _GOES_ON:
+                if id(frame) in self._known:
+                    return  # a coroutine or generator that goes on: nothing is called
+                self._entered.append(frame)
+                self._known.add(id(frame))
             caller = frame.f_back
-        if caller is None or not caller.f_code.co_filename.startswith(HERE):
+        elif event != "c_call":
             return
-        file = caller.f_code.co_filename.removeprefix(HERE)
-        if not file.startswith(self.places):
+        if caller is None or not (file := self._below(caller.f_code.co_filename)):
             return
         called = frame.f_code.co_name if event == "call" else getattr(arg, "__name__", "?")
         if called in _LEAVING:
@@ -115,6 +119,14 @@ class Injector:
         if site == self.target and not self.hit:
             self.hit = True
             raise Fault(str(site))
+
+    def _below(self, name: str) -> str:
+        """Return the path of a file below the package, or an empty string for one that does not count."""
+        found = self._files.get(name)
+        if found is None:
+            below = name.removeprefix(HERE) if name.startswith(HERE) else ""
+            found = self._files[name] = below if below.startswith(self.places) else ""
+        return found
 
 
 class Cancelled:

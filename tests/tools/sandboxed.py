@@ -19,9 +19,10 @@ Function = Callable[..., AbstractAsyncContextManager[LiveTool]]
 BOXES = ["bubblewrap", "none"]
 
 
-HEAD = '''
+_MODULES = ("asyncio", "json", "os", "socket", "subprocess", "sys", "threading", "time")
+_HEAD = '''
 from __future__ import annotations
-import asyncio, json, os, socket, subprocess, sys, threading, time
+IMPORTS
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,7 +41,13 @@ class Order(BaseModel):
     copies: int = 1
 
 '''
-"""What stands above the function."""
+"""What stands above a function."""
+
+
+def beneath_head(code: str) -> str:
+    """Return the text of a file with a function: only what it names is imported, because each process pays for it."""
+    named = [name for name in _MODULES if f"{name}." in code]
+    return _HEAD.replace("IMPORTS", f"import {', '.join(named)}" if named else "") + code
 
 
 @contextmanager
@@ -75,7 +82,7 @@ def function_opener(folder: Path) -> Function:
     async def opened(code: str, box: str | None = "bubblewrap", **more: Any) -> AsyncGenerator[LiveTool, None]:
         if box == "bubblewrap" and shutil.which("bwrap") is None:
             pytest.skip("bubblewrap is not installed: apt install bubblewrap")
-        (folder / "tool.py").write_text(HEAD + code)
+        (folder / "tool.py").write_text(beneath_head(code))
         spec = {"type": "python", "file": "tool.py", "function": "it", "description": "Does it.", **more}
         if box is not None:
             spec["sandbox"] = box

@@ -18,7 +18,7 @@ from loomd.tools import sandbox
 from loomd.tools.base import LiveTool
 from loomd.tools.python import PythonTool
 from loomd.tools.python_process import interpreter
-from tests.tools.sandboxed import BOXES, HEAD, Function, Sign, function_opener, open_folder
+from tests.tools.sandboxed import BOXES, Function, Sign, beneath_head, function_opener, open_folder
 
 SECRET = "canary-0123456789-secret"
 
@@ -39,10 +39,15 @@ def function(folder: Path) -> Function:
 async def told(function: Function, code: str, arguments: dict[str, Any] | None = None, **more: Any) -> str:
     """Return what a function gives, or what is said of its failure."""
     async with function(code, **more) as live:
-        try:
-            return await live.call(arguments or {})
-        except LoomdError as error:
-            return f"{type(error).__name__}: {error}"
+        return await outcome(live, arguments or {})
+
+
+async def outcome(live: LiveTool, arguments: dict[str, Any]) -> str:
+    """Return what a call gives, or what is said of its failure."""
+    try:
+        return await live.call(arguments)
+    except LoomdError as error:
+        return f"{type(error).__name__}: {error}"
 
 
 CALLS = [
@@ -78,10 +83,10 @@ CALLS = [
 async def test_as_inside_the_daemon(function: Function, code: str, arguments: dict[str, Any], box: str) -> None:
     """A model is told of a function, of its results and of its failures alike, wherever it runs."""
     async with function(code, None) as inside:
-        pass
+        schema, said = inside.schema, await outcome(inside, arguments)
     async with function(code, box) as apart:
-        assert apart.schema == inside.schema
-    assert await told(function, code, arguments, box=box) == await told(function, code, arguments, box=None)
+        assert apart.schema == schema
+        assert await outcome(apart, arguments) == said
 
 
 async def test_the_daemon_runs_no_line_of_it(function: Function, folder: Path) -> None:
@@ -471,7 +476,7 @@ async def test_at_work(folder: Path) -> None:
     code = (
         "def weigh(grams: int, context: ToolContext) -> str:\n    'Weigh.'\n    return f'{grams} g for {context.agent}'"
     )
-    (folder / "tool.py").write_text(HEAD + code)
+    (folder / "tool.py").write_text(beneath_head(code))
     ran = await run_manifests(WORK, "weigh it", folder)
     assert ran.result.phase == "Succeeded"
     assert any("5 g for clerk" in str(event.data) for event in ran.events if "Tool" in type(event.data).__name__)
