@@ -18,6 +18,7 @@ from pydantic import Field
 from loomd.errors import Diverged, LoomdError, RecordFailed, ToolFailed, Uncertain
 from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Duration, Usd
+from loomd.manifest.raised import is_cancelled, words_of
 from loomd.messages import UNREADABLE, JsonObject, ToolSchema
 from loomd.tools.cache import Cache, Results, key_of
 from loomd.tools.context import ToolContext
@@ -207,10 +208,12 @@ class LiveTool:
                 raise
             except LoomdError as error:
                 raise ToolFailed(cut(str(error), self._spec.keep)) from error
-            except Exception as error:
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                    raise
                 if isinstance(error, TimeoutError) and limit.expired():
                     raise ToolFailed(f"no result within {self._spec.timeout:g} s") from error
-                raise ToolFailed(cut(f"{type(error).__name__}: {error}", self._spec.keep)) from error
+                raise ToolFailed(cut(words_of(error), self._spec.keep)) from error
         return cut(result, self._spec.keep)
 
     async def _attempt(self, arguments: JsonObject, context: ToolContext | None) -> str:

@@ -19,9 +19,10 @@ import msgspec
 
 from loomd.errors import LoomdError, Temporary, ToolFailed, Uncertain
 from loomd.manifest.python_file import load_function
+from loomd.manifest.raised import words_of
 from loomd.messages import JsonObject
 from loomd.tools.context import ToolContext
-from loomd.tools.function import call_function, import_function, result_text
+from loomd.tools.function import import_function, result_text
 from loomd.tools.signature import read_signature
 
 _SENT = ("task", "namespace", "agent", "key", "metadata")
@@ -134,7 +135,7 @@ def _answer(code: Code, arguments: JsonObject | None, context: SentContext | Non
         values = signature.bind(arguments)
         if signature.context:
             values[signature.context] = context
-        return Gave(result_text(call_function(_awaited(function), values)))
+        return Gave(result_text(_awaited(function)(**values)))
     except Uncertain as error:
         return Failed(str(error), "uncertain")
     except Temporary as error:
@@ -142,7 +143,7 @@ def _answer(code: Code, arguments: JsonObject | None, context: SentContext | Non
     except LoomdError as error:
         return Failed(str(error))
     except BaseException as error:  # whatever it is, it is told
-        return Failed(f"{type(error).__name__}: {error}")
+        return Failed(words_of(error))
 
 
 def _load(code: Code) -> Callable[..., Any]:
