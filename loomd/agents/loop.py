@@ -65,6 +65,7 @@ class Loop:
     Attributes:
         budget: the account of the work.
         depth: how many delegations stand above it.
+        session: the conversation that the whole work is a turn of, or empty.
     """
 
     def __init__(
@@ -103,7 +104,9 @@ class Loop:
         self._acted = False
         self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
-        caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, work.permissions)
+        self.session: str = work.session if above is None else above.session
+        whose = work.permissions, self.session, work.owner
+        caller = Caller(agent, self._skills, work.key, steps, scope, self.budget, *whose)
         self._tools = ToolCalls(caller, self.unlimited, self._ask_other)
         self._called: list[str] = []
         self._repeats: dict[bytes, int] = {}

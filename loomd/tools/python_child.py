@@ -21,11 +21,11 @@ from loomd.errors import LoomdError, Temporary, ToolFailed, Uncertain
 from loomd.manifest.python_file import load_function
 from loomd.manifest.raised import words_of
 from loomd.messages import JsonObject
-from loomd.tools.context import ToolContext
+from loomd.tools.context import TOLD, ToolContext, attribute
 from loomd.tools.function import import_function, result_text
 from loomd.tools.signature import read_signature
 
-_SENT = ("task", "namespace", "agent", "key", "metadata")
+_SENT = (*TOLD, "metadata")
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ class SentContext:
             raise ToolFailed(
                 f"context.{name} lives in the daemon, a function with a sandbox has {known} of its context"
             )
-        raise AttributeError(name)
+        return attribute(self.__dict__.get("metadata", {}), name)
 
 
 def question(code: Code, arguments: JsonObject | None, context: ToolContext | None) -> bytes:
