@@ -119,7 +119,10 @@ async def test_a_cancellation_that_nobody_asked_for(world: World, monkeypatch: p
     async def run(*_: object) -> None:
         raise asyncio.CancelledError
 
+    def cluster(*_: object) -> object:
+        return SimpleNamespace(run=run)
+
     async with world.open() as system:
-        monkeypatch.setattr("loomd.engine.local.cluster_of", lambda *_: SimpleNamespace(run=run))
+        monkeypatch.setattr("loomd.engine.local.cluster_of", cluster)
         result = await system.engine.result(await system.engine.submit(task_of(system)))
     assert (result.phase, result.error) == ("Failed", "it was cancelled from within, by something that is not loomd's")
