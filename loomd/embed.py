@@ -7,7 +7,7 @@ of the folder. Nothing is watched; `apply` takes the manifests over once more.
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Unpack
 
@@ -16,7 +16,7 @@ from loomd.amoeba.task import Result
 from loomd.clock import Clock
 from loomd.daemon import System, open_system
 from loomd.engine.intake import Wish, new_task
-from loomd.errors import Overloaded
+from loomd.errors import NotFound, Overloaded
 from loomd.events.event import Event, TaskCompleted, TaskFailed
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import read_path
@@ -51,13 +51,23 @@ class Embedded:
         await self.system.reconciler.topology.settled()
 
     async def run(self, goal: str, **wish: Unpack[Wish]) -> Result:
-        """Run a task to its end; one that fails has a result, too.
+        """Run a task to its end; one that fails has a result, too. Whoever is cancelled meanwhile cancels the task.
 
         Raises:
             NotFound: there is no such cluster.
             Permanent: the goal is empty, or a limit is negative.
         """
-        return await self.result(await self.submit(goal, **wish))
+        task = new_task(goal, self.system.clock, **wish)
+        one = task.id
+        try:
+            await self.system.engine.submit(task)
+            while (result := await self.system.engine.result(one)).retried:
+                one = result.retried
+        except asyncio.CancelledError:
+            with suppress(NotFound):  # it was not accepted yet, or has ended
+                await self.system.engine.cancel(one)
+            raise
+        return result
 
     async def submit(self, goal: str, **wish: Unpack[Wish]) -> str:
         """Accept a task, which runs in the background, and return its id.
@@ -71,6 +81,8 @@ class Embedded:
     async def result(self, task: str) -> Result:
         """Wait until a task has ended, its further attempts included, and return what became of it.
 
+        It goes on when whoever waits is cancelled: see `cancel`.
+
         Raises:
             NotFound: there is no such task.
         """
@@ -78,6 +90,15 @@ class Embedded:
         while result.retried:
             result = await self.system.engine.result(result.retried)
         return result
+
+    async def cancel(self, task: str) -> None:
+        """End a task with all its parts; what was done stays recorded, and its result says `Cancelled`.
+
+        Raises:
+            NotFound: there is no such task, or it has ended.
+            Conflict: it is about to start, or is a part of one that runs.
+        """
+        await self.system.engine.cancel(task)
 
     async def resume(self) -> list[str]:
         """Continue every task that was interrupted, after its last recorded step, and return their ids."""

@@ -19,6 +19,7 @@ from loomd.agents.work import Citation, Outcome, cite
 from loomd.errors import ToolFailed, Uncertain
 from loomd.events.bus import Scope
 from loomd.messages import Passage, Usage, render_passages
+from loomd.tools.context import attribute
 
 T = TypeVar("T")
 
@@ -81,6 +82,8 @@ class Caller(NamedTuple):
         scope: the envelope of the task's events.
         budget: what the work may spend; calls that cost something are held there.
         inherited: permissions that bind the work beside the agent's own.
+        session: the conversation that the work is a turn of, or empty.
+        owner: whose work it is, a tenant and one of its users.
     """
 
     agent: Agent
@@ -90,6 +93,8 @@ class Caller(NamedTuple):
     scope: Scope
     budget: Budget
     inherited: Sequence[Permissions] = ()
+    session: str = ""
+    owner: tuple[str, str] = ("", "")
 
 
 class CallContext:
@@ -103,7 +108,10 @@ class CallContext:
 
     Attributes:
         agent: name of the agent that calls.
-        metadata: what the agent's manifest says to its tools.
+        metadata: what the agent's manifest says to its tools; each field is an attribute, too.
+        session: the conversation that the task is a turn of, or empty.
+        tenant: on whose behalf the task runs, or empty.
+        user: who speaks in it, or empty.
         citations: the passages that the result offers, numbered from 1.
         used: what other agents and searches used for it; None when none worked for it.
         hold: what is set aside for it of the day's budgets, while it is made.
@@ -123,10 +131,20 @@ class CallContext:
         self._agent = caller.agent
         self.agent = caller.agent.name
         self.metadata: Mapping[str, object] = caller.agent.tool_context
+        self.session = caller.session
+        self.tenant, self.user = caller.owner
         self.citations: list[Citation] = []
         self.used: Delegated | None = None
         self.hold: Hold | None = None
         self.away = 0.0
+
+    def __getattr__(self, name: str) -> object:
+        """Return a field of `metadata`.
+
+        Raises:
+            AttributeError: there is none of that name.
+        """
+        return attribute(self.__dict__.get("metadata", {}), name)
 
     @property
     def task(self) -> str:

@@ -158,15 +158,17 @@ async def assemble(
     total = sum([one.tokens for one in entered])
     fact = msgspec.structs.replace(known, tokens=total, sources=tuple(entered), cut=tuple(plan.cut))
     scope.emit(fact, agent.name, key=key)
-    citable: Mapping[int, Citation] = _NO_PASSAGES
-    texts: Mapping[Source, tuple[str, ...]] = _NO_TEXTS
-    if several:
-        cited = {c.number: c for finding in work.findings for c in finding.citations}
-        citable = cited | {p.number: cite(p) for p in offered}
-        found = tuple([one.output for one in results]), tuple([one.text for one in offered])
-        texts = {"memory": memories, "findings": found[0], "knowledge": found[1]}
+    citable, texts = _traced(work, chosen) if several else (_NO_PASSAGES, _NO_TEXTS)
     own = known.window, known.price, characters, known.added - (known.citing if spared else 0)
     return Context(messages, citable, len(offered), texts, measure, *own)
+
+
+def _traced(work: Work, chosen: _Chosen) -> tuple[Mapping[int, Citation], Mapping[Source, tuple[str, ...]]]:
+    """Return what each number stands for that an answer may cite, and what entered of each source."""
+    cited = {c.number: c for finding in work.findings for c in finding.citations}
+    results, passages = tuple([one.output for one in chosen.results]), tuple([one.text for one in chosen.offered])
+    texts: dict[Source, tuple[str, ...]] = {"memory": chosen.memories, "findings": results, "knowledge": passages}
+    return cited | {p.number: cite(p) for p in chosen.offered}, texts
 
 
 @lru_cache(maxsize=32)

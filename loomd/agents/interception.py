@@ -17,6 +17,7 @@ from loomd.agents.base import Interceptor, Steps
 from loomd.errors import Diverged, RecordFailed, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import CallAction, CallChecked, ToolErred
+from loomd.manifest.raised import is_cancelled, words_of
 from loomd.messages import JsonObject, Reply, Request, ToolCall
 
 T = TypeVar("T")
@@ -182,8 +183,11 @@ class Passing:
             reason = str(error)
         except (Diverged, RecordFailed):
             raise
-        except Exception as error:
-            said = f"no end within {one.timeout:g} s" if isinstance(error, TimeoutError) else str(error)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
+            said = str(error) if isinstance(error, Exception) else words_of(error)
+            said = f"no end within {one.timeout:g} s" if isinstance(error, TimeoutError) else said
             reason = f"it failed: {said or type(error).__name__}"
             if one.on_error == "skip":
                 self.note("skipped", reason)

@@ -50,8 +50,8 @@ class AgentSpec(Spec):
     tools: Annotated[list[Annotated[str, RefTo("Tool")]], Reload("immediate")] = Field([], examples=[["search"]])
     """Tools that the agent may call; one that is a tool set brings all that it offers."""
     tool_context: JsonObject = Field(default_factory=dict, examples=[{"tenant": "acme"}])
-    """What the agent's tools are told beside their arguments, as `metadata` of their `ToolContext`. No model sees it;
-    it is no place for secrets."""
+    """What the agent's tools are told beside their arguments, as `metadata` and as attributes of their `ToolContext`,
+    and as `{context.NAME}` in templates. No model sees it; it is no place for secrets."""
     knowledge: list[Annotated[str, RefTo("KnowledgeBase")]] = Field(default_factory=list, examples=[["handbook"]])
     """Knowledge bases that are searched for every task; the answer cites their passages."""
     skills: list[Annotated[str, RefTo("Skill")]] = Field(default_factory=list, examples=[["code-review"]])

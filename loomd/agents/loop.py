@@ -22,7 +22,7 @@ from loomd.accounts.account import Want
 from loomd.agents import citation, done
 from loomd.agents.agent import Agent
 from loomd.agents.ask import ask
-from loomd.agents.base import Steps, Tool
+from loomd.agents.base import Steps
 from loomd.agents.budget import Budget, Exhausted, Limits, Spent
 from loomd.agents.call_context import Caller, Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
@@ -386,11 +386,16 @@ class Loop:
             )
         self.budget.held.clear()  # what calls cost is booked
 
+    @property
+    def session(self) -> str:
+        """Return the conversation that the whole work is a turn of, or an empty string."""
+        return self._work.session if self._above is None else self._above.session
+
     def _calling(self) -> ToolCalls:
         """Return what makes the tool calls; work that needs none has none."""
         if self._tools is None:
-            rules = self._work.permissions
-            caller = Caller(self._agent, self._skills, self._work.key, self._steps, self._scope, self.budget, rules)
+            whose = self._work.permissions, self.session, self._work.owner
+            caller = Caller(self._agent, self._skills, self._work.key, self._steps, self._scope, self.budget, *whose)
             self._tools = ToolCalls(caller, proxy(self))  # without a cycle all goes when the work has ended
         return self._tools
 
@@ -428,7 +433,8 @@ class Loop:
                 f"Agent/{errand.agent.name} is not asked: at most {errand.most} delegations stand above each other"
             )
         agent, now = errand.agent, self._steps.now(f"{errand.key}/asked")
-        tools = {name: tool for name, tool in agent.tools.items() if tool.effects == "read" or self._may(name, tool)}
+        own = {name: tool for name, tool in self._agent.tools.items() if not self._skills.refusal(name)}
+        tools = {name: one for name, one in agent.tools.items() if one.effects == "read" or own.get(name) is one}
         end = min(self._began + self._seconds, now + errand.seconds) - self._steps.waited()
         rules = (*self._work.permissions, *self._agent.rules())
         work = Work(errand.goal, errand.key, deadline=end, owner=self._work.owner, permissions=rules, seeds=seeds)
@@ -453,10 +459,6 @@ class Loop:
         self.budget.below.clear()
         self._spend(Spent(outcome.usage, outcome.cost, len(outcome.tools), outcome.steps))
         await condense(agent, work, self._scope, errand, outcome, self._began)
-
-    def _may(self, name: str, tool: Tool) -> bool:
-        """Return whether this agent itself may call a tool now."""
-        return self._agent.tools.get(name) is tool and not self._skills.refusal(name)
 
     @contextmanager
     def unlimited(self) -> Generator[None]:

@@ -42,6 +42,8 @@ _CATALOGUE = (
 )
 _CHARACTERS = 4
 """Characters in a token, where no service counts them."""
+_LONGEST = 500
+"""Characters of what is said of arguments that are refused."""
 _FILES = 50
 """Most files of a skill that are listed with its instructions; the others can be read all the same."""
 
@@ -232,6 +234,8 @@ class SkillTool:
             ToolFailed: the arguments name nothing that there is.
         """
         del context
+        if others := [name for name in arguments if name not in ("name", "resource")]:
+            raise ToolFailed(f'expected the arguments "name" and "resource", got also {", ".join(others)}'[:_LONGEST])
         name, resource = arguments.get("name"), arguments.get("resource", "")
         if not isinstance(name, str) or not isinstance(resource, str | None):
             raise ToolFailed('expected the arguments "name" and, for a file, "resource", both texts')

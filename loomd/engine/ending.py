@@ -9,6 +9,15 @@ from loomd.events.event import TaskCompleted, TaskFailed
 
 _log = logging.getLogger("loomd.engine")
 
+HERE = "`loomd resume task/{0}` lets it go on on what serves, "
+AWAY = (
+    "{0}; it was moved because too many earlier revisions are open, and goes on on its own once one of them closes; "
+    "`loomd cancel task/{1}` ends it"
+)
+WAYS = "`loomd retry task/{0}` runs it anew, `loomd cancel task/{0}` ends it"
+STRAY = "it was cancelled from within, by something that is not loomd's"
+"""What is said of a task that nobody cancelled, and that ended so."""
+
 
 def scope_of(bus: Bus, task: Task) -> Scope:
     """Return what tells of a task; of one that is not kept only to who listens."""

@@ -55,14 +55,11 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
 
     Raises:
-        Permanent: the goal is empty or no Unicode, no answer can be held against what is expected, a limit of the
-            budget is negative, the seed is no whole number of 63 bits and a sign, the durability is none, or session,
-            tenant or user is no name.
+        Permanent: the goal is empty, no text or no Unicode, no answer can be held against what is expected, a limit of
+            the budget is negative, the seed is no whole number of 63 bits and a sign, the durability is none, or
+            session, tenant or user is no name.
     """
-    if not goal.strip():
-        raise Permanent("goal: expected what is wanted, in words; got nothing")
-    if not goal.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in goal):
-        raise Permanent("goal: the text is not valid Unicode; write it in UTF-8")
+    _check_goal(goal)
     wanted = wish.get("budget", Budget())
     for name, limit in (("tokens", wanted.tokens), ("seconds", wanted.seconds), ("calls", wanted.calls)):
         if limit is not None and limit <= 0:
@@ -81,6 +78,20 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     refuse_faulty(wish.get("expect", Expect()))
     _check_choices(wish.setdefault("seed", secrets.randbits(32)), wish.get("durability"))
     return Task(id=new_id(clock), goal=goal.strip(), **wish)
+
+
+def _check_goal(goal: object) -> None:
+    """Refuse what says nothing.
+
+    Raises:
+        Permanent: it is empty, no text or no Unicode.
+    """
+    if not isinstance(goal, str):
+        raise Permanent(f"goal: expected what is wanted, in words; got {goal!r:.80}")
+    if not goal.strip():
+        raise Permanent("goal: expected what is wanted, in words; got nothing")
+    if not goal.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in goal):
+        raise Permanent("goal: the text is not valid Unicode; write it in UTF-8")
 
 
 def _check_choices(seed: object, durability: object) -> None:

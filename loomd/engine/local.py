@@ -19,7 +19,8 @@ from loomd.amoeba.task import ENGINE, Result, Task
 from loomd.engine.accept import accept, cluster_of
 from loomd.engine.again import Attempts
 from loomd.engine.claims import Claims
-from loomd.engine.ending import announce, reason_of, scope_of
+from loomd.engine.deaths import or_set_aside
+from loomd.engine.ending import AWAY, HERE, STRAY, WAYS, announce, reason_of, scope_of
 from loomd.engine.images import filled, lean
 from loomd.engine.intake import anew
 from loomd.engine.interruption import pause, raise_within, recorded, uncancel
@@ -33,6 +34,7 @@ from loomd.errors import Conflict, Diverged, LoomdError, NotFound, RecordFailed,
 from loomd.events.event import TaskResumed, TaskStarted
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
+from loomd.manifest.raised import is_cancelled
 from loomd.store.finish import finish
 from loomd.store.records import ApprovalRecord, TaskRecord
 from loomd.topology import Services, Topology
@@ -47,12 +49,6 @@ Pinned = Callable[[str], Awaitable[Topology]]
 """Opens the revision of a digest; whoever gets it leases it at once."""
 
 _NEWER = "a newer engine recorded it"
-_HERE = "`loomd resume task/{0}` lets it go on on what serves, "
-_AWAY = (
-    "{0}; it was moved because too many earlier revisions are open, and goes on on its own once one of them closes; "
-    "`loomd cancel task/{1}` ends it"
-)
-_WAYS = "`loomd retry task/{0}` runs it anew, `loomd cancel task/{0}` ends it"
 
 
 class LocalEngine:
@@ -236,7 +232,7 @@ class LocalEngine:
             return False
         known = _task(record.body)
         if known.engine > ENGINE:
-            reason = f"{_NEWER} (version {known.engine}, this one knows {ENGINE}): {_WAYS.format(task)}"
+            reason = f"{_NEWER} (version {known.engine}, this one knows {ENGINE}): {WAYS.format(task)}"
         elif not self._restorable(known) and not self._serves(known):
             reason = f"Cluster/{known.cluster} does not serve"
         else:
@@ -284,7 +280,7 @@ class LocalEngine:
             self._start(task, resumed=False)
 
     def _start(self, task: Task, *, resumed: bool, here: bool = False) -> None:
-        run = self._run(task, resumed=resumed, here=here)
+        run = or_set_aside(self._run(task, resumed=resumed, here=here), self._ledger, self._services.bus, task)
         running = asyncio.create_task(run, name=f"task {task.id}")  # noqa: TID251  # kept until it is done
         self._running[task.id] = running
         running.add_done_callback(lambda done: self._ended(task.id, done))
@@ -305,15 +301,15 @@ class LocalEngine:
             resumed: whether it ran before.
             here: whether it goes on on what serves, whatever it began on.
         """
-        wait, back, unfit, parked = 0.0, "", "", False
+        wait, back, unfit, parked, urged = 0.0, "", "", here, here
         while True:
             try:
                 topology = self._topology() if here else await self._open(task, resumed=resumed)
             except LoomdError as error:
-                why = f"revision {task.revision} does not open: {error}; {_HERE.format(task.id)}{_WAYS.format(task.id)}"
+                why = f"revision {task.revision} does not open: {error}; {HERE.format(task.id)}{WAYS.format(task.id)}"
                 await self._ledger.park(record_of(task, "Running"), why)
                 raise asyncio.CancelledError from error
-            stay = self._stays[task.id] = Stay(topology, self._ledger, self._services.bus, back, unfit=unfit)
+            stay = self._stays[task.id] = Stay(topology, self._ledger, self._services.bus, back, urged, unfit=unfit)
             try:
                 async with stay.topology.lease():
                     task = await stay.pin(task, resumed=resumed, parked=parked)
@@ -326,7 +322,7 @@ class LocalEngine:
             except Diverged as error:  # on what it was moved to
                 task = msgspec.structs.replace(task, revision=stay.back)
                 here, back, unfit, parked = False, "", topology.snapshot.revision, True
-                await self._ledger.park(record_of(task, "Running"), _AWAY.format(error, task.id))
+                await self._ledger.park(record_of(task, "Running"), AWAY.format(error, task.id))
             except (RecordFailed, Temporary) as error:
                 wait, resumed = pause(error), True
                 back = stay.back
@@ -395,14 +391,19 @@ class LocalEngine:
             account,
         )
         recorder = TaskRecorder(task, lent, scope, known, resumed=resumed)
+        if not stay.urged:
+            recorder.deaths.refuse()
         try:
             whole = await filled(self._services.store, task)
             result = await cluster_of(stay.topology, task).run(whole, recorder)
         except asyncio.CancelledError:
-            if not self._is_cancelled(task):
+            stray = not (is_cancelled() or task.parent or stay.moving or self._is_told_to_stop(task))
+            if not stray and not self._is_cancelled(task):
+                recorder.deaths.leave()
                 raise  # the process stops: the task stays unfinished and is resumed
-            result = recorder.ended("Cancelled", "cancelled")
+            result = recorder.ended("Failed", STRAY) if stray else recorder.ended("Cancelled", "cancelled")
         except RecordFailed:
+            recorder.deaths.leave()
             raise  # nothing can be written: the task stays unfinished and is resumed
         except Exception as error:
             raise_within(error, RecordFailed)  # of a part

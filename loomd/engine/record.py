@@ -6,7 +6,7 @@ decided and that it was acted on, so that an interrupted task begins anew; with 
 
 import random
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeVar
 
@@ -17,12 +17,13 @@ from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
 from loomd.agents.work import Outcome
 from loomd.amoeba.account import whole
 from loomd.amoeba.task import ENGINE, Ended, Executed, Matched, Result, Task
+from loomd.engine.deaths import Deaths
 from loomd.engine.interruption import unrecorded
 from loomd.engine.lent import Lent
 from loomd.engine.loose import Loose
 from loomd.engine.mailbox import question
 from loomd.engine.spent import spent_in
-from loomd.engine.waiting import Received, Wait, queued
+from loomd.engine.waiting import Received, Wait, queued, said_of
 from loomd.errors import Diverged, LoomdError, Uncertain
 from loomd.events.bus import Scope
 from loomd.events.event import (
@@ -52,7 +53,7 @@ class TaskRecorder:
     """Answers from the journal what was done before, and records what is done now."""
 
     def __init__(
-        self, task: Task, lent: Lent, scope: Scope, recorded: Mapping[str, Event], *, resumed: bool = False
+        self, task: Task, lent: Lent, scope: Scope, recorded: dict[str, Event], *, resumed: bool = False
     ) -> None:
         self.resumed = resumed
         """Whether the task ran before, however much was recorded then."""
@@ -63,6 +64,7 @@ class TaskRecorder:
         self._steps = sorted(key for key in recorded if key.startswith("step/"))
         self._taken: set[str] = set()
         self._keeps = task.durability == "steps"
+        self.deaths = Deaths(recorded, scope, steps=self._keeps, counts=resumed and task.durability != "none")
         self._phases: dict[Phase, Any] = {}
         self._partial: Outcome | None = None
         self.account = lent.account
@@ -127,6 +129,7 @@ class TaskRecorder:
             Uncertain: a step that must not happen twice was begun before a crash, and its end is unknown.
         """
         if not self._keeps:
+            await self.deaths.enter(name, self._keep)
             if once and self._agreed:
                 await self.consume(key, name, asked, again=again)
             return await do()
@@ -135,6 +138,7 @@ class TaskRecorder:
             return msgspec.json.decode(self._value(done, name, asked), type=result)
         await self._refuse_denied(key, name)
         await self._lent.settle()
+        await self.deaths.enter(name, self._keep)
         if once:
             await self._intend(key, "", name, asked, again=again)
         try:
@@ -193,7 +197,9 @@ class TaskRecorder:
 
     async def sleep(self, key: str, seconds: float) -> None:
         """Return when so many seconds have gone by since this was first asked."""
-        await self._lent.mailbox.sleep(self.now(f"{key}/began") + seconds)
+        until = self.now(f"{key}/began") + seconds
+        self.deaths.leave()
+        await self._lent.mailbox.sleep(until)
 
     async def receive(self, key: str, name: str, seconds: float) -> object:
         """Return what was sent to the task under a name.
@@ -204,6 +210,7 @@ class TaskRecorder:
         until = self.now(f"{key}/began") + seconds
 
         async def wait() -> Received:
+            self.deaths.leave()
             try:
                 return Received(await self._lent.mailbox.receive(self._task.id, name, until))
             except TimeoutError:
@@ -233,7 +240,7 @@ class TaskRecorder:
         fact = self._decisions.get(asked.id)
         if fact is None and ask.question == "call" and f"step/{key}" in self._recorded:
             return Decision("approved")
-        decision = await self._decided(key, ask, asked) if fact is None else _said(fact)
+        decision = await self._decided(key, ask, asked) if fact is None else said_of(fact)
         if anew and decision.verdict == "approved":
             self._agreed[key] = asked.id
         return decision
@@ -247,6 +254,7 @@ class TaskRecorder:
         record = await self._written(key, mailbox.ask(asked))
         request = ApprovalRequested(record.id, ask.tool, ask.arguments, ask.question, record.expires)
         await self._mark(1)
+        self.deaths.leave()
         try:
             await self._keep(request, f"asked/{key}/{record.id}")
             decision = await self._written(key, mailbox.decision(record))
@@ -271,7 +279,7 @@ class TaskRecorder:
             self._questions[key] = {asked.id}
         await self._take_over(key)
         fact = self._decisions.get(asked.id)
-        return None if fact is None or fact.verdict == "approved" else _said(fact)
+        return None if fact is None or fact.verdict == "approved" else said_of(fact)
 
     async def _take_over(self, key: str) -> None:
         """Take over what was denied while the task did not run, as if it had been told then."""
@@ -321,6 +329,7 @@ class TaskRecorder:
 
     def queued(self) -> AbstractAsyncContextManager[None]:
         """Return a context in which the task is known to wait for somebody to take it."""
+        self.deaths.leave()
         return queued(self._lent)
 
     async def child(self, task: Task, account: Budget) -> Result:
@@ -409,7 +418,7 @@ class TaskRecorder:
         for approval in self._questions.get(key, ()):
             fact = self._decisions.get(approval)
             if fact is not None and fact.verdict != "approved":
-                said = _said(fact).said()
+                said = said_of(fact).said()
                 where = f"Task/{self._scope.task}: recorded under {key} is a question ({said})"
                 raise Diverged(f"{where}, the task now does {name} without asking")
 
@@ -489,7 +498,3 @@ class TaskRecorder:
         raise Diverged(
             f"Task/{self._scope.task}: recorded under {key} is {fact.name} with other {other} than it has now"
         )
-
-
-def _said(fact: ApprovalResolved) -> Decision:
-    return Decision(fact.verdict, fact.by, fact.reason, fact.at)

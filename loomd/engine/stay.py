@@ -27,6 +27,7 @@ class Stay:
         ledger: where it is kept what it is pinned to.
         bus: where a move is told.
         back: the revision that it goes back to if what is recorded does not fit here; empty once it fits.
+        urged: whether a person lets it go on, however often the process ended in it.
         moving: whether it is interrupted to go on elsewhere.
         moved: whether it goes on elsewhere.
         left: set once it let go of the topology.
@@ -37,6 +38,7 @@ class Stay:
     ledger: Ledger
     bus: Bus
     back: str = ""
+    urged: bool = False
     moving: bool = False
     moved: bool = False
     left: asyncio.Event = field(default_factory=asyncio.Event)

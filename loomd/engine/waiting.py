@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from loomd.agents.approval import Decision
 from loomd.engine.lent import Lent
+from loomd.events.event import ApprovalResolved
 
 
 class Received(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,3 +37,8 @@ async def queued(lent: Lent) -> AsyncGenerator[None, None]:
             yield
     finally:
         await lent.mark("Running")
+
+
+def said_of(fact: ApprovalResolved) -> Decision:
+    """Return what people decided, as it is recorded."""
+    return Decision(fact.verdict, fact.by, fact.reason, fact.at)

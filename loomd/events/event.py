@@ -36,6 +36,23 @@ class TaskResumed(Fact, tag="task.resumed", frozen=True):
     recorded: int
 
 
+class TaskAttempted(Fact, tag="task.attempted", frozen=True):
+    """A task that was interrupted is about to do a step: found last in its record, the process ended in it.
+
+    `step` is empty when the task came out of it: it waits, or was interrupted in good order.
+    """
+
+    step: str
+
+
+class TaskSetAside(Fact, tag="task.set_aside", frozen=True):
+    """A task does not go on by itself: the process ended so many times in a row while it was in this step."""
+
+    step: str
+    times: int
+    reason: str
+
+
 class TaskMoved(Fact, tag="task.moved", frozen=True):
     """A task that had begun goes on from its recorded steps on another revision."""
 
@@ -349,6 +366,8 @@ class Fallback(Fact, tag="fallback.used", frozen=True):
 AnyFact = (
     TaskStarted
     | TaskResumed
+    | TaskAttempted
+    | TaskSetAside
     | TaskMoved
     | TaskCompleted
     | TaskFailed

@@ -13,7 +13,7 @@ from pydantic import Field
 from loomd.errors import BadReply
 from loomd.interceptors.base import LiveInterceptor, SkippableSpec
 from loomd.interceptors.context import InterceptorContext, Moment
-from loomd.messages import JsonObject, Message, Reply, Request, ToolCall
+from loomd.messages import Image, JsonObject, Message, Passage, Reply, Request, Thought, ToolCall
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -41,8 +41,31 @@ class _Output(msgspec.Struct, forbid_unknown_fields=True):
     output: _Text = _UNSET
 
 
+class _Call(ToolCall, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Passage(Passage, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Thought(Thought, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Image(Image, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Turn(Message, frozen=True, forbid_unknown_fields=True):
+    tool_calls: tuple[_Call, ...] = ()
+    passages: tuple[_Passage, ...] = ()
+    thoughts: tuple[_Thought, ...] = ()
+    images: tuple[_Image, ...] = ()
+
+
 class _Messages(msgspec.Struct, forbid_unknown_fields=True):
-    messages: tuple[Message, ...] | msgspec.UnsetType = _UNSET
+    messages: tuple[_Turn, ...] | msgspec.UnsetType = _UNSET
 
 
 class _Answer(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,7 +106,8 @@ class Hook(LiveInterceptor):
         patch = await self._ask("beforeModel", context, _Messages, **more)
         if isinstance(patch.messages, msgspec.UnsetType):
             return request
-        return msgspec.structs.replace(request, messages=patch.messages)
+        messages = msgspec.convert(msgspec.to_builtins(patch.messages), tuple[Message, ...])
+        return msgspec.structs.replace(request, messages=messages)
 
     async def after_model(self, request: Request, reply: Reply, context: InterceptorContext) -> Reply:
         """Return the reply to use."""

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from loomd.errors import Permanent, Refused
+from loomd.errors import Permanent
 from loomd.interceptors.hook import Hook, HookSpec
 from loomd.manifest.inside import inside, named
 from loomd.manifest.python_file import functions_in, load_function
+from loomd.manifest.raised import call_in_thread
 from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject
 from loomd.topology import Parts
@@ -93,17 +94,6 @@ class FunctionHook(Hook):
             Refused: it raised that.
         """
         if self._is_async:
-            try:
-                return await self._function(document)
-            except SystemExit as error:
-                raise Refused(f"it called sys.exit({error.code})") from error
+            return await self._function(document)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _call, self._function, document)
-
-
-def _call(function: Callable[[JsonObject], Any], document: JsonObject) -> object:
-    """Call the function in a thread; what would end the process or confuse the event loop becomes a failure."""
-    try:
-        return function(document)
-    except (SystemExit, StopIteration) as error:
-        raise RuntimeError(f"it raised {type(error).__name__}") from error
+        return await loop.run_in_executor(self._pool, call_in_thread, self._function, document)

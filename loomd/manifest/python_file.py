@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loomd.errors import Permanent
+from loomd.manifest.raised import words_of
 
 MAX_FILE = 128 << 10
 """Largest file in bytes: to parse one takes up to 700 times as much memory, and some seconds for each MiB."""
@@ -80,8 +81,8 @@ def load_function(module: types.ModuleType, path: Path, name: str, source: bytes
     try:
         code = compile(path.read_bytes() if source is None else source, str(path), "exec")
         exec(code, module.__dict__)  # noqa: S102  # running the declared file is what this is for
-    except (Exception, SystemExit) as error:
-        raise Permanent(f'"{path.name}" cannot be loaded: {type(error).__name__}: {error}') from error
+    except BaseException as error:  # whatever it is: it is the file's, and ends nothing but this
+        raise Permanent(f'"{path.name}" cannot be loaded: {words_of(error)}') from error
     function = module.__dict__.get(name)
     if not inspect.isroutine(function):
         raise Permanent(f'"{path.name}" has no function "{name}"')

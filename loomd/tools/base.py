@@ -18,6 +18,7 @@ from pydantic import Field
 from loomd.errors import Diverged, LoomdError, RecordFailed, ToolFailed, Uncertain
 from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Duration, Usd
+from loomd.manifest.raised import is_cancelled, words_of
 from loomd.messages import UNREADABLE, JsonObject, ToolSchema
 from loomd.tools.cache import Cache, Results, key_of
 from loomd.tools.context import ToolContext
@@ -73,7 +74,7 @@ class ToolSpec(Spec):
     """Most calls at once, over all agents and tasks; further ones wait. By default there is no limit."""
     cache: Cache | None = Field(default=None, examples=[{"ttl": "5m"}])
     """Whether results stand for further calls with the same arguments; for tools with `effects: read` whose results
-    hang on the arguments and the agent's `toolContext` alone."""
+    hang on the arguments, the agent's `toolContext`, and the tenant, user and session alone."""
     cost: Usd = 0.0
     """US dollars of one attempt; they count against the task's budget, and a call that would exceed it is refused."""
 
@@ -188,7 +189,7 @@ class LiveTool:
             raise ToolFailed("the arguments are not a JSON object: call again with valid JSON")
         if self._results is None:
             return await self._guarded(arguments, context)
-        key = key_of(arguments, {} if context is None else context.metadata)
+        key = key_of(arguments, context)
         known = self._results.get(key)
         if known is None:
             known = await self._guarded(arguments, context)
@@ -207,10 +208,12 @@ class LiveTool:
                 raise
             except LoomdError as error:
                 raise ToolFailed(cut(str(error), self._spec.keep)) from error
-            except Exception as error:
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                    raise
                 if isinstance(error, TimeoutError) and limit.expired():
                     raise ToolFailed(f"no result within {self._spec.timeout:g} s") from error
-                raise ToolFailed(cut(f"{type(error).__name__}: {error}", self._spec.keep)) from error
+                raise ToolFailed(cut(words_of(error), self._spec.keep)) from error
         return cut(result, self._spec.keep)
 
     async def _attempt(self, arguments: JsonObject, context: ToolContext | None) -> str:

@@ -4,7 +4,6 @@ They live with the live tool, in memory: a change of the manifest and a restart 
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 
 import msgspec
 from pydantic import Field
@@ -13,6 +12,7 @@ from loomd.clock import Clock
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration
 from loomd.messages import JsonObject
+from loomd.tools.context import ToolContext
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -21,7 +21,8 @@ class Cache(Spec):
     """For how long the result of a call stands for further calls with the same arguments."""
 
     ttl: Duration = Field(gt=0, examples=["5m"])
-    """Time for which a result is handed out again, to every agent with the same `toolContext`."""
+    """Time for which a result is handed out again to every agent with the same `toolContext`, for the same tenant, user
+    and session."""
     entries: int = Field(default=100, ge=1, le=100_000)
     """Most results that are kept; the one that was used longest ago goes first."""
 
@@ -50,6 +51,9 @@ class Results:
             self._kept.popitem(last=False)
 
 
-def key_of(arguments: JsonObject, metadata: Mapping[str, object]) -> bytes:
-    """Return what tells calls apart: their arguments, and what their agent says about them."""
-    return _encode((arguments, dict(metadata)))
+def key_of(arguments: JsonObject, context: ToolContext | None) -> bytes:
+    """Return what tells calls apart: their arguments, what their agent says about them, and for whom they are made."""
+    if context is None:
+        return _encode(arguments)
+    whose = (context.tenant, context.user, context.session)
+    return _encode((arguments, dict(context.metadata), whose))

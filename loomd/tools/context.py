@@ -7,9 +7,14 @@ the attributes, the rest belongs to the event loop. Made by the agent's loop; on
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from loomd.messages import Passage
+from loomd.messages import JsonObject, Passage
 
 T = TypeVar("T")
+
+TOLD = ("task", "namespace", "agent", "session", "tenant", "user", "key")
+"""What is said of every call, as attributes of its context, and as `context.session` in templates."""
+WITHIN = "context."
+"""What placeholders begin with that name something of the context."""
 
 
 class ToolContext(Protocol):
@@ -31,6 +36,21 @@ class ToolContext(Protocol):
         ...
 
     @property
+    def session(self) -> str:
+        """Return the name of the conversation that the task is a turn of, or an empty string."""
+        ...
+
+    @property
+    def tenant(self) -> str:
+        """Return on whose behalf the task runs, or an empty string."""
+        ...
+
+    @property
+    def user(self) -> str:
+        """Return who speaks in the task, or an empty string."""
+        ...
+
+    @property
     def key(self) -> str:
         """Return what is the same whenever this very call is made again, and unique among all calls.
 
@@ -40,7 +60,10 @@ class ToolContext(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, object]:
-        """Return what the agent's manifest says to its tools under `toolContext`; no model sees it."""
+        """Return what the agent's manifest says to its tools under `toolContext`; no model sees it.
+
+        Each of its fields is an attribute of the context, too, unless the context has one of that name itself.
+        """
         ...
 
     def spend(self, usd: float) -> None:
@@ -120,3 +143,27 @@ class ToolContext(Protocol):
             ToolFailed: it came to no answer, or too many delegations stand above each other.
         """
         ...
+
+
+def attribute(metadata: Mapping[str, object], name: str) -> object:
+    """Return a field of what an agent's manifest says to its tools, as an attribute of the context.
+
+    Raises:
+        AttributeError: it says nothing of that name.
+    """
+    if name not in metadata:
+        known = ", ".join(metadata) or "nothing"
+        raise AttributeError(f"the context has no {name}, and toolContext of the agent says: {known}")
+    return metadata[name]
+
+
+def with_context(arguments: JsonObject, context: ToolContext | None) -> JsonObject:
+    """Return what fills the placeholders of a template: arguments, and what is said of the call as `context.NAME`.
+
+    What is empty is missing, and no model can say it in its place.
+    """
+    given = {name: value for name, value in arguments.items() if not name.startswith(WITHIN)}
+    if context is None:
+        return given
+    told = {**context.metadata, **{name: getattr(context, name) for name in TOLD}}
+    return given | {f"{WITHIN}{name}": value for name, value in told.items() if value not in ("", None)}

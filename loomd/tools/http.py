@@ -20,7 +20,7 @@ from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.access import Access
 from loomd.tools.base import LiveTool, ToolSpec
-from loomd.tools.context import ToolContext
+from loomd.tools.context import ToolContext, with_context
 from loomd.tools.parameters import arguments_validator, parameter_faults, refuse_misfits
 from loomd.tools.placeholder import fill_json, fill_path, fill_query, names_in
 from loomd.tools.web import ADDRESS, FIXED_HOST, KEY, Web, WebRequest, open_web
@@ -34,7 +34,10 @@ class HttpTool(ToolSpec):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """HTTP method."""
     url: str = Field(json_schema_extra=spelled(ADDRESS, FIXED_HOST), examples=["https://api.example.com/books/{id}"])
-    """Address; `{name}` in the path is filled with the percent-encoded argument. The host is fixed."""
+    """Address; `{name}` in the path is filled with the percent-encoded argument. The host is fixed. Here, in `query`
+    and in `body` `{context.session}` and its like are filled with what is said of the call: `task`, `namespace`,
+    `agent`, `session`, `tenant`, `user`, `key`, and the fields of the agent's `toolContext`; what is empty is
+    missing."""
     query: dict[str, str | Secret] = Field(default_factory=dict, examples=[{"q": "{query}"}])
     """Query parameters; `{name}` is filled with the argument, and a parameter without its argument is left out; what
     may be a secret is named with valueFrom."""
@@ -108,6 +111,7 @@ class _Request:
 
         refuse_misfits(self._validator, arguments)
         spec = self._spec
+        arguments = with_context(arguments, context)
         url = URL(fill_path(spec.url, arguments), encoded=True)
         pairs = fill_query(self._query, arguments) + _secret_query(self._access)
         url = url.extend_query(pairs) if pairs else url

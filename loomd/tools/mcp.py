@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from loomd.errors import Permanent, Unauthorized, Unreachable
+from loomd.errors import Permanent, ToolFailed, Unauthorized, Unreachable
 from loomd.manifest.inline_schema import validator_of
 from loomd.manifest.inside import below, inside, named
 from loomd.manifest.kind import Reload
@@ -178,7 +178,9 @@ class McpTool(ToolSetSpec):
         )
         async with self._linked(parts, access, caps) as link:
             tools = McpTools(self, parts, pins, access)
-            server = tools.server = Server(link, caps, patience, parts.services.clock, tools.hear, access.mask)
+            server = tools.server = Server(
+                str(parts.declared.ref), link, caps, patience, parts.services.clock, tools.hear, access.mask
+            )
             running = asyncio.create_task(server.run(), name=f"mcp {parts.name}")  # noqa: TID251  # kept until it ends
             try:
                 if not pins.pinned:
@@ -327,14 +329,17 @@ class McpTools:
     def _live(self, known: Said, visible: str) -> LiveTool:
         spec = self._spec
         validator = validator_of(known.parameters)
+        barred = partial(self._barred, known, visible)
 
         async def run(arguments: JsonObject, context: ToolContext | None) -> str:
             del context
             refuse_misfits(validator, arguments)
+            await self.server.settled()  # before that nobody knows what it says of its tools now
+            if why := barred():
+                raise ToolFailed(why)
             return await self.server.call(known.name, arguments)
 
         schema = ToolSchema(visible, spec.described(known.name, known.description), known.parameters)
-        barred = partial(self._barred, known, visible)
         return LiveTool(schema, hinted(spec, known), run, self._parts, own=known.name, barred=barred)
 
     def _live_own(self, known: Said) -> LiveTool:

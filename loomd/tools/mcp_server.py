@@ -77,6 +77,7 @@ class Server:
 
     def __init__(
         self,
+        owner: str,
         link: Link,
         caps: Caps,
         patience: Patience,
@@ -87,6 +88,7 @@ class Server:
         """Take how it is reached.
 
         Args:
+            owner: the object that declares it, `Tool/wiki`.
             link: opens a link to it.
             caps: what it may do.
             patience: how often it is asked and started.
@@ -94,6 +96,7 @@ class Server:
             heard: is told what it says of its tools, whenever it was asked.
             mask: hides secrets in what people are told: a server may say them on its last words.
         """
+        self._owner = owner
         self._link = link
         self._caps = caps
         self._patience = patience
@@ -283,7 +286,7 @@ class Server:
     def _down(self, reason: str) -> None:
         reason = self._plain(self._broken or reason)
         if self.health.message != reason:
-            _log.warning("an MCP server is not there: %s", reason)
+            _log.warning("the MCP server of %s is not there: %s", self._owner, reason)
         self._turn("True", "Unreachable", reason)
         self._settled.set()
 

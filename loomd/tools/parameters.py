@@ -9,6 +9,7 @@ from typing import Any
 from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.inline_schema import BadSchema, schema_faults, validator_of
 from loomd.messages import JsonObject
+from loomd.tools.context import WITHIN
 from loomd.tools.placeholder import names_in
 
 _DEEPEST = 32
@@ -31,7 +32,7 @@ def parameter_faults(parameters: JsonObject, *templates: tuple[str, object]) -> 
     yield from schema_faults(parameters, "/parameters")
     for pointer, template in templates:
         for name in dict.fromkeys(names_in(template)):
-            if name not in properties:
+            if name not in properties and not name.startswith(WITHIN):
                 known = ", ".join(properties) or "none"
                 text = f"expected a property of spec.parameters, got {{{name}}}: the properties are {known}"
                 yield pointer, text, "invalid-value"

@@ -1,5 +1,7 @@
 """Placeholders `{name}` in the parts of a web request or a command, filled without changing what surrounds them.
 
+`{context.session}` and its like name what is said of the call itself.
+
 Called by the types `http` and `shell`.
 """
 
@@ -12,7 +14,7 @@ import msgspec
 from loomd.errors import ToolFailed
 from loomd.messages import JsonObject
 
-_NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAME = re.compile(r"\{((?:context\.)?[A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def names_in(template: object) -> Iterator[str]:

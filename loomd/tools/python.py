@@ -19,16 +19,17 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from loomd.errors import Permanent, ToolFailed
+from loomd.errors import Permanent
 from loomd.manifest.inside import inside, named
 from loomd.manifest.python_file import functions_in, load_function, read_source
+from loomd.manifest.raised import call_in_thread
 from loomd.manifest.rule import exactly_one
 from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import LiveTool, ToolSpec
 from loomd.tools.boxed import BoxedSpec, Sandbox, blamed, open_box
 from loomd.tools.context import ToolContext
-from loomd.tools.function import call_function, import_function, result_text
+from loomd.tools.function import import_function, result_text
 from loomd.tools.python_child import Code
 from loomd.tools.python_process import FunctionProcess, interpreter
 from loomd.tools.signature import Signature, read_signature, unnamed
@@ -216,13 +217,10 @@ class _Runner:
         if self._signature.context:
             values[self._signature.context] = context
         if self._is_async:
-            try:
-                result = await self._function(**values)
-            except SystemExit as error:
-                raise ToolFailed(f"the tool called sys.exit({error.code})") from error
+            result = await self._function(**values)
         else:
             loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._pool, call_function, self._function, values)
+            result = await loop.run_in_executor(self._pool, partial(call_in_thread, self._function, **values))
         return result_text(result)
 
 

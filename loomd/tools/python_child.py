@@ -19,12 +19,13 @@ import msgspec
 
 from loomd.errors import LoomdError, Temporary, ToolFailed, Uncertain
 from loomd.manifest.python_file import load_function
+from loomd.manifest.raised import words_of
 from loomd.messages import JsonObject
-from loomd.tools.context import ToolContext
-from loomd.tools.function import call_function, import_function, result_text
+from loomd.tools.context import TOLD, ToolContext, attribute
+from loomd.tools.function import import_function, result_text
 from loomd.tools.signature import read_signature
 
-_SENT = ("task", "namespace", "agent", "key", "metadata")
+_SENT = (*TOLD, "metadata")
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -89,7 +90,7 @@ class SentContext:
             raise ToolFailed(
                 f"context.{name} lives in the daemon, a function with a sandbox has {known} of its context"
             )
-        raise AttributeError(name)
+        return attribute(self.__dict__.get("metadata", {}), name)
 
 
 def question(code: Code, arguments: JsonObject | None, context: ToolContext | None) -> bytes:
@@ -134,7 +135,7 @@ def _answer(code: Code, arguments: JsonObject | None, context: SentContext | Non
         values = signature.bind(arguments)
         if signature.context:
             values[signature.context] = context
-        return Gave(result_text(call_function(_awaited(function), values)))
+        return Gave(result_text(_awaited(function)(**values)))
     except Uncertain as error:
         return Failed(str(error), "uncertain")
     except Temporary as error:
@@ -142,7 +143,7 @@ def _answer(code: Code, arguments: JsonObject | None, context: SentContext | Non
     except LoomdError as error:
         return Failed(str(error))
     except BaseException as error:  # whatever it is, it is told
-        return Failed(f"{type(error).__name__}: {error}")
+        return Failed(words_of(error))
 
 
 def _load(code: Code) -> Callable[..., Any]:

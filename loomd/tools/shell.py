@@ -17,7 +17,7 @@ from loomd.manifest.inside import inside, named
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import LiveTool
 from loomd.tools.boxed import Box, BoxedSpec, Sandbox, blamed, open_box
-from loomd.tools.context import ToolContext
+from loomd.tools.context import ToolContext, with_context
 from loomd.tools.parameters import arguments_validator, parameter_faults, refuse_misfits
 from loomd.tools.placeholder import fill_command, fill_text, names_in
 from loomd.tools.process import Ended, how_it_ended
@@ -38,7 +38,9 @@ class ShellTool(BoxedSpec):
     command: list[str] = Field(min_length=1, examples=[["grep", "-n", "--", "{words}", "notes.txt"]])
     """Program and arguments. `{name}` is filled with the argument of that name: a value never becomes several
     arguments unless it is a list, and may begin with `-` only after a `--`. A part whose argument is missing is left
-    out. The program is a name, an absolute path, or a path from the manifest's root such as `./bin/report`."""
+    out. The program is a name, an absolute path, or a path from the manifest's root such as `./bin/report`.
+    `{context.session}` and its like are filled with what is said of the call: `task`, `namespace`, `agent`, `session`,
+    `tenant`, `user`, `key`, and the fields of the agent's `toolContext`; what is empty is missing."""
     stdin: str | None = Field(default=None, examples=["{text}"])
     """What the program can read from standard input; `{name}` is filled with the argument."""
     parameters: JsonObject = {"type": "object", "properties": {}}  # noqa: RUF012  # pydantic copies defaults
@@ -121,9 +123,9 @@ class _Runner:
         self._validator = validator
 
     async def __call__(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
-        del context
         spec = self._spec
         refuse_misfits(self._validator, arguments)
+        arguments = with_context(arguments, context)
         argv = [self._program, *fill_command(spec.command[1:], arguments)]
         stdin = None if spec.stdin is None else fill_text(spec.stdin, arguments).encode("utf-8", "replace")
         ended = await self._box.run(lambda _: argv, stdin, apart=spec.streams == "apart")

@@ -77,6 +77,16 @@ def look(call):
 
 def fails(call):
     raise RuntimeError("broken")
+
+def stops(call):
+    raise KeyboardInterrupt
+
+async def stops_later(call):
+    raise SystemExit(3)
+
+async def cancels(call):
+    import asyncio
+    raise asyncio.CancelledError
 """
 
 
@@ -137,6 +147,15 @@ async def test_a_hook_stands_around_everything(tmp_path: Path) -> None:
         ({"type": "guard", "deny": ["done"]}, "refused the model call: the answer breaks spec.deny[0]"),
         ({"type": "guard", "jsonOnly": True}, "refused the work: the answer is not JSON"),
         ({"type": "python", "file": "hook.py", "function": "fails", "at": ["afterModel"]}, "it failed: broken"),
+        (
+            {"type": "python", "file": "hook.py", "function": "stops", "at": ["beforeRun"]},
+            "it failed: KeyboardInterrupt",
+        ),
+        (
+            {"type": "python", "file": "hook.py", "function": "stops_later", "at": ["beforeRun"]},
+            "failed: SystemExit: 3",
+        ),
+        ({"type": "python", "file": "hook.py", "function": "cancels", "at": ["beforeRun"]}, "failed: CancelledError"),
     ],
 )
 async def test_a_refusal_ends_the_work_as_refused(tmp_path: Path, spec: dict[str, Any], said: str) -> None:

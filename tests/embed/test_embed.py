@@ -10,8 +10,8 @@ import pytest
 
 import loomd
 from loomd.amoeba.task import Budget
-from loomd.errors import Conflict, LoomdError, NotFound
-from loomd.events.event import ApprovalRequested, Event, KnowledgeSearched, ModelDelta, TaskStarted
+from loomd.errors import Conflict, LoomdError, NotFound, Permanent
+from loomd.events.event import ApprovalRequested, Event, KnowledgeSearched, ModelDelta, TaskFailed, TaskStarted
 from loomd.manifest.problem import Problems
 from tests.sources.remotes import Repository
 
@@ -95,6 +95,35 @@ async def test_who_stops_reading_cancels(folder: Path, tmp_path: Path) -> None:
             task = (await anext(events)).task
         async with asyncio.timeout(5):
             assert (await system.result(task)).phase == "Cancelled"
+
+
+async def test_who_stops_waiting_cancels(folder: Path, tmp_path: Path) -> None:
+    """A task that was run, not submitted, ends with the call that runs it; one that was submitted by `cancel`."""
+    heard: list[Event] = []
+    async with loomd.open(folder, state=tmp_path / "state", listener=heard.append) as system:
+        began = asyncio.ensure_future(system.run("hang"))
+        await asyncio.sleep(0)
+        began.cancel()  # while it is submitted
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await system.run("hang")
+        with pytest.raises(asyncio.CancelledError):
+            await began
+        task = await system.submit("hang")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await system.result(task)
+        assert system.system.engine.running == 1
+        await system.cancel(task)
+        assert (await system.result(task)).phase == "Cancelled"
+        with pytest.raises(NotFound, match="is not running"):
+            await system.cancel(task)
+        for wrong in (None, 5):
+            with pytest.raises(Permanent, match=f"goal: expected what is wanted, in words; got {wrong}"):
+                await system.run(wrong)  # type: ignore[arg-type]  # no type checker has seen it
+    ends = {event.task: event.data.stop_reason for event in heard if isinstance(event.data, TaskFailed)}
+    assert ends == {event.task: "cancelled" for event in heard if isinstance(event.data, TaskStarted)}
+    assert task in ends
 
 
 async def test_questions_are_answered_by_the_program(folder: Path, tmp_path: Path) -> None:

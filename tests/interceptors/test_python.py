@@ -36,6 +36,15 @@ async def later(call):
 def wrong(call):
     return {"gaol": "x"}
 
+async def foreign(call):
+    known = {"role": "assistant", "text": "x", "tool_calls": [{"id": "c", "name": "n", "arguments": {}}]}
+    turns = {
+        "content": {"role": "user", "content": "x"},
+        "args": {**known, "tool_calls": [{"id": "c", "name": "n", "args": {}}]},
+        "all": known,
+    }
+    return {"messages": [turns[call["messages"][0]["text"]]]}
+
 def exits(call):
     raise SystemExit(3)
 
@@ -79,8 +88,14 @@ async def test_what_a_function_may_not_do(interceptor: Any, context: Any, code: 
     async with interceptor({**code, "function": "wrong"}) as live:
         with pytest.raises(BadReply, match="no mapping of goal"):
             await live.before_run("go", context)
+    async with interceptor({**code, "function": "foreign"}) as live:
+        for text, said in (("content", "unknown field `content`"), ("args", "unknown field `args`")):
+            with pytest.raises(BadReply, match=said):
+                await live.before_model(Request((Message("user", text),)), context)
+        sent = await live.before_model(Request((Message("user", "all"),)), context)
+        assert sent.messages == (Message("assistant", "x", (ToolCall("c", "n", {}),)),)
     async with interceptor({**code, "function": "exits"}) as live:
-        with pytest.raises(RuntimeError, match="SystemExit"):
+        with pytest.raises(Permanent, match="SystemExit: 3"):
             await live.before_run("go", context)
 
 

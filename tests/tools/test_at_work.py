@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+import loomd
 from loomd.errors import Permanent
-from loomd.events.event import ToolCompleted, ToolErred
+from loomd.events.event import Event, ToolCompleted, ToolErred
 from loomd.testing import run_manifests
 from tests.engine.world import World, outcome
 
@@ -58,7 +59,7 @@ spec:
   description: Does things.
   provider: script
   tools: [numbers, more, sum, notes, count]
-  toolContext: {tenant: acme}
+  toolContext: {tenant: acme, region: eu}
   limits: {cost: 1.0, steps: 12}
 """
 TOOL = '''
@@ -90,6 +91,79 @@ def write(folder: Path, *replies: Mapping[str, Any]) -> str:
     text = MANIFESTS.replace("REPLIES", json.dumps(replies))
     (folder / "manifests.yaml").write_text(text)
     return text
+
+
+WHOSE = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: script}
+spec: {type: scripted, replies: REPLIES}
+---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: whose}
+spec: {type: python, file: whose.py, function: whose, effects: read}
+---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: told}
+spec:
+  type: shell
+  command: [printf, "%s|", "{word}", "{context.session}", "{context.tenant}/{context.user}",
+    "{context.region}", "{context.no}"]
+  parameters: {type: object, properties: {word: {type: string}}}
+  sandbox: none
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: bo}
+spec: {description: Is asked., provider: script, tools: [whose], toolContext: {region: us}}
+---
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: bo}
+spec: {type: agent, agent: bo, description: Asks Bo.}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {provider: script, tools: [whose, told, bo], toolContext: {tenant: acme, region: eu}}
+"""
+WHOSE_CODE = '''
+from loomd.tools.context import ToolContext
+
+def whose(context: ToolContext) -> list:
+    """Return who asks."""
+    return [context.session, context.tenant, context.user, context.region]
+'''
+
+
+async def test_a_tool_is_told_who_it_works_for(tmp_path: Path) -> None:
+    """Session, tenant, user and what the manifest says are attributes and placeholders, below a delegation, too."""
+    (tmp_path / "whose.py").write_text(WHOSE_CODE)
+    replies = [
+        {"when": "go", **call("whose")},
+        {"when": "go", **call("told", **{"word": "w", "context.no": "forged"})},
+        {"when": "go", **call("bo", goal="ask")},
+        {"when": "ask", **call("whose")},
+        {"text": "done", "times": None},
+    ]
+    (tmp_path / "manifests.yaml").write_text(WHOSE.replace("REPLIES", json.dumps(replies)))
+    found: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event.data, ToolCompleted):
+            found.append(event.data.result)
+
+    async with loomd.open(tmp_path / "manifests.yaml", state=tmp_path / "state", listener=hear) as system:
+        result = await system.run("go", agent="ada", session="s1", tenant="t", user="ann")
+    assert result.phase == "Succeeded", result.error
+    assert found == [
+        '["s1","t","ann","eu"]',
+        "w|s1|t/ann|eu|",
+        '["s1","t","ann","us"]',
+        "done",
+    ]
 
 
 async def test_an_agent_works_with_built_in_tools(tmp_path: Path) -> None:

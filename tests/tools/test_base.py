@@ -52,6 +52,7 @@ class Context:
     def __init__(self, metadata: Mapping[str, object] | None = None, left: float = 1.0) -> None:
         self.metadata = metadata or {}
         self.left = left
+        self.tenant = self.user = self.session = ""
 
     def spend(self, usd: float) -> None:
         """Book."""
@@ -150,6 +151,17 @@ async def test_results_stand_for_a_while(tmp_path: Path) -> None:
         assert await live.call({"what": "a"}, Context()) == "a 4"
         clock.advance(61)
         assert await live.call({"what": "b"}, Context()) == "b 5"
+
+
+@pytest.mark.parametrize("whose", ["tenant", "user", "session"])
+async def test_results_are_those_of_whom_they_were_made_for(tmp_path: Path, whose: str) -> None:
+    """A tool may look at whom it works for: what it found for one is handed out to nobody else."""
+    async with opened(tmp_path, spec("look", effects="read", cache={"ttl": "1m"})) as live:
+        mine, other = Context(), Context()
+        setattr(other, whose, "other")
+        assert await live.call({"what": "a"}, mine) == "a 1"
+        assert await live.call({"what": "a"}, other) == "a 2"
+        assert await live.call({"what": "a"}, mine) == "a 1"
 
 
 async def test_failures_are_not_kept(tmp_path: Path) -> None:

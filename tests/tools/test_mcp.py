@@ -270,6 +270,8 @@ async def test_a_changed_tool_is_withdrawn(tmp_path: Path, change: dict[str, obj
         (health,) = live.health()
         assert (health.status, health.reason) == ("True", "ToolsDrifted")
     async with drift.open() as live:
+        with pytest.raises(ToolFailed, match="changed and is withdrawn"):
+            await live.tools[0].call({"text": "hi"})  # before it said anything
         await state(live, "echo", "Drifted")
         drift.change()
         await state(live, "echo", "Offered")
@@ -288,6 +290,10 @@ async def test_a_person_accepts_a_changed_tool(tmp_path: Path) -> None:
         assert [tool.schema.description for tool in live.tools] == ["Says it twice."]
         drift.change(description="Says it thrice.")
         await state(live, "echo", "Drifted")
+    async with drift.open(pins={"echo": pin}) as live:
+        (tool,) = live.tools
+        with pytest.raises(ToolFailed, match="changed and is withdrawn"):
+            await tool.call({"text": "hi"})
     async with drift.open(pins={"echo": "0" * 32}) as live:
         await state(live, "echo", "Drifted")
         assert "expected pin 00000000000000000000000000000000" in live.listed()[0].message

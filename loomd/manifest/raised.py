@@ -1,0 +1,40 @@
+"""What code that manifests name may raise inside the process, and what becomes of it: a failure of that one call.
+
+`KeyboardInterrupt` and `SystemExit` would end the event loop, and a cancellation that nobody asked for would leave a
+task without an end. Called by whoever runs such code: the tools, the interceptors of agents, and what loads files.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any
+
+from loomd.errors import Permanent
+
+
+def is_cancelled() -> bool:
+    """Return whether somebody asked the running asyncio task to end; one that only raised so was not asked."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error with its type, in words."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def call_in_thread(function: Callable[..., Any], *values: Any, **named: Any) -> object:
+    """Call a function in a thread, or a process; what would end it or confuse the event loop becomes a failure.
+
+    Raises:
+        Permanent: in the place of whatever is no `Exception`, of `StopIteration`, and of a cancellation.
+    """
+    try:
+        return function(*values, **named)
+    except (StopIteration, CancelledError) as error:  # a future takes them for something of its own
+        raise Permanent(words_of(error)) from error
+    except Exception:
+        raise
+    except BaseException as error:
+        raise Permanent(words_of(error)) from error
