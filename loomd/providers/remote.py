@@ -58,9 +58,14 @@ class RemoteFields(Spec):
     base_url: str | None = Field(
         default=None, json_schema_extra=spelled(ADDRESS), examples=["http://127.0.0.1:8080/v1"]
     )
-    """Address of a compatible service, with its path, for example `http://127.0.0.1:8080/v1`."""
+    """Address of a compatible service, with its path, for example `http://127.0.0.1:8080/v1`. Chat completions are
+    asked for at `/chat/completions` below it, so that it ends with `/v1` where the service's own path has it; messages
+    of `type: anthropic` at `/v1/messages`, whether it ends with `/v1` or not.
+    """
     api_key: Annotated[Secret | None, Reload("immediate")] = None
-    """Where the key is kept; by default the service's usual environment variable. Loopback addresses need none."""
+    """Where the key is kept; by default the service's usual environment variable. A `baseUrl` on a
+    loopback address needs no key, and is sent none but one that is named here.
+    """
     headers: Annotated[dict[str, str | Secret], Reload("immediate")] = Field({}, examples=[{"x-team": "docs"}])
     """Further headers of every call; what may be a secret is named with valueFrom."""
     deadline: Duration = Field(default=120.0, gt=0)
