@@ -10,18 +10,18 @@ import msgspec
 from pydantic import Field
 
 from loomd.accounts.account import Want, answer_room
-from loomd.agents.work import UNCUT, Cut, StopReason
+from loomd.agents.work import UNCUT, Cut, Ended, StopReason
 from loomd.manifest.kind import Spec
-from loomd.manifest.quantity import Duration, Share, Tokens, Usd
+from loomd.manifest.quantity import Duration, Share, TokenBudget, Usd
 from loomd.messages import Usage
 
 
 class Limits(Spec):
-    """What one task of an agent may use."""
+    """What one task of an agent may use; 0 tokens, 0 US dollars or 0 tool calls are none at all."""
 
     steps: int = Field(default=8, ge=1, le=1000)
     """Model calls, the last of which is the wrap-up without tools."""
-    tokens: Tokens = 64_000
+    tokens: TokenBudget = 64_000
     """Input and output tokens of all model calls together."""
     cost: Usd = 1.0
     """US dollars of all model calls and tool calls together."""
@@ -29,7 +29,7 @@ class Limits(Spec):
     """Wall-clock time."""
     repeats: int = Field(default=3, ge=1)
     """How often the same tool may be called with the same arguments before the work is wrapped up."""
-    tool_calls: int = Field(default=100, ge=1)
+    tool_calls: int = Field(default=100, ge=0)
     """Tool calls of the whole task, those of agents that it delegates to included; a call beyond them is not made, and
     the work is wrapped up."""
     calls_per_turn: int = Field(default=32, ge=1)
@@ -49,6 +49,12 @@ class Limits(Spec):
             return self
         fields = type(self).model_fields
         return self.model_copy(update={name: min(getattr(self, name), getattr(other, name)) for name in fields})
+
+
+def _nothing(sent: int, made: int) -> float:
+    """Return what tokens cost where money is no matter."""
+    del sent, made
+    return 0.0
 
 
 class SkillBudget(Spec):
@@ -71,10 +77,18 @@ class Exhausted(Exception):  # control flow inside an agent's run, never seen ou
         note: what people are to know of it.
         budget: whose limit it is: `run`, or the owner of a day's budget.
         opens: when that opens again, wall-clock seconds, or 0.
+        ended: the end that was recorded, when the work is played again.
     """
 
     def __init__(
-        self, reason: StopReason, limit: float, used: float, note: str = "", budget: str = "run", opens: float = 0.0
+        self,
+        reason: StopReason,
+        limit: float,
+        used: float,
+        note: str = "",
+        budget: str = "run",
+        opens: float = 0.0,
+        ended: Ended | None = None,
     ) -> None:
         super().__init__(note or reason)
         self.reason: StopReason = reason
@@ -83,6 +97,7 @@ class Exhausted(Exception):  # control flow inside an agent's run, never seen ou
         self.note = note
         self.budget = budget
         self.opens = opens
+        self.ended = ended
 
 
 class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -225,6 +240,11 @@ class Budget:
         held = sum(self.held.values()) if self.held else 0.0
         room = self.answer(want, Use(tokens, cost, steps, held))
         return room if self.above is None else min(room, self.above.room(want, tokens, cost, steps))
+
+    def shortest(self, want: Want) -> StopReason:
+        """Return which limit leaves less room for an answer than is wanted, of a call that fits."""
+        free = want._replace(price=_nothing)
+        return "budget_cost" if self.room(free) == want.output else "budget_tokens"
 
     async def reserve(self, want: Want) -> int:
         """Set aside what a model call may use, here and above, until it is released; return its longest answer.

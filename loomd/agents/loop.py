@@ -27,6 +27,7 @@ from loomd.agents.call_context import Caller, Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
 from loomd.agents.context import Context, assemble
+from loomd.agents.ending import at_limit, cut_short, is_foreign
 from loomd.agents.interception import enter, leave
 from loomd.agents.learning import learn
 from loomd.agents.measure import Conversation, Size, around, sent
@@ -36,10 +37,10 @@ from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.spending import book
 from loomd.agents.strategies.base import Unreadable
-from loomd.agents.work import Outcome, StopReason, Work
+from loomd.agents.work import Ended, Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.room import BudgetExceeded, MemoryCompacted
+from loomd.events.room import MemoryCompacted
 from loomd.memory.item import Turn
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
@@ -95,7 +96,8 @@ class Loop:
         self._dropped = 0
         self._passages = Passages()
         self._answered = ""
-        self._exhausted: Exhausted | None = None
+        self._ended: Ended | None = None
+        self._short: StopReason | None = None
         self._heard: list[str] = []
         self._thought: list[str] = []
         self._calls = 0
@@ -131,13 +133,13 @@ class Loop:
         except TimeoutError:
             if not self._timer.expired():
                 raise
-            text, reason = self._partial, "budget_time"
             waited = self._steps.waited(self._work.key)
-            self._scope.emit(BudgetExceeded(reason, self._seconds - waited, self._elapsed - waited), self._agent.name)
+            found = Exhausted("budget_time", self._seconds - waited, self._elapsed - waited)
+            self._ended = at_limit(self._agent, self._scope, found, asked=self._above is not None)
+            text, reason = self._partial, self._ended.reason
         except Exhausted as exhausted:
-            text, reason, self._exhausted = self._partial, exhausted.reason, exhausted
-            fact = BudgetExceeded(reason, exhausted.limit, exhausted.used, exhausted.budget, exhausted.opens)
-            self._scope.emit(fact, self._agent.name)
+            self._ended = at_limit(self._agent, self._scope, exhausted, asked=self._above is not None)
+            text, reason = self._partial, self._ended.reason
         except (RecordFailed, Diverged):
             raise
         except (Refused, Uncertain) as error:
@@ -257,8 +259,10 @@ class Loop:
             return None
         wrong = self._violation(reply.text)
         if wrong is None:
-            cut = reply.stop == "length" and self._agent.output is None
-            return reply.text, "budget_tokens" if cut else "completed"
+            if reply.stop != "length" or self._agent.output is not None:
+                return reply.text, "completed"
+            self._ended = cut_short(self._agent, reply, self._short, self.budget)
+            return reply.text, self._ended.reason
         if self._spoiled >= limits.repairs:
             return reply.text, "output_invalid"
         self._send_back(reply.text, f"{_MISFIT.format(wrong)} Answer again with valid JSON only.", reply.thoughts)
@@ -320,6 +324,7 @@ class Loop:
         room = self.budget.room(Want(tokens, most, context.cost))
         if room < most:
             request = msgspec.structs.replace(request, max_tokens=room)
+        self._short = self.budget.shortest(Want(tokens, most, context.cost)) if room < most else None
         self._calls += 1
         heard = self._heard if agent.strategy.streams or not plain.tools else None
         shared = None if self.budget.above is None else self.budget  # alone, nobody holds anything of it
@@ -470,6 +475,7 @@ class Loop:
     def _outcome(self, text: str, reason: StopReason) -> Outcome:
         cited, unknown = citation.resolve(text, self._passages.citable)
         used = self.budget.total
+        ended = self._ended or Ended(reason, foreign=is_foreign(reason, self.budget.tool_calls, self._agent.limits))
         cut = text.strip() and reason not in {"completed", "output_invalid", "refused", "cancelled", "error"}
         wrong = self._violation(text) if cut else None
         return Outcome(
@@ -488,6 +494,7 @@ class Loop:
             unknown_citations=unknown,
             grounding=citation.grounding(text, cited),
             reasoning="\n\n".join(self._thought),
-            note="" if self._exhausted is None else self._exhausted.note,
-            temporary=self._exhausted is not None and self._exhausted.opens > 0,
+            note=ended.note,
+            temporary=ended.temporary,
+            foreign=ended.foreign,
         )
