@@ -126,8 +126,14 @@ class RemoteModel:
                     booking.tokens = reply.usage.total
             except Temporary as error:
                 wait = wire.fields.retry.wait(attempt, error)
-                if wait is None or wire.breaker.open or clock() + wait >= end:
+                if wait is None or wire.breaker.open:
                     raise
+                if clock() + wait >= end:
+                    if error.retry_after is None:
+                        raise
+                    asked, most = f"{error.retry_after:.10g} s", f"{wire.fields.deadline:.10g} s"
+                    beyond = f"it asks to be left alone for {asked}, which is beyond spec.deadline ({most})"
+                    raise type(error)(f"{error}: {beyond}", error.retry_after) from error
                 failure = str(error)
             else:
                 yield reply
