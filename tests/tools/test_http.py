@@ -113,7 +113,7 @@ async def test_what_is_shown_of_an_answer(
 
     async def answer(_: web.Request) -> web.Response:
         more = [("X-Source", "a"), ("X-Source", "b"), ("ETag", "e1"), ("X-Key", TOKEN)]
-        return web.Response(status=201, headers=more, text=json.dumps(WEATHER))  # type: ignore[arg-type]  # pairs do
+        return web.Response(status=201, headers=more, text=json.dumps(WEATHER))
 
     site.handler = answer
     headers = {"Authorization": {"valueFrom": {"env": "CANARY"}}}
