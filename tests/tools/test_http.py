@@ -141,7 +141,8 @@ async def test_an_answer_of_which_nothing_can_be_made(
     """It is a failure of the call, told to the model; so is a refusal, whatever the template says."""
 
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(**{"text": json.dumps({**WEATHER, "many": [0] * 200}), **more})
+        said: dict[str, Any] = {"text": json.dumps({**WEATHER, "many": [0] * 200}), **more}
+        return web.Response(**said)
 
     site.handler = answer
     async with tool(spec(site.url, response=template)) as live:
