@@ -509,9 +509,9 @@ async def test_interrupted_side_by_side(team: Team) -> None:
             says("boss", "", ("ask-worker", {"goal": "first"}), ("ask-worker", {"goal": "second"})),
             says("boss", "Both."),
             says("worker", "", ("mark", {"word": "1"}), when="first"),
-            says("worker", "One.", when="first"),
+            says("worker", "One.", when="first", delay="600ms"),  # the other has made its mark by then
             says("worker", "", ("mark", {"word": "2"}), when="second"),
-            says("worker", "Two.", when="second", delay="300ms"),
+            says("worker", "Two.", when="second", delay="1500ms"),
         ]
     )
     team.kill_at("step.completed tool:ask-worker")
