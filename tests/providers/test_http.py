@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import subprocess
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import pytest
 
 from loomd.errors import BadReply, Permanent, Unauthorized, Unreachable
 from loomd.messages import Chunk, Message, Reply, Request, TextDelta, Usage
-from loomd.providers.connection import _AHEAD
+from loomd.providers import http
+from loomd.providers.connection import _AHEAD, Connection
+from loomd.providers.dial import Route
 from tests.providers.rough import Rough, Visit, answer, chunk, chunked_head, rough, until
 from tests.providers.speech import GOOD, HELLO, KEY, delta, sse
 
@@ -119,6 +121,50 @@ async def test_a_connection_that_is_not_read_any_more_is_not_used_again(provider
         assert [found async for found in stream][-1] == ANSWER
         assert await ask(model) == ANSWER
         assert server.connections == 2
+
+
+async def test_dials_that_hang_do_not_hold_up_others(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is given up when it takes too long to make, and its place is for the next call, long before its end."""
+    real, begun = http.dial, asyncio.Event()
+
+    async def hang(route: Route, make: Callable[[], Connection]) -> Connection:
+        del route, make
+        begun.set()
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr("loomd.providers.http._DIALS", 1)
+    monkeypatch.setattr("loomd.providers.http._DIALLING", 0.05)
+    monkeypatch.setattr("loomd.providers.http.dial", hang)
+    async with rough(good) as server, provider(spec(server, deadline="1h")) as model, asyncio.timeout(5):
+        lost = asyncio.create_task(ask(model))
+        await begun.wait()
+        monkeypatch.setattr("loomd.providers.http.dial", real)
+        assert await ask(model) == ANSWER
+        with pytest.raises(Unreachable, match=r"no connection was made within 0\.05 s"):
+            await lost
+
+
+async def test_who_waits_to_dial_takes_what_was_given_back(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that wait for a place use the connection of a call that has ended meanwhile, and make none of their own."""
+    real, first, going = http.dial, asyncio.Event(), asyncio.Event()
+
+    async def slow(route: Route, make: Callable[[], Connection]) -> Connection:
+        first.set()
+        await going.wait()
+        return await real(route, make)
+
+    monkeypatch.setattr("loomd.providers.http._DIALS", 1)
+    async with rough(good) as server, provider(spec(server)) as model, asyncio.timeout(5):
+        stream = model.stream(HELLO)
+        assert await anext(stream) == TextDelta("Hello")
+        monkeypatch.setattr("loomd.providers.http.dial", slow)
+        calls = [asyncio.create_task(ask(model)) for _ in range(4)]
+        await first.wait()
+        assert [found async for found in stream][-1] == ANSWER
+        await until(lambda: model._transport._idle)
+        going.set()
+        assert await asyncio.gather(*calls) == [ANSWER] * 4
+        assert server.connections < 4
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
