@@ -124,7 +124,7 @@ async def test_a_connection_that_is_not_read_any_more_is_not_used_again(provider
 
 
 async def test_dials_that_hang_do_not_hold_up_others(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection is given up when it takes too long to make, and its place is for the next call, long before its end."""
+    """A connection that takes too long to make is given up long before its call ends, and its place is for the next."""
     real, begun = http.dial, asyncio.Event()
 
     async def hang(route: Route, make: Callable[[], Connection]) -> Connection:
@@ -135,13 +135,17 @@ async def test_dials_that_hang_do_not_hold_up_others(provider: Any, monkeypatch:
     monkeypatch.setattr("loomd.providers.http._DIALS", 1)
     monkeypatch.setattr("loomd.providers.http._DIALLING", 0.05)
     monkeypatch.setattr("loomd.providers.http.dial", hang)
-    async with rough(good) as server, provider(spec(server, deadline="1h")) as model, asyncio.timeout(5):
-        lost = asyncio.create_task(ask(model))
+    async with (
+        rough(good) as server,
+        provider(spec(server, deadline="1h")) as model,
+        asyncio.timeout(5),
+        asyncio.TaskGroup() as group,
+    ):
+        lost = group.create_task(_failing(model))
         await begun.wait()
         monkeypatch.setattr("loomd.providers.http.dial", real)
         assert await ask(model) == ANSWER
-        with pytest.raises(Unreachable, match=r"no connection was made within 0\.05 s"):
-            await lost
+        assert "no connection was made within 0.05 s" in await lost
 
 
 async def test_who_waits_to_dial_takes_what_was_given_back(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,11 +158,11 @@ async def test_who_waits_to_dial_takes_what_was_given_back(provider: Any, monkey
         return await real(route, make)
 
     monkeypatch.setattr("loomd.providers.http._DIALS", 1)
-    async with rough(good) as server, provider(spec(server)) as model, asyncio.timeout(5):
+    async with rough(good) as server, provider(spec(server)) as model, asyncio.timeout(5), asyncio.TaskGroup() as group:
         stream = model.stream(HELLO)
         assert await anext(stream) == TextDelta("Hello")
         monkeypatch.setattr("loomd.providers.http.dial", slow)
-        calls = [asyncio.create_task(ask(model)) for _ in range(4)]
+        calls = [group.create_task(ask(model)) for _ in range(4)]
         await first.wait()
         assert [found async for found in stream][-1] == ANSWER
         await until(lambda: model._transport._idle)
@@ -312,7 +316,7 @@ async def test_closing_ends_what_is_open(provider: Any) -> None:
         async with provider(spec(server)) as model:
             call = group.create_task(_failing(model))
             await asked.wait()
-        assert await call == "Unreachable"
+        assert await call != "nothing"
         assert not model._transport._all
 
 
@@ -320,7 +324,7 @@ async def _failing(model: Any) -> str:
     try:
         await ask(model)
     except Unreachable as error:
-        return type(error).__name__
+        return str(error)
     return "nothing"
 
 
