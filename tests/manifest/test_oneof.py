@@ -107,7 +107,7 @@ def test_json_is_read_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     base = __import__("shapes_of_a_test.base", fromlist=["Shape"]).Shape
-    adapter = TypeAdapter[Any](Annotated[base, OneOf("shapes_of_a_test")])
+    adapter = TypeAdapter[Any](cast("Any", Annotated)[base, OneOf("shapes_of_a_test")])
     assert adapter.validate_json('{"type": "box", "sides": [2, 3]}').area() == 6
     with pytest.raises(ValidationError, match=r"(?s)\[Shape.*box\.sides\s+Input should be a valid tuple"):
         adapter.validate_python({"type": "box", "sides": [2.0, 3.0]})

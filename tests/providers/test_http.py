@@ -12,9 +12,8 @@ import pytest
 
 from loomd.errors import BadReply, Permanent, Unauthorized, Unreachable
 from loomd.messages import Chunk, Message, Reply, Request, TextDelta, Usage
-from loomd.providers import http
 from loomd.providers.connection import _AHEAD, Connection
-from loomd.providers.dial import Route
+from loomd.providers.dial import Route, dial
 from tests.providers.rough import Rough, Visit, answer, chunk, chunked_head, rough, until
 from tests.providers.speech import GOOD, HELLO, KEY, delta, sse
 
@@ -125,12 +124,13 @@ async def test_a_connection_that_is_not_read_any_more_is_not_used_again(provider
 
 async def test_dials_that_hang_do_not_hold_up_others(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that takes too long to make is given up long before its call ends, and its place is for the next."""
-    real, begun = http.dial, asyncio.Event()
+    begun = asyncio.Event()
 
     async def hang(route: Route, make: Callable[[], Connection]) -> Connection:
         del route, make
         begun.set()
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        raise AssertionError
 
     monkeypatch.setattr("loomd.providers.http._DIALS", 1)
     monkeypatch.setattr("loomd.providers.http._DIALLING", 0.05)
@@ -143,19 +143,19 @@ async def test_dials_that_hang_do_not_hold_up_others(provider: Any, monkeypatch:
     ):
         lost = group.create_task(_failing(model))
         await begun.wait()
-        monkeypatch.setattr("loomd.providers.http.dial", real)
+        monkeypatch.setattr("loomd.providers.http.dial", dial)
         assert await ask(model) == ANSWER
         assert "no connection was made within 0.05 s" in await lost
 
 
 async def test_who_waits_to_dial_takes_what_was_given_back(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that wait for a place use the connection of a call that has ended meanwhile, and make none of their own."""
-    real, first, going = http.dial, asyncio.Event(), asyncio.Event()
+    first, going = asyncio.Event(), asyncio.Event()
 
     async def slow(route: Route, make: Callable[[], Connection]) -> Connection:
         first.set()
         await going.wait()
-        return await real(route, make)
+        return await dial(route, make)
 
     monkeypatch.setattr("loomd.providers.http._DIALS", 1)
     async with rough(good) as server, provider(spec(server)) as model, asyncio.timeout(5), asyncio.TaskGroup() as group:
