@@ -19,6 +19,7 @@ from loomd.engine.intake import Wish, new_task
 from loomd.errors import NotFound, Overloaded
 from loomd.events.event import Event, TaskCompleted, TaskFailed
 from loomd.manifest.delivery import Delivery
+from loomd.manifest.object import Snapshot
 from loomd.manifest.source import read_path
 from loomd.models.place import models_dir
 from loomd.settings import Settings
@@ -35,9 +36,10 @@ class Embedded:
         system: all of it, for what this class has no method for.
     """
 
-    def __init__(self, system: System, path: Path) -> None:
+    def __init__(self, system: System, path: Path, admits: Callable[[Snapshot], object] | None = None) -> None:
         self.system = system
         self._path = path
+        self._admits = admits
 
     async def apply(self) -> None:
         """Take over the manifests as they are now; when they are refused, what served before goes on serving.
@@ -47,7 +49,7 @@ class Embedded:
             LoomdError: something that they declare could not be opened, or could not fetch what it needs.
         """
         files = await asyncio.to_thread(read_path, self._path)
-        await self.system.reconciler.apply(Delivery(str(self._path), tuple(files)))
+        await self.system.reconciler.apply(Delivery(str(self._path), tuple(files), admits=self._admits))
         await self.system.reconciler.topology.settled()
 
     async def run(self, goal: str, **wish: Unpack[Wish]) -> Result:
@@ -154,6 +156,7 @@ async def open(  # noqa: A001  # read as `loomd.open`
     state: str | Path | None = None,
     listener: Callable[[Event], None] | None = None,
     clock: Clock | None = None,
+    admits: Callable[[Snapshot], object] | None = None,
 ) -> AsyncGenerator[Embedded, None]:
     """Yield a system that serves the manifests of a file or folder.
 
@@ -162,6 +165,7 @@ async def open(  # noqa: A001  # read as `loomd.open`
         state: folder of what is kept; by default the one that `loomd run` keeps for the path.
         listener: is called with every event, those of opening included; it must be quick.
         clock: the time; the machine's by default.
+        admits: is called with what the manifests declare, before any of it is opened; what it raises is raised.
 
     Raises:
         NotFound: there is no such file or folder.
@@ -173,7 +177,7 @@ async def open(  # noqa: A001  # read as `loomd.open`
     async with open_system(settings, clock) as system:
         if listener is not None:
             system.bus.subscribe(listener)
-        embedded = Embedded(system, full)
+        embedded = Embedded(system, full, admits)
         await embedded.apply()
         yield embedded
 

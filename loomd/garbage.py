@@ -1,7 +1,7 @@
 """How often Python looks for objects that refer to each other in a circle and to which nothing else refers.
 
 What a task leaves behind holds no such circle, so that all of it goes at once when the task ends. Called by the verbs
-that stay alive, before they open anything.
+that run tasks, before they open anything.
 """
 
 import gc

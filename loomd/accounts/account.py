@@ -94,10 +94,13 @@ class _Account:
 
 @dataclass(slots=True)
 class Hold:
-    """What is set aside for one call; its `output` may be less than was wanted."""
+    """What is set aside for one call; its `output` may be less than was wanted.
+
+    Its `amounts` may be shared with other calls: they are replaced, never changed.
+    """
 
     output: int
-    amounts: Amounts
+    amounts: Mapping[str, float]
     settled: bool = False
 
 
@@ -180,7 +183,7 @@ class Accounts:
             account = self._account(owner)
             if measure == "cost" and account.used[measure] + account.held[measure] + usd > limit:
                 raise self._spent(owner, measure, limit)
-        hold.amounts["cost"] = hold.amounts.get("cost", 0.0) + usd
+        hold.amounts = {**hold.amounts, "cost": hold.amounts.get("cost", 0.0) + usd}
         self._set_aside(namespace, agent, {"cost": usd}, 1)
 
     def settle(self, hold: Hold, charge: Charge) -> list[Warned]:
@@ -283,7 +286,7 @@ class Accounts:
                 self._set_aside(namespace, agent, hold.amounts, -1)
                 self._moved.set()
 
-    def _set_aside(self, namespace: str, agent: str, amounts: Amounts, sign: int) -> None:
+    def _set_aside(self, namespace: str, agent: str, amounts: Mapping[str, float], sign: int) -> None:
         for owner in ((namespace, agent), (namespace, "")):
             held = self._account(owner).held
             for measure, amount in amounts.items():

@@ -166,19 +166,23 @@ class Agent:
     def offered(self) -> list[Tool]:
         """Return the tools that may be called now."""
         latest = self.latest()
-        named = self.tools.items()
-        if latest is not None:
-            named = {name: tool for name, tool in named if self.owner(name) in latest.tools}.items()
-        tools = [(name, tool) for name, tool in named if not tool.withdrawn]
-        for rule in self.rules():
-            if rule.deny or rule.allow is not None:
-                tools = [(name, tool) for name, tool in tools if not rule.hides(name)]
-        return [tool for _, tool in tools]
+        hiding = [rule for rule in self._rules(latest) if rule.deny or rule.allow is not None]
+        named = [
+            (name, tool)
+            for name, tool in self.tools.items()
+            if not tool.withdrawn and (latest is None or self.owner(name) in latest.tools)
+        ]
+        return [tool for name, tool in named if not (hiding and any(rule.hides(name) for rule in hiding))]
 
     def rules(self) -> tuple[Permissions, ...]:
         """Return the permissions that hold now, all of them: those of now, and those of when the work began."""
-        latest, own = self.latest(), self.permissions
-        return (own,) if latest is None or latest.permissions == own else (latest.permissions, own)
+        return self._rules(self.latest())
+
+    def _rules(self, latest: Latest | None) -> tuple[Permissions, ...]:
+        own = self.permissions
+        if latest is None or latest.permissions is own or latest.permissions == own:
+            return (own,)
+        return latest.permissions, own
 
     def forbids(self, tool: str, arguments: JsonObject, inherited: Sequence[Permissions] = ()) -> str:
         """Return why permissions do not let a call pass, or an empty string.

@@ -45,7 +45,7 @@ class Limits(Spec):
 
     def lowest(self, other: "Limits") -> "Limits":
         """Return the lower one of each limit."""
-        if self == other:
+        if self is other or self == other:
             return self
         fields = type(self).model_fields
         return self.model_copy(update={name: min(getattr(self, name), getattr(other, name)) for name in fields})

@@ -10,8 +10,10 @@ stands in the user turn under a heading that says what it is; it never becomes p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -45,8 +47,10 @@ from loomd.messages import Message, Passage, Request
 HISTORY = "history"
 _TURNS = 2
 """Turns that any prompt has: the system's and the user's."""
-_NO_PASSAGES: Mapping[int, Citation] = {}
-_NO_TEXTS: Mapping[Source, tuple[str, ...]] = {}
+_NO_PASSAGES: Mapping[int, Citation] = MappingProxyType({})
+_NO_TEXTS: Mapping[Source, tuple[str, ...]] = MappingProxyType({})
+_SYSTEMS: WeakValueDictionary[str, Message] = WeakValueDictionary()
+"""The system turns of the tasks under way, by their text."""
 _TITLE = 40
 """Characters of an item by which it is named where it was left out."""
 
@@ -171,10 +175,12 @@ def _traced(work: Work, chosen: _Chosen) -> tuple[Mapping[int, Citation], Mappin
     return cited | {p.number: cite(p) for p in chosen.offered}, texts
 
 
-@lru_cache(maxsize=32)
 def _system(text: str) -> Message:
-    """Return a system turn, for the same text the same one: it is encoded once, and kept once, for many tasks."""
-    return Message("system", text)
+    """Return a system turn; tasks that are under way at once share that of the same text, which is encoded once."""
+    turn = _SYSTEMS.get(text)
+    if turn is None:
+        turn = _SYSTEMS[text] = Message("system", text)
+    return turn
 
 
 def _chosen(

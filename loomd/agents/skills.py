@@ -6,6 +6,7 @@ between steps all is pure, so that resumed work finds the same. Called by the lo
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -71,7 +72,7 @@ class Choice(msgspec.Struct, frozen=True):
     unlisted: tuple[str, ...] = ()
 
 
-_NONE: Mapping[str, Skill] = {}
+_NONE: Mapping[str, Skill] = MappingProxyType({})
 _UNDECIDED = Choice()
 
 

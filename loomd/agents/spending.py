@@ -3,8 +3,9 @@
 Called around each model call and each tool call that is made; one that is answered from the record is on them already.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Protocol
 
 from loomd.accounts.account import Hold, Spent, Want, spelled
@@ -20,7 +21,7 @@ from loomd.events.room import BudgetWarning
 from loomd.messages import Reply, Request
 from loomd.store.records import Charge
 
-_NOTHING: dict[str, float] = {}
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 """What is set aside where nothing is limited."""
 _REASONS: dict[str, StopReason] = {
     "tokens": "budget_tokens",

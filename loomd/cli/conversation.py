@@ -4,7 +4,6 @@ Called by `chat`.
 """
 
 import asyncio
-import gc
 import secrets
 import signal
 import sys
@@ -21,9 +20,12 @@ from loomd.cli.colour import GREY, painter
 from loomd.cli.line import Line, Piped, Typed
 from loomd.cli.partner import Daemon, Folder, Partner
 from loomd.cli.spoken import Spoken
+from loomd.engine.accept import clusters_in
 from loomd.engine.intake import Wish
 from loomd.errors import Conflict, LoomdError
 from loomd.events.event import ApprovalRequested
+from loomd.garbage import collect_seldom
+from loomd.manifest.object import Snapshot
 from loomd.manifest.wording import did_you_mean, quoted
 from loomd.messages import Usage
 
@@ -55,7 +57,7 @@ class Setting:
 
 def converse(setting: Setting) -> int:
     """Talk until the person leaves, and return the exit code: 1 when the last turn failed."""
-    gc.enable()
+    collect_seldom()
     return asyncio.run(_converse(setting))
 
 
@@ -71,7 +73,11 @@ async def _partner(setting: Setting) -> AsyncGenerator[Partner, None]:
         await asyncio.to_thread(setting.client.get, "rollout")  # whether there is a daemon is told at once
         yield Daemon(setting.client, setting.namespace)
     else:
-        async with embed.open(setting.path, state=setting.state) as system:
+
+        def admits(declared: Snapshot) -> None:
+            clusters_in(declared, setting.namespace)  # that nobody answers is said before anything is opened
+
+        async with embed.open(setting.path, state=setting.state, admits=admits) as system:
             yield Folder(system)
 
 

@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Verbs close what they open, so nothing is left for the interpreter to do; it would wait for a tool that hangs in a
     thread, and look once more at all that start-up made.
     """
-    gc.disable()  # start-up allocates much and frees nothing; verbs that stay alive turn it on again
+    gc.disable()  # start-up allocates much and frees nothing; verbs that run tasks turn it on again
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] in FOLLOWING and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
         threading.Thread(target=_leave_with_reader, daemon=True).start()

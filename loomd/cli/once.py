@@ -1,7 +1,6 @@
 """Opens the system that files declare, runs one task on it, and closes it again. Called by `run`."""
 
 import asyncio
-import gc
 import getpass
 import secrets
 import sys
@@ -20,9 +19,12 @@ from loomd.api.declared import declared_task
 from loomd.cli.show import Show
 from loomd.clock import SystemClock
 from loomd.daemon import System
+from loomd.engine.accept import clusters_in
 from loomd.engine.intake import new_id
 from loomd.errors import Conflict
 from loomd.events.event import ApprovalRequested, Event
+from loomd.garbage import collect_seldom
+from loomd.manifest.object import Snapshot
 
 
 def run(
@@ -39,7 +41,7 @@ def run(
         quiet: whether only the answer is shown.
         output: `text` or `json`.
     """
-    gc.enable()
+    collect_seldom()
 
     def task_of(system: System) -> Task:
         if declared:
@@ -51,10 +53,10 @@ def run(
     if not declared:
         asked.task(namespace, SystemClock())  # what is wrong with it is said before anything is opened
     show = Show(quiet=quiet or output == "json")
-    return show.finish(asyncio.run(_run(path, task_of, state, show)), output)
+    return show.finish(asyncio.run(_run(path, namespace, task_of, state, show)), output)
 
 
-async def _run(path: Path, task_of: Callable[[System], Task], state: Path | None, show: Show) -> Result:
+async def _run(path: Path, namespace: str, task_of: Callable[[System], Task], state: Path | None, show: Show) -> Result:
     asked: asyncio.Queue[str] = asyncio.Queue()
 
     def hear(event: Event) -> None:
@@ -62,7 +64,10 @@ async def _run(path: Path, task_of: Callable[[System], Task], state: Path | None
         if isinstance(event.data, ApprovalRequested):
             asked.put_nowait(event.data.approval)
 
-    async with embed.open(path, state=state, listener=hear) as system, asyncio.TaskGroup() as group:
+    def admits(declared: Snapshot) -> None:
+        clusters_in(declared, namespace)  # that nobody takes the task is said before anything is opened
+
+    async with embed.open(path, state=state, listener=hear, admits=admits) as system, asyncio.TaskGroup() as group:
         answering = group.create_task(_answer(system, asked))
         try:
             return await system.result(await system.system.engine.submit(task_of(system.system)))

@@ -219,7 +219,7 @@ def _implicit(names: Mapping[str, Sequence[str]]) -> dict[str, object] | None:
 KIND = Kind(
     name="Cluster",
     plural="clusters",
-    import_spec=lambda: ClusterSpec,
+    spec_at=lambda: ClusterSpec,
     summary="Agents that share tasks, and how each of the six phases decides.",
     implicit=_implicit,
 )

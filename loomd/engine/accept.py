@@ -73,17 +73,27 @@ def resolve(snapshot: Snapshot, cluster: str, namespace: str) -> str:
     Raises:
         NotFound: there is none, or several and the task does not say which.
     """
-    names = sorted(item.ref.name for item in snapshot.of_kind("Cluster") if item.ref.namespace == namespace)
+    names = clusters_in(snapshot, namespace)
     if cluster in names:
         return cluster
-    listed = ", ".join(names) or "none"
+    listed = ", ".join(names)
     if cluster:
         raise NotFound(f'Cluster/{cluster} is not in namespace "{namespace}"; there: {listed}')
     if len(names) == 1:
         return names[0]
+    raise NotFound(f'namespace "{namespace}" has several clusters ({listed}): say which')
+
+
+def clusters_in(snapshot: Snapshot, namespace: str) -> list[str]:
+    """Return the names of the clusters of a namespace, at least one.
+
+    Raises:
+        NotFound: there is none, as there are no agents.
+    """
+    names = sorted(item.ref.name for item in snapshot.of_kind("Cluster") if item.ref.namespace == namespace)
     if not names:
         raise NotFound(f'namespace "{namespace}" has no agents: apply a manifest with an Agent first')
-    raise NotFound(f'namespace "{namespace}" has several clusters ({listed}): say which')
+    return names
 
 
 def cluster_of(topology: Topology, task: Task) -> Cluster:

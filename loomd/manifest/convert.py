@@ -19,6 +19,7 @@ from loomd.manifest.envelope import check_envelope, deprecated, in_old_words, in
 from loomd.manifest.kind import API_VERSION, Kind, RefTo, Spec
 from loomd.manifest.marks import Marked, find_marked, find_marked_text
 from loomd.manifest.object import Metadata, Object, Ref, object_name
+from loomd.manifest.oneof import read_written
 from loomd.manifest.places import Document
 from loomd.manifest.problem import Problem
 from loomd.manifest.refusal import MAX_REFUSALS, NOTHING_SET, Refusal, explain, instead
@@ -164,11 +165,11 @@ def _typed(kind: Kind, value: Any) -> tuple[Metadata | None, Any, list[Refusal]]
     metadata = spec = None
     refusals: list[Refusal] = []
     try:
-        metadata = _METADATA.validate_python(value.get("metadata"), by_alias=True, by_name=False)
+        metadata = read_written(_METADATA, value.get("metadata"))
     except ValidationError as error:
         refusals.extend(_refusals(error, value.get("metadata"), "/metadata"))
     try:
-        spec = kind.adapter.validate_python(value.get("spec"), by_alias=True, by_name=False)
+        spec = read_written(kind.adapter, value.get("spec"))
     except ValidationError as error:
         refusals.extend(_refusals(error, value.get("spec"), "/spec"))
     return metadata, spec, refusals

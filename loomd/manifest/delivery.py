@@ -1,8 +1,10 @@
 """What a source delivers: its files, and on what terms. Made by sources and the API, taken by the reconciler."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from loomd.manifest.object import Snapshot
 from loomd.manifest.source import SourceFile
 
 SourceType = Literal["apply", "directory", "git"]
@@ -23,6 +25,7 @@ class Delivery:
         manager: who acts, for the managed fields; by default the source.
         expected: number of the revision that the caller has seen; when another one serves, nothing is done.
         planned: digest of the revision that was planned; when another one would come of it, nothing is done.
+        admits: is called with what would serve, before anything of it is opened; what it raises refuses it.
     """
 
     source: str
@@ -35,3 +38,4 @@ class Delivery:
     manager: str = ""
     expected: int | None = None
     planned: str = ""
+    admits: Callable[[Snapshot], object] | None = None

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
+from loomd.manifest.oneof import OneOf
 from loomd.manifest.version import OldVersion
 
 API_VERSION = "loomd.dev/v1"
@@ -187,8 +188,9 @@ class Kind:
     Attributes:
         name: PascalCase, as written in `kind:`.
         plural: lower-case, as used in URLs and by `loomd get`.
-        import_spec: returns a `Spec` class, or `Annotated[Base, OneOf(folder)]` for a kind with types.
+        spec_at: where its `Spec` class is, as `module:Class`, or a function that returns it.
         summary: one sentence for `loomd explain`.
+        types: folder of its types, as a dotted name, for a kind with types; the class is their base then.
         implicit: makes the spec of an object named `default` for a namespace that declares none of this kind, from
             the names of its objects by kind; returns None when there is nothing to make one from.
         versions: older forms of this kind that are still read.
@@ -198,8 +200,9 @@ class Kind:
 
     name: str
     plural: str
-    import_spec: Callable[[], Any]
+    spec_at: str | Callable[[], Any]
     summary: str
+    types: str = ""
     implicit: Callable[[Mapping[str, Sequence[str]]], dict[str, object] | None] | None = None
     versions: tuple[OldVersion, ...] = ()
     shorthand: Shorthand | None = None
@@ -218,7 +221,11 @@ class Kind:
 
 @cache
 def _spec(kind: Kind) -> Any:
-    return kind.import_spec()
+    if not isinstance(kind.spec_at, str):
+        return kind.spec_at()
+    module, _, name = kind.spec_at.partition(":")
+    base = getattr(importlib.import_module(module), name)
+    return cast("Any", Annotated)[base, OneOf(kind.types)] if kind.types else base
 
 
 @cache

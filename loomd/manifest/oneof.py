@@ -7,6 +7,9 @@ have in common. Adding a type is adding a file, or installing a package that nam
 
 Of a folder only the types that manifests name are imported and built: each is looked for in the module that is called
 like it, and only one that is not there is looked for in all of them.
+
+Manifests use the names of manifests alone (`maxDepth`): what reads them calls `read_written`. Python programs may also
+use those of the fields (`max_depth`), on every level.
 """
 
 import importlib
@@ -18,16 +21,28 @@ from inspect import isabstract
 from types import ModuleType
 from typing import Annotated, Any, Union, cast, get_args
 
-from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, core_schema, to_json
 
 from loomd.manifest.foreign import foreign_modules, is_core, refuse
+
+_WRITTEN = {"names": "of manifests"}
+"""What tells the types inside a value that it is read as a manifest writes it."""
+
+
+def read_written(adapter: TypeAdapter[Any], value: object) -> Any:
+    """Return a value as a manifest writes it: with the names of manifests alone.
+
+    Raises:
+        ValidationError: it is not valid.
+    """
+    return adapter.validate_python(value, by_alias=True, by_name=False, context=_WRITTEN)
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a field whose value is one of the types in a folder; a mapping is read as a manifest writes it."""
+    """Marks a field whose value is one of the types in a folder."""
 
     folder: str
     default: str = ""
@@ -39,14 +54,18 @@ class OneOf:
         if not is_core():
             find_types(self.folder, source)  # what a package brings and cannot be used is told of, named or not
 
-        def read(value: object) -> object:
+        def read(value: object, info: ValidationInfo) -> object:
             value = self._typed(value)
             name = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
             chosen = find_type(self.folder, source, name) if isinstance(name, str) else None
             reader = _any(self.folder, source) if chosen is None else _alone(chosen)
-            return reader.validate_python(value, by_alias=True, by_name=False)
+            by_name = False if info.context is _WRITTEN else None
+            if info.mode == "json":
+                return reader.validate_json(to_json(value), by_alias=True, by_name=by_name, context=info.context)
+            return reader.validate_python(value, by_alias=True, by_name=by_name, context=info.context)
 
-        return core_schema.no_info_plain_validator_function(read, metadata={_BASE: source})
+        read.__name__ = source.__name__  # what is wrong with a value is told of under this name
+        return core_schema.with_info_plain_validator_function(read, metadata={_BASE: source})
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return a schema that holds all types, and says which is meant when none is written."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from loomd.manifest.marks import Marked, find_marked
-from loomd.manifest.oneof import OneOf, OrList, find_type, find_types
+from loomd.manifest.oneof import OneOf, OrList, find_type, find_types, read_written
 from loomd.manifest.selector import SelectorOf
 from loomd.manifest.wording import escape
 
@@ -57,7 +57,7 @@ def _of_annotated(value: Any, args: tuple[Any, ...], pointer: str) -> Iterator[M
 def _of_model(value: dict[str, Any], model: type[BaseModel], annotation: Any, pointer: str) -> Iterator[Marked]:
     """Yield what is marked in a spec, or in the sound ones inside it when it is none."""
     try:
-        spec = _adapter(annotation).validate_python(value, by_alias=True, by_name=False)
+        spec = read_written(_adapter(annotation), value)
     except ValidationError:
         for name, info in model.model_fields.items():
             alias = info.alias or name

@@ -16,6 +16,8 @@ from loomd.providers.transport import LINGER, Broken, Response
 
 _DIALS = 128
 """Connections that are made at once: one under way takes more memory than a call that waits for its turn."""
+_DIALLING = 10.0
+"""Seconds that making one may take, so that dials that hang do not hold the places of all others for long."""
 _KEEP = 30.0
 """Seconds for which an idle connection is kept."""
 _RACE = 1.0
@@ -66,10 +68,10 @@ class HttpTransport:
 
     async def send(self, body: Callable[[], bytes], key: str, headers: Mapping[str, str], end: float) -> Response:
         """Send a request; see `Transport`."""
-        connection, used = self._take(), True
+        connection, used, again = self._take(), True, False
         while True:
             if connection is None:
-                connection, used = await self._dial(end), False
+                connection, used = await self._connect(end, fresh=again)
             sent = self._watch(connection, end)
             try:
                 connection.send(_whole(self._front(key, headers), body()))  # kept nowhere
@@ -81,7 +83,7 @@ class HttpTransport:
                 # A service closes an idle connection whenever it likes, also while a request is on its way to it.
                 if not used or connection.heard or asyncio.get_running_loop().time() - sent > _RACE:
                     raise
-                connection = None
+                connection, again = None, True
             except BaseException:
                 self.leave(connection)
                 raise
@@ -165,11 +167,27 @@ class HttpTransport:
         if self._idle:
             self._sweeper = loop.call_at(self._idle[0].idle_since + _KEEP, self._sweep)
 
-    async def _dial(self, end: float) -> Connection:
+    async def _connect(self, end: float, *, fresh: bool) -> tuple[Connection, bool]:
+        """Return a connection, and whether it was used before: one that came back while this call waited for a place.
+
+        Args:
+            end: when the call is over.
+            fresh: whether it must be a new one.
+
+        Raises:
+            TimeoutError: the call is over.
+            Broken: no connection was made.
+        """
         async with asyncio.timeout_at(end), self._dials:
-            connection = await dial(self._route, lambda: Connection(self._all.discard))
+            if not fresh and (known := self._take()) is not None:
+                return known, True
+            try:
+                async with asyncio.timeout(_DIALLING):
+                    connection = await dial(self._route, lambda: Connection(self._all.discard))
+            except TimeoutError:
+                raise Broken(f"no connection was made within {_DIALLING:g} s") from None
         self._all.add(connection)
-        return connection
+        return connection, False
 
     def _front(self, key: str, headers: Mapping[str, str]) -> bytes:
         """Return a request's head up to the length of its body; it is made again only when the headers changed."""

@@ -74,6 +74,7 @@ class Candidates:
             Conflict: another source declares one of their objects.
             Permanent: one is empty, and that would delete everything.
             Stale: something else comes of it than was planned.
+            LoomdError: a delivery does not admit what would serve.
         """
         new = {one.source: self._loader.documents(one.files) for one in deliveries}
         declared = [document for documents in new.values() for document in documents]
@@ -94,6 +95,8 @@ class Candidates:
             got = candidate.snapshot.revision
             if one.planned and one.planned != got:
                 raise Stale(f"expected that revision {one.planned} comes of it, it would be {got}: plan it again")
+            if one.admits is not None:
+                one.admits(candidate.snapshot)
         return candidate
 
     def delete(self, refs: Sequence[Ref], sources: Mapping[str, SourceState]) -> Candidate:

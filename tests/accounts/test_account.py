@@ -188,6 +188,20 @@ async def test_tool_calls_are_counted(accounts: Accounts) -> None:
             raise AssertionError
 
 
+async def test_what_calls_share_is_not_changed(accounts: Accounts) -> None:
+    """What one call sets aside beside is its own, and given back with it."""
+    with accounts.bounded("default", "ada", lambda: Budget(cost=1.0)):
+        shared: dict[str, float] = {}
+        one, other = Hold(0, shared), Hold(0, shared)
+        accounts.widen("default", "ada", one, 0.5)
+        accounts.widen("default", "ada", one, 0.25)
+        assert (one.amounts, other.amounts, shared) == ({"cost": 0.75}, {}, {})
+        accounts.release("default", "ada", other)
+        assert accounts.standing(("default", "ada"))[2]["cost"] == 0.75
+        accounts.release("default", "ada", one)
+        assert accounts.standing(("default", "ada"))[2]["cost"] == 0.0
+
+
 async def test_most_of_a_limit_is_told_once(accounts: Accounts) -> None:
     """At 80 %, once for each limit and day, and again for a limit that was lowered meanwhile."""
     limit = 100

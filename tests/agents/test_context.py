@@ -1,5 +1,6 @@
 """What enters a prompt, what is cut and why, and what is learned from it."""
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -180,6 +181,16 @@ async def test_everything_enters_when_there_is_room(desk: Desk) -> None:
     entered, cut = desk.told()
     assert set(entered) == {"prompt", "goal", "skills", "memory", "findings", "knowledge", "form"}
     assert cut == {}
+
+
+async def test_tasks_share_a_system_turn_while_they_run(desk: Desk) -> None:
+    """It is there once for all that are under way, and gone with the last of them, with what the task was told."""
+    asked = agent(prompt="You keep {{ goal }}.")
+    one, two = [(await desk.context(asked, Work("a secret"))).messages[0] for _ in range(2)]
+    assert one is two
+    kept = weakref.ref(one)
+    del one, two
+    assert kept() is None
 
 
 async def test_the_prefix_is_alike_in_every_task(desk: Desk) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 import loomd
 from loomd.amoeba.task import Budget
+from loomd.api.client import Client
+from loomd.cli import conversation, once
 from loomd.errors import Conflict, LoomdError, NotFound, Permanent
 from loomd.events.event import ApprovalRequested, Event, KnowledgeSearched, ModelDelta, TaskFailed, TaskStarted
 from loomd.manifest.problem import Problems
@@ -219,3 +221,36 @@ async def test_documents_that_are_fetched_are_waited_for(tmp_path: Path) -> None
     with pytest.raises(LoomdError, match=r"pets\.yaml.*KnowledgeBase/pets spec\.sources\[0\]"):
         async with loomd.open(place, state=tmp_path / "other"):
             pass
+
+
+LIBRARY = """
+apiVersion: loomd.dev/v1
+kind: Embedder
+metadata: {name: words}
+spec: {type: wordllama}
+---
+apiVersion: loomd.dev/v1
+kind: KnowledgeBase
+metadata: {name: docs}
+spec: {embedder: words, sources: [{path: docs}]}
+"""
+
+
+def test_without_an_agent_nothing_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs a task, or talks, is told that nobody takes it before a document is embedded."""
+    (tmp_path / "agents" / "docs").mkdir(parents=True)
+    (tmp_path / "agents" / "docs" / "a.md").write_text("# A\n\nWords.")
+    (tmp_path / "agents" / "docs.yaml").write_text(LIBRARY)
+
+    def opened(*_: object) -> None:
+        raise AssertionError("it was opened")
+
+    monkeypatch.setattr("loomd.knowledge.spec.KnowledgeBaseSpec.open", opened)
+    for verb in (once, conversation):
+        monkeypatch.setattr(verb, "collect_seldom", lambda: None)
+    place, state = tmp_path / "agents", tmp_path / "state"
+    with pytest.raises(NotFound, match='namespace "default" has no agents'):
+        once.run(place, {"goal": "Hello?"}, "default", state, quiet=True, output="text")
+    setting = conversation.Setting("", "", "default", "", place, state, Client(tmp_path / "socket"))
+    with pytest.raises(NotFound, match='namespace "default" has no agents'):
+        conversation.converse(setting)

@@ -3,9 +3,16 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Annotated, Any, cast
 
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from loomd.amoeba.policies.threshold import Threshold
+from loomd.cluster.kind import ClusterSpec
 from loomd.interceptors.base import InterceptorSpec
-from loomd.manifest.oneof import find_type, find_types
+from loomd.manifest.oneof import OneOf, find_type, find_types, read_written
 from loomd.providers.base import ProviderSpec
 from loomd.tools.base import ToolSpec
 
@@ -51,3 +58,56 @@ def test_a_type_is_the_same_however_it_is_found() -> None:
             assert find_type(folder, base, name) is found
         for name in ("base", "kind", "nothing.here", "../x", ""):
             assert find_type(folder, base, name) is None
+
+
+def test_python_programs_may_use_the_names_of_fields() -> None:
+    """On every level, by words or by JSON; a manifest has names of its own, and is refused those of fields."""
+    given = {"agents": ["a"], "scale": {"type": "threshold", "max_depth": 1}}
+    for made in (
+        ClusterSpec(**cast("Any", given)),
+        ClusterSpec.model_validate(given),
+        ClusterSpec.model_validate_json('{"agents": ["a"], "scale": {"type": "threshold", "max_depth": 1}}'),
+        ClusterSpec.model_validate({**given, "scale": {"type": "threshold", "maxDepth": 1}}),
+    ):
+        assert made.scale == Threshold(type="threshold", max_depth=1)
+    adapter = TypeAdapter(ClusterSpec)
+    written = {**given, "scale": {"type": "threshold", "maxDepth": 1}}
+    assert read_written(adapter, written).scale == Threshold(type="threshold", max_depth=1)
+    with pytest.raises(ValidationError, match=r"scale\.threshold\.max_depth\s+Extra inputs are not permitted"):
+        read_written(adapter, given)
+
+
+SHAPES = """
+from abc import ABC, abstractmethod
+from typing import Literal
+from loomd.manifest.kind import Spec
+
+class Shape(Spec, ABC):
+    @abstractmethod
+    def area(self) -> float: ...
+"""
+BOX = """
+from typing import Literal
+from shapes_of_a_test.base import Shape
+
+class Box(Shape):
+    type: Literal["box"]
+    sides: tuple[float, float]
+
+    def area(self) -> float:
+        return self.sides[0] * self.sides[1]
+"""
+
+
+def test_json_is_read_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON has no tuples, so a list of it is one; a list in Python is none. Errors name what was to be read."""
+    folder = tmp_path / "shapes_of_a_test"
+    folder.mkdir()
+    for name, text in (("__init__", ""), ("base", SHAPES), ("box", BOX)):
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    base = __import__("shapes_of_a_test.base", fromlist=["Shape"]).Shape
+    adapter = TypeAdapter[Any](cast("Any", Annotated)[base, OneOf("shapes_of_a_test")])
+    assert adapter.validate_json('{"type": "box", "sides": [2, 3]}').area() == 6
+    with pytest.raises(ValidationError, match=r"(?s)\[Shape.*box\.sides\s+Input should be a valid tuple"):
+        adapter.validate_python({"type": "box", "sides": [2.0, 3.0]})

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import subprocess
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import pytest
 
 from loomd.errors import BadReply, LoomdError, Permanent, Unauthorized, Unreachable
 from loomd.messages import Chunk, Message, Reply, Request, TextDelta, Usage
-from loomd.providers.connection import _AHEAD
+from loomd.providers.connection import _AHEAD, Connection
+from loomd.providers.dial import Route, dial
 from tests.providers.rough import Rough, Visit, answer, chunk, chunked_head, rough, until
 from tests.providers.speech import GOOD, HELLO, KEY, delta, sse
 
@@ -119,6 +120,55 @@ async def test_a_connection_that_is_not_read_any_more_is_not_used_again(provider
         assert [found async for found in stream][-1] == ANSWER
         assert await ask(model) == ANSWER
         assert server.connections == 2
+
+
+async def test_dials_that_hang_do_not_hold_up_others(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that takes too long to make is given up long before its call ends, and its place is for the next."""
+    begun = asyncio.Event()
+
+    async def hang(route: Route, make: Callable[[], Connection]) -> Connection:
+        del route, make
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr("loomd.providers.http._DIALS", 1)
+    monkeypatch.setattr("loomd.providers.http._DIALLING", 0.05)
+    monkeypatch.setattr("loomd.providers.http.dial", hang)
+    async with (
+        rough(good) as server,
+        provider(spec(server, deadline="1h")) as model,
+        asyncio.timeout(5),
+        asyncio.TaskGroup() as group,
+    ):
+        lost = group.create_task(_failing(model))
+        await begun.wait()
+        monkeypatch.setattr("loomd.providers.http.dial", dial)
+        assert await ask(model) == ANSWER
+        assert "no connection was made within 0.05 s" in await lost
+
+
+async def test_who_waits_to_dial_takes_what_was_given_back(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that wait for a place use the connection of a call that has ended meanwhile, and make none of their own."""
+    first, going = asyncio.Event(), asyncio.Event()
+
+    async def slow(route: Route, make: Callable[[], Connection]) -> Connection:
+        first.set()
+        await going.wait()
+        return await dial(route, make)
+
+    monkeypatch.setattr("loomd.providers.http._DIALS", 1)
+    async with rough(good) as server, provider(spec(server)) as model, asyncio.timeout(5), asyncio.TaskGroup() as group:
+        stream = model.stream(HELLO)
+        assert await anext(stream) == TextDelta("Hello")
+        monkeypatch.setattr("loomd.providers.http.dial", slow)
+        calls = [group.create_task(ask(model)) for _ in range(4)]
+        await first.wait()
+        assert [found async for found in stream][-1] == ANSWER
+        await until(lambda: model._transport._idle)
+        going.set()
+        assert await asyncio.gather(*calls) == [ANSWER] * 4
+        assert server.connections < 4
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -266,7 +316,7 @@ async def test_closing_ends_what_is_open(provider: Any) -> None:
         async with provider(spec(server)) as model:
             call = group.create_task(_failing(model))
             await asked.wait()
-        assert await call == "Unreachable"
+        assert await call != "nothing"
         assert not model._transport._all
 
 
@@ -274,7 +324,7 @@ async def _failing(model: Any) -> str:
     try:
         await ask(model)
     except Unreachable as error:
-        return type(error).__name__
+        return str(error)
     return "nothing"
 
 
