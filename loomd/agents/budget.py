@@ -10,18 +10,18 @@ import msgspec
 from pydantic import Field
 
 from loomd.accounts.account import Want, answer_room
-from loomd.agents.work import UNCUT, Cut, StopReason
+from loomd.agents.work import UNCUT, Cut, Ended, StopReason, Work
 from loomd.manifest.kind import Spec
-from loomd.manifest.quantity import Duration, Share, Tokens, Usd
+from loomd.manifest.quantity import Duration, Share, TokenBudget, Usd
 from loomd.messages import Usage
 
 
 class Limits(Spec):
-    """What one task of an agent may use."""
+    """What one task of an agent may use; 0 tokens, 0 US dollars or 0 tool calls are none at all."""
 
     steps: int = Field(default=8, ge=1, le=1000)
     """Model calls, the last of which is the wrap-up without tools."""
-    tokens: Tokens = 64_000
+    tokens: TokenBudget = 64_000
     """Input and output tokens of all model calls together."""
     cost: Usd = 1.0
     """US dollars of all model calls and tool calls together."""
@@ -29,7 +29,7 @@ class Limits(Spec):
     """Wall-clock time."""
     repeats: int = Field(default=3, ge=1)
     """How often the same tool may be called with the same arguments before the work is wrapped up."""
-    tool_calls: int = Field(default=100, ge=1)
+    tool_calls: int = Field(default=100, ge=0)
     """Tool calls of the whole task, those of agents that it delegates to included; a call beyond them is not made, and
     the work is wrapped up."""
     calls_per_turn: int = Field(default=32, ge=1)
@@ -49,6 +49,12 @@ class Limits(Spec):
             return self
         fields = type(self).model_fields
         return self.model_copy(update={name: min(getattr(self, name), getattr(other, name)) for name in fields})
+
+
+def _nothing(sent: int, made: int) -> float:
+    """Return what tokens cost where money is no matter."""
+    del sent, made
+    return 0.0
 
 
 class SkillBudget(Spec):
@@ -71,10 +77,18 @@ class Exhausted(Exception):  # control flow inside an agent's run, never seen ou
         note: what people are to know of it.
         budget: whose limit it is: `run`, or the owner of a day's budget.
         opens: when that opens again, wall-clock seconds, or 0.
+        ended: the end that was recorded, when the work is played again.
     """
 
     def __init__(
-        self, reason: StopReason, limit: float, used: float, note: str = "", budget: str = "run", opens: float = 0.0
+        self,
+        reason: StopReason,
+        limit: float,
+        used: float,
+        note: str = "",
+        budget: str = "run",
+        opens: float = 0.0,
+        ended: Ended | None = None,
     ) -> None:
         super().__init__(note or reason)
         self.reason: StopReason = reason
@@ -83,6 +97,7 @@ class Exhausted(Exception):  # control flow inside an agent's run, never seen ou
         self.note = note
         self.budget = budget
         self.opens = opens
+        self.ended = ended
 
 
 class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -142,6 +157,7 @@ class Budget:
         held: USD of tool calls that are being made, by the keys of their steps.
         aside: tokens, USD and number of the model call under way.
         known: what is recorded of it from before an interruption; it counts before it is booked again.
+        short: which limit made the last answer shorter than the agent's own length, if one did.
         split: whether it is that of a task that is split: its parts have shares of their own, by which they plan.
         cut: returns by how much less may be used since.
         moved: set when a model call has ended somewhere in the tree; None as long as it is no tree.
@@ -161,6 +177,7 @@ class Budget:
     held: dict[str, float] = field(default_factory=dict[str, float])
     aside: tuple[int, float, int] = (0, 0.0, 0)
     known: Spent = NOTHING
+    short: StopReason | None = None
     split: bool = False
     cut: Callable[[], Cut] | None = None
     moved: asyncio.Event | None = None
@@ -206,6 +223,23 @@ class Budget:
         use, cut = self.use(), self._cut()
         left = self.cost - cut.cost - use.cost - use.held - use.aside[1]
         return left if self.above is None else min(left, self.above.left)
+
+    def bound(self, limits: Limits, work: Work, cut: Cut) -> None:
+        """Take over what may be used: the agent's limits, and what the task's budget leaves of them."""
+        self.tokens = limits.tokens if work.tokens is None else min(limits.tokens, work.tokens - cut.tokens)
+        self.cost = limits.cost if work.cost is None else min(limits.cost, work.cost - cut.cost)
+        granted = limits.tool_calls if work.tool_calls is None else work.tool_calls - cut.tool_calls
+        self.tool_calls = min(limits.tool_calls, granted)
+        self.steps_most = sys.maxsize if work.calls is None else work.calls - cut.calls
+
+    def allow(self, want: Want) -> int:
+        """Return how many tokens the answer of a call may have, and note which limit makes it shorter; see `room`."""
+        room = self.room(want)
+        self.short = None
+        if room < want.output:
+            fits = self.room(want._replace(price=_nothing)) == want.output
+            self.short = "budget_cost" if fits else "budget_tokens"
+        return room
 
     def room(self, want: Want, tokens: int = 0, cost: float = 0.0, steps: int = 0) -> int:
         """Return how many tokens the answer of a call may have by what this work itself has used, and those above it.

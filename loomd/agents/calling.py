@@ -49,6 +49,8 @@ class ToolOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What other agents used for it."""
     made: bool = True
     """Whether it was made; one beyond a limit is not."""
+    denied: bool = False
+    """Whether people did not agree to it, which is no failure of the agent's."""
 
     @property
     def said(self) -> str:
@@ -76,7 +78,7 @@ class ToolCalls:
         worker: whoever does the work; it outlives them, and should be held weakly if it holds them.
 
     Attributes:
-        failed: how many calls failed so far.
+        failed: how many calls failed so far, those left out to which people did not agree.
         failing: how many of them failed last, one after another.
         refused: why the work is to end, once people refused a call and the tool says so.
         full: whether a call was not made because the task may make no more.
@@ -132,7 +134,7 @@ class ToolCalls:
         for call, place in zip(calls[most:], places[most:], strict=True):
             outcomes.append(await self._keep_back(call, f"{self._key}/tool/{place}", why))
         for outcome in outcomes:
-            self.failed += outcome.failed
+            self.failed += outcome.failed and not outcome.denied
             self.failing = self.failing + 1 if outcome.failed else self.failing * (not outcome.made)
             self.refused = outcome.refused or self.refused
         return outcomes
@@ -190,7 +192,7 @@ class ToolCalls:
             if decision.verdict == "denied":
                 text = f"the call was interrupted and may have had its effect; not repeated: {decision.said()}"
                 self._scope.emit(ToolErred(call.name, call.id, text), self._agent.name)
-                return await skip(ToolOutcome(text, failed=True))
+                return await skip(ToolOutcome(text, failed=True, denied=True))
 
     async def _refused(self, call: ToolCall, key: str, terms: Approval | None) -> ToolOutcome | None:
         """Return what stands for a call to which people did not agree, now or before; None when it may be made."""
@@ -205,7 +207,8 @@ class ToolCalls:
         refused: StopReason | None = None
         if terms is not None and terms.on_denied == "stop":
             refused = "approval_denied" if decision.verdict == "denied" else "approval_expired"
-        return ToolOutcome(f"the call was not made: {decision.said()}", failed=True, refused=refused)
+        text = f"the call was not made: {decision.said()}"
+        return ToolOutcome(text, failed=True, refused=refused, denied=True)
 
     async def _repeats(self, tool: Tool, call: ToolCall, key: str, number: int) -> Decision | None:
         """Return what is decided about a call that may have had its effect: whether it is made again, for this time.

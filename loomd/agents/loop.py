@@ -9,7 +9,6 @@ work.
 """
 
 import asyncio
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -28,6 +27,7 @@ from loomd.agents.call_context import Caller, Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
 from loomd.agents.context import Context, assemble
+from loomd.agents.ending import at_limit, cut_short, is_foreign
 from loomd.agents.interception import enter, leave
 from loomd.agents.learning import learn
 from loomd.agents.measure import Conversation, Size, around, sent
@@ -37,10 +37,10 @@ from loomd.agents.schema import violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.spending import book
 from loomd.agents.strategies.base import Unreadable
-from loomd.agents.work import Outcome, StopReason, Work
+from loomd.agents.work import Ended, Outcome, StopReason, Work
 from loomd.errors import Diverged, LoomdError, RecordFailed, Refused, Temporary, ToolFailed, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.room import BudgetExceeded, MemoryCompacted
+from loomd.events.room import MemoryCompacted
 from loomd.memory.item import Turn
 from loomd.messages import Message, Reply, Request, Thought, ToolCall, gist
 
@@ -96,7 +96,7 @@ class Loop:
         self._dropped = 0
         self._passages = Passages()
         self._answered = ""
-        self._exhausted: Exhausted | None = None
+        self._ended: Ended | None = None
         self._heard: list[str] = []
         self._thought: list[str] = []
         self._calls = 0
@@ -131,13 +131,13 @@ class Loop:
         except TimeoutError:
             if not self._timer.expired():
                 raise
-            text, reason = self._partial, "budget_time"
             waited = self._steps.waited(self._work.key)
-            self._scope.emit(BudgetExceeded(reason, self._seconds - waited, self._elapsed - waited), self._agent.name)
+            found = Exhausted("budget_time", self._seconds - waited, self._elapsed - waited)
+            self._ended = at_limit(self._agent, self._scope, found, asked=self._above is not None)
+            text, reason = self._partial, self._ended.reason
         except Exhausted as exhausted:
-            text, reason, self._exhausted = self._partial, exhausted.reason, exhausted
-            fact = BudgetExceeded(reason, exhausted.limit, exhausted.used, exhausted.budget, exhausted.opens)
-            self._scope.emit(fact, self._agent.name)
+            self._ended = at_limit(self._agent, self._scope, exhausted, asked=self._above is not None)
+            text, reason = self._partial, self._ended.reason
         except (RecordFailed, Diverged):
             raise
         except (Refused, Uncertain) as error:
@@ -254,8 +254,10 @@ class Loop:
             return None
         wrong = self._violation(reply.text)
         if wrong is None:
-            cut = reply.stop == "length" and self._agent.output is None
-            return reply.text, "budget_tokens" if cut else "completed"
+            if reply.stop != "length" or self._agent.output is not None:
+                return reply.text, "completed"
+            self._ended = cut_short(self._agent, reply, self.budget)
+            return reply.text, self._ended.reason
         if self._spoiled >= limits.repairs:
             return reply.text, "output_invalid"
         self._send_back(reply.text, f"{_MISFIT.format(wrong)} Answer again with valid JSON only.", reply.thoughts)
@@ -275,14 +277,10 @@ class Loop:
     def _heed(self) -> Limits:
         """Take over what was lowered since the work began, and return the agent's limits as they hold now."""
         limits, work, cut = self._agent.limits_now(), self._work, self._work.cut()
-        self.budget.tokens = limits.tokens if work.tokens is None else min(limits.tokens, work.tokens - cut.tokens)
-        self.budget.cost = limits.cost if work.cost is None else min(limits.cost, work.cost - cut.cost)
+        self.budget.bound(limits, work, cut)
         seconds = limits.time + self._steps.waited(work.key)
         if work.deadline is not None:
             seconds = min(seconds, work.deadline + self._steps.waited() - self._began - cut.seconds)
-        granted = limits.tool_calls if work.tool_calls is None else work.tool_calls - cut.tool_calls
-        self.budget.tool_calls = min(limits.tool_calls, granted)
-        self.budget.steps_most = sys.maxsize if work.calls is None else work.calls - cut.calls
         if seconds != self._seconds and not self._asking and not self._timer.expired():
             self._seconds = seconds
             left = self._began + seconds - self._agent.clock.now()
@@ -314,7 +312,7 @@ class Loop:
         if len(messages) != len(self._messages) or self._dropped:
             self._tell_dropped(len(self._messages) - len(messages))
         tokens = context.measure.tokens(characters, len(messages) + len(request.examples))
-        room = self.budget.room(Want(tokens, most, context.cost))
+        room = self.budget.allow(Want(tokens, most, context.cost))
         if room < most:
             request = msgspec.structs.replace(request, max_tokens=room)
         self._calls += 1
@@ -477,6 +475,7 @@ class Loop:
     def _outcome(self, text: str, reason: StopReason) -> Outcome:
         cited, unknown = citation.resolve(text, self._passages.citable)
         used = self.budget.total
+        ended = self._ended or Ended(reason, foreign=is_foreign(reason, self.budget.tool_calls, self._agent.limits))
         cut = text.strip() and reason not in {"completed", "output_invalid", "refused", "cancelled", "error"}
         wrong = self._violation(text) if cut else None
         return Outcome(
@@ -495,6 +494,7 @@ class Loop:
             unknown_citations=unknown,
             grounding=citation.grounding(text, cited),
             reasoning="\n\n".join(self._thought),
-            note="" if self._exhausted is None else self._exhausted.note,
-            temporary=self._exhausted is not None and self._exhausted.opens > 0,
+            note=ended.note,
+            temporary=ended.temporary,
+            foreign=ended.foreign,
         )

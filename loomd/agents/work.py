@@ -1,7 +1,7 @@
 """What an agent is asked to do, and what it brings back."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -11,6 +11,7 @@ from loomd.messages import Image, Message, Passage, Usage
 StopReason = Literal[
     "completed",
     "max_steps",
+    "max_tokens",
     "budget_tokens",
     "budget_cost",
     "budget_calls",
@@ -124,6 +125,22 @@ class Work(msgspec.Struct, frozen=True):
     within: str = ""
 
 
+class Ended(NamedTuple):
+    """The end of work at a limit.
+
+    Attributes:
+        reason: which limit it was.
+        note: what people are to know of it.
+        foreign: whether the limit was not the agent's own, so that its end says nothing about the agent.
+        temporary: whether the same work may succeed later.
+    """
+
+    reason: StopReason
+    note: str = ""
+    foreign: bool = False
+    temporary: bool = False
+
+
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer and what it took.
 
@@ -141,9 +158,11 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         citations: the passages that the answer names.
         offered: how many passages the model was shown.
         unknown_citations: marks in the answer that name no passage.
-        note: what else is to be said of its end, such as when a budget opens again.
+        note: what else is to be said of its end: whose limit it was, what to raise, when a budget opens again.
         error: what went wrong, when the work ended as `error`, or why what there is at a limit is no answer.
         temporary: whether the same work may succeed later; then the error says nothing about the agent.
+        foreign: whether what ended it is none of the agent's: a budget of whoever gave the work, a person, a call that
+            was interrupted; then it says nothing about the agent.
         reasoning: what the model thought on the way, as far as its service shows it.
         grounding: share (0 to 1) of the answer's content words that stand in the cited passages; 0 without citations.
     """
@@ -165,7 +184,13 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
     error: str = ""
     temporary: bool = False
+    foreign: bool = False
     reasoning: str = ""
+
+    @property
+    def mute(self) -> bool:
+        """Return whether it says nothing about the agent."""
+        return self.temporary or self.foreign
 
     @property
     def failure(self) -> str:

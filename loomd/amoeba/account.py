@@ -75,7 +75,7 @@ def whole(executed: Executed, evaluated: Evaluated | None) -> Executed:
 def less(limits: Budget, spent: Spent) -> Budget:
     """Return a budget after something was used of it."""
     return Budget(
-        None if limits.tokens is None else max(1, limits.tokens - spent.usage.total),
+        None if limits.tokens is None else max(0, limits.tokens - spent.usage.total),
         None if limits.cost is None else max(0.0, limits.cost - spent.cost),
         limits.seconds,
         None if limits.calls is None else max(0, limits.calls - spent.steps),

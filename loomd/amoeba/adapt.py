@@ -28,14 +28,14 @@ _DONE: dict[Mode, Done] = {"auto": "", "observe": "observed", "propose": "propos
 async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run) -> Adapted:
     """Return the decisions after they were carried out; what an interrupted task has carried out already, it keeps.
 
-    The task is kept with them, unless it failed, which says nothing, or nothing of it is kept. Between reading the
-    standing and taking the decisions over nothing is awaited, so that tasks that end at the same time do not overwrite
-    each other.
+    The task is kept with them, unless it failed or others ended it, which says nothing, or nothing of it is kept.
+    Between reading the standing and taking the decisions over nothing is awaited, so that tasks that end at the same
+    time do not overwrite each other.
     """
     if run.resumed and (carried_out := await world.learned(run.scope.task)) is not None:
         return Adapted.of(carried_out)
     sensed, executed = lived.sensed, lived.executed
-    told = not executed.error and not executed.outcome.temporary and lived.task.durability != "none"
+    told = not executed.error and not executed.outcome.mute and lived.task.durability != "none"
     kept = await world.experience(lived) if told else None
     standing = world.standing(winner, list(sensed.domains))
     moves = [] if standing.fixed else rules.policy.decide(sensed, executed, lived.evaluated, standing)
@@ -64,7 +64,7 @@ def within(learning: Learning, decisions: Iterable[Decision]) -> Iterable[Decisi
 def calibrate(sensed: Sensed, executed: Executed, world: World, spec: Calibrate) -> Iterable[Decision]:
     """Yield how the error of estimated complexity moves in each domain of a task; a task that failed says nothing."""
     outcome = executed.outcome
-    if executed.error or outcome.temporary:
+    if executed.error or outcome.mute:
         return
     observed = spec.observed(outcome.usage.total, outcome.seconds - outcome.waited)
     predicted = sensed.uncorrected

@@ -70,26 +70,30 @@ async def _together(split: Split, merge: Merge) -> tuple[Executed, list[Result]]
     done = [finding for finding in findings if not finding.failed]
     if not done:
         error = "; ".join(f"{finding.goal}: {finding.failed}" for finding in findings)
-        return Executed(Outcome("", "error"), winner, error=f"no part brought a result: {error}"), results
+        foreign = all(one.executed is not None and one.executed.outcome.mute for one in results)
+        return Executed(
+            Outcome("", "error", foreign=foreign), winner, error=f"no part brought a result: {error}"
+        ), results
     if merge == "join":
         executed = Executed(_join(combine(done)), winner)
     else:
         left = msgspec.structs.replace(task, budget=_after(task.budget, [*results, *split.failed]))
         found = combine((*task.findings, *done))
         executed = await _alone(left, winner, split.world, split.record, found, "execute/merge")
-    reason = _limit(results)
-    if reason is not None and executed.outcome.stop_reason == "completed":
-        executed = msgspec.structs.replace(
-            executed, outcome=msgspec.structs.replace(executed.outcome, stop_reason=reason)
+    ended = _limit(results)
+    if ended is not None and executed.outcome.stop_reason == "completed":
+        outcome = msgspec.structs.replace(
+            executed.outcome, stop_reason=ended.stop_reason, note=ended.note, foreign=ended.foreign
         )
+        executed = msgspec.structs.replace(executed, outcome=outcome)
     return executed, results
 
 
-def _limit(results: Sequence[Result]) -> StopReason | None:
-    """Return which limit of the whole task ended one of its parts, if one did."""
-    ended = [result.executed.outcome.stop_reason for result in results if result.executed is not None]
+def _limit(results: Sequence[Result]) -> Outcome | None:
+    """Return the end of a part that a limit of the whole task ended, if one did."""
+    ended = {one.executed.outcome.stop_reason: one.executed.outcome for one in results if one.executed is not None}
     limits: tuple[StopReason, ...] = ("budget_time", "budget_cost", "budget_tokens", "budget_calls")
-    return next((reason for reason in limits if reason in ended), None)
+    return next((ended[reason] for reason in limits if reason in ended), None)
 
 
 def _so_far(before: Spent, results: Sequence[Result]) -> Outcome:

@@ -28,7 +28,7 @@ def spend(sensed: Sensed, executed: Executed, winner: Standing, world: World, sp
     Nothing comes of a model without a price, of a task that failed, and of one that was split: others did most of it.
     """
     outcome = executed.outcome
-    if winner.price == (0.0, 0.0) or executed.error or outcome.temporary or executed.children or not sensed.tokens:
+    if winner.price == (0.0, 0.0) or executed.error or outcome.mute or executed.children or not sensed.tokens:
         return
     usage, expected, known = outcome.usage, sensed.tokens, world.uses(winner.agent, winner.spec)
     step = max(spec.pace, 1 / (known.seen + 1))

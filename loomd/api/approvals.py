@@ -37,12 +37,16 @@ class ApprovalRoutes:
         )
 
     async def listed(self, request: web.Request) -> web.Response:
-        """Return the approvals of a namespace or of all, newest first; with `pending=1` those that wait."""
+        """Return the approvals of a namespace or of all, those that wait first; with `pending=1` only those.
+
+        Of either the newest are first.
+        """
         space = space_at(request)
         records = await self._system.store.list_approvals(pending=flag(request, "pending"))
         shown = [show_approval(one, self._system.clock.now()) for one in records if space in {None, one.namespace}]
         if flag(request, "pending"):
             shown = [one for one in shown if one["status"]["phase"] == "Pending"]
+        shown.sort(key=lambda one: one["status"]["phase"] != "Pending")
         return answer({"items": shown})
 
     async def one(self, request: web.Request) -> web.Response:

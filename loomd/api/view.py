@@ -237,6 +237,8 @@ def _outcome(result: Result) -> Body:
             "cost": done.cost,
             "seconds": done.seconds,
         }
+        if done.note:
+            outcome["stopNote"] = done.note
         if done.reasoning:
             outcome["reasoning"] = done.reasoning
     if result.evaluated is not None:

@@ -24,6 +24,7 @@ from loomd.cli.spoken import Spoken
 from loomd.engine.intake import Wish
 from loomd.errors import Conflict, LoomdError
 from loomd.events.event import ApprovalRequested
+from loomd.manifest.wording import did_you_mean, quoted
 from loomd.messages import Usage
 
 
@@ -181,6 +182,11 @@ class Conversation:
 
     async def agent(self, rest: str) -> None:
         """Talk with another agent."""
+        if rest and rest not in (known := await self._partner.agents(self._setting.namespace)):
+            whom = self._setting.agent or "whoever the cluster chooses"
+            hint = did_you_mean(rest, known, "there are:") or "there is none"
+            self._note(f"there is no agent {quoted(rest)}: {hint}; you talk with {whom} as before")
+            return
         self._setting = replace(self._setting, agent=rest)
         self._note(f"you talk with {rest or 'whoever the cluster chooses'} now")
 

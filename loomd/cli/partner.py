@@ -30,6 +30,10 @@ class Partner(Protocol):
         """Return what became of a turn that has ended."""
         ...
 
+    async def agents(self, namespace: str) -> list[str]:
+        """Return the names of those with whom a person can talk."""
+        ...
+
     async def decide(self, approval: str, *, agreed: bool, reason: str) -> None:
         """Answer a question of the turn in the name of whoever sits here.
 
@@ -52,6 +56,11 @@ class Folder:
     async def result(self, task: str) -> Result:
         """Return what became of a turn that has ended."""
         return await self._system.result(task)
+
+    async def agents(self, namespace: str) -> list[str]:
+        """Return the names of those with whom a person can talk."""
+        declared = self._system.system.services.serving.snapshot.of_kind("Agent")
+        return sorted(one.ref.name for one in declared if one.ref.namespace == namespace)
 
     async def decide(self, approval: str, *, agreed: bool, reason: str) -> None:
         """Answer a question of the turn."""
@@ -111,6 +120,11 @@ class Daemon:
         place = ("namespaces", self._namespace, "tasks", task)
         found = await asyncio.to_thread(insist, lambda: self._client.get(*place, wait="1"))
         return msgspec.json.decode(json.dumps(found["status"]["result"]), type=Result)
+
+    async def agents(self, namespace: str) -> list[str]:
+        """Return the names of those with whom a person can talk."""
+        found = await asyncio.to_thread(self._client.get, "namespaces", namespace, "agents")
+        return sorted(one["metadata"]["name"] for one in found["items"])
 
     async def decide(self, approval: str, *, agreed: bool, reason: str) -> None:
         """Answer a question of the turn."""

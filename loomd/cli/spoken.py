@@ -62,7 +62,8 @@ class Spoken:
             for cited in outcome.citations if self._live else ():
                 self._note(f"[{cited.number}] {cited.source}  {cited.title}".rstrip())
             if outcome.stop_reason not in {"completed", "error"}:
-                self._note(f"stopped: {outcome.stop_reason}", YELLOW)
+                why = outcome.stop_reason if result.error else outcome.end  # an error says the rest
+                self._note(f"stopped: {harmless(why, sys.stderr)}", YELLOW)
         if result.error:
             click.echo(self._paint(harmless(f"error: {result.error}", sys.stderr), RED), err=True)
 

@@ -184,6 +184,8 @@ def wanted(client: Client, arguments: Sequence[str], namespace: str) -> list[Wan
     if lone is not None:
         raise click.UsageError(f"{lone!r}: expected KIND/NAME like {first!r}, or one KIND and then names")
     split = [one.partition("/") for one in arguments]
+    if nameless := next((one for one in arguments if one.endswith("/")), None):
+        raise click.UsageError(f"{nameless!r}: expected a name after the slash, or the kind alone")
     places = _places(client, [kind for kind, _, _ in split])
     named = [_named(place, name, namespace) for place, (_, _, name) in zip(places, split, strict=True)]
     return [Wanted(DECLARED, one.namespace, one.names) if _is_declared(client, one) else one for one in named]

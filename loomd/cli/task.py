@@ -52,6 +52,7 @@ def describe(item: Json, course: Json) -> None:
             ("Phase", status["phase"]),
             ("Reason", status.get("reason", "")),
             ("Stop reason", status.get("stopReason", "") or course.get("stopReason", "")),
+            ("Stopped at", without_secrets(status.get("stopNote", ""))),
             ("Agent", status.get("agent", "") or course.get("agent", "")),
             ("Created", _moment(item["metadata"]["created"])),
             ("Seed", str(spec.get("seed", 0))),

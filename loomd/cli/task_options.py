@@ -34,7 +34,7 @@ _OPTIONS = (
     click.option("--cluster", default="", help="Cluster that takes the task; needed only when there are several."),
     click.option("--agent", default="", help="Agent that does the task, alone; by default the cluster chooses."),
     click.option("--seed", type=int, help="Seed of every random draw of the task; drawn and kept when not given."),
-    click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the task and all its parts."),
+    click.option("--max-tokens", type=click.IntRange(min=0), help="Most tokens of the task and all its parts."),
     click.option("--max-cost", type=click.FloatRange(min=0), help="Most US dollars of the task and all its parts."),
     click.option(
         "--max-time",

@@ -7,17 +7,17 @@ from pydantic import Field
 from loomd.agents.work import Cut
 from loomd.amoeba.task import Budget, Grant
 from loomd.manifest.kind import Spec
-from loomd.manifest.quantity import Duration, Tokens, Usd
+from loomd.manifest.quantity import Duration, TokenBudget, Usd
 
 
 class TreeLimits(Spec):
-    """Limits of a task and all its descendants, unless the task sets its own."""
+    """Limits of a task and all its descendants, unless the task sets its own; 0 is none at all."""
 
-    tokens: Tokens = 256_000
+    tokens: TokenBudget = 256_000
     """Input and output tokens of all model calls, planning included."""
     cost: Usd = 5.0
     """US dollars of all model calls and tool calls."""
-    calls: int = Field(default=500, ge=1)
+    calls: int = Field(default=500, ge=0)
     """Model calls, planning included."""
     tool_calls: int = Field(default=1000, ge=0)
     """Tool calls; when they are used up the work is wrapped up without tools."""

@@ -6,6 +6,7 @@ from loomd.amoeba.task import ENGINE, Task
 from loomd.cluster.cluster import Cluster
 from loomd.errors import NotFound, Permanent
 from loomd.manifest.object import Ref, Snapshot
+from loomd.manifest.wording import did_you_mean, quoted
 from loomd.topology import Topology
 
 
@@ -42,7 +43,7 @@ def _home(topology: Topology, task: Task) -> str:
     """Return the name of the cluster of the agent that a task names; an empty text when it names none.
 
     Raises:
-        NotFound: it is a member of none, or of several.
+        NotFound: there is no such agent, or it is a member of no cluster, or of several.
     """
     if not task.agent:
         return ""
@@ -53,6 +54,10 @@ def _home(topology: Topology, task: Task) -> str:
     ]
     if len(homes) == 1:
         return homes[0]
+    agents = {ref.name for ref in topology.live if (ref.kind, ref.namespace) == ("Agent", task.namespace)}
+    if not homes and task.agent not in agents:
+        hint = did_you_mean(task.agent, sorted(agents), "there are:") or "it has none"
+        raise NotFound(f'there is no agent {quoted(task.agent)} in namespace "{task.namespace}": {hint}')
     found = f"is in several clusters ({', '.join(sorted(homes))}): say which" if homes else "is in no cluster"
     raise NotFound(f'Agent/{task.agent} of namespace "{task.namespace}" {found}')
 

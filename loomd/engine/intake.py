@@ -61,11 +61,11 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     """
     _check_goal(goal)
     wanted = wish.get("budget", Budget())
-    for name, limit in (("tokens", wanted.tokens), ("seconds", wanted.seconds), ("calls", wanted.calls)):
-        if limit is not None and limit <= 0:
-            raise Permanent(f"budget.{name}: expected more than 0, got {limit}")
-    if wanted.cost is not None and wanted.cost < 0:
-        raise Permanent(f"budget.cost: expected 0 or more, got {wanted.cost}")
+    if wanted.seconds is not None and wanted.seconds <= 0:
+        raise Permanent(f"budget.seconds: expected more than 0, got {wanted.seconds}")
+    for name in ("tokens", "cost", "calls", "tool_calls"):  # 0 is none at all
+        if (limit := getattr(wanted, name)) is not None and limit < 0:
+            raise Permanent(f"budget.{name}: expected 0 or more, got {limit}")
     if not 0 <= wish.get("retries", 0) <= _RETRIES:
         raise Permanent(f"retries: expected 0 to {_RETRIES}, got {wish.get('retries')}")
     named = {"session": wish.get("session"), "tenant": wish.get("tenant"), "user": wish.get("user")}

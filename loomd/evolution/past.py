@@ -75,7 +75,7 @@ def _can_be_tried(one: Past, cluster: str, agent: str) -> bool:
     if executed is None or task.cluster != cluster or executed.agent != agent or task.images:
         return False
     outcome = executed.outcome
-    return not (executed.children or outcome.acted or outcome.temporary or one.result.phase == "Cancelled")
+    return not (executed.children or outcome.acted or outcome.mute or one.result.phase == "Cancelled")
 
 
 def _distinct(tasks: Sequence[Past]) -> list[Past]:

@@ -93,8 +93,6 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
     marks = list(find_marked(spec, "/spec"))
     selectors = tuple(one for one in marks if isinstance(one.marker, SelectorOf))
     refs, short, wrong = _follow(marks, ref, document, kinds)
-    if wrong:
-        return Converted(ref, document, None, refs, problems_of(document, ref, wrong), warnings, shorthands=short)
     found = Object(
         ref=ref,
         metadata=metadata,
@@ -109,24 +107,29 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
         selects=frozenset(one.pointer for one in selectors),
     )
     specs = tuple(one for one in marks if _names_files(one))
+    if wrong:
+        problems = problems_of(document, ref, wrong)
+        return Converted(ref, document, None, refs, problems, warnings, specs, selectors, short, found)
     return Converted(ref, document, found, refs, (), warnings, specs, selectors, short)
 
 
 def _drafted(converted: Converted, kind: Kind, root: Path, refused: Sequence[str]) -> Converted:
-    """Return what became of a document that is not valid, with the specs in it that are, and name files."""
+    """Return what became of a document that is not valid, with what in it is: specs that name files, and selectors."""
     document = converted.document
     ref = converted.ref
     if ref is None:
         return converted
-    specs = tuple(
+    sound = [
         one
         for one in find_sound(document.value.get("spec"), kind.spec, "/spec")
-        if _names_files(one) and not any(_touch(pointer, one.pointer) for pointer in refused)
-    )
-    if not specs:
+        if not any(_touch(pointer, one.pointer) for pointer in refused)
+    ]
+    specs = tuple(one for one in sound if _names_files(one))
+    selectors = tuple(one for one in sound if isinstance(one.marker, SelectorOf))
+    if not (specs or selectors):
         return converted
     draft = Object(ref, Metadata.model_construct(name=ref.name), None, {}, root, document.position, document.places)
-    return replace(converted, specs=specs, draft=draft)
+    return replace(converted, specs=specs, selectors=selectors, draft=draft)
 
 
 def _names_files(marked: Marked) -> bool:

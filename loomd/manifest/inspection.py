@@ -94,8 +94,19 @@ def environment() -> Any:
     from jinja2 import StrictUndefined, pass_context  # noqa: PLC0415  # see `inspect`
     from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415  # see `inspect`
 
+    class Sandbox(ImmutableSandboxedEnvironment):
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            """Return a field; of an object of JSON never a method, so that a field may be called `items`."""
+            return self.getitem(obj, attribute) if isinstance(obj, dict) else super().getattr(obj, attribute)
+
+        def getitem(self, obj: Any, argument: Any) -> Any:
+            """Return a field, or an element."""
+            if isinstance(obj, dict):
+                return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
+            return super().getitem(obj, argument)
+
     # What needs the context of a rendering is not evaluated while code is made.
-    sandbox = ImmutableSandboxedEnvironment(
+    sandbox = Sandbox(
         undefined=StrictUndefined, optimized=False, keep_trailing_newline=True, finalize=pass_context(_as_it_is)
     )
     sandbox.globals.clear()

@@ -78,6 +78,9 @@ Bytes = Annotated[
 Tokens = Annotated[int, Field(ge=1)]
 """A count of model tokens, at least 1."""
 
+TokenBudget = Annotated[int, Field(ge=0)]
+"""Most model tokens that may be used; 0 is none at all."""
+
 Usd = Annotated[float, Field(ge=0)]
 """An amount of money in US dollars."""
 

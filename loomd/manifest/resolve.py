@@ -155,12 +155,19 @@ def _select(
         if one.object is not None and declared.setdefault(one.object.ref, one.object) is one.object and one.selectors:
             selectors[one.object.ref] = one.selectors
     invalid = (
-        {one.ref: _labels(one.document) for one in documents if one.object is None and one.ref} if selectors else {}
+        {one.ref: _labels(one.document) for one in documents if one.object is None and one.ref}
+        if any(one.selectors for one in documents)
+        else {}
     )
+    drafts = {one.ref: one for one in documents if one.object is None and one.draft and one.ref and one.selectors}
     nowhere = dangling
     while True:
         lost = spread(nowhere, declared) if pending else {}
         objects, empty = choose(selectors, declared, lost, invalid)
+        if drafts and not pending:  # a document that is not valid hides nothing that its selectors say
+            among = {**declared, **{ref: one.draft for ref, one in drafts.items() if one.draft and ref not in declared}}
+            told = {ref: one.selectors for ref, one in drafts.items() if ref not in declared}
+            empty = {**empty, **choose(told, among, {}, invalid)[1]}
         more = {owner: [*dangling.get(owner, ()), *found] for owner, found in empty.items()}
         before, nowhere = nowhere, {**dangling, **more}
         if not pending or nowhere.keys() == before.keys():

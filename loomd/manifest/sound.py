@@ -1,10 +1,11 @@
 """Finds the specs inside a document that are valid by themselves, though the document is not. Called by `convert`.
 
-What they name (files, patterns) can be looked at all the same, so that everything that is wrong is told at once.
+What they name (files, patterns) and select can be looked at all the same, so that all that is wrong is told at once.
 """
 
 import types
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from inspect import isabstract
 from typing import Annotated, Any, Union, cast, get_args, get_origin
@@ -13,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from loomd.manifest.marks import Marked, find_marked
 from loomd.manifest.oneof import OneOf, OrList, find_type, find_types
+from loomd.manifest.selector import SelectorOf
 from loomd.manifest.wording import escape
 
 
@@ -36,11 +38,20 @@ def find_sound(value: Any, annotation: Any, pointer: str) -> Iterator[Marked]:
         for at, item in enumerate(value):
             yield from find_sound(item, args[0], f"{pointer}/{at}")
     elif origin is Annotated:
-        several = next((one for one in args[1:] if isinstance(one, OrList)), None)
-        yield from find_sound(value, args[0] if several is None else _either(several), pointer)
+        yield from _of_annotated(value, args, pointer)
     elif origin in (Union, types.UnionType):
         for arm in args:
             yield from find_sound(value, arm, pointer)
+
+
+def _of_annotated(value: Any, args: tuple[Any, ...], pointer: str) -> Iterator[Marked]:
+    """Yield what is marked in a value whose type has marks: `args` are the type and these."""
+    if (selects := next((one for one in args[1:] if isinstance(one, SelectorOf)), None)) is not None:
+        with suppress(ValidationError):
+            yield Marked(pointer, _adapter(args[0]).validate_python(value, by_alias=True, by_name=False), selects)
+        return
+    several = next((one for one in args[1:] if isinstance(one, OrList)), None)
+    yield from find_sound(value, args[0] if several is None else _either(several), pointer)
 
 
 def _of_model(value: dict[str, Any], model: type[BaseModel], annotation: Any, pointer: str) -> Iterator[Marked]:

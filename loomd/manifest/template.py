@@ -1,6 +1,6 @@
 """Templates in manifests: Jinja2 in a sandbox, checked when manifests are, so that a typo is found before a run.
 
-A spec field that is a template says so: `Annotated[str, Template("goal", "date")]`. Only the named variables exist,
+A spec field that is a template says so: `Annotated[str, Template("goal", "json.*")]`. Only the named variables exist,
 and only what a prompt needs: no calls, imports, macros, ranges or arithmetic that could eat time and memory. A check
 makes the Python code of a template and evaluates nothing, not even constants. Jinja2 is imported when a text holds
 `{{`, `{%` or `{#`; any other text is its own rendering.
@@ -22,12 +22,14 @@ MAX_OUTPUT = 1 << 20
 
 _SPECIAL = re.compile(r"\{(?=[{%#])|\r")
 """What a template does not render as it is: a brace that begins a tag, and a line break that it makes another of."""
+_FIELDS = ".*"
+"""Ends the name of a variable that holds fields."""
 _PER_TAG = 16
 """Characters that a tag counts for beside its own: what is made of a short one costs as much."""
 
 
 class Template:
-    """Marks a string field as a template and names the variables that it may use."""
+    """Marks a string field as a template and names the variables that it may use; `name.*` is one that holds fields."""
 
     __slots__ = ("variables",)
 
@@ -77,7 +79,8 @@ def check_template(text: str, allowed: Collection[str]) -> list[Fault]:
 
     Args:
         text: the template.
-        allowed: names of the variables that will be given; each is a text or a list of texts.
+        allowed: names of the variables that will be given; each is a text or a list of texts, or holds fields when it
+            is written `name.*`.
     """
     if not is_template(text):
         return []
@@ -85,13 +88,15 @@ def check_template(text: str, allowed: Collection[str]) -> list[Fault]:
         return [Fault(0, 0, f"the template is longer than {MAX_TEXT:,} characters", "shorten it, or make it a skill")]
     found = inspect(text)
     faults = list(found.faults)
+    plain = {name for name in allowed if not name.endswith(_FIELDS)}
+    allowed = {name.removesuffix(_FIELDS) for name in allowed}
     known = listed(sorted(allowed))
     unknown = ((line, name) for name, line in found.names.items() if name not in allowed)
     for line, name in sorted(unknown)[:MAX_FAULTS]:
         hint = did_you_mean(name, sorted(allowed), "known variables:") or "no variables are known here"
         expected, got = f"one of {known}" if known else "no variable", quoted(name)
         faults.append(fault_at(text, line, f"unknown variable {got}", name, hint=hint, expected=expected, got=got))
-    for line, name, field in [one for one in found.fields if one[1] in allowed][:MAX_FAULTS]:
+    for line, name, field in [one for one in found.fields if one[1] in plain][:MAX_FAULTS]:
         message, hint = f"{quoted(name)} has no field {quoted(field)}", f"it holds no fields: write {{{{ {name} }}}}"
         faults.append(fault_at(text, line, message, field, hint=hint, expected=f"{name} alone", got=quoted(field)))
     return sorted(set(faults))[:MAX_FAULTS]

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from loomd.messages import JsonObject
 from loomd.providers.base import ProviderSpec
@@ -51,11 +52,17 @@ class Anthropic(MessagesFields, ProviderSpec):
         if self.client == "sdk":
             transport = SdkTransport(await asyncio.to_thread(_connect, wire))
         else:
-            transport = await open_http(wire.owner, wire.url, _PATH, _sign)
+            transport = await open_http(wire.owner, _root(wire.url), _PATH, _sign)
         try:
             yield RemoteModel(wire, MessagesApi(wire, self), transport)
         finally:
             await transport.close()
+
+
+def _root(url: str) -> str:
+    """Return what stands before the version in the path of an address, which may be written with it or without."""
+    parts = urlsplit(url)
+    return parts._replace(path=parts.path.rstrip("/").removesuffix("/v1")).geturl()
 
 
 def _sign(key: str) -> dict[str, str]:
@@ -68,7 +75,7 @@ def _connect(wire: Wire) -> Sdk:
 
     client = anthropic.AsyncAnthropic(
         api_key=NO_KEY,
-        base_url=wire.url,
+        base_url=_root(wire.url),
         max_retries=0,
         timeout=wire.fields.deadline,
         http_client=anthropic.DefaultAsyncHttpxClient(follow_redirects=False),

@@ -136,6 +136,7 @@ class RemoteModel:
             except Temporary as error:
                 wait = wire.fields.retry.wait(attempt, error)
                 if wait is None or wire.breaker.open or loop.time() + wait >= end:
+                    wire.amend(error, wait, end - loop.time())
                     raise
                 failure = str(error)
             else:

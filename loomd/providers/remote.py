@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from loomd.clock import Clock
 from loomd.encoded import ANYTHING, read_json, why_not
-from loomd.errors import BadReply, LoomdError, Unauthorized, Unreachable
+from loomd.errors import BadReply, LoomdError, Temporary, Unauthorized, Unreachable
 from loomd.manifest.keyring import Keyring, entitled
 from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Duration, Tokens
@@ -58,9 +58,14 @@ class RemoteFields(Spec):
     base_url: str | None = Field(
         default=None, json_schema_extra=spelled(ADDRESS), examples=["http://127.0.0.1:8080/v1"]
     )
-    """Address of a compatible service, with its path, for example `http://127.0.0.1:8080/v1`."""
+    """Address of a compatible service, with its path, for example `http://127.0.0.1:8080/v1`. Chat completions are
+    asked for at `/chat/completions` below it, so that it ends with `/v1` where the service's own path has it; messages
+    of `type: anthropic` at `/v1/messages`, whether it ends with `/v1` or not.
+    """
     api_key: Annotated[Secret | None, Reload("immediate")] = None
-    """Where the key is kept; by default the service's usual environment variable. Loopback addresses need none."""
+    """Where the key is kept; by default the service's usual environment variable. A `baseUrl` on a
+    loopback address needs no key, and is sent none but one that is named here.
+    """
     headers: Annotated[dict[str, str | Secret], Reload("immediate")] = Field({}, examples=[{"x-team": "docs"}])
     """Further headers of every call; what may be a secret is named with valueFrom."""
     deadline: Duration = Field(default=120.0, gt=0)
@@ -239,6 +244,12 @@ class Wire:
     def too_late(self) -> Unreachable:
         """Return the error for a call that took longer than it may."""
         return Unreachable(f"{self.owner}: no whole answer within spec.deadline ({self.fields.deadline:g} s)")
+
+    def amend(self, error: Temporary, wait: float | None, left: float) -> None:
+        """Say of a failure that the service asks for a longer wait than there are seconds left, when that is so."""
+        if wait is not None and wait >= left and error.retry_after is not None:
+            asked, most = f"{error.retry_after:.10g} s", f"{self.fields.deadline:.10g} s"
+            error.args = (f"{error}: it asks to be left alone for {asked}, which is beyond spec.deadline ({most})",)
 
     def _masked(self, error: E) -> E:
         error.args = (self._keyring.mask(str(error)),)

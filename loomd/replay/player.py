@@ -16,7 +16,7 @@ import msgspec
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.base import Steps
 from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
-from loomd.agents.work import Outcome, StopReason
+from loomd.agents.work import Ended, Outcome, StopReason
 from loomd.amoeba.task import ENGINE, Executed, Matched, Result, Scaled, Sensed, Task
 from loomd.cassette import MODEL, Cassette, TapedTool, plain, redacted
 from loomd.errors import Diverged, LoomdError, Permanent, Temporary, Uncertain
@@ -422,8 +422,10 @@ class Player:
         begun = (f"intent/{key}/repeat/{again}" if again else f"intent/{key}") in self._reel.facts
         if isinstance(failed, StepFailed):
             await self._compare_failed(key, name, do, failed, asked)
-            if failed.ended and (executed is None or not executed.outcome.note):
-                raise Exhausted(msgspec.convert(failed.ended, StopReason), 0.0, 0.0)
+            if failed.ended and (executed is None or not executed.outcome.temporary):
+                reason = msgspec.convert(failed.ended, StopReason)
+                alike = executed is not None and executed.outcome.stop_reason == reason
+                raise Exhausted(reason, 0.0, 0.0, ended=_ended(executed.outcome) if executed and alike else None)
         if (name == "model" or failed is not None) and key.startswith("execute") and executed is not None:
             _fail_alike(executed.outcome, tried=failed is not None)
             if executed.outcome.stop_reason == "uncertain" and failed is not None:  # of the same turn it may be another
@@ -453,9 +455,14 @@ def _fail_alike(outcome: Outcome, *, tried: bool) -> None:
     if outcome.stop_reason == "error" and outcome.error:
         raise Temporary(outcome.error) if outcome.temporary else Permanent(outcome.error)
     if outcome.stop_reason == "budget_time":
-        raise Exhausted("budget_time", outcome.seconds, outcome.seconds, outcome.note)
-    if tried and outcome.note:
-        raise Exhausted(outcome.stop_reason, 0.0, 0.0, outcome.note, opens=float(outcome.temporary))
+        raise Exhausted("budget_time", outcome.seconds, outcome.seconds, ended=_ended(outcome))
+    if tried and outcome.temporary:
+        raise Exhausted(outcome.stop_reason, 0.0, 0.0, ended=_ended(outcome))
+
+
+def _ended(outcome: Outcome) -> Ended:
+    """Return the end of recorded work."""
+    return Ended(outcome.stop_reason, outcome.note, outcome.foreign, outcome.temporary)
 
 
 def _counts(fact: AnyFact) -> bool:

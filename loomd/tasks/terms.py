@@ -4,13 +4,13 @@ from pydantic import Field
 
 from loomd.amoeba.task import Budget
 from loomd.manifest.kind import Spec
-from loomd.manifest.quantity import Duration, Tokens, Usd
+from loomd.manifest.quantity import Duration, TokenBudget, Usd
 
 
 class TaskBudget(Spec):
     """What one run and everything that it is split into may use; what is unset is the cluster's own limit."""
 
-    tokens: Tokens | None = Field(default=None, examples=[50_000])
+    tokens: TokenBudget | None = Field(default=None, examples=[50_000])
     """Input and output tokens of all model calls."""
     cost: Usd | None = Field(default=None, examples=[0.5])
     """US dollars of all model calls."""

@@ -3,9 +3,10 @@
 The manifest says how the request is made from the arguments; `web` sees to where it may go.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -13,22 +14,26 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import Field, field_validator
 
+from loomd.errors import Permanent, ToolFailed
 from loomd.manifest.kind import Reload
 from loomd.manifest.quantity import Bytes
 from loomd.manifest.rule import spelled
 from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
+from loomd.manifest.template import Template, render
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.access import Access
 from loomd.tools.base import LiveTool, ToolSpec
 from loomd.tools.context import ToolContext, with_context
 from loomd.tools.parameters import arguments_validator, parameter_faults, refuse_misfits
 from loomd.tools.placeholder import fill_json, fill_path, fill_query, names_in
-from loomd.tools.web import ADDRESS, FIXED_HOST, KEY, Web, WebRequest, open_web
+from loomd.tools.web import ADDRESS, FIXED_HOST, KEY, Web, WebAnswer, WebRequest, open_web
 from loomd.topology import Parts
+
+_AS_IT_IS = "{{ text }}"
 
 
 class HttpTool(ToolSpec):
-    """Calls a web service; the body of the answer is the result."""
+    """Calls a web service; the body of the answer is the result, or what a template makes of it."""
 
     type: Literal["http"] = "http"
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
@@ -48,6 +53,12 @@ class HttpTool(ToolSpec):
     with valueFrom."""
     body: Any = Field(default=None, examples=[{"query": "{query}"}])
     """JSON body; a string `"{name}"` is replaced by the argument with its type, inside other text by its text."""
+    response: Annotated[str, Template("status", "headers.*", "json.*", "text")] = Field(
+        default=_AS_IT_IS, examples=["{{ json.title }}: {{ json.summary }}"]
+    )
+    """What the model is shown of an answer: a template over `status` (a number), `headers` (by their names in small
+    letters), `json` (the body, if it is JSON) and `text` (the body as it is). One that cannot be rendered, because a
+    field is missing for example, fails the call. An answer with a status from 400 on is a failure before that."""
     parameters: JsonObject = {"type": "object", "properties": {}}  # noqa: RUF012  # pydantic copies defaults
     """JSON Schema (of type object) of the arguments."""
     allow_hosts: list[str] = Field(default_factory=list, examples=[["intranet.example.com"]])
@@ -119,7 +130,25 @@ class _Request:
         headers = _headers(self._access)
         if context is not None and spec.idempotent:  # says by its key that it is the same call
             headers = {KEY: context.key, **headers}
-        return await self._web.send(WebRequest(spec.method, url, headers, body, mask=self._access.mask))
+        answer = await self._web.send(WebRequest(spec.method, url, headers, body, mask=self._access.mask))
+        if spec.response == _AS_IT_IS:
+            return answer.text
+        try:
+            return await asyncio.to_thread(_shaped, spec.response, answer)  # of a large answer it takes time
+        except Permanent as error:
+            raise ToolFailed(f"spec.response: {error}") from error
+
+
+def _shaped(template: str, answer: WebAnswer) -> str:
+    """Return what a template makes of an answer.
+
+    Raises:
+        Permanent: it cannot be rendered; the text says why.
+    """
+    values: dict[str, object] = {"status": answer.status, "headers": answer.headers, "text": answer.text}
+    with suppress(msgspec.DecodeError, RecursionError):
+        values["json"] = msgspec.json.decode(answer.text)
+    return render(template, **values)
 
 
 def _headers(access: Access[HttpTool]) -> dict[str, str]:

@@ -311,7 +311,7 @@ class _Run:
             headers = {KEY: context.key, **headers}
         body = msgspec.json.encode(arguments["body"]) if one.body and "body" in arguments else None
         content = one.body or "application/json"
-        return await self._web.send(WebRequest(one.method, url, headers, body, content, self._access.mask))
+        return (await self._web.send(WebRequest(one.method, url, headers, body, content, self._access.mask))).text
 
 
 def _simple(item: Parameter, value: object) -> str:

@@ -46,6 +46,15 @@ class WebRequest:
     mask: Callable[[str], str] = str
 
 
+@dataclass(frozen=True)
+class WebAnswer:
+    """What came back: status, headers by their names in small letters, and the text; secrets are hidden in both."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
 class Web:
     """Sends the requests of one tool object."""
 
@@ -57,8 +66,8 @@ class Web:
         self._max_response = max_response
         self._max_redirects = max_redirects
 
-    async def send(self, request: WebRequest) -> str:
-        """Return the text of the answer.
+    async def send(self, request: WebRequest) -> WebAnswer:
+        """Return the answer.
 
         Redirects are followed by hand, so that every address is checked and no credential travels.
 
@@ -99,7 +108,7 @@ class Web:
             raise ToolFailed("a redirect leads to an address that is not http or https")
         self._resolver.check_literal(url.host)
 
-    async def _read(self, answer: "ClientResponse", mask: Callable[[str], str]) -> str:
+    async def _read(self, answer: "ClientResponse", mask: Callable[[str], str]) -> WebAnswer:
         data = bytearray()
         async for chunk in answer.content.iter_chunked(64 << 10):
             data += chunk
@@ -114,7 +123,12 @@ class Web:
             if answer.status in _BUSY:
                 raise Overloaded(told, _seconds(answer.headers.get("Retry-After", "")))
             raise ToolFailed(told)
-        return mask(text)
+        headers: dict[str, str] = {}
+        for name, value in answer.headers.items():
+            headers[name.lower()] = (
+                f"{headers[name.lower()]}, {mask(value)}" if name.lower() in headers else mask(value)
+            )
+        return WebAnswer(answer.status, headers, mask(text))
 
 
 @asynccontextmanager

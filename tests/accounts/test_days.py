@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from loomd.agents.work import Outcome
+from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.task import Budget, Result
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
@@ -95,10 +96,12 @@ class House:
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(NOON))
     events: list[Event] = field(default_factory=list[Event])
 
-    async def apply(self, system: System, ada: str = "{}", everybody: str = "{}", replies: object = (SAYS,)) -> None:
+    async def apply(
+        self, system: System, ada: str = "{}", everybody: str = "{}", replies: object = (SAYS,), text: str = MANIFESTS
+    ) -> None:
         """Let manifests serve with these budgets."""
         (self.folder / "mark.py").write_text(TOOL)
-        text = MANIFESTS.replace("REPLIES", json.dumps(list(replies)))  # type: ignore[call-overload]  # a list
+        text = text.replace("REPLIES", json.dumps(list(replies)))  # type: ignore[call-overload]  # a list
         text = text.replace("ADA", ada).replace("ALL", everybody)
         await system.reconciler.apply(Delivery("test", (SourceFile(self.folder, "m.yaml", text.encode()),)))
 
@@ -244,6 +247,45 @@ async def test_an_end_by_budget_is_replayed_alike(house: House) -> None:
     assert played.result is not None
     assert outcome(played.result).note == outcome(result).note
     assert outcome(played.result).temporary
+
+
+@pytest.mark.parametrize(
+    ("limits", "budget", "ends", "told"),
+    [
+        ("{}", Budget(tokens=60), "budget_tokens", "the task's budget of tokens is used up (0 of 60 used, too little"),
+        ("{tokens: 60}", Budget(), "budget_tokens", "limits.tokens of Agent/ada is used up (0 of 60 used, too little"),
+        ("{}", Budget(seconds=0.05), "budget_time", "the task's budget of time is used up (0.05 s are over): raise"),
+        ("{time: 50ms}", Budget(), "budget_time", "limits.time of Agent/ada is used up (0.05 s are over): raise spec"),
+        ("{tokens: 0}", Budget(), "budget_tokens", "limits.tokens of Agent/ada is used up (0 of 0 used, too little"),
+        ("{}", Budget(tokens=0), "budget_tokens", "(--max-tokens), or spec.limits.tokens of its cluster"),
+        (
+            "{}",
+            Budget(calls=0),
+            "budget_calls",
+            "calls is used up (0 of 0 used, too little for this call): raise spec.li",
+        ),
+        ("{}", Budget(tool_calls=1), "max_tool_calls", ""),
+        ("{toolCalls: 1}", Budget(), "max_tool_calls", ""),
+    ],
+)
+async def test_whose_limit_it_was(house: House, limits: str, budget: Budget, ends: str, told: str) -> None:
+    """It is named with what to raise; of a limit that was not the agent's nothing is learned, in a replay too."""
+    text = MANIFESTS.replace("budgets: {daily: ADA}", f"limits: {limits}")
+    async with house.open() as system:
+        both = {"toolCalls": [{"name": "mark", "arguments": {"at": at}} for at in (1, 2)]}
+        slow = {**SAYS, "delay": "30s"} if "time" in ends else SAYS
+        await house.apply(system, replies=[both, slow], text=text)
+        task = new_task("go " * (60 if "tokens" in ends else 1), system.clock, cluster="a", budget=budget)
+        result = await system.engine.result(await system.engine.submit(task))
+        cassette = await export(system.store, result.task.id)
+    assert outcome(result).stop_reason == ends
+    assert told in outcome(result).note
+    own = limits != "{}"
+    assert outcome(result).foreign is not own
+    assert result.adapted is not None
+    assert bool([one for one in result.adapted.decisions if isinstance(one, ScoreMove)]) == own
+    played = await replay(cassette)
+    assert (played.difference, played.result and outcome(played.result).note) == (None, outcome(result).note)
 
 
 async def test_planning_counts(house: House) -> None:

@@ -307,7 +307,7 @@ async def test_a_cut_answer_says_so(bench: Bench) -> None:
             yield Reply("half an ans", stop="length")
 
     outcome = await bench.run(agent(Cut()))
-    assert (outcome.output, outcome.stop_reason) == ("half an ans", "budget_tokens")
+    assert (outcome.output, outcome.stop_reason) == ("half an ans", "max_tokens")
 
 
 async def test_calls_of_the_task_are_shared_out(bench: Bench) -> None:

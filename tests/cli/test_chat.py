@@ -127,8 +127,9 @@ def test_a_denial_is_told_with_its_reason(desk: Folder, screen: Screen) -> None:
 
 def test_lines_of_a_pipe_are_turns(desk: Folder) -> None:
     """Without a terminal only answers are printed; nobody is asked; the exit code is that of the last turn."""
-    ran = desk.process("chat", "clerk", "-n", desk.space, stdin="does it rain\n\n/new\nwrite it\n")
+    ran = desk.process("chat", "clerk", "-n", desk.space, stdin="does it rain\n\n/agent clrk\n/new\nwrite it\n")
     assert (ran.returncode, ran.stdout.splitlines()) == (0, ["It rains in Paris.", "Noted it."]), ran.stderr
+    assert 'there is no agent "clrk": did you mean "clerk"?; you talk with clerk as before' in ran.stderr
     assert not (desk.path / "noted").exists()
     failed = desk.process("chat", "clerk", "-n", desk.space, stdin="fail\n")
     assert failed.returncode == 1
@@ -148,7 +149,7 @@ def test_what_cannot_be_talked_with_is_told(desk: Folder) -> None:
     """An agent that is not there, and a daemon that is not there."""
     ran = desk.process("chat", "clark", "-n", desk.space, stdin="does it rain\n")
     assert ran.returncode == 1
-    assert f'Agent/clark of namespace "{desk.space}" is in no cluster' in ran.stderr
+    assert f'there is no agent "clark" in namespace "{desk.space}": did you mean "clerk"?' in ran.stderr
     away = desk.process("chat", "clerk", "--socket", "nowhere.sock", stdin="does it rain\n")
     assert away.returncode == 2
     assert "no daemon at" in away.stderr

@@ -93,6 +93,7 @@ def test_forms_for_machines(team: Folder) -> None:
         pytest.param(["source", "/nowhere"], "no source '/nowhere'", id="source"),
         pytest.param(["revision", "99"], "no revision 99: kept are", id="revision"),
         pytest.param(["agent/ada", "bob"], "'bob': expected KIND/NAME like 'agent/ada'", id="mixed"),
+        pytest.param(["task/"], "'task/': expected a name after the slash", id="no-name"),
         pytest.param(["agents,tools", "ada"], "several kinds take no names", id="kinds-and-name"),
         pytest.param(["tasks", "-l", "a=b"], "only objects have labels", id="labels-of-tasks"),
         pytest.param(["agent", "ada", "-A"], "a name stands in one namespace", id="name-everywhere"),

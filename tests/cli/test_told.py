@@ -210,7 +210,10 @@ def test_decisions_are_explained(crew: Folder) -> None:
 
 def test_failures_are_explained(crew: Folder) -> None:
     """A limit that was reached, a part that failed, and why nothing else counts then."""
-    limited = " ".join(told(crew, "explain", ended(crew, "please add", "--max-tokens", "220")).split())
+    short = ended(crew, "please add", "--max-tokens", "220")
+    assert "the task's budget of tokens is used up (110 of 220 used, too little" in told(crew, "describe", short)
+    limited = " ".join(told(crew, "explain", short).split())
+    assert "nothing was learned, because not the agent ended it: a budget of the task, a person" in limited
     assert "it ended as budget_tokens: the tokens were used up, and what there was of an answer was taken." in limited
     assert "- limit budget_tokens: 110 used of 220" in limited
     task = ended(crew, team.SPLIT)

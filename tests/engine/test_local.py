@@ -425,8 +425,8 @@ async def test_a_task_may_name_its_agent(folder: Path) -> None:
         assert result.executed.children == ()
         with pytest.raises(NotFound, match="Agent/bob is not a member of the cluster; members: ada"):
             await system.engine.submit(new_task("x", system.clock, cluster="bench", agent="bob"))
-        with pytest.raises(NotFound, match='Agent/eve of namespace "default" is in no cluster'):
-            await system.engine.submit(new_task("x", system.clock, agent="eve"))
+        with pytest.raises(NotFound, match='there is no agent "adda" in namespace "default": did you mean "ada"'):
+            await system.engine.submit(new_task("x", system.clock, agent="adda"))
 
 
 async def test_a_task_for_nobody_is_refused(folder: Path) -> None:

@@ -74,6 +74,8 @@ async def test_an_uncertain_call(world: World, policy: str, ends: tuple[str, str
         result = await system.engine.result(task)
     assert outcome(result) == ends
     assert len(world.marks) == before + more
+    assert result.adapted is not None
+    assert bool(result.adapted.decisions) == (policy == "retry"), "a crash says nothing about the agent"
 
 
 @pytest.mark.parametrize(
@@ -207,6 +209,10 @@ async def test_a_call_that_nobody_agrees_to_is_not_made(
                 await system.engine.decide(asked.data.approval, Decision("approved"))
     assert outcome(result) == ends
     assert world.marks == []
+    assert result.executed is not None
+    assert result.adapted is not None
+    assert result.executed.outcome.tool_errors == 0, "that people do not agree is no error of a tool"
+    assert bool(result.adapted.decisions) == (ends[1] == "completed"), "nor does it say anything about the agent"
 
 
 async def test_a_question_ends_with_its_task(world: World) -> None:

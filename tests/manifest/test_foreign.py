@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "howto" / "write-a-policy.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    """Return the one block of the page in a language."""
-    (found,) = re.findall(rf"^```{language}[^\n]*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+def block(language: str, page: str = "write-a-policy") -> str:
+    """Return the one block of a page in a language."""
+    text = (ROOT / "docs" / "howto" / f"{page}.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"^```{language}[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
@@ -53,9 +53,9 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(folder, project["name"], project["entry-points"], {"acme_tone": block("python")})
 
 
-def loomd(site: Path, folder: Path, *words: str, code: int = 0, **more: str) -> str:
+def loomd(site: Path, folder: Path, *words: str, code: int = 0, page: str = "write-a-policy", **more: str) -> str:
     """Return what a command says on a machine with a package, run in a folder with the page's manifests."""
-    (folder / "manifests.yaml").write_text(block("yaml"), encoding="utf-8")
+    (folder / "manifests.yaml").write_text(block("yaml", page), encoding="utf-8")
     environment = {**os.environ, "LOOMD_TYPES": "", "NO_COLOR": "1", **more}
     environment["PYTHONPATH"] = os.pathsep.join([str(site), str(ROOT), str(folder)])
     done = subprocess.run(  # noqa: S603  # our own words
@@ -74,6 +74,16 @@ def test_a_type_of_a_package_decides(tone: Path, tmp_path: Path) -> None:
     told = loomd(tone, tmp_path, "loomd", "run", "--state", "state", "manifests.yaml", "thank you")
     assert "You are welcome." in told
     assert "reward 0.90" in told
+
+
+def test_a_provider_of_a_package_answers(tmp_path: Path) -> None:
+    """It is validated, and asked by a task that is run, as its page says."""
+    page = "write-a-provider"
+    project: dict[str, Any] = tomllib.loads(block("toml", page))["project"]
+    site = install(tmp_path, project["name"], project["entry-points"], {"acme_crier": block("python", page)})
+    assert "are valid" in loomd(site, tmp_path, "loomd", "validate", "-f", "manifests.yaml", page=page)
+    told = loomd(site, tmp_path, "loomd", "run", "--state", "state", "manifests.yaml", "hear ye", page=page)
+    assert "HEAR YE!!" in told
 
 
 def test_what_it_refers_to_is_checked(tone: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loomd.errors import BadReply, Permanent, Unauthorized, Unreachable
+from loomd.errors import BadReply, LoomdError, Permanent, Unauthorized, Unreachable
 from loomd.messages import Chunk, Message, Reply, Request, TextDelta, Usage
 from loomd.providers.connection import _AHEAD
 from tests.providers.rough import Rough, Visit, answer, chunk, chunked_head, rough, until
@@ -335,6 +335,33 @@ async def test_what_is_asked_for(provider: Any, monkeypatch: pytest.MonkeyPatch)
         f"X-Key: {KEY}",
         "user-agent: mine",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "asked"),
+    [
+        ("openai", "/v1", "/v1/chat/completions"),
+        ("openai", "/openai/v1/", "/openai/v1/chat/completions"),
+        ("openai", "", "/chat/completions"),
+        ("anthropic", "", "/v1/messages"),
+        ("anthropic", "/", "/v1/messages"),
+        ("anthropic", "/v1", "/v1/messages"),
+        ("anthropic", "/team/v1/", "/team/v1/messages"),
+    ],
+)
+@pytest.mark.parametrize("client", ["http", "sdk"])
+async def test_where_a_service_is_asked(kind: str, path: str, asked: str, client: str, provider: Any) -> None:
+    """Chat completions are below the address as it is written; messages below `/v1`, written or not."""
+
+    async def refuse(visit: Visit) -> None:
+        await visit.say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async with rough(refuse) as server:
+        there = spec(server, type=kind, baseUrl=f"{server.url}{path}", client=client)
+        async with provider(there) as model:
+            with pytest.raises(LoomdError):
+                await ask(model)
+    assert server.visits[0].head.decode().split(" ")[1] == asked
 
 
 async def test_a_key_with_a_line_end(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,6 +327,15 @@ async def test_statuses(provider: Any, service: Any, spec: dict[str, object], ro
     assert len(service.bodies) == 1
 
 
+async def test_a_wait_beyond_the_deadline(provider: Any, service: Any, spec: dict[str, object]) -> None:
+    """What a service asks for is not waited for when the call would be over by then, and that is said."""
+    service.says({"error": {"message": "slow"}}, status=429, headers={"Retry-After": "500"})
+    async with provider(spec | {"retry": {"attempts": 3}}) as model:
+        with pytest.raises(RateLimited, match=r"alone for 500 s, which is beyond spec\.deadline \(5 s\)") as caught:
+            await chunks(model)
+    assert (caught.value.retry_after, len(service.bodies)) == (500, 1)
+
+
 def stream_of(*pieces: bytes, pause: Callable[[], Awaitable[object]] | None = None) -> Any:
     """Return a handler that sends pieces, then waits or drops the connection."""
 

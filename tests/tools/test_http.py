@@ -91,6 +91,65 @@ async def test_a_request(tool: Any, site: Site, monkeypatch: pytest.MonkeyPatch)
     assert body.decode() == expected
 
 
+WEATHER = {"town": "Ghent", "items": [{"day": "Mon", "rain": 2}, {"day": "Tue"}]}
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        ("{{ json.town }} ({{ status }})", "Ghent (201)"),
+        ("{% for one in json.items %}{{ one.day }}{{ ' wet' if one.rain is defined }} {% endfor %}", "Mon wet Tue "),
+        ("{{ headers['x-source'] }} {{ headers.etag }}: {{ text|length }}", "a, b e1: 71"),
+        ("{{ headers['x-key'] }}", "***"),
+        ("nothing of it", "nothing of it"),
+        ("{{ text }}", json.dumps(WEATHER)),
+    ],
+)
+async def test_what_is_shown_of_an_answer(
+    tool: Any, site: Site, template: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template makes it of status, headers and body; secrets stay hidden."""
+    monkeypatch.setenv("CANARY", TOKEN)
+
+    async def answer(_: web.Request) -> web.Response:
+        more = [("X-Source", "a"), ("X-Source", "b"), ("ETag", "e1"), ("X-Key", TOKEN)]
+        return web.Response(status=201, headers=more, text=json.dumps(WEATHER))
+
+    site.handler = answer
+    headers = {"Authorization": {"valueFrom": {"env": "CANARY"}}}
+    async with tool(spec(site.url, headers=headers, response=template)) as live:
+        assert await live.call({}) == shown
+
+
+@pytest.mark.parametrize(
+    ("template", "more", "told"),
+    [
+        ("{{ json.wind }}", {}, r"spec\.response: a template cannot be rendered: .*no attribute 'wind'"),
+        ("{{ json.town.name.short }}", {}, r"spec\.response: a template cannot be rendered"),
+        ("{{ json.town }}", {"text": "<html>"}, r"'json' is undefined"),
+        ("{{ json.town }}", {"status": 404}, r"^HTTP 404"),
+        (
+            "{% for a in json.many %}{% for b in json.many %}" + "x" * 1000 + "{% endfor %}{% endfor %}",
+            {},
+            "grew beyond",
+        ),
+    ],
+)
+async def test_an_answer_of_which_nothing_can_be_made(
+    tool: Any, site: Site, template: str, more: dict[str, Any], told: str
+) -> None:
+    """It is a failure of the call, told to the model; so is a refusal, whatever the template says."""
+
+    async def answer(_: web.Request) -> web.Response:
+        said: dict[str, Any] = {"text": json.dumps({**WEATHER, "many": [0] * 200}), **more}
+        return web.Response(**said)
+
+    site.handler = answer
+    async with tool(spec(site.url, response=template)) as live:
+        with pytest.raises(ToolFailed, match=told):
+            await live.call({})
+
+
 @pytest.mark.parametrize("value", ["..", ".", ""])
 async def test_an_argument_cannot_change_the_path(tool: Any, site: Site, value: str) -> None:
     """A value stays one segment of the path."""

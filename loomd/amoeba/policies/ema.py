@@ -39,7 +39,7 @@ class Ema(AdaptPolicy):
         credited with the work of others.
         """
         decisions: list[ScoreMove] = []
-        if executed.outcome.temporary:  # a service that was away says nothing about the agent
+        if executed.outcome.mute:  # what others caused says nothing about the agent
             return decisions
         for domain, whole in sensed.domains.items():
             weight = whole * executed.own

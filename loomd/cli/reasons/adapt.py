@@ -27,6 +27,8 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
         yield "nothing was changed; this would be."
     elif any(outcome_of(phase).get("temporary") for phase in course["phases"]):
         yield "nothing was learned, because a service that was away says nothing about an agent."
+    elif any(outcome_of(phase).get("foreign") for phase in course["phases"]):
+        yield "nothing was learned, because not the agent ended it: a budget of the task, a person, or a crash."
     else:
         yield "nothing was learned."
     yield from listed("", [f"{_said(one)}{_DONE.get(one.get('done', ''), '')}" for one in moves])

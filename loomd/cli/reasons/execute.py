@@ -9,6 +9,7 @@ from loomd.cli.task import short, took
 _ENDS = {
     "completed": "the model gave its answer before any limit was reached",
     "max_steps": "the agent's last allowed model call was spent on wrapping up",
+    "max_tokens": "the model's answer was cut at the longest that it may have, and what there was of it was taken",
     "budget_tokens": "the tokens were used up, and what there was of an answer was taken",
     "budget_cost": "the money was used up, and what there was of an answer was taken",
     "budget_calls": "the calls of the day were used up, and what there was of an answer was taken",
