@@ -26,8 +26,8 @@ GENERAL = "general"
 ENGINE = 3
 """Version of the order and the keys of steps, and of what loomd itself says to models in them.
 
-A task is replayed only by an engine of its version. One that an earlier version began goes on: what is recorded answers,
-and what was asked is not compared, because it was asked in other words. A test holds a hash of the words beside this.
+A task is replayed only by an engine of its version. One that an earlier version began goes on: what is recorded
+answers, and what was asked is not compared, because it was asked in other words. A test holds a hash of the words.
 
 - 1: the first.
 - 2: a part of a split is told of the whole and of the other parts.

@@ -30,6 +30,10 @@ kind: Provider
 metadata: {name: fine}
 spec: {type: scripted, replies: [{times: null, text: ok}]}
 """
+IT = """apiVersion: loomd.dev/v1
+kind: Interceptor
+metadata: {name: it}
+"""
 GOAL = "Compare and analyse this, then report in detail; and also conclude"
 """Looks demanding, and is not."""
 
@@ -162,6 +166,25 @@ async def test_an_agent_that_fails_is_degraded_and_retired(world: World) -> None
             "retired from default",
             "revived in default",
         ], "the next task tells of it"
+
+
+@pytest.mark.parametrize(("places", "learns"), [("input", False), ("context", False), ("output", True)])
+async def test_a_request_that_a_guard_refuses_says_nothing_of_the_agent(
+    world: World, places: str, *, learns: bool
+) -> None:
+    """Whoever won it was not asked. An answer that is refused is its own."""
+    world.write([{"times": None, "text": "a falcon"}], agent="interceptors: [it]", cluster="scale: {type: never}")
+    path = world.folder / "manifests.yaml"
+    spec = f"{{type: guard, deny: [falcon], places: [{places}]}}"
+    path.write_text(f"{path.read_text()}---\n{IT}spec: {spec}\n")
+    async with world.open() as system:
+        heard: list[Event] = []
+        system.bus.subscribe(heard.append, CapabilityUpdated)
+        result = await do(system, "Tell me of the falcon.")
+        assert result.executed is not None
+        outcome = result.executed.outcome
+        assert (result.phase, outcome.stop_reason, outcome.foreign) == ("Failed", "refused", not learns)
+        assert bool(heard) is learns
 
 
 async def test_only_what_serves_ends_a_retirement_by_an_edit(world: World) -> None:
