@@ -38,10 +38,12 @@ class Serving:
     Attributes:
         snapshot: what serves; the reconciler sets it when it swaps.
         withdrawn: what an open topology holds and does not serve any more.
+        live: the open things that serve, by ref.
     """
 
     snapshot: Snapshot = EMPTY
     withdrawn: frozenset[Ref] = frozenset()
+    live: Mapping[Ref, object] = field(default_factory=dict[Ref, object])
     _listeners: dict[object, Callable[[], object]] = field(default_factory=dict[object, Callable[[], object]])
 
     def tell(self) -> None:

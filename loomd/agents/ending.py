@@ -42,6 +42,20 @@ def at_limit(agent: Agent, scope: Scope, found: Exhausted, *, asked: bool) -> En
     return Ended(found.reason, said, foreign=not own)
 
 
+def at_end(agent: Agent, reason: StopReason, budget: Budget) -> Ended:
+    """Return the end of work that no limit of its account ended.
+
+    What interceptors let not pass before a model was asked says something about the request, not about the agent.
+
+    Args:
+        agent: who worked.
+        reason: the end.
+        budget: the account of the work.
+    """
+    unasked = reason == "refused" and not budget.total.usage.total
+    return Ended(reason, foreign=unasked or is_foreign(reason, budget.tool_calls, agent.limits))
+
+
 def is_foreign(reason: StopReason, limit: float, limits: Limits) -> bool:
     """Return whether an end is not the agent's: it was not its own limit that was reached.
 

@@ -27,7 +27,7 @@ from loomd.agents.call_context import Caller, Errand
 from loomd.agents.calling import ToolCalls, ToolOutcome
 from loomd.agents.citation import Passages
 from loomd.agents.context import Context, assemble
-from loomd.agents.ending import at_limit, cut_short, is_foreign
+from loomd.agents.ending import at_end, at_limit, cut_short
 from loomd.agents.interception import enter, leave
 from loomd.agents.learning import learn
 from loomd.agents.measure import Conversation, Size, around, sent
@@ -475,7 +475,7 @@ class Loop:
     def _outcome(self, text: str, reason: StopReason) -> Outcome:
         cited, unknown = citation.resolve(text, self._passages.citable)
         used = self.budget.total
-        ended = self._ended or Ended(reason, foreign=is_foreign(reason, self.budget.tool_calls, self._agent.limits))
+        ended = self._ended or at_end(self._agent, reason, self.budget)
         cut = text.strip() and reason not in {"completed", "output_invalid", "refused", "cancelled", "error"}
         wrong = self._violation(text) if cut else None
         return Outcome(

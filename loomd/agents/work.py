@@ -162,7 +162,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         error: what went wrong, when the work ended as `error`, or why what there is at a limit is no answer.
         temporary: whether the same work may succeed later; then the error says nothing about the agent.
         foreign: whether what ended it is none of the agent's: a budget of whoever gave the work, a person, a call that
-            was interrupted; then it says nothing about the agent.
+            was interrupted, a request that interceptors let not pass to a model; then it says nothing about the agent.
         reasoning: what the model thought on the way, as far as its service shows it.
         grounding: share (0 to 1) of the answer's content words that stand in the cited passages; 0 without citations.
     """

@@ -98,9 +98,9 @@ class Asking:
             answer = Answer[T](None, str(error))
         return answer
 
-    def fall_back(self, why: str, fallback: str) -> None:
-        """Tell that something is done in place of what the phase should have done, and why."""
-        self._run.scope.emit(Fallback(self._phase, why, fallback), self._agent)
+    def fall_back(self, why: str, fallback: str, key: str = "") -> None:
+        """Tell that something is done in place of what the phase should have done, and why; once per task by a key."""
+        self._run.scope.emit(Fallback(self._phase, why, fallback), self._agent, key)
 
     async def _asked(self, question: Question[T], agent: Agent, model: ChatModel) -> Answer[T]:
         """Ask, and ask again with what was wrong.

@@ -97,8 +97,9 @@ def _weighed(one: Opinion, share: float) -> Opinion:
 
 
 def explain(evaluated: Evaluated) -> str:
-    """Return the phase's output in one line."""
-    return (
-        f"reward {evaluated.reward:.2f} = quality {evaluated.quality:.2f}, efficiency {evaluated.efficiency:.2f}, "
-        f"reliability {evaluated.reliability:.2f}"
-    )
+    """Return the phase's output in one line; a part that is the reward itself, of which it is no sum, is left out."""
+    parts: dict[str, float] = {name: getattr(evaluated, name) for name in _PARTS[1:]}
+    weighed = [name for name in parts if name in evaluated.weights]
+    names = weighed or [name for name, part in parts.items() if part != evaluated.reward]
+    told = ", ".join(f"{name} {parts[name]:.2f}" for name in names)
+    return f"reward {evaluated.reward:.2f}{' = ' if weighed else ', ' if told else ''}{told}"

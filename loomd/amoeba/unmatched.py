@@ -201,7 +201,7 @@ class Auction(msgspec.Struct, frozen=True):
                     said = await self.world.forge.denied(self.task) if least else ""
                     if said not in f"{matched.why}{denied}":
                         denied = said
-                        self.asking.fall_back(said, "it waits for somebody else")
+                        self.asking.fall_back(said, "it waits for somebody else", f"queued/{said}")
                     if not await stirring.wait(until, terms.every):
                         late = msgspec.structs.replace(matched, why=f"{matched.why}{_also(denied)}; it waited too long")
                         return await self._best(policy, late) if terms.then == "best_available" else _failed(late)

@@ -3,7 +3,6 @@
 Nothing is written here; `loomd export` and `loomd adopt` do that, beside the files.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,12 +23,14 @@ from loomd.daemon import System
 from loomd.errors import NotFound
 from loomd.manifest.object import Object, Ref
 from loomd.manifest.template import holds
-from loomd.manifest.wording import did_you_mean, masked
+from loomd.manifest.wording import did_you_mean
 from loomd.reconcile.condition import rfc3339
 from loomd.store.records import Descent
 
 _MOST_DIGITS = 6
 _ALL = 1_000_000
+_OFFERS = 100
+"""Earlier offers of a field that are known."""
 
 
 class AdoptionRoutes:
@@ -37,6 +38,8 @@ class AdoptionRoutes:
 
     def __init__(self, system: System) -> None:
         self._system = system
+        self._offered: dict[tuple[Ref, tuple[str, ...]], list[Any]] = {}
+        """What each field was to hold, each time that somebody asked; in a file it is no edit of a person's."""
 
     def add_to(self, app: web.Application) -> None:
         """Register the routes."""
@@ -102,18 +105,26 @@ class AdoptionRoutes:
             "type": type_,
             "root": str(file.root),
             "path": file.path,
-            "applied": hashlib.sha256(file.data).hexdigest(),
-            "declared": masked(item.raw, "/spec"),
-            "changes": found.changes,
+            "text": file.data.decode(),
+            "changes": [self._offer(ref, one) for one in found.changes],
             "added": found.added,
         }
         if type_ == "git":
             _, space, name = source.split("/")
             declared = reconciler.topology.snapshot.objects.get(Ref("GitSource", name, space))
-            body["text"] = file.data.decode()
             if declared is not None:
                 body |= {"folder": declared.spec.path, "inline": bool(declared.spec.manifests)}
         return body
+
+    def _offer(self, ref: Ref, change: Body) -> Body:
+        """Return a change with what was offered for its field before, since the daemon started."""
+        now = change.get("value", change.get("text"))
+        if now is None:
+            return change
+        before = self._offered.setdefault((ref, tuple(change["field"])), [])
+        offered = [one for one in before if one != now]
+        before[:] = [*offered[-_OFFERS:], now]
+        return change | {"offered": offered}
 
 
 @dataclass
@@ -189,20 +200,17 @@ class _Looking:
         if version is not None and version.blueprint.creator == agent.name:
             text = version.blueprint.instructions
             if text and not holds(item.spec.prompt, text):
-                default, served = item.spec.prompt, item.raw.get("prompt")
-                self._change(own, ["spec", "prompt"], text=text, default=default, served=served)
+                self._change(own, ["spec", "prompt"], text=text, default=item.spec.prompt)
         if scores:
             for domain, score in domains_of(cluster, agent, self.measure).items():
                 if agent.domains.get(domain) != score:
-                    served = (item.raw.get("domains") or {}).get(domain)
-                    self._change(own, ["spec", "domains", domain], value=score, served=served)
+                    self._change(own, ["spec", "domains", domain], value=score)
 
     def _skill(self, ref: Ref, cluster: Cluster, agent: Agent) -> None:
         """Take over what was learned of a skill that is a member: its score in what it is for."""
         score = domains_of(cluster, agent, self.measure)[agent.skill]
         if self.system.reconciler.status(ref).source and agent.domains[agent.skill] != score:
-            served = (self._object(ref).raw["skillNodes"].get("scores") or {}).get(agent.skill)
-            self._change(ref, ["spec", "skillNodes", "scores", agent.skill], value=score, served=served)
+            self._change(ref, ["spec", "skillNodes", "scores", agent.skill], value=score)
 
     def _specialist(self, ref: Ref, creator: Ref, made: Body) -> None:
         """Take over an agent that a cluster made: beside its creator, and as a member where members are named."""

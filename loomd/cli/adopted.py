@@ -1,6 +1,5 @@
 """What clusters learned, worked into the files that declare who learned it. Called by `adopt`."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,11 +98,12 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
     file = _source_file(first)
     if is_generated(file.data):
         raise Permanent(f"{file.name} says that it is generated: adopt it where it is generated from")
-    documents = {claimed(one.value): one.value for one in read_documents(file.data, file.name)[0]}
-    edited = first["type"] != "git" and hashlib.sha256(file.data).hexdigest() != first["applied"]
+    if "text" not in first:
+        raise Permanent("the daemon is of an earlier version, and does not say what it serves: start this version")
+    documents, served = _documents(file.data, file.name), _documents(first["text"].encode(), file.name)
     changes: dict[Ref, list[Change]] = {}
     told: list[str] = []
-    unsure = {name for item in group if edited for name in _unsure(item, documents)}
+    unsure = {name for item in group for name in _unsure(item, documents, served)}
     for item in group:
         ref = Ref(item["kind"], item["name"], item["namespace"])
         for one in item["changes"]:
@@ -113,10 +113,10 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
             if lock := lock_of(documents.get(ref), one["field"]):
                 found.locked.append(f"{ref} {path}: {lock} is locked in {file.name}")
                 continue
-            change = _change(one)
-            held = _held(documents.get(ref), change.path)
+            held, was = (_held(one_of.get(ref), one["field"]) for one_of in (documents, served))
+            change = _change(one, was)
             fresh = change.of(held) != held
-            if fresh and edited and ref in documents and "served" in one and held != one["served"]:
+            if fresh and ref in documents and "item" not in one and held not in (was, *_offered(one, was)):
                 found.refused.append(f"{ref} {path} in {file.name} {_APPLY}")
                 continue
             changes.setdefault(ref, []).append(change)
@@ -140,14 +140,19 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
     return Adopted(name, first["source"], file.data, after, local, tuple(told))
 
 
-def _unsure(item: Json, documents: Mapping[Ref | None, Any]) -> Iterator[str]:
+def _documents(data: bytes, name: str) -> Mapping[Ref | None, Any]:
+    """Return what a file declares, as it is written there."""
+    return {claimed(one.value): one.value for one in read_documents(data, name)[0]}
+
+
+def _unsure(item: Json, documents: Mapping[Ref | None, Any], served: Mapping[Ref | None, Any]) -> Iterator[str]:
     """Yield the names of agents that are made from one that is another one in its file than the one that serves."""
-    document = documents.get(Ref(item["kind"], item["name"], item["namespace"])) or {}
-    there, served = (
-        {name: value for name, value in (spec or {}).items() if name not in _OWN}
-        for spec in (document.get("spec"), item["declared"])
+    ref = Ref(item["kind"], item["name"], item["namespace"])
+    there, before = (
+        {name: value for name, value in (_held(found.get(ref), ["spec"]) or {}).items() if name not in _OWN}
+        for found in (documents, served)
     )
-    if there != served:
+    if there != before:
         yield from (one["metadata"]["name"] for one in item["added"])
 
 
@@ -179,13 +184,29 @@ def _declared(item: Json, file: SourceFile) -> set[Ref | None]:
     return {claimed(one.value) for other in others for one in read_documents(other.data, other.name)[0]}
 
 
-def _change(one: Json) -> Change:
+def _change(one: Json, was: object) -> Change:
+    """Return a change of a field that held `was` when it was applied."""
     path = tuple(one["field"])
     if "item" in one:
         return Append(path, one["item"])
     if "text" in one:
-        return Rewrite(path, partial(_with, one["text"]), one["default"])
+        return Rewrite(path, partial(_rewritten, one, was), one["default"])
     return Put(path, one["value"])
+
+
+def _offered(one: Json, was: object) -> Sequence[object]:
+    """Return what an adoption before may have written into a field that held `was` when it was applied."""
+    offered = one.get("offered", ())
+    return [_with(text, _prompt(one, was)) for text in offered] if "text" in one else offered
+
+
+def _rewritten(one: Json, was: object, prompt: str) -> str:
+    """Return a prompt with what was learned, which takes the place of what an adoption before added."""
+    return _with(one["text"], _prompt(one, was) if prompt in _offered(one, was) else prompt)
+
+
+def _prompt(one: Json, was: object) -> str:
+    return was if isinstance(was, str) else one["default"]
 
 
 def _with(text: str, prompt: str) -> str:
@@ -200,8 +221,8 @@ def lock_of(document: Json | None, path: Sequence[str]) -> str:
     return next((name for name in names if name and name in (locked or ())), "")
 
 
-def _held(document: Json | None, path: Sequence[str]) -> object:
-    held: object = document
+def _held(document: Json | None, path: Sequence[str]) -> Any:
+    held: Any = document
     for name in path:
         held = held.get(name) if isinstance(held, dict) else None
     return held

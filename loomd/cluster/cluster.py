@@ -429,7 +429,9 @@ class Cluster:
         counts = self.learning.mode_of("score") == "auto"
         going = list(self.forge.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
-        others = self.conditions.upkeep(self._services.clock.now())
+        served = self._services.serving.live.get(self._ref)
+        serves = isinstance(served, Cluster) and served.conditions is self.conditions
+        others = self.conditions.upkeep(self._services.clock.now(), serves=serves)
         merges = merges_of(self, [one for one in going if one.agent in self.forge.bad], moves)
         return [*going, *merges, *(one for one in others if getattr(one, "agent", "") not in gone)]
 

@@ -103,6 +103,7 @@ class Conditions:
     def admit(self, agent: Agent, lessons: Sequence[Lesson] = ()) -> None:
         """Watch an agent that is or becomes a member; its rewards come the newest first."""
         record = self.record(agent)
+        self._retired.admit(agent.name, agent.digest)
         self._watch.admit(agent.name, agent.digest, lessons, record.revived)
         if record.active:
             self._roster.drain(agent.name)
@@ -161,11 +162,11 @@ class Conditions:
         known = [vitals(agent.name, agent.digest) for agent in agents]
         return ["warning" if one.health == "dying" and one.last <= rest else one.health for one in known]
 
-    def upkeep(self, now: float) -> list[Decision]:
-        """Return who is to be retired, and who gets tasks again."""
+    def upkeep(self, now: float, *, serves: bool = True) -> list[Decision]:
+        """Return who is to be retired, and who gets tasks again; by an edit only where the cluster serves."""
         if self._learning.reading_of("health") == "off" or not (self._watch.anyone_dying or self._retired.anyone):
             return []
-        return self._retired.due(self._learning.retire, list(self._wards()), now)
+        return self._retired.due(self._learning.retire, list(self._wards()), now, serves=serves)
 
     def hear(self, event: Event) -> None:
         """Take over what happened; a handler for the bus."""

@@ -4,7 +4,7 @@ What is decided here are proposals to ADAPT, which records and carries them out 
 belongs to how the agent behaved: an edit of that ends it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loomd.amoeba.decision import Decision, Retirement, Revival
@@ -73,6 +73,8 @@ class Retired:
                 self.retire(one.child, one.parent, one.at)
             elif one.how == self._names[1]:
                 self.revive(one.child, one.parent, one.at)
+        self._mine = set(self._records)
+        """Whose retirement an edit here may have ended: who was retired before, and who is or was a member."""
 
     @property
     def anyone(self) -> bool:
@@ -102,6 +104,10 @@ class Retired:
     def _open(self, wards: Sequence[Ward]) -> list[Ward]:
         return [one for one in wards if not self.of(one.agent, one.spec).active]
 
+    def admit(self, agent: str, spec: str) -> None:
+        """Take over that an agent is a member, so that it is an edit when it behaves otherwise later."""
+        self._mine.add((agent, spec))
+
     def hush(self, agent: str, spec: str, until: float) -> None:
         """Decide nothing about an agent until then: people are asked, or it was recorded and not done."""
         self._silent[agent, spec] = until
@@ -111,15 +117,17 @@ class Retired:
         how = self._names[0] if isinstance(decision, Retirement) else self._names[1]
         return Descent(namespace, decision.agent, decision.spec, how, task, at)
 
-    def due(self, spec: Retire, wards: Sequence[Ward], now: float) -> list[Decision]:
-        """Return who gets tasks again, also by an edit, and who none any more: one agent at most."""
-        present = {one.agent: one.spec for one in wards}
-        stale = {
-            agent: spec
-            for (agent, spec), record in self._records.items()
-            if record.active and present.get(agent, spec) != spec
-        }
-        found: list[Decision] = [Revival(agent, spec, _EDITED) for agent, spec in stale.items()]
+    def due(self, spec: Retire, wards: Sequence[Ward], now: float, *, serves: bool = True) -> list[Decision]:
+        """Return who gets tasks again, also by an edit, and who none any more: one agent at most.
+
+        Args:
+            spec: by which numbers.
+            wards: the members.
+            now: wall-clock seconds.
+            serves: whether the cluster serves; one of an old revision, which tasks hold, says nothing of edits, because
+                its members are those of before.
+        """
+        found = list(self._stale({one.agent: one.spec for one in wards})) if serves else list[Decision]()
         for one in wards:
             record = self.of(one.agent, one.spec)
             if record.active and now >= record.until(spec):
@@ -140,6 +148,15 @@ class Retired:
             until = now + cool_down(spec, self.of(worst.agent, worst.spec).times + 1)
             found.append(Retirement(worst.agent, worst.spec, until, worst.vitals.reason))
         return found
+
+    def _stale(self, present: Mapping[str, str]) -> Iterator[Decision]:
+        """Yield the ends of retirements of agents that are other ones by now.
+
+        What an old revision retires while this one serves is that one's: it behaves as before there.
+        """
+        for agent, spec in sorted(self._mine):
+            if self.of(agent, spec).active and present.get(agent, spec) != spec:
+                yield Revival(agent, spec, _EDITED)
 
 
 def cool_down(spec: Retire, times: int) -> float:

@@ -183,6 +183,7 @@ class Stage:
         """
         with self.opening.of(self.topology.snapshot.objects.keys()):
             self.topology = await open_topology(self.topology.snapshot, self._services)
+        self._services.serving.live = self.topology.live
         try:
             await finish(self._store_drift())
         except LoomdError as error:
@@ -294,7 +295,8 @@ class Stage:
         self.topology, self._others, self._lost, self._copied = fresh, others, (), copied
         self.number, self.statuses.known, self._stored = number, known, candidate.snapshot.revision
         self.candidates.files, self.candidates.snapshot = candidate.files, candidate.snapshot
-        self._services.serving.snapshot, self._services.serving.withdrawn = candidate.snapshot, withdrawn
+        serving = self._services.serving
+        serving.snapshot, serving.withdrawn, serving.live = candidate.snapshot, withdrawn, fresh.live
         for after in (old.retire, partial(self._tell, candidate, act, plan)):
             try:
                 after()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from loomd.agents.work import Citation, Outcome
-from loomd.amoeba.evaluate import combined
+from loomd.amoeba.evaluate import combined, explain
 from loomd.amoeba.expect import Expect, ExpectSpec, Met, hold
 from loomd.amoeba.policies.judge import Judge, framed
 from loomd.amoeba.policies.rules import CheckWeights, Rules
@@ -300,3 +300,27 @@ def test_opinions_are_explained() -> None:
     silent = combined([opinion("rules", 1.0), opinion("rules", 1.0, silent="it is away")], [1.0, 3.0])
     text = " ".join(" ".join(tell(msgspec.to_builtins(silent), 0, {})).split())
     assert "the judge was not heard: it is away; what the rules say in its place does not count" in text
+
+
+@pytest.mark.parametrize(
+    ("opinion", "line", "sentence"),
+    [
+        (Opinion("tone", 0.9, 0.9, 0.9, 0.9), "reward 0.90", "the reward is 0.900."),
+        (
+            Opinion("tone", 0.9, 0.4, 0.9, 0.9),
+            "reward 0.90, quality 0.40",
+            "the reward is 0.900, with quality 0.400.",
+        ),
+        (
+            Opinion("tone", 0.7, 0.9, 0.5, 1.0, weights={"quality": 0.5, "efficiency": 0.5}),
+            "reward 0.70 = quality 0.90, efficiency 0.50",
+            "the reward is 0.700 = 0.50 x 0.900 quality + 0.50 x 0.500 efficiency.",
+        ),
+        (Opinion("tone", 0.3, 0.0, 0.3, 0.3), "reward 0.30, quality 0.00", "the reward is 0.300, with quality 0.000."),
+    ],
+)
+def test_a_reward_is_the_sum_of_the_parts_that_it_has(opinion: Opinion, line: str, sentence: str) -> None:
+    """A policy of another package may have none, or some of them."""
+    evaluated = combined([opinion], [1.0])
+    assert explain(evaluated) == line
+    assert next(tell(msgspec.to_builtins(evaluated), 1, {})) == sentence

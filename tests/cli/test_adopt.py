@@ -13,11 +13,12 @@ from loomd.agents.agent import Agent
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import ScoreMove, Shaping
 from loomd.api.server import open_server
-from loomd.cli.adopted import lock_of
+from loomd.cli.adopted import _unsure, adopt, lock_of
 from loomd.cluster.cluster import Cluster
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
 from loomd.manifest.delivery import Delivery
+from loomd.manifest.object import Ref
 from loomd.manifest.source import read_path
 from loomd.manifest.template import render
 from tests.cli.test_people import loomd
@@ -315,6 +316,51 @@ async def test_edits_that_do_not_serve_yet_stay(folder: Path, capsys: Out) -> No
         agents.write_text(AGENTS)
         assert await loomd("adopt", "--write") == 0, "the edit is undone"
         assert "letters: 0.81" in agents.read_text()
+
+
+async def test_what_was_adopted_is_no_edit(folder: Path, capsys: Out) -> None:
+    """Adopted again before it is applied, it takes the place of what was adopted first; nor is a comment an edit."""
+    agents = folder / "team" / "agents.yaml"
+    async with serving(folder) as system:
+        await teach(system, "ada", "letters", 0.8114, 20)
+        await learn(system, Shaping("ada", "promoted", LEARNED, "better", version=1))
+        assert await loomd("adopt", "--write") == 0
+        assert agents.read_text() == ADOPTED
+        agents.write_text(f"# a comment\n{ADOPTED}")
+        await teach(system, "ada", "letters", 0.9114, 40)
+        await learn(system, Shaping("ada", "promoted", Blueprint("default", "ada", "Be short."), "best", 2, 1))
+        await learn(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
+        assert await loomd("adopt", "--write") == 0
+        after = agents.read_text()
+        assert "letters: 0.91   # a guess" in after
+        assert "    You are {{ agent }}.\n\n    Be short.\n" in after
+        assert "tags" not in after
+        assert "name: ada-law" in after
+        agents.write_text(after.replace("letters: 0.91", "letters: 0.92"))
+        await teach(system, "ada", "letters", 0.8514, 60)
+        capsys.readouterr()
+        assert await loomd("adopt", "--write") == 1
+        assert "not adopted: Agent/ada spec.domains.letters" in capsys.readouterr().err
+
+
+def test_a_file_of_an_old_version_is_compared_as_it_is_written() -> None:
+    """What the daemon made of it is another thing."""
+    ref = Ref("Agent", "ada", "default")
+    item = {"kind": ref.kind, "name": ref.name, "namespace": ref.namespace, "added": [{"metadata": {"name": "law"}}]}
+    old = {"apiVersion": "loomd.dev/v1alpha1", "spec": {"provider": "s", "systemPrompt": "x", "maxSteps": 3}}
+    assert list(_unsure(item, {ref: old}, {ref: {**old}})) == []
+    assert list(_unsure(item, {ref: {**old, "spec": {"maxSteps": 4}}}, {ref: old})) == ["law"]
+
+
+def test_an_earlier_daemon_is_told(tmp_path: Path) -> None:
+    """It does not send what it serves."""
+    (tmp_path / "a.yaml").write_text(AGENTS)
+    item = {"kind": "Agent", "name": "ada", "namespace": "default", "changes": [], "added": [], "type": "folder"}
+    found = adopt([item | {"source": str(tmp_path), "root": str(tmp_path), "path": "a.yaml"}])
+    assert found.files == []
+    assert found.refused == [
+        "Agent/ada: the daemon is of an earlier version, and does not say what it serves: start this version"
+    ]
 
 
 JOINED = AGENTS.replace(

@@ -58,9 +58,10 @@ def test_at_most_one_in_a_while() -> None:
 
 def test_an_edit_ends_a_retirement_and_that_is_said_once() -> None:
     """Also for who goes back to how it was; who is no member any more stays as it is."""
-    known = Retired("team")
-    for name in ("well", "gone"):
-        known.retire(name, "s0", 1000.0)
+    made = Retired("team")
+    stored = [made.descent(Retirement(name, "s0", 0.0, "x"), "default", "t1", 1000.0) for name in ("well", "gone")]
+    known = Retired("team", stored)
+    assert known.due(Retire(), [OTHER], 1001.0, serves=False) == [], "an old revision says nothing of edits"
     (one,) = known.due(Retire(), [OTHER], 1001.0)
     assert isinstance(one, Revival)
     assert (one.agent, one.spec) == ("well", "s0")
@@ -68,6 +69,15 @@ def test_an_edit_ends_a_retirement_and_that_is_said_once() -> None:
     known.revive(one.agent, one.spec, 1001.0)
     assert known.due(Retire(), [OTHER], 1002.0) == []
     assert known.due(Retire(), [replace(OTHER, spec="s0")], 1002.0) == []
+
+
+def test_what_an_old_revision_retires_is_no_edit() -> None:
+    """Its tasks end beside what serves; whom they retire behaves there as before. Who was a member here was edited."""
+    known = Retired("team")
+    known.retire("well", "s0", 1000.0)
+    assert known.due(Retire(), [OTHER], 1001.0) == []
+    known.admit("well", "s0")
+    assert [one.spec for one in known.due(Retire(), [OTHER], 1001.0) if isinstance(one, Revival)] == ["s0"]
 
 
 def test_people_are_not_asked_twice() -> None:

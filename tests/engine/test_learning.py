@@ -8,13 +8,15 @@ import pytest
 from loomd.amoeba.decision import Calibration, Expense, Retirement, Revival, ScoreMove
 from loomd.amoeba.task import Result
 from loomd.cluster.cluster import Cluster
+from loomd.cluster.learn import learn
 from loomd.daemon import System
 from loomd.engine.intake import new_task
+from loomd.events.bus import Scope
 from loomd.events.cluster import AgentRetired, CalibrationUpdated, CapabilityUpdated, ChangeObserved
-from loomd.events.event import Event
+from loomd.events.event import Event, ToolStarted
 from loomd.manifest.object import Ref
 from loomd.messages import Usage
-from tests.engine.world import World
+from tests.engine.world import World, until
 
 TEAM = Ref("Cluster", "default", "default")
 BOB = """---
@@ -27,6 +29,10 @@ apiVersion: loomd.dev/v1
 kind: Provider
 metadata: {name: fine}
 spec: {type: scripted, replies: [{times: null, text: ok}]}
+"""
+IT = """apiVersion: loomd.dev/v1
+kind: Interceptor
+metadata: {name: it}
 """
 GOAL = "Compare and analyse this, then report in detail; and also conclude"
 """Looks demanding, and is not."""
@@ -160,6 +166,56 @@ async def test_an_agent_that_fails_is_degraded_and_retired(world: World) -> None
             "retired from default",
             "revived in default",
         ], "the next task tells of it"
+
+
+@pytest.mark.parametrize(("places", "learns"), [("input", False), ("context", False), ("output", True)])
+async def test_a_request_that_a_guard_refuses_says_nothing_of_the_agent(
+    world: World, places: str, *, learns: bool
+) -> None:
+    """Whoever won it was not asked. An answer that is refused is its own."""
+    world.write([{"times": None, "text": "a falcon"}], agent="interceptors: [it]", cluster="scale: {type: never}")
+    path = world.folder / "manifests.yaml"
+    spec = f"{{type: guard, deny: [falcon], places: [{places}]}}"
+    path.write_text(f"{path.read_text()}---\n{IT}spec: {spec}\n")
+    async with world.open() as system:
+        heard: list[Event] = []
+        system.bus.subscribe(heard.append, CapabilityUpdated)
+        result = await do(system, "Tell me of the falcon.")
+        assert result.executed is not None
+        outcome = result.executed.outcome
+        assert (result.phase, outcome.stop_reason, outcome.foreign) == ("Failed", "refused", not learns)
+        assert bool(heard) is learns
+
+
+async def test_only_what_serves_ends_a_retirement_by_an_edit(world: World) -> None:
+    """A task of an old revision, also one that is opened again, leaves those retired that behave otherwise by now."""
+    call = {"system": "One.", "toolCalls": [{"name": "post", "arguments": {}}]}
+    world.write([call, {"text": "done", "times": None}], agent="prompt: One.", cluster="scale: {type: never}")
+    world.edit("agents: [ada]", "agents: [ada, bob]")
+    path = world.folder / "manifests.yaml"
+    path.write_text(path.read_text() + BOB)
+    async with world.open() as system:
+        task = new_task("go on", system.clock, agent="ada")
+        await system.engine.submit(task)
+        await until(system, lambda event: isinstance(event.data, ToolStarted), task.id)
+        world.edit("prompt: One.", "prompt: Two.")
+        await system.reconciler.apply(world.delivery())
+        cluster = team(system)
+        ada = cluster.agents["ada"]
+        move = Retirement("ada", ada.digest, system.clock.now() + 86_400, "it does badly")
+        await learn(system.services, [move], cluster.teaching("t0"), Scope(system.bus, "", namespace="default"))
+        assert cluster.conditions.record(ada).active
+    async with world.open() as system:
+        await system.engine.resume()
+        await system.engine.send(task.id, "post", {"ok": True})
+        assert (await system.engine.result(task.id)).phase == "Succeeded"
+        cluster = team(system)
+        assert cluster.conditions.record(cluster.agents["ada"]).active
+        world.edit("prompt: Two.", "prompt: Three.")
+        await system.reconciler.apply(world.delivery())
+        await do(system)
+        (last,) = [one for one in await system.store.learning.lineage() if one.how == "revived in default"]
+        assert (last.child, last.parent) == ("ada", ada.digest)
 
 
 async def test_what_tasks_cost_is_learned_of_each_agent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

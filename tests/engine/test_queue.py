@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from loomd.amoeba.task import Matched, Result
+from loomd.amoeba.task import Matched, Result, Task
 from loomd.cluster import stirring
+from loomd.cluster.forge import BlueprintForge
 from loomd.daemon import System
 from loomd.engine.intake import new_task
 from loomd.events.bus import Scope
 from loomd.events.cluster import AgentRetired, CapabilityUpdated, TaskQueued
-from loomd.events.event import Event, ModelCalled, PhaseStarted
+from loomd.events.event import Event, Fallback, ModelCalled, PhaseStarted
 from loomd.events.journal import Journal
 from tests.engine.test_learning import BOB, team
 from tests.engine.world import World, until
@@ -126,6 +127,40 @@ async def test_a_model_chooses_once_somebody_may_win(world: World) -> None:
         assert (result.phase, matched(result).winner, matched(result).calls) == ("Succeeded", "ada", 1)
         assert "chosen by a model" in matched(result).why
         assert len(asked) == 2, "one call chooses, one works"
+
+
+async def test_a_denial_is_told_once_however_often_the_task_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People denied the specialist that fits; the task waits for somebody else, and after a restart, too."""
+    heard = asyncio.Event()
+    answers = 0
+
+    async def denied(_: BlueprintForge, __: Task) -> str:
+        nonlocal answers
+        answers += 1
+        if answers > 1:  # what was answered before is told by now
+            heard.set()
+        return "cook, which fits, is not to join: no"
+
+    monkeypatch.setattr(BlueprintForge, "denied", denied)
+    terms = "forge: {fallback: queue}, learning: {modes: {forge: 'off'}}, queue: {every: 10ms, longest: 1h}"
+    match = "match: {type: auction, noWinner: forge, exploration: 0}, scale: {type: never}"
+    world.write([], agent="domains: {cooking: 0.3}", cluster=f"{match}, {terms}")
+    async with asyncio.timeout(20):
+        async with world.open() as system:
+            task = await waiting(system, "cooking")
+            await heard.wait()
+        heard.clear()
+        answers = 0
+        async with world.open() as system:
+            await system.engine.resume()
+            await heard.wait()
+            await system.engine.cancel(task)
+            await system.engine.result(task)
+            events = [event.data async for event in Journal(system.store).replay(task=task)]
+    said = [one.reason for one in events if isinstance(one, Fallback) and one.fallback == "it waits for somebody else"]
+    assert said == ["cook, which fits, is not to join: no"]
 
 
 async def test_only_what_concerns_it_wakes_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

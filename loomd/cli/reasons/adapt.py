@@ -8,6 +8,7 @@ from loomd.cli.reasons.layout import clock, listed, outcome_of
 _DONE = {"observed": " (only observed: spec.learning.mode)", "proposed": " (only proposed: `loomd get proposals`)"}
 
 
+_OTHERS = "a budget of the task, a person, a crash, or interceptors that let the request not pass"
 _TURNS = {
     "forged": "a member from now on",
     "pruned": "no member any more",
@@ -28,7 +29,7 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     elif any(outcome_of(phase).get("temporary") for phase in course["phases"]):
         yield "nothing was learned, because a service that was away says nothing about an agent."
     elif any(outcome_of(phase).get("foreign") for phase in course["phases"]):
-        yield "nothing was learned, because not the agent ended it: a budget of the task, a person, or a crash."
+        yield f"nothing was learned, because not the agent ended it: {_OTHERS}."
     else:
         yield "nothing was learned."
     yield from listed("", [f"{_said(one)}{_DONE.get(one.get('done', ''), '')}" for one in moves])

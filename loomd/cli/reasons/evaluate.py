@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from loomd.api.client import Json
 from loomd.cli.reasons.layout import listed
 
+_PARTS = ("quality", "efficiency", "reliability")
+
 
 def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     """Yield how good it was: a sentence, then what it rests on."""
     del seed, course
     opinions = decision.get("opinions", [])
     text = f"the reward is {_sum(decision)}."
-    if not decision["quality"]:
+    if not decision["quality"] and decision.get("weights"):
         text = f"the reward is {decision['reward']:.3f}, because without quality nothing else counts."
     if decision.get("uncertainty"):
         text += f" It may be off by {decision['uncertainty']:.3f} (one standard deviation)."
@@ -25,13 +27,12 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
 
 
 def _sum(said: Json) -> str:
-    """Return a reward as the sum of its parts."""
-    weights = said.get("weights", {})
-    parts = [
-        f"{weights[name]:.2f} x {said[name]:.3f} {name}" if name in weights else f"{name} {said[name]:.3f}"
-        for name in ("quality", "efficiency", "reliability")
-    ]
-    return f"{said['reward']:.3f} = {' + '.join(parts)}"
+    """Return a reward as the sum of its parts; of one that is no such sum, what else was said beside it."""
+    reward, weights = f"{said['reward']:.3f}", said.get("weights", {})
+    if weighed := [f"{weights[name]:.2f} x {said[name]:.3f} {name}" for name in _PARTS if name in weights]:
+        return f"{reward} = {' + '.join(weighed)}"
+    parts = [f"{name} {said[name]:.3f}" for name in _PARTS if said[name] != said["reward"]]
+    return f"{reward}, with {', '.join(parts)}" if parts else reward
 
 
 def _opinion(one: Json, *, alone: bool) -> str:
