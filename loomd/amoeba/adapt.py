@@ -7,7 +7,18 @@ from collections.abc import Iterable
 
 import msgspec
 
-from loomd.amoeba.decision import Adapted, Calibration, Decision, Done, Revival, mechanism_of, said
+from loomd.amoeba.decision import (
+    Adapted,
+    Calibration,
+    Decision,
+    Done,
+    Expense,
+    Revival,
+    ScoreMove,
+    Seen,
+    mechanism_of,
+    said,
+)
 from loomd.amoeba.expense import spend
 from loomd.amoeba.learning import Calibrate, Learning, Mode
 from loomd.amoeba.policies.base import AdaptPolicy
@@ -45,9 +56,7 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
         *spend(sensed, executed, standing, world, rules.learning.price),
         *world.upkeep(winner, lived.evaluated.reward if moves else None, moves),
     ]
-    decisions = tuple(within(rules.learning, wanted))
-    await world.learn(decisions, run.scope, kept)
-    return Adapted.of(decisions)
+    return Adapted.of(await world.learn(tuple(within(rules.learning, wanted)), run.scope, kept))
 
 
 def within(learning: Learning, decisions: Iterable[Decision]) -> Iterable[Decision]:
@@ -57,7 +66,9 @@ def within(learning: Learning, decisions: Iterable[Decision]) -> Iterable[Decisi
     """
     for one in decisions:
         mode = "auto" if isinstance(one, Revival) else learning.mode_of(mechanism_of(one))
-        if mode != "off":
+        if mode == "auto" and isinstance(one, ScoreMove | Calibration | Expense):
+            yield msgspec.structs.replace(one, seen=())
+        elif mode != "off":
             yield one if mode == "auto" else msgspec.structs.replace(one, done=_DONE[mode])
 
 
@@ -70,9 +81,10 @@ def calibrate(sensed: Sensed, executed: Executed, world: World, spec: Calibrate)
     predicted = sensed.uncorrected
     for domain, weight in sensed.domains.items():
         before, count = world.correction(domain)
-        after = before + spec.pace * weight * (observed - predicted - before)
+        seen = Seen(observed - predicted, weight)
         reason = f"taken for {predicted:.2f} before correction, it took {observed:.2f} of 1"
-        yield Calibration(domain, before, after, count + 1, predicted, observed, reason)
+        after = spec.moved(before, seen)
+        yield Calibration(domain, before, after, count + 1, predicted, observed, reason, seen=(seen,))
 
 
 def explain(adapted: Adapted) -> str:

@@ -19,8 +19,32 @@ Done = Literal["", "observed", "proposed"]
 """What became of a decision: empty when it was carried out."""
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """What one task showed: a reward, or an error of an estimate; what it counts for, and how uncertain it is."""
+
+    value: float
+    weight: float = 1.0
+    uncertainty: float = 0.0
+
+
 class ScoreMove(msgspec.Struct, frozen=True, omit_defaults=True, tag="score"):
-    """The score of an agent in a domain moves, after a reward from 0 to 1."""
+    """The score of an agent in a domain moves, after a reward from 0 to 1.
+
+    Attributes:
+        agent: its name.
+        spec: digest of its behaviour.
+        domain: the domain.
+        before: mean reward that was believed.
+        after: what it is now.
+        variance: of its rewards.
+        count: tasks that say so.
+        reason: in words.
+        reward: of the last task.
+        done: what became of it.
+        seen: what it follows from as long as it is only observed or proposed, the oldest first; empty for a correction
+            by people.
+        since: id of the task that led to the first of these, where several tasks did.
+    """
 
     agent: str
     spec: str
@@ -32,6 +56,8 @@ class ScoreMove(msgspec.Struct, frozen=True, omit_defaults=True, tag="score"):
     reason: str
     reward: float = 0.0
     done: Done = ""
+    seen: tuple[Seen, ...] = ()
+    since: str = ""
 
 
 class Calibration(msgspec.Struct, frozen=True, omit_defaults=True, tag="calibration"):
@@ -46,6 +72,8 @@ class Calibration(msgspec.Struct, frozen=True, omit_defaults=True, tag="calibrat
         observed: what it turned out to be.
         reason: in words.
         done: what became of it.
+        seen: by how much tasks were estimated too low, as in a move of a score.
+        since: id of the task that led to the first of these, where several tasks did.
     """
 
     domain: str
@@ -56,6 +84,8 @@ class Calibration(msgspec.Struct, frozen=True, omit_defaults=True, tag="calibrat
     observed: float
     reason: str
     done: Done = ""
+    seen: tuple[Seen, ...] = ()
+    since: str = ""
 
 
 class Expense(msgspec.Struct, frozen=True, omit_defaults=True, tag="expense"):
@@ -69,6 +99,8 @@ class Expense(msgspec.Struct, frozen=True, omit_defaults=True, tag="expense"):
         count: tasks that say so.
         reason: in words.
         done: what became of it.
+        seen: tokens that tasks read and wrote for each one expected, as in a move of a score.
+        since: id of the task that led to the first of these, where several tasks did.
     """
 
     agent: str
@@ -78,6 +110,8 @@ class Expense(msgspec.Struct, frozen=True, omit_defaults=True, tag="expense"):
     count: int
     reason: str
     done: Done = ""
+    seen: tuple[tuple[float, float], ...] = ()
+    since: str = ""
 
 
 class Retirement(msgspec.Struct, frozen=True, omit_defaults=True, tag="retirement"):

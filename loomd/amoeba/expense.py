@@ -9,7 +9,7 @@ from pydantic import Field
 
 from loomd.amoeba.decision import Expense
 from loomd.amoeba.task import Executed, Sensed
-from loomd.amoeba.world import Standing, World
+from loomd.amoeba.world import Standing, Uses, World
 from loomd.manifest.kind import Spec
 
 
@@ -21,6 +21,14 @@ class Price(Spec):
     first: int = Field(default=3, ge=1)
     """Tasks of an agent that must have been seen before bids go by it."""
 
+    def moved(self, known: Uses, seen: tuple[float, float]) -> Uses:
+        """Return what an agent is taken to need after a task that read and wrote so much for each token expected."""
+        step = max(self.pace, 1 / (known.seen + 1))
+        read, written = seen
+        return Uses(
+            known.read + step * (read - known.read), known.written + step * (written - known.written), known.seen + 1
+        )
+
 
 def spend(sensed: Sensed, executed: Executed, winner: Standing, world: World, spec: Price) -> Iterable[Expense]:
     """Yield how it moves what an agent needs for each token that SENSE expects.
@@ -31,9 +39,8 @@ def spend(sensed: Sensed, executed: Executed, winner: Standing, world: World, sp
     if winner.price == (0.0, 0.0) or executed.error or outcome.mute or executed.children or not sensed.tokens:
         return
     usage, expected, known = outcome.usage, sensed.tokens, world.uses(winner.agent, winner.spec)
-    step = max(spec.pace, 1 / (known.seen + 1))
-    read = known.read + step * (usage.input / expected - known.read)
-    written = known.written + step * (usage.output / expected - known.written)
+    seen = (usage.input / expected, usage.output / expected)
+    now = spec.moved(known, seen)
     reason = f"it took {usage.input}+{usage.output} tokens, {expected} were expected"
-    before, after = (known.read, known.written), (read, written)
-    yield Expense(winner.agent, winner.spec, before, after, known.seen + 1, reason)
+    before, after = (known.read, known.written), (now.read, now.written)
+    yield Expense(winner.agent, winner.spec, before, after, now.seen, reason, seen=(seen,))

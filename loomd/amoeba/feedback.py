@@ -77,7 +77,7 @@ def corrections(
         before, now = (evaluated.reward for evaluated in rewards)
         why = f"feedback took the reward from {before:.3f} to {now:.3f}"
         moved = msgspec.structs.replace(
-            one, before=score.mean, after=after, variance=score.variance, count=score.count, reason=why
+            one, before=score.mean, after=after, variance=score.variance, count=score.count, reason=why, seen=()
         )
         found.append(moved)
     return found

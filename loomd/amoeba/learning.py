@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from loomd.amoeba.decision import Mechanism
+from loomd.amoeba.decision import Mechanism, Seen
 from loomd.amoeba.evolving import Evolve
 from loomd.amoeba.expense import Price
 from loomd.amoeba.history import History
@@ -66,6 +66,10 @@ class Calibrate(Spec):
         """Return how complex a task turned out to be that took so many tokens and seconds, 0 to 1."""
         read, time = tokens / self.reference_tokens, max(0.0, seconds) / self.reference_time
         return self.tokens_share * min(1.0, read) + (1 - self.tokens_share) * min(1.0, time)
+
+    def moved(self, before: float, seen: Seen) -> float:
+        """Return the correction of a domain after one more error, given the one before it."""
+        return before + self.pace * seen.weight * (seen.value - before)
 
 
 class Illness(Spec):

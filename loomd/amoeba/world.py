@@ -351,8 +351,12 @@ class World(Protocol):
         """Return a task as it is kept to compare later ones with; None when it is not."""
         ...
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope, kept: Experience | None = None) -> None:
+    async def learn(
+        self, decisions: Sequence[Decision], scope: Scope, kept: Experience | None = None
+    ) -> Sequence[Decision]:
         """Carry out what ADAPT decided, and keep the task, once per task; nothing is awaited before it is taken over.
+
+        Returns it as it is recorded: what is proposed is joined with what of the same waits for people already.
 
         Args:
             decisions: what it decided.

@@ -28,6 +28,7 @@ from loomd.cluster.learn import Teaching, decision_of, expenses_of, learn, learn
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.limits import TreeLimits
 from loomd.cluster.merging import merges_of
+from loomd.cluster.pending import Pending
 from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
 from loomd.cluster.stirring import Stirring, stirring
@@ -121,6 +122,7 @@ class Cluster:
         self._services = services
         self._subject = subject_of(ref)
         self.judges = Judges(ref, services)
+        self.pending = Pending(ref, past.proposals)
         self._checker = Checker(services.store.directory)
         self._prices = Prices(services.clock)
         rules = terms.policies.learning
@@ -358,6 +360,7 @@ class Cluster:
         self.book.hear(event)
         self.conditions.hear(event)
         self.forge.hear(event)
+        self.pending.hear(event)
         if isinstance(event.data, HistoryForgotten):
             self.past.drop()
         if isinstance(event.data, SHAPED) and event.namespace == self._ref.namespace:
@@ -426,7 +429,7 @@ class Cluster:
 
     def upkeep(self, ending: str, reward: float | None = None, moves: Sequence[Decision] = ()) -> list[Decision]:
         """Return which specialists go, who is to be retired, and who gets tasks again."""
-        counts = self.learning.mode_of("score") == "auto"
+        counts = self.learning.mode_of("score") != "off"
         going = list(self.forge.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
         served = self._services.serving.live.get(self._ref)
@@ -468,11 +471,16 @@ class Cluster:
         """Return a task as it is kept to compare later ones with; None when it is not."""
         return await self.past.experience(lived)
 
-    async def learn(self, decisions: Sequence[Decision], scope: Scope, kept: Experience | None = None) -> None:
-        """Take what was decided over, tell everybody, and store it with the task, once per task."""
-        await learn(self._services, decisions, self.teaching(scope.task), scope, kept=kept)
+    async def learn(
+        self, decisions: Sequence[Decision], scope: Scope, kept: Experience | None = None
+    ) -> Sequence[Decision]:
+        """Take what was decided over, tell everybody, and store it with the task, once per task; return it."""
+        of = self.teaching(scope.task)
+        found = [self.pending.joined(self, one, of.now) for one in decisions]
+        await learn(self._services, found, of, scope, kept=kept)
         if kept is not None:
             self.past.take(kept)
+        return found
 
     def teaching(self, task: str) -> Teaching:
         """Return as whose decisions those of a task are carried out, now."""

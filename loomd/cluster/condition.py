@@ -171,11 +171,10 @@ class Conditions:
     def hear(self, event: Event) -> None:
         """Take over what happened; a handler for the bus."""
         fact = event.data
-        if isinstance(fact, CapabilityUpdated):
-            member = self._watch.hear(event)
-            if member is not None and (agent := self._roster.agents.get(member[0])) is not None:
-                self._observe(agent)
-        elif event.namespace == self._ref.namespace and getattr(fact, "cluster", "") == self._ref.name:
+        member = self._watch.hear(event)
+        if member is not None and (agent := self._roster.agents.get(member[0])) is not None:
+            self._observe(agent)
+        if event.namespace == self._ref.namespace and getattr(fact, "cluster", "") == self._ref.name:
             self._turn(event)
 
     def _turn(self, event: Event) -> None:

@@ -20,12 +20,13 @@ from loomd.amoeba.learning import Learning, Mode
 from loomd.amoeba.task import Task
 from loomd.cluster.blueprints import Blueprints, Version
 from loomd.cluster.condition import Conditions, Past
+from loomd.cluster.health import rewarded
 from loomd.cluster.learn import Teaching, decision_of, learn, proposed, verdict_of
 from loomd.cluster.likeness import Embedder, Likeness
 from loomd.cluster.roster import Roster
 from loomd.errors import LoomdError
 from loomd.events.bus import Scope
-from loomd.events.cluster import BlueprintForged, CapabilityUpdated, ChangeObserved, ProposalDecided, ProposalMade
+from loomd.events.cluster import BlueprintForged, ChangeObserved, ProposalDecided, ProposalMade
 from loomd.events.event import Event
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
@@ -144,8 +145,8 @@ class BlueprintForge:
     def hear(self, event: Event) -> None:
         """Take over what happened; called for what the cluster hears."""
         fact = event.data
-        if isinstance(fact, CapabilityUpdated):
-            self._used[fact.owner] = max(event.ts, self._used.get(fact.owner, 0.0))
+        if (reward := rewarded(event)) is not None:
+            self._used[reward[0]] = max(event.ts, self._used.get(reward[0], 0.0))
         elif event.namespace == self._house.ref.namespace and getattr(fact, "cluster", "") == self._house.ref.name:
             if isinstance(fact, ProposalDecided):
                 self._heed(fact)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from loomd.amoeba.decision import ScoreMove, decode
 from loomd.amoeba.learning import Illness
 from loomd.amoeba.world import Health
-from loomd.events.cluster import CapabilityUpdated
+from loomd.events.cluster import CapabilityUpdated, ChangeObserved, ProposalMade
 from loomd.events.event import Event
 from loomd.store.records import Lesson
 
@@ -46,6 +47,21 @@ class _Chart:
 _UNKNOWN = Vitals()
 
 
+def rewarded(event: Event) -> tuple[str, str, float] | None:
+    """Return which agent got a reward, the digest of its behaviour, and the reward; None of any other fact.
+
+    A reward is one when its task ends, whether it moves a score at once, is proposed, or only observed; that a person
+    approves it later makes it no other one.
+    """
+    fact = event.data
+    if isinstance(fact, CapabilityUpdated):
+        return None if event.key.startswith("proposal/") else (fact.owner, fact.spec, fact.reward)
+    if isinstance(fact, ProposalMade | ChangeObserved):
+        move = decode(fact.value)
+        return (move.agent, move.spec, move.reward) if isinstance(move, ScoreMove) else None
+    return None
+
+
 class Watch:
     """The health of the members of a cluster as they behave now."""
 
@@ -71,11 +87,11 @@ class Watch:
 
     def hear(self, event: Event) -> Member | None:
         """Take over a reward; return whose it was, or None when it concerns nobody here."""
-        fact = event.data
-        if not isinstance(fact, CapabilityUpdated) or (fact.owner, fact.spec) not in self._charts:
+        found = rewarded(event)
+        if found is None or (member := found[:2]) not in self._charts:
             return None
-        self._note((fact.owner, fact.spec), event.task, fact.reward, event.ts)
-        return fact.owner, fact.spec
+        self._note(member, event.task, found[2], event.ts)
+        return member
 
     def vitals(self, agent: str, spec: str) -> Vitals:
         """Return how an agent does."""

@@ -118,6 +118,8 @@ def change_of(decisions: Sequence[Decision], of: Teaching) -> Learned:
     for one in decisions:
         if isinstance(one, Shaping) and one.trial is not None:
             found.lineage.append(tried(one.agent, one.spec, one.reason, of))
+        if one.done and isinstance(one, ScoreMove):  # a reward is seen, whatever becomes of the score
+            found.lessons.append(_lesson(one, of))
         if one.done == "proposed":
             found.proposals.append(proposal_of(one, of))
         elif not one.done:
@@ -208,16 +210,21 @@ def _move_of(f: CapabilityUpdated | CapabilityMerged) -> ScoreMove | Merge:
 
 
 def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
-    """Return a decision as a proposal; of an agent's retirement there is one for as long as it behaves alike."""
+    """Return a decision as a proposal.
+
+    There is one for all that tasks teach of one score, or one estimate, until somebody decides; and one of an agent's
+    retirement for as long as it behaves alike.
+    """
+    first = getattr(decision, "since", "") or of.task
     match decision:
         case ScoreMove() as d:
-            about = f"{of.task}\0{d.agent}\0{d.domain}"
+            about = f"{first}\0{d.agent}\0{d.domain}"
         case Merge() as d:
             about = f"{of.task}\0{d.agent}\0{d.domain}\0{d.origin}"
         case Calibration() as d:
-            about = f"{of.task}\0{d.domain}"
+            about = f"{first}\0{d.domain}"
         case Expense() as d:
-            about = f"{of.task}\0{d.agent}"
+            about = f"{first}\0{d.agent}"
         case Retirement() | Revival() as d:
             about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{int(of.now // of.patience) if of.patience else 0}"
         case Shaping() as d:
@@ -314,7 +321,7 @@ class _Change(msgspec.Struct):
             case ScoreMove() as d:
                 self.scores.append(Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, of.now))
                 self.movements.append(_movement(d, of, d.reward))
-                self.lessons.append(Lesson(of.cluster.namespace, d.agent, d.spec, of.task, d.reward, of.now))
+                self.lessons.append(_lesson(d, of))
             case Merge() as d:
                 self.scores.append(Capability(d.agent, d.spec, d.domain, d.after, d.variance, d.count, of.now))
                 self.movements.append(_movement(d, of, d.after))
@@ -330,6 +337,10 @@ class _Change(msgspec.Struct):
                 self.blueprints.append(BlueprintRecord(space, d.agent, d.version, body, d.parent, of.now, d.how))
                 how = Happened(d.how, of.cluster.name, d.version, d.reason).written()
                 self.lineage.append(Descent(space, d.agent, d.blueprint.creator, how, of.task, of.now))
+
+
+def _lesson(d: ScoreMove, of: Teaching) -> Lesson:
+    return Lesson(of.cluster.namespace, d.agent, d.spec, of.task, d.reward, of.now)
 
 
 def _movement(d: ScoreMove | Merge, of: Teaching, reward: float) -> Movement:

@@ -8,10 +8,11 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.approval import Decision as Verdict
-from loomd.amoeba.decision import Calibration, Decision, Expense, Merge, Retirement, Revival, ScoreMove, Shaping
+from loomd.amoeba.decision import Calibration, Decision, Expense, Merge, Retirement, Revival, ScoreMove, Shaping, said
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.descent import Happened
 from loomd.cluster.learn import Teaching, change_of, proposed, tell, verdict_of
+from loomd.cluster.pending import anew
 from loomd.errors import Conflict
 from loomd.events.bus import Scope
 from loomd.events.cluster import ProposalDecided
@@ -46,6 +47,8 @@ async def decide(
     task, what, decision = proposed(record)
     verdict = msgspec.structs.replace(verdict, at=now)
     told = await services.store.get_task(task) is not None
+    if cluster is not None and (latest := cluster.pending.latest(record.id)) is not None:
+        decision, what = latest, said(latest)  # what was seen while that was read counts, too
     scope = Scope(services.bus, task if told else "", namespace=record.namespace)
     change = None
     if verdict.verdict == "approved":
@@ -54,12 +57,15 @@ async def decide(
         of = cluster.teaching(task)
         present = renewed(cluster, decision, of)
         change = change_of([present], of)
+        if isinstance(present, ScoreMove) and present.seen:  # each reward was noted when its task ended
+            change = msgspec.structs.replace(change, lessons=())
         tell(services, [present], of, scope, f"proposal/{record.id}")
     elif isinstance(decision, Retirement | Revival | Shaping):
         why = Happened("denied", record.cluster, reason=f"{what} (proposal/{record.id}): {verdict.said()}").written()
         change = Learned(lineage=[Descent(record.namespace, decision.agent, decision.spec, why, task, now)])
-    said = (verdict.verdict, verdict.by, verdict.reason)
-    fact = ProposalDecided(record.id, record.mechanism, record.cluster, *said, what)
+    fact = ProposalDecided(
+        record.id, record.mechanism, record.cluster, verdict.verdict, verdict.by, verdict.reason, what
+    )
     scope.emit(fact, key=f"decided/{record.id}")
     stored = await services.store.learning.decide(record.id, msgspec.json.encode(verdict), change=change)
     return stored or record
@@ -77,14 +83,6 @@ def _same(cluster: Cluster, name: str, spec: str, why: str) -> Agent:
     return agent
 
 
-def _spent(cluster: Cluster, d: Expense) -> Expense:
-    """Return what an agent's tasks take in the light of what was learned since."""
-    known = cluster.uses(d.agent, d.spec)
-    read, written = known.read + d.after[0] - d.before[0], known.written + d.after[1] - d.before[1]
-    after = (max(0.0, read), max(0.0, written))
-    return msgspec.structs.replace(d, before=(known.read, known.written), after=after, count=known.seen + 1, done="")
-
-
 def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """Return a proposed change as it is to be carried out now: scores and corrections have moved since.
 
@@ -93,19 +91,17 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """
     match decision:
         case ScoreMove() as d:
-            return _moved(cluster, d)
-        case Calibration() as d:
-            before, count = cluster.correction(d.domain)
-            return msgspec.structs.replace(
-                d, before=before, after=before + d.after - d.before, count=count + 1, done=""
-            )
+            agent = _same(cluster, d.agent, d.spec, "what was proposed is about how it was before")
+            if "scores" in agent.locked:
+                raise Conflict(f"Agent/{d.agent} is left as it is: `locked` of its manifest says so")
+            return msgspec.structs.replace(anew(cluster, d), done="")
+        case Calibration() | Expense() as d:
+            return msgspec.structs.replace(anew(cluster, d), done="")
         case Merge() as d:
             _same(cluster, d.agent, d.spec, "nothing is added to what it was before")
             known = cluster.book.score(d.agent, d.spec, d.domain, d.before)
             mean = min(1.0, max(0.0, known.mean + d.after - d.before))
             return msgspec.structs.replace(d, before=known.mean, after=mean, count=max(known.count, d.count), done="")
-        case Expense() as d:
-            return _spent(cluster, d)
         case Retirement() as d:
             agent = _same(cluster, d.agent, d.spec, "it is not retired for what it was before")
             if why := cluster.conditions.needed(agent):
@@ -117,12 +113,3 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
             if why := cluster.blueprints.outdated(d):
                 raise Conflict(f"Agent/{d.agent} is left as it is: {why}")
             return msgspec.structs.replace(d, version=cluster.blueprints.next(d.agent), done="")
-
-
-def _moved(cluster: Cluster, d: ScoreMove) -> ScoreMove:
-    agent = _same(cluster, d.agent, d.spec, "what was proposed is about how it was before")
-    if "scores" in agent.locked:
-        raise Conflict(f"Agent/{d.agent} is left as it is: `locked` of its manifest says so")
-    score = cluster.book.score(d.agent, d.spec, d.domain, d.before)
-    after = min(1.0, max(0.0, score.mean + d.after - d.before))
-    return msgspec.structs.replace(d, before=score.mean, after=after, count=score.count + 1, done="")

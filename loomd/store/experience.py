@@ -24,6 +24,11 @@ _EXPERIENCE = (
 )
 _MOVEMENT = "agent, spec, domain, before, after, variance, count, reward, task, at"
 _PROPOSAL = "id, namespace, cluster, mechanism, body, created, expires, decision"
+_PROPOSE = """
+INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET body = excluded.body, expires = excluded.expires WHERE decision = x''
+"""
+"""What is proposed again takes the place of what was, unless somebody decided."""
 _CHUNK = 200
 """Tasks that one transaction removes."""
 _encode = msgspec.json.Encoder().encode
@@ -147,7 +152,7 @@ def apply(db: sqlite3.Connection, change: Learned) -> None:
     _put(db, "lessons", [_plain(one) for one in change.lessons])
     _put(db, "blueprints", [_plain(one) for one in change.blueprints])
     db.executemany("DELETE FROM blueprints WHERE namespace = ? AND name = ?", change.pruned)
-    _put(db, "proposals", [_plain(one) for one in change.proposals], "IGNORE")
+    db.executemany(_PROPOSE, [_plain(one) for one in change.proposals])
     _put(db, "lineage", [_plain(one) for one in change.lineage], "IGNORE")
     keep(db, change.averages)
 

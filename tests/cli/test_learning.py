@@ -152,32 +152,69 @@ async def test_people_decide_on_scores(folder: Path, capsys: Out) -> None:
         await do(system, "bob", 2)
         assert await system.store.capabilities() == []
         found = await proposals(capsys)
-        assert sorted(str(one["spec"]["mechanism"]) for one in found) == ["calibrate", "calibrate", "score", "score"]
-        first, second = (str(one["metadata"]["name"]) for one in found if one["spec"]["mechanism"] == "score")
+        assert sorted(str(one["spec"]["mechanism"]) for one in found) == ["calibrate", "score"], "one for both tasks"
+        (first,) = (str(one["metadata"]["name"]) for one in found if one["spec"]["mechanism"] == "score")
         assert await loomd("approve", f"proposal/{first}", "--reason", "fair") == 0
         assert "approved: bob in general" in capsys.readouterr().out
         (score,) = await system.store.capabilities()
-        assert score.count == 1
+        assert score.count == 2
         assert await loomd("approve", f"proposal/{first}") == 0, "to say it again changes nothing"
-        assert [one.count for one in await system.store.capabilities()] == [1]
+        assert [one.count for one in await system.store.capabilities()] == [2]
         assert await loomd("deny", f"proposal/{first}") == 1, "the first decision counts"
         assert "decided already" in capsys.readouterr().err
+        await do(system, "bob")
+        second = next(
+            str(one["metadata"]["name"])
+            for one in await proposals(capsys)
+            if one["spec"]["mechanism"] == "score" and one["status"]["phase"] == "Pending"
+        )
         assert await loomd("deny", f"proposal/{second}") == 0
-        assert [one.count for one in await system.store.capabilities()] == [1]
+        assert [one.count for one in await system.store.capabilities()] == [2]
         decided = [one.data for one in events if isinstance(one.data, ProposalDecided)]
         assert [(one.verdict, one.reason) for one in decided] == [("approved", "fair"), ("denied", "")]
         assert all(one.by for one in decided)
-        assert len([one for one in events if isinstance(one.data, ProposalMade)]) == 4
+        assert len({one.data.proposal for one in events if isinstance(one.data, ProposalMade)}) == 3
         assert await loomd("describe", f"proposal/{first}") == 0
         page = capsys.readouterr().out
         assert "Approved" in page
         assert "fair" in page
         assert await loomd("approve", "proposal/p-none") == 2
     async with serving(folder, "{mode: propose}") as system:
-        assert [one.count for one in await system.store.capabilities()] == [1], "a restart carries nothing out again"
+        assert [one.count for one in await system.store.capabilities()] == [2], "a restart carries nothing out again"
         third = next(one for one in await proposals(capsys) if one["status"]["phase"] == "Pending")
         assert await loomd("approve", f"proposal/{third['metadata']['name']}") == 0, "what waits survives a restart"
-        assert [one.count for one in await system.store.averages() if one.subject.startswith("complexity")] == [1]
+        assert [one.count for one in await system.store.averages() if one.subject.startswith("complexity")] == [3]
+
+
+async def test_a_person_decides_once_on_all_that_came(folder: Path, capsys: Out) -> None:
+    """The rule is applied to what was seen, on what is believed at that moment, also over a restart.
+
+    That an agent is to be retired is proposed by itself, though no score moved.
+    """
+    rules = "{mode: propose, retire: {declared: true, samples: 3, every: 0s}}"
+
+    async def scores(system: System) -> list[tuple[float, int]]:
+        return [(one.score, one.count) for one in await system.store.capabilities()]
+
+    async with serving(folder, rules) as system:
+        await do(system, "bob", 2)
+    async with serving(folder, rules) as system:
+        await do(system, "bob", 2)
+        (one,) = [one for one in await proposals(capsys) if one["spec"]["mechanism"] == "score"]
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        lessons = await system.store.learning.lessons("default", "bob", cluster.agents["bob"].digest)
+        mean = 0.3
+        for step, lesson in zip((1 / 2, 1 / 3, 1 / 4, 1 / 5), reversed(lessons), strict=True):
+            mean += step * (lesson.reward - mean)
+        assert f"bob in general 0.300 -> {mean:.3f}" == one["spec"]["what"]
+        assert "with 3 before that nobody decided about" in str(one["spec"]["why"])
+        assert await loomd("approve", f"proposal/{one['metadata']['name']}") == 0
+        ((score, count),) = await scores(system)
+        assert score == pytest.approx(mean)
+        assert count == 4
+        await do(system, "ada", 4)
+        assert "ada is retired" in [one["spec"]["what"] for one in await proposals(capsys)]
 
 
 async def test_people_decide_on_a_retirement(folder: Path, capsys: Out) -> None:

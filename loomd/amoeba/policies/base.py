@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import msgspec
 from pydantic import Field
 
-from loomd.amoeba.decision import Decision
+from loomd.amoeba.decision import Decision, Seen
 from loomd.amoeba.expect import Met
 from loomd.amoeba.forging import NoWinner
 from loomd.amoeba.leaning import Leaning
 from loomd.amoeba.task import Evaluated, Executed, Matched, Opinion, Sensed, Task
-from loomd.amoeba.world import Signals, Standing
+from loomd.amoeba.world import Score, Signals, Standing
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Tokens
 
@@ -115,3 +115,7 @@ class AdaptPolicy(Spec):
     @abstractmethod
     def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> Sequence[Decision]:
         """Return the changes of the winner's scores; what its children did, they have learned from themselves."""
+
+    @abstractmethod
+    def moved(self, score: Score, seen: Seen) -> Score:
+        """Return what is believed after one more reward, given what is believed before it."""

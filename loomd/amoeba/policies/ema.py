@@ -11,10 +11,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from loomd.amoeba.decision import ScoreMove
+from loomd.amoeba.decision import ScoreMove, Seen
 from loomd.amoeba.policies.base import AdaptPolicy
 from loomd.amoeba.task import Evaluated, Executed, Sensed
-from loomd.amoeba.world import Standing
+from loomd.amoeba.world import Score, Standing
 from loomd.manifest.quantity import Share
 
 
@@ -45,23 +45,29 @@ class Ema(AdaptPolicy):
             weight = whole * executed.own
             if weight < self.min_weight:
                 continue
-            score = winner.scores[domain]
-            step = self.step(score.count, evaluated.uncertainty) * weight
-            error = evaluated.reward - score.mean
+            score, seen = winner.scores[domain], Seen(evaluated.reward, weight, evaluated.uncertainty)
+            now, step = self.moved(score, seen), self.step(score.count, seen.uncertainty) * weight
             decisions.append(
                 ScoreMove(
                     agent=winner.agent,
                     spec=winner.spec,
                     domain=domain,
                     before=score.mean,
-                    after=score.mean + step * error,
-                    variance=(1 - step) * (score.variance + step * error * error),
-                    count=score.count + 1,
+                    after=now.mean,
+                    variance=now.variance,
+                    count=now.count,
                     reason=f"reward {evaluated.reward:.3f} in {domain} (weight {weight:.2f}, step {step:.2f})",
                     reward=evaluated.reward,
+                    seen=(seen,),
                 )
             )
         return decisions
+
+    def moved(self, score: Score, seen: Seen) -> Score:
+        """Return what is believed after one more reward, given what is believed before it."""
+        step, error = self.step(score.count, seen.uncertainty) * seen.weight, seen.value - score.mean
+        variance = (1 - step) * (score.variance + step * error * error)
+        return Score(score.mean + step * error, variance, score.count + 1)
 
     def step(self, count: int, uncertainty: float = 0.0) -> float:
         """Return how far the reward of a whole task moves a score that so many tasks have moved.
