@@ -31,6 +31,8 @@ from loomd.agents.sources import ContextSpec, Shares
 from loomd.agents.work import Citation, Work
 from loomd.clock import SystemClock
 from loomd.events.bus import Bus, Scope
+from loomd.knowledge.standing import Found
+from loomd.memory.item import Item
 from loomd.messages import Chunk, Message, Passage, Reply, Request, Usage
 from loomd.testing import Unrecorded
 
@@ -47,15 +49,18 @@ class Finding:
     """A result that work builds on."""
 
     citations: tuple[Citation, ...] = ()
+    file = False
 
     def __init__(self, goal: str, output: str) -> None:
         self.goal, self.output = goal, output
 
 
 class Desk:
-    """Memory and knowledge base of an agent: they offer what the task says."""
+    """Memory and knowledge base of an agent: they offer what the task says, and nothing else."""
 
-    name = "desk"
+    name, scope, lacks = "desk", "agent", ""
+    recalls, seeds, refines = True, False, False
+    summarizer, patience, reminder, boost = None, 1.0, 0, 0.0
 
     def __init__(self) -> None:
         self.memory: list[str] = []
@@ -69,12 +74,29 @@ class Desk:
         del asked, how
         return self.memory
 
-    async def remember(self, *said: object, **how: object) -> None:
+    async def remember(self, *said: object, **how: object) -> list[str]:
         del said, how
+        return []
+
+    async def seed(self, *asked: object) -> list[str]:
+        del asked
+        return []
+
+    async def crowded(self, *asked: object) -> list[Item]:
+        del asked
+        return []
+
+    async def condense(self, *said: object) -> list[Item]:
+        del said
+        return []
 
     async def search(self, query: str, top_k: int | None = None) -> list[Passage]:
         del query, top_k
         return self.passages
+
+    async def look(self, query: str, **how: object) -> Found:
+        del how
+        return Found(tuple(await self.search(query)))
 
 
 class Repeater:

@@ -208,21 +208,26 @@ def main() -> None:
     load = os.getloadavg()[0]
     for kind in given.types.split(","):
         for size in map(int, given.sizes.split(",")):
-            with tempfile.TemporaryDirectory(dir=Path(__file__).parent, prefix="scale-") as place:
-                folder = Path(place) / "default" / "made"
-                folder.mkdir(parents=True)
-                found: dict[str, float] = {}
-                for step in ("fill", "measure"):
-                    command = [sys.executable, __file__, "--step", step, str(folder), str(size), kind]
-                    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=os.environ)
-                    found |= json.loads(done.stdout.splitlines()[-1])
             name = f"{size} {kind}"
-            results[name] = found
+            results[name] = found = grown(size, kind)
             print(f"{name}:", *(f"  {key:28} {value:12,.2f}" for key, value in found.items()), sep="\n", flush=True)
     if given.json or given.publish:
         keep(given.json or FIGURES, results, load)
     if given.publish:
         publish()
+
+
+def grown(size: int, kind: str = "auto") -> dict[str, float]:
+    """Return the figures of an index of so many passages: built in one process, searched in another."""
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent, prefix="scale-") as place:
+        folder = Path(place) / "default" / "made"
+        folder.mkdir(parents=True)
+        for step in ("fill", "measure"):
+            command = [sys.executable, __file__, "--step", step, str(folder), str(size), kind]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=os.environ)
+            found |= json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def keep(path: Path, results: dict[str, dict[str, float]], load: float) -> None:

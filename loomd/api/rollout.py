@@ -29,7 +29,7 @@ class RolloutRoutes:
         )
 
     async def status(self, request: web.Request) -> web.Response:
-        """Return the revision that serves and what of it is not ready."""
+        """Return the revision that serves, what of it is not ready, and what is being opened beside it."""
         del request
         reconciler = self._system.reconciler
         waiting: list[dict[str, object]] = []
@@ -40,6 +40,7 @@ class RolloutRoutes:
                 why = {"reason": ready.reason, "message": ready.message} if ready else {}
                 stuck = stalled is not None and stalled.status == "True"
                 waiting.append({"object": str(ref), "stalled": stuck, **why})
+        opening = reconciler.opening(first=False).items() if self._system.serves else ()
         return answer(
             {
                 "number": reconciler.number,
@@ -48,6 +49,7 @@ class RolloutRoutes:
                 "stale": reconciler.stale,
                 "objects": len(reconciler.topology.snapshot.objects),
                 "waiting": waiting,
+                "opening": [{"object": str(ref), "message": told} for ref, told in opening],
             }
         )
 

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -22,6 +23,7 @@ from loomd.manifest.json_text import write_json
 _BEAT = 0.3
 """Seconds between looks at what is not ready."""
 _LISTED = 5
+_OPENS = "it is being opened"
 
 
 @click.group()
@@ -55,9 +57,9 @@ def history_(revision: int | None, output: Form, client: Client) -> None:
 @timeout_option("-1")
 @socket_option
 def status_(watch: bool, timeout: float | None, client: Client) -> int:
-    """Follow what serves until all of it is ready.
+    """Follow what serves until all of it is ready, and nothing is being opened to take its place.
 
-    Exit code 0: all objects are ready; 1: not within the time-out, or without --watch not now; 4: some are stalled, or
+    Exit code 0: that is so; 1: not within the time-out, or without --watch not now; 4: some are stalled, or
     the newest candidate was refused and an earlier one serves on.
     """
     until = deadline(timeout)
@@ -106,12 +108,18 @@ def _judged(client: Client, found: Json) -> tuple[int, str]:
     waiting, objects = found["waiting"], found["objects"]
     if found["stale"]:
         return FAILED, f"{serves}; {_refused(client)}"
+    opening = sorted(found["opening"], key=lambda one: one["message"] == _OPENS)  # first what tells how far it is
+    coming = f"; beside it {_listed(opening)}" if opening else ""
     if not waiting:
-        return MET, f"{serves}: {objects} of {objects} objects are ready"
-    shown = "; ".join(f"{one['object']}: {one.get('message', 'unknown')}" for one in waiting[:_LISTED])
-    more = f"; and {len(waiting) - _LISTED} more" if len(waiting) > _LISTED else ""
-    text = f"{serves}: {objects - len(waiting)} of {objects} objects are ready, not ready: {shown}{more}"
-    return FAILED if all(one["stalled"] for one in waiting) else LATE, text
+        return LATE if opening else MET, f"{serves}: {objects} of {objects} objects are ready{coming}"
+    text = f"{serves}: {objects - len(waiting)} of {objects} objects are ready, not ready: {_listed(waiting)}{coming}"
+    return FAILED if not opening and all(one["stalled"] for one in waiting) else LATE, text
+
+
+def _listed(told: Sequence[Json]) -> str:
+    """Return some objects with what is said of each, and how many more there are."""
+    shown = "; ".join(f"{one['object']}: {one.get('message', 'unknown')}" for one in told[:_LISTED])
+    return f"{shown}; and {len(told) - _LISTED} more" if len(told) > _LISTED else shown
 
 
 def _refused(client: Client) -> str:

@@ -36,6 +36,12 @@ def consequences(
     return tuple(found)
 
 
+def opened(old: Snapshot, new: Snapshot, plan: Plan) -> list[Ref]:
+    """Return the objects that a plan changes or opens anew."""
+    changed = {change.ref: change for change in plan.effective}
+    return [*changed, *_reopened(old, new, changed)]
+
+
 def _behaviours(old: Snapshot, new: Snapshot, refs: set[Ref], learned: Sequence[Capability]) -> Iterator[Consequence]:
     """Yield the objects that behave differently from now on, and what becomes of their scores."""
     for ref in sorted(refs):

@@ -119,10 +119,10 @@ class Reconciler:
         seen = self._book.seen_of(self.topology.snapshot.objects[ref]) if ref.kind == "GitSource" else ()
         return stage.statuses.get(ref, self.topology, refused, now, opening=opening, failed=failed, elsewhere=seen)
 
-    def opening(self) -> dict[Ref, str]:
-        """Return what is being opened for the first time, and how far that is."""
+    def opening(self, *, first: bool = True) -> dict[Ref, str]:
+        """Return what is being opened, and how far that is; by default only what is opened for the first time."""
         known, opening = self.topology.snapshot.objects, self._stage.opening
-        return {ref: opening.tell(ref) for ref in sorted(opening.refs) if ref not in known}
+        return {ref: opening.tell(ref) for ref in sorted(opening.refs) if not (first and ref in known)}
 
     def missing(self, ref: Ref) -> LoomdError:
         """Return the error that an object does not serve: it is still being opened, or there is none."""

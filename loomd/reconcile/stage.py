@@ -18,7 +18,7 @@ from loomd.manifest.object import EMPTY, Ref
 from loomd.reconcile.candidate import Candidate, Candidates, Files
 from loomd.reconcile.copies import Key, named, stored_copies, sweep, take
 from loomd.reconcile.ledger import advance
-from loomd.reconcile.meaning import consequences
+from loomd.reconcile.meaning import consequences, opened
 from loomd.reconcile.opening import Opening
 from loomd.reconcile.plan import FILES, Mark, Plan, diff
 from loomd.reconcile.state import SourceBook, SourceState
@@ -206,7 +206,7 @@ class Stage:
         fresh = Topology(candidate.snapshot)
         self._others.append(fresh)
         try:
-            with self.opening.of([change.ref for change in plan.effective]):
+            with self.opening.of(opened(self.topology.snapshot, candidate.snapshot, plan)):
                 await fresh.open(self._services, self.topology)
                 return await finish(self._finish(candidate, plan, act, fresh))
         finally:
