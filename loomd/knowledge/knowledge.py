@@ -20,7 +20,7 @@ from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, LoomdError, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
-from loomd.knowledge.arriving import EVERY, Arriving, Vectored
+from loomd.knowledge.arriving import Arriving, Calls, Hands, Vectored
 from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
 from loomd.knowledge.batch import Batches
@@ -37,7 +37,7 @@ from loomd.knowledge.refining import Refined, Refining
 from loomd.knowledge.searching import Searching
 from loomd.knowledge.standing import Explained, Found, Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
-from loomd.knowledge.survey import Recipe, Survey, embedded_text, runs
+from loomd.knowledge.survey import Pending, Recipe, Survey
 from loomd.knowledge.upkeep import Turn, Upkeep
 from loomd.messages import Passage
 from loomd.topology import Health
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BATCH = 256
-"""Chunks that are embedded at once, and at least so many are written in one transaction."""
 _STAND = 5.0
 """Seconds, at least, after which it is looked how it stands while documents are indexed."""
 
@@ -329,11 +327,13 @@ class KnowledgeBase:
             first = not self._standing.refreshed
             self._faults = []
             survey = await self._run(partial(self._opened.survey, self._library, anew=anew))
-            self._report(survey)
-            embedded = 0
+            known, embedded, waiting = set(self.unreadable), 0, set[bytes]()
+            self._report(survey.unreadable, known)
             if survey.changed or survey.removed:
-                embedded = await self._update(survey, {} if anew else await self._known(survey))
-            await self._run(self._opened.save, self._indexing)
+                arriving = await self._update(survey)
+                self._report([*survey.unreadable, *arriving.left_out], known)
+                embedded, waiting = arriving.made, arriving.waiting
+            await self._run(self._opened.save, self._indexing, waiting)
             if self._linking is not None:
                 if anew and self._opened.graph is not None:
                     await self._run(self._opened.graph.forget_faults)
@@ -388,52 +388,49 @@ class KnowledgeBase:
             await self._linking.catch_up(self._opened, self._run, self._stand)
             await self._stand()
 
-    def _report(self, survey: Survey) -> None:
-        known, self.unreadable = set(self.unreadable), tuple(survey.unreadable)
+    def _report(self, unreadable: Sequence[Unreadable], known: set[Unreadable]) -> None:
+        """Note what is left out, and tell of what was not known to be."""
+        self.unreadable = tuple(unreadable)
         self._lacks()
-        for item in [one for one in self.unreadable if one not in known]:
+        new = set(unreadable) - known
+        known |= new
+        for item in [one for one in unreadable if one in new]:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
     def _lacks(self) -> None:
         self._conditions.lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited)
 
-    async def _known(self, survey: Survey) -> dict[bytes, bytes]:
-        keys = [key for document in survey.changed for key, _ in document.chunks]
-        return await self._run(self._opened.known, keys)
-
-    async def _update(self, survey: Survey, vectors: dict[bytes, bytes]) -> int:
-        """Write down what changed, and return the number of chunks that were embedded; known vectors are taken over."""
-        had, done, total = len(vectors), 0, survey.chunks
+    async def _update(self, survey: Survey) -> Arriving:
+        """Write down what changed; known vectors are taken over. Return what came of it."""
+        index, done, total = self._opened, 0, survey.chunks
         clock = asyncio.get_running_loop().time
         stood = clock()
 
         async def keep(new: Vectored, came: int) -> None:
-            await self._run(self._opened.keep, new)
+            await self._run(index.keep, new)
             self._turn.keep()
             self._progress(done + came, total)
 
-        calls = getattr(self._embedder, "batch", None)  # texts of one call of a service
-        every = EVERY if calls is None else 0.0
-        arriving = Arriving(self._embed_passages, min(BATCH, calls or BATCH), keep, every)
-        await self._run(self._opened.write, [], {}, self._indexing, survey.removed)
-        self._progress(0, total)
-        for documents in runs(survey.changed, BATCH):
-            missing = {key: chunk for item in documents for key, chunk in item.chunks if key not in vectors}
-            keys = list(missing)
-            for part in (keys[at : at + BATCH] for at in range(0, len(keys), BATCH)):
-                vectors |= await arriving.embed({key: embedded_text(missing[key]) for key in part})
-            await self._run(self._opened.write, documents, vectors, self._indexing)
+        async def write(documents: Sequence[Pending], vectors: Vectored, passages: int) -> None:
+            nonlocal done, stood
+            await self._run(index.write, documents, vectors, self._indexing)
             self._turn.keep()
-            arriving.written()
-            done += sum(len(item.chunks) for item in documents)
+            done += passages
             self._progress(done, total)
-            if not self._may_index():  # the rest is for the one that serves now
-                break
             if clock() - stood >= _STAND:
                 await self._stand()
                 stood = clock()
-        return len(vectors) - had
+
+        async def known(keys: Sequence[bytes]) -> Vectored:
+            return await self._run(index.known, keys)
+
+        await self._run(index.write, [], {}, self._indexing, survey.removed)
+        self._progress(0, total)
+        hands = Hands(keep, write, known, self._may_index)  # the rest is for the one that serves then
+        arriving = Arriving(self._embed_passages, Calls.of(self._embedder), hands)
+        await arriving.embed(survey.changed)
+        return arriving
 
     def _progress(self, done: int, total: int) -> None:
         """Tell how many chunks of new and changed documents are indexed."""

@@ -5,7 +5,7 @@ Reads, and cuts what is new or changed; writes nothing. Blocks: called in the th
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,18 +80,6 @@ class Survey:
     def chunks(self) -> int:
         """Return the number of chunks to index."""
         return sum(len(item.chunks) for item in self.changed)
-
-
-def runs(documents: Sequence[Pending], least: int) -> Iterator[list[Pending]]:
-    """Yield runs of whole documents with at least so many chunks each, but for the last."""
-    held: list[Pending] = []
-    for document in documents:
-        held.append(document)
-        if sum(len(item.chunks) for item in held) >= least:
-            yield held
-            held = []
-    if held:
-        yield held
 
 
 def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Collection[str]) -> Survey:
