@@ -295,7 +295,7 @@ class Arriving:
                 passages += len(document.chunks)
             if not run or passages < least:
                 return
-            for document in run:
+            for _ in run:
                 self._drawn.popleft()
             whole = [one for one in run if not self._leave_out(one)]
             await self._hands.write(whole, self._vectors, passages)

@@ -106,15 +106,15 @@ class Index:
         """Return the number of passages."""
         return len(self._vectors)
 
-    def survey(self, library: Library, *, anew: bool = False) -> Survey:
-        """Read the documents, compare them with the store, and cut what is new; all of them when it is to be made anew.
+    def survey(self, library: Library) -> Survey:
+        """Read the documents, compare them with the store, and cut what is new.
 
         Raises:
             NotFound: a source has no document; the store keeps what it has.
         """
         with self._writing:
             known = self._store.files()
-        return take(library, self._recipe, {} if anew else known, known)
+        return take(library, self._recipe, known)
 
     def known(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the vectors that are already stored: here, by other ways of indexing, or by other knowledge bases."""

@@ -1,8 +1,12 @@
 """Documents are embedded in as many calls as declared, each text once, and one that is refused costs no other."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from loomd.errors import Permanent
@@ -22,7 +26,7 @@ def service_spec(service: VectorService, **more: Any) -> dict[str, Any]:
 
 
 async def test_a_refused_text_costs_its_own_document_alone(lab: "Lab") -> None:
-    """The document is named with the reason; what else is new, changed or gone is indexed; nothing is paid for twice."""
+    """The document is named with the reason; what else is new, changed or gone is indexed; nothing is paid twice."""
     lab.write("old.md", "Otters swim.")
     with vector_service() as service:
         spec = service_spec(service, batch=8)
@@ -135,3 +139,51 @@ async def test_two_that_refresh_at_once_embed_each_text_once(lab: "Lab") -> None
                 assert (
                     len([text for text in service.texts if "is here" in text]) <= 40 + 16
                 )  # of calls that were given up
+
+
+async def test_rebuilt_vectors_are_made_beside_those_that_serve(lab: "Lab") -> None:
+    """Until all are there none of them is found; a failure is told and tried again, and a restart goes on."""
+    for at in range(40):
+        lab.write(f"{at:02}.md", f"Number{at} is here.\n")
+    with vector_service() as service:
+        spec = service_spec(service, batch=4, calls=1)
+        async with lab.open(spec):
+            pass
+        (old,) = lab.state.glob("*.db")
+        service.vector = ["1", "0", "0", "0"]
+        service.texts.clear()
+        service.most = 20
+        async with lab.open(spec) as base:
+            with pytest.raises(Permanent, match="HTTP 400"):
+                await base.rebuild(embed=True)
+            (degraded,) = (one for one in base.health() if one.condition == "Degraded")
+            assert (degraded.status, degraded.reason) == ("True", "EmbedFailed")
+            assert "HTTP 400" in degraded.message
+            assert "; it is tried again in 5 s" in degraded.message
+            assert await asyncio.to_thread(vectors_in, old) == {(0.5, 0.5, 0.5, 0.5)}
+            service.most = 1 << 20
+            assert (await base.search("number7"))[0].text == "Number7 is here."
+        service.texts.clear()
+        async with lab.open(spec) as base:
+            assert len(service.texts) <= 20
+            (new,) = (path for path in lab.state.glob("*.db") if path != old)
+            assert await asyncio.to_thread(vectors_in, new) == {(1.0, 0.0, 0.0, 0.0)}
+            (degraded,) = (one for one in base.health() if one.condition == "Degraded")
+            assert degraded.status == "False"
+            assert (await base.search("number7"))[0].text == "Number7 is here."
+            service.texts.clear()
+            asked = asyncio.ensure_future(base.rebuild(embed=True))
+            while not asked.done():
+                assert len(base) == 40
+                assert (await base.search("number7"))[0].text == "Number7 is here."
+            assert await asked == 40
+        service.texts.clear()
+        async with lab.open(spec) as base:
+            assert len(base) == 40
+        assert service.texts == []
+
+
+def vectors_in(path: Path) -> set[tuple[float, ...]]:
+    """Return the different vectors of a store."""
+    with closing(sqlite3.connect(path)) as db:
+        return {tuple(np.frombuffer(data, "<f2").tolist()) for (data,) in db.execute("SELECT data FROM vector")}

@@ -17,9 +17,10 @@ from loomd.events.event import DocumentSkipped, IndexProgress
 from loomd.knowledge.arriving import BATCH
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.ingest import Library
-from loomd.knowledge.knowledge import KnowledgeBase, Ways
+from loomd.knowledge.knowledge import KnowledgeBase
 from loomd.knowledge.sources.files import Files, FilesSource
 from loomd.knowledge.survey import Recipe
+from loomd.knowledge.ways import Ways
 from loomd.vectors.faiss_index import load
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ class VectorService:
         room: texts after which it is busy, and takes none.
         refused: how often it was busy.
         word: it refuses a call with a text that has it; none when empty.
+        vector: the JSON of the numbers of every vector, where they differ.
         sizes: how many texts each call had.
         under_way: the most calls that it had at once.
     """
@@ -36,6 +37,7 @@ class VectorService:
         self.most = self.room = 1 << 20
         self.refused = 0
         self.word = ""
+        self.vector: list[str] = []
         self.sizes: list[int] = []
         self.under_way = 0
         self._now = 0
@@ -52,7 +54,7 @@ class VectorService:
             self.texts += texts
         with self._count:
             self._now -= 1
-        vector = f"[{','.join([self.number] * self.dimension)}]"
+        vector = f"[{','.join(self.vector or [self.number] * self.dimension)}]"
         items = ",".join(f'{{"index":{at},"embedding":{vector}}}' for at in range(len(texts)))
         return f'{{"data":[{items}]}}'.encode()
 
