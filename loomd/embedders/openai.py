@@ -125,6 +125,7 @@ class ServiceEmbedder:
         dimension: length of every vector.
         fingerprint: address, model and length: equal fingerprints make equal vectors of equal texts.
         batch: texts of one call.
+        calls: calls that may be under way at once.
     """
 
     def __init__(self, spec: OpenAiSpec, parts: Parts, session: "ClientSession") -> None:
@@ -132,6 +133,7 @@ class ServiceEmbedder:
         self.dimension = spec.dimension
         self.fingerprint = spec.fingerprint
         self.batch = spec.batch
+        self.calls = spec.calls
         self._spec = spec
         self._parts = parts
         self._owner = str(parts.declared.ref)

@@ -142,12 +142,6 @@ class GraphIndex:
         if removed:
             self._changed = self._removed = True
 
-    def forget_faults(self) -> None:
-        """Let passages be looked through again in which nothing could be found."""
-        with self._writing:
-            self._changed = True
-            self._store.forget_faults()
-
     def save(self) -> None:
         """Let all be found that was stored, and nothing else; who writes meanwhile does not wait for it."""
         with self._writing:

@@ -100,16 +100,6 @@ class GraphStore:
         with _transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO extraction VALUES (?, ?, ?)", rows)
 
-    def forget_faults(self) -> None:
-        """Let texts be looked through again in which nothing could be found."""
-        with _transaction(self._db):
-            faulty = "SELECT chunk FROM mention WHERE digest IN (SELECT digest FROM extraction WHERE fault != '')"
-            chunks = [int(row[0]) for row in self._db.execute(faulty)]
-            self.unlink(chunks)
-            self._db.executemany("DELETE FROM mention WHERE chunk = ?", [(chunk,) for chunk in chunks])
-            self._db.executemany("DELETE FROM alias WHERE chunk = ?", [(chunk,) for chunk in chunks])
-            self._db.execute("DELETE FROM extraction WHERE fault != ''")
-
     def sweep(self) -> None:
         """Forget what was found in texts that no passage has any more."""
         self._db.execute("DELETE FROM extraction WHERE digest NOT IN (SELECT digest FROM mention)")

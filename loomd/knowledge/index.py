@@ -15,7 +15,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,15 +106,15 @@ class Index:
         """Return the number of passages."""
         return len(self._vectors)
 
-    def survey(self, library: Library, *, anew: bool = False) -> Survey:
-        """Read the documents, compare them with the store, and cut what is new; all of them when it is to be made anew.
+    def survey(self, library: Library) -> Survey:
+        """Read the documents, compare them with the store, and cut what is new.
 
         Raises:
             NotFound: a source has no document; the store keeps what it has.
         """
         with self._writing:
             known = self._store.files()
-        return take(library, self._recipe, {} if anew else known, known)
+        return take(library, self._recipe, known)
 
     def known(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the vectors that are already stored: here, by other ways of indexing, or by other knowledge bases."""
@@ -194,14 +194,19 @@ class Index:
             return standing
         return msgspec.structs.replace(standing, depth=base.head.depth, recall=round(base.head.recall, 3))
 
-    def save(self, how: IndexSpec) -> None:
-        """Let all be found that was written; build a base of vectors when one is due; remove files nobody uses."""
+    def save(self, how: IndexSpec, waiting: Collection[bytes] = ()) -> None:
+        """Let all be found that was written; build a base of vectors when one is due; remove files nobody uses.
+
+        Args:
+            how: how vectors are compared.
+            waiting: digests of what was embedded for documents that are not written: it stays.
+        """
         with self._writing:
             self._commit_words()
             if self._vectors.is_due(how.shape(len(self))):
                 self._build(how)
             marks = [self._words.mark, self._vectors.mark]
-            self._store.forget(min((mark.change for mark in marks if mark is not None), default=0))
+            self._store.forget(min((mark.change for mark in marks if mark is not None), default=0), waiting)
         OPENED.remove(self._others()[_KEPT - 1 :], remove_store)
 
     def _note_words(self, change: Change) -> None:

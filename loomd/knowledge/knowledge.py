@@ -7,62 +7,52 @@ the embedder's; the event loop never waits for any. Fits what agents expect of a
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from loomd.clock import Clock
-from loomd.errors import BadReply, Damaged, LoomdError, Temporary
+from loomd.errors import Damaged, LoomdError, Temporary
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
-from loomd.knowledge.arriving import EVERY, Arriving, Vectored
+from loomd.knowledge.arriving import Arriving, Calls, Hands, Vectored
 from loomd.knowledge.asking import Asker, Nobody
-from loomd.knowledge.base import Embedder, IndexSpec, Retrieval
+from loomd.knowledge.base import Embedder
 from loomd.knowledge.batch import Batches
+from loomd.knowledge.checked import Checked
 from loomd.knowledge.conditions import Conditions
 from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.filter import Filter, Where, where_of
 from loomd.knowledge.formats.base import cite
-from loomd.knowledge.index import OPENED, Index
+from loomd.knowledge.generation import Generations
+from loomd.knowledge.held import Held, Users
+from loomd.knowledge.index import Index
 from loomd.knowledge.ingest import Library, Unreadable
-from loomd.knowledge.linking import Linking
 from loomd.knowledge.question import Question
 from loomd.knowledge.question_vectors import QuestionVectors
-from loomd.knowledge.refining import Refined, Refining
+from loomd.knowledge.refining import Refined
 from loomd.knowledge.searching import Searching
 from loomd.knowledge.standing import Explained, Found, Hit, LeftOut, Standing
 from loomd.knowledge.store import Stored
-from loomd.knowledge.survey import Recipe, Survey, embedded_text, runs
+from loomd.knowledge.survey import Pending, Recipe, Survey
 from loomd.knowledge.upkeep import Turn, Upkeep
+from loomd.knowledge.ways import Ways
 from loomd.messages import Passage
 from loomd.topology import Health
 
-if TYPE_CHECKING:
-    from loomd.knowledge.base import Vectors
-
 T = TypeVar("T")
 
-BATCH = 256
-"""Chunks that are embedded at once, and at least so many are written in one transaction."""
 _STAND = 5.0
 """Seconds, at least, after which it is looked how it stands while documents are indexed."""
 
 
 _log = logging.getLogger("loomd.knowledge")
-
-
-class Ways(NamedTuple):
-    """How passages are found, how vectors are compared, who finds entities, and what is done about a question."""
-
-    retrieval: Retrieval
-    indexing: IndexSpec
-    linking: Linking | None = None
-    refining: Refining | None = None
 
 
 class KnowledgeBase:
@@ -94,19 +84,18 @@ class KnowledgeBase:
         self._bus = bus
         self._clock = clock
         self._conditions = Conditions(clock)
-        self._upkeep = Upkeep(name, self.refresh, self._not_indexed, self._may_index)
-        self._faults: list[Exception] = []
-        """What the embedder raised of passages, since documents were looked at the last time."""
-        self._asked = QuestionVectors(self._embed)
+        self._upkeep = Upkeep(name, self._keep_up, self._not_indexed, self._may_index)
+        self._checked = Checked(name, embedder)
+        self._asked = QuestionVectors(self._checked.embed)
         self._turn = Turn()
-        self._path: Path | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"knowledge-{name}")
-        self._index: Index | None = None
+        self._serving: Held | None = None
+        self._recipe: Recipe
+        self._generations: Generations
+        self._embedded = 0
         self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
         self._batches = Batches(self._answer)
-        self._calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._calls = Users()
         self._ending: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None]
 
@@ -136,11 +125,12 @@ class KnowledgeBase:
                 await self._stand()
                 self._conditions.stored(len(self))
                 self._upkeep.wake()
+            self.served()
             async with self._upkeep.running():
                 yield self
         finally:
             self._library.stop()
-            if not self._calls and not self._batches.busy:
+            if not self._calls.count and not self._batches.busy:
                 self._release()
             else:
                 self._ending = asyncio.ensure_future(self._settle())
@@ -151,7 +141,7 @@ class KnowledgeBase:
         """Release the index once no question and no call is under way."""
         try:
             await self._batches.settled()
-            await self._idle.wait()
+            await self._calls.gone()
         finally:
             self._release()
 
@@ -160,31 +150,22 @@ class KnowledgeBase:
         self._closed = asyncio.get_running_loop().run_in_executor(self._pool, self._close)
         self._pool.shutdown(wait=False)
 
-    @contextmanager
-    def _called(self) -> Generator[None]:
-        """Keep the index open for as long as the context lasts."""
-        self._calls += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
-
     def _open(self, folder: Path, recipe: Recipe) -> None:
-        path = recipe.store(folder)
-        self._index = OPENED.acquire(path, lambda: Index(folder, recipe, self._indexing))
-        self._path = path
+        self._generations = Generations(folder)
+        self._serving = self._hold(folder, recipe)
+        self._folder, self._recipe = folder, recipe
+
+    def _hold(self, folder: Path, recipe: Recipe) -> Held:
+        return Held(recipe.store(folder), lambda: Index(folder, recipe, self._indexing))
 
     def _close(self) -> None:
-        if self._path is not None:
-            OPENED.release(self._path)
+        if self._serving is not None:
+            self._serving.close()
 
     @property
     def _is_shared(self) -> bool:
         """Return whether another one has the index open, too."""
-        return self._path is not None and OPENED.users(self._path) > 1
+        return self._serving is not None and self._serving.is_shared
 
     def _may_index(self) -> bool:
         """Return whether the index is to hold the documents of this one."""
@@ -193,6 +174,8 @@ class KnowledgeBase:
     def served(self) -> None:
         """Note that another set serves: it may be this one's turn now."""
         self._upkeep.served()
+        if self._turn.serves() and self._generations.read().latest != self._recipe.generation:
+            self._upkeep.wake()
 
     async def search(self, query: str, top_k: int | None = None, where: Filter | None = None) -> list[Passage]:
         """Return the best passages, best first, numbered from 1.
@@ -249,8 +232,7 @@ class KnowledgeBase:
         if not query.strip():
             return Explained(())
         how, limit = self._retrieval, top_k or self._retrieval.top_k
-        with self._called():
-            index = self._opened
+        with self._calls.one(), self._held.used() as index:
             run = partial(self._run, pool=index.readers)
             searching = Searching(index, how, self._where(where), self._graph, self._asked.of, run)
             if self._refining is None:
@@ -279,19 +261,50 @@ class KnowledgeBase:
         What waits for the graph is tried again, after this has returned.
 
         Args:
-            embed: read, cut and embed all documents again, too.
+            embed: read, cut and embed all documents again, too: beside what serves until that is whole. That is written
+                down: whatever fails is tried again, also after a restart.
 
         Raises:
             NotFound: as `refresh`.
+            LoomdError: documents cannot be embedded now.
         """
-        with self._called():
-            embedded = await self.refresh(anew=embed)
+        with self._calls.one():
+            before = self._embedded
+            if embed:
+                await self._run(self._generations.want)
+                self._upkeep.wake()
+                await self._upkeep.settled()
+                return self._embedded - before
+            await self.refresh()
             async with self._opened.refreshing:
                 await self._run(self._opened.rebuild, self._indexing)
                 await self._stand(self._clock.now())
             if self._linking is not None:
                 self._linking.wake(changed=True)
-        return embedded
+            return self._embedded - before
+
+    async def _keep_up(self) -> None:
+        """Bring it up to its documents, and to the generation of vectors that is wanted."""
+        wanted = (await self._run(self._generations.read)).latest
+        if wanted != self._recipe.generation and self._turn.serves():
+            await self._renew(replace(self._recipe, generation=wanted))
+        else:
+            await self.refresh()
+
+    async def _renew(self, recipe: Recipe) -> None:
+        """Index all documents by a recipe beside what serves, and let that serve once it is whole."""
+        held = await self._run(self._hold, self._folder, recipe)
+        try:
+            async with held.index.refreshing:
+                await self._bring_up(held.index)
+                is_whole = self._turn.serves()
+                if is_whole:
+                    await self._run(self._generations.serve, recipe.generation)
+                    held, self._serving = self._held, held
+                    self._recipe = recipe
+                    await self._brought_up(changed=True)
+        finally:
+            held.retire(partial(self._pool.submit, held.close))
 
     async def _stand(self, refreshed: float | None = None) -> None:
         """Note how it stands; `refreshed` is when its documents were looked at, the last time by default."""
@@ -314,10 +327,8 @@ class KnowledgeBase:
         ]
         return await self._run(self._opened.search, questions, pool=self._opened.readers)
 
-    async def refresh(self, *, anew: bool = False) -> int:
+    async def refresh(self) -> int:
         """Index what is new or changed, remove what is gone, and return the number of chunks that were embedded.
-
-        With `anew` all documents are cut and embedded again, whether they changed or not.
 
         Searches go on meanwhile. A document that cannot be read is told by an event and in `unreadable`; what was
         indexed of it before stays, and so do all others.
@@ -326,23 +337,32 @@ class KnowledgeBase:
             NotFound: a source has no document at all; the index keeps what it has.
         """
         async with self._opened.refreshing:
-            first = not self._standing.refreshed
-            self._faults = []
-            survey = await self._run(partial(self._opened.survey, self._library, anew=anew))
-            self._report(survey)
-            embedded = 0
-            if survey.changed or survey.removed:
-                embedded = await self._update(survey, {} if anew else await self._known(survey))
-            await self._run(self._opened.save, self._indexing)
-            if self._linking is not None:
-                if anew and self._opened.graph is not None:
-                    await self._run(self._opened.graph.forget_faults)
-                self._linking.wake(changed=bool(anew or first or survey.changed or survey.removed))
-            await self._stand(self._clock.now())
-            self._upkeep.mended()
-            self._conditions.indexed(len(self), self._library.awaited)
-            self._lacks()
-            return embedded
+            first, before = not self._standing.refreshed, self._embedded
+            changed = await self._bring_up(self._opened)
+            await self._brought_up(changed=first or changed)
+            return self._embedded - before
+
+    async def _bring_up(self, index: Index) -> bool:
+        """Bring an index up to the documents, and return whether they had changed."""
+        self._checked.faults.clear()
+        survey = await self._run(index.survey, self._library)
+        known, waiting = set(self.unreadable), set[bytes]()
+        self._report(survey.unreadable, known)
+        if survey.changed or survey.removed:
+            arriving = await self._update(index, survey)
+            self._report([*survey.unreadable, *arriving.left_out], known)
+            waiting = arriving.waiting
+        await self._run(index.save, self._indexing, waiting)
+        return bool(survey.changed or survey.removed)
+
+    async def _brought_up(self, *, changed: bool) -> None:
+        """Note that what serves is up to the documents."""
+        if self._linking is not None:
+            self._linking.wake(changed=changed)
+        await self._stand(self._clock.now())
+        self._upkeep.mended()
+        self._conditions.indexed(len(self), self._library.awaited)
+        self._lacks()
 
     def not_fetched(self, reason: str) -> None:
         """Note that a source of which nothing is there yet could not be read; it is asked again."""
@@ -354,7 +374,7 @@ class KnowledgeBase:
 
     def _not_indexed(self, error: Exception, wait: float) -> None:
         """Note that documents could not be indexed, and in how many seconds that is tried again."""
-        embedder = any(error is one for one in self._faults)
+        embedder = any(error is one for one in self._checked.faults)
         said = str(error) if isinstance(error, LoomdError) else f"{type(error).__name__}: {error}"
         self._conditions.not_indexed(
             "EmbedFailed" if embedder else "RefreshFailed", f"{said}; it is tried again in {wait:g} s", len(self)
@@ -385,55 +405,56 @@ class KnowledgeBase:
             Temporary: what is found cannot be written now.
         """
         if self._linking is not None:
-            await self._linking.catch_up(self._opened, self._run, self._stand)
+            with self._held.used() as index:
+                await self._linking.catch_up(index, self._run, self._stand)
             await self._stand()
 
-    def _report(self, survey: Survey) -> None:
-        known, self.unreadable = set(self.unreadable), tuple(survey.unreadable)
+    def _report(self, unreadable: Sequence[Unreadable], known: set[Unreadable]) -> None:
+        """Note what is left out, and tell of what was not known to be."""
+        self.unreadable = tuple(unreadable)
         self._lacks()
-        for item in [one for one in self.unreadable if one not in known]:
+        new = set(unreadable) - known
+        known |= new
+        for item in [one for one in unreadable if one in new]:
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
     def _lacks(self) -> None:
         self._conditions.lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited)
 
-    async def _known(self, survey: Survey) -> dict[bytes, bytes]:
-        keys = [key for document in survey.changed for key, _ in document.chunks]
-        return await self._run(self._opened.known, keys)
-
-    async def _update(self, survey: Survey, vectors: dict[bytes, bytes]) -> int:
-        """Write down what changed, and return the number of chunks that were embedded; known vectors are taken over."""
-        had, done, total = len(vectors), 0, survey.chunks
+    async def _update(self, index: Index, survey: Survey) -> Arriving:
+        """Write down what changed; known vectors are taken over. Return what came of it."""
+        done, total = 0, survey.chunks
         clock = asyncio.get_running_loop().time
         stood = clock()
 
         async def keep(new: Vectored, came: int) -> None:
-            await self._run(self._opened.keep, new)
+            await self._run(index.keep, new)
             self._turn.keep()
             self._progress(done + came, total)
 
-        calls = getattr(self._embedder, "batch", None)  # texts of one call of a service
-        every = EVERY if calls is None else 0.0
-        arriving = Arriving(self._embed_passages, min(BATCH, calls or BATCH), keep, every)
-        await self._run(self._opened.write, [], {}, self._indexing, survey.removed)
-        self._progress(0, total)
-        for documents in runs(survey.changed, BATCH):
-            missing = {key: chunk for item in documents for key, chunk in item.chunks if key not in vectors}
-            keys = list(missing)
-            for part in (keys[at : at + BATCH] for at in range(0, len(keys), BATCH)):
-                vectors |= await arriving.embed({key: embedded_text(missing[key]) for key in part})
-            await self._run(self._opened.write, documents, vectors, self._indexing)
+        async def write(documents: Sequence[Pending], vectors: Vectored, passages: int) -> None:
+            nonlocal done, stood
+            await self._run(index.write, documents, vectors, self._indexing)
             self._turn.keep()
-            arriving.written()
-            done += sum(len(item.chunks) for item in documents)
+            done += passages
             self._progress(done, total)
-            if not self._may_index():  # the rest is for the one that serves now
-                break
             if clock() - stood >= _STAND:
                 await self._stand()
                 stood = clock()
-        return len(vectors) - had
+
+        async def known(keys: Sequence[bytes]) -> Vectored:
+            return await self._run(index.known, keys)
+
+        await self._run(index.write, [], {}, self._indexing, survey.removed)
+        self._progress(0, total)
+        hands = Hands(keep, write, known, self._may_index)  # the rest is for the one that serves then
+        arriving = Arriving(self._checked.passages, Calls.of(self._embedder), hands)
+        try:
+            await arriving.embed(survey.changed)
+        finally:
+            self._embedded += arriving.made
+        return arriving
 
     def _progress(self, done: int, total: int) -> None:
         """Tell how many chunks of new and changed documents are indexed."""
@@ -441,37 +462,15 @@ class KnowledgeBase:
         self._conditions.progress(done, total, len(self))
         self._lacks()
 
-    async def _embed_passages(self, texts: Sequence[str]) -> "Vectors":
-        """Return vectors of passages, and remember whose fault it is when there are none.
-
-        Raises:
-            LoomdError: as `_embed`, and what the embedder raised.
-        """
-        try:
-            return await self._embed(texts)
-        except Exception as error:
-            self._faults.append(error)
-            raise
-
-    async def _embed(self, texts: Sequence[str]) -> "Vectors":
-        """Return vectors that are safe to store and compare.
-
-        Raises:
-            BadReply: the embedder made another number or size of vectors, or NaN.
-        """
-        vectors = await self._embedder.embed(texts)
-        expected = (len(texts), self._embedder.dimension)
-        if vectors.shape != expected:
-            raise BadReply(f"KnowledgeBase/{self.name}: the embedder made {vectors.shape} numbers, expected {expected}")
-        if not abs(float(vectors.sum())) < float("inf"):  # NaN and infinity survive a sum
-            raise BadReply(f"KnowledgeBase/{self.name}: the embedder made NaN or infinity")
-        return vectors
+    @property
+    def _held(self) -> Held:
+        if self._serving is None:
+            raise RuntimeError(f"KnowledgeBase/{self.name} is not open")
+        return self._serving
 
     @property
     def _opened(self) -> Index:
-        if self._index is None:
-            raise RuntimeError(f"KnowledgeBase/{self.name} is not open")
-        return self._index
+        return self._held.index
 
     async def _run(self, call: Callable[..., T], *args: object, pool: ThreadPoolExecutor | None = None) -> T:
         """Run a blocking call, in the thread of this knowledge base by default.

@@ -63,8 +63,8 @@ class Linking:
         self._extractor = extractor
         self._bus = bus
         self._wait: float | None = None
-        self._borrowed = False
-        """Whether it was looked elsewhere for what is known of the passages that are there now."""
+        self._borrowed: Index | None = None
+        """The index for whose present passages it was looked elsewhere for what is known of them."""
         self._due = asyncio.Event()
         self._rests = asyncio.Event()
         self._rests.set()
@@ -77,7 +77,7 @@ class Linking:
     def wake(self, *, changed: bool) -> None:
         """Have passages looked through soon: others are there now, or what could not go on may do so now."""
         if changed:
-            self._borrowed = False
+            self._borrowed = None
         if changed or (self.waits and self._wait is None):
             self._rests.clear()
             self._due.set()
@@ -96,7 +96,7 @@ class Linking:
         """
         async with index.linking:
             graph = _graph_of(index)
-            if self.waits and self._borrowed:
+            if self.waits and self._borrowed is index:
                 try:
                     await self._extractor.ready()
                 except Paused as paused:
@@ -119,8 +119,8 @@ class Linking:
         self._bus.emit(IndexProgress(self._name, 0, total, "graph"))
         after = done = 0
         while True:
-            if not self._borrowed:
-                self._borrowed = True
+            if self._borrowed is not index:
+                self._borrowed = index
                 await run(graph.borrow, await run(index.others))
             rows = await run(graph.unlinked, after, self._extractor.batch)
             if not rows:

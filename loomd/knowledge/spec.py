@@ -54,12 +54,14 @@ class KnowledgeBaseSpec(Spec):
         elsewhere is asked, and everything is indexed. Every other one comes alive with what is stored, if anything is,
         and the rest comes while it is searched.
         """
+        from loomd.knowledge.generation import Generations  # noqa: PLC0415  # the same
         from loomd.knowledge.index import OPENED  # noqa: PLC0415  # not needed to validate
-        from loomd.knowledge.knowledge import KnowledgeBase, Ways  # noqa: PLC0415  # the same
+        from loomd.knowledge.knowledge import KnowledgeBase  # noqa: PLC0415  # the same
         from loomd.knowledge.linking import Linking  # noqa: PLC0415  # the same
         from loomd.knowledge.refining import refined  # noqa: PLC0415  # the same
         from loomd.knowledge.survey import Recipe  # noqa: PLC0415  # the same
         from loomd.knowledge.upkeep import Turn  # noqa: PLC0415  # the same
+        from loomd.knowledge.ways import Ways  # noqa: PLC0415  # the same
 
         embedder = parts.get("Embedder", self.embedder, Embedder)
         async with AsyncExitStack() as stack:
@@ -68,7 +70,8 @@ class KnowledgeBaseSpec(Spec):
                 extractor = await stack.enter_async_context(self.graph.extract.open(parts))
                 linking = Linking(parts.name, self.graph, extractor, parts.services.bus)
             found_by = "" if linking is None else linking.fingerprint
-            recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension, found_by)
+            serves = Generations(parts.state_dir).read().serves
+            recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension, found_by, serves)
             owner = f"{parts.declared.ref} spec.sources"
             opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
             library = Library([await stack.enter_async_context(one) for one in opened])

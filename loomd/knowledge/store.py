@@ -8,7 +8,7 @@ read, each over a connection of its own, and sees the last transaction.
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +57,10 @@ _BUSY_SECONDS = 30.0  # how long another process' transaction may take before ou
 _SHARED = 500  # values in one IN (...) list; old SQLite builds allow 999
 _CHECKED = 64 << 20
 """Bytes up to which a file is looked through when it opens."""
-_KNOWN = "SELECT digest, data FROM chunk JOIN vector ON vector.id = chunk.id WHERE digest IN"
+_KNOWN = (
+    "SELECT digest, data FROM chunk JOIN vector ON vector.id = chunk.id WHERE digest IN",
+    "SELECT digest, data FROM early WHERE digest IN",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +174,7 @@ class ChunkStore:
 
     def known(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the stored vectors of those digests that were embedded before."""
-        wanted = set(digests)
-        early = {digest: data for digest, data in self._db.execute("SELECT * FROM early") if digest in wanted}
-        return _known(self._db, wanted) | early
+        return _known(self._db, digests)
 
     def keep(self, vectors: Mapping[bytes, bytes]) -> None:
         """Keep vectors, by the digests of what was embedded, whose chunks are not written yet."""
@@ -237,13 +238,16 @@ class ChunkStore:
         """Yield id and vector of the chunks with an id above `after`, by id."""
         yield from self._db.execute("SELECT id, data FROM vector WHERE id > ? ORDER BY id", (after,))
 
-    def forget(self, change: int) -> None:
+    def forget(self, change: int, waiting: Collection[bytes] = ()) -> None:
         """Drop the notes of removals up to a change, which every index knows, and vectors that came early.
 
-        Called when all documents are written.
+        Called when all documents are written, but for those that are left out: their vectors stay.
         """
-        self._db.execute("DELETE FROM early")
-        self._db.execute("DELETE FROM removed WHERE change <= ?", (change,))
+        early = [row for row in self._db.execute("SELECT digest FROM early") if row[0] not in waiting]
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("DELETE FROM early WHERE digest = ?", early)
+            self._db.execute("DELETE FROM removed WHERE change <= ?", (change,))
 
     def vectors_of(self, ids: Sequence[int]) -> dict[int, bytes]:
         """Return vectors by id; an id that is gone is left out."""
@@ -301,7 +305,8 @@ def _known(db: sqlite3.Connection, digests: Iterable[bytes]) -> dict[bytes, byte
     wanted = list(dict.fromkeys(digests))
     for at in range(0, len(wanted), _SHARED):
         part = wanted[at : at + _SHARED]
-        found.update(db.execute(f"{_KNOWN} ({','.join('?' * len(part))})", part))
+        for query in _KNOWN:
+            found.update(db.execute(f"{query} ({','.join('?' * len(part))})", part))
     return found
 
 

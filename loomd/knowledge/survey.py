@@ -5,7 +5,7 @@ Reads, and cuts what is new or changed; writes nothing. Blocks: called in the th
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Recipe:
     dimension: int
     extractor: str = ""
     """What entities and relations are found by; empty where there is no graph."""
+    generation: str = ""
+    """Which vectors by this fingerprint; empty for those that were never wanted anew."""
 
     def store(self, folder: Path) -> Path:
         """Return the path of its store, below the folder of a knowledge base."""
@@ -45,11 +47,13 @@ class Recipe:
         """Return the name of this recipe's files: the same settings, the same name."""
         parts = [_LAYOUT, self.fingerprint, str(self.dimension), self.chunking.model_dump_json()]
         parts += [_GRAPH_LAYOUT, self.extractor] if self.extractor else []
+        parts += [f"generation {self.generation}"] if self.generation else []
         return _digest(*parts, *(source.model_dump_json() for source in self.sources)).hex()[:16]
 
     def embedded_as(self, chunk: Chunk) -> bytes:
         """Return the digest of what is embedded for a chunk, and by what."""
-        return _digest(self.fingerprint, str(self.dimension), embedded_text(chunk))
+        generation = [self.generation] if self.generation else []
+        return _digest(self.fingerprint, str(self.dimension), embedded_text(chunk), *generation)
 
 
 def embedded_text(chunk: Chunk) -> str:
@@ -82,26 +86,13 @@ class Survey:
         return sum(len(item.chunks) for item in self.changed)
 
 
-def runs(documents: Sequence[Pending], least: int) -> Iterator[list[Pending]]:
-    """Yield runs of whole documents with at least so many chunks each, but for the last."""
-    held: list[Pending] = []
-    for document in documents:
-        held.append(document)
-        if sum(len(item.chunks) for item in held) >= least:
-            yield held
-            held = []
-    if held:
-        yield held
-
-
-def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Collection[str]) -> Survey:
+def take(library: Library, recipe: Recipe, known: Mapping[str, str]) -> Survey:
     """Return what differs, and what there is to say of documents: which cannot be read, or not whole.
 
     Args:
         library: the documents.
         recipe: how they become passages.
-        known: digests of the documents that need not be cut again, by path.
-        stored: the paths of all that is stored.
+        known: digests of the documents that are stored, by path.
 
     Raises:
         NotFound: a source has no document.
@@ -123,7 +114,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str], stored: Col
         if is_faulty:
             survey.unreadable.append(Unreadable(item.path, _FAULT))
     survey.unreadable += library.missed()
-    survey.removed = sorted(path for path in set(stored) - seen if not library.may_come(path))
+    survey.removed = sorted(path for path in set(known) - seen if not library.may_come(path))
     return survey
 
 

@@ -34,14 +34,15 @@ class Counting:
         self.fingerprint = inner.fingerprint
         if (batch := getattr(inner, "batch", None)) is not None:
             self.batch: int = batch
+            self.calls: int = getattr(inner, "calls", 1)
         self.texts: list[str] = []
-        self.calls = 0
+        self.asked = 0
         self._inner = inner
 
     async def embed(self, texts: Sequence[str]) -> "Vectors":
         """Embed, and remember."""
         self.texts += texts
-        self.calls += 1
+        self.asked += 1
         return await self._inner.embed(texts)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from loomd.errors import Permanent
-from loomd.knowledge.arriving import Arriving, Vectored
-from loomd.knowledge.knowledge import BATCH
+from loomd.knowledge.arriving import BATCH, Arriving, Calls, Hands, Vectored
+from loomd.knowledge.chunk import Chunk
+from loomd.knowledge.survey import Pending
 from tests.knowledge.vectors_service import vector_service
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ async def test_killed_while_a_slow_service_is_asked(lab: "Lab", tmp_path: Path) 
 @pytest.mark.parametrize(("every", "rounds"), [(0.0, [4, 8, 12]), (3600.0, [])], ids=["service", "here"])
 async def test_each_answer_of_a_service_is_kept_at_once(every: float, rounds: list[int]) -> None:
     """What is made on this machine is kept with its documents, when these are whole within a second."""
-    kept: list[int] = []
+    kept, written = list[int](), list[Pending]()
     alone = asyncio.Semaphore()
 
     async def embed(asked: Sequence[str]) -> "Vectors":
@@ -112,8 +113,18 @@ async def test_each_answer_of_a_service_is_kept_at_once(every: float, rounds: li
         assert len(new) == 4
         kept.append(came)
 
-    texts = {bytes([at]): f"Text {at}." for at in range(12)}
-    assert len(await Arriving(embed, 4, keep, every).embed(texts)) == 12
+    async def write(documents: Sequence[Pending], vectors: Vectored, passages: int) -> None:
+        assert [len(vectors), len(documents), passages] == [12, 1, 12]
+        written.extend(documents)
+
+    async def known(_: Sequence[bytes]) -> Vectored:
+        return {}
+
+    chunks = [(bytes([at]), Chunk("", f"Text {at}.", 1, 1)) for at in range(12)]
+    arriving = Arriving(embed, Calls(4, 3, every), Hands(keep, write, known))
+    await arriving.embed([Pending("a.md", "", chunks)])
+    assert arriving.made == 12
+    assert len(written) == 1
     assert kept == rounds
 
 

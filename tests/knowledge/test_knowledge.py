@@ -14,11 +14,13 @@ from loomd.clock import SystemClock
 from loomd.errors import BadReply, NotFound
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexProgress
+from loomd.knowledge.arriving import BATCH
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.ingest import Library
-from loomd.knowledge.knowledge import BATCH, KnowledgeBase, Ways
+from loomd.knowledge.knowledge import KnowledgeBase
 from loomd.knowledge.sources.files import Files, FilesSource
 from loomd.knowledge.survey import Recipe
+from loomd.knowledge.ways import Ways
 from loomd.vectors.faiss_index import load
 
 if TYPE_CHECKING:
@@ -312,10 +314,10 @@ async def test_searches_go_on_while_documents_are_indexed(animals: "Lab") -> Non
 async def test_questions_at_once_are_answered_together(animals: "Lab") -> None:
     """While some are under way, the others wait for each other and are embedded in one call; each gets its answer."""
     async with animals.open() as base:
-        calls = animals.embedder.calls
+        asked = animals.embedder.asked
         questions = ["who chases mice?", "who fetches sticks?"] * 40
         answers = await asyncio.gather(*(base.search(question) for question in questions))
-        assert animals.embedder.calls - calls < 10
+        assert animals.embedder.asked - asked < 10
         alone = {question: await base.search(question) for question in set(questions)}
         assert all(answer == alone[question] for answer, question in zip(answers, questions, strict=True))
 

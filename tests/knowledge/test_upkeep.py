@@ -8,7 +8,7 @@ import pytest
 
 from loomd.errors import LoomdError, Unreachable
 from loomd.events.event import IndexProgress
-from loomd.knowledge.knowledge import BATCH
+from loomd.knowledge.arriving import BATCH
 from loomd.knowledge.upkeep import Upkeep
 from loomd.manifest.object import Snapshot
 from tests.knowledge.conftest import Counting
@@ -186,7 +186,7 @@ async def test_one_that_serves_no_longer_leaves_the_rest(
     lab: "Lab", gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is still to be indexed is done by the version that serves now, while tasks hold the earlier one."""
-    monkeypatch.setattr("loomd.knowledge.knowledge.BATCH", 2)
+    monkeypatch.setattr("loomd.knowledge.arriving.BATCH", 2)
     lab.write("cats.md", "Cats purr.")
     async with lab.open():
         pass

@@ -21,6 +21,10 @@ class VectorService:
         most: texts after which it refuses more.
         room: texts after which it is busy, and takes none.
         refused: how often it was busy.
+        word: it refuses a call with a text that has it; none when empty.
+        vector: the JSON of the numbers of every vector, where they differ.
+        sizes: how many texts each call had.
+        under_way: the most calls that it had at once.
     """
 
     def __init__(self) -> None:
@@ -32,14 +36,25 @@ class VectorService:
         self.status = 200
         self.most = self.room = 1 << 20
         self.refused = 0
-        self._one = threading.Lock()
+        self.word = ""
+        self.vector: list[str] = []
+        self.sizes: list[int] = []
+        self.under_way = 0
+        self._now = 0
+        self._one, self._count = threading.Lock(), threading.Lock()
 
     def answer(self, texts: list[str]) -> bytes:
         """Return the body of an answer."""
+        with self._count:
+            self._now += 1
+            self.under_way = max(self.under_way, self._now)
+            self.sizes.append(len(texts))
         with self._one:
             time.sleep(self.pause * len(texts))
             self.texts += texts
-        vector = f"[{','.join([self.number] * self.dimension)}]"
+        with self._count:
+            self._now -= 1
+        vector = f"[{','.join(self.vector or [self.number] * self.dimension)}]"
         items = ",".join(f'{{"index":{at},"embedding":{vector}}}' for at in range(len(texts)))
         return f'{{"data":[{items}]}}'.encode()
 
@@ -56,6 +71,8 @@ def vector_service() -> Generator[VectorService]:
         def do_POST(self) -> None:
             status = 400 if len(service.texts) >= service.most else service.status
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+            if service.word and any(service.word in text for text in asked):
+                status = 400
             busy = len(service.texts) >= service.room
             service.refused += busy
             status, body = (503, b"") if busy else (status, service.answer(asked))

@@ -1,0 +1,78 @@
+"""An index that a knowledge base has open, until the last one who is at work with it lets go of it."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from loomd.knowledge.index import OPENED, Index
+
+
+class Users:
+    """Those who are at work with something.
+
+    Attributes:
+        count: how many there are.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        """Be one of them for as long as the context lasts."""
+        self.count += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self.count -= 1
+            if not self.count:
+                self._none.set()
+
+    async def gone(self) -> None:
+        """Wait until there are none."""
+        await self._none.wait()
+
+
+class Held:
+    """An open index.
+
+    Attributes:
+        index: the index.
+        path: of its store.
+    """
+
+    def __init__(self, path: Path, make: Callable[[], Index]) -> None:
+        self.path = path
+        self.index = OPENED.acquire(path, make)
+        self._users = 0
+        self._release: Callable[[], object] | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether another knowledge base has it open, too."""
+        return OPENED.users(self.path) > 1
+
+    def close(self) -> None:
+        """Release it. Blocks."""
+        OPENED.release(self.path)
+
+    @contextmanager
+    def used(self) -> Generator[Index]:
+        """Keep it open for as long as the context lasts."""
+        self._users += 1
+        try:
+            yield self.index
+        finally:
+            self._users -= 1
+            if self._release is not None and not self._users:
+                self._release()
+
+    def retire(self, release: Callable[[], object]) -> None:
+        """Have it released once nobody is at work with it."""
+        self._release = release
+        if not self._users:
+            release()
