@@ -13,6 +13,9 @@ from loomd.amoeba.learning import Calibrate, Learning, Mode
 from loomd.amoeba.policies.base import AdaptPolicy
 from loomd.amoeba.task import Executed, Sensed
 from loomd.amoeba.world import Lived, Run, World
+from loomd.errors import LoomdError
+from loomd.events.event import Fallback
+from loomd.store.records import Experience
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
         return Adapted.of(carried_out)
     sensed, executed = lived.sensed, lived.executed
     told = not executed.error and not executed.outcome.mute and lived.task.durability != "none"
-    kept = await world.experience(lived) if told else None
+    kept = await _kept(lived, world, run) if told else None
     standing = world.standing(winner, list(sensed.domains))
     moves = [] if standing.fixed else rules.policy.decide(sensed, executed, lived.evaluated, standing)
     wanted: list[Decision] = [
@@ -48,6 +51,15 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
     decisions = tuple(within(rules.learning, wanted))
     await world.learn(decisions, run.scope, kept)
     return Adapted.of(decisions)
+
+
+async def _kept(lived: Lived, world: World, run: Run) -> Experience | None:
+    """Return a task as it is kept to compare later ones with; without the embedder it is not, and that is told."""
+    try:
+        return await world.experience(lived)
+    except LoomdError as error:
+        run.scope.emit(Fallback("adapt", str(error), "the task is not kept to compare later ones with"))
+        return None
 
 
 def within(learning: Learning, decisions: Iterable[Decision]) -> Iterable[Decision]:
