@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from loomd.api.client import Json
 from loomd.cli.reasons.layout import listed
 
+_CLOSE = 1e-6
+"""By how much a product may differ from a reward that it is."""
+
 
 def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     """Yield how good it was: a sentence, then what it rests on."""
     del seed, course
     opinions = decision.get("opinions", [])
     text = f"the reward is {_sum(decision)}."
-    if not decision["quality"]:
-        text = f"the reward is {decision['reward']:.3f}, because without quality nothing else counts."
     if decision.get("uncertainty"):
         text += f" It may be off by {decision['uncertainty']:.3f} (one standard deviation)."
     if len(opinions) > 1:
@@ -25,13 +26,15 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
 
 
 def _sum(said: Json) -> str:
-    """Return a reward as the sum of its parts."""
-    weights = said.get("weights", {})
-    parts = [
-        f"{weights[name]:.2f} x {said[name]:.3f} {name}" if name in weights else f"{name} {said[name]:.3f}"
-        for name in ("quality", "efficiency", "reliability")
-    ]
-    return f"{said['reward']:.3f} = {' + '.join(parts)}"
+    """Return a reward with what it is made of; as the product that it is, unless other rules made it."""
+    weights, rest = said.get("weights", {}), ("efficiency", "reliability")
+    told = f"{said['reward']:.3f}"
+    if weights.keys() >= {"quality", *rest}:
+        worth = said["quality"] * (weights["quality"] + sum(weights[name] * said[name] for name in rest))
+        if abs(worth - said["reward"]) < _CLOSE:
+            parts = " + ".join(f"{weights[name]:.2f} x {said[name]:.3f} {name}" for name in rest)
+            return f"{told} = {said['quality']:.3f} quality x ({weights['quality']:.2f} + {parts})"
+    return f"{told}: " + ", ".join(f"{name} {said[name]:.3f}" for name in ("quality", *rest))
 
 
 def _opinion(one: Json, *, alone: bool) -> str:
