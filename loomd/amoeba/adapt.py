@@ -24,6 +24,9 @@ from loomd.amoeba.learning import Calibrate, Learning, Mode
 from loomd.amoeba.policies.base import AdaptPolicy
 from loomd.amoeba.task import Executed, Sensed
 from loomd.amoeba.world import Lived, Run, World
+from loomd.errors import LoomdError
+from loomd.events.event import Fallback
+from loomd.store.records import Experience
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -47,7 +50,7 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
         return Adapted.of(carried_out)
     sensed, executed = lived.sensed, lived.executed
     told = not executed.error and not executed.outcome.mute and lived.task.durability != "none"
-    kept = await world.experience(lived) if told else None
+    kept = await _kept(lived, world, run) if told else None
     standing = world.standing(winner, list(sensed.domains))
     moves = [] if standing.fixed else rules.policy.decide(sensed, executed, lived.evaluated, standing)
     wanted: list[Decision] = [
@@ -57,6 +60,15 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
         *world.upkeep(winner, lived.evaluated.reward if moves else None, moves),
     ]
     return Adapted.of(await world.learn(tuple(within(rules.learning, wanted)), run.scope, kept))
+
+
+async def _kept(lived: Lived, world: World, run: Run) -> Experience | None:
+    """Return a task as it is kept to compare later ones with; without the embedder it is not, and that is told."""
+    try:
+        return await world.experience(lived)
+    except LoomdError as error:
+        run.scope.emit(Fallback("adapt", str(error), "the task is not kept to compare later ones with"))
+        return None
 
 
 def within(learning: Learning, decisions: Iterable[Decision]) -> Iterable[Decision]:

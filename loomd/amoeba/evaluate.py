@@ -1,7 +1,7 @@
 """EVALUATE: how good was it? The policies judge what was executed, never the agent's own word for it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from loomd.amoeba.asking import Asking
 from loomd.amoeba.expect import Met, held
 from loomd.amoeba.leaning import Leaning
 from loomd.amoeba.policies.base import Case, EvaluatePolicy
+from loomd.amoeba.policies.rules import slope_of
 from loomd.amoeba.task import Evaluated, Executed, Opinion, Task
 from loomd.amoeba.world import Run, World
 from loomd.events.event import Fallback
@@ -72,7 +73,7 @@ def combined(opinions: Sequence[Opinion], weights: Sequence[float]) -> Evaluated
     reward, quality, efficiency, reliability = (
         sum(share * getattr(one, part) for share, one in zip(shares, opinions, strict=True)) for part in _PARTS
     )
-    spread = sum((share * one.uncertainty * _quality(one)) ** 2 for share, one in zip(shares, opinions, strict=True))
+    spread = sum((share * one.uncertainty * _slope(one)) ** 2 for share, one in zip(shares, opinions, strict=True))
     told = tuple(_weighed(one, share) for one, share in zip(opinions, shares, strict=True))
     alike = all(one.weights == opinions[0].weights for one in opinions)
     return Evaluated(
@@ -86,10 +87,9 @@ def combined(opinions: Sequence[Opinion], weights: Sequence[float]) -> Evaluated
     )
 
 
-def _quality(one: Opinion) -> float:
-    """Return the share of the quality in the reward."""
-    weights: Mapping[str, float] = one.weights
-    return weights.get("quality", 1.0)
+def _slope(one: Opinion) -> float:
+    """Return by how much what an evaluator rewards moves with the quality."""
+    return slope_of(one.weights, one.efficiency, one.reliability) if one.weights else 1.0
 
 
 def _weighed(one: Opinion, share: float) -> Opinion:

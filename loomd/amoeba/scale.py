@@ -3,7 +3,9 @@
 When no usable plan comes the task is done alone.
 """
 
+import itertools
 import json
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -100,13 +102,13 @@ async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, w
     )
     if plan.value is None:
         return billed(Scaled((), f"{why}, but no usable plan came ({plan.why}): done alone"), asking.spent)
-    planned, late = plan.value
+    planned = plan.value
     if len(planned) < _FEWEST:
         return billed(Scaled((), f"{why}: one agent does it alone"), asking.spent)
     subtasks = cut(planned, allowed)
-    note = f" ({late} needs that do not point to an earlier part are left out)" if late else ""
+    note = ""
     if len(subtasks) < len(planned):
-        note += f" (cut from {len(planned)}: the tree of tasks may have {counted(allowed)} more)"
+        note = f" (cut from {len(planned)}: the tree of tasks may have {counted(allowed)} more)"
     goals = tuple(part.goal for part in subtasks)
     scope.emit(AgentSplit(tuple(child_id(task, n) for n in range(len(goals))), goals), winner)
     rest = (allowed - len(goals)) // len(goals)
@@ -154,11 +156,10 @@ def plan_schema(most: int, fewest: int = _FEWEST) -> JsonObject:
     }
 
 
-def read_plan(text: str, most: int, whole: str = "", fewest: int = _FEWEST) -> tuple[tuple[Subtask, ...], int]:
-    """Return the subtasks of a plan, and how many of its needs were left out because nothing can fulfil them.
+def read_plan(text: str, most: int, whole: str = "", fewest: int = _FEWEST) -> tuple[Subtask, ...]:
+    """Return the subtasks of a plan, each after those that it needs; else they stay in the order of the plan.
 
-    Needs become ordinals from 0 that point backwards only, so that there is no cycle: a part cannot see its own result
-    or that of a later part.
+    Needs become ordinals from 0 that point backwards only.
 
     Args:
         text: the model's answer.
@@ -180,9 +181,40 @@ def read_plan(text: str, most: int, whole: str = "", fewest: int = _FEWEST) -> t
         raise ValueError("two parts are the same, or one is empty")
     if len(goals) > 1 and whole.strip().lower() in {goal.lower() for goal in goals}:
         raise ValueError("a part repeats the whole request")
-    needs = [tuple(dict.fromkeys(n - 1 for n in part.needs if 1 <= n < at)) for at, part in enumerate(plan.parts, 1)]
-    late = sum(not 1 <= need < at for at, part in enumerate(plan.parts, 1) for need in part.needs)
-    return tuple(Subtask(goal, edges) for goal, edges in zip(goals, needs, strict=True)), late
+    order = _in_order([part.needs for part in plan.parts])
+    place = {at: new for new, at in enumerate(order)}
+    return tuple(Subtask(goals[at], tuple(sorted({place[n - 1] for n in plan.parts[at].needs}))) for at in order)
+
+
+def _in_order(needs: Sequence[Sequence[int]]) -> list[int]:
+    """Return the ordinals of parts from 0, each after those that it needs; of those that may come next the first one.
+
+    Args:
+        needs: what each part needs, numbered from 1.
+
+    Raises:
+        ValueError: a part needs one that there is not, or a circle of parts need each other.
+    """
+    for at, wanted in enumerate(needs, 1):
+        if absent := [need for need in wanted if not 1 <= need <= len(needs)]:
+            raise ValueError(f"part {at} needs part {absent[0]}, and there are {len(needs)} parts")
+    order, left = list[int](), list(range(len(needs)))
+    while left:
+        ready = next((at for at in left if all(need - 1 in order for need in needs[at])), None)
+        if ready is None:
+            raise ValueError(f"parts need each other's results in a circle: {_circle(needs, left)}")
+        order.append(ready)
+        left.remove(ready)
+    return order
+
+
+def _circle(needs: Sequence[Sequence[int]], left: Sequence[int]) -> str:
+    """Return a circle among parts of which each needs another one of them, such as `2 needs 3, 3 needs 2`."""
+    path = [left[0] + 1]
+    while path.count(path[-1]) < 2:
+        path.append(next(need for need in needs[path[-1] - 1] if need - 1 in left))
+    path = path[path.index(path[-1]) :]
+    return ", ".join(f"{one} needs {other}" for one, other in itertools.pairwise(path))
 
 
 def explain(scaled: Scaled) -> str:

@@ -348,7 +348,11 @@ class World(Protocol):
         ...
 
     async def experience(self, lived: Lived) -> Experience | None:
-        """Return a task as it is kept to compare later ones with; None when it is not."""
+        """Return a task as it is kept to compare later ones with; None when it is not.
+
+        Raises:
+            LoomdError: the embedder failed.
+        """
         ...
 
     async def learn(

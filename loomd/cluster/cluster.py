@@ -468,7 +468,11 @@ class Cluster:
         return await learned(self._services.store, task)
 
     async def experience(self, lived: Lived) -> Experience | None:
-        """Return a task as it is kept to compare later ones with; None when it is not."""
+        """Return a task as it is kept to compare later ones with; None when it is not.
+
+        Raises:
+            LoomdError: the embedder failed.
+        """
         return await self.past.experience(lived)
 
     async def learn(

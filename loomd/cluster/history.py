@@ -17,7 +17,6 @@ from loomd.amoeba.task import Task
 from loomd.amoeba.world import Lived, Neighbour
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.roster import Roster
-from loomd.errors import LoomdError
 from loomd.manifest.object import Ref
 from loomd.manifest.wording import without_secrets
 from loomd.store.base import Store
@@ -83,19 +82,18 @@ class TaskHistory:
         )
 
     async def experience(self, lived: Lived) -> Experience | None:
-        """Return a task as it is kept; None when none is, or the embedder fails, which SENSE has told.
+        """Return a task as it is kept; None when none is.
 
         Its goal is cut, and passes what the members redact.
+
+        Raises:
+            LoomdError: the embedder failed.
         """
         if self._embedder is None:
             return None
         task, outcome = lived.task, lived.executed.outcome
         goal = self._roster.redacted(without_secrets(task.goal))
-        try:
-            vector = await self._roster.vector(goal)
-        except LoomdError:
-            return None
-        if vector is None:
+        if (vector := await self._roster.vector(goal)) is None:
             return None
         return Experience(
             task=task.id,

@@ -26,7 +26,7 @@ from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
 from loomd.manifest.object import Object
 from loomd.manifest.oneof import OneOf, OrList
-from loomd.manifest.quantity import Share
+from loomd.manifest.quantity import Duration, Share
 from loomd.manifest.rule import some_of
 from loomd.manifest.selector import Selector, SelectorOf
 from loomd.topology import Parts
@@ -79,6 +79,9 @@ class ClusterSpec(Spec):
     """Provider of the model that plans splits; the winner's own when unset."""
     embedder: Annotated[str, RefTo("Embedder")] | None = Field(default=None, examples=["words"])
     """Embedder by which tasks are compared with domains and tools; without it they are compared by shared words."""
+    embedder_wait: Duration = Field(default=2.0, gt=0, le=300)
+    """Longest time that a task waits for the embedder. When it takes longer or cannot be reached, shared words count,
+    and no task waits for it any more until it answers again; it is asked every 30 seconds, beside the tasks."""
     sense: Annotated[SensePolicy, OneOf(_POLICIES, default="heuristic")] = Field(default_factory=Heuristic)
     """SENSE: what kind of task is this?"""
     match: Annotated[MatchPolicy, OneOf(_POLICIES)] = Field(default_factory=Auction)
@@ -117,6 +120,7 @@ class ClusterSpec(Spec):
         from loomd.amoeba.loop import Policies  # noqa: PLC0415  # runs tasks, as validation does not
         from loomd.cluster.cluster import Cluster, Models, Terms  # noqa: PLC0415  # the same
         from loomd.cluster.condition import HEARD  # noqa: PLC0415  # the same
+        from loomd.cluster.patient import Patient  # noqa: PLC0415  # the same
 
         bus = parts.services.bus
         selected = [to.name for pointer, to in parts.declared.refs if pointer == _SELECTOR]
@@ -135,6 +139,10 @@ class ClusterSpec(Spec):
         accounts = parts.services.accounts
         providers = [to.name for _, to in parts.declared.refs if to.kind == "Provider"]
         named = {name: parts.get("Provider", name, ChatModel) for name in providers}
+        embedder = None
+        if self.embedder:
+            known = parts.get("Embedder", self.embedder, Embedder)
+            embedder = Patient(f"Embedder/{self.embedder}", known, self.embedder_wait, parts.services.clock)
 
         cluster = Cluster(
             parts.declared.ref,
@@ -152,7 +160,7 @@ class ClusterSpec(Spec):
             ),
             services=parts.services,
             past=past,
-            embedder=parts.get("Embedder", self.embedder, Embedder) if self.embedder else None,
+            embedder=embedder,
             models=Models(named[self.planner] if self.planner else None, named),
         )
         for event in meanwhile:
@@ -164,6 +172,8 @@ class ClusterSpec(Spec):
         finally:
             unsubscribe()
             cluster.conditions.close()
+            if embedder is not None:
+                embedder.close()
 
     async def _nodes(self, nodes: SkillNodes, parts: Parts) -> list[Agent]:
         """Return the members that are skills.

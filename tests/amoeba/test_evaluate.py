@@ -136,7 +136,7 @@ async def test_samples_give_a_mean_and_say_how_sure_it_is() -> None:
     assert agreeing.uncertainty == 0.0
     assert stating.uncertainty == pytest.approx(0.2)
     evaluated = combined([stating], [1.0])
-    assert evaluated.uncertainty == pytest.approx(0.1)  # quality is half of the reward
+    assert evaluated.uncertainty == pytest.approx(0.2 * evaluated.reward / evaluated.quality)  # of all of the reward
 
 
 async def test_a_judge_that_always_says_1_learns_to_be_doubted() -> None:
@@ -188,7 +188,7 @@ async def test_what_the_judge_is_told_comes_from_the_cluster_alone() -> None:
 def opinion(evaluator: str, quality: float, silent: str = "", uncertainty: float = 0.0) -> Opinion:
     """Return what somebody says."""
     weights = {"quality": 0.5, "efficiency": 0.3, "reliability": 0.2}
-    reward = 0.5 * quality + 0.5
+    reward = quality
     return Opinion(evaluator, reward, quality, 1.0, 1.0, (), weights, uncertainty, silent=silent)
 
 
@@ -196,9 +196,9 @@ def test_several_count_by_their_weights() -> None:
     """The reward is the weighted mean, and what each said is kept with its share."""
     evaluated = combined([opinion("rules", 1.0), opinion("judge", 0.2, uncertainty=0.1)], [1.0, 3.0])
     assert evaluated.quality == pytest.approx(0.4)
-    assert evaluated.reward == pytest.approx(0.7)
+    assert evaluated.reward == pytest.approx(0.4)
     assert [one.weight for one in evaluated.opinions] == [0.25, 0.75]
-    assert evaluated.uncertainty == pytest.approx(0.75 * 0.1 * 0.5)
+    assert evaluated.uncertainty == pytest.approx(0.75 * 0.1)
 
 
 def test_who_has_nothing_to_say_does_not_count() -> None:
@@ -220,6 +220,41 @@ def test_rules_weigh_their_checks() -> None:
     without = Rules(checks=CheckWeights(ending=0.0)).opinion(cut)
     assert without.quality == 1.0
     assert not any("ended" in line for line in without.evidence)
+
+
+REFUSAL = Outcome("I cannot help with that.", "completed")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expect", "quality"),
+    [
+        pytest.param(REFUSAL, Expect(contains=("fee",)), 0.0, id="refused"),
+        pytest.param(REFUSAL, Expect(contains=("fee", "2.40"), matches="euro"), 0.0, id="none-of-three"),
+        pytest.param(Outcome("no fee", "completed"), Expect(contains=("fee", "2.40")), 0.5, id="half"),
+        pytest.param(Outcome("no fee", "completed"), Expect(contains=("fee",), cites=True), 0.5, id="no-source"),
+        pytest.param(Outcome("the fee", "completed"), Expect(contains=("fee",)), 1.0, id="met"),
+        pytest.param(Outcome("the fee", "max_steps"), Expect(contains=("fee",)), 3.3 / 4, id="met-and-cut-short"),
+        pytest.param(
+            Outcome("a fee", "max_steps"), Expect(contains=("fee", "x")), 4.3 / 5 / 2, id="half-and-cut-short"
+        ),
+    ],
+)
+def test_what_is_met_is_the_quality(outcome: Outcome, expect: Expect, quality: float) -> None:
+    """That there is an answer is worth nothing when it is not what was wanted, and neither is that it was cheap."""
+    task = msgspec.structs.replace(TASK, expect=expect)
+    found = Rules().opinion(case(Executed(outcome, "a"), task))
+    assert found.quality == pytest.approx(quality)
+    assert found.reward == pytest.approx(quality * (0.5 + 0.3 * found.efficiency + 0.2 * found.reliability))
+    told = next(tell(msgspec.to_builtins(combined([found], [1.0])), 0, {}))
+    assert re.fullmatch(r"the reward is [\d.]+ = [\d.]+ quality x \(0.50 \+ .+ reliability\)\.", told), told
+    assert not Rules(checks=CheckWeights(expected=0.0)).opinion(case(Executed(outcome, "a"), task)).quality < 0.5
+
+
+async def test_a_judge_is_asked_about_an_answer_that_meets_nothing() -> None:
+    """There is an answer, and what the judge says of it teaches its bias."""
+    task = msgspec.structs.replace(TASK, expect=Expect(contains=("fee",)))
+    found = await judging().evaluate(case(Executed(REFUSAL, "a"), task), Telling(verdict(10)))
+    assert (found.said, found.silent) == (1.0, "")
 
 
 @pytest.mark.parametrize(
@@ -291,7 +326,7 @@ def test_opinions_are_explained() -> None:
     evaluated = combined([opinion("rules", 1.0), judge], [1.0, 3.0])
     lines = " ".join(" ".join(tell(msgspec.to_builtins(evaluated), 0, {})).split())
     for words in (
-        "It may be off by 0.075 (one standard deviation). 2 evaluators were heard, each by its weight.",
+        "It may be off by 0.150 (one standard deviation). 2 evaluators were heard, each by its weight.",
         "- rules with the weight 0.25: quality 1.000",
         "- the judge with the weight 0.75: quality 0.600, give or take 0.200; it said 1.000, and it is known to be off",
         "by +0.400",

@@ -149,9 +149,9 @@ GOOD = Outcome(
         pytest.param(Outcome("I'm sorry, I cannot help", "completed"), Expect(), 0.5, 0.7, id="refusal"),
         pytest.param(msgspec.structs.replace(GOOD, citations=(), grounding=0.0), Expect(), 0.7, 0.8, id="uncited"),
         pytest.param(msgspec.structs.replace(GOOD, unknown_citations=(9,)), Expect(), 0.8, 0.9, id="invented-source"),
-        pytest.param(GOOD, Expect(contains=("lazily", "purple")), 0.8, 0.9, id="half-of-the-expected-words"),
+        pytest.param(GOOD, Expect(contains=("lazily", "purple")), 0.5, 0.5, id="half-of-the-expected-words"),
         pytest.param(msgspec.structs.replace(GOOD, stop_reason="max_steps"), Expect(), 0.8, 0.95, id="cut-short"),
-        pytest.param(GOOD, Expect(output_schema={"type": "object"}), 0.8, 0.9, id="wrong-schema"),
+        pytest.param(GOOD, Expect(output_schema={"type": "object"}), 0.0, 0.0, id="wrong-schema"),
     ],
 )
 async def test_rules_quality(outcome: Outcome, expect: Expect, low: float, high: float) -> None:

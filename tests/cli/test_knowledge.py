@@ -178,20 +178,12 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
                 assert time.monotonic() < deadline, told
                 time.sleep(0.1)
             assert "KnowledgeBase/" in told
-            for arguments in (
-                ("get", "knowledgebases"),
-                ("get", "kb", "slow"),
-                ("knowledge", "status", "slow"),
-                ("knowledge", "search", "slow", "text"),
-            ):
-                told = folder.loomd(*arguments, "-n", folder.space).stderr
-                assert pattern.search(told), (arguments, told)
+            each_tells(folder, pattern)
             wait = ("wait", "kb/slow", "--for", "condition=IndexReady", "-n", folder.space)
             late = folder.loomd(*wait, "--timeout", "300ms")
             assert late.returncode == 1, late.stderr
             assert pattern.search(late.stderr), late.stderr
-            missing = folder.loomd("wait", "kb/other", "-n", folder.space)
-            assert missing.returncode == 2, missing.stderr
+            assert folder.loomd("wait", "kb/other", "-n", folder.space).returncode == 2
             soon = threading.Timer(0.3, setattr, (service, "pause", 0.0))
             soon.start()
             assert folder.said(*wait) == f"KnowledgeBase/{folder.space}/slow condition met\n"
@@ -222,6 +214,18 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
             service.pause = 0.0
             another.join()
         assert "next:" not in until_told(folder, "passages:   400")
+
+
+def each_tells(folder: Folder, pattern: re.Pattern[str]) -> None:
+    """Ask each verb that shows a base how far it is."""
+    for arguments in (
+        ("get", "knowledgebases"),
+        ("get", "kb", "slow"),
+        ("knowledge", "status", "slow"),
+        ("knowledge", "search", "slow", "text"),
+    ):
+        told = folder.loomd(*arguments, "-n", folder.space).stderr
+        assert pattern.search(told), (arguments, told)
 
 
 def until_told(folder: Folder, pattern: str) -> str:

@@ -200,7 +200,7 @@ def test_decisions_are_explained(crew: Folder) -> None:
         f"exploration (drawn {phases['match']['bids'][0]['drawn']:.2f} x",
         "SCALE: one agent did it alone, because complexity 0.10 is not above 0.6.",
         "EXECUTE: it ended as completed: the model gave its answer before any limit was reached.",
-        f"EVALUATE: the reward is {reward['reward']:.3f} = 0.50 x 1.000 quality + 0.30 x",
+        f"EVALUATE: the reward is {reward['reward']:.3f} = 1.000 quality x (0.50 + 0.30 x",
         "- checked: there is an answer: 1.00",
         "ADAPT: this was learned. - ada in",
         "because of reward",
@@ -226,7 +226,7 @@ def test_failures_are_explained(crew: Folder) -> None:
     )
     part = " ".join(told(crew, "explain", f"{task}.1").split())
     assert "it ended as error: something failed. There is no answer: script/scripted: the account is closed." in part
-    assert "the reward is 0.000, because without quality nothing else counts." in part
+    assert "the reward is 0.000 = 0.000 quality x (0.50 + 0.30 x" in part
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ async def test_the_last_word_of_a_person_counts(world: World) -> None:
         assert (await say(system, result.task.id, 0.2)).moves == []
         assert await score(system) == moved
         second = await say(system, result.task.id, 0.8, by="bob")
-        assert second.after == pytest.approx(first.after + 0.5 * 0.3)
+        assert second.after == pytest.approx(first.after * 0.5 / 0.2)
         await say(system, result.task.id, 1.0)
         last = await say(system, result.task.id, 1.0, by="bob")
         assert last.after == pytest.approx(reward)
@@ -117,8 +117,7 @@ async def test_the_cluster_says_how_much_people_count(tmp_path: Path, weight: fl
         before = await score(system)
         correction = await say(system, result.task.id, 0.0)
         found = evaluated(result)
-        rest = found.reward - 0.5 * found.quality
-        assert correction.after == pytest.approx(0.5 * quality + rest if quality else 0.0)
+        assert correction.after == pytest.approx(found.reward / found.quality * quality)
         assert (await score(system) == before) == (weight == 0.0)
         assert bool(correction.why) == (weight == 0.0)
 
@@ -261,13 +260,13 @@ async def test_expectations_of_a_task_are_the_rules_word_on_a_judge(tmp_path: Pa
 def test_rewards_of_evaluators_with_different_weights() -> None:
     """Where evaluators weigh quality differently, what people say counts by the mean of that."""
     rules = Opinion(
-        "rules", 0.7, 0.4, 1.0, 1.0, (), {"quality": 0.5, "efficiency": 0.3, "reliability": 0.2}, weight=0.5
+        "rules", 0.32, 0.4, 0.5, 0.75, (), {"quality": 0.5, "efficiency": 0.3, "reliability": 0.2}, weight=0.5
     )
     judge = Opinion(
-        "judge", 0.4, 0.4, 1.0, 1.0, (), {"quality": 1.0, "efficiency": 0.0, "reliability": 0.0}, weight=0.5
+        "judge", 0.4, 0.4, 0.5, 0.75, (), {"quality": 1.0, "efficiency": 0.0, "reliability": 0.0}, weight=0.5
     )
-    before = Evaluated(0.55, 0.4, 1.0, 1.0, uncertainty=0.2, opinions=(rules, judge))
+    before = Evaluated(0.36, 0.4, 0.5, 0.75, uncertainty=0.2, opinions=(rules, judge))
     after = corrected(before, [Said(1.0, "ann"), Said(0.6, "ann")], 0.5)
     assert after.quality == pytest.approx(0.5)
-    assert after.reward == pytest.approx(0.75 * 0.5 + 0.25)
+    assert after.reward == pytest.approx(0.5 * (0.8 + 1.0) / 2)
     assert after.uncertainty == pytest.approx(0.1)

@@ -169,7 +169,7 @@ async def test_a_hostile_answer_reaches_the_judge_as_data(tmp_path: Path) -> Non
     ("source", "worth", "said"),
     [
         pytest.param("def check(answer):\n    assert answer == 'done', answer\n", 1.0, "agrees: 1.00", id="good"),
-        pytest.param("def check(answer, goal):\n    return f'{goal}?'\n", 0.75, "agrees (go?): 0.00", id="bad"),
+        pytest.param("def check(answer, goal):\n    return f'{goal}?'\n", 0.0, "agrees (go?): 0.00", id="bad"),
         pytest.param("def check(answer):\n    nope()\n", 1.0, "NameError: name 'nope' is not defined", id="broken"),
     ],
 )

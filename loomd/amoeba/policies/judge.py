@@ -112,7 +112,7 @@ class Judge(EvaluatePolicy):
         rules = self.rules.opinion(case)
         if not self.asks(case.task.id):
             return self._silent(rules, f"one task of {self.every} is judged by a model, and this is none of them")
-        if not rules.quality:
+        if case.executed.error or not case.executed.outcome.output.strip():
             return self._silent(rules, "there is no answer to judge")
         known = case.leaning.known(self.name)
         verdicts: list[_Verdict] = []

@@ -24,14 +24,18 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class RewardWeights(Spec):
-    """Share of each part in the reward; they must sum to 1."""
+    """Share of each part in the reward; they must sum to 1.
+
+    The reward is quality x (`quality` + `efficiency` x efficiency + `reliability` x reliability): that a bad answer
+    took little is worth no more than the answer.
+    """
 
     quality: Share = 0.5
-    """Share of the checks."""
+    """Share of the quality that counts whatever the answer took."""
     efficiency: Share = 0.3
-    """Share of tokens and time."""
+    """Share of tokens and time, in proportion to the quality."""
     reliability: Share = 0.2
-    """Share of calls and children without a failure."""
+    """Share of calls and children without a failure, in proportion to the quality."""
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
@@ -42,7 +46,11 @@ class RewardWeights(Spec):
 
 
 class CheckWeights(Spec):
-    """By how much each check counts in the quality; 0 leaves it out."""
+    """By how much each check counts in the quality; 0 leaves it out.
+
+    Where a task says what it expects, the quality is the share of that which is met, lowered by the other checks as
+    far as these weigh beside it.
+    """
 
     answer: float = Field(default=1.0, gt=0)
     """There is an answer; without one the quality is 0."""
@@ -88,16 +96,20 @@ class Rules(EvaluatePolicy):
 
     def opinion(self, case: Case) -> Opinion:
         """Return what the rules say."""
-        checks = self._checks(case)
-        total = sum(weight for _, _, weight in checks)
-        quality = 0.0 if checks[0][1] == 0 else sum(score * weight for _, score, weight in checks) / total
+        checks, wanted = self._checks(case), self._wanted(case)
+        worth = sum(score * weight for _, score, weight in checks) + sum(weight for _, _, weight in wanted)
+        worth /= sum(weight for _, _, weight in (*checks, *wanted))
+        met = sum(score for _, score, _ in wanted) / len(wanted) if wanted else 1.0
+        quality = worth * met if checks[0][1] else 0.0
         executed, outcome = case.executed, case.executed.outcome
         tokens = min(1.0, outcome.usage.total / self.reference_tokens)
         time = min(1.0, max(0.0, outcome.seconds - outcome.waited) / self.reference_time)
         efficiency = 1 - (tokens + time) / 2
         calls = len(outcome.tools) + len(executed.children)
         reliability = 1 - (outcome.tool_errors + len(executed.missing)) / calls if calls else 1.0
-        evidence = [f"{name}: {score:.2f}" for name, score, weight in checks if weight]
+        evidence = [f"{name}: {score:.2f}" for name, score, weight in (*checks, *wanted) if weight]
+        if wanted:
+            evidence.append(f"{met:.0%} of what the task expects is met")
         evidence += [f"{one.said}: {one.wrong}, so it says nothing" for one in case.met if one.broken]
         evidence.append(f"{outcome.usage.total} tokens in {outcome.seconds:.1f} s")
         if calls:
@@ -105,7 +117,10 @@ class Rules(EvaluatePolicy):
         return opinion("rules", quality, efficiency, max(0.0, reliability), evidence, self.weights)
 
     def _checks(self, case: Case) -> list[tuple[str, float, float]]:
-        """Return the checks that apply: what, from 0 to 1, and its weight; the first is whether there is an answer."""
+        """Return the checks that apply whatever the task expects: what, from 0 to 1, and its weight.
+
+        The first is whether there is an answer.
+        """
         outcome, of = case.executed.outcome, self.checks
         text = outcome.output.strip()
         refused = outcome.stop_reason == "refused" or _REFUSAL.match(text)
@@ -115,7 +130,7 @@ class Rules(EvaluatePolicy):
             ("it is not a refusal", float(not refused), of.refusal),
             (f"it ended as {outcome.stop_reason}", ended, of.ending),
         ]
-        if outcome.offered or case.task.expect.cites:
+        if outcome.offered and not case.task.expect.cites:
             cited = float(bool(outcome.citations))
             checks.append((f"it cites {len(outcome.citations)} passages", cited, of.citations))
         if outcome.citations:
@@ -125,12 +140,15 @@ class Rules(EvaluatePolicy):
         if outcome.unknown_citations:
             unknown = len(outcome.unknown_citations)
             checks.append((f"it cites {unknown} passages that do not exist", 0.0, of.invented))
-        met = [one for one in case.met if one.field != "cites" and not one.broken]
-        checks += [(_said(one), float(not one.wrong), of.expected) for one in met]
         if parts := case.executed.children:
             missing = len(case.executed.missing)
             checks.append((f"{missing} of {len(parts)} parts are missing", 1 - missing / len(parts), of.parts))
         return checks
+
+    def _wanted(self, case: Case) -> list[tuple[str, float, float]]:
+        """Return what the task expects, in the same way; nothing when that is left out."""
+        weight = self.checks.expected
+        return [(_said(one), float(not one.wrong), weight) for one in case.met if weight and not one.broken]
 
 
 def _said(one: Met) -> str:
@@ -146,14 +164,17 @@ def opinion(
     evidence: Iterable[str],
     weights: RewardWeights,
 ) -> Opinion:
-    """Return what an evaluator says, with the reward: without quality nothing else counts."""
+    """Return what an evaluator says, with the reward."""
     shares = weights.model_dump()
     reward = reward_of(shares, quality, efficiency, reliability)
     return Opinion(evaluator, reward, quality, efficiency, reliability, tuple(evidence), shares)
 
 
 def reward_of(shares: Mapping[str, float], quality: float, efficiency: float, reliability: float) -> float:
-    """Return the reward of three parts by their shares; 0 without quality."""
-    if not quality:
-        return 0.0
-    return shares["quality"] * quality + shares["efficiency"] * efficiency + shares["reliability"] * reliability
+    """Return the reward of three parts by their shares: what it took counts in proportion to the quality."""
+    return quality * slope_of(shares, efficiency, reliability)
+
+
+def slope_of(shares: Mapping[str, float], efficiency: float, reliability: float) -> float:
+    """Return by how much the reward moves with the quality."""
+    return shares["quality"] + shares["efficiency"] * efficiency + shares["reliability"] * reliability

@@ -6,6 +6,8 @@ from loomd.api.client import Json
 from loomd.cli.reasons.layout import listed
 
 _PARTS = ("quality", "efficiency", "reliability")
+_CLOSE = 1e-6
+"""By how much a product may differ from a reward that it is."""
 
 
 def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
@@ -13,8 +15,6 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
     del seed, course
     opinions = decision.get("opinions", [])
     text = f"the reward is {_sum(decision)}."
-    if not decision["quality"] and decision.get("weights"):
-        text = f"the reward is {decision['reward']:.3f}, because without quality nothing else counts."
     if decision.get("uncertainty"):
         text += f" It may be off by {decision['uncertainty']:.3f} (one standard deviation)."
     if len(opinions) > 1:
@@ -27,8 +27,13 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
 
 
 def _sum(said: Json) -> str:
-    """Return a reward as the sum of its parts; of one that is no such sum, what else was said beside it."""
+    """Return a reward as the product or the sum that it is; of one that is neither, what else was said beside it."""
     reward, weights = f"{said['reward']:.3f}", said.get("weights", {})
+    if weights.keys() >= set(_PARTS):
+        worth = said["quality"] * (weights["quality"] + sum(weights[name] * said[name] for name in _PARTS[1:]))
+        if abs(worth - said["reward"]) < _CLOSE:
+            rest = " + ".join(f"{weights[name]:.2f} x {said[name]:.3f} {name}" for name in _PARTS[1:])
+            return f"{reward} = {said['quality']:.3f} quality x ({weights['quality']:.2f} + {rest})"
     if weighed := [f"{weights[name]:.2f} x {said[name]:.3f} {name}" for name in _PARTS if name in weights]:
         return f"{reward} = {' + '.join(weighed)}"
     parts = [f"{name} {said[name]:.3f}" for name in _PARTS if said[name] != said["reward"]]
