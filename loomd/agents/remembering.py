@@ -158,7 +158,8 @@ async def condense(agent: Agent, work: Work, scope: Scope, asked: Condensing, ou
         return
     places = tuple(dict.fromkeys(place for one in said for place in one.replaces or (one.place,)))
     if said:
-        fact = MemoryCondensed(len(said), len(asked.facts) - len(said), places, _told(memory, whose, turn))
+        ids = tuple(one.id for one in said)
+        fact = MemoryCondensed(len(said), len(asked.facts) - len(said), places, _told(memory, whose, turn), ids)
         scope.emit(fact, agent.name, key=f"condensed/{key}")
     else:
         why = outcome.failure or "none of the facts is in it, or one was forgotten"

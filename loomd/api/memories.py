@@ -17,8 +17,6 @@ from loomd.api.problem import BadRequest
 from loomd.api.view import Body
 from loomd.daemon import System
 from loomd.errors import NotFound
-from loomd.events.bus import Scope
-from loomd.events.room import MemoryForgotten
 from loomd.manifest.kind import API_VERSION
 from loomd.manifest.object import Ref
 from loomd.manifest.wording import did_you_mean
@@ -98,11 +96,7 @@ class MemoryRoutes:
                 raise NotFound(
                     f"Memory/{name}: nothing of the id {missing[0]!r} is remembered that fits; none is forgotten"
                 )
-        gone = await live.forget(which)
-        if gone:
-            bus = self._system.bus
-            bus.emit(MemoryForgotten(name, tuple(gone)), Scope(bus, "", namespace=space))
-        return answer({"forgotten": gone})
+        return answer({"forgotten": await live.forget(which)})
 
     def _memories(self, space: str | None, name: str | None = None) -> dict[Ref, LiveMemory]:
         """Return the memories that serve: of a namespace or all, one or all.

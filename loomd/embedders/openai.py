@@ -143,10 +143,11 @@ class ServiceEmbedder:
     async def embed(self, texts: Sequence[str]) -> "Vectors":
         """Return one vector per text, in order: `(texts, dimension)` float32.
 
-        Every row has length 1; an empty text is a row of zeros, and no service is asked about it.
+        Every row has length 1, but an empty text is a row of zeros, about which no service is asked, and so is a text
+        for which the service has zeros.
 
         Raises:
-            BadReply: the service made another number or size of vectors, NaN, or nothing but zeros of a text.
+            BadReply: the service made another number or size of vectors, NaN, or of several texts nothing but zeros.
             Unauthorized: the key is missing, refused, or was withdrawn.
             Temporary: the service is busy or cannot be reached, up to the deadline.
             Permanent: it refuses the texts or the model.
@@ -164,10 +165,10 @@ class ServiceEmbedder:
             raise failed.exceptions[0] from None
         for part, call in zip(parts, calls, strict=True):
             made = unit(call.result(), len(part), self.dimension, self.name)
-            if not made.any(axis=1).all():
+            if len(part) > 1 and not made.any():
                 raise BadReply(
-                    f"{self._owner}: the vector of text {int((~made.any(axis=1)).argmax()) + 1} of {len(part)} is all"
-                    " zeros, which says nothing of any text: the model is no embedding model, or is not loaded whole"
+                    f"{self._owner}: the vectors of all {len(part)} texts are zeros, which says nothing of any text:"
+                    " the model is no embedding model, or is not loaded whole"
                 )
             vectors[part] = made
         return vectors

@@ -67,24 +67,48 @@ class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
         kept: how many of them they do not say, and are kept as they are.
         places: where in the journal the replaced ones came from, as `TASK/KEY`.
         told: the words; absent in records of earlier versions.
+        items: the ids of those that its words stand for.
     """
 
     replaced: int
     kept: int
     places: tuple[str, ...]
     told: Told | None = None
+    items: tuple[str, ...] = ()
+
+
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whose items are meant: those that fit all that is said; None for any."""
+
+    scope: str | None = None
+    level: str | None = None
+    agent: str | None = None
+    tenant: str | None = None
+    user: str | None = None
+    session: str | None = None
+    task: str | None = None
 
 
 class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
-    """Somebody had items of a memory deleted; the namespace is the event's.
+    """Somebody wants items of a memory deleted, which happens once this is on disk; the namespace is the event's.
 
     Attributes:
         memory: its name.
-        items: the ids; what was in them is not told.
+        items: the ids of those that are there; what is in them is not told.
+        names: each id under which the same may be told again.
+        left: ids of items that stay, although they say the same as one of them, or fit but for their level.
+        places: where in the journal the facts came from that those of them stand for which are summaries.
+        filter: whose items are meant, also such as left the memory before; absent when they are meant by their ids.
+        at: the moment, in wall-clock seconds: work that began before does not tell any of it again.
     """
 
     memory: str
     items: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    filter: Filter | None = None
+    at: float = 0.0
 
 
 class MemoryRefilled(Fact, tag="memory.refilled", frozen=True):

@@ -181,12 +181,12 @@ class MemorySpec(Spec):
             yield self.blank(parts)
             return
         from loomd.memory.recall import Embedder, open_recall  # noqa: PLC0415  # only what is remembered needs it
-        from loomd.memory.refill import Journal  # noqa: PLC0415  # the same
+        from loomd.memory.refill import MemoryJournal  # noqa: PLC0415  # the same
 
         embedder = parts.get("Embedder", recall.embedder, Embedder) if recall.embedder else None
         path = parts.state_dir / _FILE
         lent = parts.services
-        journal = Journal(lent.store, lent.bus, ref)
+        journal = MemoryJournal(lent.store, lent.bus, ref)
         async with open_recall(path, str(ref), self._limits(), embedder, lent.clock, journal) as texts:
             yield LiveMemory(self, parts.name, texts, self._summarizer(parts))
 
@@ -349,7 +349,11 @@ class LiveMemory:
         return [] if self._texts is None else await self._texts.items(which, after, most)
 
     async def forget(self, which: Which) -> list[str]:
-        """Delete what is meant for good, and return the ids."""
+        """Delete what is meant for good, and return the ids; the journal has it first.
+
+        Raises:
+            Temporary: it cannot be noted, or the journal cannot be looked through now; nothing is deleted.
+        """
         return [] if self._texts is None else await self._texts.forget(which)
 
     async def report(self) -> Report:

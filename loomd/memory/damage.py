@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loomd.memory.layout import writing
+from loomd.memory.refill import Refilled
 
 _CODES = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _SUFFIX = ".damaged-"
@@ -28,19 +29,18 @@ class Aside(NamedTuple):
     path: Path
     texts: int | None
 
-    def told(self, refilled: tuple[int, int] | None) -> str:
+    def told(self, refilled: Refilled | None) -> str:
         """Return what happened, in words.
 
         Args:
-            refilled: how many items the new file got from the journal, and how many are only named there; None as long
-                as it is still to be looked through.
+            refilled: how the new file was filled in; None as long as the journal is still to be looked through.
         """
         had = "" if self.texts is None else f" with the {self.texts} texts in it"
         if refilled is None:
             now = "what the journal has is being remembered again"
         else:
-            now = f"{refilled[0]} are remembered again from the journal"
-            now += f", {refilled[1]} more are only named there" if refilled[1] else ""
+            now = f"{refilled.items} are remembered again from the journal"
+            now += f", {refilled.lacking} more are only named there" if refilled.lacking else ""
         return (
             f"its file was damaged, and is set aside as {self.path}{had}: {now}; "
             "delete that file once nothing of it is wanted"

@@ -18,11 +18,11 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from loomd.clock import Clock
-from loomd.errors import Damaged, LoomdError, Temporary
+from loomd.errors import BadReply, Damaged, LoomdError, Temporary
 from loomd.memory.damage import Aside, examine, find_aside, is_damage, set_aside
 from loomd.memory.item import Draft, Item, Report, Turn, Which, Whose
 from loomd.memory.layout import prepare
-from loomd.memory.refill import Again, Journal
+from loomd.memory.refill import Contents, MemoryJournal, Refilled
 from loomd.memory.shelf import Limits, Query, Shelf
 from loomd.topology import Health
 
@@ -35,7 +35,7 @@ _BATCH = 256
 _LOOK = 30.0
 """Most seconds between looks whether an embedder that failed answers again."""
 _AGAIN = "what the journal has is still being remembered again"
-_ANEW = "it is set aside, and the memory begins anew, when the daemon starts again"
+_ASIDE = "it is set aside, and what the journal has is remembered again, when the daemon starts again"
 _SWEEP = 600.0
 """Most seconds between looks for texts that are too old; less when they are kept for a short time only."""
 _LEAST = 1.0
@@ -61,20 +61,35 @@ class Recall:
     """The remembered items of one memory; `owner` names it."""
 
     def __init__(
-        self, owner: str, shelf: Shelf, pool: ThreadPoolExecutor, embedder: Embedder | None, clock: Clock
+        self,
+        owner: str,
+        shelf: Shelf,
+        pool: ThreadPoolExecutor,
+        embedder: Embedder | None,
+        clock: Clock,
+        journal: MemoryJournal | None = None,
     ) -> None:
         self._owner = owner
         self._shelf = shelf
         self._pool = pool
         self._embedder = embedder
         self._clock = clock
+        self._journal = journal
         self._failed: tuple[str, float] = ("", 0.0)
         self.aside: Aside | None = None
         """The damaged file in whose place this one is; None when there is none."""
         self._opened = clock.now()
-        self.refilled: tuple[int, int] | None = None
-        """How many items the journal had and how many it only names; None while it is looked through."""
+        self.refilled: Refilled | None = None
+        """How a new file was filled in from the journal; None while that is looked through."""
         self._tried = asyncio.Event()
+        self._telling = asyncio.Lock()
+        """Held by whoever adds or forgets: nothing is added between what the journal is told of and what is deleted."""
+        self._embedding = 0
+        """How many embed what is left now."""
+        self._left = asyncio.Event()
+        """Whether there may be something to embed beside the tasks."""
+        self._behind = False
+        """Whether that is much: all that came from the journal, or was told while the embedder failed."""
         self._broken: Health | None = None
         self.wordy: Health | None = None
         """Why texts are found by words alone although there is an embedder; None when it answers."""
@@ -93,18 +108,24 @@ class Recall:
     async def find(self, whose: Whose, text: str, seen: Sequence[str] = (), most: int | None = None) -> list[str]:
         """Return the texts that one may see and that fit a question, best first; what is seen already is left out.
 
-        They are found by words alone as long as `wordy` says why.
+        They are found by words alone as long as `wordy` says why, and while what came from the journal is embedded.
+        What is left to embed is embedded beside: nobody who asks waits for it.
         """
-        query = Query(text, seen, most, self._clock.now())
-        if self._embedder is not None and await self.refresh():
-            made = await self._embed(self._embedder, [text])
+        query, embedder = Query(text, seen, most, self._clock.now()), self._embedder
+        if embedder is not None:
+            mark = embedder.fingerprint
+            left = await self._run(lambda: self._shelf.unmade(mark, 1))
+            if left and not self._embedding:
+                self._left.set()
+            made = None if left and self._behind else await self._embed(embedder, [text])
             if made is not None:
-                query = replace(query, vector=made[0], mark=self._embedder.fingerprint)
+                query = replace(query, vector=made[0], mark=mark)
         return await self._run(lambda: self._shelf.find(whose, query))
 
     async def add(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], *, working: bool = False) -> list[str]:
         """Keep items, each once per home and key, and return their ids; they are on disk also without vectors."""
-        kept = await self._run(lambda: self._shelf.add(whose, turn, drafts, working=working))
+        async with self._telling:
+            kept = await self._run(lambda: self._shelf.add(whose, turn, drafts, working=working))
         await self.refresh()
         return kept
 
@@ -113,8 +134,8 @@ class Recall:
         return await self._run(lambda: self._shelf.move(whose))
 
     async def working(self, whose: Whose) -> list[Item]:
-        """Return the working facts of a conversation that are too many."""
-        return await self._current(lambda: self._shelf.working(whose))
+        """Return the working facts of a conversation that are too many; none until the journal was looked through."""
+        return [] if self.refilled is None else await self._current(lambda: self._shelf.working(whose))
 
     async def replace(
         self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str], asked: Sequence[Item]
@@ -122,8 +143,14 @@ class Recall:
         """Keep summaries in place of working facts, let the others move on, and return the summaries' ids.
 
         There are none when one of the facts that were asked about was forgotten meanwhile.
+
+        Raises:
+            Temporary: the journal was not looked through yet, and might bring the facts back beside the summaries.
         """
-        kept = await self._run(lambda: self._shelf.replace(whose, turn, drafts, replaced, asked))
+        if self.refilled is None:
+            raise Temporary(f"{self._owner}: {_AGAIN}")
+        async with self._telling:
+            kept = await self._run(lambda: self._shelf.replace(whose, turn, drafts, replaced, asked))
         await self.refresh()
         return kept
 
@@ -132,13 +159,18 @@ class Recall:
         return await self._current(lambda: self._shelf.items(which, after, most))
 
     async def forget(self, which: Which) -> list[str]:
-        """Delete items for good, and return their ids.
+        """Delete items for good, and return their ids; the journal has that first.
 
         Raises:
-            Temporary: the journal cannot be looked through now, and might bring them back later.
+            Temporary: the journal cannot be looked through now, and might bring them back later; or it cannot be noted
+                there. Nothing is deleted.
         """
         await self.settled()
-        return await self._run(lambda: self._shelf.forget(which, self._clock.now()))
+        async with self._telling:
+            now = self._clock.now()
+            if self._journal is not None:
+                await self._journal.forget(await self._current(lambda: self._shelf.meant(which)), now)
+            return await self._run(lambda: self._shelf.forget(which, now))
 
     async def report(self) -> Report:
         """Return how many items there are, and what went wrong last."""
@@ -146,19 +178,37 @@ class Recall:
         found = await self._current(lambda: self._shelf.report(mark))
         return msgspec.structs.replace(found, error=self._failed[0], error_at=self._failed[1])
 
-    async def refresh(self) -> bool:
-        """Embed what only another embedder, or none, had embedded, and return whether all is embedded."""
-        embedder = self._embedder
-        if embedder is None:
-            return False
+    async def refresh(self) -> None:
+        """Embed what only another embedder, or none, had embedded; when that is much, it is left to `embed_left`."""
+        if self._behind:
+            self._left.set()
+        elif self._embedder is not None:
+            await self._embed_left(self._embedder)
+
+    async def embed_left(self) -> None:
+        """Embed beside the tasks what was left to embed; until cancelled."""
+        while (embedder := self._embedder) is not None:
+            await self._left.wait()
+            self._left.clear()
+            try:
+                await self._embed_left(embedder)
+            except LoomdError as error:
+                _log.warning("%s: %s", self._owner, error)
+            if self.refilled is not None and not self._left.is_set():
+                self._behind = False
+
+    async def _embed_left(self, embedder: Embedder) -> None:
         mark, most = embedder.fingerprint, min(_BATCH, getattr(embedder, "batch", _BATCH))  # one call of a service
-        while rows := await self._run(lambda: self._shelf.unmade(mark, most)):
-            vectors = await self._embed(embedder, [text for _, text in rows])
-            if vectors is None:
-                return False
-            made = [(row, text, mark, vector.tobytes()) for (row, text), vector in zip(rows, vectors, strict=True)]
-            await self._run(partial(self._shelf.put_vectors, made))
-        return True
+        self._embedding += 1
+        try:
+            while rows := await self._run(lambda: self._shelf.unmade(mark, most)):
+                vectors = await self._embed(embedder, [text for _, text in rows])
+                if vectors is None:
+                    return
+                made = [(row, text, mark, vector.tobytes()) for (row, text), vector in zip(rows, vectors, strict=True)]
+                await self._run(partial(self._shelf.put_vectors, made))
+        finally:
+            self._embedding -= 1
 
     async def settled(self) -> None:
         """Wait until what the journal has is remembered again, when the file is new.
@@ -170,27 +220,31 @@ class Recall:
         if self.refilled is None:
             raise Temporary(f"{self._owner}: {_AGAIN}, which does not work now: the log says why")
 
-    async def refill(self, journal: Journal | None) -> None:
-        """Remember again what the journal has, if the file is new; what does not work is tried again, until cancelled.
-
-        Args:
-            journal: None for none.
-        """
+    async def refill(self) -> None:
+        """Remember again what the journal has, if the file is new; it is tried until it works, or until cancelled."""
+        journal, is_due = self._journal, self.refilled is None
         try:
-            is_due = self.refilled is None
             while self.refilled is None:
                 try:
-                    again = Again((), 0) if journal is None else await journal.read()
-                    self.refilled = await self._run(partial(self._shelf.refill, again))
+                    contents = Contents() if journal is None else await journal.read()
+                    self._behind = self._embedder is not None and bool(contents.entries)
+                    self.refilled = await self._run(partial(self._shelf.refill, contents))
                 except LoomdError as error:
+                    self._behind = False
                     _log.warning("%s: %s, which does not work now: %s", self._owner, _AGAIN, error)
                     self._tried.set()
                     await asyncio.sleep(_LOOK)
         finally:
             self._tried.set()
+            if self._behind:
+                self._left.set()
         if is_due and journal is not None and (any(self.refilled) or self.aside is not None):
-            _log.warning("%s: %d items are remembered again from the journal", self._owner, self.refilled[0])
-            journal.tell(*self.refilled)
+            _log.warning("%s: %d items are remembered again from the journal", self._owner, self.refilled.items)
+            journal.tell(self.refilled)
+
+    async def begin(self) -> None:
+        """Note that there is no journal, or nothing in it, from which a new file could be filled in."""
+        self.refilled = await self._run(partial(self._shelf.refill, Contents()))
 
     async def expire(self) -> None:
         """Delete what is too old."""
@@ -213,11 +267,12 @@ class Recall:
                 _log.warning("%s: %s", self._owner, error)
 
     async def _ask_again(self) -> None:
-        """Ask an embedder that failed, and embed what is left when it answers."""
+        """Ask an embedder that failed, and have what is left embedded when it answers."""
         if self.wordy is None or self._embedder is None:
             return
         if await self._embed(self._embedder, _PROBE, again=True) is not None:
-            await self.refresh()
+            self._behind = True
+            self._left.set()
 
     async def _embed(self, embedder: Embedder, texts: Sequence[str], *, again: bool = False) -> Any:
         """Return vectors, or None while the embedder fails; one that failed is asked only `again`."""
@@ -225,6 +280,8 @@ class Recall:
             return None
         try:
             vectors = await embedder.embed(texts)
+            if again and not vectors.any():
+                raise BadReply("the embedder has nothing but zeros for the words that it is tried with")
         except LoomdError as error:
             now, said = self._clock.now(), f"{error}; texts are kept, and found by words alone until it answers"
             if self.wordy is None:
@@ -255,7 +312,7 @@ class Recall:
             self._failed = (str(error), self._clock.now())
             raise Temporary(f"the memory's file cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
-            now, said = self._clock.now(), f"the memory's file is damaged ({error}): {_ANEW}"
+            now, said = self._clock.now(), f"the memory's file is damaged ({error}): {_ASIDE}"
             self._failed = (str(error), now)
             if self._broken is None:
                 _log.error("%s: %s", self._owner, said)
@@ -270,7 +327,7 @@ async def open_recall(
     limits: Limits,
     embedder: Embedder | None,
     clock: Clock,
-    journal: Journal | None = None,
+    journal: MemoryJournal | None = None,
 ) -> AsyncGenerator[Recall, None]:
     """Open the remembered items in a file, which is made when it is missing; a damaged one makes way to a new one.
 
@@ -287,16 +344,18 @@ async def open_recall(
         try:
             shelf = await asyncio.shield(asyncio.wrap_future(connecting))
         except sqlite3.DatabaseError as error:
-            instead = _ANEW if is_damage(error) else "move it away to start anew"
+            instead = _ASIDE if is_damage(error) else "with it out of the way, what the journal has is remembered again"
             raise Damaged(f"{owner}: {path} cannot be used ({error}): {instead}") from error
-        recall = Recall(owner, shelf, pool, embedder, clock)
+        recall = Recall(owner, shelf, pool, embedder, clock, journal)
         recall.aside = await asyncio.get_running_loop().run_in_executor(pool, find_aside, path)
         recall.refilled = await asyncio.get_running_loop().run_in_executor(pool, lambda: shelf.refilled)
         if journal is None or await journal.is_empty():
-            await recall.refill(None)
+            await recall.begin()
         await recall.expire()
         await recall.refresh()
-        beside = [asyncio.ensure_future(one) for one in (recall.refill(journal), recall.look_after(limits.ttl))]
+        beside = [
+            asyncio.ensure_future(one) for one in (recall.refill(), recall.embed_left(), recall.look_after(limits.ttl))
+        ]
         try:
             yield recall
         finally:

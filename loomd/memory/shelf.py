@@ -14,12 +14,14 @@ from typing import Any
 
 import msgspec
 
+from loomd.memory.entry import Entry, entry_of
 from loomd.memory.facts import key_of
+from loomd.memory.gone import Meant, filter_of, is_noted, is_refused, note
 from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose, id_of
-from loomd.memory.layout import has, tokens_of, writing
+from loomd.memory.layout import has, writing
 from loomd.memory.near import Near
 from loomd.memory.rank import Candidate, Weights, fuse, order
-from loomd.memory.refill import Again
+from loomd.memory.refill import Contents, Refilled
 
 _WORD = re.compile(r"\w{3,}")
 _WORDS = """
@@ -173,7 +175,7 @@ class Shelf:
         """
         with self._writing():
             names = [name for one in asked for name in (one.id, *self._names(whose, key_of(one.text)))]
-            kept = [] if self._is_gone(names, turn.began) else self._add(whose, turn, drafts, working=False)
+            kept = [] if is_noted(self._db, names, turn.began) else self._add(whose, turn, drafts, working=False)
             if kept:
                 self._db.executemany(
                     "DELETE FROM item WHERE id = ? AND home = ?", [(one, whose.talk) for one in replaced]
@@ -183,26 +185,37 @@ class Shelf:
 
     def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
         """Return items in the order of their ids, those after a given one."""
-        rows = self._db.execute(_MEANT, {**_meant(which), "after": after, "most": most}).fetchall()
-        return [_item(row) for row in rows]
+        return [_item(row) for row in self._meant(which, after, most)]
+
+    def meant(self, which: Which) -> Meant:
+        """Return what somebody means to forget, as the journal is told of it before it is deleted."""
+        entries = [_entry(row) for row in self._meant(which)]
+        items = {one.item.id for one in entries}
+        names = frozenset[str]().union(*(one.names(self._owner) for one in entries))
+        keys = json.dumps(sorted({one.key for one in entries}))
+        alike = self._db.execute("SELECT * FROM item WHERE key IN (SELECT value FROM json_each(?))", (keys,)).fetchall()
+        left = {one.item.id for one in map(_entry, alike) if one.names(self._owner) & names}
+        asked = filter_of(which)
+        if asked is not None and asked.level is not None:
+            left |= {str(row["id"]) for row in self._meant(msgspec.structs.replace(which, level=None))}
+        places = tuple(dict.fromkeys(place for one in entries for place in one.item.replaces))
+        return Meant(tuple(sorted(items)), tuple(sorted(names)), tuple(sorted(left - items)), places, asked)
 
     def forget(self, which: Which, now: float) -> list[str]:
         """Delete items, also from the word index and the vectors, and return their ids.
 
-        What is noted is each id under which the same may be told again: that of the item, which is from where it was
-        told first, and those from where it is and where it was going to be.
+        What is noted is each id under which the same may be told again, and whose items were meant.
         """
+        asked = filter_of(which)
         with writing(self._db):
-            rows = self._db.execute(_MEANT, {**_meant(which), "after": "", "most": -1}).fetchall()
-            for row in rows:
-                homes = (row["home"], row["next_home"] or row["home"])
-                names = {row["id"], *(id_of(self._owner, home, row["key"]) for home in homes)}
-                self._db.execute("DELETE FROM item WHERE id = ?", (row["id"],))
-                self._db.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", [(name, now) for name in names])
-            if rows:
+            entries = [_entry(row) for row in self._meant(which)]
+            names = frozenset[str]().union(*(one.names(self._owner) for one in entries))
+            note(self._db, dict.fromkeys(names, now), [] if asked is None else [(asked, now)])
+            self._db.executemany("DELETE FROM item WHERE id = ?", [(one.item.id,) for one in entries])
+            if entries:
                 self._purge()
         self._empty_log()
-        return [str(row["id"]) for row in rows]
+        return [one.item.id for one in entries]
 
     def expire(self, now: float) -> None:
         """Delete what was not told for longer than its time to live, as `forget` does.
@@ -261,16 +274,13 @@ class Shelf:
                 self._db.executemany("DELETE FROM vector WHERE made_by = ?", [(mark,) for mark in unwanted])
 
     @property
-    def refilled(self) -> tuple[int, int] | None:
-        """Return how many items a file that began anew has from the journal, and how many that only names.
-
-        None as long as the journal is still to be looked through.
-        """
+    def refilled(self) -> Refilled | None:
+        """Return what a file that began anew has from the journal; None while that is still to be looked through."""
         found = self._db.execute("SELECT items, lacking FROM refill").fetchone() if has(self._db, "refill") else (0, 0)
-        return None if found[0] is None else (int(found[0]), int(found[1]))
+        return None if found[0] is None else Refilled(int(found[0]), int(found[1]))
 
-    def refill(self, again: Again) -> tuple[int, int]:
-        """Keep what the journal says was remembered, all at once, and return `refilled`.
+    def refill(self, contents: Contents) -> Refilled:
+        """Keep what the journal says was remembered, and what was forgotten, all at once; return `refilled`.
 
         What is there already stays as it is. Nothing is done when somebody else who has the file open did it: of that,
         some may be forgotten by now.
@@ -278,17 +288,13 @@ class Shelf:
         with self._writing():
             if (known := self.refilled) is not None:
                 return known
-            kept = 0
-            for item, key, home, next_home in again.entries:
-                values = {name: getattr(item, name) for name in Item.__struct_fields__}
-                values |= {"text": self._cut(item.text), "replaces": json.dumps(item.replaces)}
-                values |= {"key": key, "home": home, "next_home": next_home}
-                kept += self._db.execute(_REFILL, values).rowcount
-            for home in {one.home for one in again.entries}:
+            kept = sum(self._insert(one, _REFILL).rowcount for one in contents.entries)
+            for home in {one.home for one in contents.entries}:
                 self._bound(home)
-            self._db.execute("UPDATE refill SET items = ?, lacking = ?", (kept, again.lacking))
+            note(self._db, contents.gone, contents.filters)
+            self._db.execute("UPDATE refill SET items = ?, lacking = ?", (kept, contents.lacking))
         self._embedded = None
-        return kept, again.lacking
+        return Refilled(kept, contents.lacking)
 
     def close(self) -> None:
         """Close the file, after another try to empty its log."""
@@ -333,43 +339,33 @@ class Shelf:
             self._logged = bool(refused)
 
     def _add(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], *, working: bool) -> list[str]:
-        long = whose.home(self._limits.scope)
-        home = whose.talk if working else long
+        scope = self._limits.scope
+        home = whose.talk if working else whose.home(scope)
         kept: list[str] = []
         for draft in drafts:
-            text, importance = self._cut(draft.text), min(1.0, draft.importance * turn.boost)
-            told = self._tell_again(long, draft.key, turn.began, importance)
-            if told := told or self._tell_again(home, draft.key, turn.began, importance):
+            one = entry_of(id_of(self._owner, home, draft.key), draft, whose, turn, scope, working=working)
+            item = one.item
+            told = self._tell_again(one.next_home or home, one.key, item.told, item.importance)
+            if told := told or self._tell_again(home, one.key, item.told, item.importance):
                 kept.append(told)
-                continue
-            if self._is_gone(self._names(whose, draft.key), turn.began):
-                continue
-            kept.append(id_of(self._owner, home, draft.key))
-            values = {
-                "id": kept[-1],
-                "home": home,
-                "key": draft.key,
-                "text": text,
-                "what": draft.what,
-                "level": "working" if working else "long",
-                "scope": self._limits.scope,
-                "importance": importance,
-                "tokens": tokens_of(text),
-                "created": turn.began,
-                "told": turn.began,
-                "agent": whose.agent,
-                "tenant": whose.tenant,
-                "user": whose.user,
-                "session": whose.session,
-                "task": whose.task,
-                "step": turn.step,
-                "absorbed": turn.absorbed,
-                "replaces": json.dumps(draft.replaces),
-                "next_home": long if working else "",
-            }
-            self._kept.add(self._db.execute(_INSERT, values).lastrowid or 0)
+            elif not is_refused(self._db, item, turn.began) and not is_noted(
+                self._db, self._names(whose, draft.key), turn.began
+            ):
+                kept.append(item.id)
+                self._kept.add(self._insert(one, _INSERT).lastrowid or 0)
         self._bound(home)
         return kept
+
+    def _insert(self, one: Entry, statement: str) -> sqlite3.Cursor:
+        return self._db.execute(statement, one.cut(self._cut(one.item.text)).row)
+
+    def _meant(self, which: Which, after: str = "", most: int = -1) -> list[sqlite3.Row]:
+        """Return the rows of the items that are meant, in the order of their ids."""
+        values = {
+            name: getattr(which, name) for name in ("scope", "level", "agent", "tenant", "user", "session", "task")
+        }
+        values |= {"ids": json.dumps(which.ids) if which.ids else None, "after": after, "most": most}
+        return self._db.execute(_MEANT, values).fetchall()
 
     def _count(self, of: str, *values: object) -> int:
         """Return the number of rows of a table, which is one of ours, that fit."""
@@ -378,13 +374,6 @@ class Shelf:
     def _names(self, whose: Whose, key: str) -> tuple[str, str]:
         """Return the ids that an item with a key may have: in the conversation, and long-term."""
         return id_of(self._owner, whose.talk, key), id_of(self._owner, whose.home(self._limits.scope), key)
-
-    def _is_gone(self, names: Sequence[str], began: float) -> bool:
-        """Return whether one of several ids was forgotten since some work began."""
-        found = self._db.execute(
-            "SELECT 1 FROM gone WHERE id IN (SELECT value FROM json_each(?)) AND at >= ?", (json.dumps(names), began)
-        )
-        return found.fetchone() is not None
 
     def _tell_again(self, home: str, key: str, told: float, importance: float) -> str:
         """Note that an item was told once more, and return its id; an empty text when it is not there."""
@@ -481,12 +470,8 @@ def _telling(text: str) -> list[str]:
     return ([word for word in words if word not in _COMMON] or words)[:_MOST_WORDS]
 
 
-def _meant(which: Which) -> dict[str, str | None]:
-    """Return the values by which `_MEANT` selects."""
-    return {
-        "ids": json.dumps(which.ids) if which.ids else None,
-        **{name: getattr(which, name) for name in ("scope", "level", "agent", "tenant", "user", "session", "task")},
-    }
+def _entry(row: sqlite3.Row) -> Entry:
+    return Entry(_item(row), row["key"], row["home"], row["next_home"])
 
 
 def _item(row: sqlite3.Row) -> Item:

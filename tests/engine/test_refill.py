@@ -12,7 +12,7 @@ from loomd.errors import Temporary
 from loomd.events.bus import Scope
 from loomd.events.event import Event
 from loomd.events.journal import Journal
-from loomd.events.room import MemoryCondensed, MemoryForgotten, MemoryRefilled, MemoryRemembered, Told
+from loomd.events.room import Filter, MemoryCondensed, MemoryForgotten, MemoryRefilled, MemoryRemembered, Told
 from loomd.manifest.object import Ref
 from loomd.memory import recall, refill
 from loomd.memory.facts import key_of
@@ -28,7 +28,6 @@ async def _forget(system: System, which: Which) -> list[str]:
     """Forget as the API does."""
     live: Any = system.reconciler.topology.live[NOTES]
     gone: list[str] = await live.forget(which)
-    system.bus.emit(MemoryForgotten("notes", tuple(gone)), Scope(system.bus, "", namespace="default"))
     return gone
 
 
@@ -106,11 +105,11 @@ async def test_nothing_is_forgotten_while_the_journal_cannot_be_read(
         await say(system, SAID[0])
     _break(noted.folder, "damaged")
 
-    async def broken(_: object) -> refill.Again:
+    async def broken(_: object) -> refill.Contents:
         raise Temporary("the disk is away")
 
-    reading = refill.Journal.read
-    monkeypatch.setattr(refill.Journal, "read", broken)
+    reading = refill.MemoryJournal.read
+    monkeypatch.setattr(refill.MemoryJournal, "read", broken)
     monkeypatch.setattr(recall, "_LOOK", 0.01)
     async with noted.open() as system:
         live: Any = system.reconciler.topology.live[NOTES]
@@ -120,7 +119,7 @@ async def test_nothing_is_forgotten_while_the_journal_cannot_be_read(
             await live.forget(Which())
         refilled = asyncio.Event()
         end = system.bus.subscribe(lambda _: refilled.set(), MemoryRefilled)
-        monkeypatch.setattr(refill.Journal, "read", reading)
+        monkeypatch.setattr(refill.MemoryJournal, "read", reading)
         async with asyncio.timeout(30):
             await refilled.wait()
         end()
@@ -151,3 +150,63 @@ def test_only_what_the_ids_prove_is_taken() -> None:
         (name, "The gate is green.", "user")
     ]
     assert found.lacking == 1
+
+
+async def test_the_journal_has_it_before_anything_is_deleted(noted: Noted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill, or a full disk, leaves no journal that would bring back what somebody was told is forgotten."""
+    spec = noted.folder / "manifests.yaml"
+    spec.write_text(spec.read_text().replace("topK: 5", "topK: 5, keep: 2"))
+    async with noted.open() as system:
+        for said in SAID[:4]:
+            await say(system, said, user="eve", session="")
+        assert len(await kept(system)) == 2
+        durable, store = system.store.durable, system.store
+
+        async def full(seq: int) -> None:
+            assert seq
+            raise Temporary("the disk is full")
+
+        monkeypatch.setattr(store, "durable", full)
+        with pytest.raises(Temporary, match="disk is full"):
+            await _forget(system, Which(user="eve"))
+        assert len(await kept(system)) == 2
+
+        async def looked(seq: int) -> None:
+            await durable(seq)
+            there.extend(await kept(system))
+            told.extend([one.data async for one in Journal(store).replay() if isinstance(one.data, MemoryForgotten)])
+
+        there, told = list[Item](), list[MemoryForgotten]()
+        monkeypatch.setattr(store, "durable", looked)
+        assert len(await _forget(system, Which(user="eve"))) == len(there) == 2
+        assert told[-1].filter == Filter(user="eve")
+        assert set(told[-1].items) == {one.id for one in there}
+        assert await _forget(system, Which(user="ann")) == []
+        assert told[-1].filter == Filter(user="ann")
+    _break(noted.folder, "gone")
+    async with noted.open() as system:
+        assert await _again(system) == []
+
+
+async def test_a_row_that_cannot_be_read_ends_nothing(
+    noted: Noted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told in the log and counted as lacking; what else the journal has is remembered again."""
+    async with noted.open() as system:
+        for said in SAID[:2]:
+            await say(system, said, session="")
+    _break(noted.folder, "gone")
+    decode = refill._event  # as a row that another version wrote
+
+    def some(body: bytes) -> Event:
+        if b"blue pot" in body:
+            raise msgspec.ValidationError("Invalid enum value 'galaxy'")
+        return decode(body)
+
+    monkeypatch.setattr(refill, "_event", some)
+    async with noted.open() as system:
+        assert [SAID[1] in one.text for one in await _again(system)] == [True]
+        told = [one.data async for one in Journal(system.store).replay() if isinstance(one.data, MemoryRefilled)]
+        assert told == [MemoryRefilled("notes", 1, 1)]
+        assert "of the journal cannot be read: Invalid enum value 'galaxy'" in caplog.text
+        assert len(await _forget(system, Which(user=""))) == 1

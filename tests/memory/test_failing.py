@@ -47,6 +47,7 @@ class Flaky(Letters):
     def __init__(self) -> None:
         super().__init__()
         self.away = True
+        self.empty = False
         self.asked = 0
 
     async def embed(self, texts: Sequence[str]) -> Any:
@@ -54,7 +55,7 @@ class Flaky(Letters):
         self.asked += 1
         if self.away:
             raise Temporary("the embedder is away")
-        return await super().embed(texts)
+        return await super().embed(texts) * (not self.empty)
 
 
 async def test_words_are_enough_until_it_answers_again(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +76,12 @@ async def test_words_are_enough_until_it_answers_again(memory: Any, monkeypatch:
         assert (told.condition, told.status, told.reason, told.since) == ("Degraded", "True", "EmbedFailed", 1e6)
         found = await live.report()
         assert (found.error, found.error_at, found.vectors) == ("the embedder is away", 1_000_000.0, 1)
-        embedder.away = False
+        embedder.away, embedder.empty = False, True
+        async with asyncio.timeout(20):
+            while "nothing but zeros" not in (await live.report()).error:  # noqa: ASYNC110  # asks as any caller would
+                await asyncio.sleep(0.01)
+        assert live.lacks
+        embedder.empty = False
         async with asyncio.timeout(20):
             while live.lacks or (await live.report()).vectors < 2:  # noqa: ASYNC110  # asks as any caller would
                 await asyncio.sleep(0.01)
