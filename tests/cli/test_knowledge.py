@@ -12,7 +12,7 @@ import pytest
 from loomd.cli.knowledge import index_lines
 from tests.cli.terminal import Folder
 from tests.daemon.process import PATIENCE, Daemon
-from tests.knowledge.vectors_service import vector_service
+from tests.knowledge.vectors_service import VectorService, vector_service
 
 BASE = """
 apiVersion: loomd.dev/v1
@@ -201,19 +201,24 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
         finally:
             service.pause = 0.0
         assert "indexing:" not in until_told(folder, r"refreshed:  20\S+Z\n")
-        service.pause = 0.1
-        folder.change("model: m", "model: n", "base.yaml")
-        another = threading.Thread(target=folder.process, args=("apply", "-f", "manifests"))
-        another.start()
-        try:
-            until_told(folder, rf"next: +{pattern.pattern}")
-            for arguments in (("describe", "kb", "slow"), ("rollout", "status", "--no-watch")):
-                told = folder.loomd(*arguments, *(("-n", folder.space) if arguments[0] == "describe" else ())).stdout
-                assert pattern.search(told), (arguments, told)
-        finally:
-            service.pause = 0.0
-            another.join()
-        assert "next:" not in until_told(folder, "passages:   400")
+        a_changed_model_is_told(folder, service, pattern)
+
+
+def a_changed_model_is_told(folder: Folder, service: VectorService, pattern: re.Pattern[str]) -> None:
+    """While an index of another model is made beside, all that shows the base says how far that is."""
+    service.pause = 0.1
+    folder.change("model: m", "model: n", "base.yaml")
+    another = threading.Thread(target=folder.process, args=("apply", "-f", "manifests"))
+    another.start()
+    try:
+        until_told(folder, rf"next: +{pattern.pattern}")
+        for arguments in (("describe", "kb", "slow"), ("rollout", "status", "--no-watch")):
+            told = folder.loomd(*arguments, *(("-n", folder.space) if arguments[0] == "describe" else ())).stdout
+            assert pattern.search(told), (arguments, told)
+    finally:
+        service.pause = 0.0
+        another.join()
+    assert "next:" not in until_told(folder, "passages:   400")
 
 
 def each_tells(folder: Folder, pattern: re.Pattern[str]) -> None:
