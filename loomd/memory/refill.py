@@ -164,6 +164,9 @@ class Ledger:
         if namespace != self._ref.namespace:
             return
         items, left, asked = set(fact.items), set(fact.left), fact.filter
+        for one in self._summaries:
+            if one.ids <= left:  # it stays, and so does what it stands for
+                left |= one.replaced - items
         hit = {
             name
             for name, one in self._entries.items()

@@ -170,14 +170,32 @@ def test_a_summary_takes_only_what_it_stood_for(noted: str) -> None:
     assert kept.lose() == ([] if noted in {"after", "never"} else [ROME])
 
 
+def test_what_is_noted_late_does_not_come_back() -> None:
+    """The journal may have it after the forgetting: by an id of another conversation, or of whom all was forgotten."""
+    first, other = Kept(), Kept()
+    (name,) = first.say(EVE, turn(CODE, 1.0))
+    late = other.say(SECOND, turn(CODE, 9.0))
+    first.forget(Which(ids=(name,)), 10.0)
+    first.take(MemoryRemembered(tuple(late), first._told(SECOND, turn(CODE, 9.0))), 11.0)
+    assert first.ledger.result().entries == ()
+    first.forget(Which(user="eve"), 12.0)
+    late = other.say(SECOND, turn(ROME, 9.0))
+    first.take(MemoryRemembered(tuple(late), first._told(SECOND, turn(ROME, 9.0))), 13.0)
+    assert first.ledger.result().entries == ()
+    assert first.lose() == []
+
+
 def test_by_level_only_what_was_on_it_is_forgotten() -> None:
     """What is on the other one stays, and what is told later by work that began before."""
     kept = Kept()
     kept.say(EVE, turn(CODE, 1.0))
     kept.say(EVE, turn("a long answer", 1.0, "k2"), working=False)
+    names = kept.say(SECOND, turn("Bob has 12 bees.", 1.0))
+    kept.take(kept.condense(SECOND, turn("", 2.0, "c", answer="12 bees has Bob."), names), 2.0)
     kept.forget(Which(level="working"), 10.0)
     assert kept.say(SECOND, turn(ROME, 9.0))
-    assert kept.texts == kept.lose() == [ROME, "a long answer"]
+    assert kept.texts == ["12 bees has Bob.", ROME, "a long answer"]
+    assert kept.lose() == [ROME, "Bob has 12 bees.", "a long answer"]
 
 
 def test_rows_that_cannot_be_read_are_lacking() -> None:
