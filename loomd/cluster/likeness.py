@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from loomd.knowledge.query import STOP_WORDS
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -79,10 +81,14 @@ class Likeness:
         return found
 
     def by_words(self, text: str) -> dict[str, float]:
-        """Return the share of a text's words that stand in each named text, by their first five letters."""
+        """Return the share of a text's words that stand in each named text, by their first five letters.
+
+        Words that are in nearly every text, such as "about", do not count.
+        """
         words = _stems(text)
         return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}
 
 
 def _stems(text: str) -> frozenset[str]:
-    return frozenset(word[:_STEM] for word in _WORD.findall(text.lower()))
+    """Return the beginnings of the words of a text that tell something."""
+    return frozenset(word[:_STEM] for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)

@@ -14,7 +14,14 @@ TEXTS = {"maths": "maths. Computes sums and fees", "library": "library. Knows bo
 async def test_words_are_compared_by_their_stems() -> None:
     """Without an embedder the share of the words that stand in each text counts; endings and case do not."""
     fits = await Likeness(TEXTS, None).of("Computing OPENING hours: how?")
-    assert fits == {"maths": 1 / 4, "library": 2 / 4, "none": 0.0}
+    assert fits == {"maths": 1 / 3, "library": 2 / 3, "none": 0.0}
+
+
+async def test_common_words_are_no_likeness() -> None:
+    """Who says to answer questions about something is no more like a request about something else."""
+    likeness = Likeness({"cooking": "cooking. Answers questions about cooking.", "law": "law. Drafts a lease"}, None)
+    assert await likeness.of("Check the clause of my lease about a dog") == {"cooking": 0.0, "law": 1 / 4}
+    assert await likeness.of("What about that?") == {"cooking": 0.0, "law": 0.0}
 
 
 @pytest.mark.parametrize("text", ["", "?!", "a b"], ids=["empty", "signs", "short"])

@@ -88,7 +88,7 @@ async def test_rules_and_a_judge_are_heard(tmp_path: Path) -> None:
     - {when: late, text: The fee is 2.40 euros., times: null}
 """
     check = Check((Path(__file__).parents[2] / "examples/15-reward/checks/fee.py").read_text(), file="checks/fee.py")
-    for days, quality in ((12, 1.0), (13, 0.5)):  # of the weights 1 + 1 + 1 + 3 the check has a half
+    for days, quality in ((12, 1.0), (13, 0.0)):  # the check is all that is expected
         goal = f"What is the fee of a book that is {days} days late?"
         found, _ = await run("15", replies, goal, tmp_path / str(days), expect=Expect(checks=(check,)))
         assert found.matched is not None
