@@ -42,6 +42,7 @@ class Latest:
 
 
 Locked = Literal["instructions", "scores", "health"]
+"""What of an agent a person may keep from what is learned."""
 """What of an agent nothing that is learned may touch: its prompt, what is believed of it, whether it gets tasks."""
 
 

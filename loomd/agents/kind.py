@@ -34,6 +34,16 @@ from loomd.topology import Parts
 DEFAULT_PROMPT = "You are {{ agent }}. Answer the request exactly and briefly."
 
 
+_LOCKS: dict[str, Locked] = {
+    "prompt": "instructions",
+    "instructions": "instructions",
+    "domains": "scores",
+    "scores": "scores",
+    "health": "health",
+}
+"""What a word in `locked` keeps: some fields stand for what is learned of them."""
+
+
 class AgentSpec(Spec):
     """One mind: a model, a prompt, and what it may use."""
 
@@ -94,10 +104,13 @@ class AgentSpec(Spec):
     after the last one; with `task` or `none` nothing, so that its work begins anew. By default what is kept of the
     task."""
 
-    locked: list[Locked] = Field(default_factory=list, examples=[["instructions"]])
-    """What of the agent nothing that a cluster learns may touch: with `instructions` nothing is added to its prompt;
-    with `scores` what is believed of it stays as it is declared, and nothing else is learned of its rewards; with
-    `health` it is never retired, however badly it does. It is no part of its behaviour: an edit keeps the scores."""
+    locked: list[Literal["instructions", "scores", "health", "prompt", "domains"]] = Field(
+        default_factory=list, examples=[["prompt"]]
+    )
+    """What of the agent nothing that a cluster learns may touch. With `prompt`, or `instructions`, nothing is added to
+    its prompt; with `domains`, or `scores`, what is believed of it stays as it is declared, and nothing else is learned
+    of its rewards; with `health` it is left out of no auction and never retired, however badly it does. It is no part
+    of its behaviour: an edit keeps the scores."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
         """Yield what is wrong with the schema of the answer, with names, permissions, and secrets in the manifest."""
@@ -186,7 +199,7 @@ class AgentSpec(Spec):
             interceptors=[parts.get("Interceptor", name, Interceptor) for name in self._chosen(parts)],
             permissions=self.permissions,
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,
-            locked=frozenset(self.locked),
+            locked=frozenset(_LOCKS[one] for one in self.locked),
             latest=parts.following(latest),
             listening=serving.listening,
         )

@@ -59,6 +59,11 @@ class AdoptionRoutes:
             version = cluster.blueprints.current(name)
             if version is not None and (made := looking.made(ref, cluster, name, version)) is not None:
                 return answer(made)
+        for ref, cluster in looking.clusters():
+            if name in cluster.blueprints.former():
+                version = cluster.blueprints.versions(name)[-1]
+                if (made := looking.made(ref, cluster, name, version)) is not None:
+                    return answer(made)
         known = looking.known("blueprint")
         if any(one.blueprints.versions(name) and name in one.blueprints.declared for _, one in looking.clusters()):
             raise NotFound(f"blueprint {name!r} does not hold any more: Agent/{name} is declared by now")
@@ -170,8 +175,8 @@ class _Looking:
         return {ref: one for ref, one in self.found.items() if one.changes or one.added}
 
     def made(self, ref: Ref, cluster: Cluster, name: str, version: Version) -> Body | None:
-        """Return the manifest of an agent that is made from a blueprint; None when it is not, or is declared."""
-        live = cluster.agents.get(name)
+        """Return the manifest of an agent that is or was made from a blueprint; None when it is not, or is declared."""
+        live = cluster.agents.get(name) or cluster.blueprints.former().get(name)
         creator = cluster.blueprints.base(version.blueprint.creator)
         if live is None or creator is None or (name in cluster.blueprints.declared and name != creator.name):
             return None
@@ -182,7 +187,8 @@ class _Looking:
         said = ((one, happened(one.how)) for one in self.lineage)
         came = [one for one, what in said if (one.child, what.how, what.cluster) == whence][-1:]
         origin = Origin(ref.name, came[0].task if came else "", rfc3339(came[0].at if came else version.at))
-        return agent_manifest(item, version, live, creator, domains_of(cluster, live, self.measure), origin)
+        as_it_was = cluster if name in cluster.agents else cluster.bound(name, version.blueprint)
+        return agent_manifest(item, version, live, creator, domains_of(as_it_was, live, self.measure), origin)
 
     def _agent(self, ref: Ref, cluster: Cluster, agent: Agent, *, scores: bool) -> None:
         """Take over what a cluster learned of one of its members."""

@@ -59,7 +59,11 @@ class CapabilityRoutes:
         """Return how an agent does in each cluster, and its last rewards and movements."""
         ref = Ref("Agent", request.match_info["name"], request.match_info["namespace"])
         learning, behaviour = self._system.store.learning, self._behaviour(ref)
-        where = [(at, one) for at, one in self._clusters() if at.namespace == ref.namespace and ref.name in one.agents]
+        here = [(at, one) for at, one in self._clusters() if at.namespace == ref.namespace]
+        where = [(at, one) for at, one in here if ref.name in one.agents]
+        left = [] if where else [(at, one, one.blueprints.former().get(ref.name)) for at, one in here]
+        went = [(at, one, agent) for at, one, agent in left if agent is not None]
+        where += [(at, one) for at, one, _ in went]
         learned = [one.agents[ref.name].digest for _, one in where if one.blueprints.current(ref.name)]
         behaviour = learned[0] if learned else behaviour
         lessons = await learning.lessons(ref.namespace, ref.name, behaviour, 10)
@@ -71,8 +75,11 @@ class CapabilityRoutes:
                 "namespace": ref.namespace,
                 "behaviour": behaviour,
                 "clusters": [
-                    {"cluster": at.name, **_health(cluster, cluster.agents[ref.name])} for at, cluster in where
-                ],
+                    {"cluster": at.name, **_health(cluster, cluster.agents[ref.name])}
+                    for at, cluster in where
+                    if ref.name in cluster.agents
+                ]
+                + [{"cluster": at.name, **_gone(cluster, agent)} for at, cluster, agent in went],
                 "versions": [one for at, cluster in where for one in versions(at, cluster, ref.name)],
                 "attempts": [one for at, _ in where for one in attempts(at, lineage)],
                 "rewards": [{"task": one.task, "reward": one.reward, "at": rfc3339(one.at)} for one in lessons],
@@ -95,6 +102,9 @@ class CapabilityRoutes:
         for where, cluster in self._clusters():
             if where.namespace == ref.namespace and ref.name in cluster.agents:
                 return cluster.agents[ref.name].digest
+        for where, cluster in self._clusters():
+            if where.namespace == ref.namespace and (agent := cluster.blueprints.former().get(ref.name)) is not None:
+                return agent.digest
         raise ref.missing()
 
     async def _past(self, moment: Moment, space: str | None) -> list[Body]:
@@ -173,11 +183,19 @@ def _body(ref: Ref, key: Key, status: Body, stored: Score | None) -> Body:
     }
 
 
+def _gone(cluster: Cluster, agent: Agent) -> Body:
+    """Return how an agent did that a cluster had made, and that went: when, and why as it was decided."""
+    vitals, last = cluster.conditions.vitals(agent), cluster.blueprints.versions(agent.name)[-1]
+    return {"health": "pruned", "reason": vitals.reason, "since": rfc3339(last.at)}
+
+
 def _health(cluster: Cluster, agent: Agent) -> Body:
     """Return how an agent does in a cluster."""
     conditions = cluster.conditions
     vitals, record, until = conditions.vitals(agent), conditions.record(agent), conditions.until(agent)
     found: Body = {"health": "retired" if until else vitals.health, "reason": vitals.reason}
+    if "health" in agent.locked:
+        found["locked"] = True
     if vitals.since:
         found["since"] = rfc3339(vitals.since)
     if record.times:

@@ -11,12 +11,17 @@ from loomd.clock import SystemClock
 from loomd.manifest.wording import without_secrets
 
 _WORDS = {
+    "pruned": "was pruned",
     "retired": "gets no new tasks",
     "dying": "does so badly that it may be retired",
     "warning": "does badly",
     "good": "does well",
     "unknown": "was rewarded too seldom to say how it does",
 }
+
+_LOCKED = (
+    "does so badly that it would be dying, and gets tasks all the same, as `locked: [health]` of its manifest says,"
+)
 
 
 @click.command("why-died")
@@ -63,7 +68,7 @@ def doing(found: Json) -> None:
     turns = [
         (age_of(one["at"], now), one["how"], f"Task/{one['task']}")
         for one in found["lineage"]
-        if one["how"].startswith(("retired", "revived"))
+        if one["how"].startswith(("retired", "revived", "pruned"))
     ]
     section("Retirements", render(("AGE", "WHAT", "AFTER"), turns) if turns else [])
     denied = [
@@ -98,7 +103,8 @@ def _state(version: Json) -> str:
 
 def _sentence(found: Json, where: Json) -> str:
     now = SystemClock().now()
-    text = f"{_name(found)} {_WORDS[where['health']]} in Cluster/{where['cluster']}: {where['reason']}."
+    words = _LOCKED if where["health"] == "dying" and where.get("locked") else _WORDS[where["health"]]
+    text = f"{_name(found)} {words} in Cluster/{where['cluster']}: {where['reason']}."
     if "until" in where:
         text += (
             f" It was retired {age_of(where['lastRetired'], now)} ago and gets tasks again from {where['until']} on."

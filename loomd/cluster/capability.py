@@ -34,6 +34,11 @@ def _never() -> float:
     return 0.0
 
 
+def _all(agent: str, spec: str, others: Iterable[str]) -> Iterable[str]:
+    del agent, spec
+    return others
+
+
 @dataclass(frozen=True)
 class Ageing:
     """What becomes of scores by an edit, and by time.
@@ -43,12 +48,14 @@ class Ageing:
         half_life: seconds after which a score is half the way back at its prior; 0 for never.
         now: returns wall-clock seconds.
         known: digests of how each agent behaved before, in this namespace, by its name.
+        earlier: returns those of some digests of an agent that came before a given one.
     """
 
     keep: float = 0.0
     half_life: float = 0.0
     now: Callable[[], float] = _never
     known: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    earlier: Callable[[str, str, Iterable[str]], Iterable[str]] = _all
 
     def aged(self, score: Score, prior: float) -> Score:
         """Return what is left of a score now: its distance from the prior and its count, halved each half-life."""
@@ -63,7 +70,8 @@ class Ageing:
         self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()
     ) -> list[Capability]:
         """Return what an agent takes over from how it behaved before, in domains in which it learned nothing since."""
-        before = {*self.known.get(agent, ()), *before} - {spec} if self.keep else set[str]()
+        others = {*self.known.get(agent, ()), *before} - {spec} if self.keep else set[str]()
+        before = set(self.earlier(agent, spec, others))
         own = {one.domain for one in learned if (one.agent, one.spec) == (agent, spec)}
         latest: dict[str, Capability] = {}
         for one in sorted(learned, key=lambda one: one.updated):
@@ -121,13 +129,13 @@ class Book:
             before: what is believed of the agent in that domain now.
         """
         added = self._scores.get(origin)
-        count = 0 if added is None else int(added.count * self._ageing.keep)
-        if added is None or not count:
+        if added is None or not added.count or not self._ageing.keep:
             return None
+        count = added.count * self._ageing.keep
         whole, total = before.count + 1, before.count + 1 + count
         mean = (whole * before.mean + count * added.mean) / total
         spread = whole * (before.variance + before.mean**2) + count * (added.variance + added.mean**2)
-        return Score(mean, max(0.0, spread / total - mean**2), before.count + count)
+        return Score(mean, max(0.0, spread / total - mean**2), before.count + round(count))
 
     def _put(self, key: Key, score: Score) -> None:
         member = key[:2]

@@ -18,6 +18,7 @@ from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import GENERAL, Budget, Durability, Grant, Result, Task
 from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing, Uses
+from loomd.cluster.behaviours import Behaviours
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
 from loomd.cluster.condition import SHAPED, Conditions, Past
@@ -134,6 +135,7 @@ class Cluster:
                 rules.half_life if rules.reading_of("decay") == "auto" else 0.0,
                 services.clock.now,
                 past.behaviours,
+                Behaviours(ref.namespace, services).earlier,
             ),
         )
         self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)

@@ -155,12 +155,16 @@ class Conditions:
         """Return what MATCH hears of how members do.
 
         Who is dying and not retired gets a chance again when its last task is as long ago as a retirement would last.
+        One whose health a person locked is left out by nobody.
         """
         if self._learning.reading_of("health") != "auto":
             return ["unknown"] * len(agents)
         vitals, rest = self._watch.vitals, now - self._learning.retire.cool_down
         known = [vitals(agent.name, agent.digest) for agent in agents]
-        return ["warning" if one.health == "dying" and one.last <= rest else one.health for one in known]
+        return [
+            "warning" if one.health == "dying" and (one.last <= rest or "health" in agent.locked) else one.health
+            for agent, one in zip(agents, known, strict=True)
+        ]
 
     def upkeep(self, now: float, *, serves: bool = True) -> list[Decision]:
         """Return who is to be retired, and who gets tasks again; by an edit only where the cluster serves."""

@@ -223,7 +223,8 @@ class BlueprintForge:
         fits = await self._fits(task.goal)
         if (name := _best(fits, self._able(task) - refused.keys())) is not None:
             return Plan("award", name, why=f"it is a specialist for such tasks (likeness {fits[name]:.2f})")
-        if (name := _best(fits, {one.name for one in self.specialists()} & refused.keys())) is not None:
+        held = ({one.name for one in self.specialists()} & refused.keys()) - self._dying().keys()
+        if (name := _best(fits, held)) is not None:
             return Plan("none", why=f"{name}, which fits, may not take it: {refused[name]}")
         if why := self._barred(fits):
             return Plan("none", why=why)
@@ -247,7 +248,7 @@ class BlueprintForge:
                 if self.mode == "propose"
                 else (f"{name}, which fits, was only observed")
             )
-        bad = {name: until for name, until in self._bad() if until > now}
+        bad = {name: until for name, until in (*self._bad(), *self._dying().items()) if until > now}
         if (name := _best(fits, bad)) is not None:
             return f"{name}, which fits, did badly; nothing like it is made for {bad[name] - now:.0f} s"
         if len(self.specialists()) >= self._terms.most:
@@ -328,14 +329,17 @@ class BlueprintForge:
         What is like it shares half of all their domains. None when nothing is.
         """
         roster, now = self._house.roster, self._now()
-        known: dict[str, Agent | Blueprint] = {one.name: one for one in self.specialists()}
+        dying = self._dying()
+        known: dict[str, Agent | Blueprint] = {
+            one.name: one for one in self.specialists() if dying.get(one.name, now + 1) > now
+        }
         for name, one in self._wanted.items():
             if one.until > now:
                 known.setdefault(name, one.blueprint)
         former = self._house.blueprints.former()
         known |= {name: former[name] for name, until in self._bad() if until > now}
         names = [name for name, one in known.items() if _overlap(one.domains, blueprint.domains) >= _ALIKE]
-        if open_ := [one.name for one in roster.open if one.name in names]:
+        if open_ := [one.name for one in roster.open if one.name in names and one.name not in dying]:
             return open_[0], "what was designed for this task is like it"
         if not names:
             return None
@@ -410,6 +414,19 @@ class BlueprintForge:
             if vitals.samples >= self._terms.probation and vitals.mean < self._terms.prune:
                 ends = [one.at for one in self._house.blueprints.versions(name) if one.how == "pruned"]
                 yield name, ends[-1] + self._terms.rest(len(ends))
+
+    def _dying(self) -> dict[str, float]:
+        """Return which specialists are too bad for tasks and not bad enough to go, and until when none succeeds them.
+
+        That is as long as for one that went.
+        """
+        conditions, known = self._house.conditions, self.specialists()
+        healths = conditions.healths(known, self._now())
+        return {
+            one.name: conditions.vitals(one).since + self._terms.rest(1)
+            for one, health in zip(known, healths, strict=True)
+            if health == "dying"
+        }
 
     async def _fits(self, goal: str) -> dict[str, float]:
         """Return how well a goal fits who is, was, could be or was wanted as a specialist, of those whom it fits."""

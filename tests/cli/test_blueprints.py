@@ -13,7 +13,8 @@ from loomd.api.server import open_server
 from loomd.cluster.cluster import Cluster
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import new_task
-from loomd.events.cluster import TaskQueued
+from loomd.events.bus import Scope
+from loomd.events.cluster import CapabilityUpdated, TaskQueued
 from loomd.manifest.object import Ref
 from tests.cli.test_people import loomd
 from tests.engine.world import until
@@ -111,6 +112,18 @@ async def test_specialists_are_shown(folder: Path, capsys: Out) -> None:
         assert await loomd("describe", "blueprint", "lease-lawyr") == 2
         assert 'did you mean "lease-lawyer"' in capsys.readouterr().err
         assert await loomd("delete", "blueprint/lease-lawyer") == 2
+        cluster = system.reconciler.topology.live[Ref("Cluster", "team", "default")]
+        assert isinstance(cluster, Cluster)
+        digest = cluster.agents["lease-lawyer"].digest
+        for at in range(5):
+            bad = CapabilityUpdated("lease-lawyer", digest, "tenancy-law", 0.5, 0.0, 0.0, at + 2, "bad", 0.0)
+            system.bus.emit(bad, Scope(system.bus, f"t{at}"))
+        last = await do(system, "cooking")
+        assert "lease-lawyer" not in cluster.agents
+        why = await said(capsys, "why-died", "lease-lawyer")
+        assert "Agent/lease-lawyer was pruned in Cluster/team: " in why
+        assert f"Task/{last}" in why
+        assert "You know the law." in await said(capsys, "export", "blueprint/lease-lawyer")
 
 
 async def test_a_proposed_specialist_comes_to_life(folder: Path, capsys: Out) -> None:

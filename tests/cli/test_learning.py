@@ -145,6 +145,54 @@ async def test_why_died(folder: Path, capsys: Out) -> None:
         assert await loomd("why-died", "cluster/team") == 2
 
 
+async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys: Out) -> None:
+    """It is dying and bids all the same, and why-died names the lock; a lock that there is not is refused."""
+    async with serving(folder) as system:
+        text = (folder / "team.yaml").read_text()
+        (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, locked: [health],"))
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        await do(system, "ada", 4)
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        assert cluster.conditions.vitals(cluster.agents["ada"]).health == "dying"
+        assert {one.agent: one.health for one in cluster.standings(["general"])}["ada"] == "warning"
+        capsys.readouterr()
+        assert await loomd("why-died", "ada") == 0
+        assert "as `locked: [health]` of its manifest says" in capsys.readouterr().out
+        (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, locked: [tools],"))
+        assert await loomd("apply", "-f", "team.yaml") == 1
+        error = capsys.readouterr().err
+        assert "domains" in error, error
+
+
+async def test_going_back_brings_scores_back_that_no_task_moved(folder: Path) -> None:
+    """A way to behave that did no task of its own begins again with what it had taken over."""
+    async with serving(folder) as system:
+
+        def believed() -> tuple[float, int]:
+            cluster = system.reconciler.topology.live[HERE]
+            assert isinstance(cluster, Cluster)
+            score = cluster.standing("bob", ["general"]).scores["general"]
+            return round(score.mean, 6), score.count
+
+        async def edit(prompt: str, provider: str = "fine") -> None:
+            new = f"{{provider: {provider}, prompt: {prompt}, description: answers everything, domains"
+            old = "{provider: fine, description: answers everything, domains"
+            (folder / "team.yaml").write_text(text.replace(old, new))
+            assert await loomd("apply", "-f", "team.yaml") == 0
+
+        text = (folder / "team.yaml").read_text()
+        await do(system, "bob", 8)
+        await edit("One.")
+        before = believed()
+        assert before[1] == 2
+        await edit("Two.", "broken")
+        await do(system, "bob")
+        assert believed()[0] < before[0]
+        await edit("One.")
+        assert believed() == before
+
+
 async def test_people_decide_on_scores(folder: Path, capsys: Out) -> None:
     """Nothing moves before somebody agrees; then it moves once, on what is believed then, and who decided is kept."""
     async with serving(folder, "{mode: propose}") as system:

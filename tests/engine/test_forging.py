@@ -13,6 +13,7 @@ from loomd.cluster import forge
 from loomd.cluster.likeness import Likeness
 from loomd.daemon import System
 from loomd.engine.intake import new_task
+from loomd.events.bus import Scope
 from loomd.events.cluster import BlueprintForged, BlueprintPruned, CapabilityUpdated
 from loomd.events.event import Event, Fallback, ModelCalled
 from loomd.events.journal import Journal
@@ -278,6 +279,43 @@ async def test_who_does_badly_goes_and_is_not_made_again(world: World) -> None:
         assert matched(await do(system, GOAL)).winner == "lease-lawyer-2"
 
 
+async def test_who_is_dying_and_not_bad_enough_to_go_gets_a_successor(world: World) -> None:
+    """Not at once: as long as after one that went nothing like it is made; it blocks nobody for good."""
+    write(world, {**DESIGNS, "json": DESIGN}, forge="every: 0s, coolDown: 1h, below: 0.9")
+    async with world.open() as system:
+        await do(system, GOAL)
+        made = team(system).agents["lease-lawyer"]
+        for at in range(6):
+            fact = CapabilityUpdated("lease-lawyer", made.digest, "tenancy-law", 0.5, 0.25, 0.0, at + 2, "bad", 0.25)
+            system.bus.emit(fact)
+        said = matched(await do(system, GOAL))
+        assert (said.winner, "lease-lawyer, which fits, did badly" in said.why) == ("ada", True)
+        assert specialists(system) == ["lease-lawyer"]
+        world.edit("coolDown: 1h", "coolDown: 0s")
+        await system.reconciler.apply(world.delivery())
+        for at in range(6):
+            fact = CapabilityUpdated("lease-lawyer", made.digest, "tenancy-law", 0.5, 0.25, 0.0, at + 2, "bad", 0.25)
+            system.bus.emit(fact)
+        last = matched(await do(system, GOAL))
+        assert last.winner == "lease-lawyer-2", last.why
+
+
+async def test_what_one_learned_in_its_probation_is_merged(world: World) -> None:
+    """Three tasks count as one of the agent that it was made from."""
+    write(world, {**DESIGNS, "json": DESIGN}, forge="every: 0s")
+    async with world.open() as system:
+        await do(system, GOAL)
+        cluster = team(system)
+        made = cluster.agents["lease-lawyer"]
+        for at in range(5):
+            fact = CapabilityUpdated("lease-lawyer", made.digest, "tenancy-law", 0.5, 0.1, 0.0, 3, "bad", 0.0)
+            system.bus.emit(fact, Scope(system.bus, f"t{at}"))
+        _, merge = cluster.upkeep("lease-lawyer", 0.0)
+        assert isinstance(merge, Merge)
+        assert merge.count == 1
+        assert merge.after < merge.before
+
+
 async def test_who_is_busy_is_drained_first(world: World) -> None:
     """It gets no new tasks, what it does goes on, and then it goes; so does who has nothing to do."""
     write(world, {**DESIGNS, "json": DESIGN}, forge=f"{RULES}, idleTimeout: 1h")
@@ -302,7 +340,7 @@ async def test_who_is_busy_is_drained_first(world: World) -> None:
         assert [one.how for one in last.adapted.decisions if isinstance(one, Shaping)] == ["pruned"]
         after = cluster.standing("ada", ["tenancy-law"]).scores["tenancy-law"]
         assert after.count == before.count + 2, "seven tasks of another behaviour count as two"
-        assert after.mean == pytest.approx(((before.count + 1) * before.mean + 2 * 0.1) / (before.count + 3))
+        assert after.mean == pytest.approx(((before.count + 1) * before.mean + 2.1 * 0.1) / (before.count + 3.1))
         stored = [one for one in await system.store.capabilities() if (one.agent, one.domain) == ("ada", "tenancy-law")]
         assert [one.count for one in stored] == [after.count]
 

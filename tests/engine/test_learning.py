@@ -269,7 +269,7 @@ async def test_scores_that_are_locked_are_those_that_are_declared(world: World) 
         await do(system, count=3)
         before = team(system).standing("ada", ["general"])
         assert before.scores["general"].count == 3
-        world.edit("metadata: {name: ada}\nspec: {", "metadata: {name: ada}\nspec: {locked: [scores], ")
+        world.edit("metadata: {name: ada}\nspec: {", "metadata: {name: ada}\nspec: {locked: [domains], ")
         await system.reconciler.apply(world.delivery())
         after = team(system).standing("ada", ["general"])
         assert after.fixed
