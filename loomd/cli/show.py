@@ -203,6 +203,12 @@ def _(fact: facts.DocumentSkipped) -> Line:
 
 
 @describe.register
+def _(fact: facts.IndexDamaged) -> Line:
+    kept = f"{fact.vectors:,} of its vectors are kept"
+    return Line("damaged", f"the index of {fact.knowledge} is made anew, {kept}: {fact.reason}", "yellow")
+
+
+@describe.register
 def _(fact: facts.ToolCompleted) -> Line:
     return Line("", f"{fact.tool} -> {_short(fact.result)}", "bright_black")
 

@@ -257,6 +257,14 @@ class DocumentSkipped(Fact, tag="index.document.skipped", frozen=True):
     reason: str
 
 
+class IndexDamaged(Fact, tag="index.damaged", frozen=True):
+    """The store of a knowledge base was damaged and is made anew; `vectors` of it could be read, and are kept."""
+
+    knowledge: str
+    reason: str
+    vectors: int
+
+
 class ConfigLoaded(Fact, tag="config.loaded", frozen=True):
     """A new revision serves: its number in the history, its digest, and what led to it."""
 
@@ -398,6 +406,7 @@ AnyFact = (
     | PassageFailed
     | EventsMissing
     | DocumentSkipped
+    | IndexDamaged
     | ConfigLoaded
     | ConfigRejected
     | ConfigRolledBack

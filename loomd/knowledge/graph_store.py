@@ -94,11 +94,14 @@ class GraphStore:
         """Return what is known of texts, faults included."""
         return _known(self._db, digests)
 
-    def keep(self, found: Mapping[bytes, Extraction]) -> None:
-        """Keep what was found in texts, at once."""
-        rows = [(digest, msgspec.msgpack.encode(one), one.fault) for digest, one in found.items()]
+    def restore(self, rows: Iterable[tuple[bytes, bytes, str]]) -> None:
+        """Keep what was found in texts, as another store has it: digest, what it is, and why there is nothing."""
         with _transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO extraction VALUES (?, ?, ?)", rows)
+
+    def keep(self, found: Mapping[bytes, Extraction]) -> None:
+        """Keep what was found in texts, at once."""
+        self.restore((digest, msgspec.msgpack.encode(one), one.fault) for digest, one in found.items())
 
     def sweep(self) -> None:
         """Forget what was found in texts that no passage has any more."""

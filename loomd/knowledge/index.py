@@ -69,6 +69,7 @@ class Index:
         refreshing: held by whoever brings it up to date.
         linking: held by whoever looks through its passages.
         graph: entities and relations; None without.
+        salvaged: what became of its store, when that was damaged; nobody told of that yet.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, how: IndexSpec) -> None:
@@ -79,7 +80,7 @@ class Index:
         self._uncommitted, self._waits_since = 0, 0.0
         self._torn = False
         """Whether the index of words may have lost something that it was given."""
-        self._store = open_store(self._path, linked=bool(recipe.extractor))
+        self._store, self.salvaged = open_store(self._path, recipe.dimension, linked=bool(recipe.extractor))
         try:
             self._words = self._open_words()
             self._vectors = VectorIndex(recipe.dimension, folder / recipe.name)

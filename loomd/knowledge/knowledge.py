@@ -20,7 +20,7 @@ import msgspec
 from loomd.clock import Clock
 from loomd.errors import Damaged, LoomdError, Temporary
 from loomd.events.bus import Bus
-from loomd.events.event import DocumentSkipped, IndexProgress
+from loomd.events.event import DocumentSkipped, IndexDamaged, IndexProgress
 from loomd.knowledge.arriving import Arriving, Calls, Hands, Vectored
 from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder
@@ -119,7 +119,8 @@ class KnowledgeBase:
         turn = self._turn = turn or Turn()
         try:
             await self._run(self._open, folder, recipe)
-            if turn.first or not (self._is_shared or len(self)):
+            self._tell_salvaged(self._opened)
+            if turn.first or not (self._held.is_shared or len(self)):
                 await self.refresh()
             else:
                 await self._stand()
@@ -158,18 +159,18 @@ class KnowledgeBase:
     def _hold(self, folder: Path, recipe: Recipe) -> Held:
         return Held(recipe.store(folder), lambda: Index(folder, recipe, self._indexing))
 
+    def _tell_salvaged(self, index: Index) -> None:
+        salvaged, index.salvaged = index.salvaged, None
+        if salvaged is not None:
+            self._bus.emit(IndexDamaged(self.name, *salvaged))
+
     def _close(self) -> None:
         if self._serving is not None:
             self._serving.close()
 
-    @property
-    def _is_shared(self) -> bool:
-        """Return whether another one has the index open, too."""
-        return self._serving is not None and self._serving.is_shared
-
     def _may_index(self) -> bool:
         """Return whether the index is to hold the documents of this one."""
-        return not self._is_shared or self._turn.serves()
+        return not self._held.is_shared or self._turn.serves()
 
     def served(self) -> None:
         """Note that another set serves: it may be this one's turn now."""
@@ -295,6 +296,7 @@ class KnowledgeBase:
         """Index all documents by a recipe beside what serves, and let that serve once it is whole."""
         held = await self._run(self._hold, self._folder, recipe)
         try:
+            self._tell_salvaged(held.index)
             async with held.index.refreshing:
                 await self._bring_up(held.index)
                 is_whole = self._turn.serves()

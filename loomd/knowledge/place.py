@@ -7,26 +7,47 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loomd.errors import Damaged
+from loomd.knowledge.salvage import Salvaged, salvage
 from loomd.knowledge.store import ChunkStore, borrow
 
 _log = logging.getLogger("loomd.knowledge")
 
 
-def open_store(path: Path, *, linked: bool = False) -> ChunkStore:
-    """Open a store, or begin a new one when it is damaged: all that it held is in the documents.
+def open_store(path: Path, dimension: int, *, linked: bool = False) -> tuple[ChunkStore, Salvaged | None]:
+    """Open a store; when it is damaged, begin a new one with what can be read of it: the documents have the rest.
 
     Args:
         path: where it is.
+        dimension: length of its vectors.
         linked: whether it holds a graph, too.
+
+    Returns:
+        The store, and what became of a damaged one.
     """
+    salvaged: Salvaged | None = None
     try:
         store = ChunkStore(path, linked=linked)
     except Damaged as error:
-        _log.warning("%s; indexing the documents anew", error)
-        remove_store(path)
+        salvaged = Salvaged(str(error), _begin_anew(path, dimension, linked=linked))
+        _log.warning("%s; indexing the documents anew with %d vectors that can be read", *salvaged)
         store = ChunkStore(path, linked=linked)
     path.touch()
-    return store
+    return store, salvaged
+
+
+def _begin_anew(path: Path, dimension: int, *, linked: bool) -> int:
+    """Put a new store in the place of a damaged one, and return how many of its vectors it has."""
+    draft = path.with_suffix(".draft")
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{draft}{suffix}").unlink(missing_ok=True)
+    store = ChunkStore(draft, linked=linked)
+    try:
+        saved = salvage(path, store, dimension)
+    finally:
+        store.close()
+    remove_store(path)
+    draft.rename(path)
+    return saved
 
 
 def take_over(path: Path, digests: Sequence[bytes]) -> dict[bytes, bytes]:

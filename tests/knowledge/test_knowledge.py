@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 from loomd.clock import SystemClock
 from loomd.errors import BadReply, NotFound
 from loomd.events.bus import Bus
-from loomd.events.event import DocumentSkipped, IndexProgress
+from loomd.events.event import DocumentSkipped, IndexDamaged, IndexProgress
 from loomd.knowledge.arriving import BATCH
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.ingest import Library
@@ -384,6 +385,36 @@ async def test_a_damaged_store_is_indexed_anew(animals: "Lab", harm: bytes, capl
         assert len(animals.embedder.texts) == 3
         assert (await base.search("who chases mice?"))[0].title == "Animals > Cats"
     assert "indexing the documents anew" in caplog.text
+    (told,) = (event.data for event in animals.events if isinstance(event.data, IndexDamaged))
+    assert (told.knowledge, told.vectors) == ("kb", 0)
+    assert "database" in told.reason
+
+
+async def test_a_bad_page_costs_what_is_on_it(lab: "Lab") -> None:
+    """Vectors on other pages are not made again, and one that is none any more is not taken for one."""
+    for at in range(300):
+        lab.write(f"{at}.md", f"Number{at} is here.\n")
+    async with lab.open():
+        pass
+    (store,) = lab.state.glob("*.db")
+    with closing(sqlite3.connect(store)) as db:
+        db.execute("UPDATE vector SET data = zeroblob(length(data) - 2) || x'0050' WHERE id = 7")
+        db.commit()
+        ((long,),) = db.execute("SELECT text FROM chunk WHERE id = 7")
+        ((lost, vector),) = db.execute("SELECT text, data FROM chunk JOIN vector USING (id) WHERE id = 150")
+        ((size,),) = db.execute("PRAGMA page_size")
+    page = store.read_bytes().index(vector) // size * size
+    with store.open("r+b") as file:
+        file.seek(page)
+        file.write(b"\xff" * size)
+    async with lab.open() as base:
+        asked = {text.partition("\n")[2] for text in lab.embedder.texts}
+        assert {long, lost} < asked
+        assert len(asked) < 20
+        assert (await base.search("number212"))[0].text == "Number212 is here."
+        assert len(base) == 300
+    (told,) = (event.data for event in lab.events if isinstance(event.data, IndexDamaged))
+    assert told.vectors == 300 - len(asked)
 
 
 class Broken:
