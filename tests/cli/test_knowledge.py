@@ -209,19 +209,24 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
         finally:
             service.pause = 0.0
         assert "indexing:" not in until_told(folder, r"refreshed:  20\S+Z\n")
-        service.pause = 0.1
-        folder.change("model: m", "model: n", "base.yaml")
-        another = threading.Thread(target=folder.process, args=("apply", "-f", "manifests"))
-        another.start()
-        try:
-            until_told(folder, rf"next: +{pattern.pattern}")
-            for arguments in (("describe", "kb", "slow"), ("rollout", "status", "--no-watch")):
-                told = folder.loomd(*arguments, *(("-n", folder.space) if arguments[0] == "describe" else ())).stdout
-                assert pattern.search(told), (arguments, told)
-        finally:
-            service.pause = 0.0
-            another.join()
-        assert "next:" not in until_told(folder, "passages:   400")
+        another_is_made(folder, service, pattern.pattern)
+
+
+def another_is_made(folder: Folder, service: Any, told_as: str) -> None:
+    """Change what embeds alone: how far the other index is, is told of the one that serves."""
+    service.pause = 0.1
+    folder.change("model: m", "model: n", "base.yaml")
+    another = threading.Thread(target=folder.process, args=("apply", "-f", "manifests"))
+    another.start()
+    try:
+        until_told(folder, rf"next: +{told_as}")
+        for arguments in (("describe", "kb", "slow"), ("rollout", "status", "--no-watch")):
+            told = folder.loomd(*arguments, *(("-n", folder.space) if arguments[0] == "describe" else ())).stdout
+            assert re.search(told_as, told), (arguments, told)
+    finally:
+        service.pause = 0.0
+        another.join()
+    assert "next:" not in until_told(folder, "passages:   400")
 
 
 def until_told(folder: Folder, pattern: str) -> str:
