@@ -302,7 +302,7 @@ class KnowledgeBase:
     async def _stand(self, refreshed: float | None = None) -> None:
         """Note how it stands; `refreshed` is when its documents were looked at, the last time by default."""
         standing = await self._run(self._opened.standing)
-        left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable)
+        left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable if not one.away)
         if standing.graph is not None and self._linking is not None:
             graph = msgspec.structs.replace(standing.graph, waits=self._linking.waits)
             standing = msgspec.structs.replace(standing, graph=graph)
