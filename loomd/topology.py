@@ -114,6 +114,7 @@ HealthReason = Literal[
     "DocumentsRead",
     "DocumentsSkipped",
     "RefreshFailed",
+    "SourceUnreachable",
     "EmbedFailed",
     "FileDamaged",
     "Refilling",
@@ -131,7 +132,7 @@ HealthReason = Literal[
     "Retired",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
-its documents, one of how old they are, one of its embedder, two of a memory's file, one of how much an index finds, one
+its documents, two of how old they are, one of its embedder, two of a memory's file, one of how much an index finds, one
 of its graph, six of a schedule, one of tools, three of an agent's last rewards."""
 
 

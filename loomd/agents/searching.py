@@ -17,8 +17,8 @@ from loomd.agents.budget import Budget, Exhausted, Spent
 from loomd.agents.spending import book
 from loomd.agents.work import Work
 from loomd.events.bus import Scope
-from loomd.events.event import KnowledgeSearched
-from loomd.knowledge.asking import Unpaid
+from loomd.events.event import AnyFact, KnowledgeSearched
+from loomd.knowledge.asking import Nobody, Unpaid
 from loomd.knowledge.standing import Found
 from loomd.messages import Passage
 
@@ -82,11 +82,21 @@ async def _search(
     base: KnowledgeBase, goal: str, agent: Agent, scope: Scope, asking: Asking | None
 ) -> list[Passage] | Searched:
     """Search one base, and tell what it found."""
-    if not base.refines:
-        passages = await base.search(goal)
-        scope.emit(KnowledgeSearched(base.name, goal, tuple(one.source for one in passages)), agent.name)
-        return passages
-    found = await base.look(goal, asker=asking)
+    found = await base.look(goal, asker=asking or _Heard(agent, scope))
     sources = tuple(one.source for one in found.passages)
     scope.emit(KnowledgeSearched(base.name, goal, sources, found.wordings), agent.name)
+    if not base.refines:
+        return list(found.passages)
     return Searched(found) if asking is None else Searched(found, asking.account.total)
+
+
+class _Heard(Nobody):
+    """Pays for nothing; what it is told becomes an event of the work."""
+
+    def __init__(self, agent: Agent, scope: Scope) -> None:
+        self._agent = agent
+        self._scope = scope
+
+    def tell(self, fact: AnyFact) -> None:
+        """Make known what happened."""
+        self._scope.emit(fact, self._agent.name)

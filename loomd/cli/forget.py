@@ -30,6 +30,8 @@ def command(
     Of a cluster, the past tasks that it compares new ones with: those of a tenant, of a user, or all. What was learned
     of agents by them stays.
     """
+    if "/" not in what and ids:  # as `describe` takes it: the kind, then the name
+        what, ids = f"{what}/{ids[0]}", ids[1:]
     (asked,) = wanted(client, (what,), namespace)
     kind = asked.place.kind
     if kind not in {"Memory", "Cluster"} or len(asked.names) != 1:

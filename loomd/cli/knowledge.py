@@ -170,7 +170,7 @@ def _stale(item: Json) -> list[Json]:
         for one in item["status"]["conditions"]
         if one["type"] == "Degraded"
         and one["status"] == "True"
-        and one["reason"] in {"Failed", "RefreshFailed", "EmbedFailed"}
+        and one["reason"] in {"Failed", "RefreshFailed", "EmbedFailed", "SourceUnreachable"}
     ]
 
 

@@ -10,7 +10,7 @@ import click
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(context_settings={"allow_extra_args": True})
 @click.option(
     "--config", type=_PATH, help="Settings of the daemon, a YAML file; flags win over it, it wins over variables."
 )
@@ -21,8 +21,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--token-file", type=_PATH, help="File that holds the token of the API over TCP.")
 @click.option("--grace", metavar="DURATION", help="Time for running tasks at the end, such as 30s.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def command(config: Path | None, watch: tuple[Path, ...], **said: Any) -> None:
+@click.pass_context
+def command(context: click.Context, /, config: Path | None, watch: tuple[Path, ...], **said: Any) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reads its settings and everything that it follows again."""
+    if context.args:
+        raise click.UsageError(f"unexpected {context.args[0]!r}: to follow a folder of manifests, say --watch FOLDER")
     _hold_standard_files()
     from loomd.cli.foreground import run  # noqa: PLC0415  # brings the whole daemon; the help text needs none of it
 

@@ -117,6 +117,12 @@ class _Reply(msgspec.Struct):
 _REPLY = msgspec.json.Decoder(_Reply)
 
 
+def _numbered(items: list[_Item]) -> str:
+    """Return the numbers of some vectors for people; of many only the first ones."""
+    shown = ", ".join(str(item.index) for item in items[:8])
+    return f", numbered {shown}{' and so on' * (len(items) > 8)}" if items else ""
+
+
 class ServiceEmbedder:
     """A live embedder over the network.
 
@@ -208,7 +214,10 @@ class ServiceEmbedder:
             )
             raise BadReply(f"{self._owner}: {said}") from error
         if [item.index for item in items] != list(range(len(texts))):
-            raise BadReply(f"{self._owner}: asked for {len(texts)} vectors, got others: {len(items)}")
+            raise BadReply(
+                f"{self._owner}: expected one vector for each of {len(texts)} texts, numbered by `index` from 0; "
+                f"got {len(items)}{_numbered(items)}"
+            )
         if odd := next((item for item in items if len(item.embedding) != spec.dimension), None):
             raise BadReply(f"{self._owner}: expected vectors of {spec.dimension} numbers, got {len(odd.embedding)}")
         return [item.embedding for item in items]

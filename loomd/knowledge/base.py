@@ -141,6 +141,9 @@ class Retrieval(Spec):
     """Documents that are looked in: for each property the value that it must have, or several of which one is enough;
     `*` stands for any text. Properties are what `metadata` of a source and a document itself say, and `path` and
     `format` of every document."""
+    on_failure: Literal["keep", "fail"] = "keep"
+    """What a hybrid search does when the embedder fails: `keep` finds passages by words alone, and says so in the
+    result and as event `fallback.used`; `fail` lets the search fail, as one of mode `vector` does anyway."""
     expand: Annotated[ExpandSpec, OneOf("loomd.knowledge.expanders")] | None = None
     """What else is looked for than the question itself; by default nothing."""
     rerank: Annotated[RerankSpec, OneOf("loomd.knowledge.rerankers")] | None = None

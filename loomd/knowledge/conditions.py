@@ -97,6 +97,9 @@ class Conditions:
     ) -> tuple[Status, HealthReason, str]:
         if self._fault is not None:
             return "True", *self._fault
+        if away := [one for one in unreadable if one.away]:
+            said = "; ".join(f"{one.path} {one.reason}" for one in away)
+            return "True", "SourceUnreachable", f"what was read before is found, and may be old: {said}"
         if unreadable:
             first, more = unreadable[0], len(unreadable) - 1
             left_out = f"{first.path} {first.reason}" + (f"; and {more} more" if more else "")

@@ -386,7 +386,7 @@ class Index:
             lists.append((parts.close, how.vector_weight if how.mode == "hybrid" else 1.0))
         if graph is not None and parts.graph:
             lists.append((parts.graph, graph.weight * parts.certainty))
-        if len(lists) < 2:
+        if len(lists) < 2 and (how.mode != "hybrid" or asked.vector is not None):  # else a share of the best, as ever
             return lists[0][0] if lists else []
         return fuse(lists, how.rrf_k) if how.fusion == "ranks" else blend(lists, how.sharpness, asked.wanted)
 

@@ -46,10 +46,17 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A document that was left out, and a sentence that says why and what to do."""
+    """A document that was left out, and a sentence that says why and what to do.
+
+    Attributes:
+        path: of the document, or the address of a source.
+        reason: the sentence.
+        away: whether nobody answered for it: what was read before is found, and may be old.
+    """
 
     path: str
     reason: str
+    away: bool = False
 
 
 Load = Callable[[], Document | Unreadable]

@@ -35,7 +35,7 @@ from loomd.knowledge.held import Held, Users
 from loomd.knowledge.index import Index
 from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.question import Question
-from loomd.knowledge.question_vectors import QuestionVectors
+from loomd.knowledge.question_vectors import QuestionVectors, by_words
 from loomd.knowledge.refining import Refined
 from loomd.knowledge.searching import Searching
 from loomd.knowledge.standing import Explained, Found, Hit, LeftOut, Standing
@@ -189,14 +189,18 @@ class KnowledgeBase:
         Raises:
             Damaged: the store broke while it was open; opening it again mends it.
         """
+        return list((await self._at_once(query, top_k, where)).passages)
+
+    async def _at_once(self, query: str, top_k: int | None, where: Filter | None, asker: Asker | None = None) -> Found:
+        """Return what one look at the indexes finds; `asker` is told when there was no vector for it."""
         query = query.encode("utf-8", "replace").decode()  # a lone surrogate is no text for SQLite or a tokenizer
         if not query.strip():
-            return []
-        found = await self._batches.ask((query, top_k or self._retrieval.top_k, self._where(where)))
-        return [self._passage(number, row, score) for number, (row, score) in enumerate(found, 1)]
-
-    def _where(self, where: Filter | None) -> Where:
-        return where_of(self._retrieval.filter, where)
+            return Found(())
+        rows, failed = await self._batches.ask(
+            (query, top_k or self._retrieval.top_k, where_of(self._retrieval.filter, where))
+        )
+        passages = tuple(self._passage(number, row, score) for number, (row, score) in enumerate(rows, 1))
+        return Found(passages, notes=by_words(failed, asker or Nobody()))
 
     @property
     def refines(self) -> bool:
@@ -218,6 +222,8 @@ class KnowledgeBase:
             Damaged: as `search`.
             LoomdError: a step failed that is declared as `onFailure: fail`.
         """
+        if self._refining is None:
+            return await self._at_once(query, top_k, where, asker)
         found = await self.explain(query, top_k, where, asker=asker)
         return Found(tuple(hit.passage for hit in found.hits), found.wordings, found.notes)
 
@@ -232,15 +238,15 @@ class KnowledgeBase:
         query = query.encode("utf-8", "replace").decode()
         if not query.strip():
             return Explained(())
-        how, limit = self._retrieval, top_k or self._retrieval.top_k
+        how, limit, asker = self._retrieval, top_k or self._retrieval.top_k, asker or Nobody()
         with self._calls.one(), self._held.used() as index:
             run = partial(self._run, pool=index.readers)
-            searching = Searching(index, how, self._where(where), self._graph, self._asked.of, run)
+            searching = Searching(index, how, where_of(self._retrieval.filter, where), self._graph, self._asked, run)
             if self._refining is None:
                 (rows,) = await searching.find([Wording(query)], limit)
-                found = Refined(rows)
+                found = Refined(rows, notes=by_words(searching.failed, asker))
             else:
-                found = await self._refining.search(query, limit, searching, asker or Nobody())
+                found = await self._refining.search(query, limit, searching, asker)
         hits = tuple(
             Hit(self._passage(number, row.stored, row.score), row.keyword, row.vector, row.graph, row.rerank)
             for number, row in enumerate(found.rows, 1)
@@ -311,7 +317,7 @@ class KnowledgeBase:
     async def _stand(self, refreshed: float | None = None) -> None:
         """Note how it stands; `refreshed` is when its documents were looked at, the last time by default."""
         standing = await self._run(self._opened.standing)
-        left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable)
+        left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable if not one.away)
         if standing.graph is not None and self._linking is not None:
             graph = msgspec.structs.replace(standing.graph, waits=self._linking.waits)
             standing = msgspec.structs.replace(standing, graph=graph)
@@ -319,15 +325,13 @@ class KnowledgeBase:
         self._standing = msgspec.structs.replace(standing, refreshed=refreshed, left_out=left_out)
         self._lacks()
 
-    async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[list[tuple[Stored, float]]]:
-        """Return what is found for questions, each with the number of passages that are wanted."""
+    async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[tuple[list[tuple[Stored, float]], str]]:
+        """Return what is found for questions, each with the number of passages wanted; and why there was no vector."""
         how = self._retrieval
-        vectors = None if how.mode == "keyword" else await self._asked.of([query for query, _, _ in asked])
-        questions = [
-            Question(query, None if vectors is None else vectors[at], how, limit, where, self._graph)
-            for at, (query, limit, where) in enumerate(asked)
-        ]
-        return await self._run(self._opened.search, questions, pool=self._opened.readers)
+        vectors, failed = await self._asked.declared([query for query, _, _ in asked], how)
+        pairs = zip(asked, vectors, strict=True)
+        questions = [Question(query, one, how, limit, where, self._graph) for (query, limit, where), one in pairs]
+        return [(rows, failed) for rows in await self._run(self._opened.search, questions, pool=self._opened.readers)]
 
     async def refresh(self) -> int:
         """Index what is new or changed, remove what is gone, and return the number of chunks that were embedded.

@@ -23,6 +23,7 @@ from loomd.knowledge.asking import ENDING, Asker, AskingSpec, Scores
 from loomd.knowledge.base import Retrieval
 from loomd.knowledge.expanders.base import Expander, Seen, Wording
 from loomd.knowledge.hybrid import fuse
+from loomd.knowledge.question_vectors import by_words
 from loomd.knowledge.rerankers.base import Reranker, RerankSpec
 from loomd.knowledge.searching import Row, Searching
 from loomd.knowledge.survey import embedded_text
@@ -105,6 +106,7 @@ class Refining:
         notes: list[str] = []
         wordings = await self._worded(question, searching, asker, notes)
         found = await searching.find(wordings, wanted)
+        notes += by_words(searching.failed, asker)
         rows = found[0] if len(found) == 1 else self._joined(found, wordings)[:wanted]
         return Sought(tuple(rows), tuple(one.text for one in wordings[1:]), tuple(notes))
 

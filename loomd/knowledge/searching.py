@@ -9,6 +9,7 @@ from loomd.knowledge.filter import Where
 from loomd.knowledge.graph_spec import GraphSpec
 from loomd.knowledge.index import Index
 from loomd.knowledge.question import Question
+from loomd.knowledge.question_vectors import QuestionVectors
 from loomd.knowledge.standing import Place
 from loomd.knowledge.store import Stored
 
@@ -35,8 +36,11 @@ class Searching:
         how: as declared.
         where: the documents that are looked in.
         graph: how the graph is searched; None when it is not.
-        embed: makes a vector of each text.
+        vectors: makes a vector of each text.
         run: runs a blocking call in a thread of the index.
+
+    Attributes:
+        failed: why words alone were looked for although vectors are declared; empty as long as they were not.
     """
 
     def __init__(
@@ -45,23 +49,24 @@ class Searching:
         how: Retrieval,
         where: Where,
         graph: GraphSpec | None,
-        embed: "Callable[[Sequence[str]], Awaitable[Sequence[Vectors]]]",
+        vectors: QuestionVectors,
         run: Callable[..., Awaitable[Any]],
     ) -> None:
         self._index = index
         self._how = how
         self._where = where
         self._graph = graph
-        self._embed = embed
+        self._vectors = vectors
+        self.failed = ""
         self._run = run
 
     async def find(self, wordings: Sequence[Wording], limit: int) -> list[list[Row]]:
         """Return what each wording finds, best first, at most `limit` passages each."""
         texts = [one.text for one in wordings if one.vector is None]
-        made = iter(()) if self._how.mode == "keyword" or not texts else iter(await self._embed(texts))
+        made = iter(await self._embed(texts))
         rows: list[list[Row]] = []
         for one in wordings:
-            vector = None if self._how.mode == "keyword" else next(made) if one.vector is None else one.vector
+            vector = next(made) if one.vector is None else None if self._how.mode == "keyword" else one.vector
             asked = Question(one.text, vector, self._how, limit, self._where, self._graph, one.terms)
             found = await self._run(self._index.explain, asked)
             rows.append([Row(stored, score, *places) for stored, score, places in found])
@@ -69,7 +74,12 @@ class Searching:
 
     async def look(self, question: str, count: int) -> Seen:
         """Return what is in the best passages for a question, at most so many."""
-        vector = None if self._how.mode == "keyword" else (await self._embed([question]))[0]
+        (vector,) = await self._embed([question])
         asked = Question(question, vector, self._how, count, self._where, self._graph)
         seen: Seen = await self._run(self._index.seen, asked)
         return seen
+
+    async def _embed(self, texts: Sequence[str]) -> "Sequence[Vectors | None]":
+        vectors, failed = await self._vectors.declared(texts, self._how)
+        self.failed = failed or self.failed
+        return vectors

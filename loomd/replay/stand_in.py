@@ -13,6 +13,7 @@ from typing import Any, Literal
 from loomd.agents.base import Effects, OnUncertain
 from loomd.cassette import TapedTool
 from loomd.errors import Diverged
+from loomd.knowledge.standing import Found
 from loomd.messages import Chunk, JsonObject, Passage, Reply, Request, ToolSchema
 from loomd.topology import Parts
 
@@ -137,6 +138,15 @@ class TapedKnowledge:
         """
         del top_k
         raise Diverged(f'KnowledgeBase/{self.name} is searched for "{query}", which was not recorded')
+
+    async def look(self, query: str, **how: object) -> Found:
+        """Refuse, as `search`.
+
+        Raises:
+            Diverged: always.
+        """
+        del how
+        return Found(tuple(await self.search(query)))
 
 
 class TapedEmbedder:

@@ -3,7 +3,7 @@
 The passages that it finds are numbered after those that it was offered before, so that its answer cites them alike.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal, Protocol
 
@@ -35,17 +35,6 @@ class Found(Protocol):
 
 class Searchable(Protocol):
     """Documents to look things up in; the live form of kind KnowledgeBase."""
-
-    async def search(
-        self, query: str, top_k: int | None = None, where: Mapping[str, str | list[str]] | None = None
-    ) -> list[Passage]:
-        """Return the best passages, best first."""
-        ...
-
-    @property
-    def refines(self) -> bool:
-        """Return whether `look` does more than `search`, and may ask models."""
-        ...
 
     async def look(
         self,
@@ -91,13 +80,9 @@ class KnowledgeTool(ToolSpec):
             wanted = arguments.get("query")
             if not isinstance(wanted, str) or not wanted.strip() or len(arguments) > 1:
                 raise ToolFailed(f'expected "query" with what is looked for, and nothing else; got {arguments!r}')
-            notes: Sequence[str] = ()
-            if not base.refines:
-                passages = tuple(await base.search(wanted.strip(), self.top_k, self.filter))
-            else:
-                asker = None if context is None else context.asker()
-                found = await base.look(wanted.strip(), self.top_k, self.filter, asker=asker)
-                passages, notes = found.passages, found.notes
+            asker = None if context is None else context.asker()
+            found = await base.look(wanted.strip(), self.top_k, self.filter, asker=asker)
+            passages, notes = found.passages, found.notes
             text = _NOTHING
             if passages:
                 text = render_passages(passages) if context is None else context.offer(passages)

@@ -12,7 +12,7 @@ import pytest
 from loomd.cli.knowledge import index_lines
 from tests.cli.terminal import Folder
 from tests.daemon.process import PATIENCE, Daemon
-from tests.knowledge.vectors_service import VectorService, vector_service
+from tests.knowledge.vectors_service import vector_service
 
 BASE = """
 apiVersion: loomd.dev/v1
@@ -178,12 +178,20 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
                 assert time.monotonic() < deadline, told
                 time.sleep(0.1)
             assert "KnowledgeBase/" in told
-            each_tells(folder, pattern)
+            for arguments in (
+                ("get", "knowledgebases"),
+                ("get", "kb", "slow"),
+                ("knowledge", "status", "slow"),
+                ("knowledge", "search", "slow", "text"),
+            ):
+                told = folder.loomd(*arguments, "-n", folder.space).stderr
+                assert pattern.search(told), (arguments, told)
             wait = ("wait", "kb/slow", "--for", "condition=IndexReady", "-n", folder.space)
             late = folder.loomd(*wait, "--timeout", "300ms")
             assert late.returncode == 1, late.stderr
             assert pattern.search(late.stderr), late.stderr
-            assert folder.loomd("wait", "kb/other", "-n", folder.space).returncode == 2
+            missing = folder.loomd("wait", "kb/other", "-n", folder.space)
+            assert missing.returncode == 2, missing.stderr
             soon = threading.Timer(0.3, setattr, (service, "pause", 0.0))
             soon.start()
             assert folder.said(*wait) == f"KnowledgeBase/{folder.space}/slow condition met\n"
@@ -201,36 +209,24 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
         finally:
             service.pause = 0.0
         assert "indexing:" not in until_told(folder, r"refreshed:  20\S+Z\n")
-        a_changed_model_is_told(folder, service, pattern)
+        another_is_made(folder, service, pattern.pattern)
 
 
-def a_changed_model_is_told(folder: Folder, service: VectorService, pattern: re.Pattern[str]) -> None:
-    """While an index of another model is made beside, all that shows the base says how far that is."""
+def another_is_made(folder: Folder, service: Any, told_as: str) -> None:
+    """Change what embeds alone: how far the other index is, is told of the one that serves."""
     service.pause = 0.1
     folder.change("model: m", "model: n", "base.yaml")
     another = threading.Thread(target=folder.process, args=("apply", "-f", "manifests"))
     another.start()
     try:
-        until_told(folder, rf"next: +{pattern.pattern}")
+        until_told(folder, rf"next: +{told_as}")
         for arguments in (("describe", "kb", "slow"), ("rollout", "status", "--no-watch")):
             told = folder.loomd(*arguments, *(("-n", folder.space) if arguments[0] == "describe" else ())).stdout
-            assert pattern.search(told), (arguments, told)
+            assert re.search(told_as, told), (arguments, told)
     finally:
         service.pause = 0.0
         another.join()
     assert "next:" not in until_told(folder, "passages:   400")
-
-
-def each_tells(folder: Folder, pattern: re.Pattern[str]) -> None:
-    """Ask each verb that shows a base how far it is."""
-    for arguments in (
-        ("get", "knowledgebases"),
-        ("get", "kb", "slow"),
-        ("knowledge", "status", "slow"),
-        ("knowledge", "search", "slow", "text"),
-    ):
-        told = folder.loomd(*arguments, "-n", folder.space).stderr
-        assert pattern.search(told), (arguments, told)
 
 
 def until_told(folder: Folder, pattern: str) -> str:

@@ -101,7 +101,7 @@ def test_forget(house: Folder) -> None:
     assert len(items(house)) == 3
     assert f"{name} forgotten" in house.said("forget", "memory/notes", name, "-n", house.space)
     assert items(house, "--user", "ann") == []
-    assert house.said("forget", "memory/notes", "--tenant", "acme", "-n", house.space).count("forgotten") == 1
+    assert house.said("forget", "memory", "notes", "--tenant", "acme", "-n", house.space).count("forgotten") == 1
     assert "nothing fits" in house.loomd("forget", "memory/notes", "--tenant", "acme", "-n", house.space).stderr
     house.said("forget", "memory/notes", "--all", "-n", house.space)
     assert items(house) == []

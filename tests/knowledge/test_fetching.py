@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loomd.errors import LoomdError
+from loomd.errors import LoomdError, Unreachable
+from loomd.events.event import AnyFact, Fallback
+from loomd.knowledge.asking import Nobody
+from loomd.knowledge.standing import Found
 from tests.knowledge.sites import Site, page, source
 
 if TYPE_CHECKING:
@@ -175,3 +178,47 @@ async def test_closing_does_not_wait_for_an_answer(lab: "Lab", away: Site) -> No
         await until(lambda: away.asked != [])
     async with asyncio.timeout(20):
         await asyncio.wait([waiting])
+
+
+class Told(Nobody):
+    """Who searches, and what that one is told."""
+
+    def __init__(self) -> None:
+        self.facts: list[AnyFact] = []
+
+    def tell(self, fact: AnyFact) -> None:
+        """Keep it."""
+        self.facts.append(fact)
+
+
+@pytest.mark.parametrize("more", [{}, {"expand": {"type": "prf"}}])
+async def test_an_embedder_that_is_down_at_a_question(lab: "Lab", more: dict[str, Any]) -> None:
+    """A hybrid search goes on by words and says so; one that is declared to fail fails, and so does one by meaning."""
+    lab.write("a.md", "# Cats\n\nCats purr.\n")
+    lab.write("b.md", "# Dogs\n\nDogs bark.\n")
+
+    async def fail(texts: Any) -> Any:
+        raise Unreachable(f"no vectors of {len(texts)} texts: the service is down")
+
+    async def down(**how: Any) -> tuple[Found, Told]:
+        async with lab.open(retrieval={**more, **how}) as base:
+            lab.embedder.embed = fail  # type: ignore[method-assign]  # as a service that fails
+            told = Told()
+            found = await base.look("who purrs?", asker=told)
+            explained = await base.explain("who purrs?")
+            assert [hit.passage for hit in explained.hits] == list(found.passages)
+            assert explained.notes == found.notes
+            assert await base.search("who purrs?") == list(found.passages)
+            return found, told
+
+    found, told = await down(minScore=0.5)
+    assert [(one.source, one.score) for one in found.passages] == [("docs/a.md:3-3", 1.0)]
+    (note,) = found.notes
+    failed = "no vectors of 1 texts: the service is down"
+    assert note == f"passages were found by words alone, because the embedder failed: {failed}"
+    (fact,) = told.facts
+    assert fact == Fallback("embed", failed, "passages were found by words alone")
+    assert (await down(mode="keyword"))[0].notes == ()
+    for how in ({"onFailure": "fail"}, {"mode": "vector"}):
+        with pytest.raises(Unreachable, match="the service is down"):
+            await down(**how)

@@ -76,6 +76,13 @@ def refusal(reader: Reader, path: str, data: bytes) -> str:
 # What comes out
 
 
+@pytest.mark.parametrize("style", ["display:none", "color: red; Display : NONE !important", "visibility:hidden"])
+def test_html_that_is_not_shown_is_not_read(style: str) -> None:
+    """What a style hides from people is left out; what only looks alike is read."""
+    page = f'<p>a</p><div style="{style}">no <b>never</b></div><p style="display: nonesuch; x-display:none">b</p>'
+    assert [line for _, line in shown(read("a.html", page))] == ["a", "b"]
+
+
 def test_html_is_what_people_read() -> None:
     """Menus, headers, footers, styles and scripts are left out; every line stands where it stands in the source."""
     found = read("a.html", PAGE)

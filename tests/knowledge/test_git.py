@@ -114,7 +114,9 @@ async def test_a_remote_that_is_away_takes_nothing(lab: "Lab", repository: Repos
         (missed,) = base.unreadable
         assert missed.path == f"file://{repository.bare}"
         assert missed.reason.startswith("stays at main@sha1:")
-        assert {one.condition: one.status for one in base.health()}["Degraded"] == "True"
+        (degraded,) = [one for one in base.health() if one.condition == "Degraded"]
+        assert (degraded.status, degraded.reason) == ("True", "SourceUnreachable")
+        assert base.standing().left_out == ()
         away.rename(repository.bare)
         await only(base).refresh()
         await base.refresh()

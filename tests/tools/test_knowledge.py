@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loomd.errors import Temporary, ToolFailed
+from loomd.knowledge.standing import Found
 from loomd.manifest.object import Ref
 from loomd.messages import JsonObject, Passage
 from loomd.testing import open_spec
@@ -20,17 +21,17 @@ class Shelf:
     found: list[Passage] = field(default_factory=lambda: [Passage(1, "At nine.", "hours.md:1", "Hours", "shelf")])
     asked: list[tuple[str, int | None]] = field(default_factory=list)
     where: Mapping[str, Any] | None = None
-    refines: bool = False
 
-    async def search(
-        self, query: str, top_k: int | None = None, where: Mapping[str, Any] | None = None
-    ) -> list[Passage]:
+    async def look(
+        self, query: str, top_k: int | None = None, where: Mapping[str, Any] | None = None, *, asker: object = None
+    ) -> Found:
         """Return what is there, or fail."""
+        del asker
         self.where = where
         self.asked.append((query, top_k))
         if query == "away":
             raise Temporary("it is being indexed")
-        return self.found
+        return Found(tuple(self.found))
 
 
 class Context:
@@ -39,6 +40,10 @@ class Context:
     def offer(self, passages: Sequence[Passage]) -> str:
         """Return how many."""
         return f"{len(passages)} offered"
+
+    def asker(self) -> object:
+        """Return who pays."""
+        return self
 
 
 SPEC = {"type": "knowledge", "knowledge": "shelf"}

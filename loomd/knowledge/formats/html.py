@@ -48,6 +48,7 @@ _VOID = frozenset(
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _MOST_LINKS = 10_000
 """Links of one page that are looked at."""
+_NOT_SHOWN = re.compile(r"(^|;)\s*(display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\f\xa0]+")
 
 
@@ -130,7 +131,11 @@ class _Reader(HTMLParser):
     def _is_left_out(self, tag: str, said: dict[str, str | None]) -> bool:
         if tag in _LEFT_OUT:
             return not (self._main_tag and tag in _IN_MAIN)
-        hidden = "hidden" in said or said.get("aria-hidden") == "true"
+        hidden = (
+            "hidden" in said
+            or _NOT_SHOWN.search(said.get("style") or "") is not None
+            or said.get("aria-hidden") == "true"
+        )
         return hidden or (said.get("role") or "") in _ROLES
 
     def _take_meta(self, said: dict[str, str | None]) -> None:

@@ -161,7 +161,7 @@ class Repository:
                 if before is None:
                     raise type(error)(said) from error
                 reason = said.removeprefix(self._owner).lstrip(": ")
-                self._missed = (Unreadable(self._spec.url, f"stays at {before.revision}: {reason}"),)
+                self._missed = (Unreadable(self._spec.url, f"stays at {before.revision}: {reason}", away=True),)
             else:
                 self._missed = ()
 
