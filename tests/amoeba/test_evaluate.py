@@ -335,3 +335,9 @@ def test_opinions_are_explained() -> None:
     silent = combined([opinion("rules", 1.0), opinion("rules", 1.0, silent="it is away")], [1.0, 3.0])
     text = " ".join(" ".join(tell(msgspec.to_builtins(silent), 0, {})).split())
     assert "the judge was not heard: it is away; what the rules say in its place does not count" in text
+
+
+async def test_how_sure_a_stated_range_is_can_be_said() -> None:
+    """Fewer standard deviations between low and high are more uncertainty."""
+    found = await judging(sigmas=2).evaluate(case(DONE), Telling(verdict(5, 1, 9)))
+    assert found.uncertainty == pytest.approx(0.4)
