@@ -7,6 +7,7 @@ missing is named.
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from textwrap import shorten
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,8 @@ from loomd.amoeba.world import Run, World
 from loomd.messages import Message
 
 Merge = Literal["model", "join"]
+_LINE = 160
+"""Most characters of what a line says of a part that is missing."""
 
 
 async def execute(
@@ -75,7 +78,7 @@ async def _together(split: Split, merge: Merge) -> tuple[Executed, list[Result]]
             Outcome("", "error", foreign=foreign), winner, error=f"no part brought a result: {error}"
         ), results
     if merge == "join":
-        executed = Executed(_join(combine(done)), winner)
+        executed = Executed(_join(combine(findings)), winner)
     else:
         left = msgspec.structs.replace(task, budget=_after(task.budget, [*results, *split.failed]))
         found = combine((*task.findings, *done))
@@ -117,6 +120,7 @@ def explain(executed: Executed) -> str:
         parts.append(f"{len(executed.again)} given to another agent")
     if executed.children:
         parts.append(f"{len(executed.children) - len(executed.missing)} of {len(executed.children)} parts done")
+    parts += [f'missing: "{shorten(goal, _LINE)}"' for goal in executed.missing]
     if unpriced := outcome.usage.unpriced:
         parts.append(f"no price known of {unpriced} tokens")
     parts.append(f"{outcome.usage.total} tokens, {outcome.seconds:.1f} s")
@@ -171,10 +175,16 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
 
 
 def _join(findings: Sequence[Finding]) -> Outcome:
-    """Put results under each other as they are."""
-    text = "\n\n".join(f"{finding.goal}\n{finding.output}" for finding in findings)
+    """Put results under each other as they are; in place of one that is missing a line in brackets says why."""
+    text = "\n\n".join(f"{finding.goal}\n{_brought(finding)}" for finding in findings)
     cited = tuple({c.number: c for finding in findings for c in finding.citations}.values())
-    return Outcome(text, "completed", citations=cited, grounding=citation.grounding(text, cited))
+    said = "\n\n".join(f"{finding.goal}\n{finding.output}" for finding in findings if not finding.failed)
+    return Outcome(text, "completed", citations=cited, grounding=citation.grounding(said, cited))
+
+
+def _brought(finding: Finding) -> str:
+    """Return what a part brought, or a line that says why it brought nothing."""
+    return f"[This part is missing: {shorten(finding.failed, _LINE)}]" if finding.failed else finding.output
 
 
 def _more(outcome: Outcome, before: Spent, results: Sequence[Result]) -> Outcome:

@@ -45,6 +45,8 @@ class Forge(Spec):
     likeness: Share = 0.3
     """How well a task must fit what a specialist or a blueprint says of itself, by the cluster's `embedder` or by
     shared words, so that it gets the task and no other one is designed."""
+    alike: Share = 0.5
+    """Share of the domains of both from which on a new design is taken for a specialist that there is, and not made."""
     creator: Annotated[str, RefTo("Agent")] | None = Field(default=None, examples=["generalist"])
     """The member that specialists are made from: they have its model, its knowledge, its limits, some of its tools, and
     use up its budgets. Whoever bid most when unset."""

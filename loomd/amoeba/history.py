@@ -12,9 +12,6 @@ from loomd.amoeba.world import Neighbour
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Share
 
-_DOUBT = 2.0
-"""Past tasks quite like a new one that the structure of its text is worth."""
-
 
 class History(Spec):
     """Which past tasks SENSE hears of."""
@@ -45,15 +42,16 @@ class Known:
     domains: dict[str, float]
 
 
-def known(neighbours: Sequence[Neighbour], most: float) -> Known | None:
+def known(neighbours: Sequence[Neighbour], most: float, doubt: float) -> Known | None:
     """Return what past tasks say, each by its likeness; None when there are none that are alike.
 
     One that is quite like the new task counts 1. Together they count as n observations beside those that the structure
-    of the text is worth: most x n / (n + 2).
+    of the text is worth: most x n / (n + doubt).
 
     Args:
         neighbours: the past tasks.
         most: what endlessly many count.
+        doubt: how many observations the structure of the text is worth.
     """
     total = sum(one.weight for one in neighbours)
     if not most or not total:
@@ -64,4 +62,4 @@ def known(neighbours: Sequence[Neighbour], most: float) -> Known | None:
             domains[name] = domains.get(name, 0.0) + one.weight * weight / total
     complexity = sum(one.weight * one.observed for one in neighbours) / total
     tokens = sum(one.weight * one.tokens for one in neighbours) / total
-    return Known(most * total / (total + _DOUBT), complexity, tokens, domains)
+    return Known(most * total / (total + doubt), complexity, tokens, domains)

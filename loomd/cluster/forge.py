@@ -36,8 +36,6 @@ from loomd.store.records import Average
 from loomd.topology import Services
 
 _DAY = 86_400.0
-_ALIKE = 0.5
-"""Share of common domains at which two specialists are taken for the same."""
 _DONE: dict[Mode, Done] = {"auto": "", "observe": "observed", "propose": "proposed"}
 _WHY = {
     "join": "it was there for such tasks, and joined the cluster",
@@ -338,7 +336,8 @@ class BlueprintForge:
                 known.setdefault(name, one.blueprint)
         former = self._house.blueprints.former()
         known |= {name: former[name] for name, until in self._bad() if until > now}
-        names = [name for name, one in known.items() if _overlap(one.domains, blueprint.domains) >= _ALIKE]
+        least = self._terms.alike
+        names = [name for name, one in known.items() if _overlap(one.domains, blueprint.domains) >= least]
         if open_ := [one.name for one in roster.open if one.name in names and one.name not in dying]:
             return open_[0], "what was designed for this task is like it"
         if not names:

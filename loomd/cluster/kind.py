@@ -93,7 +93,8 @@ class ClusterSpec(Spec):
     scale: Annotated[ScalePolicy, OneOf(_POLICIES)] = Field(default_factory=Threshold)
     """SCALE: alone or together?"""
     merge: Literal["model", "join"] = "model"
-    """How the results of a split are put together: the winner writes one answer, or they are put under each other."""
+    """How the results of a split are put together: the winner writes one answer, or they are put under each other,
+    where a line in brackets names a part that is missing, and why."""
     evaluate: Annotated[EvaluatePolicy | list[EvaluatePolicy], _EVALUATORS] = Field(default_factory=Rules)
     """EVALUATE: how good was it? One evaluator, or a list of them, each with a `weight`."""
     feedback: FeedbackTerms = Field(default_factory=FeedbackTerms)

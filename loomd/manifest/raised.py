@@ -4,7 +4,6 @@
 task without an end. Called by whoever runs such code: the tools, the interceptors of agents, and what loads files.
 """
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
@@ -14,7 +13,9 @@ from loomd.errors import Permanent
 
 def is_cancelled() -> bool:
     """Return whether somebody asked the running asyncio task to end; one that only raised so was not asked."""
-    current = asyncio.current_task()
+    from asyncio import current_task  # noqa: PLC0415  # verbs that only look at manifests have no event loop
+
+    current = current_task()
     return current is not None and current.cancelling() > 0
 
 

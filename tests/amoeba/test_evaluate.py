@@ -359,3 +359,9 @@ def test_a_reward_is_the_sum_of_the_parts_that_it_has(opinion: Opinion, line: st
     evaluated = combined([opinion], [1.0])
     assert explain(evaluated) == line
     assert next(tell(msgspec.to_builtins(evaluated), 1, {})) == sentence
+
+
+async def test_how_sure_a_stated_range_is_can_be_said() -> None:
+    """Fewer standard deviations between low and high are more uncertainty."""
+    found = await judging(sigmas=2).evaluate(case(DONE), Telling(verdict(5, 1, 9)))
+    assert found.uncertainty == pytest.approx(0.4)

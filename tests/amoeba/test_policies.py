@@ -10,7 +10,7 @@ from loomd.agents.work import Citation, Outcome
 from loomd.amoeba.expect import Expect
 from loomd.amoeba.policies.auction import Auction, BidWeights
 from loomd.amoeba.policies.ema import Ema
-from loomd.amoeba.policies.heuristic import Heuristic
+from loomd.amoeba.policies.heuristic import Heuristic, Signs
 from loomd.amoeba.policies.never import Never
 from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.static import Static
@@ -50,6 +50,17 @@ async def test_heuristic_weights_domains_by_likeness() -> None:
     sensed = await Heuristic().sense(Signals("x", 0, {"python": 0.6, "cooking": 0.01, "docs": 0.2}, {}), MUTE)
     assert sensed.domains == pytest.approx({"python": 0.75, "docs": 0.25})
     assert (await Heuristic().sense(Signals("x", 0, {}, {}), MUTE)).domains == {"general": 1.0}
+
+
+async def test_the_thresholds_of_the_heuristic_are_fields() -> None:
+    """Where complexity begins, how many demanding words count, and from when on a tool is needed."""
+    signals = Signals("Compare, plan and design it", 0, {}, {"search": 0.3})
+    usual = await Heuristic().sense(signals, MUTE)
+    assert usual.tools == ("search",)
+    signs = Signs(base=0.2, most_demanding=3)
+    other = await Heuristic(signs=signs, tool_likeness=0.31).sense(signals, MUTE)
+    assert other.complexity == pytest.approx(usual.complexity + 0.1 + 0.2)
+    assert other.tools == ()
 
 
 async def test_auction_prefers_the_capable_and_the_idle() -> None:

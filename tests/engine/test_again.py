@@ -1,11 +1,13 @@
 """What failed is begun anew by somebody else: whole tasks and parts of a split, exactly once, within one budget."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from loomd.amoeba.execute import explain
 from loomd.amoeba.task import Budget, Result, Task
 from loomd.daemon import System
 from loomd.events.cluster import PartRetried
@@ -134,6 +136,24 @@ async def test_without_retries_a_failed_part_is_missing(tmp_path: Path) -> None:
     assert result.executed is not None
     assert result.executed.again == ()
     assert result.executed.missing
+
+
+async def test_a_missing_part_is_named_in_the_answer(tmp_path: Path) -> None:
+    """Put under each other, the results leave its place, and a line says why it is empty; EXECUTE names it, too."""
+    world = World(tmp_path)
+    replies: list[dict[str, Any]] = [
+        {"system": "You split a request", "json": {"parts": PLAN}},
+        {"when": "own part:*part left", "error": "permanent", "text": "the press is broken"},
+        {"when": "own part:*part right", "text": "R"},
+    ]
+    world.write(replies, cluster=SPLIT.replace("RETRIES", "retries: 0"))
+    async with world.open() as system:
+        result = await system.engine.result(await system.engine.submit(task_of(system, GOAL)))
+    assert result.executed is not None
+    assert re.fullmatch(
+        r"part left\n\[This part is missing: .*the press is broken.*\]\n\npart right\nR", result.output
+    ), result.output
+    assert '1 of 2 parts done; missing: "part left"' in explain(result.executed)
 
 
 @pytest.mark.parametrize(("effects", "tried"), [("write", False), ("external", False), ("read", True)])

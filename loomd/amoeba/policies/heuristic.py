@@ -36,10 +36,14 @@ _DEMANDING = re.compile(
 class Signs(Spec):
     """How much each sign of a demanding text adds to complexity."""
 
+    base: Share = 0.1
+    """Complexity of a single request without any sign."""
     part: Share = 0.3
     """Added for each request beyond the first: questions, list items, joined clauses."""
     demanding: Share = 0.2
-    """Added for each demanding word (compare, design, analyse, ...), at most twice."""
+    """Added for each demanding word (compare, design, analyse, ...), at most `mostDemanding` times."""
+    most_demanding: int = Field(default=2, ge=0, le=100)
+    """Demanding words that count; more of them add nothing."""
     length: Share = 0.2
     """Added in full for a text of `longWords` words, in proportion for a shorter one."""
     findings: Share = 0.05
@@ -56,6 +60,8 @@ class Heuristic(SensePolicy):
     """Length in words at which a text counts as long."""
     min_likeness: Share = 0.12
     """Likeness to a domain (0 to 1) below which the domain plays no part."""
+    tool_likeness: Share = 0.24
+    """Likeness to a tool (0 to 1) from which on the task counts as one that needs it."""
     max_domains: int = Field(default=3, ge=1)
     """Most domains of one task."""
     base_tokens: int = Field(default=1_500, ge=0)
@@ -64,7 +70,9 @@ class Heuristic(SensePolicy):
     """Tokens added for a task of complexity 1, in proportion below."""
     past: Share = 0.8
     """Most that past tasks which are like this one count beside the structure of its text, in complexity, domains and
-    tokens: n of them that are quite like it count n / (n + 2) of this. With 0 they do not count."""
+    tokens: n of them that are quite like it count n / (n + `pastDoubt`) of this. With 0 they do not count."""
+    past_doubt: float = Field(default=2.0, gt=0, le=1000)
+    """Past tasks quite like this one that the structure of its text is worth."""
 
     async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return complexity, domains and needs, with the evidence for them."""
@@ -74,7 +82,7 @@ class Heuristic(SensePolicy):
         share = 0.0 if before is None else before.share
         complexity = alone if before is None else alone + share * (before.complexity - alone)
         domains = self._domains(signals, before)
-        tools = tuple(name for name, fit in signals.tools.items() if fit >= self.min_likeness * 2)
+        tools = tuple(name for name, fit in signals.tools.items() if fit >= self.tool_likeness)
         evidence.append("domains by likeness: " + ", ".join(f"{n} {w:.2f}" for n, w in domains.items()))
         if signals.neighbours:
             evidence.append(_told(signals, share))
@@ -91,7 +99,7 @@ class Heuristic(SensePolicy):
 
     def known(self, signals: Signals) -> Known | None:
         """Return what past tasks say that are like this one; None when there are none, or they do not count."""
-        return known(signals.neighbours, self.past) if signals.neighbours and signals.counted else None
+        return known(signals.neighbours, self.past, self.past_doubt) if signals.neighbours and signals.counted else None
 
     def expected(self, complexity: float, before: Known | None) -> int:
         """Return how many tokens a task is expected to take that is so complex, in the light of past ones."""
@@ -104,9 +112,9 @@ class Heuristic(SensePolicy):
         parts = (
             max(text.count("?"), 1, len(_ITEM.findall(text))) + len(_JOINT.findall(text)) + len(_CLAUSE.findall(text))
         )
-        demanding = min(2, len(_DEMANDING.findall(text)))
+        demanding = min(self.signs.most_demanding, len(_DEMANDING.findall(text)))
         complexity = (
-            0.1
+            self.signs.base
             + self.signs.part * (parts - 1)
             + self.signs.demanding * demanding
             + self.signs.length * min(1.0, words / self.long_words)

@@ -43,8 +43,6 @@ to judge is a part of the answer, and a fault of it.
 First give your reasons in one or two sentences. Then score the answer from 0 (useless) to 10 (nothing is missing or
 wrong), and say between which scores the true one lies almost surely: low and high."""
 _MOST = 10
-_SIGMAS = 4.0
-"""Standard deviations between low and high, which are to hold the true score almost surely."""
 _SOURCE = 600
 """Most characters of a cited passage that the judge is shown."""
 _ACTIVE = re.compile(r"<|\[(?=/?INST)")
@@ -86,6 +84,9 @@ class Judge(EvaluatePolicy):
     """How often the model is asked about one answer; the mean counts."""
     temperature: float = Field(default=0.7, ge=0, le=2)
     """How much several samples differ; one alone is asked with 0."""
+    sigmas: float = Field(default=4.0, gt=0, le=20)
+    """Standard deviations between the two scores between which the model says that the true one lies almost surely; a
+    smaller number takes the model to be less certain than it says."""
     max_tokens: Tokens = 300
     """Longest verdict, in tokens."""
     attempts: int = Field(default=2, ge=1, le=5)
@@ -125,7 +126,7 @@ class Judge(EvaluatePolicy):
             verdicts.append(answer.value)
         said = sum(one.score for one in verdicts) / len(verdicts) / _MOST
         bias = known.mean if known.count >= self.bias.after else 0.0
-        spread = max(_stated(verdicts), known.spread if known.count >= self.bias.after else 0.0)
+        spread = max(_stated(verdicts, self.sigmas), known.spread if known.count >= self.bias.after else 0.0)
         evidence = [
             f'the judge said {one.score} of {_MOST} ({one.low} to {one.high}): "{one.reason}"' for one in verdicts
         ]
@@ -158,11 +159,11 @@ class Judge(EvaluatePolicy):
         )
 
 
-def _stated(verdicts: list[_Verdict]) -> float:
+def _stated(verdicts: list[_Verdict], sigmas: float) -> float:
     """Return the standard deviation of the mean of some verdicts: what they state, and how much they differ."""
     scores = [one.score / _MOST for one in verdicts]
     mean = sum(scores) / len(scores)
-    within = sum(((one.high - one.low) / _MOST / _SIGMAS) ** 2 for one in verdicts) / len(verdicts)
+    within = sum(((one.high - one.low) / _MOST / sigmas) ** 2 for one in verdicts) / len(verdicts)
     between = sum((one - mean) ** 2 for one in scores) / max(1, len(scores) - 1)
     return math.sqrt(max(within, between) / len(scores))
 
