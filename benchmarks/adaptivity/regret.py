@@ -3,11 +3,11 @@
 The world and the players are defined in `world.py` and `players.py`. A curve is the regret added up, mean over worlds.
 """
 
+import argparse
 import itertools
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from benchmarks.adaptivity.players import PLAYERS
@@ -57,6 +57,10 @@ def measure(seeds: int, peer: str = "") -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    for key, value in measure(int(sys.argv[1]), *sys.argv[2:]).items():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("worlds", type=int, help="how many worlds are played, 40 in the figures")
+    parser.add_argument("peer", nargs="?", default="", help="interpreter of an environment with loom-agent")
+    given = parser.parse_args()
+    for key, value in measure(given.worlds, given.peer).items():
         if " at " not in key:
             print(f"{key:40}{value:9.2f}")

@@ -50,8 +50,8 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
         return
     from loomd.cassette import parse, write  # noqa: PLC0415  # brings every event's type; the help text needs none
 
-    kind, slash, name = task.rpartition("/")
-    if slash and kind.lower() not in {"task", "tasks"}:
+    *kinds, name = task.split("/")
+    if any(kind.lower() not in {"task", "tasks"} for kind in kinds):
         raise click.UsageError(
             f"{task!r}: expected a task, such as task/t0192f3-1a2b3c4d, memory/NAME or blueprint/NAME"
         )

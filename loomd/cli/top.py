@@ -62,10 +62,10 @@ def lines(now: Json, *, everywhere: bool, rows: int | None = None) -> list[str]:
     """
     who = now["agents"] if rows is None else sorted(now["agents"], key=lambda one: -one["running"])
     running = [one for one in now["tasks"] if "reward" not in one and "seconds" not in one]
-    spent = sum(one["today"]["cost"] for one in _each(now["agents"]))
-    tokens = sum(one["today"]["tokens"] for one in _each(now["agents"]))
+    each = _each(now["agents"])
+    spent, tokens = (sum(one["today"][what] for one in each) for what in ("cost", "tokens"))
     head = (
-        f"{_clock(now['time'])}  agents {len(now['agents'])}, at work {sum(one['running'] for one in now['agents'])}; "
+        f"{_clock(now['time'])}  agents {len(each)}, at work {sum(one['running'] for one in each)}; "
         f"tasks that run {len(running)}; today {tokens:.0f} tokens, {spent:.4f} USD"
     )
     agents = render(

@@ -23,6 +23,7 @@ from loomd.cluster.condition import Conditions, Past
 from loomd.cluster.health import rewarded
 from loomd.cluster.learn import Teaching, decision_of, learn, proposed, verdict_of
 from loomd.cluster.likeness import Embedder, Likeness
+from loomd.cluster.rest import failures, mark_of
 from loomd.cluster.roster import Roster
 from loomd.errors import LoomdError
 from loomd.events.bus import Scope
@@ -256,7 +257,7 @@ class BlueprintForge:
     def _design(self, bidder: str) -> Plan:
         """Return that a specialist is to be designed, which counts; or why not."""
         terms, now, blueprints = self._terms, self._now(), self._house.blueprints
-        failed, asked = self._average("failed"), self._average("designs")
+        failed, asked = self._failed(), self._average("designs")
         day = now // _DAY
         count = asked.count if asked.value == day else 0
         if terms.creator is not None and terms.creator not in blueprints.declared:
@@ -278,10 +279,14 @@ class BlueprintForge:
 
     async def judge(self, why: str) -> str:
         """Take over why no usable design came, or with an empty string that one did; return the same."""
-        failed = self._average("failed")
+        failed = self._failed()
         if why or failed.count:
-            self._note(Average(self._subject, "failed", 0.0, failed.count + 1 if why else 0, self._now()))
+            self._note(Average(self._subject, "failed", failed.value, failed.count + 1 if why else 0, self._now()))
         return why
+
+    def _failed(self) -> Average:
+        house, snapshot = self._house.ref, self._services.serving.snapshot
+        return failures(self._average("failed"), mark_of(snapshot, house.namespace, self._terms))
 
     async def make(self, wanted: Shaping, way: str, task: str, scope: Scope) -> tuple[str, str]:
         """Let a specialist be made, as far as the cluster may go; return its name and why, or no name and why not.

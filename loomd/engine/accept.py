@@ -102,7 +102,12 @@ def cluster_of(topology: Topology, task: Task) -> Cluster:
     Raises:
         NotFound: it does not serve.
     """
-    live = topology.live.get(Ref("Cluster", task.cluster, task.namespace))
+    ref = Ref("Cluster", task.cluster, task.namespace)
+    live = topology.live.get(ref)
     if not isinstance(live, Cluster):
+        if ref in topology.snapshot.objects:
+            raise NotFound(
+                f"{ref} does not serve, because it could not be opened: see `loomd describe cluster/{ref.name}`"
+            )
         raise NotFound(f'Cluster/{task.cluster} is no longer in namespace "{task.namespace}"')
     return live

@@ -161,6 +161,7 @@ async def test_cheapest_takes_the_cheapest_that_is_good_enough() -> None:
     matched = await choose(Cheapest(), good, fair, poor, sensed=sensed)
     assert (matched.winner, matched.refused) == ("fair", {"poor": "it is believed 0.20 good, and 0.5 is the least"})
     assert matched.bids[0].total == pytest.approx(-0.001, abs=1e-6)
+    assert matched.why == "lowest of 2 prices: 0.001000 USD expected"
     strict = Cheapest.model_validate({"capability": 0.95})
     assert (await choose(strict, good, fair, poor, sensed=sensed)).winner == "poor"
     refused = Cheapest.model_validate({"capability": 0.95, "noWinner": "fail"})

@@ -124,6 +124,8 @@ async def test_specialists_are_shown(folder: Path, capsys: Out) -> None:
         assert "Agent/lease-lawyer was pruned in Cluster/team: " in why
         assert f"Task/{last}" in why
         assert "You know the law." in await said(capsys, "export", "blueprint/lease-lawyer")
+        for name in (last, f"Task/{last}", f"task/Task/{last}"):  # as `loomd submit` and `-o name` print it
+            assert last in await said(capsys, "export", name)
 
 
 async def test_a_proposed_specialist_comes_to_life(folder: Path, capsys: Out) -> None:

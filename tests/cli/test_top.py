@@ -85,3 +85,5 @@ def test_many_agents_leave_room_for_tasks() -> None:
     few = lines({**now, "tasks": tasks[:2]}, everywhere=False, rows=23)
     assert (len(few), few[-1].split()[0]) == (23, "t1")
     assert len(lines(now, everywhere=False)) == 1 + 51 + 51 + 2
+    twice = {**now, "agents": [*agents, *({**one, "cluster": "d"} for one in agents)]}
+    assert "agents 50, at work 1;" in lines(twice, everywhere=False)[0], "who is a member twice is one agent"

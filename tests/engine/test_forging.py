@@ -251,6 +251,9 @@ async def test_a_forge_that_always_fails_rests(world: World) -> None:
     async with world.open() as system:
         said = matched(await do(system, GOAL))
         assert (said.calls, "the last 1 designs failed" in said.why) == (0, True)
+        world.edit("coolDown: 1h", "coolDown: 2h")
+        await system.reconciler.apply(world.delivery())
+        assert matched(await do(system, GOAL)).calls == 2, "what a person changed is tried at once"
 
 
 async def test_who_does_badly_goes_and_is_not_made_again(world: World) -> None:

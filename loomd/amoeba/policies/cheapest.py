@@ -34,6 +34,12 @@ class Cheapest(Choosing):
         }
         return {**poor, **self.filters.passing(agents)}
 
+    def praise(self, best: Bid, count: int) -> str:
+        """Return what the winner is expected to cost."""
+        return (
+            f"{f'lowest of {count} prices' if count > 1 else 'the only one'}: {best.factors['cost']:.6f} USD expected"
+        )
+
     def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
         """Return what each agent costs; of equals the less busy one wins, then the better one."""
         del draw

@@ -138,6 +138,10 @@ class Choosing(MatchPolicy):
         """Return whom the filters leave out, and why."""
         return {**self.passing(sensed, agents), **self.filters.lasting(sensed, agents)}
 
+    def praise(self, best: Bid, count: int) -> str:
+        """Return why the best of so many bids wins."""
+        return f"{f'highest of {count} bids' if count > 1 else 'the only bid'}: {best.total:.3f}"
+
     async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the winner with the best bids, highest first."""
         del asking
@@ -157,7 +161,7 @@ class Choosing(MatchPolicy):
         offers = self.offers(sensed, able, draw)
         bids = _best(offers, able, self.record)
         best = bids[0]
-        winner, why = best.agent, f"{note}{_best_of(len(able))}: {best.total:.3f}"
+        winner, why = best.agent, f"{note}{self.praise(best, len(able))}"
         if best.total < offers.reserve:
             why = f"{note}best bid {best.total:.3f} is below the reserve {offers.reserve:g}"
             winner = winner if self.no_winner == "best_available" else ""
@@ -176,10 +180,6 @@ class Choosing(MatchPolicy):
 
 def _without(agents: Sequence[Standing], out: Mapping[str, str]) -> Sequence[Standing]:
     return [agent for agent in agents if agent.agent not in out] if out else agents
-
-
-def _best_of(count: int) -> str:
-    return f"highest of {count} bids" if count > 1 else "the only bid"
 
 
 def _why(refused: Mapping[str, str]) -> str:
