@@ -175,6 +175,8 @@ class KnowledgeBase:
     def served(self) -> None:
         """Note that another set serves: it may be this one's turn now."""
         self._upkeep.served()
+        if self._serving is None:  # it looks once it is open
+            return
         if self._turn.serves() and self._generations.read().latest != self._recipe.generation:
             self._upkeep.wake()
 

@@ -117,7 +117,7 @@ async def test_a_set_that_is_refused_keeps_what_was_embedded(tmp_path: Path) -> 
             service.most = 3
             with pytest.raises(Permanent, match="HTTP 400"):
                 await system.reconciler.apply(Delivery("test", (file,)))
-            assert len(service.texts) == 4
+            assert len(asked(service)) == 4
             service.most = 1 << 20
             await system.reconciler.apply(Delivery("test", (file,)))
             assert await dimension(system) == 4
