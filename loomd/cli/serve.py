@@ -22,7 +22,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--grace", metavar="DURATION", help="Time for running tasks at the end, such as 30s.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 @click.pass_context
-def command(context: click.Context, config: Path | None, watch: tuple[Path, ...], **said: Any) -> None:
+def command(context: click.Context, /, config: Path | None, watch: tuple[Path, ...], **said: Any) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reads its settings and everything that it follows again."""
     if context.args:
         raise click.UsageError(f"unexpected {context.args[0]!r}: to follow a folder of manifests, say --watch FOLDER")
