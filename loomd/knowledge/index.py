@@ -314,6 +314,10 @@ class Index:
         scores = self._decode(list(stored.values())) @ vector
         return sorted(zip(stored, scores.tolist(), strict=True), key=lambda pair: -pair[1])
 
+    def unknown(self, question: Question) -> list[str]:
+        """Return the properties that a question's filter asks for and no document has."""
+        return self._store.unknown(question.where)
+
     def explain(self, question: Question) -> list[tuple[Stored, float, Sequence[Place | None]]]:
         """Return the best passages with their scores, and their places in the ranks of words, vectors and the graph."""
         parts = self._parts(question)

@@ -253,7 +253,7 @@ class KnowledgeBase:
             Hit(self._passage(number, row.stored, row.score), row.keyword, row.vector, row.graph, row.rerank)
             for number, row in enumerate(found.rows, 1)
         )
-        return Explained(hits, found.wordings, found.notes)
+        return Explained(hits, found.wordings, found.notes + searching.notes)
 
     def _passage(self, number: int, row: Stored, score: float) -> Passage:
         chunk = row.chunk

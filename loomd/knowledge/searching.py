@@ -41,6 +41,7 @@ class Searching:
 
     Attributes:
         failed: why words alone were looked for although vectors are declared; empty as long as they were not.
+        notes: why nothing was found, where the filter asks for what no document has.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Searching:
         self._graph = graph
         self._vectors = vectors
         self.failed = ""
+        self.notes: tuple[str, ...] = ()
         self._run = run
 
     async def find(self, wordings: Sequence[Wording], limit: int) -> list[list[Row]]:
@@ -69,6 +71,11 @@ class Searching:
             vector = next(made) if one.vector is None else None if self._how.mode == "keyword" else one.vector
             asked = Question(one.text, vector, self._how, limit, self._where, self._graph, one.terms)
             found = await self._run(self._index.explain, asked)
+            if self._where and not found:
+                names = await self._run(self._index.unknown, asked)
+                self.notes = tuple(
+                    f'no document has the property "{name}", for which the filter asks' for name in names
+                )
             rows.append([Row(stored, score, *places) for stored, score, places in found])
         return rows
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.filter import Where, fits
+from loomd.knowledge.filter import PATH, Where, fits
 from loomd.knowledge.formats.base import Unit, Value
 from loomd.knowledge.graph_store import GraphStore
 from loomd.vectors.faiss_index import Mark
@@ -270,6 +270,13 @@ class ChunkStore:
         found = frozenset(ident for ident, file in db.execute("SELECT id, file FROM chunk") if file in files)
         self._within = (change, where, found)
         return found
+
+    def unknown(self, where: Where) -> list[str]:
+        """Return the properties that a search asks for and no document has."""
+        names = {name for name, _ in where} - {PATH}
+        for (said,) in self._reader().execute("SELECT properties FROM file") if names else ():
+            names -= json.loads(said).keys()
+        return sorted(names)
 
     def get(self, ids: Sequence[int]) -> dict[int, Stored]:
         """Return chunks by id; an id that is gone is left out."""

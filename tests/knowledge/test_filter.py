@@ -113,3 +113,13 @@ async def test_front_matter_that_cannot_be_read_is_told(lab: "Lab") -> None:
         assert base.standing().left_out == ()
         assert [one.source for one in await base.search("otters", where={"team": "b"})] == ["docs/a.md:4-4"]
     assert len([one for one in lab.events if one.type == "index.document.skipped"]) == 1
+
+
+async def test_a_property_that_no_document_has_is_told(shelves: "Lab") -> None:
+    """A filter that is misspelt finds nothing, and says why; one that nothing fits just finds nothing."""
+    async with shelves.open(retrieval={"filter": {"nosuch": "a", "path": "*"}}) as base:
+        found = await base.explain("cats")
+        assert (found.hits, found.notes) == ((), ('no document has the property "nosuch", for which the filter asks',))
+    async with shelves.open(retrieval={"filter": {"path": "nowhere/*"}}) as base:
+        found = await base.explain("cats")
+        assert (found.hits, found.notes) == ((), ())
