@@ -560,8 +560,9 @@ async def _remembered(world: World) -> int:
 
 async def test_a_specialist_gets_another_prompt_within_bounds(world: World) -> None:
     """What the cluster made itself needs no word of a person; trials end at what they may use, of a day, too."""
-    written(world, "provider: coach, minTasks: 3, coolDown: 0s, tokens: 500", says(GOOD))
+    written(world, "provider: coach, minTasks: 3, coolDown: 0s, tokens: 540", says(GOOD))
     path = world.folder / "manifests.yaml"
+    path.write_text(path.read_text().replace("learning:", "forge: {prune: 0}, learning:", 1))  # it stays, however bad
     law = Blueprint("default", "ada", "You know the law.", "Knows the law.", {"law": 0.7})
 
     async with world.open() as system:
@@ -571,7 +572,7 @@ async def test_a_specialist_gets_another_prompt_within_bounds(world: World) -> N
         await system.evolutions.tick()
         assert kinds(heard) == [SkillAbandoned]
         assert "used up" in getattr(heard[0].data, "reason", ""), heard
-    path.write_text(path.read_text().replace("tokens: 500", "tokens: 50000"))
+    path.write_text(path.read_text().replace("tokens: 540", "tokens: 50000"))
     async with world.open() as system:
         heard = hearing(system)
         await _bad(system, "ada-law", 5, begin=10)
