@@ -136,11 +136,11 @@ async def test_what_is_busy_is_asked_again(opened: Open, service: Service) -> No
             "vectors must be numbers, got null",
         ),
         ({"text": '{"data": [{"index": 0, "embedding": [1, 2]}]}'}, BadReply, "vectors of 3 numbers"),
-        ({"text": '{"data": []}'}, BadReply, "each of 1 texts, numbered by `index` from 0; got 1, numbered 7"),
+        ({"text": '{"data": []}'}, BadReply, "each of 1 texts, numbered by `index` from 0; got 0"),
         (
             {"text": '{"data": [{"index": 7, "embedding": [1, 2, 3]}]}'},
             BadReply,
-            "each of 1 texts, numbered by `index` from 0; got 0",
+            "each of 1 texts, numbered by `index` from 0; got 1, numbered 7",
         ),
         ({"text": '{"data": [{"index": 0, "embedding": [1, 1e39, 3]}]}'}, BadReply, "NaN or infinity"),
         ({"text": "x" * 5000}, BadReply, r"larger than spec\.maxReply \(1024 bytes\)"),
