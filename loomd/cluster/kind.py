@@ -79,7 +79,7 @@ class ClusterSpec(Spec):
     """Provider of the model that plans splits; the winner's own when unset."""
     embedder: Annotated[str, RefTo("Embedder")] | None = Field(default=None, examples=["words"])
     """Embedder by which tasks are compared with domains and tools; without it they are compared by shared words."""
-    embedder_wait: Duration = Field(default=2.0, gt=0, le=300)
+    embedder_wait: Duration = Field(default=2.0, gt=0)
     """Longest time that a task waits for the embedder. When it takes longer or cannot be reached, shared words count,
     and no task waits for it any more until it answers again; it is asked every 30 seconds, beside the tasks."""
     sense: Annotated[SensePolicy, OneOf(_POLICIES, default="heuristic")] = Field(default_factory=Heuristic)

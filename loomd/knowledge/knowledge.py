@@ -256,9 +256,8 @@ class KnowledgeBase:
         return Explained(hits, found.wordings, found.notes + searching.notes)
 
     def _passage(self, number: int, row: Stored, score: float) -> Passage:
-        chunk = row.chunk
-        source = cite(row.path, row.unit, chunk.first, chunk.last)
-        return Passage(number, chunk.text, source, chunk.title, self.name, score)
+        source = cite(row.path, row.unit, row.chunk.first, row.chunk.last)
+        return Passage(number, row.chunk.text, source, row.chunk.title, self.name, score)
 
     def standing(self) -> Standing:
         """Return how it stood after the last refresh."""
@@ -270,8 +269,7 @@ class KnowledgeBase:
         What waits for the graph is tried again, after this has returned.
 
         Args:
-            embed: read, cut and embed all documents again, too: beside what serves until that is whole. That is written
-                down: whatever fails is tried again, also after a restart.
+            embed: read, cut and embed all documents anew, too, beside what serves; a restart goes on with it.
 
         Raises:
             NotFound: as `refresh`.

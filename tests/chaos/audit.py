@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from loomd.agents.approval import Decision
-from loomd.amoeba.task import Result, Scaled, Subtask, Task
+from loomd.amoeba.task import Executed, Result, Scaled, Subtask, Task
 from loomd.errors import Permanent
 from loomd.events.event import Event, PhaseCompleted, StepCompleted
 from loomd.store.check import check, reading
@@ -143,10 +143,10 @@ def _check_effects(state: State) -> None:
 def _check_rewards(state: State, *, last: bool) -> None:
     """As much was learned as there are tasks that were learned from: each counts once, in its one domain.
 
-    Who only puts together what parts brought is not credited with it.
+    Who only puts together what parts brought is not credited with it, and nobody with an end that others caused.
     """
     total = sum(state.counts.values())
-    alone = [name for name in state.learned if not _is_split(state, name)]
+    alone = [name for name in state.learned if not _is_split(state, name) and not _is_mute(state, name)]
     assert total == len(alone), f"{len(alone)} tasks were learned from, the scores count {total}"
     if last:
         expected: Counter[tuple[str, str, str]] = Counter()
@@ -161,6 +161,12 @@ def _check_rewards(state: State, *, last: bool) -> None:
 def _is_split(state: State, name: str) -> bool:
     scaled = state.steps.get((name, "phase/scale"))
     return scaled is not None and bool(_planned(scaled))
+
+
+def _is_mute(state: State, name: str) -> bool:
+    executed = state.steps[name, "phase/execute"]
+    assert isinstance(executed.data, PhaseCompleted)
+    return msgspec.json.decode(executed.data.value, type=Executed).outcome.mute
 
 
 def _planned(scaled: Event) -> tuple[Subtask, ...]:

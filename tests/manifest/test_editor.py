@@ -20,6 +20,7 @@ FROM_SCHEMA = {
 FROM_TEXT = {"yaml-syntax", "duplicate-key", "custom-tag"}
 """Codes of what every reader of YAML tells; it may tell more of the same document."""
 DIFFERENT = {
+    "all-in-one-round": "labels and templates are compared with what there is behind the schema",
     "inline-schemas": "it takes any JSON Schema inside a manifest",
     "schedules": "it knows no calendar and no time zones",
     "agent-loop": "names of loomd's own tools are checked behind the schema",

@@ -191,14 +191,16 @@ async def test_blueprints_have_versions(store: SqliteStore) -> None:
 
 
 async def test_a_proposal_is_decided_once(store: SqliteStore) -> None:
-    """The first decision holds, one that comes too late does not, and an id is never taken twice."""
+    """It may change until then; the first decision holds, one that comes too late does not, and nothing changes it."""
     early, late = (ProposalRecord(f"p{n}", "default", "team", "evolve", b"{}", n, 100 * n) for n in (1, 2))
     await store.learning.change(Learned(proposals=[early, late]))
-    await store.learning.change(Learned(proposals=[msgspec.structs.replace(late, body=b"other")]))
+    late = msgspec.structs.replace(late, body=b"more was learned")
+    await store.learning.change(Learned(proposals=[late]))
     assert await store.learning.proposal("p2") == late
     assert await store.learning.decide("p1", b"yes", lambda: 150.0) == early
     decided = await store.learning.decide("p2", b"yes", lambda: 150.0)
     assert decided == msgspec.structs.replace(late, decision=b"yes")
+    await store.learning.change(Learned(proposals=[msgspec.structs.replace(late, body=b"other")]))
     assert await store.learning.decide("p2", b"no") == decided
     assert await store.learning.decide("p3", b"no") is None
     assert await store.learning.proposals("default") == [decided, early]
