@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from loomd.errors import Damaged
+from loomd.store.directory import settle
 
 
 class Generation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,4 +65,4 @@ class Generations:
     def _write(self, generation: Generation) -> None:
         draft = self._path.with_suffix(".draft")
         draft.write_bytes(msgspec.json.encode(generation))
-        draft.replace(self._path)
+        settle(draft, self._path)

@@ -19,6 +19,7 @@ class Users:
         self.count = 0
         self._none = asyncio.Event()
         self._none.set()
+        self._then: Callable[[], object] | None = None
 
     @contextmanager
     def one(self) -> Generator[None]:
@@ -31,10 +32,18 @@ class Users:
             self.count -= 1
             if not self.count:
                 self._none.set()
+                if self._then is not None:
+                    self._then()
 
     async def gone(self) -> None:
         """Wait until there are none."""
         await self._none.wait()
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Have something called once there are none; nobody may come any more."""
+        self._then = call
+        if not self.count:
+            call()
 
 
 class Held:
@@ -48,8 +57,7 @@ class Held:
     def __init__(self, path: Path, make: Callable[[], Index]) -> None:
         self.path = path
         self.index = OPENED.acquire(path, make)
-        self._users = 0
-        self._release: Callable[[], object] | None = None
+        self._users = Users()
 
     @property
     def is_shared(self) -> bool:
@@ -63,16 +71,9 @@ class Held:
     @contextmanager
     def used(self) -> Generator[Index]:
         """Keep it open for as long as the context lasts."""
-        self._users += 1
-        try:
+        with self._users.one():
             yield self.index
-        finally:
-            self._users -= 1
-            if self._release is not None and not self._users:
-                self._release()
 
     def retire(self, release: Callable[[], object]) -> None:
         """Have it released once nobody is at work with it."""
-        self._release = release
-        if not self._users:
-            release()
+        self._users.then(release)

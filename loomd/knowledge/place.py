@@ -9,6 +9,7 @@ from pathlib import Path
 from loomd.errors import Damaged
 from loomd.knowledge.salvage import Salvaged, salvage
 from loomd.knowledge.store import ChunkStore, borrow
+from loomd.store.directory import settle
 
 _log = logging.getLogger("loomd.knowledge")
 
@@ -45,8 +46,8 @@ def _begin_anew(path: Path, dimension: int, *, linked: bool) -> int:
         saved = salvage(path, store, dimension)
     finally:
         store.close()
-    remove_store(path)
-    draft.rename(path)
+    _remove_derived(path)
+    settle(draft, path)
     return saved
 
 
@@ -77,7 +78,13 @@ def changed_at(path: Path) -> float:
 
 def remove_store(path: Path) -> None:
     """Remove a store with all that is made from it; who has a file of it mapped keeps that."""
-    for suffix in (".db", ".db-wal", ".db-shm", ".base"):
+    _remove_derived(path)
+    path.unlink(missing_ok=True)
+
+
+def _remove_derived(path: Path) -> None:
+    """Remove what belongs to the file of a store, but not that: whoever is killed then finds it and begins again."""
+    for suffix in (".db-wal", ".db-shm", ".base"):
         path.with_suffix(suffix).unlink(missing_ok=True)
     for file in path.parent.glob(f"{path.stem}-*.faiss"):
         file.unlink(missing_ok=True)

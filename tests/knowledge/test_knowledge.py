@@ -15,6 +15,7 @@ from loomd.clock import SystemClock
 from loomd.errors import BadReply, NotFound
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexDamaged, IndexProgress
+from loomd.knowledge import place
 from loomd.knowledge.arriving import BATCH
 from loomd.knowledge.base import Chunking, IndexSpec, Retrieval
 from loomd.knowledge.ingest import Library
@@ -390,8 +391,13 @@ async def test_a_damaged_store_is_indexed_anew(animals: "Lab", harm: bytes, capl
     assert "database" in told.reason
 
 
-async def test_a_bad_page_costs_what_is_on_it(lab: "Lab") -> None:
-    """Vectors on other pages are not made again, and one that is none any more is not taken for one."""
+def killed(*_: object) -> None:
+    """Stand for the end of the process."""
+    raise RuntimeError("killed")
+
+
+async def test_a_bad_page_costs_what_is_on_it(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors on other pages are not made again, though the process ends meanwhile; what is none is taken for none."""
     for at in range(300):
         lab.write(f"{at}.md", f"Number{at} is here.\n")
     async with lab.open():
@@ -407,6 +413,11 @@ async def test_a_bad_page_costs_what_is_on_it(lab: "Lab") -> None:
     with store.open("r+b") as file:
         file.seek(page)
         file.write(b"\xff" * size)
+    with monkeypatch.context() as patch:
+        patch.setattr(place, "settle", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            async with lab.open():
+                pass
     async with lab.open() as base:
         asked = {text.partition("\n")[2] for text in lab.embedder.texts}
         assert {long, lost} < asked
