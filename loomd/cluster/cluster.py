@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, field
 
 from loomd.accounts.averages import Averages
@@ -270,8 +271,7 @@ class Cluster:
         return view
 
     def _holding(self, agent: Agent) -> "Cluster":
-        view = Cluster.__new__(Cluster)
-        view.__dict__.update(self.__dict__)
+        view = copy(self)
         view._bound = {agent.name: agent}  # noqa: SLF001  # one of this class
         return view
 
