@@ -6,7 +6,7 @@
 picture and the table of `docs/explanation/retrieval.md`.
 
 Passages are made: words by Zipf's law, vectors around as many centres as a large collection has topics, questions
-near a passage and in words of its own. The index is that of a knowledge base, with its store, its words and its
+near a passage and in words of its own, without stop words. The index is that of a knowledge base, with its store, its words and its
 vectors; only the embedder is left out. Each size runs in a process of its own, so that its memory is its own.
 `recall@10` is the share of the ten nearest passages that the index of vectors finds, against comparing all.
 """
@@ -39,6 +39,10 @@ from plot import FIGURES, WHERE, publish  # beside this file
 
 DIMENSION = 384
 WORDS = 30_000
+STOP_WORDS = 10
+"""The most frequent words, those that more than half of all passages have: questions go without them, as stop words are
+taken out of a question before it is looked up. Those that are left are as frequent as the words of the questions of NPL
+and CACM, and more frequent than those of web questions (TREC DL)."""
 CENTRES = 5_000
 PART = 5_000
 PER_DOCUMENT = 5
@@ -71,11 +75,12 @@ class Corpus:
         return (self.part(number) for number in range((self.size + PART - 1) // PART))
 
     def questions(self) -> tuple[list[str], np.ndarray]:
-        """Return six words of a passage each, and a vector near its."""
+        """Return six words of a passage each, none of them a stop word, and a vector near its."""
         rng = np.random.default_rng(11)
         texts, vectors = self.part(0)
         chosen = rng.integers(len(texts), size=ASKED)
-        asked = [" ".join(rng.choice(texts[at].split(), 6)) for at in chosen]
+        stop = set(self._words[:STOP_WORDS])
+        asked = [" ".join(rng.choice([word for word in texts[at].split() if word not in stop], 6)) for at in chosen]
         noise = rng.standard_normal((ASKED, DIMENSION)) * (0.4 / DIMENSION**0.5)
         return asked, unit(vectors[chosen] + noise)
 

@@ -43,7 +43,9 @@ _ASKED = 200
 _NEAR = 10
 """Neighbours that they are to find."""
 _DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-"""Lists of `ivf` and `ivfpq`, or candidates of `hnsw`, that a search may look at."""
+"""Lists of `ivf` and `ivfpq`, or candidates of `hnsw`, that a search may look at; tried first."""
+_FINER = 3
+"""How often the step to the one that is enough is halved: the time of a search grows with its depth."""
 
 
 class Mark(NamedTuple):
@@ -294,17 +296,31 @@ def _tune(index: Any, ids: "Ids", near: _Nearest, plan: Plan) -> tuple[int, floa
     if not len(ids):
         return 0, 1.0
     wanted = min(_NEAR * (ROUGH if plan.shape == "ivfpq" else 1), len(ids))
-    found: list[tuple[int, float]] = []
-    for depth in _DEPTHS:
+
+    def tried(depth: int) -> float:
         _set_depth(index, plan.shape, depth)
         _, places = index.search(near.asked, wanted)
-        recall = near.recall(np.where(places < 0, -1, ids[places]))
-        found.append((depth, recall))
-        if recall >= plan.recall:
+        return near.recall(np.where(places < 0, -1, ids[places]))
+
+    found: list[tuple[int, float]] = []
+    for depth in _DEPTHS:
+        found.append((depth, tried(depth)))
+        if found[-1][1] >= plan.recall:
             break
     best = max(recall for _, recall in found)
     enough = plan.recall if best >= plan.recall else best - _CLOSE
-    return next(pair for pair in found if pair[1] >= enough)
+    depth, recall = next(pair for pair in found if pair[1] >= enough)
+    below = depth // 2
+    for _ in range(_FINER):
+        middle = (below + depth) // 2
+        if middle == below:
+            break
+        reached = tried(middle)
+        if reached >= enough:
+            depth, recall = middle, reached
+        else:
+            below = middle
+    return depth, recall
 
 
 def _set_depth(index: Any, shape: Shape, depth: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loomd.errors import Damaged
-from loomd.vectors.faiss_index import Mark, Plan, Shape, build, is_whole, load
+from loomd.vectors.faiss_index import Head, Mark, Plan, Shape, build, is_whole, load
 
 if TYPE_CHECKING:
     from loomd.vectors.faiss_index import Ids, Vectors
@@ -62,6 +62,25 @@ def test_enough_neighbours_are_found(tmp_path: Path, shape: Shape) -> None:
     again = load(tmp_path / "a", 32)
     assert again is not None
     assert again.search(asked, len(found[0]), frozenset()) == found
+
+
+def test_a_search_goes_no_deeper_than_it_must() -> None:
+    """The depth is found between the powers of two, and is the least that was tried and finds enough."""
+    rng = np.random.default_rng(6)
+    vectors = rng.standard_normal((4000, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def rows() -> "Iterator[tuple[Ids, Vectors]]":
+        yield np.arange(4000), vectors
+
+    def built(recall: float) -> Head:
+        return build(None, plan("ivf", 4000, 16)._replace(recall=recall), rows).head
+
+    heads = [built(recall) for recall in (0.7, 0.8, 0.9, 0.95, 0.98)]
+    assert all(head.recall >= wanted for head, wanted in zip(heads, (0.7, 0.8, 0.9, 0.95, 0.98), strict=True))
+    assert [head.depth for head in heads] == sorted(head.depth for head in heads)
+    assert any(head.depth & (head.depth - 1) for head in heads), "all are powers of two"
+    assert all(built(head.recall - 1e-9).depth == head.depth for head in heads)
 
 
 @pytest.mark.parametrize("shape", ["flat", "hnsw", "ivf", "ivfpq"])
