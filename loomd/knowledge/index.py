@@ -15,9 +15,10 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,8 @@ _MORE = 4
 """How many times more an index is asked for when too little of what it gave is where a question looks."""
 _EXACT = 10_000
 """Passages that are compared one by one where a question looks at no more."""
+_SIDE_BY_SIDE = 20_000
+"""Passages from which on words are looked up beside vectors: of fewer, that takes less than handing it over does."""
 _PART = 10_000
 """Vectors that are read from the store at a time."""
 
@@ -91,11 +94,13 @@ class Index:
             self._store.close()
             raise
         self.readers = ThreadPoolExecutor(_READERS, "knowledge-search")
+        self._lookups = ThreadPoolExecutor(_READERS, "knowledge-words")
         self.refreshing, self.linking = asyncio.Lock(), asyncio.Lock()
 
     def close(self) -> None:
         """Save what is not yet saved, and release the files."""
         self.readers.shutdown()
+        self._lookups.shutdown()
         with self._writing:
             try:
                 self._commit_words()
@@ -289,9 +294,11 @@ class Index:
         if not questions:
             return []
         limits = [one.wanted for one in questions]
+        words = [self._begin_words(question, limit) for question, limit in zip(questions, limits, strict=True)]
         close = self._close_to(questions, max(limits))
         ranked = [
-            self._rank(question, near, limit) for question, near, limit in zip(questions, close, limits, strict=True)
+            self._fused(question, Parts(by_words(), near[:limit], *self._reached(question)))
+            for question, by_words, near, limit in zip(questions, words, close, limits, strict=True)
         ]
         return [self._passages(question, pairs) for question, pairs in zip(questions, ranked, strict=True)]
 
@@ -361,8 +368,9 @@ class Index:
         if allowed is not None and len(allowed) <= _EXACT and asked.vector is not None and asked.vector.any():
             exact = self._compared(sorted(allowed), asked.vector)[:wanted]
         while True:
+            by_words = self._begin_words(asked, limit)
             close = exact if exact is not None else self._close_to([asked], limit)[0]
-            words = self._by_words(asked, limit)
+            words = by_words()
             if allowed is None:
                 return words[:wanted], close[:wanted]
             halves = [[pair for pair in ranked if pair[0] in allowed] for ranked in (words, close)]
@@ -374,8 +382,11 @@ class Index:
                 return halves[0][:wanted], halves[1][:wanted]
             limit = min(limit * _MORE, size)
 
-    def _rank(self, asked: Question, close: Ranked, limit: int) -> Ranked:
-        return self._fused(asked, Parts(self._by_words(asked, limit), close[:limit], *self._reached(asked)))
+    def _begin_words(self, asked: Question, limit: int) -> Callable[[], Ranked]:
+        """Return what gives the ranks of words; where there is much, they are looked up meanwhile in another thread."""
+        if asked.how.mode != "hybrid" or len(self) < _SIDE_BY_SIDE:
+            return partial(self._by_words, asked, limit)
+        return self._lookups.submit(self._by_words, asked, limit).result
 
     def _by_words(self, asked: Question, limit: int) -> Ranked:
         """Return the ranks of words; none where only vectors are searched."""
