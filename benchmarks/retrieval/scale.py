@@ -6,9 +6,9 @@
 picture and the table of `docs/explanation/retrieval.md`.
 
 Passages are made: words by Zipf's law, vectors around as many centres as a large collection has topics, questions
-near a passage and in words of its own, without stop words. The index is that of a knowledge base, with its store, its words and its
-vectors; only the embedder is left out. Each size runs in a process of its own, so that its memory is its own.
-`recall@10` is the share of the ten nearest passages that the index of vectors finds, against comparing all.
+near a passage and in words of its own, without stop words. The index is that of a knowledge base, with its store, its
+words and its vectors; only the embedder is left out. Each size runs in a process of its own, so that its memory is its
+own. `recall@10` is the share of the ten nearest passages that the index of vectors finds, against comparing all.
 """
 
 import argparse
