@@ -59,6 +59,18 @@ class MemoryRemembered(Fact, tag="memory.remembered", frozen=True):
     told: Told | None = None
 
 
+class Condensed(msgspec.Struct, frozen=True):
+    """A line of a summary that is kept.
+
+    Attributes:
+        item: its id.
+        facts: the ids of the working facts that it stands for.
+    """
+
+    item: str
+    facts: tuple[str, ...]
+
+
 class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
     """A summarizer put working facts of a conversation into fewer words.
 
@@ -68,6 +80,7 @@ class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
         places: where in the journal the replaced ones came from, as `TASK/KEY`.
         told: the words; absent in records of earlier versions.
         items: the ids of those that its words stand for.
+        lines: which line stands for which of them; absent in records of earlier versions.
     """
 
     replaced: int
@@ -75,6 +88,7 @@ class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
     places: tuple[str, ...]
     told: Told | None = None
     items: tuple[str, ...] = ()
+    lines: tuple[Condensed, ...] = ()
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):

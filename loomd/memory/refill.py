@@ -7,7 +7,7 @@ the memory before, and what says the same. Called by `recall`.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Refilled(NamedTuple):
 
 
 class _Summary(NamedTuple):
-    """What a summary was told as, the ids that its lines have, and those of the facts that they stand for."""
+    """What lines of a summary were told as, their ids, and those of the facts that they stand for."""
 
     told: Told
     ids: frozenset[str]
@@ -150,14 +150,21 @@ class Ledger:
     def _condensed(self, fact: MemoryCondensed) -> None:
         if (told := fact.told) is None or told.memory != self._ref.name:
             return
+        for one in self._summaries_of(fact, told):
+            if self._is_gone(one.ids, told.began) or self._is_refused(told):  # meanwhile
+                self._drop(one.replaced, told.began)
+            else:
+                self._summaries.append(one)
+
+    def _summaries_of(self, fact: MemoryCondensed, told: Told) -> Iterator[_Summary]:
+        """Yield each line of a summary with its facts; all of it at once where it is not said which are whose."""
+        if fact.lines:
+            yield from (_Summary(told, frozenset((one.item,)), frozenset(one.facts)) for one in fact.lines)
+            return
         home = _whose(told).home(told.scope)
         ids = frozenset(id_of(self._owner, home, key_of(line)) for line in sentences(told.answer))
         there = (name for name, one in self._entries.items() if one.item.place in fact.places)
-        replaced = frozenset(fact.items or there)
-        if self._is_gone(ids, told.began) or self._is_refused(told):  # meanwhile
-            self._drop(replaced, told.began)
-        else:
-            self._summaries.append(_Summary(told, ids, replaced))
+        yield _Summary(told, ids, frozenset(fact.items or there))
 
     def _forgotten(self, fact: MemoryForgotten, at: float, namespace: str) -> None:
         """Leave out what was forgotten, what says the same, and what a summary stood for that was."""

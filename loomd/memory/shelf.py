@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from loomd.events.room import Condensed
 from loomd.memory.entry import Entry, entry_of
 from loomd.memory.facts import key_of
 from loomd.memory.gone import Meant, filter_of, is_noted, is_refused, note
@@ -22,6 +23,7 @@ from loomd.memory.layout import has, writing
 from loomd.memory.near import Near
 from loomd.memory.rank import Candidate, Weights, fuse, order
 from loomd.memory.refill import Contents, Refilled
+from loomd.memory.summary import Line
 
 _WORD = re.compile(r"\w{3,}")
 _WORDS = """
@@ -159,27 +161,26 @@ class Shelf:
             self._promote(leaving)
         return leaving
 
-    def replace(
-        self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str], asked: Sequence[Item]
-    ) -> list[str]:
-        """Keep summaries in place of working facts; those that they do not stand for become long-term as they are.
+    def replace(self, whose: Whose, turn: Turn, lines: Sequence[Line], asked: Sequence[Item]) -> list[Condensed]:
+        """Keep lines of a summary in place of working facts, and return which of them are there.
 
-        When one of the facts was forgotten meanwhile, the summaries may tell it in other words: none of them is kept.
+        The facts that they do not stand for become long-term as they are. When one of the facts was forgotten
+        meanwhile, the lines may tell it in other words: none of them is kept.
 
         Args:
             whose: whose conversation it is.
             turn: the work in which it is done.
-            drafts: the summaries.
-            replaced: ids of the facts that they stand for.
-            asked: all facts that whoever made the summaries was shown.
+            lines: the lines, each with its facts.
+            asked: all facts that whoever made the summary was shown.
         """
         with self._writing():
             names = [name for one in asked for name in (one.id, *self._names(whose, key_of(one.text)))]
-            kept = [] if is_noted(self._db, names, turn.began) else self._add(whose, turn, drafts, working=False)
-            if kept:
-                self._db.executemany(
-                    "DELETE FROM item WHERE id = ? AND home = ?", [(one, whose.talk) for one in replaced]
-                )
+            kept: list[Condensed] = []
+            for line in () if is_noted(self._db, names, turn.began) else lines:
+                ids = self._add(whose, turn, [_summary(line)], working=False)
+                kept += [Condensed(one, tuple(fact.id for fact in line.facts)) for one in ids]
+            leaving = [(one, whose.talk) for line in kept for one in line.facts]
+            self._db.executemany("DELETE FROM item WHERE id = ? AND home = ?", leaving)
             self._promote([one.id for one in self.working(whose)])
         return kept
 
@@ -468,6 +469,12 @@ def _telling(text: str) -> list[str]:
     """Return the words of a question by which something is found, each once."""
     words = list(dict.fromkeys(_WORD.findall(text.lower())))
     return ([word for word in words if word not in _COMMON] or words)[:_MOST_WORDS]
+
+
+def _summary(line: Line) -> Draft:
+    """Return what a line of a summary is kept as: as important as any of its facts, with the places of all."""
+    places = tuple(dict.fromkeys(place for one in line.facts for place in one.replaces or (one.place,)))
+    return Draft(key_of(line.text), line.text, "summary", max(one.importance for one in line.facts), places)
 
 
 def _entry(row: sqlite3.Row) -> Entry:
