@@ -163,7 +163,7 @@ async def condense(agent: Agent, work: Work, scope: Scope, asked: Condensing, ou
         return
     ids = {name for line in done.kept for name in line.facts}
     said = [one for one in asked.facts if one.id in ids]
-    places = tuple(dict.fromkeys(place for one in said for place in one.replaces or (one.place,)))
+    places = tuple(dict.fromkeys(place for one in said for place in one.replaces or one.places))
     left_out = _left_out(done.dropped)
     if said:
         names = tuple(one.id for one in said)

@@ -111,6 +111,7 @@ class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
         items: the ids of those that are there; what is in them is not told.
         names: each id under which the same may be told again.
         left: ids of items that stay, although they say the same as one of them, or fit but for their level.
+        parted: ids of items that stay, because others told the same: that those who are meant told it, too, goes.
         places: where in the journal the facts came from that those of them stand for which are summaries.
         filter: whose items are meant, also such as left the memory before; absent when they are meant by their ids.
         at: the moment, in wall-clock seconds: work that began before does not tell any of it again.
@@ -123,6 +124,7 @@ class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
     places: tuple[str, ...] = ()
     filter: Filter | None = None
     at: float = 0.0
+    parted: tuple[str, ...] = ()
 
 
 class MemoryRefilled(Fact, tag="memory.refilled", frozen=True):

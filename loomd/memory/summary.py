@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from loomd.events.room import Condensed
 from loomd.memory.facts import key_of, sentences
-from loomd.memory.item import Item
+from loomd.memory.item import Draft, Item
 
 _WORD = re.compile(r"\w+")
 _DENIED = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
@@ -38,6 +38,13 @@ class Line(NamedTuple):
 
     text: str
     facts: tuple[Item, ...]
+
+    @property
+    def draft(self) -> Draft:
+        """Return what it is kept as: as important as the most important of its facts, with the places of all."""
+        places = tuple(dict.fromkeys(place for one in self.facts for place in one.replaces or one.places))
+        importance = max(one.importance for one in self.facts)
+        return Draft(key_of(self.text), self.text, "summary", importance, places)
 
 
 class Dropped(NamedTuple):

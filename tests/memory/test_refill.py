@@ -61,7 +61,9 @@ class Kept:
     def forget(self, which: Which, at: float) -> list[str]:
         """Forget as a live memory does."""
         meant = self.shelf.meant(which)
-        fact = MemoryForgotten("notes", meant.items, meant.names, meant.left, meant.places, meant.filter, at)
+        fact = MemoryForgotten(
+            "notes", meant.items, meant.names, meant.left, meant.places, meant.filter, at, meant.parted
+        )
         self.take(fact, at)
         gone = self.shelf.forget(which, at)
         assert tuple(gone) == meant.items
