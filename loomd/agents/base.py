@@ -11,6 +11,7 @@ from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.knowledge.asking import Asker
 from loomd.knowledge.standing import Found
 from loomd.memory.item import Item, ScopeOf, Turn, Whose
+from loomd.memory.summary import Condensation
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
@@ -189,8 +190,8 @@ class Memory(Protocol):
         """Return the working facts of a conversation that are too many."""
         ...
 
-    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
-        """Keep the lines of an answer in place of facts that they say, and return those facts."""
+    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> Condensation:
+        """Keep the lines of an answer in place of facts that they say, and return which, and what is left out."""
         ...
 
     async def recall(self, whose: Whose, query: str, seen: Sequence[str] = ()) -> list[str]:

@@ -4,6 +4,7 @@ Whatever is asked of a memory is a recorded step, so that work that is run again
 keys that are the same in every run, so that nothing is remembered twice.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
@@ -21,6 +22,7 @@ from loomd.events.bus import Scope
 from loomd.events.event import Fallback
 from loomd.events.room import MemoryCondensed, MemoryRemembered, Told
 from loomd.memory.item import Item, Turn, Whose
+from loomd.memory.summary import Dropped
 from loomd.memory.window import fit_window
 from loomd.messages import Message
 
@@ -29,6 +31,9 @@ _CONDENSE = (
     "Put these facts of a conversation into fewer and shorter sentences, one on each line. Keep every decision, name, "
     "number and date. Write nothing else."
 )
+
+_LINES, _LINE = 5, 80
+"""How many lines of a summary an event names, and the most characters of each."""
 
 
 def whose_of(agent: Agent, work: Work, scope: Scope) -> Whose:
@@ -152,18 +157,29 @@ async def condense(agent: Agent, work: Work, scope: Scope, asked: Condensing, ou
     turn = Turn(key, "", text, f"step/{asked.errand.key}/model/{max(0, outcome.steps - 1)}", began)
     whose = whose_of(agent, work, scope)
     try:
-        said = await memory.condense(whose, turn, asked.facts)
+        done = await memory.condense(whose, turn, asked.facts)
     except LoomdError as error:
         scope.emit(Fallback("condense", str(error), "working facts stay as they are"), agent.name)
         return
-    places = tuple(dict.fromkeys(place for one in said for place in one.replaces or (one.place,)))
+    ids = {name for line in done.kept for name in line.facts}
+    said = [one for one in asked.facts if one.id in ids]
+    places = tuple(dict.fromkeys(place for one in said for place in one.replaces or one.places))
+    left_out = _left_out(done.dropped)
     if said:
-        ids = tuple(one.id for one in said)
-        fact = MemoryCondensed(len(said), len(asked.facts) - len(said), places, _told(memory, whose, turn), ids)
+        names = tuple(one.id for one in said)
+        told = _told(memory, whose, turn)
+        fact = MemoryCondensed(len(said), len(asked.facts) - len(said), places, told, names, done.kept)
         scope.emit(fact, agent.name, key=f"condensed/{key}")
-    else:
-        why = outcome.failure or "none of the facts is in it, or one was forgotten"
-        scope.emit(Fallback("condense", why, "working facts become long-term as they are"), agent.name)
+    if not said or left_out:
+        why = outcome.failure or left_out or "it says no fact in fewer words, or one was forgotten"
+        scope.emit(Fallback("condense", why, "what no other line says becomes long-term as it is"), agent.name)
+
+
+def _left_out(dropped: Sequence[Dropped]) -> str:
+    """Return which lines of a summary are left out, and why; empty for none."""
+    told = [f"{textwrap.shorten(one.text, _LINE)!r}: {one.why}" for one in dropped[:_LINES]]
+    told += [f"{more} more lines"] if (more := len(dropped) - _LINES) > 0 else []
+    return f"of the summary is left out: {'; '.join(told)}" if dropped else ""
 
 
 async def remember(agent: Agent, work: Work, scope: Scope, outcome: Outcome, began: float, calls: int) -> None:

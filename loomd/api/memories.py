@@ -124,7 +124,10 @@ def show_item(ref: Ref, item: Item) -> Body:
         "told": rfc3339(item.told),
         "place": item.place,
         "absorbed": item.absorbed,
+        "count": item.count,
     }
+    if item.also:
+        status["also"] = [{"told": rfc3339(one.began), "place": one.place} for one in item.also]
     if item.replaces:
         status["replaces"] = list(item.replaces)
     return {

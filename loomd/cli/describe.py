@@ -187,11 +187,13 @@ def _remembered(item: Json) -> None:
             ("Scope", spec["scope"]),
             *((name.capitalize(), spec.get(name, "")) for name in ("agent", "tenant", "user", "session")),
             ("Told", moment(status["told"], now)),
+            ("Times", str(status["count"])),
             ("Importance", f"{status['importance']:.2f}"),
             ("Place", status["place"]),
         ]
     )
     section("Text", [without_secrets(line) for line in spec["text"].splitlines()])
+    section("Told also", [f"{one['place']}  {moment(one['told'], now)}" for one in status.get("also", [])])
     section("Replaces", status.get("replaces", []))
 
 

@@ -59,6 +59,18 @@ class MemoryRemembered(Fact, tag="memory.remembered", frozen=True):
     told: Told | None = None
 
 
+class Condensed(msgspec.Struct, frozen=True):
+    """A line of a summary that is kept.
+
+    Attributes:
+        item: its id.
+        facts: the ids of the working facts that it stands for.
+    """
+
+    item: str
+    facts: tuple[str, ...]
+
+
 class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
     """A summarizer put working facts of a conversation into fewer words.
 
@@ -68,6 +80,7 @@ class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
         places: where in the journal the replaced ones came from, as `TASK/KEY`.
         told: the words; absent in records of earlier versions.
         items: the ids of those that its words stand for.
+        lines: which line stands for which of them; absent in records of earlier versions.
     """
 
     replaced: int
@@ -75,6 +88,7 @@ class MemoryCondensed(Fact, tag="memory.condensed", frozen=True):
     places: tuple[str, ...]
     told: Told | None = None
     items: tuple[str, ...] = ()
+    lines: tuple[Condensed, ...] = ()
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,6 +111,7 @@ class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
         items: the ids of those that are there; what is in them is not told.
         names: each id under which the same may be told again.
         left: ids of items that stay, although they say the same as one of them, or fit but for their level.
+        parted: ids of items that stay, because others told the same: that those who are meant told it, too, goes.
         places: where in the journal the facts came from that those of them stand for which are summaries.
         filter: whose items are meant, also such as left the memory before; absent when they are meant by their ids.
         at: the moment, in wall-clock seconds: work that began before does not tell any of it again.
@@ -109,6 +124,7 @@ class MemoryForgotten(Fact, tag="memory.forgotten", frozen=True):
     places: tuple[str, ...] = ()
     filter: Filter | None = None
     at: float = 0.0
+    parted: tuple[str, ...] = ()
 
 
 class MemoryRefilled(Fact, tag="memory.refilled", frozen=True):

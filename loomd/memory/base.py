@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 from loomd.manifest.kind import RefTo, Spec
 from loomd.manifest.quantity import Bytes, Duration, Share, Tokens
 from loomd.manifest.rule import MESSAGE, exactly_one, never
-from loomd.memory.facts import facts_of, kept_in, key_of, sentences
+from loomd.memory.facts import facts_of
 from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose
 from loomd.memory.rank import Weights
 from loomd.memory.window import fit_window
@@ -22,6 +22,7 @@ from loomd.topology import Health, Parts
 if TYPE_CHECKING:
     from loomd.memory.recall import Recall
     from loomd.memory.shelf import Limits
+    from loomd.memory.summary import Condensation
 
 _FILE = "recall.db"
 _DAY = 86_400.0
@@ -328,21 +329,19 @@ class LiveMemory:
         """Return the working facts of a conversation that are too many."""
         return [] if self._texts is None or not self.recalls else await self._texts.working(whose)
 
-    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> list[Item]:
-        """Keep the lines of an answer in place of facts that they say, and return those facts.
+    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> "Condensation":
+        """Keep the lines of an answer in place of facts that they say, as far as the lines can be held against them.
 
-        A fact whose numbers and names are not all in the answer, or most of whose words are not, becomes long-term as
-        it is: so it is with all of them when the answer is empty, or when one of them was forgotten meanwhile.
+        All other facts that are too many become long-term as they are: so it is with all of them when the answer is
+        empty, or when one of them was forgotten meanwhile.
         """
+        from loomd.memory.summary import Condensation, judged  # noqa: PLC0415  # only what is summarised needs it
+
         if self._texts is None or not self.recalls:
-            return []
-        lines = sentences(turn.answer)
-        said = [one for one in facts if kept_in(one, lines)] if lines else []
-        places = tuple(dict.fromkeys(place for one in said for place in one.replaces or (one.place,)))
-        importance = max((one.importance for one in said), default=0.0)
-        drafts = [Draft(key_of(line), line, "summary", importance, places) for line in lines if said]
-        kept = await self._texts.replace(whose, turn, drafts, [one.id for one in said], facts)
-        return said if kept else []
+            return Condensation()
+        summary = judged(facts, turn.answer)
+        kept = await self._texts.replace(whose, turn, summary.lines, facts)
+        return Condensation(tuple(kept), summary.dropped)
 
     async def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
         """Return what is remembered, in the order of the ids, also while recall is off."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from loomd.memory.item import Draft, Item, What
+from loomd.memory.item import Draft, What
 
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=\S)|\n+")
@@ -86,16 +86,6 @@ def key_of(text: str) -> str:
     return f"text/{hashlib.sha256(words.encode('utf-8', 'replace')).hexdigest()[:24]}"
 
 
-def kept_in(fact: Item, summary: Sequence[str]) -> bool:
-    """Return whether a summary keeps a fact: all its numbers and names, or without such most of its words."""
-    whole = _marks(" ".join(summary))
-    marks = {word for word in _marks(fact.text) if word[:1].isdigit()} | _names(fact.text)
-    if marks:
-        return marks <= whole
-    words = {word for word in _marks(fact.text) if len(word) > _FEWEST}
-    return 2 * len(words & whole) > len(words)
-
-
 @lru_cache(maxsize=512)
 def _stated(text: str) -> tuple[Draft, ...]:
     """Return the facts of a text; the same turns are looked at before each model call."""
@@ -114,10 +104,6 @@ def _extra(text: str) -> float:
 
 def _marks(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)}
-
-
-def _names(text: str) -> set[str]:
-    return {word.lower() for match in _NAME.findall(text) for word in _WORD.findall(match)}
 
 
 def reminder(texts: Sequence[str], goal: str, characters: int) -> list[str]:

@@ -18,13 +18,8 @@ _filter = msgspec.json.Decoder(Filter).decode
 _NOTE = "INSERT INTO gone VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)"
 
 
-class Told(Protocol):
-    """Who may recall something, and who told it, and where."""
-
-    @property
-    def scope(self) -> str:
-        """Return who may recall it."""
-        ...
+class Teller(Protocol):
+    """Who told something, and where."""
 
     @property
     def agent(self) -> str:
@@ -52,11 +47,21 @@ class Told(Protocol):
         ...
 
 
+class Told(Teller, Protocol):
+    """Who told something, and who may recall it."""
+
+    @property
+    def scope(self) -> str:
+        """Return who may recall it."""
+        ...
+
+
 class Meant(NamedTuple):
     """What somebody means to forget.
 
     Attributes:
-        items: the ids of the items that there are.
+        items: the ids of the items that go.
+        parted: ids of items that stay, because others told the same: that these told it, too, is forgotten.
         names: each id under which the same may be told again.
         left: ids of items that stay, although they say the same as one of them, or fit but for their level.
         places: where in the journal the facts came from that those of them stand for which are summaries.
@@ -68,6 +73,7 @@ class Meant(NamedTuple):
     left: tuple[str, ...]
     places: tuple[str, ...]
     filter: Filter | None
+    parted: tuple[str, ...] = ()
 
 
 def filter_of(which: Which) -> Filter | None:
@@ -79,8 +85,13 @@ def filter_of(which: Which) -> Filter | None:
 
 def fits(told: Told, filter: Filter) -> bool:  # noqa: A002  # the field's name for it
     """Return whether something is meant, on whichever level it is."""
-    wanted = (filter.scope, filter.agent, filter.tenant, filter.user, filter.session, filter.task)
-    have = (told.scope, told.agent, told.tenant, told.user, told.session, told.task)
+    return filter.scope in {None, told.scope} and tells(told, filter)
+
+
+def tells(told: Teller, filter: Filter) -> bool:  # noqa: A002  # as above
+    """Return whether whoever told something is meant."""
+    wanted = (filter.agent, filter.tenant, filter.user, filter.session, filter.task)
+    have = (told.agent, told.tenant, told.user, told.session, told.task)
     return all(one in {None, other} for one, other in zip(wanted, have, strict=True))
 
 

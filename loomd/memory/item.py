@@ -100,6 +100,29 @@ class Draft(msgspec.Struct, frozen=True):
     replaces: tuple[str, ...] = ()
 
 
+class Telling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """By whom something was told, and where.
+
+    Attributes:
+        began: when the work began, in wall-clock seconds.
+        agent, tenant, user, session, task, step, absorbed: as in `Item`.
+    """
+
+    began: float
+    agent: str = ""
+    tenant: str = ""
+    user: str = ""
+    session: str = ""
+    task: str = ""
+    step: str = ""
+    absorbed: bool = False
+
+    @property
+    def place(self) -> str:
+        """Return its place in the journal."""
+        return f"{self.task}/{self.step}" if self.step else self.task
+
+
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that is remembered, and where it came from.
 
@@ -113,10 +136,12 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
         tokens: its size, estimated.
         created: when the work began in which it was told first, in wall-clock seconds.
         told: the same of the last time.
-        agent, tenant, user, session, task: who heard it, and where.
+        agent, tenant, user, session, task: who heard it first, and where.
         step: key of the journal's checkpoint in that task; with the task it is a place in the journal.
         absorbed: whether a part of the task, or an agent that was asked, brought it.
         replaces: places in the journal, `TASK/STEP`, of what it stands for.
+        also: who else told the same, those that did so last.
+        count: how many times it was told in all.
     """
 
     id: str
@@ -136,11 +161,24 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     step: str = ""
     absorbed: bool = False
     replaces: tuple[str, ...] = ()
+    also: tuple[Telling, ...] = ()
+    count: int = 1
+
+    @property
+    def tellings(self) -> tuple[Telling, ...]:
+        """Return by whom it was told: the first one, and those that did so last."""
+        first = (self.created, self.agent, self.tenant, self.user, self.session, self.task, self.step, self.absorbed)
+        return (Telling(*first), *self.also)
 
     @property
     def place(self) -> str:
         """Return its place in the journal."""
-        return f"{self.task}/{self.step}" if self.step else self.task
+        return self.tellings[0].place
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Return the places in the journal of all its tellings."""
+        return tuple(one.place for one in self.tellings)
 
 
 class Which(msgspec.Struct, frozen=True):

@@ -5,10 +5,12 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from loomd.memory.facts import key_of
 from loomd.memory.item import Whose, id_of
 
-VERSION = 3
-"""Of the layout; 1 had texts by scope and key, and said nothing of where they came from; 2 did not number vectors."""
+VERSION = 4
+"""Of the layout; 1 had texts by scope and key, and said nothing of where they came from; 2 did not number vectors; 3
+kept what two tasks said in the same words twice."""
 CHARACTERS_PER_TOKEN = 4
 """How text is measured without a tokenizer."""
 
@@ -18,7 +20,8 @@ _TABLES = (
         what TEXT NOT NULL, level TEXT NOT NULL, scope TEXT NOT NULL, importance REAL NOT NULL, tokens INTEGER NOT NULL,
         created REAL NOT NULL, told REAL NOT NULL, agent TEXT NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL,
         session TEXT NOT NULL, task TEXT NOT NULL, step TEXT NOT NULL, absorbed INTEGER NOT NULL DEFAULT 0,
-        replaces TEXT NOT NULL DEFAULT '[]', next_home TEXT NOT NULL DEFAULT '', UNIQUE (home, key))""",
+        replaces TEXT NOT NULL DEFAULT '[]', next_home TEXT NOT NULL DEFAULT '', said TEXT NOT NULL DEFAULT '',
+        also TEXT NOT NULL DEFAULT '[]', count INTEGER NOT NULL DEFAULT 1, UNIQUE (home, key))""",
     "CREATE INDEX item_level ON item (level, home, told)",
     "CREATE INDEX item_told ON item (told)",
     """CREATE VIRTUAL TABLE item_word USING fts5 (
@@ -49,6 +52,21 @@ _VECTORS = (
 
 The numbers of the last 10,000 that left are kept, for whoever holds some in memory: see `near`.
 """
+_SAID = (
+    "CREATE INDEX item_said ON item (home, said)",
+    """CREATE TABLE replaced (
+        name TEXT NOT NULL, summary TEXT NOT NULL, told REAL NOT NULL, PRIMARY KEY (name, summary)) WITHOUT ROWID""",
+    "CREATE INDEX replaced_summary ON replaced (summary)",
+    "CREATE TRIGGER replaced_drop AFTER DELETE ON item BEGIN DELETE FROM replaced WHERE summary = old.id; END",
+)
+"""What says the same, and the ids of facts for which a summary stands, with when they were told last."""
+_UNSAID = (
+    "ALTER TABLE item ADD COLUMN said TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE item ADD COLUMN also TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE item ADD COLUMN count INTEGER NOT NULL DEFAULT 1",
+    *_SAID,
+    "UPDATE item SET said = key_of(text)",
+)
 _UNNUMBERED = (
     "DROP TRIGGER vector_drop",
     "DROP INDEX vector_item",
@@ -57,6 +75,8 @@ _UNNUMBERED = (
     "INSERT INTO vector (item, made_by, vector) SELECT item, made_by, vector FROM old_vector ORDER BY item",
     "DROP TABLE old_vector",
 )
+_STEPS = {2: (*_UNNUMBERED, *_UNSAID), 3: _UNSAID}
+"""What makes this layout of an earlier one."""
 _REFILL = "CREATE TABLE refill (items INTEGER, lacking INTEGER NOT NULL)"
 """How many items a new file has from the journal, nothing as long as that was not looked through; and how many the
 journal only names. Files of this layout that were made before there was such a table have none, and need nothing."""
@@ -97,11 +117,13 @@ def prepare(db: sqlite3.Connection, owner: str, now: float) -> None:
             raise sqlite3.DatabaseError(f"a later loomd made it: layout {version}, known is {VERSION}")
         if version == VERSION:
             return
-        for statement in _UNNUMBERED if version == VERSION - 1 else (*_TABLES, *_VECTORS):
+        db.create_function("key_of", 1, key_of, deterministic=True)
+        for statement in _STEPS.get(version, (*_TABLES, *_VECTORS, *_SAID)):
             db.execute(statement)
-        db.execute(_REFILL)
         old = version > 0 or has(db, "memory")
-        db.execute("INSERT INTO refill VALUES (?, 0)", (0 if old else None,))
+        if not has(db, "refill"):
+            db.execute(_REFILL)
+            db.execute("INSERT INTO refill VALUES (?, 0)", (0 if old else None,))
         if has(db, "memory"):
             _bring_over(db, owner, now)
         db.execute(f"PRAGMA user_version = {VERSION}")
@@ -127,10 +149,11 @@ def _bring_over(db: sqlite3.Connection, owner: str, now: float) -> None:
         agent, tenant, user = (*scope.split("/", 2), "", "")[:3]
         whose = Whose(agent, tenant, user)
         home = whose.home("agent")
+        told = (now, now, agent, tenant, user, key, key_of(text))
         db.execute(
             "INSERT INTO item VALUES (?, ?, ?, ?, ?, 'answer', 'long', 'agent', 0.5, ?, ?, ?, ?, ?, ?, '', ?, '', 0,"
-            " '[]', '')",
-            (row, id_of(owner, home, key), home, key, text, tokens_of(text), now, now, agent, tenant, user, key),
+            " '[]', '', ?, '[]', 1)",
+            (row, id_of(owner, home, key), home, key, text, tokens_of(text), *told),
         )
         if vector is not None:
             db.execute("INSERT INTO vector (item, made_by, vector) VALUES (?, ?, ?)", (row, mark, vector))

@@ -19,11 +19,13 @@ import msgspec
 
 from loomd.clock import Clock
 from loomd.errors import BadReply, Damaged, LoomdError, Temporary
+from loomd.events.room import Condensed
 from loomd.memory.damage import Aside, examine, find_aside, is_damage, set_aside
 from loomd.memory.item import Draft, Item, Report, Turn, Which, Whose
 from loomd.memory.layout import prepare
 from loomd.memory.refill import Contents, MemoryJournal, Refilled
 from loomd.memory.shelf import Limits, Query, Shelf
+from loomd.memory.summary import Line
 from loomd.topology import Health
 
 _log = logging.getLogger("loomd.memory")
@@ -137,12 +139,10 @@ class Recall:
         """Return the working facts of a conversation that are too many; none until the journal was looked through."""
         return [] if self.refilled is None else await self._current(lambda: self._shelf.working(whose))
 
-    async def replace(
-        self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str], asked: Sequence[Item]
-    ) -> list[str]:
-        """Keep summaries in place of working facts, let the others move on, and return the summaries' ids.
+    async def replace(self, whose: Whose, turn: Turn, lines: Sequence[Line], asked: Sequence[Item]) -> list[Condensed]:
+        """Keep lines of a summary in place of working facts, let the others move on, and return what is kept.
 
-        There are none when one of the facts that were asked about was forgotten meanwhile.
+        There is nothing when one of the facts that were asked about was forgotten meanwhile.
 
         Raises:
             Temporary: the journal was not looked through yet, and might bring the facts back beside the summaries.
@@ -150,7 +150,7 @@ class Recall:
         if self.refilled is None:
             raise Temporary(f"{self._owner}: {_AGAIN}")
         async with self._telling:
-            kept = await self._run(lambda: self._shelf.replace(whose, turn, drafts, replaced, asked))
+            kept = await self._run(lambda: self._shelf.replace(whose, turn, lines, asked))
         await self.refresh()
         return kept
 

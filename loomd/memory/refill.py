@@ -7,7 +7,7 @@ the memory before, and what says the same. Called by `recall`.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from loomd.events.bus import Bus, Scope
 from loomd.events.event import Event
 from loomd.events.room import Filter, MemoryCondensed, MemoryForgotten, MemoryRefilled, MemoryRemembered, Told
 from loomd.manifest.object import Ref
-from loomd.memory.entry import Entry, entry_of
+from loomd.memory.entry import Entry, entry_of, merged, without
 from loomd.memory.facts import facts_of, key_of, sentences
 from loomd.memory.gone import Meant, fits
 from loomd.memory.item import Draft, Turn, Whose, id_of
@@ -57,7 +57,7 @@ class Refilled(NamedTuple):
 
 
 class _Summary(NamedTuple):
-    """What a summary was told as, the ids that its lines have, and those of the facts that they stand for."""
+    """What lines of a summary were told as, their ids, and those of the facts that they stand for."""
 
     told: Told
     ids: frozenset[str]
@@ -132,17 +132,21 @@ class Ledger:
         if self._is_refused(told):
             return
         left = dict.fromkeys(one for one in fact.items if one in self._entries or not self._is_gone((one,), told.began))
-        whose, known = _whose(told), {self._entries[one].key: one for one in left if one in self._entries}
+        whose, there = _whose(told), [one for one in left if one in self._entries]
+        known = {self._entries[one].said: one for one in there} | {self._entries[one].key: one for one in there}
         drafts = [Draft(told.key, f"{told.goal}\n{told.answer}".strip())]
         drafts += facts_of(told.goal, told.answer, _ALL, -1.0)
         for draft in drafts:
             talk, long = whose.talk, whose.home(told.scope)
             names = {id_of(self._owner, talk, draft.key): True, id_of(self._owner, long, draft.key): False}
-            name = known.get(draft.key) or next((one for one in names if one in left), "")
-            if name in self._entries:
-                self._entries[name] = _again(self._entries[name], draft, told)
-            elif name and not self._is_gone(names, told.began):
-                self._entries[name] = entry_of(name, draft, whose, _turn(told), told.scope, working=names[name])
+            name = known.get(draft.key) or known.get(key_of(draft.text))
+            name = name or next((one for one in names if one in left), "")
+            if not name or (name not in self._entries and self._is_gone(names, told.began)):
+                left.pop(name, None)
+                continue
+            entry = entry_of(name, draft, whose, _turn(told), told.scope, working=names.get(name, False))
+            same = self._entries.get(name)
+            self._entries[name] = entry if same is None else same._replace(item=merged(same.item, entry.item))
             left.pop(name, None)
         if namespace == self._ref.namespace:
             self._unknown.update(left)
@@ -150,28 +154,32 @@ class Ledger:
     def _condensed(self, fact: MemoryCondensed) -> None:
         if (told := fact.told) is None or told.memory != self._ref.name:
             return
+        for one in self._summaries_of(fact, told):
+            if self._is_gone(one.ids, told.began) or self._is_refused(told):  # meanwhile
+                self._drop(one.replaced, told.began)
+            else:
+                self._summaries.append(one)
+
+    def _summaries_of(self, fact: MemoryCondensed, told: Told) -> Iterator[_Summary]:
+        """Yield each line of a summary with its facts; all of it at once where it is not said which are whose."""
+        if fact.lines:
+            yield from (_Summary(told, frozenset((one.item,)), frozenset(one.facts)) for one in fact.lines)
+            return
         home = _whose(told).home(told.scope)
         ids = frozenset(id_of(self._owner, home, key_of(line)) for line in sentences(told.answer))
         there = (name for name, one in self._entries.items() if one.item.place in fact.places)
-        replaced = frozenset(fact.items or there)
-        if self._is_gone(ids, told.began) or self._is_refused(told):  # meanwhile
-            self._drop(replaced, told.began)
-        else:
-            self._summaries.append(_Summary(told, ids, replaced))
+        yield _Summary(told, ids, frozenset(fact.items or there))
 
     def _forgotten(self, fact: MemoryForgotten, at: float, namespace: str) -> None:
         """Leave out what was forgotten, what says the same, and what a summary stood for that was."""
         if namespace != self._ref.namespace:
             return
-        items, left, asked = set(fact.items), set(fact.left), fact.filter
+        items, stays = set(fact.items), set(fact.left)
         for one in self._summaries:
-            if one.ids <= left:  # it stays, and so does what it stands for
-                left |= one.replaced - items
-        hit = {
-            name
-            for name, one in self._entries.items()
-            if name in items or (asked is not None and name not in left and fits(one.item, asked))
-        }
+            if one.ids <= stays.union(fact.parted):  # it stays, and so does what it stands for
+                stays |= one.replaced - items
+        hit = items.intersection(self._entries) | self._part(fact.filter, items | stays)
+        left, asked = stays.union(fact.parted), fact.filter
         names = items.union(fact.names, *(self._entries[one].names(self._owner) for one in hit))
         hit |= {
             name
@@ -191,6 +199,18 @@ class Ledger:
             self._filters.append((asked, at))
         self._note(names, at)
         self._drop(hit, at)
+
+    def _part(self, asked: Filter | None, beside: set[str]) -> set[str]:
+        """Leave out who is meant of those that told an item, and return the items that nobody else told."""
+        alone: set[str] = set()
+        for name, one in self._entries.items():
+            if asked is None or name in beside or asked.scope not in {None, one.item.scope}:
+                continue
+            if (kept := without(one.item, asked)) is None:
+                alone.add(name)
+            else:
+                self._entries[name] = one._replace(item=kept)
+        return alone
 
     def _drop(self, hit: Iterable[str], at: float) -> None:
         for name in hit:
@@ -259,7 +279,8 @@ class MemoryJournal:
         Raises:
             Temporary: it cannot be written now.
         """
-        fact = MemoryForgotten(self.ref.name, meant.items, meant.names, meant.left, meant.places, meant.filter, at)
+        said = (meant.items, meant.names, meant.left, meant.places, meant.filter, at, meant.parted)
+        fact = MemoryForgotten(self.ref.name, *said)
         event = self.bus.emit(fact, self._scope)
         await self.store.durable(event.seq)
 
@@ -286,10 +307,3 @@ def _whose(told: Told) -> Whose:
 
 def _turn(told: Told) -> Turn:
     return Turn(told.key, told.goal, told.answer, told.step, told.began, told.boost, told.absorbed)
-
-
-def _again(entry: Entry, draft: Draft, told: Told) -> Entry:
-    """Return an entry that was told once more."""
-    item = entry.item
-    importance = max(item.importance, min(1.0, draft.importance * told.boost))
-    return entry._replace(item=msgspec.structs.replace(item, told=max(item.told, told.began), importance=importance))

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from loomd.memory.entry import Entry, entry_of
+from loomd.events.room import Condensed
+from loomd.memory.entry import Entry, entry_at, entry_of, merged, without
 from loomd.memory.facts import key_of
 from loomd.memory.gone import Meant, filter_of, is_noted, is_refused, note
 from loomd.memory.item import Draft, Item, Report, ScopeOf, Turn, Which, Whose, id_of
@@ -22,6 +23,19 @@ from loomd.memory.layout import has, writing
 from loomd.memory.near import Near
 from loomd.memory.rank import Candidate, Weights, fuse, order
 from loomd.memory.refill import Contents, Refilled
+from loomd.memory.statement import (
+    ALIKE,
+    INSERT,
+    MARKS,
+    MEANT,
+    REFILL,
+    REPLACED,
+    SAME,
+    UNMADE,
+    UNMADE_OF,
+    UPDATE,
+)
+from loomd.memory.summary import Line
 
 _WORD = re.compile(r"\w{3,}")
 _WORDS = """
@@ -32,27 +46,6 @@ _WORDS = """
 _COMMON = frozenset(_WORDS.split())
 """Words that tell nothing of what is asked; left out unless the question holds nothing else."""
 _MOST_WORDS = 64
-_INSERT = """INSERT INTO item (
-    id, home, key, text, what, level, scope, importance, tokens, created, told, agent, tenant, user, session, task,
-    step, absorbed, replaces, next_home)
-VALUES (
-    :id, :home, :key, :text, :what, :level, :scope, :importance, :tokens, :created, :told, :agent, :tenant, :user,
-    :session, :task, :step, :absorbed, :replaces, :next_home)"""
-_REFILL = _INSERT.replace("INSERT", "INSERT OR IGNORE", 1)
-_UNMADE = """SELECT row, text FROM item WHERE NOT EXISTS (
-    SELECT 1 FROM vector WHERE vector.item = item.row AND made_by = ?) ORDER BY row LIMIT ?"""
-_UNMADE_OF = _UNMADE.replace("WHERE", "WHERE row IN (SELECT value FROM json_each(?)) AND", 1)
-_MARKS = """WITH RECURSIVE mark (name) AS (
-    SELECT min(made_by) FROM vector UNION ALL
-    SELECT (SELECT min(made_by) FROM vector WHERE made_by > name) FROM mark WHERE name IS NOT NULL)
-    SELECT name FROM mark WHERE name IS NOT NULL"""
-"""The fingerprints of which there are vectors, each found by one look at an index."""
-_MEANT = """SELECT * FROM item WHERE id > :after
-    AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
-    AND (:scope IS NULL OR scope = :scope) AND (:level IS NULL OR level = :level)
-    AND (:agent IS NULL OR agent = :agent) AND (:tenant IS NULL OR tenant = :tenant)
-    AND (:user IS NULL OR user = :user) AND (:session IS NULL OR session = :session)
-    AND (:task IS NULL OR task = :task) ORDER BY id LIMIT :most"""
 
 
 @dataclass(frozen=True)
@@ -142,7 +135,7 @@ class Shelf:
     def working(self, whose: Whose) -> list[Item]:
         """Return the working facts of a conversation that are too many, those that leave first at the front."""
         found = self._db.execute("SELECT * FROM item WHERE home = ? ORDER BY importance, told, row", (whose.talk,))
-        items = [_item(row) for row in found.fetchall()]
+        items = [entry_at(row).item for row in found.fetchall()]
         over = sum(one.tokens for one in items) - self._limits.working
         leaving: list[Item] = []
         for one in items:
@@ -159,63 +152,65 @@ class Shelf:
             self._promote(leaving)
         return leaving
 
-    def replace(
-        self, whose: Whose, turn: Turn, drafts: Sequence[Draft], replaced: Sequence[str], asked: Sequence[Item]
-    ) -> list[str]:
-        """Keep summaries in place of working facts; those that they do not stand for become long-term as they are.
+    def replace(self, whose: Whose, turn: Turn, lines: Sequence[Line], asked: Sequence[Item]) -> list[Condensed]:
+        """Keep lines of a summary in place of working facts, and return which of them are there.
 
-        When one of the facts was forgotten meanwhile, the summaries may tell it in other words: none of them is kept.
+        The facts that they do not stand for become long-term as they are. When one of the facts was forgotten
+        meanwhile, the lines may tell it in other words: none of them is kept.
 
         Args:
             whose: whose conversation it is.
             turn: the work in which it is done.
-            drafts: the summaries.
-            replaced: ids of the facts that they stand for.
-            asked: all facts that whoever made the summaries was shown.
+            lines: the lines, each with its facts.
+            asked: all facts that whoever made the summary was shown.
         """
         with self._writing():
             names = [name for one in asked for name in (one.id, *self._names(whose, key_of(one.text)))]
-            kept = [] if is_noted(self._db, names, turn.began) else self._add(whose, turn, drafts, working=False)
-            if kept:
-                self._db.executemany(
-                    "DELETE FROM item WHERE id = ? AND home = ?", [(one, whose.talk) for one in replaced]
-                )
+            kept: list[Condensed] = []
+            for line in () if is_noted(self._db, names, turn.began) else lines:
+                for one in self._add(whose, turn, [line.draft], working=False):
+                    kept.append(Condensed(one, tuple(fact.id for fact in line.facts)))
+                    self._stand_for(one, whose, line.facts)
+            leaving = [(one, whose.talk) for line in kept for one in line.facts]
+            self._db.executemany("DELETE FROM item WHERE id = ? AND home = ?", leaving)
             self._promote([one.id for one in self.working(whose)])
         return kept
 
     def items(self, which: Which, after: str = "", most: int = -1) -> list[Item]:
         """Return items in the order of their ids, those after a given one."""
-        return [_item(row) for row in self._meant(which, after, most)]
+        return [entry_at(row).item for row in self._meant(which, after, most)]
 
     def meant(self, which: Which) -> Meant:
         """Return what somebody means to forget, as the journal is told of it before it is deleted."""
-        entries = [_entry(row) for row in self._meant(which)]
-        items = {one.item.id for one in entries}
-        names = frozenset[str]().union(*(one.names(self._owner) for one in entries))
-        keys = json.dumps(sorted({one.key for one in entries}))
-        alike = self._db.execute("SELECT * FROM item WHERE key IN (SELECT value FROM json_each(?))", (keys,)).fetchall()
-        left = {one.item.id for one in map(_entry, alike) if one.names(self._owner) & names}
         asked = filter_of(which)
+        going, parted = self._parted(which)
+        items, names = {one.item.id for one in going}, self._gone(going)
+        values = (sorted({key for one in going for key in (one.key, one.said)}), sorted(names))
+        rows = self._db.execute(ALIKE, [json.dumps(values[0]), json.dumps(values[0]), json.dumps(values[1])])
+        left = {one.item.id for one in map(entry_at, rows.fetchall()) if one.names(self._owner) & names}
         if asked is not None and asked.level is not None:
             left |= {str(row["id"]) for row in self._meant(msgspec.structs.replace(which, level=None))}
-        places = tuple(dict.fromkeys(place for one in entries for place in one.item.replaces))
-        return Meant(tuple(sorted(items)), tuple(sorted(names)), tuple(sorted(left - items)), places, asked)
+        staying = {one.item.id for one in parted}
+        places = tuple(dict.fromkeys(place for one in going for place in one.item.replaces))
+        others = (tuple(sorted(names)), tuple(sorted(left - items - staying)), places, asked, tuple(sorted(staying)))
+        return Meant(tuple(sorted(items)), *others)
 
     def forget(self, which: Which, now: float) -> list[str]:
         """Delete items, also from the word index and the vectors, and return their ids.
 
-        What is noted is each id under which the same may be told again, and whose items were meant.
+        An item that others told, too, stays as theirs. What is noted is each id under which the same may be told again,
+        and whose items were meant.
         """
         asked = filter_of(which)
         with writing(self._db):
-            entries = [_entry(row) for row in self._meant(which)]
-            names = frozenset[str]().union(*(one.names(self._owner) for one in entries))
-            note(self._db, dict.fromkeys(names, now), [] if asked is None else [(asked, now)])
-            self._db.executemany("DELETE FROM item WHERE id = ?", [(one.item.id,) for one in entries])
-            if entries:
+            going, parted = self._parted(which)
+            note(self._db, dict.fromkeys(self._gone(going), now), [] if asked is None else [(asked, now)])
+            self._db.executemany("DELETE FROM item WHERE id = ?", [(one.item.id,) for one in going])
+            self._db.executemany(UPDATE, [one.row for one in parted])
+            if going or parted:
                 self._purge()
         self._empty_log()
-        return [one.item.id for one in entries]
+        return [one.item.id for one in going]
 
     def expire(self, now: float) -> None:
         """Delete what was not told for longer than its time to live, as `forget` does.
@@ -248,9 +243,9 @@ class Shelf:
         rows: list[tuple[int, str]] = []
         if self._embedded == (mark, version):
             if self._kept:
-                rows = self._db.execute(_UNMADE_OF, (json.dumps(list(self._kept)), mark, most)).fetchall()
+                rows = self._db.execute(UNMADE_OF, (json.dumps(list(self._kept)), mark, most)).fetchall()
         elif self._count("item") > self._count("vector WHERE made_by = ?", mark):
-            rows = self._db.execute(_UNMADE, (mark, most)).fetchall()
+            rows = self._db.execute(UNMADE, (mark, most)).fetchall()
         if not rows:
             self._embedded = (mark, version)
             self._kept.clear()
@@ -267,7 +262,7 @@ class Shelf:
 
     def drop_vectors(self, marks: Sequence[str]) -> None:
         """Delete the vectors of all embedders but some."""
-        unwanted = [mark for (mark,) in self._db.execute(_MARKS) if mark not in marks]
+        unwanted = [mark for (mark,) in self._db.execute(MARKS) if mark not in marks]
         if unwanted:
             self._embedded = None
             with self._writing():
@@ -288,7 +283,8 @@ class Shelf:
         with self._writing():
             if (known := self.refilled) is not None:
                 return known
-            kept = sum(self._insert(one, _REFILL).rowcount for one in contents.entries)
+            new = (one for one in contents.entries if not self._tell_again(one.home, one))
+            kept = sum(self._insert(one, REFILL).rowcount for one in new)
             for home in {one.home for one in contents.entries}:
                 self._bound(home)
             note(self._db, contents.gone, contents.filters)
@@ -344,15 +340,15 @@ class Shelf:
         kept: list[str] = []
         for draft in drafts:
             one = entry_of(id_of(self._owner, home, draft.key), draft, whose, turn, scope, working=working)
-            item = one.item
-            told = self._tell_again(one.next_home or home, one.key, item.told, item.importance)
-            if told := told or self._tell_again(home, one.key, item.told, item.importance):
+            names = self._names(whose, one.key, one.said)
+            if is_refused(self._db, one.item, turn.began):
+                continue
+            if told := (one.next_home and self._tell_again(one.next_home, one)) or self._tell_again(home, one):
                 kept.append(told)
-            elif not is_refused(self._db, item, turn.began) and not is_noted(
-                self._db, self._names(whose, draft.key), turn.began
-            ):
-                kept.append(item.id)
-                self._kept.add(self._insert(one, _INSERT).lastrowid or 0)
+            elif not is_noted(self._db, names, turn.began):
+                kept.append(one.item.id)
+                if not self._is_replaced(names, turn.began):
+                    self._kept.add(self._insert(one, INSERT).lastrowid or 0)
         self._bound(home)
         return kept
 
@@ -365,26 +361,58 @@ class Shelf:
             name: getattr(which, name) for name in ("scope", "level", "agent", "tenant", "user", "session", "task")
         }
         values |= {"ids": json.dumps(which.ids) if which.ids else None, "after": after, "most": most}
-        return self._db.execute(_MEANT, values).fetchall()
+        return self._db.execute(MEANT, values).fetchall()
 
     def _count(self, of: str, *values: object) -> int:
         """Return the number of rows of a table, which is one of ours, that fit."""
         return int(self._db.execute(f"SELECT count(*) FROM {of}", values).fetchone()[0])  # noqa: S608  # own text
 
-    def _names(self, whose: Whose, key: str) -> tuple[str, str]:
-        """Return the ids that an item with a key may have: in the conversation, and long-term."""
-        return id_of(self._owner, whose.talk, key), id_of(self._owner, whose.home(self._limits.scope), key)
+    def _names(self, whose: Whose, *keys: str) -> tuple[str, ...]:
+        """Return the ids that an item with some keys may have: in the conversation, and long-term."""
+        homes = (whose.talk, whose.home(self._limits.scope))
+        return tuple(id_of(self._owner, home, key) for home in homes for key in dict.fromkeys(keys))
 
-    def _tell_again(self, home: str, key: str, told: float, importance: float) -> str:
-        """Note that an item was told once more, and return its id; an empty text when it is not there."""
-        found = self._db.execute("SELECT id FROM item WHERE home = ? AND key = ?", (home, key)).fetchone()
+    def _parted(self, which: Which) -> tuple[list[Entry], list[Entry]]:
+        """Return the items that go, and those that stay because others told the same, as these told them."""
+        asked = filter_of(which)
+        going: list[Entry] = []
+        parted: list[Entry] = []
+        for one in map(entry_at, self._meant(which)):
+            kept = None if asked is None else without(one.item, asked)
+            if kept is None:
+                going.append(one)
+            else:
+                parted.append(one._replace(item=kept))
+        return going, parted
+
+    def _gone(self, entries: Iterable[Entry]) -> frozenset[str]:
+        """Return each id under which the same may be told again, also of the facts that a summary stands for."""
+        known = list(entries)
+        rows = self._db.execute(
+            "SELECT name FROM replaced WHERE summary IN (SELECT value FROM json_each(?))",
+            (json.dumps([one.item.id for one in known]),),
+        ).fetchall()
+        return frozenset(name for (name,) in rows).union(*(one.names(self._owner) for one in known))
+
+    def _stand_for(self, summary: str, whose: Whose, facts: Iterable[Item]) -> None:
+        """Note that a summary stands for facts: work that told them before it does not tell them again."""
+        rows = [(name, summary, one.told) for one in facts for name in {one.id, *self._names(whose, key_of(one.text))}]
+        self._db.executemany(REPLACED, rows)
+
+    def _is_replaced(self, names: Sequence[str], began: float) -> bool:
+        """Return whether a summary stands for what some work tells again."""
+        query = "SELECT 1 FROM replaced WHERE name IN (SELECT value FROM json_each(?)) AND told >= ?"
+        return self._db.execute(query, (json.dumps(names), began)).fetchone() is not None
+
+    def _tell_again(self, home: str, one: Entry) -> str:
+        """Note that an item of a home was told once more, and return its id; an empty text when it is not there."""
+        found = self._db.execute(SAME, {"home": home, "key": one.key, "said": one.said}).fetchone()
         if found is None:
             return ""
-        self._db.execute(
-            "UPDATE item SET told = max(told, ?), importance = max(importance, ?) WHERE id = ?",
-            (told, importance, found[0]),
-        )
-        return str(found[0])
+        entry = entry_at(found)
+        if (item := merged(entry.item, one.item)) != entry.item:
+            self._db.execute(UPDATE, entry._replace(item=item).row)
+        return item.id
 
     def _bound(self, home: str) -> None:
         """Delete what is too much: the oldest leaves first, an important one up to a half-life later."""
@@ -412,14 +440,12 @@ class Shelf:
     def _promote(self, ids: Sequence[str]) -> None:
         homes: set[str] = set()
         for one in ids:
-            row = self._db.execute(
-                "SELECT next_home, key, told, importance FROM item WHERE id = ? AND level = 'working'", (one,)
-            ).fetchone()
+            row = self._db.execute("SELECT * FROM item WHERE id = ? AND level = 'working'", (one,)).fetchone()
             if row is None:
                 continue
-            home, key, told, importance = row
-            homes.add(home)
-            if self._tell_again(home, key, told, importance):
+            entry = entry_at(row)
+            homes.add(entry.next_home)
+            if self._tell_again(entry.next_home, entry):
                 self._db.execute("DELETE FROM item WHERE id = ?", (one,))
             else:
                 self._db.execute("UPDATE item SET level = 'long', home = next_home WHERE id = ?", (one,))
@@ -468,13 +494,3 @@ def _telling(text: str) -> list[str]:
     """Return the words of a question by which something is found, each once."""
     words = list(dict.fromkeys(_WORD.findall(text.lower())))
     return ([word for word in words if word not in _COMMON] or words)[:_MOST_WORDS]
-
-
-def _entry(row: sqlite3.Row) -> Entry:
-    return Entry(_item(row), row["key"], row["home"], row["next_home"])
-
-
-def _item(row: sqlite3.Row) -> Item:
-    fields = {name: row[name] for name in Item.__struct_fields__}
-    fields["replaces"] = tuple(json.loads(fields["replaces"]))
-    return msgspec.convert(fields, Item, strict=False)

@@ -199,11 +199,32 @@ async def test_a_summarizer_that_fails_loses_nothing(noted: Noted) -> None:
     async with noted.open() as system:
         results = [await say(system, said) for said in (*SAID, "Hello there, my friends.")]
         told = [one.data for result in results for one in await events(system, result)]
-        why = "none of the facts is in it, or one was forgotten"
-        assert Fallback("condense", why, "working facts become long-term as they are") in told
+        why = "of the summary is left out: 'All is well.': it says none of the facts"
+        assert Fallback("condense", why, "what no other line says becomes long-term as it is") in told
         texts = {one.text for one in await kept(system)}
         assert set(SAID) <= texts
         assert await kept(system, Which(level="long"))
+
+
+async def test_what_a_summarizer_invents_is_left_out_and_told(noted: Noted) -> None:
+    """Nonsense and inventions become no memories beside a line that says a fact; a line links to its own facts."""
+    said = "Spare key: under the blue pot. Bob was hired on 3 March. All is well. The harbour of Leith closes at 7."
+    noted.declare("compaction: {provider: short}", [{"text": said, "times": None}])
+    async with noted.open() as system:
+        results = [await say(system, one) for one in (*SAID, "Hello there, my friends.")]
+        items = await kept(system)
+        told = [one.data for result in results for one in await events(system, result)]
+        assert {one.text for one in items} == {
+            "Spare key: under the blue pot.",
+            "Hello there, my friends.",
+            *SAID[1:],
+        }
+        (summary,) = [one for one in items if one.what == "summary"]
+        assert [place.partition("/")[0] for place in summary.replaces] == [results[0].task.id]
+        (condensed,) = [one for one in told if isinstance(one, MemoryCondensed)]
+        assert [(one.item, one.facts) for one in condensed.lines] == [(summary.id, condensed.items)]
+        reasons = [one.reason for one in told if isinstance(one, Fallback)]
+        assert any("'Bob was hired on 3 March.'" in one and "closes at 7.'" in one for one in reasons)
 
 
 @pytest.mark.parametrize("at", ["step.completed recall", "step.completed model", "memory.remembered"])

@@ -1,7 +1,6 @@
 import pytest
 
-from loomd.memory.facts import BASE, facts_of, kept_in, key_of, reminder, sentences
-from loomd.memory.item import Item
+from loomd.memory.facts import BASE, facts_of, key_of, reminder, sentences
 
 MOST, LEAST = 12, 0.2
 
@@ -49,19 +48,6 @@ def test_sentences_of_lists_and_lines() -> None:
     """List marks are no part of a sentence, and a line ends one."""
     assert sentences("# Head\n* one. two!\n2) three\n\n") == ["Head", "one.", "two!", "three"]
     assert key_of("One, two.") == key_of("one TWO") != key_of("two one")
-
-
-def test_what_a_summary_keeps() -> None:
-    """A fact is kept when all its numbers and names are there, or without such most of its words."""
-
-    def kept(fact: str, summary: str) -> bool:
-        return kept_in(Item("m1", fact, "fact", "working", "agent", 0.5, 1, 0.0, 0.0), [summary])
-
-    assert kept("We pay Ann 40 pounds.", "Ann gets 40")
-    assert not kept("We pay Ann 40 pounds.", "Ann gets paid")
-    assert not kept("We pay Ann 40 pounds.", "We pay 40 pounds")
-    assert kept("the garden gate squeaks", "garden gate squeaks")
-    assert not kept("the garden gate squeaks", "everything is fine")
 
 
 def test_a_reminder() -> None:

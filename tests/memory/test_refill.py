@@ -14,12 +14,13 @@ from loomd.errors import Temporary
 from loomd.events.event import Event
 from loomd.events.room import Filter, MemoryCondensed, MemoryForgotten, MemoryRemembered, Told
 from loomd.manifest.object import Ref
-from loomd.memory.facts import facts_of, key_of
+from loomd.memory.facts import facts_of
 from loomd.memory.item import Draft, Turn, Which, Whose
 from loomd.memory.layout import prepare
 from loomd.memory.recall import open_recall
 from loomd.memory.refill import Contents, Ledger
 from loomd.memory.shelf import Limits, Shelf
+from loomd.memory.summary import Line
 from loomd.store.records import Row
 from loomd.testing import VirtualClock
 from tests.memory.test_forget import WEIGHTS
@@ -51,16 +52,18 @@ class Kept:
 
     def condense(self, whose: Whose, turn: Turn, replaced: Sequence[str]) -> MemoryCondensed:
         """Put facts into other words, and return what the journal is to have."""
-        facts = [one for one in self.shelf.items(Which()) if one.id in replaced]
+        facts = tuple(one for one in self.shelf.items(Which()) if one.id in replaced)
         places = tuple(one.place for one in facts)
-        draft = Draft(key_of(turn.answer), turn.answer, "summary", 0.5, places)
-        assert self.shelf.replace(whose, turn, [draft], replaced, facts)
-        return MemoryCondensed(len(facts), 0, places, self._told(whose, turn), tuple(replaced))
+        kept = self.shelf.replace(whose, turn, [Line(turn.answer, facts)], facts)
+        assert kept
+        return MemoryCondensed(len(facts), 0, places, self._told(whose, turn), tuple(replaced), tuple(kept))
 
     def forget(self, which: Which, at: float) -> list[str]:
         """Forget as a live memory does."""
         meant = self.shelf.meant(which)
-        fact = MemoryForgotten("notes", meant.items, meant.names, meant.left, meant.places, meant.filter, at)
+        fact = MemoryForgotten(
+            "notes", meant.items, meant.names, meant.left, meant.places, meant.filter, at, meant.parted
+        )
         self.take(fact, at)
         gone = self.shelf.forget(which, at)
         assert tuple(gone) == meant.items
@@ -170,6 +173,21 @@ def test_a_summary_takes_only_what_it_stood_for(noted: str) -> None:
     assert kept.lose() == ([] if noted in {"after", "never"} else [ROME])
 
 
+def test_a_forgotten_line_of_a_summary_takes_its_own_facts() -> None:
+    """Those of the other lines come back in place of these."""
+    kept = Kept()
+    first, second = (one for one in kept.say(EVE, turn(CODE, 1.0, answer=ROME)))
+    facts = {one.id: one for one in kept.shelf.items(Which())}
+    lines = [Line("Code: 4471.", (facts[first],)), Line("Ann: Rome.", (facts[second],))]
+    done = kept.shelf.replace(EVE, turn("", 2.0, "c", answer="Code: 4471. Ann: Rome."), lines, list(facts.values()))
+    assert [one.facts for one in done] == [(first,), (second,)]
+    told = kept._told(EVE, turn("", 2.0, "c", answer="Code: 4471. Ann: Rome."))
+    kept.take(MemoryCondensed(2, 0, ("t1/step/k",), told, (first, second), tuple(done)), 2.0)
+    kept.forget(Which(ids=(done[0].item,)), 10.0)
+    assert kept.texts == ["Ann: Rome."]
+    assert kept.lose() == [ROME]
+
+
 def test_what_is_noted_late_does_not_come_back() -> None:
     """The journal may have it after the forgetting: by an id of another conversation, or of whom all was forgotten."""
     first, other = Kept(), Kept()
@@ -265,7 +283,7 @@ async def test_nobody_waits_while_a_file_is_filled_in(tmp_path: Path) -> None:
         await recall.add(EVE, fact, [Draft("f", fact.answer)], working=True)
         assert await recall.working(EVE) == []
         with pytest.raises(Temporary, match="still being remembered again"):
-            await recall.replace(EVE, fact, [Draft("g", "summary")], [], [])
+            await recall.replace(EVE, fact, [], [])
         journal.go.set()
         await recall.settled()
         assert [one.text for one in await recall.working(EVE)] == [fact.answer]
