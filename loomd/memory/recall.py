@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -59,6 +60,19 @@ class Embedder(Protocol):
         ...
 
 
+class _Turns:
+    """Whose turn it is at one file: a memory that is opened anew stands beside the one that still serves."""
+
+    def __init__(self) -> None:
+        self.telling = asyncio.Lock()
+        """Held by whoever adds or forgets: nothing is added between what the journal is told of and what is deleted."""
+        self.refilling = asyncio.Lock()
+        """Held by whoever looks through the journal: one of them is enough."""
+
+
+_turns: WeakValueDictionary[tuple[Path, asyncio.AbstractEventLoop], _Turns] = WeakValueDictionary()
+
+
 class Recall:
     """The remembered items of one memory; `owner` names it."""
 
@@ -69,7 +83,8 @@ class Recall:
         pool: ThreadPoolExecutor,
         embedder: Embedder | None,
         clock: Clock,
-        journal: MemoryJournal | None = None,
+        journal: MemoryJournal | None,
+        turns: _Turns,
     ) -> None:
         self._owner = owner
         self._shelf = shelf
@@ -84,8 +99,7 @@ class Recall:
         self.refilled: Refilled | None = None
         """How a new file was filled in from the journal; None while that is looked through."""
         self._tried = asyncio.Event()
-        self._telling = asyncio.Lock()
-        """Held by whoever adds or forgets: nothing is added between what the journal is told of and what is deleted."""
+        self._turns = turns
         self._embedding = 0
         """How many embed what is left now."""
         self._left = asyncio.Event()
@@ -126,7 +140,7 @@ class Recall:
 
     async def add(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], *, working: bool = False) -> list[str]:
         """Keep items, each once per home and key, and return their ids; they are on disk also without vectors."""
-        async with self._telling:
+        async with self._turns.telling:
             kept = await self._run(lambda: self._shelf.add(whose, turn, drafts, working=working))
         await self.refresh()
         return kept
@@ -149,7 +163,7 @@ class Recall:
         """
         if self.refilled is None:
             raise Temporary(f"{self._owner}: {_AGAIN}")
-        async with self._telling:
+        async with self._turns.telling:
             kept = await self._run(lambda: self._shelf.replace(whose, turn, lines, asked))
         await self.refresh()
         return kept
@@ -166,7 +180,7 @@ class Recall:
                 there. Nothing is deleted.
         """
         await self.settled()
-        async with self._telling:
+        async with self._turns.telling:
             now = self._clock.now()
             if self._journal is not None:
                 await self._journal.forget(await self._current(lambda: self._shelf.meant(which)), now)
@@ -222,13 +236,12 @@ class Recall:
 
     async def refill(self) -> None:
         """Remember again what the journal has, if the file is new; it is tried until it works, or until cancelled."""
-        journal, is_due = self._journal, self.refilled is None
+        told = False
         try:
             while self.refilled is None:
                 try:
-                    contents = Contents() if journal is None else await journal.read()
-                    self._behind = self._embedder is not None and bool(contents.entries)
-                    self.refilled = await self._run(partial(self._shelf.refill, contents))
+                    async with self._turns.refilling:
+                        told = await self._refill()
                 except LoomdError as error:
                     self._behind = False
                     _log.warning("%s: %s, which does not work now: %s", self._owner, _AGAIN, error)
@@ -238,9 +251,18 @@ class Recall:
             self._tried.set()
             if self._behind:
                 self._left.set()
-        if is_due and journal is not None and (any(self.refilled) or self.aside is not None):
+        if told and self._journal is not None and (any(self.refilled) or self.aside is not None):
             _log.warning("%s: %d items are remembered again from the journal", self._owner, self.refilled.items)
-            journal.tell(self.refilled)
+            self._journal.tell(self.refilled)
+
+    async def _refill(self) -> bool:
+        """Remember what the journal has, and return whether that was done here: somebody else may have done it."""
+        known, contents = await self._run(lambda: self._shelf.refilled), Contents()
+        if known is None and self._journal is not None:
+            contents = await self._journal.read()
+        self._behind = self._embedder is not None and bool(contents.entries if known is None else known.items)
+        self.refilled = await self._run(partial(self._shelf.refill, contents)) if known is None else known
+        return known is None
 
     async def begin(self) -> None:
         """Note that there is no journal, or nothing in it, from which a new file could be filled in."""
@@ -346,7 +368,8 @@ async def open_recall(
         except sqlite3.DatabaseError as error:
             instead = _ASIDE if is_damage(error) else "with it out of the way, what the journal has is remembered again"
             raise Damaged(f"{owner}: {path} cannot be used ({error}): {instead}") from error
-        recall = Recall(owner, shelf, pool, embedder, clock, journal)
+        turns = _turns.setdefault((path, asyncio.get_running_loop()), _Turns())
+        recall = Recall(owner, shelf, pool, embedder, clock, journal, turns)
         recall.aside = await asyncio.get_running_loop().run_in_executor(pool, find_aside, path)
         recall.refilled = await asyncio.get_running_loop().run_in_executor(pool, lambda: shelf.refilled)
         if journal is None or await journal.is_empty():

@@ -5,7 +5,6 @@ and work that began before is not able to bring it back. Called by `recall`, in 
 """
 
 import json
-import re
 import sqlite3
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
@@ -36,16 +35,10 @@ from loomd.memory.statement import (
     UPDATE,
 )
 from loomd.memory.summary import Line
+from loomd.memory.words import Words, telling
 
-_WORD = re.compile(r"\w{3,}")
-_WORDS = """
-    about all and any are been but can could did does for from had has have her his how into its just more most not off
-    our out over shall she should some such than that the their them then there these they this those was were what when
-    where which who whom whose why will with would you your
-"""
-_COMMON = frozenset(_WORDS.split())
-"""Words that tell nothing of what is asked; left out unless the question holds nothing else."""
-_MOST_WORDS = 64
+_ENOUGH = 4
+"""So many times more texts than are returned have to hold the rarer words of a question, to look for no common ones."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +87,7 @@ class Shelf:
         self._owner = owner
         self._limits = limits
         self._near = Near(db)
+        self._words = Words(db)
         self._embedded: tuple[str, int] | None = None
         """The embedder, and the state in which others left the file, for which nothing but `_kept` is left to embed."""
         self._kept: set[int] = set()
@@ -106,23 +100,23 @@ class Shelf:
         self._move_idle(query.now)
         limits = self._limits
         homes, since = whose.homes, query.now - limits.ttl if limits.ttl is not None else None
-        words = _telling(query.text)
         likeness: dict[int, float] = {}
         if query.vector is not None:
             likeness = self._near.likeness(homes, query.vector, query.mark, limits.candidates)
         likest = sorted(likeness, key=lambda row: (-likeness[row], row))[: limits.candidates]
-        worded = self._by_words(homes, words)
+        words, most = telling(query.text), limits.top_k if query.most is None else query.most
+        least = max(1.0, limits.threshold * len(words))
+        worded = self._words.find(homes, words, least, limits.candidates, _ENOUGH * most)
         items = self._candidates({*likest, *worded}, whose.talk, since)
-        held, least = self._held([row for row in worded if row in items], words), limits.threshold
         fresh = {row for row, one in items.items() if not any(one.text in text for text in query.seen)}
         weights = limits.weights
-        by_words = [row for row in worded if row in fresh and held[row] >= max(1.0, least * len(words))]
-        by_meaning = [row for row in likest if row in fresh and likeness[row] >= least]
+        by_words = [row for row in worded if row in fresh]
+        by_meaning = [row for row in likest if row in fresh and likeness[row] >= limits.threshold]
         rankings = [(by_words, weights.keyword)]
         if query.vector is not None:
             rankings.append((by_meaning, weights.vector))
         best = order(fuse(rankings, weights.rrf_k), items, weights, query.now)
-        return [items[row].text for row in best[: limits.top_k if query.most is None else query.most]]
+        return [items[row].text for row in best[:most]]
 
     def add(self, whose: Whose, turn: Turn, drafts: Sequence[Draft], *, working: bool) -> list[str]:
         """Keep items, and return the ids of all that are there then; what is there already is told again.
@@ -455,29 +449,6 @@ class Shelf:
     def _cut(self, text: str) -> str:
         return text.encode("utf-8", "replace")[: self._limits.max_text].decode("utf-8", "ignore")
 
-    def _by_words(self, homes: Sequence[str], words: Sequence[str]) -> list[int]:
-        if not words:
-            return []
-        rows = self._db.execute(
-            "SELECT item.row FROM item_word JOIN item ON item.row = item_word.rowid WHERE item_word MATCH ?"
-            " AND home IN (SELECT value FROM json_each(?)) ORDER BY bm25(item_word), item.row LIMIT ?",
-            (" OR ".join(f'"{word}"' for word in words), json.dumps(homes), self._limits.candidates),
-        ).fetchall()
-        return [row for (row,) in rows]
-
-    def _held(self, rows: Sequence[int], words: Sequence[str]) -> dict[int, int]:
-        """Return how many of the words each item holds, in any form of theirs."""
-        held = dict.fromkeys(rows, 0)
-        named = json.dumps(rows)
-        for word in words if rows else ():
-            found = self._db.execute(
-                "SELECT rowid FROM item_word WHERE item_word MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
-                (f'"{word}"', named),
-            )
-            for (row,) in found:
-                held[row] += 1
-        return held
-
     def _candidates(self, rows: Iterable[int], talk: str, since: float | None) -> dict[int, Candidate]:
         found = self._db.execute(
             "SELECT row, text, importance, told, home FROM item WHERE row IN (SELECT value FROM json_each(?))",
@@ -488,9 +459,3 @@ class Shelf:
             for row, text, importance, told, home in found
             if since is None or told >= since
         }
-
-
-def _telling(text: str) -> list[str]:
-    """Return the words of a question by which something is found, each once."""
-    words = list(dict.fromkeys(_WORD.findall(text.lower())))
-    return ([word for word in words if word not in _COMMON] or words)[:_MOST_WORDS]

@@ -15,6 +15,7 @@ from loomd.events.event import Event
 from loomd.events.room import Filter, MemoryCondensed, MemoryForgotten, MemoryRemembered, Told
 from loomd.manifest.object import Ref
 from loomd.memory.facts import facts_of
+from loomd.memory.gone import Meant
 from loomd.memory.item import Draft, Turn, Which, Whose
 from loomd.memory.layout import prepare
 from loomd.memory.recall import open_recall
@@ -257,6 +258,9 @@ class Reading:
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         self.go = asyncio.Event()
+        self.read_times = self.told_times = 0
+        self.noting = asyncio.Event()
+        self.noted: list[Meant] = []
 
     async def is_empty(self) -> bool:
         """Return that it has something."""
@@ -264,11 +268,44 @@ class Reading:
 
     async def read(self) -> Contents:
         """Return what it has."""
+        self.read_times += 1
         await self.go.wait()
         return self._contents
 
+    async def forget(self, meant: Meant, at: float) -> None:
+        """Note what is forgotten, which takes until it may end."""
+        assert at
+        self.noted.append(meant)
+        self.noting.set()
+        await self.go.wait()
+
     def tell(self, refilled: object) -> None:
-        """Tell nobody."""
+        """Count what is told."""
+        assert refilled
+        self.told_times += 1
+
+
+async def test_two_that_have_a_file_open_wait_for_each_other(tmp_path: Path) -> None:
+    """While a memory is exchanged one of them fills the file in; what one adds is not deleted unnoted by the other."""
+    kept = Kept()
+    kept.say(EVE, turn(CODE, 1.0), working=False)
+    journal: Any = Reading(kept.ledger.result())
+    given = (tmp_path / "m.db", str(NOTES), LIMITS, None, VirtualClock(100.0), journal)
+    async with open_recall(*given) as old, open_recall(*given) as new:
+        journal.go.set()
+        await asyncio.gather(old.settled(), new.settled())
+        assert (journal.read_times, journal.told_times) == (1, 1)
+        assert old.refilled == new.refilled
+        journal.go.clear()
+        forgetting = asyncio.ensure_future(old.forget(Which(user="eve")))
+        await journal.noting.wait()
+        adding = asyncio.ensure_future(new.add(EVE, turn(ROME, 101.0), [Draft("r", ROME)]))
+        done, _ = await asyncio.wait([adding], timeout=0.3)
+        assert not done
+        journal.go.set()
+        assert await forgetting == list(journal.noted[0].items)
+        assert await adding
+        assert [one.text for one in await old.items(Which())] == [ROME]
 
 
 async def test_nobody_waits_while_a_file_is_filled_in(tmp_path: Path) -> None:
