@@ -325,6 +325,7 @@ class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
         judge: name of the judge whose errors are learned; empty for an evaluator that asks no model.
         said: what the judge said before its bias was taken away.
         bias: what was taken away.
+        refused: whether it takes the answer for a refusal.
     """
 
     evaluator: str
@@ -340,6 +341,7 @@ class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
     judge: str = ""
     said: float = 0.0
     bias: float = 0.0
+    refused: bool = False
 
 
 class Evaluated(Asked, frozen=True, omit_defaults=True):
@@ -354,6 +356,7 @@ class Evaluated(Asked, frozen=True, omit_defaults=True):
         weights: shares of the three in the reward; empty when several evaluators weigh them differently.
         uncertainty: standard deviation of the reward; 0 when it is not known.
         opinions: what each evaluator said, where it was not rules alone.
+        refused: whether the answer is taken for a refusal.
     """
 
     reward: float
@@ -364,6 +367,7 @@ class Evaluated(Asked, frozen=True, omit_defaults=True):
     weights: dict[str, float] = {}
     uncertainty: float = 0.0
     opinions: tuple[Opinion, ...] = ()
+    refused: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
