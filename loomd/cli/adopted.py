@@ -217,7 +217,7 @@ def lock_of(document: Json | None, path: Sequence[str]) -> str:
     """Return by what a person keeps a field from being changed, or an empty string."""
     spec = (document or {}).get("spec")
     locked = spec.get("locked") if isinstance(spec, dict) else None
-    names = (path[1], _LOCKS.get(path[1], ""))
+    names = [".".join(path[1:end]) for end in range(2, len(path) + 1)] + [_LOCKS.get(path[1], "")]
     return next((name for name in names if name and name in (locked or ())), "")
 
 

@@ -439,6 +439,10 @@ def test_what_is_locked_stays() -> None:
     assert lock_of(document, ("spec", "domains", "law")) == "scores"
     assert lock_of(document, ("spec", "prompt")) == "prompt"
     assert lock_of(document, ("spec", "agents")) == ""
+    paths = {"spec": {"locked": ["domains.law", "skillNodes.scores"]}}
+    assert lock_of(paths, ("spec", "domains", "law")) == "domains.law"
+    assert lock_of(paths, ("spec", "domains", "lawn")) == ""
+    assert lock_of(paths, ("spec", "skillNodes", "scores", "minutes")) == "skillNodes.scores"
     assert lock_of({"spec": {"locked": None}}, ("spec", "prompt")) == ""
     assert lock_of(None, ("spec", "prompt")) == ""
 
