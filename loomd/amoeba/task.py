@@ -23,7 +23,7 @@ Ended = Literal["Succeeded", "Failed", "Cancelled"]
 GENERAL = "general"
 """The domain of a task that fits no other; nobody is a specialist in it."""
 
-ENGINE = 3
+ENGINE = 4
 """Version of the order and the keys of steps, and of what loomd itself says to models in them.
 
 A task is replayed only by an engine of its version. One that an earlier version began goes on: what is recorded
@@ -32,6 +32,7 @@ answers, and what was asked is not compared, because it was asked in other words
 - 1: the first.
 - 2: a part of a split is told of the whole and of the other parts.
 - 3: it is told so in other words, none of which speaks of itself.
+- 4: who writes one answer from the parts of a split is told which are missing, and why.
 """
 
 

@@ -599,10 +599,10 @@ async def test_the_reward_of_a_part_is_stored_before_its_agent_is_looked_at(worl
             raise Conflict(f"{task} is a part")
 
         evolutions = Evolutions(system.services, lambda: system.reconciler.topology, runs_by_no_means)
-        slow = asyncio.create_task(store.learning._write(lambda: written_on.wait(10)))
-        reward = asyncio.create_task(store.learn("t1.1", Learned()))
-        await asyncio.sleep(0)  # both are handed to the store
-        asyncio.get_running_loop().call_later(0.1, written_on.set)
-        await evolutions._stored("t1.1")
-        assert await store.learned_from("t1.1")
-        await asyncio.gather(slow, reward)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.learning._write(lambda: written_on.wait(10)))
+            group.create_task(store.learn("t1.1", Learned()))
+            await asyncio.sleep(0)  # both are handed to the store
+            asyncio.get_running_loop().call_later(0.1, written_on.set)
+            await evolutions._stored("t1.1")
+            assert await store.learned_from("t1.1")
