@@ -41,9 +41,9 @@ class Latest:
     permissions: Permissions = field(default_factory=Permissions)
 
 
-Locked = Literal["instructions", "scores", "health"]
-"""What of an agent a person may keep from what is learned."""
-"""What of an agent nothing that is learned may touch: its prompt, what is believed of it, whether it gets tasks."""
+def keeps(locked: Collection[str], domain: str) -> bool:
+    """Return whether what is believed of an agent in a domain is locked, by what `Agent.locked` holds."""
+    return "scores" in locked or f"domains.{domain}" in locked
 
 
 def _unchanged() -> Latest | None:
@@ -87,7 +87,7 @@ class Agent:
         outer: interceptors of the agents that asked it; they look at its tool calls, too.
         conditions: what clusters observed of how it does, by their names; nothing of one that does well.
         loads: how much work it and others have in hand, over all clusters and revisions.
-        locked: what of it nothing that is learned may touch.
+        locked: what of it nothing that is learned may touch: `instructions`, `scores`, `health`, and `domains.NAME`.
         latest: returns what a newer revision says; None when there is none, or none with this agent.
         listening: calls a function, as long as the context lasts, whenever another revision serves.
     """
@@ -127,7 +127,7 @@ class Agent:
     payer: str = ""
     averages: Averages = field(default_factory=Averages)
     loads: Loads = field(default_factory=Loads)
-    locked: frozenset[Locked] = frozenset()
+    locked: frozenset[str] = frozenset()
     conditions: dict[str, Health] = field(default_factory=dict[str, Health])
     latest: Callable[[], Latest | None] = _unchanged
     listening: Callable[[Callable[[], object]], AbstractContextManager[None]] = _never
@@ -136,6 +136,10 @@ class Agent:
     def account(self) -> str:
         """Return the name of the agent whose daily budgets it uses up."""
         return self.payer or self.name
+
+    def keeps(self, domain: str) -> bool:
+        """Return whether a person locked what is believed of it in a domain."""
+        return bool(self.locked) and keeps(self.locked, domain)
 
     @property
     def principal(self) -> str:

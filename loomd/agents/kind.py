@@ -9,7 +9,7 @@ from pydantic import Field
 
 from loomd.accounts.budget import Budget, Budgets
 from loomd.agents import done
-from loomd.agents.agent import Agent, Latest, Locked
+from loomd.agents.agent import Agent, Latest
 from loomd.agents.base import ChatModel, Interceptor, KnowledgeBase, Memory, Skills, Tool, ToolSet
 from loomd.agents.budget import Limits, SkillBudget
 from loomd.agents.permissions import Permissions, misnamed
@@ -22,6 +22,7 @@ from loomd.agents.v1alpha1 import V1ALPHA1
 from loomd.errors import Permanent
 from loomd.manifest.inline_schema import schema_faults
 from loomd.manifest.kind import Behaviour, Kind, RefTo, Reload, Spec
+from loomd.manifest.locked import missing
 from loomd.manifest.object import Object
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share, Tokens
@@ -34,14 +35,10 @@ from loomd.topology import Parts
 DEFAULT_PROMPT = "You are {{ agent }}. Answer the request exactly and briefly."
 
 
-_LOCKS: dict[str, Locked] = {
-    "prompt": "instructions",
-    "instructions": "instructions",
-    "domains": "scores",
-    "scores": "scores",
-    "health": "health",
-}
-"""What a word in `locked` keeps: some fields stand for what is learned of them."""
+_LOCKS = {"prompt": "instructions", "domains": "scores"}
+"""Fields in `locked` that stand for what is learned of them."""
+
+_DomainPath = Annotated[str, Field(pattern=r"^domains\..+$", examples=["domains.refunds"])]
 
 
 class AgentSpec(Spec):
@@ -104,13 +101,14 @@ class AgentSpec(Spec):
     after the last one; with `task` or `none` nothing, so that its work begins anew. By default what is kept of the
     task."""
 
-    locked: list[Literal["instructions", "scores", "health", "prompt", "domains"]] = Field(
-        default_factory=list, examples=[["prompt"]]
+    locked: list[Literal["prompt", "instructions", "domains", "scores", "health"] | _DomainPath] = Field(
+        default_factory=list, examples=[["prompt", "domains.refunds"]]
     )
-    """What of the agent nothing that a cluster learns may touch. With `prompt`, or `instructions`, nothing is added to
-    its prompt; with `domains`, or `scores`, what is believed of it stays as it is declared, and nothing else is learned
-    of its rewards; with `health` it is left out of no auction and never retired, however badly it does. It is no part
-    of its behaviour: an edit keeps the scores."""
+    """What of the agent nothing that a cluster learns may touch: paths of its fields, and names of what is learned.
+    With `prompt`, or `instructions`, nothing is added to its prompt; with `domains`, or `scores`, what is believed of
+    it stays as it is declared, and nothing else is learned of its rewards; with `domains.NAME` that holds in one of its
+    domains; with `health` it is left out of no auction and never retired, however badly it does. It is no part of its
+    behaviour: an edit keeps the scores."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
         """Yield what is wrong with the schema of the answer, with names, permissions, and secrets in the manifest."""
@@ -126,6 +124,12 @@ class AgentSpec(Spec):
             yield f"/tools/{self.tools.index(done.NAME)}", text, "invalid-value"
         for pointer, said in self.permissions.unknown([*self.tools, *([TOOL] if self.skills else [])]):
             yield f"/permissions{pointer}", said, "invalid-value"
+        yield from missing(self.locked, "domains.", self.domains, "a domain that the agent declares")
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        """Return what `locked` keeps, a field by the name of what is learned of it."""
+        return frozenset(_LOCKS.get(one, one) for one in self.locked)
 
     def behaviour(self) -> Behaviour:
         """Return what makes the agent behave as it does; learned scores belong to it.
@@ -199,7 +203,7 @@ class AgentSpec(Spec):
             interceptors=[parts.get("Interceptor", name, Interceptor) for name in self._chosen(parts)],
             permissions=self.permissions,
             memory=parts.get("Memory", self.memory, Memory) if self.memory else None,
-            locked=frozenset(_LOCKS[one] for one in self.locked),
+            locked=self.keeps,
             latest=parts.following(latest),
             listening=serving.listening,
         )

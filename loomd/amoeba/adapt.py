@@ -52,7 +52,8 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
     told = not executed.error and not executed.outcome.mute and lived.task.durability != "none"
     kept = await _kept(lived, world, run) if told else None
     standing = world.standing(winner, list(sensed.domains))
-    moves = [] if standing.fixed else rules.policy.decide(sensed, executed, lived.evaluated, standing)
+    decided = rules.policy.decide(sensed, executed, lived.evaluated, standing)
+    moves = [one for one in decided if not isinstance(one, ScoreMove) or one.domain not in standing.fixed]
     wanted: list[Decision] = [
         *moves,
         *calibrate(sensed, executed, world, rules.learning.calibrate),

@@ -66,7 +66,16 @@ def combined(opinions: Sequence[Opinion], weights: Sequence[float]) -> Evaluated
     """Return what evaluators say together: the mean by their weights, of those that had something to say."""
     if len(opinions) == 1 and not opinions[0].judge and not opinions[0].silent:
         (one,) = opinions
-        return Evaluated(one.reward, one.quality, one.efficiency, one.reliability, one.evidence, one.weights)
+        return Evaluated(
+            one.reward,
+            one.quality,
+            one.efficiency,
+            one.reliability,
+            one.evidence,
+            one.weights,
+            uncertainty=one.uncertainty * _slope(one),
+            refused=one.refused,
+        )
     loud = [weight if not one.silent else 0.0 for one, weight in zip(opinions, weights, strict=True)]
     total = sum(loud)
     shares = [one / total for one in loud] if total else [1 / len(opinions)] * len(opinions)
@@ -84,12 +93,15 @@ def combined(opinions: Sequence[Opinion], weights: Sequence[float]) -> Evaluated
         weights=opinions[0].weights if alike else {},
         uncertainty=math.sqrt(spread),
         opinions=told,
+        refused=any(one.refused for one in opinions),
     )
 
 
 def _slope(one: Opinion) -> float:
-    """Return by how much what an evaluator rewards moves with the quality."""
-    return slope_of(one.weights, one.efficiency, one.reliability) if one.weights else 1.0
+    """Return by how much what an evaluator rewards moves with the quality; a sum of some parts by the share of it."""
+    if one.weights.keys() >= set(_PARTS[1:]):
+        return slope_of(one.weights, one.efficiency, one.reliability)
+    return one.weights.get("quality", 1.0)
 
 
 def _weighed(one: Opinion, share: float) -> Opinion:
@@ -102,4 +114,5 @@ def explain(evaluated: Evaluated) -> str:
     weighed = [name for name in parts if name in evaluated.weights]
     names = weighed or [name for name, part in parts.items() if part != evaluated.reward]
     told = ", ".join(f"{name} {parts[name]:.2f}" for name in names)
-    return f"reward {evaluated.reward:.2f}{' = ' if weighed else ', ' if told else ''}{told}"
+    tail = "; taken for a refusal" if evaluated.refused else ""
+    return f"reward {evaluated.reward:.2f}{' = ' if weighed else ', ' if told else ''}{told}{tail}"

@@ -70,8 +70,7 @@ async def _together(split: Split, merge: Merge) -> tuple[Executed, list[Result]]
     task, winner = split.task, split.winner
     results = await split.run()
     findings = [finding_of(result) for result in results]
-    done = [finding for finding in findings if not finding.failed]
-    if not done:
+    if all(finding.failed for finding in findings):
         error = "; ".join(f"{finding.goal}: {finding.failed}" for finding in findings)
         foreign = all(one.executed is not None and one.executed.outcome.mute for one in results)
         return Executed(
@@ -81,7 +80,8 @@ async def _together(split: Split, merge: Merge) -> tuple[Executed, list[Result]]
         executed = Executed(_join(combine(findings)), winner)
     else:
         left = msgspec.structs.replace(task, budget=_after(task.budget, [*results, *split.failed]))
-        found = combine((*task.findings, *done))
+        told = [msgspec.structs.replace(one, output=brought(one)) for one in findings]
+        found = combine((*task.findings, *told))
         executed = await _alone(left, winner, split.world, split.record, found, "execute/merge")
     ended = _limit(results)
     if ended is not None and executed.outcome.stop_reason == "completed":
@@ -176,13 +176,13 @@ async def _alone(task: Task, winner: str, world: World, run: Run, findings: Sequ
 
 def _join(findings: Sequence[Finding]) -> Outcome:
     """Put results under each other as they are; in place of one that is missing a line in brackets says why."""
-    text = "\n\n".join(f"{finding.goal}\n{_brought(finding)}" for finding in findings)
+    text = "\n\n".join(f"{finding.goal}\n{brought(finding)}" for finding in findings)
     cited = tuple({c.number: c for finding in findings for c in finding.citations}.values())
     said = "\n\n".join(f"{finding.goal}\n{finding.output}" for finding in findings if not finding.failed)
     return Outcome(text, "completed", citations=cited, grounding=citation.grounding(said, cited))
 
 
-def _brought(finding: Finding) -> str:
+def brought(finding: Finding) -> str:
     """Return what a part brought, or a line that says why it brought nothing."""
     return f"[This part is missing: {shorten(finding.failed, _LINE)}]" if finding.failed else finding.output
 

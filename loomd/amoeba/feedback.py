@@ -71,7 +71,7 @@ def corrections(
     for one in right:
         score = standing.scores[one.domain]
         shift = one.after - learned.get(one.domain, one.after)
-        if not shift:
+        if not shift or one.domain in standing.fixed:
             continue
         after = min(1.0, max(0.0, score.mean + shift))
         before, now = (evaluated.reward for evaluated in rewards)

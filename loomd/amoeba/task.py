@@ -23,7 +23,7 @@ Ended = Literal["Succeeded", "Failed", "Cancelled"]
 GENERAL = "general"
 """The domain of a task that fits no other; nobody is a specialist in it."""
 
-ENGINE = 3
+ENGINE = 4
 """Version of the order and the keys of steps, and of what loomd itself says to models in them.
 
 A task is replayed only by an engine of its version. One that an earlier version began goes on: what is recorded
@@ -32,6 +32,7 @@ answers, and what was asked is not compared, because it was asked in other words
 - 1: the first.
 - 2: a part of a split is told of the whole and of the other parts.
 - 3: it is told so in other words, none of which speaks of itself.
+- 4: who writes one answer from the parts of a split is told which are missing, and why.
 """
 
 
@@ -325,6 +326,7 @@ class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
         judge: name of the judge whose errors are learned; empty for an evaluator that asks no model.
         said: what the judge said before its bias was taken away.
         bias: what was taken away.
+        refused: whether it takes the answer for a refusal.
     """
 
     evaluator: str
@@ -340,6 +342,7 @@ class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
     judge: str = ""
     said: float = 0.0
     bias: float = 0.0
+    refused: bool = False
 
 
 class Evaluated(Asked, frozen=True, omit_defaults=True):
@@ -354,6 +357,7 @@ class Evaluated(Asked, frozen=True, omit_defaults=True):
         weights: shares of the three in the reward; empty when several evaluators weigh them differently.
         uncertainty: standard deviation of the reward; 0 when it is not known.
         opinions: what each evaluator said, where it was not rules alone.
+        refused: whether the answer is taken for a refusal.
     """
 
     reward: float
@@ -364,6 +368,7 @@ class Evaluated(Asked, frozen=True, omit_defaults=True):
     weights: dict[str, float] = {}
     uncertainty: float = 0.0
     opinions: tuple[Opinion, ...] = ()
+    refused: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

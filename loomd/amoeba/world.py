@@ -77,7 +77,7 @@ class Standing(msgspec.Struct, frozen=True):
         down: why its model is not asked for now; empty when it is.
         description: what it says of itself.
         uses: what it needs for each token that SENSE expects; None as long as too few tasks say so.
-        fixed: whether its scores stay as they are, because a person locked them.
+        fixed: the domains of the task in which its scores stay as they are declared, because a person locked them.
     """
 
     agent: str
@@ -93,7 +93,7 @@ class Standing(msgspec.Struct, frozen=True):
     down: str = ""
     description: str = ""
     uses: Uses | None = None
-    fixed: bool = False
+    fixed: frozenset[str] = frozenset()
 
 
 class Neighbour(msgspec.Struct, frozen=True):

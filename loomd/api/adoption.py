@@ -122,14 +122,17 @@ class AdoptionRoutes:
         return body
 
     def _offer(self, ref: Ref, change: Body) -> Body:
-        """Return a change with what was offered for its field before, since the daemon started."""
+        """Return a change with what was offered for its field before: scores since the daemon started.
+
+        Instructions may have been offered as long as they are kept.
+        """
         now = change.get("value", change.get("text"))
         if now is None:
             return change
         before = self._offered.setdefault((ref, tuple(change["field"])), [])
         offered = [one for one in before if one != now]
         before[:] = [*offered[-_OFFERS:], now]
-        return change | {"offered": offered}
+        return change | {"offered": [*change.get("offered", ()), *offered]}
 
 
 @dataclass
@@ -206,7 +209,8 @@ class _Looking:
         if version is not None and version.blueprint.creator == agent.name:
             text = version.blueprint.instructions
             if text and not holds(item.spec.prompt, text):
-                self._change(own, ["spec", "prompt"], text=text, default=item.spec.prompt)
+                known = [one.blueprint.instructions for one in blueprints.versions(agent.name)]
+                self._change(own, ["spec", "prompt"], text=text, default=item.spec.prompt, offered=known)
         if scores:
             for domain, score in domains_of(cluster, agent, self.measure).items():
                 if agent.domains.get(domain) != score:

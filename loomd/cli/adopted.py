@@ -25,8 +25,11 @@ _LOCKS = {"prompt": "instructions", "domains": "scores"}
 
 _OWN = frozenset(("description", "prompt", "domains", "locked", "budgets"))
 """Fields that an agent does not have from the one that it is made from."""
-_APPLY = "was edited and does not serve as it is there: apply it first, or undo the edit"
-"""Why what was learned of a field is not written over it."""
+_APPLY = (
+    "does not serve as it is there: whether a person wrote that or `loomd adopt` before the daemon started, "
+    "`loomd apply -f {path}` lets it serve; then adopt again"
+)
+"""Why what was learned of a field is not written over it, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
     if "text" not in first:
         raise Permanent("the daemon is of an earlier version, and does not say what it serves: start this version")
     documents, served = _documents(file.data, file.name), _documents(first["text"].encode(), file.name)
+    apply = _APPLY.format(path=first["source"])
     changes: dict[Ref, list[Change]] = {}
     told: list[str] = []
     unsure = {name for item in group for name in _unsure(item, documents, served)}
@@ -117,7 +121,7 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
             change = _change(one, was)
             fresh = change.of(held) != held
             if fresh and ref in documents and "item" not in one and held not in (was, *_offered(one, was)):
-                found.refused.append(f"{ref} {path} in {file.name} {_APPLY}")
+                found.refused.append(f"{ref} {path} in {file.name} {apply}")
                 continue
             changes.setdefault(ref, []).append(change)
             if fresh:
@@ -125,7 +129,7 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
     known = _declared(first, file)
     added = [one for item in group for one in item["added"] if claimed(one) not in known]
     found.refused += [
-        f"{claimed(one)}: what it is made from in {file.name} {_APPLY}"
+        f"{claimed(one)}: what it is made from in {file.name} {apply}"
         for one in added
         if one["metadata"]["name"] in unsure
     ]
@@ -217,7 +221,7 @@ def lock_of(document: Json | None, path: Sequence[str]) -> str:
     """Return by what a person keeps a field from being changed, or an empty string."""
     spec = (document or {}).get("spec")
     locked = spec.get("locked") if isinstance(spec, dict) else None
-    names = (path[1], _LOCKS.get(path[1], ""))
+    names = [".".join(path[1:end]) for end in range(2, len(path) + 1)] + [_LOCKS.get(path[1], "")]
     return next((name for name in names if name and name in (locked or ())), "")
 
 

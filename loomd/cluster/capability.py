@@ -155,9 +155,19 @@ class Book:
         known = self._scores.get((agent, spec, domain))
         return Score(prior) if known is None else self._ageing.aged(known, prior)
 
-    def overall(self, agent: str, spec: str, prior: float) -> Score:
-        """Return what is believed of an agent over all domains, weighted by the number of tasks."""
+    def overall(self, agent: str, spec: str, prior: float, fixed: Callable[[str], bool] | None = None) -> Score:
+        """Return what is believed of an agent over all domains, weighted by the number of tasks.
+
+        Args:
+            agent: its name.
+            spec: digest of how it behaves.
+            prior: what is believed when nothing was learned.
+            fixed: returns whether what was learned in a domain is left out; None leaves nothing out.
+        """
         total, count = self._totals.get((agent, spec), (0.0, 0))
+        if fixed is not None:
+            learned = [one for key, one in self._scores.items() if key[:2] == (agent, spec) and not fixed(key[2])]
+            total, count = sum(one.mean * one.count for one in learned), sum(one.count for one in learned)
         if not count:
             return Score(prior)
         return self._ageing.aged(Score(total / count, count=count, updated=self._moved[agent, spec]), prior)

@@ -18,7 +18,7 @@ from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import Policies, run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import GENERAL, Budget, Durability, Grant, Result, Task
-from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing, Uses
+from loomd.amoeba.world import Lived, Neighbour, Run, Score, Signals, Standing, Uses
 from loomd.cluster.behaviours import Behaviours
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
@@ -208,15 +208,16 @@ class Cluster:
         found: list[Standing] = []
         for agent, share, health in zip(agents, left, healths, strict=True):
             name, digest, tools = agent.name, agent.digest, bool(agent.tools)
-            cost, fixed = price(agent), "scores" in agent.locked
-            spec = "" if fixed else digest  # of a behaviour that nobody has nothing was learned
+            cost, fixed = price(agent), frozenset(filter(agent.keeps, domains)) if agent.locked else _NOTHING
             declared = agent.domains or {name: priors.described}
+            scores = {d: book.score(name, digest, d, declared.get(d, unknown)) for d in domains}
+            scores |= {d: Score(declared.get(d, unknown)) for d in fixed}
             found.append(
                 Standing(
                     agent=name,
                     spec=digest,
-                    scores={d: book.score(name, spec, d, declared.get(d, unknown)) for d in domains},
-                    overall=book.overall(name, spec, max(declared.values())),
+                    scores=scores,
+                    overall=book.overall(name, digest, max(declared.values()), agent.keeps if agent.locked else None),
                     running=load(namespace, name),
                     tools=frozenset(agent.tools) if tools else _NOTHING,
                     budget_left=share,

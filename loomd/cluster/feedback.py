@@ -100,7 +100,9 @@ class _Ready:
         if self.past is None:
             return self.cluster.standing(first.agent, list(self.sensed.domains))
         scores = {domain: self.past.get(domain, Score(0.0)) for domain in self.sensed.domains}
-        return Standing(first.agent, first.spec, scores, Score(0.0), 0, frozenset())
+        agent = self.cluster.agents.get(first.agent)
+        fixed = frozenset[str]() if agent is None else frozenset(filter(agent.keeps, scores))
+        return Standing(first.agent, first.spec, scores, Score(0.0), 0, frozenset(), fixed=fixed)
 
 
 async def _ready(services: Services, cluster: Cluster | None, result: Result) -> _Ready | str:
@@ -113,7 +115,8 @@ async def _ready(services: Services, cluster: Cluster | None, result: Result) ->
         return "nothing was learned from the task"
     if cluster is None:
         return "its cluster does not serve"
-    if (agent := cluster.agents.get(moves[0].agent)) is not None and "scores" in agent.locked:
+    agent = cluster.agents.get(moves[0].agent)
+    if agent is not None and all(agent.keeps(one.domain) for one in moves):
         return f"`locked` of the manifest of Agent/{agent.name} says that its scores stay"
     past: dict[str, Score] | None = None
     if not _behaves(cluster, moves[0]):

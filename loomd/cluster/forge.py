@@ -218,7 +218,7 @@ class BlueprintForge:
             refused: who may not take the task now, and why.
         """
         if self.mode == "off":
-            return Plan("none", why="learning.modes.forge is off")
+            return Plan("none", why="learning.modes.forge is off, or `locked` has agents")
         fits = await self._fits(task.goal)
         if (name := _best(fits, self._able(task) - refused.keys())) is not None:
             return Plan("award", name, why=f"it is a specialist for such tasks (likeness {fits[name]:.2f})")

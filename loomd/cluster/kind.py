@@ -1,7 +1,9 @@
 """`kind: Cluster`: which agents work together, and by which policies."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -24,6 +26,7 @@ from loomd.cluster.skill_nodes import SELECTOR, SkillNodes
 from loomd.errors import Permanent
 from loomd.events.event import Event
 from loomd.manifest.kind import Kind, RefTo, Reload, Spec
+from loomd.manifest.locked import missing
 from loomd.manifest.object import Object
 from loomd.manifest.oneof import OneOf, OrList
 from loomd.manifest.quantity import Duration, Share
@@ -39,6 +42,9 @@ _POLICIES = "loomd.amoeba.policies"
 _SELECTOR = "/spec/agentSelector"
 _EVALUATORS = OrList(EvaluatePolicy, OneOf(_POLICIES, default="rules"), most=8)
 _NO_MEMBER = "expected members, got none: name them in agents, or select them with agentSelector"
+
+
+_LockedPath = Annotated[str, Field(pattern=r"^(agents|skillNodes\.scores)\..+$", examples=["agents.writer"])]
 
 
 class FeedbackTerms(Spec):
@@ -103,12 +109,39 @@ class ClusterSpec(Spec):
     """ADAPT: what is to be learned?"""
     learning: Learning = Field(default_factory=Learning)
     """What becomes of what is learned: how far each mechanism may go, and by which numbers."""
+    locked: list[Literal["agents", "skillNodes.scores"] | _LockedPath] = Field(
+        default_factory=list, examples=[["agents.writer"]]
+    )
+    """Paths of what nothing that the cluster learns may change. With `agents` the members stay who they are: nobody is
+    made, joins or is retired; with `agents.NAME` that one is left out of no auction here and never retired; with
+    `skillNodes.scores` what is believed of skills that bid stays as it is declared, with `skillNodes.scores.NAME` of
+    one of them. What an agent itself keeps stands in its own `locked`."""
 
     @model_validator(mode="after")
     def _some_member(self) -> Self:
         if not self.agents and self.agent_selector is None:
             raise ValueError(_NO_MEMBER)
         return self
+
+    def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
+        """Yield paths in `locked` of what is not declared; whom a selector chooses is not known here."""
+        del root
+        if self.agent_selector is None:
+            yield from missing(self.locked, "agents.", self.agents, "a member")
+        scores = {} if self.skill_nodes is None else self.skill_nodes.scores
+        yield from missing(self.locked, "skillNodes.scores.", scores, "a skill that skillNodes.scores names")
+
+    def keeps_skill(self, skill: str) -> bool:
+        """Return whether what is believed of a skill that bids is locked."""
+        return not {"skillNodes.scores", f"skillNodes.scores.{skill}"}.isdisjoint(self.locked)
+
+    @property
+    def learns(self) -> Learning:
+        """Return what becomes of what is learned, as far as `locked` lets it."""
+        if "agents" not in self.locked:
+            return self.learning
+        modes = self.learning.modes.model_copy(update={"retire": "off", "forge": "off"})
+        return self.learning.model_copy(update={"modes": modes})
 
     @property
     def evaluators(self) -> Sequence[EvaluatePolicy]:
@@ -126,6 +159,7 @@ class ClusterSpec(Spec):
         bus = parts.services.bus
         selected = [to.name for pointer, to in parts.declared.refs if pointer == _SELECTOR]
         agents = [parts.get("Agent", name, Agent) for name in dict.fromkeys([*self.agents, *selected])]
+        agents = [_with(one, "health") if f"agents.{one.name}" in self.locked else one for one in agents]
         if self.skill_nodes is not None:
             agents += await self._nodes(self.skill_nodes, parts)
         reserve = [parts.get("Blueprint", name, Agent) for name in dict.fromkeys(self.forge.blueprints)]
@@ -149,7 +183,7 @@ class ClusterSpec(Spec):
             parts.declared.ref,
             agents,
             Terms(
-                Policies(self.sense, self.match, self.scale, self.merge, self.evaluators, self.adapt, self.learning),
+                Policies(self.sense, self.match, self.scale, self.merge, self.evaluators, self.adapt, self.learns),
                 self.priors,
                 self.limits,
                 parts.following(latest),
@@ -185,9 +219,15 @@ class ClusterSpec(Spec):
         selected = [to.name for pointer, to in parts.declared.refs if pointer == SELECTOR]
         groups = {name: parts.get("Skill", name, Skills) for name in dict.fromkeys([*nodes.skills, *selected])}
         try:
-            return await nodes.make(parts.get("Agent", nodes.host, Agent), groups)
+            made = await nodes.make(parts.get("Agent", nodes.host, Agent), groups)
         except Permanent as error:
             raise Permanent(f"{parts.declared.ref} spec.skillNodes: {error}") from error
+        return [_with(one, f"domains.{one.skill}") if self.keeps_skill(one.skill) else one for one in made]
+
+
+def _with(agent: Agent, locked: str) -> Agent:
+    """Return a member of which the cluster locks something, too."""
+    return replace(agent, locked=agent.locked | {locked})
 
 
 async def _learned(parts: Parts, agents: Sequence[Agent], reserve: Sequence[Agent]) -> "tuple[Past, Sequence[Event]]":

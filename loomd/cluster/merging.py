@@ -56,7 +56,7 @@ def merges_of(cluster: Merging, going: Sequence[Shaping], moves: Sequence[Decisi
     makers = {(one.agent, one.spec): one.blueprint.creator for one in going}
     for name, spec, domain in list(cluster.book.table()):
         creator = cluster.agents.get(makers.get((name, spec), name))
-        if creator is None or creator.name == name or "scores" in creator.locked:
+        if creator is None or creator.name == name or creator.keeps(domain):
             continue
         key = (creator.name, domain)
         before = now.get(key) or cluster.standing(creator.name, [domain]).scores[domain]

@@ -6,6 +6,7 @@ Called by the API; the live cluster has the same from its memory.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from loomd.agents.agent import keeps
 from loomd.amoeba.blueprint import Blueprint, decode
 from loomd.amoeba.world import Score
 from loomd.cluster.capability import Ageing, Book
@@ -58,6 +59,7 @@ class _Member:
     name: str
     digest: str
     domains: Mapping[str, float]
+    locked: frozenset[str] = frozenset()
 
 
 def beliefs(item: Object, snapshot: Snapshot, records: Records, at: float) -> Iterator[Belief]:
@@ -90,7 +92,9 @@ def beliefs(item: Object, snapshot: Snapshot, records: Records, at: float) -> It
         domains = {domain for name, digest, domain in table if (name, digest) == (member.name, member.digest)}
         gone = retired.of(member.name, member.digest).active
         for domain in sorted(domains | set(declared)):
-            score = book.score(member.name, member.digest, domain, declared.get(domain, spec.priors.unknown))
+            prior = declared.get(domain, spec.priors.unknown)
+            fixed = keeps(member.locked, domain)
+            score = Score(prior) if fixed else book.score(member.name, member.digest, domain, prior)
             stored = table.get((member.name, member.digest, domain))
             yield Belief(member.name, member.digest, domain, score, stored, gone)
 
@@ -137,12 +141,14 @@ def _members(item: Object, snapshot: Snapshot, blueprints: Sequence[BlueprintRec
         own, made_from = declared.get(name), current.get(name)
         if made_from is None or (own is not None and made_from.creator != name):
             if own is not None:
-                yield _Member(name, snapshot.behaviour(own.ref), own.spec.domains)
+                yield _Member(name, snapshot.behaviour(own.ref), own.spec.domains, own.spec.keeps)
         elif (creator := declared.get(made_from.creator) or reserve.get(made_from.creator)) is not None:
             digest = made_from.digest(name, snapshot.behaviour(creator.ref), creator.spec.prompt)
-            if name == made_from.creator and "instructions" in creator.spec.locked:
+            if name == made_from.creator and "instructions" in creator.spec.keeps:
                 digest = snapshot.behaviour(creator.ref)
-            yield _Member(name, digest, creator.spec.domains if name == made_from.creator else made_from.domains)
+            same = name == made_from.creator
+            locked = creator.spec.keeps if same else frozenset[str]()
+            yield _Member(name, digest, creator.spec.domains if same else made_from.domains, locked)
 
 
 def _nodes(spec: ClusterSpec, learned: Iterable[Capability]) -> Iterator[_Member]:
@@ -158,4 +164,5 @@ def _nodes(spec: ClusterSpec, learned: Iterable[Capability]) -> Iterator[_Member
             last[one.agent] = one
     for name, one in last.items():
         skill = name.partition("+")[2]
-        yield _Member(name, one.spec, {skill: nodes.prior(skill)})
+        locked = frozenset((f"domains.{skill}",)) if spec.keeps_skill(skill) else frozenset[str]()
+        yield _Member(name, one.spec, {skill: nodes.prior(skill)}, locked)

@@ -83,6 +83,16 @@ def _same(cluster: Cluster, name: str, spec: str, why: str) -> Agent:
     return agent
 
 
+def _refuse_locked(agent: Agent, domain: str) -> None:
+    """Refuse to change what a person locked.
+
+    Raises:
+        Conflict: what is believed of the agent in the domain is locked.
+    """
+    if agent.keeps(domain):
+        raise Conflict(f"Agent/{agent.name} is left as it is: `locked` of its manifest says so")
+
+
 def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """Return a proposed change as it is to be carried out now: scores and corrections have moved since.
 
@@ -92,13 +102,13 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     match decision:
         case ScoreMove() as d:
             agent = _same(cluster, d.agent, d.spec, "what was proposed is about how it was before")
-            if "scores" in agent.locked:
-                raise Conflict(f"Agent/{d.agent} is left as it is: `locked` of its manifest says so")
+            _refuse_locked(agent, d.domain)
             return msgspec.structs.replace(anew(cluster, d), done="")
         case Calibration() | Expense() as d:
             return msgspec.structs.replace(anew(cluster, d), done="")
         case Merge() as d:
-            _same(cluster, d.agent, d.spec, "nothing is added to what it was before")
+            agent = _same(cluster, d.agent, d.spec, "nothing is added to what it was before")
+            _refuse_locked(agent, d.domain)
             known = cluster.book.score(d.agent, d.spec, d.domain, d.before)
             mean = min(1.0, max(0.0, known.mean + d.after - d.before))
             return msgspec.structs.replace(d, before=known.mean, after=mean, count=max(known.count, d.count), done="")

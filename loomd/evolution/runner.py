@@ -9,7 +9,6 @@ and `lifecycle`.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from loomd.amoeba.adapt import within
 from loomd.amoeba.decision import Shaping
@@ -21,6 +20,7 @@ from loomd.events.event import Event
 from loomd.evolution.evolution import Evolution, Scant, due
 from loomd.manifest.object import Ref
 from loomd.store.finish import finish
+from loomd.store.records import Learned
 from loomd.topology import Services, Topology
 
 _log = logging.getLogger("loomd.evolution")
@@ -139,11 +139,15 @@ class Evolutions:
     async def _stored(self, task: str) -> None:
         """Wait for the end of a task that is told to be rewarded, which follows at once; then its reward is stored.
 
-        A part is not waited for, because it does not run by itself; its whole may take long.
+        The end of a part is not waited for, because it does not run by itself, and its whole may take long. Its reward
+        was handed to the store before, which stores in that order.
         """
-        if task:
-            with suppress(NotFound, Conflict):
-                await self._ended(task)
+        if not task:
+            return
+        try:
+            await self._ended(task)
+        except (NotFound, Conflict):
+            await self._services.store.learning.change(Learned())
 
     async def _goes_back(self, cluster: Cluster, name: str) -> bool:
         """Give an agent its earlier instructions back when the new ones do worse; return whether they do."""

@@ -247,7 +247,8 @@ def test_what_is_met_is_the_quality(outcome: Outcome, expect: Expect, quality: f
     assert found.reward == pytest.approx(quality * (0.5 + 0.3 * found.efficiency + 0.2 * found.reliability))
     told = next(tell(msgspec.to_builtins(combined([found], [1.0])), 0, {}))
     assert re.fullmatch(r"the reward is [\d.]+ = [\d.]+ quality x \(0.50 \+ .+ reliability\)\.", told), told
-    assert not Rules(checks=CheckWeights(expected=0.0)).opinion(case(Executed(outcome, "a"), task)).quality < 0.5
+    unheard = Rules(checks=CheckWeights(expected=0.0)).opinion(case(Executed(outcome, "a"), task))
+    assert unheard.quality >= (0.33 if outcome is REFUSAL else 0.5)
 
 
 async def test_a_judge_is_asked_about_an_answer_that_meets_nothing() -> None:
@@ -357,6 +358,8 @@ def test_opinions_are_explained() -> None:
 def test_a_reward_is_the_sum_of_the_parts_that_it_has(opinion: Opinion, line: str, sentence: str) -> None:
     """A policy of another package may have none, or some of them."""
     evaluated = combined([opinion], [1.0])
+    unsure = msgspec.structs.replace(opinion, uncertainty=0.2)
+    assert combined([unsure], [1.0]).uncertainty == pytest.approx(0.2 * opinion.weights.get("quality", 1.0))
     assert explain(evaluated) == line
     assert next(tell(msgspec.to_builtins(evaluated), 1, {})) == sentence
 

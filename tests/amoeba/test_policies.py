@@ -157,7 +157,7 @@ GOOD = Outcome(
     [
         pytest.param(GOOD, Expect(), 1.0, 1.0, id="grounded"),
         pytest.param(Outcome("", "completed"), Expect(), 0.0, 0.0, id="empty"),
-        pytest.param(Outcome("I'm sorry, I cannot help", "completed"), Expect(), 0.5, 0.7, id="refusal"),
+        pytest.param(Outcome("I'm sorry, I cannot help", "completed"), Expect(), 0.33, 0.33, id="refusal"),
         pytest.param(msgspec.structs.replace(GOOD, citations=(), grounding=0.0), Expect(), 0.7, 0.8, id="uncited"),
         pytest.param(msgspec.structs.replace(GOOD, unknown_citations=(9,)), Expect(), 0.8, 0.9, id="invented-source"),
         pytest.param(GOOD, Expect(contains=("lazily", "purple")), 0.5, 0.5, id="half-of-the-expected-words"),

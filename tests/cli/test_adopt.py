@@ -303,7 +303,10 @@ async def test_edits_that_do_not_serve_yet_stay(folder: Path, capsys: Out) -> No
         await learn(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
         agents.write_text(edited)
         assert await loomd("adopt", "--write") == 1
-        why = "was edited and does not serve as it is there: apply it first, or undo the edit"
+        why = (
+            "does not serve as it is there: whether a person wrote that or `loomd adopt` before the daemon started, "
+            f"`loomd apply -f {agents.parent}` lets it serve; then adopt again"
+        )
         assert capsys.readouterr().err.splitlines() == [
             f"not adopted: Agent/ada spec.domains.letters in {agents} {why}",
             f"not adopted: Agent/ada-law: what it is made from in {agents} {why}",
@@ -411,6 +414,34 @@ async def test_skills_and_blueprints_that_joined_are_adopted(folder: Path, capsy
         assert capsys.readouterr().err == "nothing to adopt\n"
 
 
+async def test_after_a_restart_it_is_adopted_again(folder: Path, capsys: Out) -> None:
+    """Instructions at once; of a score it is told what to do, and that leads there."""
+    agents = folder / "team" / "agents.yaml"
+    async with serving(folder) as system:
+        await teach(system, "ada", "letters", 0.8114, 20)
+        await learn(system, Shaping("ada", "promoted", LEARNED, "better", version=1))
+        assert await loomd("adopt", "--write") == 0
+        assert agents.read_text() == ADOPTED
+    settings = Settings(folder.parent / "state", folder / "models", folder.parent / "s.sock")
+    async with open_system(settings) as system, open_server(system):
+        await system.reconciler.restore()
+        system.ready = True
+        await teach(system, "ada", "letters", 0.9114, 40)
+        better = Blueprint(LEARNED.cluster, LEARNED.creator, "Say it shorter.")
+        await learn(system, Shaping("ada", "promoted", better, "better", version=2, parent=1))
+        capsys.readouterr()
+        assert await loomd("adopt", "--write") == 1
+        said = capsys.readouterr().err
+        assert f"spec.domains.letters in {agents} does not serve as it is there" in said
+        assert f"`loomd apply -f {agents.parent}` lets it serve; then adopt again" in said
+        assert "Say it shorter." in agents.read_text()
+        assert "tags" not in agents.read_text()
+        assert await loomd("apply", "-f", str(agents.parent)) == 0
+        await teach(system, "ada", "letters", 0.9114, 40)
+        assert await loomd("adopt", "--write") == 0
+        assert "letters: 0.91" in agents.read_text()
+
+
 async def test_what_is_locked_is_left_out(folder: Path, capsys: Out) -> None:
     """The rest is adopted and that is no failure; nothing shows learned instructions as if they held."""
     agents = folder / "team" / "agents.yaml"
@@ -439,6 +470,10 @@ def test_what_is_locked_stays() -> None:
     assert lock_of(document, ("spec", "domains", "law")) == "scores"
     assert lock_of(document, ("spec", "prompt")) == "prompt"
     assert lock_of(document, ("spec", "agents")) == ""
+    paths = {"spec": {"locked": ["domains.law", "skillNodes.scores"]}}
+    assert lock_of(paths, ("spec", "domains", "law")) == "domains.law"
+    assert lock_of(paths, ("spec", "domains", "lawn")) == ""
+    assert lock_of(paths, ("spec", "skillNodes", "scores", "minutes")) == "skillNodes.scores"
     assert lock_of({"spec": {"locked": None}}, ("spec", "prompt")) == ""
     assert lock_of(None, ("spec", "prompt")) == ""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from loomd.amoeba.blueprint import Blueprint, encode
+from loomd.amoeba.world import Score
 from loomd.cluster.past import Belief, Records, beliefs
 from loomd.manifest.load import load
 from loomd.manifest.object import Ref, Snapshot
@@ -76,6 +77,14 @@ def test_scores_are_those_of_then(snapshot: Snapshot) -> None:
     assert now.learned is not None
     assert now.learned.mean == 0.9
     assert believed(snapshot, records, 300)["ada", "law"].score.mean == pytest.approx(0.7)
+
+
+def test_what_was_locked_then_is_what_was_declared(tmp_path: Path) -> None:
+    """Whatever had been learned."""
+    text = TEAM.replace(b"{law: 0.5}}", b"{law: 0.5}, locked: [domains.law]}")
+    snapshot = load([SourceFile(tmp_path, "a.yaml", text)])
+    records = Records([moved(snapshot.behaviour(Ref("Agent", "ada")), 100, 0.9, 10)], (), ())
+    assert believed(snapshot, records, 200)["ada", "law"].score == Score(0.5)
 
 
 def test_members_are_those_of_then(snapshot: Snapshot) -> None:

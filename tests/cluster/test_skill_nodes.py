@@ -257,3 +257,15 @@ async def test_killed_while_a_skill_works_it_goes_on_as_it_was(tmp_path: Path) -
         assert outcome(result) == ("Succeeded", "completed", "- Ann: shelf")
         assert world.marks == ["x"]
         assert [(one.agent, one.count) for one in await system.store.capabilities()] == [("ada+minutes", 1)]
+
+
+async def test_the_score_of_a_skill_can_be_locked(folder: Path) -> None:
+    """It stays as the cluster declares it, and the others learn."""
+    write(folder, "{host: clerk, skills: [shared], scores: {minutes: 0.9}}\n  locked: [skillNodes.scores.minutes]")
+    async with open_system(settings(folder)) as system:
+        cluster = await apply(system, folder)
+        assert await do(system, MINUTES) == ("clerk+minutes", "- Ann: shelf")
+        assert await do(system, "When is high water at the harbour, by the tides?") == ("clerk+tides", "At nine.")
+        score = cluster.standing("clerk+minutes", ["minutes"]).scores["minutes"]
+        assert (score.mean, score.count) == (0.9, 0)
+        assert cluster.standing("clerk+tides", ["tides"]).scores["tides"].count == 1

@@ -173,3 +173,23 @@ async def test_what_has_acted_is_not_begun_anew(tmp_path: Path, effects: str, tr
     assert first.executed.outcome.acted is not tried
     assert len(found) == 1 + tried
     assert (world.folder / "marks").read_text() == "x\n"
+
+
+async def test_who_writes_the_answer_is_told_what_is_missing(tmp_path: Path) -> None:
+    """So that it can say so, in place of an answer that looks whole."""
+    world = World(tmp_path)
+    plan = [{"goal": "part left", "needs": []}, {"goal": "part right", "needs": []}]
+    replies: list[dict[str, Any]] = [
+        {"system": "You split", "json": {"parts": plan}},
+        {"when": 'Result of "part right":*[This part is missing: *the press is broken', "text": "left, and no right"},
+        {"when": "first the left", "text": "all of it"},
+        {"when": "part left", "text": "left"},
+        {"when": "part right", "error": "permanent", "text": "the press is broken"},
+    ]
+    cluster = SPLIT.replace("merge: join", "merge: model").replace("RETRIES", "retries: 0")
+    world.write([{"times": None, **one} for one in replies], cluster=cluster)
+    async with world.open() as system:
+        result = await system.engine.result(await system.engine.submit(task_of(system, GOAL)))
+    assert result.executed is not None
+    assert result.executed.missing == ("part right",)
+    assert result.output == "left, and no right"

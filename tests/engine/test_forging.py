@@ -501,3 +501,14 @@ async def test_nothing_of_a_task_is_carried_to_others(world: World) -> None:
         for text in (made.instructions, made.description, event.data.reason):
             assert "falcon" not in text.lower()
             assert "sk-ant" not in text
+
+
+async def test_nobody_is_made_where_the_members_are_locked(world: World) -> None:
+    """The task takes the way of the fallback, which says why."""
+    write(world, {**DESIGNS, "json": DESIGN}, more=", locked: [agents]")
+    heard: list[Event] = []
+    async with world.open() as system:
+        system.bus.subscribe(heard.append, Fallback)
+        result = await do(system, GOAL)
+        assert (matched(result).winner, specialists(system)) == ("ada", [])
+    assert any("`locked` has agents" in event.data.reason for event in heard if isinstance(event.data, Fallback))

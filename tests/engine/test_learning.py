@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from loomd.amoeba.decision import Calibration, Expense, Retirement, Revival, ScoreMove
+from loomd.amoeba.feedback import Said
 from loomd.amoeba.task import Result
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.learn import learn
+from loomd.cluster.proposals import renewed
 from loomd.daemon import System
 from loomd.engine.intake import new_task
+from loomd.errors import Conflict
 from loomd.events.bus import Scope
 from loomd.events.cluster import AgentRetired, CalibrationUpdated, CapabilityUpdated, ChangeObserved
 from loomd.events.event import Event, ToolStarted
@@ -275,3 +278,51 @@ async def test_scores_that_are_locked_are_those_that_are_declared(world: World) 
         assert after.fixed
         assert (after.scores["general"].count, after.overall.count) == (0, 0)
         assert after.scores["general"].mean < before.scores["general"].mean
+
+
+async def test_one_domain_can_be_locked(world: World) -> None:
+    """What is believed in it is what is declared, whatever was learned before, feedback included; others learn on."""
+    declared = "metadata: {name: ada}\nspec: {domains: {refunds: 0.8, parcels: 0.4}, "
+    answer(world, "scale: {type: never}, feedback: {weight: 1}")
+    world.edit("metadata: {name: ada}\nspec: {", declared)
+    async with world.open() as system:
+        first = await do(system, "refunds and parcels", count=2)
+        before = team(system).standing("ada", ["refunds", "parcels"])
+        assert before.scores["refunds"].count == before.scores["parcels"].count == 2
+        world.edit("0.4}, ", "0.4}, locked: [domains.refunds], ")
+        await system.reconciler.apply(world.delivery())
+        cluster = team(system)
+        after = cluster.standing("ada", ["refunds", "parcels"])
+        assert after.fixed == {"refunds"}
+        assert (after.scores["refunds"].mean, after.scores["refunds"].count) == (0.8, 0)
+        assert after.scores["parcels"].mean == pytest.approx(before.scores["parcels"].mean, abs=1e-6)
+        assert after.overall.count == 2
+        record = await system.engine.get(first.task.id)
+        assert record is not None
+        correction = await system.feedback.give(record, Said(0.0, "ann"), "")
+        assert [one.domain for one in correction.moves] == ["parcels"]
+        result = await do(system, "refunds and parcels")
+        assert result.adapted is not None
+        assert [one.domain for one in result.adapted.moves] == ["parcels"]
+        move = ScoreMove("ada", cluster.agents["ada"].digest, "refunds", 0.8, 0.9, 0.0, 3, "good", 1.0)
+        with pytest.raises(Conflict, match="`locked` of its manifest"):
+            renewed(cluster, move, cluster.teaching("t"))
+
+
+@pytest.mark.parametrize("path", ["agents", "agents.ada"])
+async def test_members_that_a_cluster_locks_stay(world: World, path: str) -> None:
+    """However badly one does, it is not retired; where it is named itself it goes on bidding, too."""
+    rules = f"learning: {{retire: {{declared: true, samples: 3, every: 0s}}}}, locked: [{path}]"
+    answer(world, rules, [{"times": None, "error": "permanent"}])
+    path_ = world.folder / "manifests.yaml"
+    path_.write_text(path_.read_text().replace("agents: [ada]", "agents: [ada, bob]") + BOB)
+    async with world.open() as system:
+        for _ in range(3):
+            await system.engine.result(await system.engine.submit(new_task("go", system.clock, agent="ada")))
+        result = await do(system)
+        assert result.adapted is not None
+        assert not [one for one in result.adapted.decisions if isinstance(one, Retirement)]
+        cluster = team(system)
+        assert [one.name for one in cluster.roster.open] == ["ada", "bob"]
+        healths = cluster.conditions.healths([cluster.agents["ada"]], system.clock.now())
+        assert healths == ["dying" if path == "agents" else "warning"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
 from loomd.events.cluster import ProposalMade, SkillAbandoned, SkillPromoted, SkillProposed, SkillReverted
 from loomd.events.event import Event
+from loomd.evolution.runner import Evolutions
 from loomd.store.records import Learned, Lesson, TaskRecord
 from tests.engine.test_learning import team
 from tests.engine.test_shaping import shape
@@ -585,3 +587,22 @@ async def test_a_specialist_gets_another_prompt_within_bounds(world: World) -> N
         assert team(system).agents["ada-law"].instructions == "You know the law."
         with pytest.raises(NotFound, match="versions: 1, 2, 3"):
             reverted(team(system), "ada-law", 0, "x")
+
+
+async def test_the_reward_of_a_part_is_stored_before_its_agent_is_looked_at(world: World) -> None:
+    """Else it would be looked at without it, one task early; however slowly the disk writes."""
+    written(world)
+    async with world.open() as system:
+        store, written_on = system.store, threading.Event()
+
+        async def runs_by_no_means(task: str) -> None:
+            raise Conflict(f"{task} is a part")
+
+        evolutions = Evolutions(system.services, lambda: system.reconciler.topology, runs_by_no_means)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.learning._write(lambda: written_on.wait(10)))
+            group.create_task(store.learn("t1.1", Learned()))
+            await asyncio.sleep(0)  # both are handed to the store
+            asyncio.get_running_loop().call_later(0.1, written_on.set)
+            await evolutions._stored("t1.1")
+            assert await store.learned_from("t1.1")

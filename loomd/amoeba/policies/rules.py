@@ -1,24 +1,20 @@
 """Rules: quality is what can be checked about the answer without a model; every check is part of the evidence."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import msgspec
 from pydantic import Field, model_validator
 
 from loomd.amoeba.expect import Met
 from loomd.amoeba.policies.base import Case, EvaluatePolicy
+from loomd.amoeba.refusal import refuses
 from loomd.amoeba.task import Opinion
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration, Share
 
 if TYPE_CHECKING:
     from loomd.amoeba.asking import Asking
-
-_REFUSAL = re.compile(
-    r"^\W*(?:i(?:'m| am) (?:sorry|unable)|sorry|i (?:cannot|can't|do not know|don't know)|as an ai)\b", re.IGNORECASE
-)
-
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -55,7 +51,7 @@ class CheckWeights(Spec):
     answer: float = Field(default=1.0, gt=0)
     """There is an answer; without one the quality is 0."""
     refusal: Weight = 1.0
-    """It is not a refusal."""
+    """It is not a refusal; 0 leaves out `refusals`, too."""
     ending: Weight = 1.0
     """The work was completed; what ended otherwise is worth `unfinished`."""
     citations: Weight = 1.0
@@ -70,6 +66,22 @@ class CheckWeights(Spec):
     """No part is missing."""
 
 
+class Refusals(Spec):
+    """What a refusal is worth where the task does not say what it expects, so that nothing says whether it was right.
+
+    Refusals are found by English words. An answer that was shown passages and says that they do not hold what is asked
+    is none.
+    """
+
+    quality: Share = 0.33
+    """Quality at most. As it is, who refuses everything is in `warning` and gets better instructions, but is not dying:
+    that takes a task that says what it expects, a judge, or a person."""
+    uncertainty: Share = 0.1
+    """Standard deviation of that quality; the larger it is, the less a refusal moves a score."""
+    words: int = Field(default=100, ge=1)
+    """How many words a refusal has at most; what is longer is taken to say something."""
+
+
 class Rules(EvaluatePolicy):
     """Checks the answer by rules."""
 
@@ -78,6 +90,8 @@ class Rules(EvaluatePolicy):
     """Share of each part in the reward."""
     checks: CheckWeights = Field(default_factory=CheckWeights)
     """By how much each check counts."""
+    refusals: Refusals = Field(default_factory=Refusals)
+    """What a refusal is worth when nobody says whether it was right."""
     unfinished: Share = 0.3
     """What the check is worth of work that was not completed, but for example cut short by a limit."""
     grounding: Share = 0.6
@@ -101,6 +115,10 @@ class Rules(EvaluatePolicy):
         worth /= sum(weight for _, _, weight in (*checks, *wanted))
         met = sum(score for _, score, _ in wanted) / len(wanted) if wanted else 1.0
         quality = worth * met if checks[0][1] else 0.0
+        refused = self._refused(case)
+        unsure = refused and quality > 0 and not wanted and self.checks.refusal > 0
+        if unsure:
+            quality = min(quality, self.refusals.quality)
         executed, outcome = case.executed, case.executed.outcome
         tokens = min(1.0, outcome.usage.total / self.reference_tokens)
         time = min(1.0, max(0.0, outcome.seconds - outcome.waited) / self.reference_time)
@@ -110,11 +128,24 @@ class Rules(EvaluatePolicy):
         evidence = [f"{name}: {score:.2f}" for name, score, weight in (*checks, *wanted) if weight]
         if wanted:
             evidence.append(f"{met:.0%} of what the task expects is met")
+        if unsure:
+            evidence.append(
+                f"nothing says whether the refusal is right: {self.refusals.quality:.2f} at most, "
+                f"give or take {self.refusals.uncertainty:.2f}"
+            )
         evidence += [f"{one.said}: {one.wrong}, so it says nothing" for one in case.met if one.broken]
         evidence.append(f"{outcome.usage.total} tokens in {outcome.seconds:.1f} s")
         if calls:
             evidence.append(f"{outcome.tool_errors + len(executed.missing)} of {calls} calls and children failed")
-        return opinion("rules", quality, efficiency, max(0.0, reliability), evidence, self.weights)
+        said = opinion("rules", quality, efficiency, max(0.0, reliability), evidence, self.weights)
+        uncertainty = self.refusals.uncertainty if unsure else 0.0
+        return msgspec.structs.replace(said, uncertainty=uncertainty, refused=refused)
+
+    def _refused(self, case: Case) -> bool:
+        """Return whether the answer is a refusal."""
+        outcome = case.executed.outcome
+        shown = outcome.offered > 0
+        return outcome.stop_reason == "refused" or refuses(outcome.output, words=self.refusals.words, shown=shown)
 
     def _checks(self, case: Case) -> list[tuple[str, float, float]]:
         """Return the checks that apply whatever the task expects: what, from 0 to 1, and its weight.
@@ -123,11 +154,10 @@ class Rules(EvaluatePolicy):
         """
         outcome, of = case.executed.outcome, self.checks
         text = outcome.output.strip()
-        refused = outcome.stop_reason == "refused" or _REFUSAL.match(text)
         ended = 1.0 if outcome.stop_reason == "completed" else self.unfinished
         checks = [
             ("there is an answer", float(bool(text) and not case.executed.error), of.answer),
-            ("it is not a refusal", float(not refused), of.refusal),
+            ("it is not a refusal", float(not self._refused(case)), of.refusal),
             (f"it ended as {outcome.stop_reason}", ended, of.ending),
         ]
         if outcome.offered and not case.task.expect.cites:
