@@ -38,7 +38,8 @@ def search_(name: str, question: str, top: int | None, output: Form, namespace: 
     SCORE is what the passage is ranked by; KEYWORD and VECTOR are its rank and score among the passages that words and
     meaning found, or empty; where there is a graph, GRAPH is that among the passages to which the entities of the
     question lead. Where a reranker is declared, RERANK is what it gave the passage, and comes before SCORE in the
-    order. With -o wide only the ranks are listed. Exit code 1: nothing was found.
+    order. With -o wide only the ranks are listed; -o json and yaml have the place, hash, document and properties of
+    each passage, too. Exit code 1: nothing was found.
 
     What is asked of models and services for it costs money: it is paid from the day's budget of the
     namespace.

@@ -34,9 +34,9 @@ from loomd.knowledge.opened import Opened
 from loomd.knowledge.place import changed_at, open_store, remove_store, size, take_over
 from loomd.knowledge.question import Parts, Question, Ranked
 from loomd.knowledge.seen import seen_in
-from loomd.knowledge.standing import Place, Standing
+from loomd.knowledge.standing import Origin, Place, Standing
 from loomd.knowledge.store import Change, Embedded, FileUpdate, Stored
-from loomd.knowledge.survey import Pending, Recipe, Survey, take
+from loomd.knowledge.survey import Pending, Recipe, Survey, content_digest, take
 from loomd.knowledge.words import WordIndex
 from loomd.vectors.faiss_index import ROUGH
 from loomd.vectors.index import LOOSE, VectorIndex
@@ -317,6 +317,11 @@ class Index:
     def unknown(self, question: Question) -> list[str]:
         """Return the properties that a question's filter asks for and no document has."""
         return self._store.unknown(question.where)
+
+    def origins(self, ids: Sequence[int]) -> dict[int, Origin]:
+        """Return what passages are from; one that is gone is left out."""
+        found = self._store.documents(ids)
+        return {ident: Origin(path, content_digest(digest), said) for ident, (path, digest, said) in found.items()}
 
     def explain(self, question: Question) -> list[tuple[Stored, float, Sequence[Place | None]]]:
         """Return the best passages with their scores, and their places in the ranks of words, vectors and the graph."""

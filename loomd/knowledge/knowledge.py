@@ -29,7 +29,6 @@ from loomd.knowledge.checked import Checked
 from loomd.knowledge.conditions import Conditions
 from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.filter import Filter, Where, where_of
-from loomd.knowledge.formats.base import cite
 from loomd.knowledge.generation import Generations
 from loomd.knowledge.held import Held, Users
 from loomd.knowledge.index import Index
@@ -37,8 +36,8 @@ from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.question import Question
 from loomd.knowledge.question_vectors import QuestionVectors, by_words
 from loomd.knowledge.refining import Refined
-from loomd.knowledge.searching import Searching
-from loomd.knowledge.standing import Explained, Found, Hit, LeftOut, Standing
+from loomd.knowledge.searching import Searching, passage_of
+from loomd.knowledge.standing import Explained, Found, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey
 from loomd.knowledge.upkeep import Turn, Upkeep
@@ -201,7 +200,7 @@ class KnowledgeBase:
         rows, failed = await self._batches.ask(
             (query, top_k or self._retrieval.top_k, where_of(self._retrieval.filter, where))
         )
-        passages = tuple(self._passage(number, row, score) for number, (row, score) in enumerate(rows, 1))
+        passages = tuple(passage_of(self.name, number, row, score) for number, (row, score) in enumerate(rows, 1))
         return Found(passages, notes=by_words(failed, asker or Nobody()))
 
     @property
@@ -249,15 +248,8 @@ class KnowledgeBase:
                 found = Refined(rows, notes=by_words(searching.failed, asker))
             else:
                 found = await self._refining.search(query, limit, searching, asker)
-        hits = tuple(
-            Hit(self._passage(number, row.stored, row.score), row.keyword, row.vector, row.graph, row.rerank)
-            for number, row in enumerate(found.rows, 1)
-        )
+            hits = await searching.hits(self.name, found.rows)
         return Explained(hits, found.wordings, found.notes + searching.notes)
-
-    def _passage(self, number: int, row: Stored, score: float) -> Passage:
-        source = cite(row.path, row.unit, row.chunk.first, row.chunk.last)
-        return Passage(number, row.chunk.text, source, row.chunk.title, self.name, score)
 
     def standing(self) -> Standing:
         """Return how it stood after the last refresh."""

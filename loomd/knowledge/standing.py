@@ -1,10 +1,13 @@
 """What is told of a knowledge base: how it stands, and why a passage was found. Data only; shown by the API."""
 
+import hashlib
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from loomd.knowledge.asking import Asker
+from loomd.knowledge.formats.base import Unit, Value
 from loomd.messages import Passage
 
 
@@ -76,17 +79,53 @@ class Place(msgspec.Struct, frozen=True):
     score: float
 
 
+class Extent(msgspec.Struct, frozen=True):
+    """Where in its document a passage stands: what is counted there, and its places, from 1, both included."""
+
+    unit: Unit
+    first: int
+    last: int
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The document that a passage is from.
+
+    Attributes:
+        path: what it is cited by.
+        sha256: of its bytes as they were read, in hexadecimal.
+        properties: what it says of itself and what its source says of it; searches can be narrowed by these.
+    """
+
+    path: str
+    sha256: str
+    properties: Mapping[str, Value | list[Value]]
+
+
 class Hit(msgspec.Struct, frozen=True):
     """A passage that was found, and how each part of the search saw it; None where it did not.
 
-    `rerank` is what a reranker gave it, in the reranker's own scale; None when none judged it.
+    Attributes:
+        passage: the passage; its title is the path of headings above it.
+        extent: where in its document it stands.
+        keyword: its place among those that words found.
+        vector: its place among those that meaning found.
+        graph: its place among those that the graph leads to.
+        rerank: what a reranker gave it, in the reranker's own scale; None when none judged it.
+        document: what it is from; None when that was changed or removed before the search ended.
     """
 
     passage: Passage
+    extent: Extent
     keyword: Place | None
     vector: Place | None
-    graph: Place | None = None
-    rerank: float | None = None
+    graph: Place | None
+    rerank: float | None
+    document: Origin | None
+
+    @property
+    def sha256(self) -> str:
+        """Return the SHA-256 of title, line end and text as UTF-8, which is what is embedded, in hexadecimal."""
+        return hashlib.sha256(f"{self.passage.title}\n{self.passage.text}".encode()).hexdigest()
 
 
 class Found(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -288,6 +288,16 @@ class ChunkStore:
         rows = self._reader().execute(query, list(ids))
         return {ident: Stored(ident, path, Chunk(*cut), unit) for ident, path, unit, *cut in rows}
 
+    def documents(self, ids: Sequence[int]) -> dict[int, tuple[str, str, Properties]]:
+        """Return path, digest and properties of the documents of chunks; an id that is gone is left out."""
+        marks = ",".join("?" * len(ids))
+        query = (
+            "SELECT chunk.id, path, file.digest, properties FROM chunk JOIN file ON file.id = chunk.file "  # noqa: S608  # only question marks
+            f"WHERE chunk.id IN ({marks})"
+        )
+        rows = self._reader().execute(query, list(ids))
+        return {ident: (path, digest, json.loads(said)) for ident, path, digest, said in rows}
+
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's own connection for reading."""
         db: sqlite3.Connection | None = getattr(self._readers, "db", None)

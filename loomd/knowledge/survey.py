@@ -61,6 +61,11 @@ def embedded_text(chunk: Chunk) -> str:
     return f"{chunk.title}\n{chunk.text}"
 
 
+def content_digest(stored_as: str) -> str:
+    """Return the digest of a document's content, of what is stored as its digest."""
+    return stored_as.removesuffix(_FAULTY)
+
+
 @dataclass(frozen=True)
 class Pending:
     """A document that is new or changed, cut into chunks."""
@@ -102,7 +107,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str]) -> Survey:
     for item in library.documents():
         seen.add(item.path)
         stored_as = known.get(item.path, "")
-        if isinstance(item, Document) and stored_as.removesuffix(_FAULTY) == item.digest:
+        if isinstance(item, Document) and content_digest(stored_as) == item.digest:
             is_faulty = stored_as.endswith(_FAULTY)
         else:
             found = item if isinstance(item, Unreadable) else _cut(item, library, recipe)

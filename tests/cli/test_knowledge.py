@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,24 @@ def test_a_search_says_why(house: Folder) -> None:
     found = json.loads(house.said("knowledge", "search", "pets", "mice", "--top", "1", "-n", house.space, "-o", "json"))
     (item,) = found["items"]
     assert (item["keyword"]["rank"], item["vector"]["rank"], item["number"]) == (1, 1, 1)
+
+
+def test_all_that_is_known_of_a_passage(house: Folder) -> None:
+    """As JSON: where it stands, its hash, and the document with its own hash and properties, which can be checked."""
+    text = "---\nteam: vets\ntags: [small, loud]\nyear: 2024\n---\n# Birds\n\n## Parrots\n\nParrots talk.\n"
+    (house.path / "docs/birds.md").write_text(text)
+    house.change("{path: docs}", "{path: docs, metadata: {shelf: b}}", "base.yaml")
+    house.apply()
+    search = ("knowledge", "search", "pets", "parrots", "--top", "1", "-n", house.space)
+    (item,) = json.loads(house.said(*search, "-o", "json"))["items"]
+    assert item["place"] == {"unit": "line", "first": 10, "last": 10}
+    assert item["sha256"] == sha256(b"Birds > Parrots\nParrots talk.").hexdigest()
+    assert item["document"] == {
+        "path": "docs/birds.md",
+        "sha256": sha256(text.encode()).hexdigest(),
+        "properties": {"team": "vets", "tags": ["small", "loud"], "year": 2024, "format": "markdown", "shelf": "b"},
+    }
+    assert house.said(*search, "-o", "jsonpath={.items[0].document.properties.team}") == "vets\n"
 
 
 def test_what_cannot_be_searched(house: Folder) -> None:
