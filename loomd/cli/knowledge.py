@@ -108,7 +108,11 @@ def _passage(hit: Json, question: str) -> None:
 @namespace_option
 @socket_option
 def status_(name: str | None, output: Form, namespace: str, client: Client) -> None:
-    """Show how knowledge bases stand: documents, passages, size, index, freshness, and what was left out."""
+    """Show how knowledge bases stand: documents, passages, size, index, freshness, and what was left out.
+
+    Of one, also each source: how many documents it has, when it was read well, and when it changed. REFRESHED is how
+    long ago that was read which is the oldest.
+    """
     names = [name] if name else select(client, _BASES, namespace, "", everything=True)
     items = [get_one(client, _BASES, namespace, one) for one in names]
     if output.name != "table":
@@ -189,11 +193,17 @@ def index_lines(item: Json) -> list[str]:
         ("embedder", f"{index['embedder']}, {index['dimension']} numbers"),
         ("index", _compares(index, declared)),
         *_graph_rows(index.get("graph")),
-        ("refreshed", index["refreshed"] or "not since it opened: it answers from what is stored"),
+        ("refreshed", index["refreshed"] or "not all of its sources were read yet"),
     )
-    return [f"{title + ':' if title else '':<11} {value}" for title, value in rows] + (
-        ["", *render(("LEFT OUT", "WHY"), left_out)] if left_out else []
-    )
+    lines = [f"{title + ':' if title else '':<11} {value}" for title, value in rows]
+    lines += ["", *render(("SOURCE", "DOCUMENTS", "READ", "CHANGED"), map(_source_row, index["sources"]))]
+    return lines + (["", *render(("LEFT OUT", "WHY"), left_out)] if left_out else [])
+
+
+def _source_row(source: Json) -> tuple[str, ...]:
+    now = SystemClock().now()
+    ages = (f"{age_of(source[moment], now)} ago" if source[moment] else "never" for moment in ("read", "changed"))
+    return (source["name"], f"{source['documents']:,}", *ages)
 
 
 def _compares(index: Json, declared: str) -> str:

@@ -92,6 +92,8 @@ class KnowledgeBase:
         self._recipe: Recipe
         self._generations: Generations
         self._embedded = 0
+        self._is_compared = False
+        """Whether its index was brought up to its documents since it opened."""
         self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
         self._batches = Batches(self._answer)
         self._calls = Users()
@@ -277,7 +279,7 @@ class KnowledgeBase:
             await self.refresh()
             async with self._opened.refreshing:
                 await self._run(self._opened.rebuild, self._indexing)
-                await self._stand(self._clock.now())
+                await self._stand()
             if self._linking is not None:
                 self._linking.wake(changed=True)
             return self._embedded - before
@@ -306,15 +308,14 @@ class KnowledgeBase:
         finally:
             held.retire(partial(self._pool.submit, held.close))
 
-    async def _stand(self, refreshed: float | None = None) -> None:
-        """Note how it stands; `refreshed` is when its documents were looked at, the last time by default."""
+    async def _stand(self) -> None:
+        """Note how it stands."""
         standing = await self._run(self._opened.standing)
         left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable if not one.away)
         if standing.graph is not None and self._linking is not None:
             graph = msgspec.structs.replace(standing.graph, waits=self._linking.waits)
             standing = msgspec.structs.replace(standing, graph=graph)
-        refreshed = self._standing.refreshed if refreshed is None else refreshed
-        self._standing = msgspec.structs.replace(standing, refreshed=refreshed, left_out=left_out)
+        self._standing = msgspec.structs.replace(standing, left_out=left_out)
         self._lacks()
 
     async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[tuple[list[tuple[Stored, float]], str]]:
@@ -335,7 +336,7 @@ class KnowledgeBase:
             NotFound: a source has no document at all; the index keeps what it has.
         """
         async with self._opened.refreshing:
-            first, before = not self._standing.refreshed, self._embedded
+            first, before = not self._is_compared, self._embedded
             changed = await self._bring_up(self._opened)
             await self._brought_up(changed=first or changed)
             return self._embedded - before
@@ -351,13 +352,15 @@ class KnowledgeBase:
             self._report([*survey.unreadable, *arriving.left_out], known)
             waiting = arriving.waiting
         await self._run(index.save, self._indexing, waiting)
+        await self._run(index.note, survey.readings)
         return bool(survey.changed or survey.removed)
 
     async def _brought_up(self, *, changed: bool) -> None:
         """Note that what serves is up to the documents."""
         if self._linking is not None:
             self._linking.wake(changed=changed)
-        await self._stand(self._clock.now())
+        self._is_compared = True
+        await self._stand()
         self._upkeep.mended()
         self._conditions.indexed(len(self), self._library.awaited)
         self._lacks()

@@ -40,6 +40,23 @@ class GraphStanding(msgspec.Struct, frozen=True, omit_defaults=True, rename="cam
     faults: tuple[LeftOut, ...] = ()
 
 
+class SourceStanding(msgspec.Struct, frozen=True):
+    """How a source of documents stands.
+
+    Attributes:
+        name: what it is called: a path, an address, the name of a text.
+        documents: how many it has that no source before it has; those that are left out, too.
+        read: when its documents were read last, or it was asked for them and answered, and all was indexed, wall-clock
+            seconds; 0 for never.
+        changed: when its documents were found to be others than before, wall-clock seconds; 0 when none was read yet.
+    """
+
+    name: str
+    documents: int = 0
+    read: float = 0.0
+    changed: float = 0.0
+
+
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """How a knowledge base stands.
 
@@ -53,7 +70,9 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
         depth: how many lists or candidates a search looks at; 0 for all.
         recall: share of the nearest passages that it found with that when it was built.
         loose: vectors that were added since, and are compared one by one.
-        refreshed: when its documents were looked at last, wall-clock seconds.
+        refreshed: when the source was read that was not read for the longest time, wall-clock seconds; 0 as long as
+            one of them was never read.
+        sources: how each of its sources stands, in their order.
         left_out: documents that it could not read.
         graph: how its graph stands; None without one.
     """
@@ -68,6 +87,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     recall: float = 1.0
     loose: int = 0
     refreshed: float = 0.0
+    sources: tuple[SourceStanding, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     graph: GraphStanding | None = None
 

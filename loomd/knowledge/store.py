@@ -48,6 +48,9 @@ CREATE TABLE IF NOT EXISTS vector (
     id INTEGER PRIMARY KEY REFERENCES chunk ON DELETE CASCADE, data BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS early (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS source (
+    name TEXT PRIMARY KEY, digest TEXT NOT NULL, documents INTEGER NOT NULL, read REAL NOT NULL, changed REAL NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS removed (id INTEGER PRIMARY KEY, change INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS removed_change ON removed (change);
 COMMIT;
@@ -81,6 +84,15 @@ class FileUpdate:
     chunks: Sequence[Embedded]
     unit: Unit = "line"
     properties: Properties = field(default_factory=dict)
+
+
+class SourceRow(NamedTuple):
+    """What is known of a source: a digest of its documents, how many there are, when it was read, when they changed."""
+
+    digest: str
+    documents: int
+    read: float
+    changed: float
 
 
 class Added(NamedTuple):
@@ -171,6 +183,17 @@ class ChunkStore:
     def files(self) -> dict[str, str]:
         """Return the digest of every indexed file by path."""
         return dict(self._db.execute("SELECT path, digest FROM file"))
+
+    def sources(self) -> dict[str, SourceRow]:
+        """Return what is known of sources, by their names."""
+        return _sources(self._db)
+
+    def note_sources(self, rows: Mapping[str, SourceRow]) -> None:
+        """Write down what is known of sources, by their names."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            values = [(name, *row) for name, row in rows.items()]
+            self._db.executemany("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?)", values)
 
     def known(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the stored vectors of those digests that were embedded before."""
@@ -305,6 +328,20 @@ class ChunkStore:
             db = self._readers.db = _connect(self.path)
             self._reading.append(db)
         return db
+
+
+def sources_in(path: Path) -> dict[str, SourceRow]:
+    """Return what a store that nobody else need have open knows of sources, by their names.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as db:
+        return _sources(db)
+
+
+def _sources(db: sqlite3.Connection) -> dict[str, SourceRow]:
+    return {name: SourceRow(*row) for name, *row in db.execute("SELECT * FROM source")}
 
 
 def borrow(path: Path, digests: Iterable[bytes]) -> dict[bytes, bytes]:

@@ -7,12 +7,13 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from loomd.knowledge.base import Chunking
 from loomd.knowledge.chunk import Chunk, cut
 from loomd.knowledge.formats.base import BadDocument, Unit
-from loomd.knowledge.ingest import Document, Library, Unreadable
+from loomd.knowledge.ingest import Document, Library, Reading, Unreadable
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.store import Properties
 
@@ -41,6 +42,11 @@ class Recipe:
     def store(self, folder: Path) -> Path:
         """Return the path of its store, below the folder of a knowledge base."""
         return folder / f"{self.name}.db"
+
+    @cached_property
+    def source_names(self) -> tuple[str, ...]:
+        """Return what tells each source from others: the same settings, the same name."""
+        return tuple(_digest(source.model_dump_json()).hex() for source in self.sources)
 
     @property
     def name(self) -> str:
@@ -84,6 +90,7 @@ class Survey:
     changed: list[Pending] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
+    readings: Mapping[int, Reading] = field(default_factory=dict)
 
     @property
     def chunks(self) -> int:
@@ -118,6 +125,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str]) -> Survey:
             is_faulty = found.digest.endswith(_FAULTY)
         if is_faulty:
             survey.unreadable.append(Unreadable(item.path, _FAULT))
+    survey.readings = library.readings
     survey.unreadable += library.missed()
     survey.removed = sorted(path for path in set(known) - seen if not library.may_come(path))
     return survey
