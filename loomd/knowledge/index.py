@@ -325,9 +325,9 @@ class Index:
         scores = self._decode(list(stored.values())) @ vector
         return sorted(zip(stored, scores.tolist(), strict=True), key=lambda pair: -pair[1])
 
-    def unknown(self, question: Question) -> list[str]:
-        """Return the properties that a question's filter asks for and no document has."""
-        return self._store.unknown(question.where)
+    def properties(self) -> frozenset[str]:
+        """Return the names of all properties of all documents."""
+        return self._store.properties()
 
     def origins(self, ids: Sequence[int]) -> dict[int, Origin]:
         """Return what passages are from; one that is gone is left out."""

@@ -28,7 +28,7 @@ from loomd.knowledge.batch import Batches
 from loomd.knowledge.checked import Checked
 from loomd.knowledge.conditions import Conditions
 from loomd.knowledge.expanders.base import Wording
-from loomd.knowledge.filter import Filter, Where, where_of
+from loomd.knowledge.filter import Filter, Where, lacking, where_of
 from loomd.knowledge.generation import Generations
 from loomd.knowledge.held import Held, Users
 from loomd.knowledge.index import Index
@@ -49,7 +49,6 @@ T = TypeVar("T")
 
 _STAND = 5.0
 """Seconds, at least, after which it is looked how it stands while documents are indexed."""
-
 
 _log = logging.getLogger("loomd.knowledge")
 
@@ -92,8 +91,8 @@ class KnowledgeBase:
         self._recipe: Recipe
         self._generations: Generations
         self._embedded = 0
+        self._properties: frozenset[str] = frozenset()
         self._is_compared = False
-        """Whether its index was brought up to its documents since it opened."""
         self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
         self._batches = Batches(self._answer)
         self._calls = Users()
@@ -253,6 +252,10 @@ class KnowledgeBase:
             hits = await searching.hits(self.name, found.rows)
         return Explained(hits, found.wordings, found.notes + searching.notes)
 
+    def lacking(self, where: Filter) -> Sequence[str]:
+        """Return the properties for which a filter asks and that no document has; nothing before that is known."""
+        return lacking(where_of(where), self._properties) if self._is_compared and len(self) else ()
+
     def standing(self) -> Standing:
         """Return how it stood after the last refresh."""
         return self._standing
@@ -311,6 +314,7 @@ class KnowledgeBase:
     async def _stand(self) -> None:
         """Note how it stands."""
         standing = await self._run(self._opened.standing)
+        self._properties = await self._run(self._opened.properties)
         left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable if not one.away)
         if standing.graph is not None and self._linking is not None:
             graph = msgspec.structs.replace(standing.graph, waits=self._linking.waits)
@@ -421,7 +425,8 @@ class KnowledgeBase:
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
     def _lacks(self) -> None:
-        self._conditions.lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited)
+        lacks, in_vain = self._conditions.lacks, self.lacking(self._retrieval.filter)
+        lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited, in_vain)
 
     async def _update(self, index: Index, survey: Survey) -> Arriving:
         """Write down what changed; known vectors are taken over. Return what came of it."""

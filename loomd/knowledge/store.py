@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.filter import PATH, Where, fits
+from loomd.knowledge.filter import Where, fits
 from loomd.knowledge.formats.base import Unit, Value
 from loomd.knowledge.graph_store import GraphStore
 from loomd.vectors.faiss_index import Mark
@@ -143,6 +143,7 @@ class ChunkStore:
         self._db = _connect(path)
         self._readers = threading.local()
         self._reading: list[sqlite3.Connection] = []
+        self._properties: tuple[int, frozenset[str]] | None = None
         self._within: tuple[int, Where, frozenset[int]] | None = None
         try:
             self._db.executescript(_SCHEMA)
@@ -294,12 +295,15 @@ class ChunkStore:
         self._within = (change, where, found)
         return found
 
-    def unknown(self, where: Where) -> list[str]:
-        """Return the properties that a search asks for and no document has."""
-        names = {name for name, _ in where} - {PATH}
-        for (said,) in self._reader().execute("SELECT properties FROM file") if names else ():
-            names -= json.loads(said).keys()
-        return sorted(names)
+    def properties(self) -> frozenset[str]:
+        """Return the names of all properties of all documents; they are kept until a change."""
+        db = self._reader()
+        change = int(db.execute("SELECT change FROM state WHERE id = 1").fetchone()[0])
+        known = self._properties
+        if known is None or known[0] != change:
+            rows = db.execute("SELECT DISTINCT key FROM file, json_each(properties)")
+            known = self._properties = (change, frozenset(name for (name,) in rows))
+        return known[1]
 
     def get(self, ids: Sequence[int]) -> dict[int, Stored]:
         """Return chunks by id; an id that is gone is left out."""
