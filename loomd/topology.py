@@ -118,6 +118,8 @@ HealthReason = Literal[
     "EmbedFailed",
     "FileDamaged",
     "Refilling",
+    "FilterMatched",
+    "FilterUnmatched",
     "RecallBelowTarget",
     "GraphIncomplete",
     "Active",
@@ -132,8 +134,8 @@ HealthReason = Literal[
     "Retired",
 ]
 """Why a live thing is as it was observed: eight of a provider's calls or of a server of tools, six of an index, two of
-its documents, two of how old they are, one of its embedder, two of a memory's file, one of how much an index finds, one
-of its graph, six of a schedule, one of tools, three of an agent's last rewards."""
+its documents, two of how old they are, one of its embedder, two of a memory's file, two of filters, one of how much an
+index finds, one of its graph, six of a schedule, one of tools, three of an agent's last rewards."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ class KnowledgeRoutes:
         """Return the passages that `q` finds, best first, at most `limit`; costs money where `retrieval` asks models.
 
         A reranker, or an expander that asks a model, is asked for every request; what that costs is paid from the day's
-        account of the namespace. Nothing is changed by it, so it is a GET.
+        account of the namespace. Nothing is changed by it, so it is a GET. What each passage has is in
+        docs/howto/improve-a-search.md.
         """
         ref, base = self._base(request)
         question = request.query.get("q", "")
@@ -100,6 +101,9 @@ def _show(hit: Hit, *, linked: bool) -> dict[str, object]:
         "source": passage.source,
         "title": passage.title,
         "text": passage.text,
+        "sha256": hit.sha256,
+        "place": msgspec.to_builtins(hit.extent),
+        "document": msgspec.to_builtins(hit.document),
         "score": passage.score,
         "keyword": msgspec.to_builtins(hit.keyword),
         "vector": msgspec.to_builtins(hit.vector),

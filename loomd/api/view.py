@@ -123,13 +123,21 @@ class Viewer:
         if not isinstance(live, Searchable):
             return {}
         standing = live.standing()
-        refreshed = rfc3339(standing.refreshed) if standing.refreshed else None
-        return {**msgspec.to_builtins(standing), "refreshed": refreshed}
+        sources = [
+            {**msgspec.to_builtins(one), "read": _moment(one.read), "changed": _moment(one.changed)}
+            for one in standing.sources
+        ]
+        return {**msgspec.to_builtins(standing), "refreshed": _moment(standing.refreshed), "sources": sources}
 
     def _learned(self, ref: Ref) -> list[Capability]:
         """Return what was learned of an object's present behaviour."""
         behaviour = self.system.reconciler.topology.snapshot.behaviour(ref)
         return self.learned.get((ref.name, behaviour), []) if behaviour else []
+
+
+def _moment(at: float) -> str | None:
+    """Return a moment as it is shown, or None when it never came."""
+    return rfc3339(at) if at else None
 
 
 def health_of(agent: Agent, clusters: Iterable[Cluster]) -> str:

@@ -38,7 +38,8 @@ def search_(name: str, question: str, top: int | None, output: Form, namespace: 
     SCORE is what the passage is ranked by; KEYWORD and VECTOR are its rank and score among the passages that words and
     meaning found, or empty; where there is a graph, GRAPH is that among the passages to which the entities of the
     question lead. Where a reranker is declared, RERANK is what it gave the passage, and comes before SCORE in the
-    order. With -o wide only the ranks are listed. Exit code 1: nothing was found.
+    order. With -o wide only the ranks are listed; -o json and yaml have the place, hash, document and properties of
+    each passage, too. Exit code 1: nothing was found.
 
     What is asked of models and services for it costs money: it is paid from the day's budget of the
     namespace.
@@ -107,7 +108,11 @@ def _passage(hit: Json, question: str) -> None:
 @namespace_option
 @socket_option
 def status_(name: str | None, output: Form, namespace: str, client: Client) -> None:
-    """Show how knowledge bases stand: documents, passages, size, index, freshness, and what was left out."""
+    """Show how knowledge bases stand: documents, passages, size, index, freshness, and what was left out.
+
+    Of one, also each source: how many documents it has, when it was read well, and when it changed. REFRESHED is how
+    long ago that was read which is the oldest.
+    """
     names = [name] if name else select(client, _BASES, namespace, "", everything=True)
     items = [get_one(client, _BASES, namespace, one) for one in names]
     if output.name != "table":
@@ -188,11 +193,17 @@ def index_lines(item: Json) -> list[str]:
         ("embedder", f"{index['embedder']}, {index['dimension']} numbers"),
         ("index", _compares(index, declared)),
         *_graph_rows(index.get("graph")),
-        ("refreshed", index["refreshed"] or "not since it opened: it answers from what is stored"),
+        ("refreshed", index["refreshed"] or "not all of its sources were read yet"),
     )
-    return [f"{title + ':' if title else '':<11} {value}" for title, value in rows] + (
-        ["", *render(("LEFT OUT", "WHY"), left_out)] if left_out else []
-    )
+    lines = [f"{title + ':' if title else '':<11} {value}" for title, value in rows]
+    lines += ["", *render(("SOURCE", "DOCUMENTS", "READ", "CHANGED"), map(_source_row, index["sources"]))]
+    return lines + (["", *render(("LEFT OUT", "WHY"), left_out)] if left_out else [])
+
+
+def _source_row(source: Json) -> tuple[str, ...]:
+    now = SystemClock().now()
+    ages = (f"{age_of(source[moment], now)} ago" if source[moment] else "never" for moment in ("read", "changed"))
+    return (source["name"], f"{source['documents']:,}", *ages)
 
 
 def _compares(index: Json, declared: str) -> str:

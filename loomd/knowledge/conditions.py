@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from loomd.clock import Clock
+from loomd.knowledge.filter import asks_in_vain
 from loomd.knowledge.ingest import Unreadable
 from loomd.knowledge.standing import GraphStanding, Standing
 from loomd.topology import Health, HealthReason
@@ -78,7 +79,14 @@ class Conditions:
         self._fault = (reason, message)
         self.degraded = self.degraded.turn("True", reason, message, self._clock.now())
 
-    def lacks(self, unreadable: Sequence[Unreadable], standing: Standing, recall: float, awaited: int) -> None:
+    def lacks(
+        self,
+        unreadable: Sequence[Unreadable],
+        standing: Standing,
+        recall: float,
+        awaited: int,
+        in_vain: Sequence[str] = (),
+    ) -> None:
         """Say what is missing from the answers; what is worse comes first.
 
         Args:
@@ -86,8 +94,12 @@ class Conditions:
             standing: how its indexes stand.
             recall: share of the nearest passages that a search should find.
             awaited: sources of which nothing was fetched yet.
+            in_vain: properties for which `retrieval.filter` asks and that no document has.
         """
         status, reason, message = self._lacking(unreadable, standing.graph, awaited)
+        if in_vain and self._fault is None and reason not in {"Indexing", "Fetching", "SourceUnreachable"}:
+            said = f"{asks_in_vain(in_vain[0])}: nothing is found; mend retrieval.filter, or the documents"
+            status, reason, message = "True", "FilterUnmatched", said
         if reason == "DocumentsRead" and standing.depth and standing.recall < recall:
             status, reason, message = "True", "RecallBelowTarget", _misses(standing, recall)
         self.degraded = self.degraded.turn(status, reason, message, self._clock.now())

@@ -1,7 +1,7 @@
 """Which documents a search looks in: by what they say of themselves and what their source says of them. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from loomd.knowledge.formats.base import Value
@@ -30,6 +30,21 @@ def fits(where: Where, path: str, properties: Mapping[str, Value | list[Value]])
     """
     known = {**properties, PATH: path}
     return all(any(_fits(text, wanted) for text in _texts(known.get(name))) for name, wanted in where)
+
+
+def lacking(where: Where, known: Collection[str]) -> list[str]:
+    """Return the properties for which a filter asks and that no document has, sorted.
+
+    Args:
+        where: what is wanted.
+        known: the names of all properties of all documents.
+    """
+    return sorted({name for name, _ in where} - {PATH, *known})
+
+
+def asks_in_vain(name: str) -> str:
+    """Return what is said of a filter that asks for a property which no document has."""
+    return f'no document has the property "{name}", for which the filter asks'
 
 
 def _texts(value: Value | list[Value] | None) -> list[str]:

@@ -15,7 +15,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,14 +30,15 @@ from loomd.knowledge.diversity import spread
 from loomd.knowledge.expanders.base import Seen
 from loomd.knowledge.graph_index import NOTHING, GraphIndex
 from loomd.knowledge.hybrid import blend, fuse
-from loomd.knowledge.ingest import Library
+from loomd.knowledge.ingest import Library, Reading
 from loomd.knowledge.opened import Opened
-from loomd.knowledge.place import changed_at, open_store, remove_store, size, take_over
+from loomd.knowledge.place import changed_at, open_store, read_before, remove_store, size, take_over
 from loomd.knowledge.question import Parts, Question, Ranked
+from loomd.knowledge.reading import noted, standings
 from loomd.knowledge.seen import seen_in
-from loomd.knowledge.standing import Place, Standing
+from loomd.knowledge.standing import Origin, Place, Standing
 from loomd.knowledge.store import Change, Embedded, FileUpdate, Stored
-from loomd.knowledge.survey import Pending, Recipe, Survey, take
+from loomd.knowledge.survey import Pending, Recipe, Survey, content_digest, take
 from loomd.knowledge.words import WordIndex
 from loomd.vectors.faiss_index import ROUGH
 from loomd.vectors.index import LOOSE, VectorIndex
@@ -179,13 +180,20 @@ class Index:
             self._fill_words(self._words)
             self._build(how)
 
+    def note(self, readings: Mapping[int, Reading]) -> None:
+        """Write down that all that was read of sources is indexed, by their places among the sources."""
+        with self._writing:
+            known = self._store.sources()
+            self._store.note_sources(noted(readings, self._recipe, known, partial(read_before, self._others())))
+
     def standing(self) -> Standing:
         """Return how it stands, but for what its knowledge base alone knows."""
         with self._writing:
-            documents, passages = len(self._store.files()), self._store.count()
+            documents, passages, sources = len(self._store.files()), self._store.count(), self._store.sources()
         files = self._folder.glob(f"{self._recipe.name}*")
         words = self._path.with_suffix(".words").iterdir()
         base = self._vectors.base
+        told = standings(self._recipe, sources)
         standing = Standing(
             documents,
             passages,
@@ -194,6 +202,8 @@ class Index:
             self._recipe.dimension,
             "flat" if base is None else base.head.shape,
             loose=self._vectors.loose,
+            refreshed=min(one.read for one in told),
+            sources=told,
             graph=None if self.graph is None else self.graph.standing(),
         )
         if base is None:
@@ -321,9 +331,14 @@ class Index:
         scores = self._decode(list(stored.values())) @ vector
         return sorted(zip(stored, scores.tolist(), strict=True), key=lambda pair: -pair[1])
 
-    def unknown(self, question: Question) -> list[str]:
-        """Return the properties that a question's filter asks for and no document has."""
-        return self._store.unknown(question.where)
+    def properties(self) -> frozenset[str]:
+        """Return the names of all properties of all documents."""
+        return self._store.properties()
+
+    def origins(self, ids: Sequence[int]) -> dict[int, Origin]:
+        """Return what passages are from; one that is gone is left out."""
+        found = self._store.documents(ids)
+        return {ident: Origin(path, content_digest(digest), said) for ident, (path, digest, said) in found.items()}
 
     def explain(self, question: Question) -> list[tuple[Stored, float, Sequence[Place | None]]]:
         """Return the best passages with their scores, and their places in the ranks of words, vectors and the graph."""

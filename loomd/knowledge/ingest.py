@@ -10,8 +10,10 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
+from loomd.clock import Clock
 from loomd.errors import LoomdError, Temporary
 from loomd.knowledge.formats.base import Content, Limits
 from loomd.knowledge.formats.isolated import Reader
@@ -20,7 +22,7 @@ from loomd.knowledge.upkeep import SELDOM, SOON
 _log = logging.getLogger("loomd.knowledge")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """A document as it is kept somewhere.
 
@@ -38,7 +40,7 @@ class Document:
     limits: Limits
     properties: Mapping[str, str]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Return what changes with its content."""
         return hashlib.sha256(self.data).hexdigest()
@@ -61,6 +63,22 @@ class Unreadable:
 
 Load = Callable[[], Document | Unreadable]
 """Reads one document."""
+
+
+class Reading(NamedTuple):
+    """What was read of a source.
+
+    Attributes:
+        documents: how many it has, those that are left out, too.
+        digest: what changes with its documents, in hexadecimal.
+        at: when they were read, wall-clock seconds.
+        asked: when it was asked last and answered; None when it did not answer since it was opened.
+    """
+
+    documents: int
+    digest: str
+    at: float
+    asked: float | None
 
 
 class Source(Protocol):
@@ -106,10 +124,19 @@ class Library:
 
     Args:
         sources: of two that have a document of one path, the first one counts.
+        clock: says when they were read.
+
+    Attributes:
+        readings: what `documents` read of each source the last time, by its place among the sources; of those only of
+            which something is there.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], clock: Clock) -> None:
         self._sources = sources
+        self._clock = clock
+        self.readings: Mapping[int, Reading] = {}
+        self._asked: dict[Source, float] = {}
+        """When each source answered last."""
         self._reader = Reader()
         self._awaited: tuple[Source, ...] = ()
         self._looks: dict[Source, asyncio.Future[None]] = {}
@@ -135,6 +162,12 @@ class Library:
         """
         for source in self._sources:
             await source.refresh()
+            self._answered(source)
+
+    def _answered(self, source: Source) -> None:
+        """Note when a source was asked, if it answered."""
+        if not any(one.away for one in source.missed()):
+            self._asked[source] = self._clock.now()
 
     async def read_what_is_kept(self) -> None:
         """Begin with what is kept, and leave the first look at every source to `following`."""
@@ -223,6 +256,7 @@ class Library:
             return error
         self._awaited = tuple(one for one in self._awaited if one is not source)
         self._failed.pop(source, None)
+        self._answered(source)
         return None
 
     def stop(self) -> None:
@@ -230,24 +264,32 @@ class Library:
         self._stopped = True
 
     def documents(self) -> Iterator[Document | Unreadable]:
-        """Yield every document once, by path, and whatever had to be left out.
+        """Yield every document once, by path, and whatever had to be left out; `readings` is set at the end.
 
         Raises:
             NotFound: a source has no document at all.
             Temporary: it was stopped.
         """
-        found: dict[str, Load] = {}
-        awaited = self._awaited
-        for source in self._sources:
-            for path, load in () if source in awaited else source.find().items():
-                found.setdefault(path, load)
+        found: dict[str, tuple[int, Load]] = {}
+        now, awaited = self._clock.now(), self._awaited
+        there = [at for at, source in enumerate(self._sources) if source not in awaited]
+        asked = {at: self._asked.get(one, now if one.is_kept is None else None) for at, one in enumerate(self._sources)}
+        for at in there:
+            for path, load in self._sources[at].find().items():
+                found.setdefault(path, (at, load))
+        digests, counts = {at: hashlib.sha256() for at in there}, dict.fromkeys(there, 0)
         try:
-            for _, load in sorted(found.items()):
+            for path, (at, load) in sorted(found.items()):
                 if self._stopped:
                     raise Temporary("its documents are not read any more: it closes")
-                yield load()
+                item = load()
+                counts[at] += 1
+                digest = item.digest if isinstance(item, Document) else ""
+                digests[at].update(f"{path}\0{digest}\0".encode("utf-8", "surrogateescape"))  # as a name may be
+                yield item
         finally:
             self._reader.close()
+        self.readings = {at: Reading(counts[at], digests[at].hexdigest(), now, asked[at]) for at in there}
 
     def missed(self) -> Iterator[Unreadable]:
         """Yield what could not be looked at the last time; what is kept of it is among the documents."""

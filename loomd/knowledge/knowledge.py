@@ -28,8 +28,7 @@ from loomd.knowledge.batch import Batches
 from loomd.knowledge.checked import Checked
 from loomd.knowledge.conditions import Conditions
 from loomd.knowledge.expanders.base import Wording
-from loomd.knowledge.filter import Filter, Where, where_of
-from loomd.knowledge.formats.base import cite
+from loomd.knowledge.filter import Filter, Where, lacking, where_of
 from loomd.knowledge.generation import Generations
 from loomd.knowledge.held import Held, Users
 from loomd.knowledge.index import Index
@@ -37,8 +36,8 @@ from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.question import Question
 from loomd.knowledge.question_vectors import QuestionVectors, by_words
 from loomd.knowledge.refining import Refined
-from loomd.knowledge.searching import Searching
-from loomd.knowledge.standing import Explained, Found, Hit, LeftOut, Standing
+from loomd.knowledge.searching import Searching, passage_of
+from loomd.knowledge.standing import Explained, Found, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey
 from loomd.knowledge.upkeep import Turn, Upkeep
@@ -50,7 +49,6 @@ T = TypeVar("T")
 
 _STAND = 5.0
 """Seconds, at least, after which it is looked how it stands while documents are indexed."""
-
 
 _log = logging.getLogger("loomd.knowledge")
 
@@ -93,6 +91,8 @@ class KnowledgeBase:
         self._recipe: Recipe
         self._generations: Generations
         self._embedded = 0
+        self._properties: frozenset[str] = frozenset()
+        self._is_compared = False
         self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
         self._batches = Batches(self._answer)
         self._calls = Users()
@@ -201,7 +201,7 @@ class KnowledgeBase:
         rows, failed = await self._batches.ask(
             (query, top_k or self._retrieval.top_k, where_of(self._retrieval.filter, where))
         )
-        passages = tuple(self._passage(number, row, score) for number, (row, score) in enumerate(rows, 1))
+        passages = tuple(passage_of(self.name, number, row, score) for number, (row, score) in enumerate(rows, 1))
         return Found(passages, notes=by_words(failed, asker or Nobody()))
 
     @property
@@ -249,15 +249,12 @@ class KnowledgeBase:
                 found = Refined(rows, notes=by_words(searching.failed, asker))
             else:
                 found = await self._refining.search(query, limit, searching, asker)
-        hits = tuple(
-            Hit(self._passage(number, row.stored, row.score), row.keyword, row.vector, row.graph, row.rerank)
-            for number, row in enumerate(found.rows, 1)
-        )
+            hits = await searching.hits(self.name, found.rows)
         return Explained(hits, found.wordings, found.notes + searching.notes)
 
-    def _passage(self, number: int, row: Stored, score: float) -> Passage:
-        source = cite(row.path, row.unit, row.chunk.first, row.chunk.last)
-        return Passage(number, row.chunk.text, source, row.chunk.title, self.name, score)
+    def lacking(self, where: Filter) -> Sequence[str]:
+        """Return the properties for which a filter asks and that no document has; nothing before that is known."""
+        return lacking(where_of(where), self._properties) if self._is_compared and len(self) else ()
 
     def standing(self) -> Standing:
         """Return how it stood after the last refresh."""
@@ -285,7 +282,7 @@ class KnowledgeBase:
             await self.refresh()
             async with self._opened.refreshing:
                 await self._run(self._opened.rebuild, self._indexing)
-                await self._stand(self._clock.now())
+                await self._stand()
             if self._linking is not None:
                 self._linking.wake(changed=True)
             return self._embedded - before
@@ -314,15 +311,15 @@ class KnowledgeBase:
         finally:
             held.retire(partial(self._pool.submit, held.close))
 
-    async def _stand(self, refreshed: float | None = None) -> None:
-        """Note how it stands; `refreshed` is when its documents were looked at, the last time by default."""
+    async def _stand(self) -> None:
+        """Note how it stands."""
         standing = await self._run(self._opened.standing)
+        self._properties = await self._run(self._opened.properties)
         left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable if not one.away)
         if standing.graph is not None and self._linking is not None:
             graph = msgspec.structs.replace(standing.graph, waits=self._linking.waits)
             standing = msgspec.structs.replace(standing, graph=graph)
-        refreshed = self._standing.refreshed if refreshed is None else refreshed
-        self._standing = msgspec.structs.replace(standing, refreshed=refreshed, left_out=left_out)
+        self._standing = msgspec.structs.replace(standing, left_out=left_out)
         self._lacks()
 
     async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[tuple[list[tuple[Stored, float]], str]]:
@@ -343,7 +340,7 @@ class KnowledgeBase:
             NotFound: a source has no document at all; the index keeps what it has.
         """
         async with self._opened.refreshing:
-            first, before = not self._standing.refreshed, self._embedded
+            first, before = not self._is_compared, self._embedded
             changed = await self._bring_up(self._opened)
             await self._brought_up(changed=first or changed)
             return self._embedded - before
@@ -359,13 +356,15 @@ class KnowledgeBase:
             self._report([*survey.unreadable, *arriving.left_out], known)
             waiting = arriving.waiting
         await self._run(index.save, self._indexing, waiting)
+        await self._run(index.note, survey.readings)
         return bool(survey.changed or survey.removed)
 
     async def _brought_up(self, *, changed: bool) -> None:
         """Note that what serves is up to the documents."""
         if self._linking is not None:
             self._linking.wake(changed=changed)
-        await self._stand(self._clock.now())
+        self._is_compared = True
+        await self._stand()
         self._upkeep.mended()
         self._conditions.indexed(len(self), self._library.awaited)
         self._lacks()
@@ -426,7 +425,8 @@ class KnowledgeBase:
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
     def _lacks(self) -> None:
-        self._conditions.lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited)
+        lacks, in_vain = self._conditions.lacks, self.lacking(self._retrieval.filter)
+        lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited, in_vain)
 
     async def _update(self, index: Index, survey: Survey) -> Arriving:
         """Write down what changed; known vectors are taken over. Return what came of it."""

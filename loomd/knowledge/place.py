@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loomd.errors import Damaged
 from loomd.knowledge.salvage import Salvaged, salvage
-from loomd.knowledge.store import ChunkStore, borrow
+from loomd.knowledge.store import ChunkStore, SourceRow, borrow, sources_in
 from loomd.store.directory import settle
 
 _log = logging.getLogger("loomd.knowledge")
@@ -58,6 +58,19 @@ def take_over(path: Path, digests: Sequence[bytes]) -> dict[bytes, bytes]:
     except sqlite3.Error as error:
         _log.info("%s: nothing taken over from it: %s", path, error)
         return {}
+
+
+def read_before(paths: Sequence[Path], name: str) -> SourceRow | None:
+    """Return what the first store that knows a source knows of it; one that cannot be read knows none."""
+    for path in paths:
+        try:
+            row = sources_in(path).get(name)
+        except sqlite3.Error as error:
+            _log.info("%s: it is not known what was read of its sources: %s", path, error)
+        else:
+            if row is not None:
+                return row
+    return None
 
 
 def size(path: Path) -> int:

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loomd.knowledge.base import Retrieval
 from loomd.knowledge.expanders.base import Seen, Wording
-from loomd.knowledge.filter import Where
+from loomd.knowledge.filter import Where, asks_in_vain, lacking
+from loomd.knowledge.formats.base import cite
 from loomd.knowledge.graph_spec import GraphSpec
 from loomd.knowledge.index import Index
 from loomd.knowledge.question import Question
 from loomd.knowledge.question_vectors import QuestionVectors
-from loomd.knowledge.standing import Place
+from loomd.knowledge.standing import Extent, Hit, Origin, Place
 from loomd.knowledge.store import Stored
+from loomd.messages import Passage
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
@@ -26,6 +28,12 @@ class Row(NamedTuple):
     vector: Place | None = None
     graph: Place | None = None
     rerank: float | None = None
+
+
+def passage_of(knowledge: str, number: int, row: Stored, score: float) -> Passage:
+    """Return a stored passage under a number, as it is offered and cited."""
+    source = cite(row.path, row.unit, row.chunk.first, row.chunk.last)
+    return Passage(number, row.chunk.text, source, row.chunk.title, knowledge, score)
 
 
 class Searching:
@@ -72,12 +80,26 @@ class Searching:
             asked = Question(one.text, vector, self._how, limit, self._where, self._graph, one.terms)
             found = await self._run(self._index.explain, asked)
             if self._where and not found:
-                names = await self._run(self._index.unknown, asked)
-                self.notes = tuple(
-                    f'no document has the property "{name}", for which the filter asks' for name in names
-                )
+                known: frozenset[str] = await self._run(self._index.properties)
+                self.notes = tuple(asks_in_vain(name) for name in lacking(self._where, known))
             rows.append([Row(stored, score, *places) for stored, score, places in found])
         return rows
+
+    async def hits(self, knowledge: str, rows: Sequence[Row]) -> tuple[Hit, ...]:
+        """Return what was found in a knowledge base, numbered from 1, with what is known of its documents."""
+        origins: dict[int, Origin] = await self._run(self._index.origins, [row.stored.id for row in rows])
+        return tuple(
+            Hit(
+                passage_of(knowledge, number, row.stored, row.score),
+                Extent(row.stored.unit, row.stored.chunk.first, row.stored.chunk.last),
+                row.keyword,
+                row.vector,
+                row.graph,
+                row.rerank,
+                origins.get(row.stored.id),
+            )
+            for number, row in enumerate(rows, 1)
+        )
 
     async def look(self, question: str, count: int) -> Seen:
         """Return what is in the best passages for a question, at most so many."""

@@ -74,7 +74,7 @@ class KnowledgeBaseSpec(Spec):
             recipe = Recipe(self.sources, self.chunk, embedder.fingerprint, embedder.dimension, found_by, serves)
             owner = f"{parts.declared.ref} spec.sources"
             opened = [source.open(parts, f"{owner}[{at}]") for at, source in enumerate(self.sources)]
-            library = Library([await stack.enter_async_context(one) for one in opened])
+            library = Library([await stack.enter_async_context(one) for one in opened], parts.services.clock)
             first = parts.replaces and not OPENED.users(recipe.store(parts.state_dir))
             if first:
                 await library.refresh()

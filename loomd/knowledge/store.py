@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.filter import PATH, Where, fits
+from loomd.knowledge.filter import Where, fits
 from loomd.knowledge.formats.base import Unit, Value
 from loomd.knowledge.graph_store import GraphStore
 from loomd.vectors.faiss_index import Mark
@@ -48,6 +48,9 @@ CREATE TABLE IF NOT EXISTS vector (
     id INTEGER PRIMARY KEY REFERENCES chunk ON DELETE CASCADE, data BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS early (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS source (
+    name TEXT PRIMARY KEY, digest TEXT NOT NULL, documents INTEGER NOT NULL, read REAL NOT NULL, changed REAL NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS removed (id INTEGER PRIMARY KEY, change INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS removed_change ON removed (change);
 COMMIT;
@@ -81,6 +84,15 @@ class FileUpdate:
     chunks: Sequence[Embedded]
     unit: Unit = "line"
     properties: Properties = field(default_factory=dict)
+
+
+class SourceRow(NamedTuple):
+    """What is known of a source: a digest of its documents, how many there are, when it was read, when they changed."""
+
+    digest: str
+    documents: int
+    read: float
+    changed: float
 
 
 class Added(NamedTuple):
@@ -131,6 +143,7 @@ class ChunkStore:
         self._db = _connect(path)
         self._readers = threading.local()
         self._reading: list[sqlite3.Connection] = []
+        self._properties: tuple[int, frozenset[str]] | None = None
         self._within: tuple[int, Where, frozenset[int]] | None = None
         try:
             self._db.executescript(_SCHEMA)
@@ -171,6 +184,17 @@ class ChunkStore:
     def files(self) -> dict[str, str]:
         """Return the digest of every indexed file by path."""
         return dict(self._db.execute("SELECT path, digest FROM file"))
+
+    def sources(self) -> dict[str, SourceRow]:
+        """Return what is known of sources, by their names."""
+        return _sources(self._db)
+
+    def note_sources(self, rows: Mapping[str, SourceRow]) -> None:
+        """Write down what is known of sources, by their names."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            values = [(name, *row) for name, row in rows.items()]
+            self._db.executemany("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?)", values)
 
     def known(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the stored vectors of those digests that were embedded before."""
@@ -271,12 +295,15 @@ class ChunkStore:
         self._within = (change, where, found)
         return found
 
-    def unknown(self, where: Where) -> list[str]:
-        """Return the properties that a search asks for and no document has."""
-        names = {name for name, _ in where} - {PATH}
-        for (said,) in self._reader().execute("SELECT properties FROM file") if names else ():
-            names -= json.loads(said).keys()
-        return sorted(names)
+    def properties(self) -> frozenset[str]:
+        """Return the names of all properties of all documents; they are kept until a change."""
+        db = self._reader()
+        change = int(db.execute("SELECT change FROM state WHERE id = 1").fetchone()[0])
+        known = self._properties
+        if known is None or known[0] != change:
+            rows = db.execute("SELECT DISTINCT key FROM file, json_each(properties)")
+            known = self._properties = (change, frozenset(name for (name,) in rows))
+        return known[1]
 
     def get(self, ids: Sequence[int]) -> dict[int, Stored]:
         """Return chunks by id; an id that is gone is left out."""
@@ -288,6 +315,16 @@ class ChunkStore:
         rows = self._reader().execute(query, list(ids))
         return {ident: Stored(ident, path, Chunk(*cut), unit) for ident, path, unit, *cut in rows}
 
+    def documents(self, ids: Sequence[int]) -> dict[int, tuple[str, str, Properties]]:
+        """Return path, digest and properties of the documents of chunks; an id that is gone is left out."""
+        marks = ",".join("?" * len(ids))
+        query = (
+            "SELECT chunk.id, path, file.digest, properties FROM chunk JOIN file ON file.id = chunk.file "  # noqa: S608  # only question marks
+            f"WHERE chunk.id IN ({marks})"
+        )
+        rows = self._reader().execute(query, list(ids))
+        return {ident: (path, digest, json.loads(said)) for ident, path, digest, said in rows}
+
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's own connection for reading."""
         db: sqlite3.Connection | None = getattr(self._readers, "db", None)
@@ -295,6 +332,20 @@ class ChunkStore:
             db = self._readers.db = _connect(self.path)
             self._reading.append(db)
         return db
+
+
+def sources_in(path: Path) -> dict[str, SourceRow]:
+    """Return what a store that nobody else need have open knows of sources, by their names.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as db:
+        return _sources(db)
+
+
+def _sources(db: sqlite3.Connection) -> dict[str, SourceRow]:
+    return {name: SourceRow(*row) for name, *row in db.execute("SELECT * FROM source")}
 
 
 def borrow(path: Path, digests: Iterable[bytes]) -> dict[bytes, bytes]:

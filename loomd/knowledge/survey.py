@@ -7,12 +7,13 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from loomd.knowledge.base import Chunking
 from loomd.knowledge.chunk import Chunk, cut
 from loomd.knowledge.formats.base import BadDocument, Unit
-from loomd.knowledge.ingest import Document, Library, Unreadable
+from loomd.knowledge.ingest import Document, Library, Reading, Unreadable
 from loomd.knowledge.sources.base import DocumentSource
 from loomd.knowledge.store import Properties
 
@@ -42,6 +43,11 @@ class Recipe:
         """Return the path of its store, below the folder of a knowledge base."""
         return folder / f"{self.name}.db"
 
+    @cached_property
+    def source_names(self) -> tuple[str, ...]:
+        """Return what tells each source from others: the same settings, the same name."""
+        return tuple(_digest(source.model_dump_json()).hex() for source in self.sources)
+
     @property
     def name(self) -> str:
         """Return the name of this recipe's files: the same settings, the same name."""
@@ -59,6 +65,11 @@ class Recipe:
 def embedded_text(chunk: Chunk) -> str:
     """Return what is embedded for a chunk: its headings and its text."""
     return f"{chunk.title}\n{chunk.text}"
+
+
+def content_digest(stored_as: str) -> str:
+    """Return the digest of a document's content, of what is stored as its digest."""
+    return stored_as.removesuffix(_FAULTY)
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class Survey:
     changed: list[Pending] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
+    readings: Mapping[int, Reading] = field(default_factory=dict)
 
     @property
     def chunks(self) -> int:
@@ -102,7 +114,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str]) -> Survey:
     for item in library.documents():
         seen.add(item.path)
         stored_as = known.get(item.path, "")
-        if isinstance(item, Document) and stored_as.removesuffix(_FAULTY) == item.digest:
+        if isinstance(item, Document) and content_digest(stored_as) == item.digest:
             is_faulty = stored_as.endswith(_FAULTY)
         else:
             found = item if isinstance(item, Unreadable) else _cut(item, library, recipe)
@@ -113,6 +125,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str]) -> Survey:
             is_faulty = found.digest.endswith(_FAULTY)
         if is_faulty:
             survey.unreadable.append(Unreadable(item.path, _FAULT))
+    survey.readings = library.readings
     survey.unreadable += library.missed()
     survey.removed = sorted(path for path in set(known) - seen if not library.may_come(path))
     return survey

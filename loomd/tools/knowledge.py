@@ -3,7 +3,7 @@
 The passages that it finds are numbered after those that it was offered before, so that its answer cites them alike.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal, Protocol
 
@@ -12,9 +12,9 @@ from pydantic import Field
 from loomd.errors import ToolFailed
 from loomd.manifest.kind import RefTo
 from loomd.messages import JsonObject, Passage, ToolSchema, render_passages
-from loomd.tools.base import Effects, LiveTool, ToolSpec
+from loomd.tools.base import Effects, LiveTool, Run, ToolSpec
 from loomd.tools.context import ToolContext
-from loomd.topology import Parts
+from loomd.topology import Health, Parts
 
 _NOTHING = "nothing was found: try other words"
 
@@ -46,6 +46,44 @@ class Searchable(Protocol):
     ) -> Found:
         """Return what is found after all that is declared to be done about a question; `asker` pays."""
         ...
+
+    def lacking(self, where: Mapping[str, str | list[str]]) -> Sequence[str]:
+        """Return the properties for which a filter asks and that no document has."""
+        ...
+
+
+class SearchTool(LiveTool):
+    """A tool that searches a knowledge base, and says when its filter asks for what no document has.
+
+    Args:
+        schema: as `LiveTool`.
+        spec: as `LiveTool`.
+        run: as `LiveTool`.
+        parts: as `LiveTool`.
+        base: what is searched.
+    """
+
+    def __init__(self, schema: ToolSchema, spec: "KnowledgeTool", run: Run, parts: Parts, base: Searchable) -> None:
+        super().__init__(schema, spec, run, parts)
+        self._base = base
+        self._knowledge = spec.knowledge
+        self._filter = spec.filter
+        self._clock = parts.services.clock
+        now = self._clock.now()
+        self._health = Health("Degraded", "False", "FilterMatched", "its filter asks for what documents have", now)
+
+    def health(self) -> tuple[Health, ...]:
+        """Return whether its filter finds anything; nothing where it has none."""
+        if not self._filter:
+            return ()
+        old, now, in_vain = self._health, self._clock.now(), self._base.lacking(self._filter)
+        if in_vain:
+            asked = f'no document of {self._knowledge} has the property "{in_vain[0]}", for which its filter asks'
+            said = f"{asked}: nothing is found; mend filter, or the documents"
+            self._health = old.turn("True", "FilterUnmatched", said, now)
+        else:
+            self._health = old.turn("False", "FilterMatched", "its filter asks for what documents have", now)
+        return (self._health,)
 
 
 class KnowledgeTool(ToolSpec):
@@ -88,4 +126,5 @@ class KnowledgeTool(ToolSpec):
                 text = render_passages(passages) if context is None else context.offer(passages)
             return "\n\n".join([text, *(f"[note: {note}]" for note in notes)])
 
-        yield LiveTool(ToolSchema(parts.name, self.description or summary, parameters), self, search, parts)
+        schema = ToolSchema(parts.name, self.description or summary, parameters)
+        yield SearchTool(schema, self, search, parts, base)

@@ -13,6 +13,7 @@ from loomd.events.event import AnyFact, Fallback
 from loomd.knowledge.asking import Nobody
 from loomd.knowledge.standing import Found
 from tests.knowledge.sites import Site, page, source
+from tests.knowledge.vectors_service import vector_service
 
 if TYPE_CHECKING:
     from tests.knowledge.conftest import Lab
@@ -98,6 +99,56 @@ async def test_what_was_indexed_stays_until_it_is_fetched_again(lab: "Lab", away
         await base.settled()
         assert [len(await base.search(word)) for word in ("purr", "bark", "fly")] == [1, 1, 0]
         assert lab.embedder.texts == []
+
+
+async def test_how_old_each_source_is(lab: "Lab", away: Site) -> None:
+    """When it was read well and when it changed, over restarts and ways of cutting; the whole is as its oldest."""
+    lab.write("dogs.md", "Dogs bark.")
+    spec: dict[str, Any] = {"sources": [source(away, "/a"), {"path": "docs"}]}
+    async with lab.open(wait=False, **spec) as base:
+        pages, docs = base.standing().sources
+        assert (pages.name, pages.documents, pages.read, pages.changed) == (f"{away.url}/a", 0, 0.0, 0.0)
+        assert (docs.name, docs.documents, docs.read) == ("docs", 1, docs.changed)
+        assert base.standing().refreshed == 0.0 < docs.read
+        away.gate.set()
+        await base.settled()
+        pages, again = base.standing().sources
+        assert pages.documents == 1
+        assert docs.changed == again.changed < again.read
+        assert docs.read < pages.read <= pages.changed
+        assert base.standing().refreshed == pages.read
+    away.pages["/a"] = 500
+    lab.write("dogs.md", "Dogs howl.")
+    async with lab.open(**spec) as base:
+        assert base.standing().sources[0] == pages
+        (degraded,) = [one for one in base.health() if one.condition == "Degraded"]
+        assert degraded.reason == "SourceUnreachable"
+        assert degraded.message.startswith(f"what was read before is found, and may be old: {away.url}/a ")
+        assert base.standing().left_out == ()
+        docs = base.standing().sources[1]
+        assert again.read < docs.read
+        assert again.changed < docs.changed
+        assert base.standing().refreshed == pages.read
+    async with lab.open(chunk={"type": "fixed"}, **spec) as base:
+        assert base.standing().sources[0] == pages
+        assert base.standing().sources[1].changed == docs.changed
+
+
+async def test_what_is_not_indexed_is_not_read(lab: "Lab") -> None:
+    """Documents that could not be embedded leave their source as old as it was."""
+    lab.write("dogs.md", "Dogs bark.")
+    async with lab.open() as base:
+        (docs,) = base.standing().sources
+        lab.write("dogs.md", "Dogs howl.")
+        with vector_service() as service:
+            service.status = 400
+            failing: dict[str, Any] = {"type": "openai", "model": "m", "dimension": 4, "baseUrl": service.url}
+            with pytest.raises(LoomdError, match="HTTP 400"):
+                async with lab.open(failing):
+                    pass
+        assert base.standing().sources == (docs,)
+        await base.refresh()
+        assert docs.changed < base.standing().sources[0].changed
 
 
 async def test_what_fails_is_said_and_tried_again_soon(lab: "Lab", away: Site, monkeypatch: pytest.MonkeyPatch) -> None:

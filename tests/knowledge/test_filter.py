@@ -11,6 +11,7 @@ from loomd.knowledge.filter import Filter, fits, where_of
 from tests.knowledge.documents import pdf
 
 if TYPE_CHECKING:
+    from loomd.knowledge.knowledge import KnowledgeBase
     from tests.knowledge.conftest import Lab
 
 PAGE: Mapping[str, Any] = {"team": "docs", "tags": ["a", "b"], "year": 2026, "draft": False}
@@ -113,6 +114,23 @@ async def test_front_matter_that_cannot_be_read_is_told(lab: "Lab") -> None:
         assert base.standing().left_out == ()
         assert [one.source for one in await base.search("otters", where={"team": "b"})] == ["docs/a.md:4-4"]
     assert len([one for one in lab.events if one.type == "index.document.skipped"]) == 1
+
+
+async def test_a_filter_that_finds_nothing_shows_in_the_condition(shelves: "Lab") -> None:
+    """Once the documents are indexed, until one has the property; before that nobody knows."""
+
+    def degraded(base: "KnowledgeBase") -> tuple[str, str, str]:
+        (one,) = [one for one in base.health() if one.condition == "Degraded"]
+        return one.status, one.reason, one.message
+
+    async with shelves.open(retrieval={"filter": {"shelf": "a", "path": "*"}}) as base:
+        told = 'no document has the property "shelf", for which the filter asks: nothing is found; '
+        assert degraded(base) == ("True", "FilterUnmatched", f"{told}mend retrieval.filter, or the documents")
+        assert list(base.lacking({"team": "x", "nosuch": "y", "aisle": ["z"]})) == ["aisle", "nosuch"]
+        shelves.write("docs/a.md", "---\nshelf: a\n---\nOtters sleep afloat.\n")
+        await base.refresh()
+        assert degraded(base)[:2] == ("False", "DocumentsRead")
+        assert list(base.lacking({"shelf": "b"})) == []
 
 
 async def test_a_property_that_no_document_has_is_told(shelves: "Lab") -> None:

@@ -447,7 +447,7 @@ class Broken:
 async def test_unusable_vectors_are_not_stored(animals: "Lab", tmp_path: Path, value: float, width: int) -> None:
     """NaN, infinity and another dimension are refused before they reach the disk."""
     source = FilesSource(path="docs")
-    library = Library([Files(source, animals.root)])
+    library = Library([Files(source, animals.root)], SystemClock())
     base = KnowledgeBase(
         "kb", library, Broken(value, width), Ways(Retrieval(), IndexSpec()), Bus(SystemClock()), SystemClock()
     )

@@ -110,6 +110,24 @@ async def test_the_order_is_the_judges(tmp_path: Path) -> None:
     assert [text.index(f"[{number}] ") for number in (1, 2, 3)] == sorted(text.index(f"[{n}] ") for n in (1, 2, 3))
 
 
+async def test_a_document_that_changes_while_passages_are_judged(tmp_path: Path) -> None:
+    """A passage that was found and is gone meanwhile is returned, and nothing is said of what its document is now."""
+
+    class Changing(Payer):
+        async def ask(self, name: str, model: object, request: Request) -> Reply:
+            (tmp_path / "docs/cats.md").write_text("# Cats\n\nCats sleep.\n")
+            await base.refresh()
+            return await super().ask(name, model, request)
+
+    async with opened(tmp_path, rerank=RERANK) as base:
+        found = await base.explain("cats", asker=Changing('{"1": 1, "2": 1, "3": 1}'))
+    documents = {hit.passage.source: hit.document for hit in found.hits}
+    assert documents["docs/cats.md:3-3"] is None
+    dogs = documents["docs/dogs.md:3-3"]
+    assert dogs is not None
+    assert (dogs.path, dict(dogs.properties)) == ("docs/dogs.md", {"format": "markdown"})
+
+
 async def test_only_the_first_are_judged(tmp_path: Path) -> None:
     """In calls of one batch each; the others follow in their order, and one passage alone is not judged."""
     payer = Payer('{"1": 0}', '{"1": 2}')

@@ -21,6 +21,11 @@ class Shelf:
     found: list[Passage] = field(default_factory=lambda: [Passage(1, "At nine.", "hours.md:1", "Hours", "shelf")])
     asked: list[tuple[str, int | None]] = field(default_factory=list)
     where: Mapping[str, Any] | None = None
+    lacks: Sequence[str] = ()
+
+    def lacking(self, where: Mapping[str, Any]) -> list[str]:
+        """Return what is lacking of what a filter asks for."""
+        return [name for name in where if name in self.lacks]
 
     async def look(
         self, query: str, top_k: int | None = None, where: Mapping[str, Any] | None = None, *, asker: object = None
@@ -67,6 +72,25 @@ async def test_a_search_looks_where_it_is_told(tmp_path: Path) -> None:
     async with open_spec("Tool", spec, tmp_path, live={Ref("KnowledgeBase", "shelf"): shelf}) as tool:
         await tool.call({"query": "opening"})
     assert shelf.where == {"team": ["docs", "web"]}
+
+
+async def test_a_filter_that_finds_nothing_shows_in_the_condition(tmp_path: Path) -> None:
+    """It comes and goes with the documents; a tool without a filter has no such condition."""
+    shelf = Shelf()
+    live: dict[Ref, object] = {Ref("KnowledgeBase", "shelf"): shelf}
+    async with open_spec("Tool", {**SPEC, "filter": {"team": "docs", "shelf": "a"}}, tmp_path, live=live) as tool:
+        (before,) = tool.health()
+        shelf.lacks = ("team",)
+        (told,) = tool.health()
+        shelf.lacks = ()
+        (after,) = tool.health()
+    assert [one.status for one in (before, told, after)] == ["False", "True", "False"]
+    assert (told.condition, told.reason, told.is_ill) == ("Degraded", "FilterUnmatched", False)
+    asked = 'no document of shelf has the property "team", for which its filter asks'
+    assert told.message == f"{asked}: nothing is found; mend filter, or the documents"
+    assert before.since <= told.since <= after.since
+    async with open_spec("Tool", SPEC, tmp_path, live=live) as tool:
+        assert tool.health() == ()
 
 
 async def test_nothing_found(tmp_path: Path) -> None:

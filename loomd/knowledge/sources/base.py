@@ -34,6 +34,11 @@ class DocumentSource(Spec):
     max_time: Duration = Field(default=10.0, gt=0)
     """Longest time of reading one document; one that takes longer is reported and left out."""
 
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Return what it is called where it is shown beside others."""
+
     @abstractmethod
     def open(self, parts: Parts, owner: str) -> AbstractAsyncContextManager[Source]:
         """Open the source for as long as the context lasts; it asks nobody yet.

@@ -40,6 +40,11 @@ class FilesSource(DocumentSource):
     """Leave out what the `.gitignore` files say that are in the folder of the manifests and below. What `path` names is
     read all the same: a `.gitignore` above that leaves all of it out counts for nothing."""
 
+    @property
+    def label(self) -> str:
+        """Return the path."""
+        return self.path
+
     def check(self, root: Path) -> Iterator[tuple[str, str]]:
         """Yield a path that is not there or leaves the root, and patterns that cannot be used or fit nothing."""
         wrong = [

@@ -85,6 +85,12 @@ class GitDocuments(DocumentSource):
     def _is_inside(cls, value: str) -> str:
         return checked_folder(value)
 
+    @property
+    def label(self) -> str:
+        """Return the address and what of it is read."""
+        ref = self.ref.branch or self.ref.tag or self.ref.semver or (self.ref.commit or "")[:12]
+        return f"{self.url}@{ref}/{self.path}".rstrip("/")
+
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
         """Yield credentials that do not go with the address, and patterns that cannot be used."""
         del root

@@ -79,6 +79,11 @@ class HttpPages(DocumentSource):
     max_redirects: int = Field(default=5, ge=0, le=20)
     """How many redirects of one page are followed."""
 
+    @property
+    def label(self) -> str:
+        """Return the first address, and how many more there are."""
+        return self.urls[0] + (f" and {len(self.urls) - 1} more" if self.urls[1:] else "")
+
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
         """Yield addresses that cannot be read: private ones, and those that `allow` does not hold."""
         del root
@@ -231,7 +236,8 @@ class Pages:
         else:
             linked = answer.outcome == "gone" and not named
             reason = f"is gone (HTTP {answer.status}): a page still links to it" if linked else answer.reason
-            found.missed.append(Unreadable(url, reason))
+            is_kept = answer.outcome == "failed" and known is not None
+            found.missed.append(Unreadable(url, reason, away=is_kept))
             if answer.outcome == "gone":
                 found.gone.add(url)
             else:

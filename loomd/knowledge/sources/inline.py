@@ -28,6 +28,11 @@ class InlineSource(DocumentSource):
     texts: dict[str, str] = Field(min_length=1, examples=[{"hours.md": "# Hours\n\nOpen from nine to five.\n"}])
     """The documents by name, which is what they are cited by; its end says what a text is written in: `.md`, `.csv`."""
 
+    @property
+    def label(self) -> str:
+        """Return the first name, and how many more there are."""
+        return next(iter(self.texts)) + (f" and {len(self.texts) - 1} more" if len(self.texts) > 1 else "")
+
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
         """Yield names that no citation could hold, and texts that are written in a format which is no text."""
         del root
