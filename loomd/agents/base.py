@@ -217,6 +217,11 @@ class Interceptor(Protocol):
         ...
 
     @property
+    def foreign(self) -> bool:
+        """Return whether it runs what somebody else wrote, which may end the process."""
+        ...
+
+    @property
     def timeout(self) -> float:
         """Return the seconds that it may take each time."""
         ...

@@ -14,6 +14,7 @@ import msgspec
 
 from loomd.agents.agent import Agent
 from loomd.agents.base import Interceptor, Steps
+from loomd.agents.suspicion import running
 from loomd.errors import Diverged, RecordFailed, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import CallAction, CallChecked, ToolErred
@@ -177,7 +178,10 @@ class Passing:
         """
         self._by = one.name
         try:
-            async with asyncio.timeout(one.timeout):
+            if not one.foreign:
+                async with asyncio.timeout(one.timeout):
+                    return await looking
+            async with running(one.name), asyncio.timeout(one.timeout):
                 return await looking
         except Refused as error:
             reason = str(error)

@@ -111,7 +111,7 @@ class AgentSpec(Spec):
     behaviour: an edit keeps the scores."""
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
-        """Yield what is wrong with the schema of the answer, with names, permissions, and secrets in the manifest."""
+        """Yield what is wrong with the schema of the answer, with names, and secrets in the manifest."""
         del root
         yield from literal_secrets(self.tool_context, "/toolContext")
         if self.skills and TOOL in self.tools:
@@ -122,8 +122,6 @@ class AgentSpec(Spec):
         if self.done and done.NAME in self.tools:
             text = f'expected a tool of another name, got "{done.NAME}": with `done: true` it ends the work'
             yield f"/tools/{self.tools.index(done.NAME)}", text, "invalid-value"
-        for pointer, said in self.permissions.unknown([*self.tools, *([TOOL] if self.skills else [])]):
-            yield f"/permissions{pointer}", said, "invalid-value"
         yield from missing(self.locked, "domains.", self.domains, "a domain that the agent declares")
 
     @property

@@ -4,26 +4,30 @@
 the agent and by its tool calls.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
-from loomd.manifest.call_pattern import CallPattern, Calls, read_calls
+from loomd.manifest.call_pattern import CallPattern, read_calls
 from loomd.manifest.kind import Spec
+from loomd.manifest.mention import Mention
 from loomd.manifest.quantity import Duration
 from loomd.manifest.wording import did_you_mean, dotted, listed
 from loomd.messages import JsonObject, ToolSchema
+
+ToolCalls = Annotated[CallPattern, Mention("Tool", own=("skill",), among="/spec/tools")]
+"""A pattern of calls of an agent's own tools, or of the tool with which it takes up skills."""
 
 
 class Permissions(Spec):
     """Which tool calls an agent may make, by patterns such as `files` or `files(action=write)`."""
 
-    deny: list[CallPattern] = Field(default_factory=list, examples=[["files(action=write)"]])
+    deny: list[ToolCalls] = Field(default_factory=list, examples=[["files(action=write)"]])
     """Calls that are refused, whatever the other lists say. Of an argument that is a list one item must fit."""
-    ask: list[CallPattern] = Field(default_factory=list, examples=[["files(path=reports/*)"]])
+    ask: list[ToolCalls] = Field(default_factory=list, examples=[["files(path=reports/*)"]])
     """Calls to which a person must agree each time (`loomd approve`), for exactly their arguments."""
-    allow: list[CallPattern] | None = Field(default=None, examples=[["search", "files(action=read)"]])
+    allow: list[ToolCalls] | None = Field(default=None, examples=[["search", "files(action=read)"]])
     """Calls that may be made; all others are refused, except those of `ask`. Without it every call may be made that is
     not denied. Of an argument that is a list all items must fit."""
     ttl: Duration = Field(default=86_400.0, gt=0)
@@ -63,32 +67,9 @@ class Permissions(Spec):
         """Return whether a person must agree to a call that is not denied."""
         return _first(self.ask, tool, arguments) is not None
 
-    def unknown(self, tools: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Yield JSON pointer of every entry that no tool fits, and what is wrong.
-
-        Args:
-            tools: names of the objects that the agent's tools come from; one may bring several tools, whose names then
-                begin with its own.
-        """
-        for pointer, pattern in self.entries():
-            calls = read_calls(pattern)
-            if calls.tool == read_calls("*").tool or any(_may_mean(calls, name) for name in tools):
-                continue
-            name = pattern.partition("(")[0]
-            hint = did_you_mean(name, tools, "it has:") or "it has none"
-            yield pointer, f'expected a tool of this agent, got "{name}": {hint}'
-
 
 def _first(patterns: Iterable[str], tool: str, arguments: Mapping[str, object]) -> str | None:
     return next((one for one in patterns if read_calls(one).fits(tool, arguments)), None)
-
-
-def _may_mean(calls: Calls, name: str) -> bool:
-    """Return whether a pattern may mean a tool that an object of a name brings."""
-    begin = calls.tool.pieces[0]
-    if calls.exact:
-        return begin == name or (begin.startswith(name) and not begin[len(name)].isalnum())
-    return calls.tool.fits(name) or begin.startswith(name) or name.startswith(begin)
 
 
 def effective(schema: ToolSchema | None, arguments: JsonObject) -> JsonObject:

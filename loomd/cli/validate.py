@@ -73,7 +73,7 @@ def _check(paths: Iterable[str]) -> _Report:
         snapshot = loader.load(files, pending=bool(problems))
     except Problems as error:
         problems += error.problems
-    problems += [one for document in loader.documents(files) for one in document.warnings]
+    problems += loader.warnings(files)
     problems += unusable()
     if snapshot is not None and not problems:
         problems += find_unused(snapshot, find_kinds())

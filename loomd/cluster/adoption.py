@@ -14,6 +14,7 @@ from loomd.agents.skills import TOOL
 from loomd.cluster.blueprints import Version
 from loomd.cluster.cluster import Cluster
 from loomd.errors import Permanent
+from loomd.manifest.call_pattern import read_calls
 from loomd.manifest.kind import API_VERSION
 from loomd.manifest.object import Object
 from loomd.manifest.template import continued, holds, literal
@@ -131,8 +132,11 @@ def _tools(item: Object, live: Agent, creator: Agent) -> dict[str, Any]:
     names = [name for name in spec.tools if any(live.owner(tool) == name for tool in live.tools)]
     others = [tool for tool in creator.tools if tool not in live.tools and live.owner(tool) in names]
     permissions: dict[str, Any] = dict(item.raw.get("permissions", {}))
-    known = [*names, *([TOOL] if spec.skills else [])]
-    gone = {pointer for pointer, _ in spec.permissions.unknown(known)}
+    held, lost = ([TOOL] if spec.skills else []), list[str]()
+    for name in spec.tools:
+        tools = held if name in names else lost
+        tools += [name, f"{name}_*", *(tool for tool in creator.tools if creator.owner(tool) == name)]
+    gone = {at for at, one in spec.permissions.entries() if _means(one, lost) and not _means(one, held)}
     for group in ("deny", "ask", "allow"):
         if permissions.get(group) is not None:
             permissions[group] = list(_without(permissions[group], gone, group))
@@ -140,6 +144,11 @@ def _tools(item: Object, live: Agent, creator: Agent) -> dict[str, Any]:
         permissions["deny"] = [*permissions.get("deny", ()), *others]
     said = {name: value for name, value in permissions.items() if value or name not in {"deny", "ask"}}
     return ({"tools": names} if names else {}) | ({"permissions": said} if said else {})
+
+
+def _means(pattern: str, tools: Sequence[str]) -> bool:
+    """Return whether a pattern of calls may mean one of some tools, which may be patterns, too."""
+    return any(read_calls(pattern).tool.meets(read_calls(tool).tool) for tool in tools)
 
 
 def _without(patterns: Sequence[str], gone: set[str], group: str) -> Iterator[str]:

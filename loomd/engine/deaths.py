@@ -6,8 +6,11 @@ ended there. Called by the local engine and the record of a task.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
+from loomd.agents.suspicion import listening
 from loomd.amoeba.task import Result, Task
 from loomd.engine.ending import HERE, WAYS, scope_of
 from loomd.engine.ledger import Ledger, record_of
@@ -15,11 +18,13 @@ from loomd.errors import RecordFailed
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import Event, TaskAttempted, TaskSetAside
 
+T = TypeVar("T")
+
 _MOST = 3
-"""Times that the process may end in a step that runs what somebody else wrote: a tool call, interceptors."""
+"""Times that the process may end in what somebody else wrote: a tool call, an interceptor, also in a model's step."""
 _MOST_ELSE = 6
 """Times that it may end in any other: it is seldom the cause, and what is one is set aside before it."""
-_FOREIGN = ("tool:", "interceptors")
+_FOREIGN = ("tool:", "interceptors", "Interceptor/")
 
 
 class SetAside(RecordFailed):
@@ -52,12 +57,13 @@ class Deaths:
         self._counts = counts
         self._rows = len(known)
         self._inside = False
+        self._step = ""
         self._name, self._times = "", 0
         for event in reversed(known.values()):
             if not isinstance(event.data, TaskAttempted) or not event.data.step:
                 break
             self._name = self._name or event.data.step
-            self._times += 1
+            self._times += not event.data.within
 
     def refuse(self) -> None:
         """Refuse to go on when the process ended too often where the task stands.
@@ -78,12 +84,36 @@ class Deaths:
         """
         if self._counts and not self._inside:
             self._inside = True
+            self._step = name
             await keep(TaskAttempted(name), self._key())
+
+    async def watch(self, do: Callable[[], Awaitable[T]], keep: Callable[[TaskAttempted, str], Awaitable[None]]) -> T:
+        """Return what a step comes to; when it is the one that was entered, whose code runs in it is written down.
+
+        Args:
+            do: the step.
+            keep: see `enter`.
+        """
+        if not (self._steps and self._step):
+            return await do()
+
+        @asynccontextmanager
+        async def runs(name: str) -> AsyncGenerator[None, None]:
+            await keep(TaskAttempted(name, within=True), self._key())
+            yield
+            if self._step:
+                await keep(TaskAttempted(self._step, within=True), self._key())
+
+        with listening(runs):
+            value = await do()
+        self._step = ""
+        return value
 
     def leave(self) -> None:
         """Write down that the task waits, or is interrupted in good order: the process may end now."""
         if self._inside:
             self._inside = False
+            self._step = ""
             self._scope.emit(TaskAttempted(""), key=self._key())
 
     def _key(self) -> str:

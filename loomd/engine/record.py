@@ -142,7 +142,7 @@ class TaskRecorder:
         if once:
             await self._intend(key, "", name, asked, again=again)
         try:
-            value = await do()
+            value = await self.deaths.watch(do, self._keep)
         except BaseException as error:
             if asked:
                 ended = error.reason if isinstance(error, Exhausted) else ""

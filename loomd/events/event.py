@@ -39,10 +39,12 @@ class TaskResumed(Fact, tag="task.resumed", frozen=True):
 class TaskAttempted(Fact, tag="task.attempted", frozen=True):
     """A task that was interrupted is about to do a step: found last in its record, the process ended in it.
 
-    `step` is empty when the task came out of it: it waits, or was interrupted in good order.
+    `step` is empty when the task came out of it: it waits, or was interrupted in good order. With `within` the process
+    was still in the step that was told before: it went into an interceptor that runs somebody else's code, or came out.
     """
 
     step: str
+    within: bool = False
 
 
 class TaskSetAside(Fact, tag="task.set_aside", frozen=True):

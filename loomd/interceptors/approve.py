@@ -5,13 +5,14 @@ The question is about the arguments that the call has in the end, after all inte
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from loomd.interceptors.base import InterceptorSpec, LiveInterceptor
+from loomd.interceptors.base import OWN, InterceptorSpec, LiveInterceptor
 from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.manifest.call_pattern import CallPattern, read_calls
+from loomd.manifest.mention import Mention
 from loomd.manifest.quantity import Duration
 from loomd.messages import ToolCall
 from loomd.topology import Parts
@@ -21,7 +22,9 @@ class ApproveInterceptor(InterceptorSpec):
     """Asks people before certain tool calls (`loomd approve`)."""
 
     type: Literal["approve"] = "approve"
-    calls: list[CallPattern] = Field(min_length=1, examples=[["refund", "files(action=write)"]])
+    calls: list[Annotated[CallPattern, Mention("Tool", own=OWN)]] = Field(
+        min_length=1, examples=[["refund", "files(action=write)"]]
+    )
     """Calls to which a person must agree, by patterns such as `refund(amount=*00)`; of an argument that is a list one
     item must fit."""
     ttl: Duration = Field(default=86_400.0, gt=0)

@@ -19,6 +19,9 @@ from loomd.topology import Parts
 
 OnError = Literal["refuse", "skip"]
 
+OWN = ("skill", "done")
+"""Names of the tools that loomd itself gives to agents; no object brings them."""
+
 
 class InterceptorSpec(Spec):
     """Looks at the runs, model calls and tool calls of an agent, and may change or refuse them.
@@ -64,10 +67,13 @@ class LiveInterceptor:
 
     Attributes:
         name: `Interceptor/guard`.
+        foreign: whether it runs what somebody else wrote, which may end the process.
         moments: when it is asked.
         timeout: seconds that it may take each time.
         on_error: what a failure of its own does to the call.
     """
+
+    foreign = False
 
     def __init__(self, spec: InterceptorSpec, parts: Parts) -> None:
         self.name = str(parts.declared.ref)

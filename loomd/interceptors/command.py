@@ -20,6 +20,7 @@ from loomd.encoded import ANYTHING, read_json, to_json
 from loomd.errors import BadReply, Permanent, Refused
 from loomd.interceptors.hook import Hook, HookSpec
 from loomd.manifest.inside import inside, named
+from loomd.manifest.program import program_faults
 from loomd.manifest.quantity import Bytes
 from loomd.messages import JsonObject
 from loomd.topology import Parts
@@ -44,9 +45,10 @@ class CommandInterceptor(HookSpec):
     max_output: Bytes = Field(default=1 << 20, ge=1)
     """Most bytes that it may print; one that prints more has failed."""
 
-    def check(self, root: Path) -> Iterator[tuple[str, str]]:
-        """Yield a program below the root that is not there or may not be run."""
+    def check(self, root: Path) -> Iterator[tuple[str, ...]]:
+        """Yield a program that is not there or may not be run."""
         if "/" not in self.argv[0]:
+            yield from program_faults(self.argv[0], "/argv/0")
             return
         try:
             path = inside(root, self.argv[0])

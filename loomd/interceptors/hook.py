@@ -83,6 +83,8 @@ class _Result(msgspec.Struct, forbid_unknown_fields=True):
 class Hook(LiveInterceptor):
     """Asks, and applies what comes back."""
 
+    foreign = True
+
     @abstractmethod
     async def consult(self, document: JsonObject) -> object:
         """Return what is to be changed, a mapping or None.

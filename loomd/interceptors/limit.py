@@ -13,8 +13,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from loomd.clock import Clock
 from loomd.errors import Refused
-from loomd.interceptors.base import InterceptorSpec, LiveInterceptor
+from loomd.interceptors.base import OWN, InterceptorSpec, LiveInterceptor
 from loomd.interceptors.context import InterceptorContext, Moment
+from loomd.manifest.mention import Mention
 from loomd.manifest.rule import some_of
 from loomd.messages import Request, ToolCall
 from loomd.topology import Parts
@@ -46,7 +47,9 @@ class LimitInterceptor(InterceptorSpec):
     told."""
     tool_calls_per_task: int | None = Field(default=None, ge=0, examples=[20])
     """Tool calls in one task; each part of a split counts its own."""
-    per_tool: dict[str, Count] = Field(default_factory=dict, examples=[{"search": 5}])
+    per_tool: dict[Annotated[str, Mention("Tool", own=OWN)], Count] = Field(
+        default_factory=dict, examples=[{"search": 5}]
+    )
     """Calls of single tools in one task, by the name of the tool."""
 
     @model_validator(mode="after")

@@ -63,6 +63,15 @@ class Glob:
             at = found + len(piece)
         return True
 
+    def meets(self, other: "Glob") -> bool:
+        """Return whether a text may fit both, as far as their beginnings tell."""
+        if len(self.pieces) == 1:
+            return other.fits(self.pieces[0])
+        if len(other.pieces) == 1:
+            return self.fits(other.pieces[0])
+        first, second = self.pieces[0], other.pieces[0]
+        return first.startswith(second) or second.startswith(first)
+
 
 @dataclass(frozen=True)
 class Calls:

@@ -21,6 +21,10 @@ class Meaning(NamedTuple):
     help: str
 
 
+WARNINGS = frozenset({"missing-package", "missing-program"})
+"""Codes of what a spec says of the machine that it is checked on: it may be right where it is to run."""
+
+
 CODES: Mapping[str, Meaning] = MappingProxyType(
     {
         "ambiguous-reference": Meaning(
@@ -61,6 +65,14 @@ CODES: Mapping[str, Meaning] = MappingProxyType(
         ),
         "merge-key": Meaning("The key << merges mappings, which is not read.", "Write the fields out."),
         "missing-field": Meaning("A field that is required is not there.", "Add it."),
+        "missing-package": Meaning(
+            "A Python package that a field names is not here, or has no such function.",
+            "Mend the name, or install the package where the daemon runs.",
+        ),
+        "missing-program": Meaning(
+            "A program that a field names is not here, or may not be run.",
+            "Mend the name, or install the program where the daemon runs.",
+        ),
         "not-utf8": Meaning("A file is not UTF-8.", "Save it as UTF-8."),
         "out-of-range": Meaning("A number, a text or a list is too small or too large.", "Stay inside the limit."),
         "reference-cycle": Meaning(

@@ -18,6 +18,7 @@ from loomd.manifest.claim import claimed
 from loomd.manifest.envelope import check_envelope, deprecated, in_old_words, in_todays_form
 from loomd.manifest.kind import API_VERSION, Kind, RefTo, Spec
 from loomd.manifest.marks import Marked, find_marked, find_marked_text
+from loomd.manifest.mention import Mention
 from loomd.manifest.object import Metadata, Object, Ref, object_name
 from loomd.manifest.oneof import read_written
 from loomd.manifest.places import Document
@@ -46,6 +47,7 @@ class Converted:
         specs: its specs that name files; of a document that is not valid those that are valid by themselves.
         draft: what stands for the object when those are looked at and it is not valid.
         selectors: those in it.
+        mentions: (JSON pointer, text, mark) of the names that it speaks of without referring to them.
     """
 
     ref: Ref | None
@@ -58,6 +60,7 @@ class Converted:
     selectors: tuple[Marked, ...] = ()
     shorthands: Mapping[str, str] = field(default_factory=dict[str, str])
     draft: Object | None = None
+    mentions: tuple[tuple[str, str, Mention], ...] = ()
 
 
 def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str = "") -> Converted:
@@ -108,10 +111,11 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
         selects=frozenset(one.pointer for one in selectors),
     )
     specs = tuple(one for one in marks if _names_files(one))
+    mentions = _mentions(marks)
     if wrong:
         problems = problems_of(document, ref, wrong)
-        return Converted(ref, document, None, refs, problems, warnings, specs, selectors, short, found)
-    return Converted(ref, document, found, refs, (), warnings, specs, selectors, short)
+        return Converted(ref, document, None, refs, problems, warnings, specs, selectors, short, found, mentions)
+    return Converted(ref, document, found, refs, (), warnings, specs, selectors, short, mentions=mentions)
 
 
 def _drafted(converted: Converted, kind: Kind, root: Path, refused: Sequence[str]) -> Converted:
@@ -127,10 +131,15 @@ def _drafted(converted: Converted, kind: Kind, root: Path, refused: Sequence[str
     ]
     specs = tuple(one for one in sound if _names_files(one))
     selectors = tuple(one for one in sound if isinstance(one.marker, SelectorOf))
+    converted = replace(converted, mentions=_mentions(sound))
     if not (specs or selectors):
         return converted
     draft = Object(ref, Metadata.model_construct(name=ref.name), None, {}, root, document.position, document.places)
     return replace(converted, specs=specs, selectors=selectors, draft=draft)
+
+
+def _mentions(marks: Iterable[Marked]) -> tuple[tuple[str, str, Mention], ...]:
+    return tuple((one.pointer, one.value, one.marker) for one in marks if isinstance(one.marker, Mention))
 
 
 def _names_files(marked: Marked) -> bool:

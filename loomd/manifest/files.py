@@ -7,13 +7,14 @@ file.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from loomd.clock import Clock
 from loomd.errors import Permanent
+from loomd.manifest.code import WARNINGS
 from loomd.manifest.kind import Spec
 from loomd.manifest.marks import Marked
 from loomd.manifest.object import NamedFile, Object, Ref
@@ -104,11 +105,11 @@ class Files:
             copy: what it reads where its own files are others or are gone; as far as that is enough for it.
         """
         problems, contents = self._read(item, specs)
-        if copy is None or (not problems and contents.kept == copy.kept):
+        if copy is None or (not _wrong(problems) and contents.kept == copy.kept):
             return problems, contents
         folder = copy.place()
         wrong, kept = self._read(replace(item, root=folder), specs)
-        return (problems, contents) if wrong else ([], replace(kept, copies=folder))
+        return (problems, contents) if _wrong(wrong) else (wrong, replace(kept, copies=folder))
 
     def _read(self, item: Object, specs: Sequence[Marked]) -> tuple[list[Problem], Contents]:
         problems: list[Problem] = []
@@ -141,11 +142,11 @@ class Files:
                 return [], seen.found
         try:
             problems = list(islice(_check(item, marked), MAX_TOLD))
-            found = () if problems else self._contents(spec, item.root)
+            found = () if _wrong(problems) else self._contents(spec, item.root)
         except (Permanent, OSError, ValueError) as error:
             text = f"{item.ref} {dotted(marked.pointer)}: a file that it names cannot be read: {error}"
             return [Problem(item.where(marked.pointer), "bad-file", text, marked.pointer, object=str(item.ref))], ()
-        if found or (not problems and type(spec).reads is Spec.reads):
+        if not problems and (found or type(spec).reads is Spec.reads):
             self._seen[key] = _Seen(spec, item.root, found)
         return problems, found
 
@@ -192,6 +193,10 @@ class Files:
         return _Hash(_stamp(before) if settled else None, digest)
 
 
+def _wrong(problems: Iterable[Problem]) -> bool:
+    return any(one.severity == "error" for one in problems)
+
+
 def _stamp(status: os.stat_result) -> _Stamp:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
@@ -202,6 +207,7 @@ def _check(item: Object, marked: Marked) -> Iterator[Problem]:
         pointer = marked.pointer + place
         message, hint, expected, found = read_sentence(said)
         text, name = f"{item.ref} {dotted(pointer)}: {message}", code[0] if code else "bad-file"
-        yield Problem(
+        problem = Problem(
             item.where(pointer), name, text, pointer, hint, object=str(item.ref), expected=expected, got=found
         )
+        yield replace(problem, severity="warning") if name in WARNINGS else problem

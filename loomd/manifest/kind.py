@@ -69,14 +69,15 @@ class Spec(BaseModel):
         """Yield what is wrong with the files and folders that this spec names; by default nothing.
 
         Called by validation after the types are right, so it must be quick and free of SDKs; it never changes a file.
-        For a spec that reads nothing it is called once: what it says depends on the spec alone.
+        For a spec that reads nothing, and of which nothing is wrong, it is called once.
 
         Args:
             root: folder that relative paths start from and may not leave.
 
         Yields:
             a JSON pointer relative to this spec in the names of the manifest (`/file`, `/sources/0/path`), one
-            sentence `expected A, got B: next act`, and the problem's code when it is not `bad-file`.
+            sentence `expected A, got B: next act`, and the problem's code when it is not `bad-file`; what hangs on the
+            machine has one of `WARNINGS` and keeps nothing from being applied.
         """
         del root
         yield from ()
@@ -103,6 +104,14 @@ class Spec(BaseModel):
         """
         del old
         yield from ()
+
+    def brings(self, name: str) -> str:
+        """Return by which names others speak of what the object brings, as a pattern; by default by its own.
+
+        Args:
+            name: of the object.
+        """
+        return name
 
     def behaviour(self) -> "Behaviour | None":
         """Return what of this spec decides how the object behaves, for kinds whose behaviour is scored; else None."""

@@ -69,6 +69,7 @@ class _Done:
     reads: tuple[_Read, ...]
     pending: bool
     contents: Mapping[Ref, Contents]
+    warnings: Sequence[Problem]
     snapshot: Snapshot
 
 
@@ -104,13 +105,15 @@ class Loader:
             self._forget(reads)
             self._named = {(read.source.base, read.source.path): read for read in reads if read.source.base}
             documents = [one for read in reads for one in read.documents]
-            wrong, contents = self._resolver.look(documents, copies)
-            last = self._last
-            if last and not wrong and _same(last.reads, reads) and (last.pending, last.contents) == (pending, contents):
+            found, contents = self._resolver.look(documents, copies)
+            wrong = [one for one in found if one.severity == "error"]
+            warnings = [one for one in found if one.severity == "warning"]
+            last, now = self._last, (pending, contents, warnings)
+            if last and not wrong and _same(last.reads, reads) and (last.pending, last.contents, last.warnings) == now:
                 return last.snapshot
             wrong += [problem for read in reads for problem in read.problems]
-            snapshot = self._resolver.resolve(documents, wrong, contents, pending)
-            self._last = _Done(reads, pending, contents, snapshot)
+            snapshot = self._resolver.resolve(documents, wrong, warnings, contents, pending)
+            self._last = _Done(reads, pending, contents, warnings, snapshot)
             return snapshot
 
     def documents(self, files: Iterable[SourceFile]) -> list[Converted]:
@@ -118,6 +121,14 @@ class Loader:
         with self._lock:
             self._roots = {}
             return [one for file in files for one in self._read(file).documents]
+
+    def warnings(self, files: Iterable[SourceFile]) -> list[Problem]:
+        """Return what of some files is not wrong and should be looked at, whether they are valid or not."""
+        documents = self.documents(files)
+        with self._lock:
+            found, _ = self._resolver.look(documents, {})
+        of_machine = [one for one in found if one.severity == "warning"]
+        return [*of_machine, *(problem for one in documents for problem in one.warnings)]
 
     def _forget(self, reads: Sequence[_Read]) -> None:
         """Forget the files that are neither among these nor among those of the last success."""

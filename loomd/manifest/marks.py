@@ -1,4 +1,6 @@
-"""Finds what is marked in a typed spec: references, selectors, templates, and the specs inside it. Called by `convert`.
+"""Finds what is marked in a typed spec: references, selectors, templates, names, and the specs inside it.
+
+Called by `convert`.
 
 What a class marks is worked out once, from its annotations; an object is then walked along its values, so the variant
 that a union holds needs no guessing. A document that is not valid is walked along its JSON Schema instead, so that
@@ -14,12 +16,13 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from loomd.manifest.kind import RefTo, Spec
+from loomd.manifest.mention import Mention
 from loomd.manifest.schema import JsonSchema
 from loomd.manifest.selector import Selector, SelectorOf
 from loomd.manifest.template import Template
 from loomd.manifest.wording import escape
 
-Marker = RefTo | Template | SelectorOf
+Marker = RefTo | Template | SelectorOf | Mention
 
 
 class Marked(NamedTuple):

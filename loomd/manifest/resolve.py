@@ -15,6 +15,7 @@ from loomd.manifest.foreign import unusable
 from loomd.manifest.graph import Link, find_dangling, find_duplicates, in_order, spread
 from loomd.manifest.kind import API_VERSION, Kind
 from loomd.manifest.marks import Marked
+from loomd.manifest.mentioned import find_unknown
 from loomd.manifest.object import Object, Ref, Snapshot
 from loomd.manifest.places import Document
 from loomd.manifest.problem import Position, Problem, Problems
@@ -43,6 +44,7 @@ class Resolver:
         self,
         documents: Sequence[Converted],
         problems: Sequence[Problem],
+        warnings: Sequence[Problem],
         contents: Mapping[Ref, Contents],
         pending: bool,
     ) -> Snapshot:
@@ -51,6 +53,7 @@ class Resolver:
         Args:
             documents: all of them.
             problems: what is wrong with them each for itself, and with the files that they name.
+            warnings: what else should be looked at, as `look` returned it.
             contents: what `look` returned.
             pending: accept references to what is not there.
 
@@ -64,6 +67,8 @@ class Resolver:
         claims = [(one.ref, one.document) for one in documents if one.ref is not None]
         wrong += find_duplicates(claims)
         known = dict(claims)
+        unknown = list(find_unknown(documents, pending))
+        wrong += [one for one in unknown if one.severity == "error"]
         dangling = find_dangling(_lost(documents, known, astray), known)
         for (owner, _), problem in astray.items():
             if problem is not None:
@@ -79,8 +84,8 @@ class Resolver:
         wrong += circles
         if wrong:
             raise Problems(wrong)
-        warnings = [*unusable(), *(problem for one in documents for problem in one.warnings)]
-        return Snapshot.of((_with(item, contents) for item in ordered), lost, warnings)
+        told = [*unusable(), *unknown, *warnings, *(problem for one in documents for problem in one.warnings)]
+        return Snapshot.of((_with(item, contents) for item in ordered), lost, told)
 
     def _in_order(self, objects: Mapping[Ref, Object]) -> tuple[list[Object], list[Problem]]:
         """Return what `in_order` does; as long as all refer to the same, the order is the same."""
@@ -95,7 +100,7 @@ class Resolver:
     def look(
         self, documents: Iterable[Converted], copies: Mapping[Ref, Copy]
     ) -> tuple[list[Problem], dict[Ref, Contents]]:
-        """Return what is wrong with the files that documents name, and what is in them by who reads them.
+        """Return what is wrong with the files that documents name, warnings too, and what is in them by who reads them.
 
         Args:
             documents: all of them.

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from loomd.manifest.marks import Marked, find_marked
+from loomd.manifest.mention import Mention
 from loomd.manifest.oneof import OneOf, OrList, find_type, find_types, read_written
 from loomd.manifest.selector import SelectorOf
 from loomd.manifest.wording import escape
@@ -33,7 +34,9 @@ def find_sound(value: Any, annotation: Any, pointer: str) -> Iterator[Marked]:
             return
         if origin is dict:
             for key, item in value.items():
-                yield from find_sound(item, args[1], f"{pointer}/{escape(str(key))}")
+                place = f"{pointer}/{escape(str(key))}"
+                yield from (Marked(place, key, mark) for mark in _mentions(get_args(args[0])))
+                yield from find_sound(item, args[1], place)
     if isinstance(value, list) and origin in (list, tuple) and args:
         for at, item in enumerate(value):
             yield from find_sound(item, args[0], f"{pointer}/{at}")
@@ -50,8 +53,17 @@ def _of_annotated(value: Any, args: tuple[Any, ...], pointer: str) -> Iterator[M
         with suppress(ValidationError):
             yield Marked(pointer, _adapter(args[0]).validate_python(value, by_alias=True, by_name=False), selects)
         return
+    if isinstance(value, str) and (mentions := _mentions(args)):
+        with suppress(ValidationError):
+            text = _adapter(_annotated(*args)).validate_python(value)
+            yield from (Marked(pointer, text, mark) for mark in mentions)
+        return
     several = next((one for one in args[1:] if isinstance(one, OrList)), None)
     yield from find_sound(value, args[0] if several is None else _either(several), pointer)
+
+
+def _mentions(args: tuple[Any, ...]) -> list[Mention]:
+    return [one for one in args[1:] if isinstance(one, Mention)]
 
 
 def _of_model(value: dict[str, Any], model: type[BaseModel], annotation: Any, pointer: str) -> Iterator[Marked]:

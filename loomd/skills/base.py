@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 from loomd.errors import Permanent
 from loomd.manifest.inside import inside, named
 from loomd.manifest.kind import Spec
+from loomd.manifest.mention import Mention
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Bytes
 from loomd.manifest.rule import exactly_one
@@ -57,7 +58,9 @@ class SkillSpec(Spec):
     `instructions` apply to every task (`always`). A task that holds the word `/name` takes any skill up."""
     priority: int = Field(default=0, ge=-1000, le=1000)
     """Which skills come first in the prompt and stay in it when there is too much: those with higher numbers."""
-    tool_names: dict[str, list[str]] = Field(default_factory=dict, examples=[{"Read": ["read-file"], "Bash": []}])
+    tool_names: dict[str, list[Annotated[str, Mention("Tool")]]] = Field(
+        default_factory=dict, examples=[{"Read": ["read-file"], "Bash": []}]
+    )
     """Names of tools here, for names in the `allowed-tools` of documents that were written for another program."""
     strict: bool = True
     """Refuse skills that break the rules of their format in what no reader depends on: how a name is spelled, whether

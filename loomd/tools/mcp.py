@@ -22,6 +22,7 @@ from loomd.errors import Permanent, ToolFailed, Unauthorized, Unreachable
 from loomd.manifest.inline_schema import validator_of
 from loomd.manifest.inside import below, inside, named
 from loomd.manifest.kind import Reload
+from loomd.manifest.program import program_faults
 from loomd.manifest.quantity import Bytes, Duration
 from loomd.manifest.rule import PATTERN_MESSAGE, exactly_one, spelled
 from loomd.manifest.secret import Secret, literal_secrets, secrets_in_url
@@ -142,6 +143,8 @@ class McpTool(ToolSetSpec):
                 inside(root, self._own_program)
             except Permanent as error:
                 yield "/command", str(error)
+        elif self.command is not None:
+            yield from program_faults(self.command, "/command")
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the program, when it is one below the root."""

@@ -30,6 +30,7 @@ from loomd.tools.base import LiveTool, ToolSpec
 from loomd.tools.boxed import BoxedSpec, Sandbox, blamed, open_box
 from loomd.tools.context import ToolContext
 from loomd.tools.function import import_function, result_text
+from loomd.tools.package import package_faults
 from loomd.tools.python_child import Code
 from loomd.tools.python_process import FunctionProcess, interpreter
 from loomd.tools.signature import Signature, read_signature, unnamed
@@ -66,10 +67,12 @@ class PythonTool(BoxedSpec):
         return self
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
-        """Yield a missing file, a syntax error, or a function that no model could call, without importing anything."""
+        """Yield a missing file or package, or a function that no model could call, without importing anything."""
         yield from super().check(root)
         if self.sandbox is None:
             yield from self._without_process()
+        if self.package is not None:
+            yield from package_faults(self.package, self.function)
         if self.file is None:
             return
         try:

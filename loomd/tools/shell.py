@@ -14,6 +14,7 @@ from pydantic import Field
 
 from loomd.errors import Permanent, Temporary, ToolFailed
 from loomd.manifest.inside import inside, named
+from loomd.manifest.program import program_faults
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import LiveTool
 from loomd.tools.boxed import Box, BoxedSpec, Sandbox, blamed, open_box
@@ -21,7 +22,7 @@ from loomd.tools.context import ToolContext, with_context
 from loomd.tools.parameters import arguments_validator, parameter_faults, refuse_misfits
 from loomd.tools.placeholder import fill_command, fill_text, names_in
 from loomd.tools.process import Ended, how_it_ended
-from loomd.tools.sandbox import find_program
+from loomd.tools.sandbox import SEARCH, find_program
 from loomd.tools.text import plain
 from loomd.topology import Parts
 
@@ -55,7 +56,7 @@ class ShellTool(BoxedSpec):
     """Most calls at once, over all agents and tasks; further ones wait. With null there is no limit."""
 
     def check(self, root: Path) -> Iterator[tuple[str, ...]]:
-        """Yield placeholders that are no parameter or would be code, secrets, and paths that are not there."""
+        """Yield placeholders that are no parameter or would be code, secrets, programs and paths that are not there."""
         yield from super().check(root)
         yield from parameter_faults(self.parameters, ("/command", self.command), ("/stdin", self.stdin))
         yield from self._code()
@@ -64,6 +65,8 @@ class ShellTool(BoxedSpec):
                 inside(root, self.command[0])
             except Permanent as error:
                 yield "/command/0", str(error)
+        elif not [*names_in(self.command[0])]:
+            yield from program_faults(self.command[0], "/command/0", SEARCH)
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the program when it lies below the root."""

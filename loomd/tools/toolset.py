@@ -66,6 +66,10 @@ class ToolSetSpec(ToolSpec):
     )
     """What is declared of single tools, by their own names; what is not said there holds as the set declares it."""
 
+    def brings(self, name: str) -> str:
+        """Return how the names of its tools begin."""
+        return f"{name_of(name, self.prefix, '')}*"
+
     def one(self, tool: str) -> Self:
         """Return what is declared of one tool, as if it were declared alone."""
         override = self.overrides.get(tool)

@@ -67,28 +67,6 @@ def test_defaults_of_the_tool_count() -> None:
     assert rules(deny=["files(action=write)"]).refusal("files", effective(schema, {"path": "a"}))
 
 
-@pytest.mark.parametrize(
-    ("pattern", "tools", "said"),
-    [
-        ("files", ["files"], ""),
-        ("files-read", ["files"], ""),
-        ("files_read(path=x)", ["files"], ""),
-        ("fil*", ["files"], ""),
-        ("files-r*", ["files"], ""),
-        ("*", [], ""),
-        ("filesystem", ["files"], 'expected a tool of this agent, got "filesystem"'),
-        ("file", ["files", "search"], 'expected a tool of this agent, got "file": did you mean "files"?'),
-        ("x*", ["files"], 'expected a tool of this agent, got "x*": it has: files'),
-        ("files", [], 'expected a tool of this agent, got "files": it has none'),
-    ],
-)
-def test_tools_that_the_agent_does_not_have(pattern: str, tools: list[str], said: str) -> None:
-    """An entry that can mean no tool is told; one tool object may bring several tools with its name before theirs."""
-    found = [text for _, text in rules(ask=[pattern]).unknown(tools)]
-    assert all(one.startswith(said) for one in found)
-    assert bool(found) is bool(said)
-
-
 def test_arguments_that_the_tool_does_not_take() -> None:
     """A misspelled argument is told when the tool is known, unless it takes any."""
     schema = ToolSchema("files", "", {"properties": {"action": {}}, "additionalProperties": False})

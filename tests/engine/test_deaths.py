@@ -113,6 +113,72 @@ async def test_what_is_seldom_the_cause_is_set_aside_later(world: World) -> None
             await system.engine.result(task)
 
 
+HOOK = """
+---
+apiVersion: loomd.dev/v1
+kind: Interceptor
+metadata: {name: hook}
+spec: {type: python, file: hook.py, function: look, at: [beforeModel], timeout: 60s}
+"""
+LOOKS = """
+import asyncio
+from pathlib import Path
+
+async def look(call: dict) -> None:
+    with (Path(__file__).parent / "marks").open("a") as file:
+        file.write("x\\n")
+    await asyncio.sleep(60)
+"""
+
+
+async def test_a_hook_that_ends_the_process_is_the_one_that_is_named(tmp_path: Path) -> None:
+    """Inside a model's step a hook is told by its name, and suspected as soon as a tool."""
+    world = World(tmp_path)
+    world.write([{"text": "done", "times": None}], agent="interceptors: [hook]")
+    manifest = tmp_path / "manifests.yaml"
+    manifest.write_text(manifest.read_text("utf-8") + HOOK, "utf-8")
+    (tmp_path / "hook.py").write_text(LOOKS, "utf-8")
+    async with world.open() as system:
+        task = await system.engine.submit(task_of(system))
+        await marked(world, 1)
+        await system.engine.drain(0)
+    async with world.open() as system:
+        await system.engine.resume()
+        await marked(world, 2)
+        rows = [event.data for event in await facts(system, task, TaskAttempted)]
+        assert rows == [TaskAttempted("model"), TaskAttempted("Interceptor/hook", within=True)]
+        await system.engine.drain(0)
+        scope = Scope(system.bus, task)
+        for life in range(3):
+            for at, row in enumerate(rows):
+                await system.store.durable(scope.emit(row, key=f"attempted/{100 + 2 * life + at}").seq)
+    async with world.open() as system:
+        await system.engine.resume()
+        with pytest.raises(Conflict, match="ended 3 times in a row while it was in Interceptor/hook"):
+            await system.engine.result(task)
+
+
+async def test_a_hook_that_went_well_is_not_named(tmp_path: Path) -> None:
+    """When it came back and the process ends afterwards, the step itself is told again."""
+    world = World(tmp_path)
+    world.write([{"text": "done", "times": None, "delay": "60s"}], agent="interceptors: [hook]")
+    manifest = tmp_path / "manifests.yaml"
+    manifest.write_text(manifest.read_text("utf-8") + HOOK, "utf-8")
+    (tmp_path / "hook.py").write_text(LOOKS.replace("    await asyncio.sleep(60)\n", ""), "utf-8")
+    async with world.open() as system:
+        task = await system.engine.submit(task_of(system))
+        await marked(world, 1)
+        await system.engine.drain(0)
+    async with world.open() as system:
+        await system.engine.resume()
+        async with asyncio.timeout(20):
+            while len(rows := await facts(system, task, TaskAttempted)) < 3:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+        names = [event.data.step for event in rows if isinstance(event.data, TaskAttempted)]
+        assert names == ["model", "Interceptor/hook", "model"]
+        await system.engine.drain(0)
+
+
 async def test_a_cancellation_that_nobody_asked_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The task fails and says so; it does not stay as one that runs."""
 

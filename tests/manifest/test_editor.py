@@ -20,7 +20,6 @@ FROM_SCHEMA = {
 FROM_TEXT = {"yaml-syntax", "duplicate-key", "custom-tag"}
 """Codes of what every reader of YAML tells; it may tell more of the same document."""
 DIFFERENT = {
-    "all-in-one-round": "labels and templates are compared with what there is behind the schema",
     "inline-schemas": "it takes any JSON Schema inside a manifest",
     "schedules": "it knows no calendar and no time zones",
     "agent-loop": "names of loomd's own tools are checked behind the schema",
@@ -29,7 +28,6 @@ DIFFERENT = {
     "filled-parameters": "further fields are any behind the schema",
     "mcp-servers": "what belongs to one way of reaching a server is checked behind the schema",
     "python-sandbox": "what belongs to a sandbox is checked behind the schema",
-    "permissions": "patterns are compared with tools behind the schema",
     "shell": "placeholders are compared with parameters behind the schema",
     "skill-folders": "the files of skills are read behind the schema",
     "skill-tool-name": "names of loomd's own tools are checked behind the schema",
