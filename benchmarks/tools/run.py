@@ -22,11 +22,20 @@ async def add_later(a: int, b: int = 2) -> int:
     """Add two numbers."""
     return a + b
 '''
+FIELD = '''
+from typing import Annotated
+from pydantic import Field
+
+def add(a: Annotated[int, Field(ge=0)], b: int = 2) -> int:
+    """Add two numbers."""
+    return a + b
+'''
 PYTHON: dict[str, object] = {"type": "python", "file": "sum.py", "function": "add"}
 CASES: dict[str, dict[str, object]] = {
     "def, inside the daemon": PYTHON,
     "def, sandbox: none": {**PYTHON, "sandbox": "none"},
     "def, sandbox: bubblewrap": {**PYTHON, "sandbox": "bubblewrap"},
+    "def of Pydantic, sandbox: bubblewrap": {**PYTHON, "file": "field.py", "sandbox": "bubblewrap"},
     "async def, sandbox: bubblewrap": {**PYTHON, "function": "add_later", "sandbox": "bubblewrap"},
     "command `true`, sandbox: bubblewrap": {"type": "shell", "command": ["true"]},
 }
@@ -38,6 +47,7 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "sum.py").write_text(SOURCE)
+        (folder / "field.py").write_text(FIELD)
         asyncio.run(measure(folder))
 
 

@@ -19,7 +19,8 @@ from pydantic import Field
 from loomd.errors import Permanent
 from loomd.interceptors.hook import Hook, HookSpec
 from loomd.manifest.inside import inside, named
-from loomd.manifest.python_file import functions_in, load_function
+from loomd.manifest.python_file import functions_in
+from loomd.manifest.python_module import load_function
 from loomd.manifest.raised import call_in_thread
 from loomd.manifest.wording import did_you_mean
 from loomd.messages import JsonObject

@@ -1,18 +1,12 @@
-"""Python files that manifests name: their functions read as a syntax tree, and the file run when something opens.
+"""Python files that manifests name: read, and their functions found in the syntax tree, without running a line.
 
-Such a file is trusted like the manifest beside it. It is never imported by a dotted name, and never run by validation.
-Called by the specs that name a function.
+Called by the specs that name a function; `loomd.manifest.python_module` runs such a file.
 """
 
 import ast
-import inspect
-import types
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from loomd.errors import Permanent
-from loomd.manifest.raised import words_of
 
 MAX_FILE = 128 << 10
 """Largest file in bytes: to parse one takes up to 700 times as much memory, and some seconds for each MiB."""
@@ -63,27 +57,3 @@ def read_source(path: Path) -> bytes:
     if b"\0" in data:  # Python before 3.11.4 says that in another way
         raise Permanent(f'"{path.name}" holds null bytes: write it as text')
     return data
-
-
-def load_function(module: types.ModuleType, path: Path, name: str, source: bytes | None = None) -> Callable[..., Any]:
-    """Run a file as a module of its own and return one of its functions. No byte code is cached, so edits count.
-
-    Args:
-        module: is filled.
-        path: the file.
-        name: name of the function.
-        source: what the file holds, when it was read before; by default it is read now.
-
-    Raises:
-        Permanent: it fails, or has no such function.
-    """
-    module.__file__ = str(path)
-    try:
-        code = compile(path.read_bytes() if source is None else source, str(path), "exec")
-        exec(code, module.__dict__)  # noqa: S102  # running the declared file is what this is for
-    except BaseException as error:  # whatever it is: it is the file's, and ends nothing but this
-        raise Permanent(f'"{path.name}" cannot be loaded: {words_of(error)}') from error
-    function = module.__dict__.get(name)
-    if not inspect.isroutine(function):
-        raise Permanent(f'"{path.name}" has no function "{name}"')
-    return function

@@ -5,8 +5,6 @@ task without an end. Called by whoever runs such code: the tools, the intercepto
 """
 
 from collections.abc import Callable
-from concurrent.futures import CancelledError
-from typing import Any
 
 from loomd.errors import Permanent
 
@@ -25,12 +23,14 @@ def words_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def call_in_thread(function: Callable[..., Any], *values: Any, **named: Any) -> object:
+def call_in_thread(function: Callable[..., object], *values: object, **named: object) -> object:
     """Call a function in a thread, or a process; what would end it or confuse the event loop becomes a failure.
 
     Raises:
         Permanent: in the place of whatever is no `Exception`, of `StopIteration`, and of a cancellation.
     """
+    from concurrent.futures import CancelledError  # noqa: PLC0415  # a process that calls one function needs none
+
     try:
         return function(*values, **named)
     except (StopIteration, CancelledError) as error:  # a future takes them for something of its own

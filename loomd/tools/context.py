@@ -5,9 +5,10 @@ the attributes, the rest belongs to the event loop. Made by the agent's loop; on
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from loomd.messages import JsonObject, Passage
+if TYPE_CHECKING:  # a process that calls one function pays for what is imported here
+    from loomd.messages import JsonObject, Passage
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ class ToolContext(Protocol):
         """Return a number from 0 to 1, the same one when the call is made again."""
         ...
 
-    def offer(self, passages: Sequence[Passage]) -> str:
+    def offer(self, passages: Sequence["Passage"]) -> str:
         """Return passages as text for the result, so that the answer may cite them.
 
         Call it outside of `step`: what is recorded of a part holds no passages.
@@ -157,7 +158,7 @@ def attribute(metadata: Mapping[str, object], name: str) -> object:
     return metadata[name]
 
 
-def with_context(arguments: JsonObject, context: ToolContext | None) -> JsonObject:
+def with_context(arguments: "JsonObject", context: ToolContext | None) -> "JsonObject":
     """Return what fills the placeholders of a template: arguments, and what is said of the call as `context.NAME`.
 
     What is empty is missing, and no model can say it in its place.

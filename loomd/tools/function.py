@@ -4,17 +4,16 @@ Called by the `python` type, and by the process that it starts for a function in
 """
 
 import importlib
-import inspect
+import sys
 from collections.abc import Callable
-from typing import Any
-
-import pydantic_core
 
 from loomd.errors import Permanent, ToolFailed
+from loomd.manifest.python_module import function_in
 from loomd.manifest.raised import words_of
+from loomd.tools.plain import plain_json
 
 
-def import_function(package: str, name: str) -> Callable[..., Any]:
+def import_function(package: str, name: str) -> Callable[..., object]:
     """Return a function of a module that is installed.
 
     Raises:
@@ -24,8 +23,8 @@ def import_function(package: str, name: str) -> Callable[..., Any]:
         module = importlib.import_module(package)
     except BaseException as error:  # whatever it is: it is the module's, and ends nothing but this
         raise Permanent(f'"{package}" cannot be imported: {words_of(error)}') from error
-    function = getattr(module, name, None)
-    if not inspect.isroutine(function):
+    function = function_in(module, name)
+    if function is None:
         raise Permanent(f'"{package}" has no function "{name}"')
     return function
 
@@ -38,6 +37,10 @@ def result_text(result: object) -> str:
     """
     if isinstance(result, str):
         return result
+    if "pydantic_core" not in sys.modules and (text := plain_json(result)) is not None:
+        return text
+    import pydantic_core  # noqa: PLC0415  # takes longer than all else that a process does for one call
+
     try:
         return pydantic_core.to_json(result, inf_nan_mode="constants").decode()
     except (ValueError, pydantic_core.PydanticSerializationError) as error:

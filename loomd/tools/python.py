@@ -21,7 +21,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from loomd.errors import Permanent
 from loomd.manifest.inside import inside, named
-from loomd.manifest.python_file import functions_in, load_function, read_source
+from loomd.manifest.python_file import functions_in, read_source
+from loomd.manifest.python_module import load_function
 from loomd.manifest.raised import call_in_thread
 from loomd.manifest.rule import exactly_one
 from loomd.manifest.wording import did_you_mean
@@ -31,8 +32,7 @@ from loomd.tools.boxed import BoxedSpec, Sandbox, blamed, open_box
 from loomd.tools.context import ToolContext
 from loomd.tools.function import import_function, result_text
 from loomd.tools.package import package_faults
-from loomd.tools.python_child import Code
-from loomd.tools.python_process import FunctionProcess, interpreter
+from loomd.tools.python_process import Code, FunctionProcess, interpreter
 from loomd.tools.signature import Signature, read_signature, unnamed
 from loomd.topology import Parts
 

@@ -15,8 +15,7 @@ from loomd.errors import LoomdError, Permanent, ToolFailed
 from loomd.messages import JsonObject
 from loomd.tools.check import Check, Checked
 from loomd.tools.process import Argv, Ended, run
-from loomd.tools.python_child import Code
-from loomd.tools.python_process import FunctionProcess, interpreter
+from loomd.tools.python_process import Code, FunctionProcess, interpreter
 from loomd.tools.sandbox import SEARCH, Bubblewrap, Paths, ProcessLimits, open_bubblewrap, was_set_up
 from loomd.tools.text import plain
 

@@ -1,112 +1,25 @@
 """What runs in the process of a call of a sandboxed Python function: reads what is asked, does it, answers, and ends.
 
 The question comes by standard input; the answer goes to a file of its own, so that nothing that the function prints
-gets into it. Whatever is imported here is paid by every call. Started by `loomd.tools.python_process`, which trusts
-nothing of what comes back.
+gets into it. Whatever is imported here is paid by every call, so what few calls need is imported by those: Pydantic
+describes a function, and takes the arguments that are not plain JSON. Started by `loomd.tools.python_process`, which
+trusts nothing of what comes back.
 """
 
-import base64
-import inspect
 import json
 import os
 import sys
-import types
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from types import FunctionType, ModuleType
 
-import msgspec
-
-from loomd.errors import LoomdError, Temporary, ToolFailed, Uncertain
-from loomd.manifest.python_file import load_function
+from loomd.errors import LoomdError, Temporary, Uncertain
+from loomd.manifest.python_module import load_function
 from loomd.manifest.raised import words_of
-from loomd.messages import JsonObject
-from loomd.tools.context import TOLD, ToolContext, attribute
 from loomd.tools.function import import_function, result_text
-from loomd.tools.signature import read_signature
+from loomd.tools.plain import plain_arguments
 
-_SENT = (*TOLD, "metadata")
-
-
-class Code(msgspec.Struct, frozen=True):
-    """A function.
-
-    Attributes:
-        function: its name.
-        path: the file that it is in, for messages; it need not be there.
-        source: what that file holds.
-        package: the installed module that it is in, instead.
-    """
-
-    function: str
-    path: str = ""
-    source: bytes = b""
-    package: str = ""
-
-
-class Described(msgspec.Struct, frozen=True, tag=True):
-    """What a function takes: the first paragraph of its docstring, and a JSON Schema."""
-
-    summary: str
-    parameters: JsonObject
-
-
-class Gave(msgspec.Struct, frozen=True, tag=True):
-    """What a call gave, as text."""
-
-    text: str
-
-
-class Failed(msgspec.Struct, frozen=True, tag=True):
-    """Why there is no result.
-
-    Attributes:
-        text: what is said.
-        sort: whether it may work later, or may have had its effect.
-        retry_after: seconds after which it may work.
-    """
-
-    text: str
-    sort: Literal["failed", "later", "uncertain"] = "failed"
-    retry_after: float | None = None
-
-
-Answer = Described | Gave | Failed
-
-
-class SentContext:
-    """What can be sent to a process of where a call comes from; the rest of `ToolContext` lives in the daemon.
-
-    Args:
-        sent: values by name.
-    """
-
-    def __init__(self, sent: Mapping[str, object]) -> None:
-        self.__dict__.update(sent)
-
-    def __getattr__(self, name: str) -> object:
-        if name in vars(ToolContext):
-            known = f"{', '.join(_SENT[:-1])} and {_SENT[-1]}"
-            raise ToolFailed(
-                f"context.{name} lives in the daemon, a function with a sandbox has {known} of its context"
-            )
-        return attribute(self.__dict__.get("metadata", {}), name)
-
-
-def question(code: Code, arguments: JsonObject | None, context: ToolContext | None) -> bytes:
-    """Return what a process is asked.
-
-    Args:
-        code: the function.
-        arguments: what it is called with; None to be told what it takes.
-        context: where the call comes from.
-    """
-    sent = None if context is None else {name: getattr(context, name) for name in _SENT}
-    if sent is not None:
-        sent["metadata"] = dict(context.metadata) if context else {}
-    source = base64.b64encode(code.source).decode()
-    asked = [code.function, code.path, source, code.package, arguments, sent]
-    return json.dumps(asked).encode()  # spells lone surrogates, which models do write
+_COROUTINE = 0x80
+"""Flag of a function that is `async def`."""
 
 
 def main(number: int) -> None:
@@ -117,50 +30,96 @@ def main(number: int) -> None:
     """
     os.set_inheritable(number, False)
     process = os.getpid()
-    function, path, source, package, arguments, sent = json.loads(sys.stdin.buffer.read())
-    code = Code(function, path, base64.b64decode(source), package)
-    answer = _answer(code, arguments, None if sent is None else SentContext(sent))
+    asked, _, source = sys.stdin.buffer.read().partition(b"\n")
+    answer = _answer(source, *json.loads(asked))
     if os.getpid() == process:  # not one that the function has forked
         with open(number, "wb") as out:
-            out.write(json.dumps(msgspec.to_builtins(answer), ensure_ascii=False).encode("utf-8", "replace"))
+            out.write(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
     os._exit(0)
 
 
-def _answer(code: Code, arguments: JsonObject | None, context: SentContext | None) -> Answer:
+def _answer(
+    source: bytes,
+    name: str,
+    path: str,
+    package: str,
+    arguments: dict[str, object] | None,
+    sent: dict[str, object] | None,
+) -> dict[str, object]:
+    """Return what is said of a function or of a call, as `loomd.tools.python_process` reads it."""
     try:
-        function = _load(code)
-        signature = read_signature(function)
+        function = import_function(package, name) if package else _load(source, name, path)
         if arguments is None:
-            return Described(signature.summary, signature.parameters)
-        values = signature.bind(arguments)
-        if signature.context:
-            values[signature.context] = context
-        return Gave(result_text(_awaited(function)(**values)))
+            return _described(function)
+        values = _values(function, arguments, sent)
+        return {"type": "Gave", "text": result_text(_called(function, values))}
     except Uncertain as error:
-        return Failed(str(error), "uncertain")
+        return _failed(str(error), "uncertain")
     except Temporary as error:
-        return Failed(str(error), "later", error.retry_after)
+        return _failed(str(error), "later", error.retry_after)
     except LoomdError as error:
-        return Failed(str(error))
+        return _failed(str(error))
     except BaseException as error:  # whatever it is, it is told
-        return Failed(words_of(error))
+        return _failed(words_of(error))
 
 
-def _load(code: Code) -> Callable[..., Any]:
-    if code.package:
-        return import_function(code.package, code.function)
-    module = sys.modules["loomd_tool"] = types.ModuleType("loomd_tool")
-    return load_function(module, Path(code.path), code.function, code.source)
+def _failed(text: str, sort: str = "failed", retry_after: float | None = None) -> dict[str, object]:
+    return {"type": "Failed", "text": text, "sort": sort, "retry_after": retry_after}
 
 
-def _awaited(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that gives what an `async def` function gives once it is awaited."""
-    if not inspect.iscoroutinefunction(function):
-        return function
+def _load(source: bytes, name: str, path: str) -> Callable[..., object]:
+    module = sys.modules["loomd_tool"] = ModuleType("loomd_tool")
+    return load_function(module, path, name, source)
 
-    import asyncio  # noqa: PLC0415  # costs a fourth of a call, and most functions do not need it
 
-    def awaited(**values: Any) -> object:
-        return asyncio.run(function(**values))
+def _described(function: Callable[..., object]) -> dict[str, object]:
+    from loomd.tools.signature import read_signature  # noqa: PLC0415  # imports Pydantic
 
-    return awaited
+    signature = read_signature(function)
+    return {"type": "Described", "summary": signature.summary, "parameters": signature.parameters}
+
+
+def _values(
+    function: Callable[..., object], arguments: dict[str, object], sent: dict[str, object] | None
+) -> dict[str, object]:
+    """Return what a function is called with, by name.
+
+    Raises:
+        ToolFailed: the arguments do not fit.
+    """
+    if "pydantic" not in sys.modules:  # what a function is told of by Pydantic, that has to read
+        values = plain_arguments(function, arguments, lambda: _context(sent))
+        if values is not None:
+            return values
+    from loomd.tools.signature import read_signature  # noqa: PLC0415  # imports Pydantic
+
+    signature = read_signature(function)
+    bound = signature.bind(arguments)
+    return {**bound, signature.context: _context(sent)} if signature.context else bound
+
+
+def _context(sent: dict[str, object] | None) -> object:
+    from loomd.tools.sent_context import SentContext  # noqa: PLC0415  # most functions ask for none
+
+    return None if sent is None else SentContext(sent)
+
+
+def _called(function: Callable[..., object], values: dict[str, object]) -> object:
+    """Return what a function gives; one that is `async def` is awaited."""
+    if not _is_async(function):
+        return function(**values)
+
+    import asyncio  # noqa: PLC0415  # takes longer than the start of Python, and most functions do not need it
+
+    async def awaited() -> object:
+        return await function(**values)  # type: ignore[misc]  # it is a coroutine
+
+    return asyncio.run(awaited())
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    if type(function) is FunctionType and "inspect" not in sys.modules:
+        return bool(function.__code__.co_flags & _COROUTINE)
+    from inspect import iscoroutinefunction  # noqa: PLC0415  # knows what is wrapped or marked
+
+    return iscoroutinefunction(function)

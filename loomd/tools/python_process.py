@@ -5,19 +5,19 @@ Called by the type `python`; `loomd.tools.python_child` is the other side.
 """
 
 import asyncio
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from loomd.errors import Permanent, Temporary, ToolFailed, Uncertain
 from loomd.messages import JsonObject
-from loomd.tools.context import ToolContext
+from loomd.tools.context import TOLD, ToolContext
 from loomd.tools.parameters import schema_fault
 from loomd.tools.process import Argv, Ended, how_it_ended
-from loomd.tools.python_child import Answer, Code, Described, Failed, Gave, question
 from loomd.tools.text import plain
 
 _PACKAGE = Path(__file__).parents[1]
@@ -30,6 +30,52 @@ _LARGEST = 64 << 10
 """Bytes of what a function may say of itself: it goes into every prompt of the agents that have the tool."""
 _SHOWN = 500
 """Characters of what a process wrote that stand in an error."""
+
+
+class Code(msgspec.Struct, frozen=True):
+    """A function.
+
+    Attributes:
+        function: its name.
+        path: the file that it is in, for messages; it need not be there.
+        source: what that file holds.
+        package: the installed module that it is in, instead.
+    """
+
+    function: str
+    path: str = ""
+    source: bytes = b""
+    package: str = ""
+
+
+class Described(msgspec.Struct, frozen=True, tag=True):
+    """What a function takes: the first paragraph of its docstring, and a JSON Schema."""
+
+    summary: str
+    parameters: JsonObject
+
+
+class Gave(msgspec.Struct, frozen=True, tag=True):
+    """What a call gave, as text."""
+
+    text: str
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """Why there is no result.
+
+    Attributes:
+        text: what is said.
+        sort: whether it may work later, or may have had its effect.
+        retry_after: seconds after which it may work.
+    """
+
+    text: str
+    sort: Literal["failed", "later", "uncertain"] = "failed"
+    retry_after: float | None = None
+
+
+Answer = Described | Gave | Failed
 
 
 def interpreter() -> tuple[str, Sequence[Path]]:
@@ -118,7 +164,7 @@ class FunctionProcess:
         Raises:
             LoomdError: it cannot be started, wrote too much, or ended without an answer.
         """
-        asked = question(self._code, arguments, context)
+        asked = _question(self._code, arguments, context)
         async with self._places:
             ended = await self._box.run(self._argv, asked, told=["answer"])
         data = ended.told["answer"]
@@ -134,3 +180,18 @@ class FunctionProcess:
 
     def _argv(self, files: Mapping[str, int]) -> Sequence[str]:
         return [self._program, "-I", "-c", _BEGIN, str(_PACKAGE.parent), str(files["answer"])]
+
+
+def _question(code: Code, arguments: JsonObject | None, context: ToolContext | None) -> bytes:
+    """Return what a process is asked: a line of JSON, then the file.
+
+    Args:
+        code: the function.
+        arguments: what it is called with; None to be told what it takes.
+        context: where the call comes from.
+    """
+    sent: JsonObject | None = None
+    if context is not None:
+        sent = {name: getattr(context, name) for name in TOLD} | {"metadata": dict(context.metadata)}
+    asked = json.dumps([code.function, code.path, code.package, arguments, sent])  # with lone surrogates spelled out
+    return asked.encode() + b"\n" + code.source

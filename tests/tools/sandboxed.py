@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -20,34 +21,41 @@ BOXES = ["bubblewrap", "none"]
 
 
 _MODULES = ("asyncio", "json", "os", "socket", "subprocess", "sys", "threading", "time")
-_HEAD = '''
-from __future__ import annotations
-IMPORTS
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
-from pydantic import BaseModel, Field
-from loomd.errors import RateLimited, Temporary, ToolFailed, Uncertain
-from loomd.tools.context import ToolContext
-
+_NAMES = {
+    "pathlib": ("Path",),
+    "typing": ("Annotated", "Any", "Literal"),
+    "dataclasses": ("dataclass",),
+    "pydantic": ("BaseModel", "Field"),
+    "loomd.errors": ("RateLimited", "Temporary", "ToolFailed", "Uncertain"),
+    "loomd.tools.context": ("ToolContext",),
+}
+_CLASSES = {
+    "Point": """
 @dataclass
 class Point:
     x: int
     y: int = 0
-
+""",
+    "Order": '''
 class Order(BaseModel):
     """An order."""
     book: str = Field(min_length=2, description="Title.")
     copies: int = 1
-
-'''
-"""What stands above a function."""
+''',
+}
 
 
 def beneath_head(code: str) -> str:
     """Return the text of a file with a function: only what it names is imported, because each process pays for it."""
-    named = [name for name in _MODULES if f"{name}." in code]
-    return _HEAD.replace("IMPORTS", f"import {', '.join(named)}" if named else "") + code
+    code = "".join(text for name, text in _CLASSES.items() if _names(name, code)) + code
+    head = ["from __future__ import annotations", *(f"import {name}" for name in _MODULES if f"{name}." in code)]
+    for module, names in _NAMES.items():
+        head += [f"from {module} import {name}" for name in names if _names(name, code)]
+    return "\n".join([*head, code])
+
+
+def _names(name: str, code: str) -> bool:
+    return re.search(rf"\b{name}\b", code) is not None
 
 
 @contextmanager
@@ -90,6 +98,13 @@ def function_opener(folder: Path) -> Function:
             yield live
 
     return opened
+
+
+def skip(seconds: float, patch: pytest.MonkeyPatch) -> None:
+    """Let so many seconds go by at once, for all that the running event loop waits for until some time."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    patch.setattr(loop, "time", lambda: time() + seconds)
 
 
 def takes(*names: str) -> dict[str, object]:
