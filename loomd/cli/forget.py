@@ -25,8 +25,8 @@ def command(
     """Delete what a memory remembers: by ID, by whose it is, or all of it.
 
     What is deleted is in no table, index or log of the memory's file any more, and a task that was interrupted before
-    does not bring it back. What others told, too, stays as theirs. The tasks in which it was said are kept with what was
-    said, until retention removes them.
+    does not bring it back. What others told, too, stays as theirs. The tasks in which it was said are kept with what
+    was said, until retention removes them.
 
     Of a cluster, the past tasks that it compares new ones with: those of a tenant, of a user, or all. What was learned
     of agents by them stays.
