@@ -4,12 +4,15 @@
 
 Texts are made: words by Zipf's law, and vectors of 256 numbers around as many centres as a long life has topics. The
 same texts and questions are made every time, and `--found FILE` writes down what each question recalls, so that two
-versions can be compared. Beside those that may be recalled stands a tenth of them that others said.
+versions can be compared. Beside those that may be recalled stands a tenth of them that others said. `plot.py` draws the
+figures.
 """
 
 import argparse
 import asyncio
 import json
+import os
+import platform
 import statistics
 import tempfile
 import time
@@ -135,11 +138,14 @@ def main() -> None:
     given = parser.parse_args()
     found: dict[str, list[str]] = {}
     results: dict[str, dict[str, float]] = {}
+    load = round(os.getloadavg()[0], 2)
     for size in map(int, given.sizes.split(",")):
         results[str(size)] = figures = asyncio.run(measure(size, found))
         print(f"{size}:", *(f"  {key:28} {value:10,.2f}" for key, value in figures.items()), sep="\n", flush=True)
     if given.json:
-        given.json.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        where = {"python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count()}
+        kept = {"when": time.strftime("%Y-%m-%d"), **where, "load": load, "figures": results}
+        given.json.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
     if given.found:
         given.found.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 

@@ -37,7 +37,11 @@ HERE = Path(__file__).resolve().parent
 PYTHON = Path(os.environ.get("MEMORY_PEERS", HERE / ".venv" / "bin" / "python"))
 WINDOW = 8000
 MOST = 5
+PART = 100
+"""Turns of a part of the conversation, for which recall is told apart."""
 _WORD = re.compile(r"\w{3,}")
+Asked = tuple[int, bool, int]
+"""The turn in which a fact was told, whether that is in the window, and at which place it was recalled; 0 for not."""
 Row = tuple[Planted, bool, int]
 """A fact, whether its turn is in the window, and at which place it was recalled, from 1; 0 for not at all."""
 
@@ -74,15 +78,15 @@ def in_window(turns: list[tuple[str, str]]) -> set[str]:
     return {message.text for message in kept}
 
 
-def theirs() -> dict[str, list[tuple[bool, int]]] | None:
-    """Return for each way of asking loom-agent, for each fact, whether it is shown and at which place; None without."""
+def theirs() -> dict[str, list[Asked]] | None:
+    """Return for each way of asking loom-agent what became of each fact; None without."""
     if not PYTHON.exists():
         return None
     done = subprocess.run(  # our own file
         [PYTHON, HERE / "peer.py"], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}
     )
     rows = json.loads(done.stdout)
-    return {way: [(row["shown"], row["places"][way]) for row in rows] for way in rows[0]["places"]}
+    return {way: [(row["turn"], row["shown"], row["places"][way]) for row in rows] for way in rows[0]["places"]}
 
 
 def overlap(planted: list[Planted], *, hard: bool) -> float:
@@ -101,15 +105,22 @@ def _place(texts: list[str], fact: str) -> int:
     return next((at for at, text in enumerate(texts, 1) if fact in text), 0)
 
 
-def _tell(name: str, rows: list[tuple[bool, int]]) -> dict[str, float]:
+def _asked(rows: list[Row]) -> list[Asked]:
+    return [(one.turn, shown, place) for one, shown, place in rows]
+
+
+def _tell(name: str, rows: list[Asked]) -> dict[str, float]:
     """Print how many facts were recalled, and return the shares."""
-    left = [place for shown, place in rows if not shown]
+    left = [place for _, shown, place in rows if not shown]
     figures = {
-        "recall@5": sum(place > 0 for _, place in rows) / len(rows),
+        "recall@5": sum(place > 0 for _, _, place in rows) / len(rows),
         "recall@5 of those that left the window": sum(place > 0 for place in left) / len(left),
-        "recall@1": sum(place == 1 for _, place in rows) / len(rows),
-        "recalled or in the window": sum(place > 0 or shown for shown, place in rows) / len(rows),
+        "recall@1": sum(place == 1 for _, _, place in rows) / len(rows),
+        "recalled or in the window": sum(place > 0 or shown for _, shown, place in rows) / len(rows),
     }
+    for first in range(1, TURNS + 1, PART):
+        part = [place > 0 for turn, _, place in rows if first <= turn < first + PART]
+        figures[f"recall@5 of turns {first} to {first + PART - 1}"] = sum(part) / len(part)
     print(name)
     for what, share in figures.items():
         print(f"    {what:42} {share:.3f}")
@@ -128,7 +139,7 @@ def main() -> None:
     shares = overlap(planted, hard=False), overlap(planted, hard=True)
     print(f"{len(planted)} facts in {TURNS} turns; questions share {shares[0]:.0%} of their words with the facts,")
     print(f"those that are said to be hard {shares[1]:.0%}\n")
-    figures = {f"loomd, {key}": value for key, value in _tell("loomd", [row[1:] for row in rows]).items()}
+    figures = {f"loomd, {key}": value for key, value in _tell("loomd", _asked(rows)).items()}
     figures["loomd, missed"] = 1.0 - figures["loomd, recall@5"]
     figures |= {"loomd, ms for a turn": told * 1e3, "loomd, ms for a question": asked * 1e3}
     print(f"    {told * 1e3:.1f} ms for a turn, {asked * 1e3:.1f} ms for a question")
@@ -139,7 +150,7 @@ def main() -> None:
     }
     for name, how in cases.items():
         others, _, _ = asyncio.run(ours(**how))
-        figures |= {f"{name}, {key}": value for key, value in _tell(name, [row[1:] for row in others]).items()}
+        figures |= {f"{name}, {key}": value for key, value in _tell(name, _asked(others)).items()}
     if (peer := theirs()) is None:
         print(f"loom-agent is skipped: no {PYTHON}")
     for way, places in (peer or {}).items():

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from curves import bars, curves  # beside this file
+from page import put
 
 TIMES = {
     "hybrid p50 ms": "hybrid search, p50 ms",
@@ -95,15 +96,6 @@ def publish(source: Path = FIGURES, page: Path = PAGE) -> None:
     ):
         text = put(text, mark, part, page)
     page.write_text(text, "utf-8")
-
-
-def put(text: str, mark: str, part: str, page: Path) -> str:
-    """Return a page with something between two marks."""
-    first, last = f"<!-- {mark} -->", f"<!-- /{mark} -->"
-    if any(text.count(one) != 1 for one in (first, last)):
-        sys.exit(f"{page}: put the lines {first} and {last} where the table belongs")
-    head, rest = text.split(first)
-    return f"{head}{first}\n\n{part}\n\n{last}{rest.split(last)[1]}"
 
 
 def targets(found: Figures, beside: dict[str, float]) -> str:

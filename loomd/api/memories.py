@@ -81,6 +81,8 @@ class MemoryRoutes:
     async def forget(self, request: web.Request) -> web.Response:
         """Delete what fits all that is said (`ids`, and the fields that narrow a list), for good; return the ids.
 
+        Those in `parted` stay, because others told the same; who was meant is forgotten of them.
+
         All of a memory is meant only when `all` is true.
         """
         require_ready(self._system)
@@ -90,13 +92,13 @@ class MemoryRoutes:
         if which.everything != said.all:
             raise BadRequest("expected what is to be forgotten: ids, or whose it is; or all, and then nothing else")
         ((_, live),) = self._memories(space, name).items()
-        if which.ids:
-            known = {item.id for item in await live.items(which)}
-            if missing := [one for one in which.ids if one not in known]:
-                raise NotFound(
-                    f"Memory/{name}: nothing of the id {missing[0]!r} is remembered that fits; none is forgotten"
-                )
-        return answer({"forgotten": await live.forget(which)})
+        known = [] if said.all else [item.id for item in await live.items(which)]
+        if missing := [one for one in which.ids if one not in known]:
+            raise NotFound(
+                f"Memory/{name}: nothing of the id {missing[0]!r} is remembered that fits; none is forgotten"
+            )
+        gone = await live.forget(which)
+        return answer({"forgotten": gone, "parted": sorted(set(known).difference(gone))})
 
     def _memories(self, space: str | None, name: str | None = None) -> dict[Ref, LiveMemory]:
         """Return the memories that serve: of a namespace or all, one or all.
@@ -127,7 +129,11 @@ def show_item(ref: Ref, item: Item) -> Body:
         "count": item.count,
     }
     if item.also:
-        status["also"] = [{"told": rfc3339(one.began), "place": one.place} for one in item.also]
+        status["also"] = [
+            {"told": rfc3339(one.began), "place": one.place}
+            | {name: getattr(one, name) for name in _FILTERS if getattr(one, name)}
+            for one in item.also
+        ]
     if item.replaces:
         status["replaces"] = list(item.replaces)
     return {

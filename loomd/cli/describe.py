@@ -42,6 +42,7 @@ from loomd.manifest.wording import without_secrets
 
 _HISTORY = 10
 """Most revisions that are told of one object."""
+_TELLERS = ("agent", "tenant", "user", "session")
 
 
 @click.command()
@@ -185,7 +186,7 @@ def _remembered(item: Json) -> None:
             ("Memory", spec["memory"]),
             ("What", f"{spec['what']}, {status['level']}"),
             ("Scope", spec["scope"]),
-            *((name.capitalize(), spec.get(name, "")) for name in ("agent", "tenant", "user", "session")),
+            *((name.capitalize(), spec.get(name, "")) for name in _TELLERS),
             ("Told", moment(status["told"], now)),
             ("Times", str(status["count"])),
             ("Importance", f"{status['importance']:.2f}"),
@@ -193,7 +194,8 @@ def _remembered(item: Json) -> None:
         ]
     )
     section("Text", [without_secrets(line) for line in spec["text"].splitlines()])
-    section("Told also", [f"{one['place']}  {moment(one['told'], now)}" for one in status.get("also", [])])
+    also = [(one, " ".join(one[name] for name in _TELLERS if name in one)) for one in status.get("also", [])]
+    section("Told also", [f"{one['place']}  {who}  {moment(one['told'], now)}" for one, who in also])
     section("Replaces", status.get("replaces", []))
 
 

@@ -25,7 +25,8 @@ def command(
     """Delete what a memory remembers: by ID, by whose it is, or all of it.
 
     What is deleted is in no table, index or log of the memory's file any more, and a task that was interrupted before
-    does not bring it back. The tasks in which it was said are kept with what was said, until retention removes them.
+    does not bring it back. What others told, too, stays as theirs. The tasks in which it was said are kept with what
+    was said, until retention removes them.
 
     Of a cluster, the past tasks that it compares new ones with: those of a tenant, of a user, or all. What was learned
     of agents by them stays.
@@ -47,13 +48,15 @@ def command(
     get_one(client, asked.place, asked.namespace, asked.names[0])  # a name that is wrong is said with the closest
     body = {**filters, "all": everything}
     if kind == "Cluster":
-        count = _post(client, asked, body)
+        count = _post(client, asked, body)["forgotten"]
         said = f"{count} past task{'' if count == 1 else 's'} forgotten" if count else ""
     else:
-        gone = _post(client, asked, {"ids": list(ids), **body})
-        said = "\n".join(f"{MEMORY_ITEMS.spelled(one, asked.namespace)} forgotten" for one in gone)
+        done = _post(client, asked, {"ids": list(ids), **body})
+        words = {"forgotten": "forgotten", "parted": "stays, as others told it"}
+        items = [(MEMORY_ITEMS.spelled(one, asked.namespace), how) for how in words for one in done.get(how, ())]
+        said = "\n".join(f"{name} {words[how]}" for name, how in items)
     click.echo(said or "nothing fits: nothing is forgotten", err=not said)
 
 
 def _post(client: Client, asked: Wanted, body: Mapping[str, Any]) -> Any:
-    return client.post(*asked.place.parts(asked.namespace), asked.names[0], "forget", body=body)["forgotten"]
+    return client.post(*asked.place.parts(asked.namespace), asked.names[0], "forget", body=body)

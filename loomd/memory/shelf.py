@@ -332,16 +332,17 @@ class Shelf:
         scope = self._limits.scope
         home = whose.talk if working else whose.home(scope)
         kept: list[str] = []
+        (is_any,) = self._db.execute("SELECT EXISTS (SELECT 1 FROM gone) OR EXISTS (SELECT 1 FROM replaced)").fetchone()
         for draft in drafts:
             one = entry_of(id_of(self._owner, home, draft.key), draft, whose, turn, scope, working=working)
-            names = self._names(whose, one.key, one.said)
-            if is_refused(self._db, one.item, turn.began):
+            names = self._names(whose, one.key, one.said) if is_any else ()
+            if is_any and is_refused(self._db, one.item, turn.began):
                 continue
             if told := (one.next_home and self._tell_again(one.next_home, one)) or self._tell_again(home, one):
                 kept.append(told)
-            elif not is_noted(self._db, names, turn.began):
+            elif not (names and is_noted(self._db, names, turn.began)):
                 kept.append(one.item.id)
-                if not self._is_replaced(names, turn.began):
+                if not (names and self._is_replaced(names, turn.began)):
                     self._kept.add(self._insert(one, INSERT).lastrowid or 0)
         self._bound(home)
         return kept

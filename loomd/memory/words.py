@@ -20,9 +20,10 @@ _COMMON = frozenset(_WORDS.split())
 """Words that tell nothing of what is asked; left out unless the question holds nothing else."""
 _MOST = 64
 _FEW = 1000
-"""Texts that are scored without asking whether fewer would do."""
-_STEP = 2
-"""Words are looked for together as long as the next one is in no more than so many times the texts of those before."""
+"""Texts that are scored without asking whether fewer would do: also all of a file that has no more."""
+_STEP = 4
+"""Words are looked for together as long as the next one is in no more than so many times the texts of those before, and
+as long as a text that holds all of them would hold too few."""
 _RANKED = (
     "SELECT item.row FROM item_word JOIN item ON item.row = item_word.rowid WHERE item_word MATCH ?"
     " AND home IN (SELECT value FROM json_each(?)) ORDER BY bm25(item_word), item.row LIMIT ?"
@@ -54,11 +55,12 @@ class Words:
             enough: how many have to fit, so that texts that hold only the most common of the words are left out.
         """
         fitting: dict[int, int] = {}
-        counted = sorted((self._count(word), at) for at, word in enumerate(words))
+        (last,) = self._db.execute("SELECT ifnull(max(row), 0) FROM item").fetchone()
+        counted = sorted((self._count(word) if last > _FEW else 0, at) for at, word in enumerate(words))
         total = 0
         for place, (count, _) in enumerate(counted, 1):
             total += count
-            if place < len(counted) and counted[place][0] <= max(_FEW, _STEP * total):
+            if place < len(counted) and (place < least or counted[place][0] <= max(_FEW, _STEP * total)):
                 continue
             rarest = [words[at] for _, at in counted[:place]]
             rows = self._ranked(homes, rarest, words, most)

@@ -80,3 +80,17 @@ async def test_what_is_refused(client: Client) -> None:
         await ask(client.post, "namespaces", "other", *FORGET[2:], body={"all": True})
     assert len((await ask(client.get, *ITEMS))["items"]) == 1
     assert len((await ask(client.post, *FORGET, body={"all": True}))["forgotten"]) == 1
+
+
+async def test_what_two_tasks_said_is_parted(client: Client) -> None:
+    """It names both tasks, is left to one of them when the other one is forgotten, and goes with the last one."""
+    await told(client, "One.", "One.")
+    (item,) = (await ask(client.get, *ITEMS))["items"]
+    (also,) = item["status"]["also"]
+    name, tasks = item["metadata"]["name"], [item["spec"]["task"], also["task"]]
+    assert item["status"]["count"] == 2
+    done = await ask(client.post, *FORGET, body={"task": tasks[0]})
+    assert done == {"forgotten": [], "parted": [name]}
+    (item,) = (await ask(client.get, *ITEMS, task=tasks[1]))["items"]
+    assert (item["spec"]["task"], item["status"]["count"]) == (tasks[1], 1)
+    assert await ask(client.post, *FORGET, body={"task": tasks[1]}) == {"forgotten": [name], "parted": []}
