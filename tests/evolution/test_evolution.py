@@ -25,6 +25,7 @@ from loomd.errors import Conflict, NotFound
 from loomd.events.cluster import ProposalMade, SkillAbandoned, SkillPromoted, SkillProposed, SkillReverted
 from loomd.events.event import Event
 from loomd.evolution.runner import Evolutions
+from loomd.store.experience import SqliteLearning
 from loomd.store.records import Learned, Lesson, TaskRecord
 from tests.engine.test_learning import team
 from tests.engine.test_shaping import shape
@@ -594,13 +595,18 @@ async def test_the_reward_of_a_part_is_stored_before_its_agent_is_looked_at(worl
     written(world)
     async with world.open() as system:
         store, written_on = system.store, threading.Event()
+        assert isinstance(store.learning, SqliteLearning)
+        write = store.learning._write
+
+        async def slowly() -> None:
+            await write(lambda: written_on.wait(10))
 
         async def runs_by_no_means(task: str) -> None:
             raise Conflict(f"{task} is a part")
 
         evolutions = Evolutions(system.services, lambda: system.reconciler.topology, runs_by_no_means)
         async with asyncio.TaskGroup() as group:
-            group.create_task(store.learning._write(lambda: written_on.wait(10)))
+            group.create_task(slowly())
             group.create_task(store.learn("t1.1", Learned()))
             await asyncio.sleep(0)  # both are handed to the store
             asyncio.get_running_loop().call_later(0.1, written_on.set)
