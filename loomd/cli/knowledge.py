@@ -163,7 +163,7 @@ def _ready_lines(item: Json) -> list[str]:
         if kind in seen and seen[kind][:2] == (status, reason):
             lines.append(f"{title:<11} {seen[kind][2]}")
     for one in _stale(item):
-        title = "refused:" if one["reason"] == "Failed" else "behind:"
+        title = {"Failed": "refused:", "IndexDamaged": "damaged:"}.get(one["reason"], "behind:")
         lines.append(f"{title:<11} since {one['lastTransitionTime']}: {one['message']}")
     return lines
 
@@ -175,7 +175,7 @@ def _stale(item: Json) -> list[Json]:
         for one in item["status"]["conditions"]
         if one["type"] == "Degraded"
         and one["status"] == "True"
-        and one["reason"] in {"Failed", "RefreshFailed", "EmbedFailed", "SourceUnreachable"}
+        and one["reason"] in {"Failed", "IndexDamaged", "RefreshFailed", "EmbedFailed", "SourceUnreachable"}
     ]
 
 
