@@ -137,7 +137,7 @@ class Index:
         """Return the vectors that are already stored: here, by other ways of indexing, or by other knowledge bases."""
         with self._writing:
             found = self._store.known(digests)
-        for path in [*others(self._path), *neighbours(self._path)]:
+        for path in self.others():
             wanted = [digest for digest in digests if digest not in found]
             if wanted:
                 found.update(take_over(path, wanted))
@@ -288,6 +288,10 @@ class Index:
     def _add_rows(self, after: int) -> None:
         for ids, vectors in self._rows(after):
             self._vectors.add(ids.tolist(), vectors)
+
+    def others(self) -> list[Path]:
+        """Return stores from which things may be taken over: of other ways of indexing, of other knowledge bases."""
+        return [*others(self._path), *neighbours(self._path)]
 
     def search(self, questions: Sequence[Question]) -> list[list[tuple[Stored, float]]]:
         """Return for each question the best passages with their scores, best first; equal texts only once."""
