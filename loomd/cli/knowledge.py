@@ -152,18 +152,19 @@ def _ready(item: Json) -> tuple[str, str, str]:
 
 
 def _ready_lines(item: Json) -> list[str]:
-    """Return why a knowledge base is not ready, how far it and its next version are, and why it stays as it was."""
+    """Return why a knowledge base is not ready or finds nothing, how far it and the next version are, why it stays."""
     status, why, message = _ready(item)
     lines = [] if status == "True" else [f"{'ready:':<11} {status} ({why}): {message}"]
     seen = {one["type"]: (one["status"], one["reason"], one["message"]) for one in item["status"]["conditions"]}
     for title, kind, status, reason in (
         ("indexing:", "Degraded", "Unknown", "Indexing"),
+        ("filter:", "Degraded", "True", "FilterUnmatched"),
         ("next:", "Reconciling", "True", "Progressing"),
     ):
         if kind in seen and seen[kind][:2] == (status, reason):
             lines.append(f"{title:<11} {seen[kind][2]}")
     for one in _stale(item):
-        title = "refused:" if one["reason"] == "Failed" else "behind:"
+        title = {"Failed": "refused:", "IndexDamaged": "damaged:"}.get(one["reason"], "behind:")
         lines.append(f"{title:<11} since {one['lastTransitionTime']}: {one['message']}")
     return lines
 
@@ -175,7 +176,7 @@ def _stale(item: Json) -> list[Json]:
         for one in item["status"]["conditions"]
         if one["type"] == "Degraded"
         and one["status"] == "True"
-        and one["reason"] in {"Failed", "RefreshFailed", "EmbedFailed", "SourceUnreachable"}
+        and one["reason"] in {"Failed", "IndexDamaged", "RefreshFailed", "EmbedFailed", "SourceUnreachable"}
     ]
 
 
@@ -224,7 +225,8 @@ def _graph_rows(graph: Json | None) -> list[tuple[str, str]]:
     """Return how a graph stands; nothing where there is none."""
     if not graph:
         return []
-    rows = [("graph", f"{graph['entities']:,} entities, {graph['relations']:,} relations, by {graph['extractor']}")]
+    entities = f"{graph['entities']:,} {'entity' if graph['entities'] == 1 else 'entities'}"
+    rows = [("graph", f"{entities}, {_count(graph['relations'], 'relation')}, by {graph['extractor']}")]
     if graph.get("pending"):
         waits, pending = graph.get("waits"), _count(graph["pending"], "passage")
         one = graph["pending"] == 1

@@ -97,7 +97,14 @@ class Conditions:
             in_vain: properties for which `retrieval.filter` asks and that no document has.
         """
         status, reason, message = self._lacking(unreadable, standing.graph, awaited)
-        if in_vain and self._fault is None and reason not in {"Indexing", "Fetching", "SourceUnreachable"}:
+        if standing.damage:
+            said = f"its store is damaged, and passages may be missing ({standing.damage}): restart to have it mended"
+            status, reason, message = "True", "IndexDamaged", said
+        if (
+            in_vain
+            and self._fault is None
+            and reason not in {"IndexDamaged", "Indexing", "Fetching", "SourceUnreachable"}
+        ):
             said = f"{asks_in_vain(in_vain[0])}: nothing is found; mend retrieval.filter, or the documents"
             status, reason, message = "True", "FilterUnmatched", said
         if reason == "DocumentsRead" and standing.depth and standing.recall < recall:

@@ -1,11 +1,26 @@
 """An index that a knowledge base has open, until the last one who is at work with it lets go of it."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from loomd.knowledge.base import IndexSpec
 from loomd.knowledge.index import OPENED, Index
+from loomd.knowledge.place import suspect
+from loomd.knowledge.survey import Recipe
+
+
+def index_of(folder: Path, recipe: Recipe, how: IndexSpec) -> Index:
+    """Open an index; when its store was too large to be looked through and turns out to be damaged, mend it. Blocks."""
+    try:
+        return Index(folder, recipe, how)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        suspect(recipe.store(folder), str(error))
+        return Index(folder, recipe, how)
 
 
 class Users:

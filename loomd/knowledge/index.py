@@ -32,7 +32,7 @@ from loomd.knowledge.graph_index import NOTHING, GraphIndex
 from loomd.knowledge.hybrid import blend, fuse
 from loomd.knowledge.ingest import Library, Reading
 from loomd.knowledge.opened import Opened
-from loomd.knowledge.place import changed_at, open_store, read_before, remove_store, size, take_over
+from loomd.knowledge.place import neighbours, open_store, others, read_before, remove_store, size, suspect, take_over
 from loomd.knowledge.question import Parts, Question, Ranked
 from loomd.knowledge.reading import noted, standings
 from loomd.knowledge.seen import seen_in
@@ -74,6 +74,7 @@ class Index:
         linking: held by whoever looks through its passages.
         graph: entities and relations; None without.
         salvaged: what became of its store, when that was damaged; nobody told of that yet.
+        damage: what was found to be wrong with its store since it opened; empty when nothing was.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, how: IndexSpec) -> None:
@@ -84,6 +85,7 @@ class Index:
         self._uncommitted, self._waits_since = 0, 0.0
         self._torn = False
         """Whether the index of words may have lost something that it was given."""
+        self.damage = ""
         self._store, self.salvaged = open_store(self._path, recipe.dimension, linked=bool(recipe.extractor))
         try:
             self._words = self._open_words()
@@ -108,6 +110,18 @@ class Index:
                 self._words.settle()
             finally:
                 self._store.close()
+
+    def look_through(self) -> bool:
+        """Look for damage in a store that was too large for that when it opened, and return whether there is any."""
+        damage = "" if self._store.is_checked else self._store.look_through()
+        if damage:
+            self.suspect(damage)
+        return bool(damage)
+
+    def suspect(self, damage: str) -> None:
+        """Note that the store is damaged: it is mended when it opens the next time."""
+        self.damage = damage
+        suspect(self._path, damage)
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -184,7 +198,7 @@ class Index:
         """Write down that all that was read of sources is indexed, by their places among the sources."""
         with self._writing:
             known = self._store.sources()
-            self._store.note_sources(noted(readings, self._recipe, known, partial(read_before, self._others())))
+            self._store.note_sources(noted(readings, self._recipe, known, partial(read_before, others(self._path))))
 
     def standing(self) -> Standing:
         """Return how it stands, but for what its knowledge base alone knows."""
@@ -202,6 +216,7 @@ class Index:
             self._recipe.dimension,
             "flat" if base is None else base.head.shape,
             loose=self._vectors.loose,
+            damage=self.damage,
             refreshed=min(one.read for one in told),
             sources=told,
             graph=None if self.graph is None else self.graph.standing(),
@@ -223,7 +238,7 @@ class Index:
                 self._build(how)
             marks = [self._words.mark, self._vectors.mark]
             self._store.forget(min((mark.change for mark in marks if mark is not None), default=0), waiting)
-        OPENED.remove(self._others()[_KEPT - 1 :], remove_store)
+        OPENED.remove(others(self._path)[_KEPT - 1 :], remove_store)
 
     def _note_words(self, change: Change) -> None:
         """Hand a change to the index of words; when that fails, the next commit makes up for it."""
@@ -280,16 +295,7 @@ class Index:
 
     def others(self) -> list[Path]:
         """Return stores from which things may be taken over: of other ways of indexing, of other knowledge bases."""
-        return [*self._others(), *self._neighbours()]
-
-    def _others(self) -> list[Path]:
-        """Return the stores of other ways of indexing, the latest used first."""
-        paths = [path for path in self._folder.glob("*.db") if path != self._path]
-        return sorted(paths, key=changed_at, reverse=True)
-
-    def _neighbours(self) -> list[Path]:
-        """Return the stores of other knowledge bases, in the folders `NAMESPACE/NAME` beside this one's."""
-        return [path for path in sorted(self._folder.parents[1].glob("*/*/*.db")) if path.parent != self._folder]
+        return [*others(self._path), *neighbours(self._path)]
 
     def search(self, questions: Sequence[Question]) -> list[list[tuple[Stored, float]]]:
         """Return for each question the best passages with their scores, best first; equal texts only once."""

@@ -30,7 +30,7 @@ from loomd.knowledge.conditions import Conditions
 from loomd.knowledge.expanders.base import Wording
 from loomd.knowledge.filter import Filter, Where, lacking, where_of
 from loomd.knowledge.generation import Generations
-from loomd.knowledge.held import Held, Users
+from loomd.knowledge.held import Held, Users, index_of
 from loomd.knowledge.index import Index
 from loomd.knowledge.ingest import Library, Unreadable
 from loomd.knowledge.question import Question
@@ -40,7 +40,7 @@ from loomd.knowledge.searching import Searching, passage_of
 from loomd.knowledge.standing import Explained, Found, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey
-from loomd.knowledge.upkeep import Turn, Upkeep
+from loomd.knowledge.upkeep import Turn, Upkeep, beside
 from loomd.knowledge.ways import Ways
 from loomd.messages import Passage
 from loomd.topology import Health
@@ -74,10 +74,7 @@ class KnowledgeBase:
         self.unreadable: tuple[Unreadable, ...] = ()
         self._library = library
         self._embedder = embedder
-        self._retrieval = ways.retrieval
-        self._indexing = ways.indexing
-        self._linking = ways.linking
-        self._refining = ways.refining
+        self._retrieval, self._indexing, self._linking, self._refining = ways
         self._graph = None if ways.linking is None else ways.linking.spec
         self._bus = bus
         self._clock = clock
@@ -90,9 +87,8 @@ class KnowledgeBase:
         self._serving: Held | None = None
         self._recipe: Recipe
         self._generations: Generations
-        self._embedded = 0
+        self._embedded, self._is_compared = 0, False
         self._properties: frozenset[str] = frozenset()
-        self._is_compared = False
         self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
         self._batches = Batches(self._answer)
         self._calls = Users()
@@ -127,7 +123,7 @@ class KnowledgeBase:
                 self._conditions.stored(len(self))
                 self._upkeep.wake()
             self.served()
-            async with self._upkeep.running():
+            async with self._upkeep.running(), beside(self._look_through()):
                 yield self
         finally:
             self._library.stop()
@@ -137,6 +133,11 @@ class KnowledgeBase:
                 self._ending = asyncio.ensure_future(self._settle())
                 await asyncio.shield(self._ending)
             await asyncio.shield(self._closed)  # after what still runs in the thread, whoever is cancelled meanwhile
+
+    async def _look_through(self) -> None:
+        with self._held.used() as index:
+            if await asyncio.to_thread(index.look_through):
+                await self._stand()
 
     async def _settle(self) -> None:
         """Release the index once no question and no call is under way."""
@@ -157,7 +158,7 @@ class KnowledgeBase:
         self._folder, self._recipe = folder, recipe
 
     def _hold(self, folder: Path, recipe: Recipe) -> Held:
-        return Held(recipe.store(folder), lambda: Index(folder, recipe, self._indexing))
+        return Held(recipe.store(folder), lambda: index_of(folder, recipe, self._indexing))
 
     def _tell_salvaged(self, index: Index) -> None:
         salvaged, index.salvaged = index.salvaged, None
@@ -487,14 +488,13 @@ class KnowledgeBase:
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(pool or self._pool, call, *args)
-        except Temporary as error:
-            self._conditions.turn("False", "IndexUnusable", str(error))
-            raise Temporary(f"KnowledgeBase/{self.name}: {error}") from error
-        except sqlite3.OperationalError as error:
-            message = f"the index cannot be used now: {error}"
+        except (Temporary, sqlite3.OperationalError) as error:
+            message = str(error) if isinstance(error, Temporary) else f"the index cannot be used now: {error}"
             self._conditions.turn("False", "IndexUnusable", message)
             raise Temporary(f"KnowledgeBase/{self.name}: {message}") from error
         except sqlite3.DatabaseError as error:
             message = f"the index is broken ({error}): restart to index anew"
+            if self._serving is not None:
+                self._opened.suspect(str(error))
             self._conditions.turn("False", "IndexDamaged", message)
             raise Damaged(f"KnowledgeBase/{self.name}: {message}") from error

@@ -17,6 +17,8 @@ _log = logging.getLogger("loomd.knowledge")
 def open_store(path: Path, dimension: int, *, linked: bool = False) -> tuple[ChunkStore, Salvaged | None]:
     """Open a store; when it is damaged, begin a new one with what can be read of it: the documents have the rest.
 
+    One that is suspected is looked through however large it is.
+
     Args:
         path: where it is.
         dimension: length of its vectors.
@@ -26,14 +28,26 @@ def open_store(path: Path, dimension: int, *, linked: bool = False) -> tuple[Chu
         The store, and what became of a damaged one.
     """
     salvaged: Salvaged | None = None
+    mark = _mark_of(path)
     try:
-        store = ChunkStore(path, linked=linked)
+        store = ChunkStore(path, linked=linked, suspect=mark.exists())
     except Damaged as error:
         salvaged = Salvaged(str(error), _begin_anew(path, dimension, linked=linked))
         _log.warning("%s; indexing the documents anew with %d vectors that can be read", *salvaged)
         store = ChunkStore(path, linked=linked)
+    mark.unlink(missing_ok=True)
     path.touch()
     return store, salvaged
+
+
+def suspect(path: Path, damage: str) -> None:
+    """Note beside a store that it was found damaged, so that it is looked through when it opens the next time."""
+    _log.warning("%s: %s; it is made anew from what can be read of it when it opens the next time", path, damage)
+    _mark_of(path).touch()
+
+
+def _mark_of(path: Path) -> Path:
+    return path.with_suffix(".suspect")
 
 
 def _begin_anew(path: Path, dimension: int, *, linked: bool) -> int:
@@ -49,6 +63,16 @@ def _begin_anew(path: Path, dimension: int, *, linked: bool) -> int:
     _remove_derived(path)
     settle(draft, path)
     return saved
+
+
+def others(path: Path) -> list[Path]:
+    """Return the stores of other ways of indexing beside one, the latest used first."""
+    return sorted((one for one in path.parent.glob("*.db") if one != path), key=changed_at, reverse=True)
+
+
+def neighbours(path: Path) -> list[Path]:
+    """Return the stores of other knowledge bases, in the folders `NAMESPACE/NAME` beside that of a store."""
+    return [one for one in sorted(path.parents[2].glob("*/*/*.db")) if one.parent != path.parent]
 
 
 def take_over(path: Path, digests: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -93,6 +117,7 @@ def remove_store(path: Path) -> None:
     """Remove a store with all that is made from it; who has a file of it mapped keeps that."""
     _remove_derived(path)
     path.unlink(missing_ok=True)
+    _mark_of(path).unlink(missing_ok=True)
 
 
 def _remove_derived(path: Path) -> None:

@@ -70,6 +70,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
         depth: how many lists or candidates a search looks at; 0 for all.
         recall: share of the nearest passages that it found with that when it was built.
         loose: vectors that were added since, and are compared one by one.
+        damage: what is wrong with its store; empty as far as that is known.
         refreshed: when the source was read that was not read for the longest time, wall-clock seconds; 0 as long as
             one of them was never read.
         sources: how each of its sources stands, in their order.
@@ -86,6 +87,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     depth: int = 0
     recall: float = 1.0
     loose: int = 0
+    damage: str = ""
     refreshed: float = 0.0
     sources: tuple[SourceStanding, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

@@ -9,7 +9,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +59,7 @@ COMMIT;
 _BUSY_SECONDS = 30.0  # how long another process' transaction may take before ours gives up
 _SHARED = 500  # values in one IN (...) list; old SQLite builds allow 999
 _CHECKED = 64 << 20
-"""Bytes up to which a file is looked through when it opens."""
+"""Bytes up to which a file is looked through when it opens; a larger one is afterwards, which takes seconds."""
 _KNOWN = (
     "SELECT digest, data FROM chunk JOIN vector ON vector.id = chunk.id WHERE digest IN",
     "SELECT digest, data FROM early WHERE digest IN",
@@ -127,14 +127,16 @@ class ChunkStore:
 
     Attributes:
         graph: the tables of its graph; None without.
+        is_checked: whether it was looked through for damage.
     """
 
-    def __init__(self, path: Path, *, linked: bool = False) -> None:
+    def __init__(self, path: Path, *, linked: bool = False, suspect: bool = False) -> None:
         """Open or create the file.
 
         Args:
             path: where it is.
             linked: whether it holds a graph, too.
+            suspect: look it through however large it is.
 
         Raises:
             Damaged: the file is no SQLite database, or is broken.
@@ -143,12 +145,15 @@ class ChunkStore:
         self._db = _connect(path)
         self._readers = threading.local()
         self._reading: list[sqlite3.Connection] = []
+        self._checking: sqlite3.Connection | None = None
         self._properties: tuple[int, frozenset[str]] | None = None
         self._within: tuple[int, Where, frozenset[int]] | None = None
         try:
             self._db.executescript(_SCHEMA)
             self.graph = GraphStore(self._db, self._reader) if linked else None
-            self._check()
+            self.is_checked = suspect or path.stat().st_size <= _CHECKED
+            if self.is_checked:
+                _check(self._db)
         except sqlite3.OperationalError:
             self._db.close()
             raise
@@ -156,15 +161,30 @@ class ChunkStore:
             self._db.close()
             raise Damaged(f"{path}: {error}") from error
 
-    def _check(self) -> None:
-        if self.path.stat().st_size > _CHECKED:  # that would take seconds; `loomd check` does it
-            return
-        found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
+    def look_through(self) -> str:
+        """Return what is wrong with the file; nothing when all is well, or it is closed meanwhile.
+
+        It is read over a connection of its own, while others search and write.
+        """
+        self.is_checked = True
+        with closing(_connect(self.path)) as db:
+            self._checking = db
+            try:
+                _check(db)
+            except sqlite3.OperationalError:  # interrupted
+                return ""
+            except sqlite3.DatabaseError as error:
+                return str(error)
+            finally:
+                self._checking = None
+        return ""
 
     def close(self) -> None:
         """Release the file."""
+        checking = self._checking
+        if checking is not None:
+            with suppress(sqlite3.ProgrammingError):  # it has just ended
+                checking.interrupt()
         for db in [*self._reading, self._db]:
             db.close()
 
@@ -332,6 +352,17 @@ class ChunkStore:
             db = self._readers.db = _connect(self.path)
             self._reading.append(db)
         return db
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Look through a file: every page that is in use, and how the rows hang together.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged.
+    """
+    found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0]).removeprefix("*** in database main ***\n")
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
 
 
 def sources_in(path: Path) -> dict[str, SourceRow]:

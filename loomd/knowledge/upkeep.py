@@ -6,7 +6,7 @@ work on it: it is brought up to the documents of the one that serves. Called by 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
@@ -16,6 +16,17 @@ SOON, SELDOM = 5.0, 300.0
 """Seconds after which what failed is tried again: twice as many each time, up to these."""
 
 _log = logging.getLogger("loomd.knowledge")
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[object, object, None]) -> AsyncGenerator[None, None]:
+    """Let something be done for as long as the context lasts, to its end or until then."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 class Turn(NamedTuple):

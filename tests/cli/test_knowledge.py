@@ -115,6 +115,26 @@ def test_how_it_stands(house: Folder) -> None:
     assert source["changed"] <= source["read"]
 
 
+SHELVES = """
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: look, namespace: SPACE}
+spec: {type: knowledge, knowledge: pets, filter: {aisle: a}}
+"""
+
+
+def test_a_filter_that_finds_nothing_is_told(house: Folder) -> None:
+    """Where one looks at the knowledge base, and at the tool that searches it."""
+    house.write("tool.yaml", SHELVES)
+    house.change("embedder: words", "embedder: words, retrieval: {filter: {shelf: b}}", "base.yaml")
+    house.apply()
+    status = house.said("knowledge", "status", "pets", "-n", house.space)
+    assert 'filter:     no document has the property "shelf", for which the filter asks: nothing is found; ' in status
+    assert re.search(r"Degraded +True +\S+ +FilterUnmatched", house.said("describe", "kb/pets", "-n", house.space))
+    told = house.said("describe", "tool/look", "-n", house.space)
+    assert re.search(r"Degraded +True +\S+ +FilterUnmatched +no document of pets has the property \"aisle\"", told)
+
+
 def test_indexes_are_built_anew(house: Folder) -> None:
     """From what is stored, and with --embed from the documents."""
     assert house.said("knowledge", "rebuild", "pets", "-n", house.space) == "pets: 2 passages of 2 documents\n"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -23,6 +24,7 @@ from loomd.knowledge.knowledge import KnowledgeBase
 from loomd.knowledge.sources.files import Files, FilesSource
 from loomd.knowledge.survey import Recipe
 from loomd.knowledge.ways import Ways
+from loomd.topology import Health
 from loomd.vectors.faiss_index import load
 
 if TYPE_CHECKING:
@@ -426,6 +428,75 @@ async def test_a_bad_page_costs_what_is_on_it(lab: "Lab", monkeypatch: pytest.Mo
         assert len(base) == 300
     (told,) = (event.data for event in lab.events if isinstance(event.data, IndexDamaged))
     assert told.vectors == 300 - len(asked)
+
+
+def harm(store: Path, query: str) -> bytes:
+    """Overwrite the page of a store on which a value stands, and return the value."""
+    with closing(sqlite3.connect(store)) as db:
+        ((value,),) = db.execute(query)
+        ((size,),) = db.execute("PRAGMA page_size")
+    data: bytes = value if isinstance(value, bytes) else value.encode()
+    with store.open("r+b") as file:
+        file.seek(store.read_bytes().index(data) // size * size)
+        file.write(b"\xff" * size)
+    return data
+
+
+@pytest.fixture
+def large(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> "Lab":
+    """Return a lab whose store counts as too large to be looked through when it opens."""
+    for at in range(300):
+        lab.write(f"{at}.md", f"Number{at} is here.\n")
+    monkeypatch.setattr("loomd.knowledge.store._CHECKED", 0)
+    return lab
+
+
+async def test_a_large_store_that_cannot_be_read_when_it_opens(large: "Lab") -> None:
+    """What is missing then is reason to look it through at once, and to mend it."""
+    async with large.open():
+        pass
+    (store,) = large.state.glob("*.db")
+    harm(store, "SELECT data FROM chunk JOIN vector USING (id) WHERE id = 150")
+    async with large.open() as base:
+        assert 0 < len(large.embedder.texts) < 20
+        assert len(base) == 300
+    (event,) = (event.data for event in large.events if isinstance(event.data, IndexDamaged))
+    assert event.vectors == 300 - len(large.embedder.texts)
+
+
+async def test_a_large_store_is_looked_through_while_it_serves(large: "Lab", caplog: pytest.LogCaptureFixture) -> None:
+    """It opens at once; what is found is told until it opens again, when it is mended."""
+
+    def degraded(base: KnowledgeBase) -> Health:
+        (one,) = [one for one in base.health() if one.condition == "Degraded"]
+        return one
+
+    async with large.open():
+        pass
+    (store,) = large.state.glob("*.db")
+    lost = harm(store, "SELECT text FROM chunk WHERE id = 290").decode()
+    async with large.open(retrieval={"mode": "keyword"}) as base:
+        assert (await base.search("number212"))[0].text == "Number212 is here."
+        async with asyncio.timeout(20):
+            while degraded(base).reason != "IndexDamaged":  # noqa: ASYNC110  # a thread looks
+                await asyncio.sleep(0.01)
+        told = degraded(base)
+        assert told.status == "True"
+        assert re.fullmatch(r"its store .* may be missing \(Page \d+: .*\): restart to have it mended", told.message)
+        assert base.standing().damage in caplog.text
+        await base.refresh()
+        assert degraded(base) == told
+        assert large.embedder.texts == []
+    async with large.open() as base:
+        assert lost in {text.partition("\n")[2] for text in large.embedder.texts}
+        assert len(large.embedder.texts) < 150
+        assert len(base) == 300
+    (event,) = (event.data for event in large.events if isinstance(event.data, IndexDamaged))
+    assert event.vectors == 300 - len(large.embedder.texts)
+    async with large.open() as base:
+        await base.rebuild()
+        assert degraded(base).reason == "DocumentsRead"
+    assert large.embedder.texts == []
 
 
 class Broken:
