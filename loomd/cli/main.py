@@ -23,8 +23,12 @@ from click.shell_completion import CompletionItem
 from loomd import __version__
 from loomd.cli.problems import render
 from loomd.errors import LoomdError, NotFound, Temporary
+from loomd.manifest.installed import may_bring
 from loomd.manifest.problem import Problems
 from loomd.manifest.wording import did_you_mean
+
+_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+"""Variable by which pydantic is told not to look for plugins among the packages that are installed."""
 
 VERBS = {
     "init": "Create a folder with a working agent system.",
@@ -147,6 +151,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     gc.disable()  # start-up allocates much and frees nothing; verbs that run tasks turn it on again
     arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] in VERBS and arguments[0] != "version" and not may_bring("pydantic]"):
+        os.environ.setdefault(_PLUGINS, "__all__")  # it would read what every package says to find that there are none
     if arguments and arguments[0] in FOLLOWING and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
         threading.Thread(target=_leave_with_reader, daemon=True).start()
     code = run(arguments)

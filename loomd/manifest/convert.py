@@ -5,6 +5,8 @@ The schema goes first because it is the published contract; the types follow bec
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
@@ -92,7 +94,7 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
         refs, short, wrong = _follow(find_marked_text(value, schema, schema), claims, document, kinds)
         problems = problems_of(document, claims, _merge(refusals, wrong))
         invalid = Converted(claims, document, None, refs, problems, warnings, shorthands=short)
-        return _drafted(invalid, kind, root, [one.pointer for one in refusals])
+        return _drafted(invalid, kind, root, refusals)
     ref = Ref(kind.name, metadata.name, metadata.namespace)
     marks = list(find_marked(spec, "/spec"))
     selectors = tuple(one for one in marks if isinstance(one.marker, SelectorOf))
@@ -118,17 +120,19 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
     return Converted(ref, document, found, refs, (), warnings, specs, selectors, short, mentions=mentions)
 
 
-def _drafted(converted: Converted, kind: Kind, root: Path, refused: Sequence[str]) -> Converted:
+def _drafted(converted: Converted, kind: Kind, root: Path, refusals: Sequence[Refusal]) -> Converted:
     """Return what became of a document that is not valid, with what in it is: specs that name files, and selectors."""
     document = converted.document
     ref = converted.ref
     if ref is None:
         return converted
-    sound = [
-        one
-        for one in find_sound(document.value.get("spec"), kind.spec, "/spec")
-        if not any(_touch(pointer, one.pointer) for pointer in refused)
-    ]
+    value = document.value.get("spec")
+    inside = [one for one in refusals if one.pointer.startswith("/spec/")]
+    if inside and all(one.code == "unknown-field" for one in inside):  # what else it says is as good as without them
+        sound = list(find_sound(_as_meant(value, inside), kind.spec, "/spec"))
+    else:
+        found = find_sound(value, kind.spec, "/spec")
+        sound = [one for one in found if not any(_touch(refused.pointer, one.pointer) for refused in refusals)]
     specs = tuple(one for one in sound if _names_files(one))
     selectors = tuple(one for one in sound if isinstance(one.marker, SelectorOf))
     converted = replace(converted, mentions=_mentions(sound))
@@ -136,6 +140,21 @@ def _drafted(converted: Converted, kind: Kind, root: Path, refused: Sequence[str
         return converted
     draft = Object(ref, Metadata.model_construct(name=ref.name), None, {}, root, document.position, document.places)
     return replace(converted, specs=specs, selectors=selectors, draft=draft)
+
+
+def _as_meant(value: Any, unknown: Iterable[Refusal]) -> Any:
+    """Return the spec of a document with its unknown fields as what they may be meant as, or else without them."""
+    meant = deepcopy(value)
+    for one in unknown:
+        *way, name = (part.replace("~1", "/").replace("~0", "~") for part in one.pointer.split("/")[2:])
+        place = meant
+        with suppress(LookupError):  # a field of an old version is told by its old place
+            for part in way:
+                place = place[int(part) if isinstance(place, list) else part]
+            held = place.pop(name)
+            if one.meant and one.meant not in place:
+                place[one.meant] = held
+    return meant
 
 
 def _mentions(marks: Iterable[Marked]) -> tuple[tuple[str, str, Mention], ...]:

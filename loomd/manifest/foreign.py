@@ -9,10 +9,14 @@ import importlib
 import os
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+from loomd.manifest.installed import may_bring
 from loomd.manifest.problem import Position, Problem
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _CORE = "core"
 _unusable: dict[str, str] = {}
@@ -53,10 +57,12 @@ def unusable() -> list[Problem]:
 
 
 @cache
-def _entry_points() -> tuple[EntryPoint, ...]:
+def _entry_points() -> "tuple[EntryPoint, ...]":
     """Return the entry points that are meant for loomd, in order of their names."""
-    if os.environ.get("LOOMD_TYPES") == _CORE:
+    if os.environ.get("LOOMD_TYPES") == _CORE or not may_bring("loomd."):
         return ()
+    from importlib.metadata import entry_points  # noqa: PLC0415  # slow to load, and seldom needed
+
     found = entry_points()
     groups = [group for group in found.groups if group.startswith("loomd.")]
     return tuple(sorted((one for group in groups for one in found.select(group=group)), key=_where))
@@ -67,6 +73,6 @@ def is_core() -> bool:
     return not _entry_points()
 
 
-def _where(one: EntryPoint) -> str:
+def _where(one: "EntryPoint") -> str:
     package = f"package {one.dist.name} {one.dist.version}" if one.dist is not None else "a package"
     return f"{package}, {one.group}: {one.name} = {one.value}"

@@ -14,7 +14,7 @@ from loomd.manifest.expectation import sample, types_of, words_for
 from loomd.manifest.quantity import UNIT
 from loomd.manifest.rule import MESSAGE, PATTERN_MESSAGE
 from loomd.manifest.schema import JsonSchema
-from loomd.manifest.wording import did_you_mean, escape, got, is_secret, listed, quoted, read_sentence
+from loomd.manifest.wording import closest, did_you_mean, escape, got, is_secret, listed, quoted, read_sentence
 
 MAX_REFUSALS = 200
 """Most refusals told of one document, so that a hostile one cannot keep the explanation busy."""
@@ -39,6 +39,7 @@ class Refusal:
         expected: what would be right, or empty when the message or the hint says all there is.
         got: what is there instead, never a secret.
         place: line and column inside a text, from 1, or None for all of it.
+        meant: the field that an unknown one may be meant as, or empty.
     """
 
     pointer: str
@@ -48,6 +49,7 @@ class Refusal:
     expected: str = ""
     got: str = ""
     place: tuple[int, int] | None = None
+    meant: str = ""
 
 
 def instead(pointer: str, code: str, expected: str, found: str, hint: str = "") -> Refusal:
@@ -115,7 +117,10 @@ def unknown_fields(found: Mapping[str, Any], known: Collection[str], pointer: st
             yield Refusal(pointer, "unknown-field", "unknown field (hidden)", hint, expected, "a field (hidden)")
         else:
             place, hint = f"{pointer}/{escape(name)}", did_you_mean(name, known, "known fields:")
-            yield Refusal(place, "unknown-field", "unknown field", hint, expected, f"the field {quoted(name)}")
+            meant = closest(name, known)
+            yield Refusal(
+                place, "unknown-field", "unknown field", hint, expected, f"the field {quoted(name)}", meant=meant
+            )
 
 
 def _missing(error: Any, pointer: str, root: JsonSchema) -> Iterator[Refusal]:

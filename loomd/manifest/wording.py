@@ -168,6 +168,13 @@ def one_line(text: str) -> str:
     return visible(without_secrets(short))
 
 
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is spelled almost like one, or an empty string."""
+    lower = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name[:_LONGEST].lower(), lower, n=1)
+    return lower[close[0]] if close else ""
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Return `did you mean "x"?` for the closest known name.
 
@@ -176,9 +183,7 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
         known: what exists.
         otherwise: begins the list of all known names when none is close; without it the hint is then empty.
     """
-    names = {str(one): str(one) for one in known}
-    lower = {one.lower(): one for one in names}
-    close = difflib.get_close_matches(name[:_LONGEST].lower(), lower, n=1)
-    if close:
-        return f'did you mean "{lower[close[0]]}"?'
+    names = [*dict.fromkeys(str(one) for one in known)]
+    if meant := closest(name, names):
+        return f'did you mean "{meant}"?'
     return f"{otherwise} {listed(names)}" if otherwise and names else ""

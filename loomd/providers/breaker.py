@@ -55,6 +55,13 @@ class Breaker:
         return f"{self._owner} is not called: its last {self._failures} calls failed ({self._last}); {when}"
 
     @property
+    def rest(self) -> str:
+        """Return for how long the service is left alone each time, whatever time it is now; empty when it is not."""
+        if not self._tripped:
+            return ""
+        return f"after {self._failures} failures in a row no call is made for {self._fields.cooldown:g} s, then one"
+
+    @property
     def _left(self) -> float:
         """Return the seconds until a call is let through again."""
         return max(0.0, self._until - self._clock.monotonic())

@@ -34,10 +34,19 @@ _REASONS: dict[type[LoomdError], HealthReason] = {
 class Reach:
     """The condition `ProviderReachable` of one provider; as a context it watches one call."""
 
-    def __init__(self, clock: Clock, admit: Callable[[], None] = lambda: None) -> None:
-        """Take the time; `admit` raises when the provider may not be called any more, which says nothing of it."""
+    def __init__(
+        self, clock: Clock, admit: Callable[[], None] = lambda: None, rest: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Know nothing of the provider yet.
+
+        Args:
+            clock: tells the time.
+            admit: raises when the provider may not be called any more, which says nothing of it.
+            rest: says after a failure that it is left alone for a while, or nothing.
+        """
         self._clock = clock
         self._admit = admit
+        self._rest = rest
         self._health = Health("ProviderReachable", "Unknown", "NotCalled", "it was not called yet", clock.now())
 
     def health(self) -> tuple[Health, ...]:
@@ -55,4 +64,5 @@ class Reach:
             if self._health.status != "True":
                 self._health = self._health.turn("True", "Answered", "the last call was answered", self._clock.now())
         elif isinstance(error, LoomdError) and (reason := _REASONS.get(type(error))) is not None:
-            self._health = self._health.turn("False", reason, str(error), self._clock.now())
+            said = f"{error}; {rest}" if (rest := self._rest()) else str(error)
+            self._health = self._health.turn("False", reason, said, self._clock.now())

@@ -135,8 +135,8 @@ class Wire:
         self.url = fields.address
         self.price: Price | None = None
         """What a call costs; None when that is not known."""
-        self.reach = Reach(parts.services.clock)
         self.breaker = Breaker(self.owner, fields.breaker, parts.services.clock)
+        self.reach = Reach(parts.services.clock, rest=lambda: self.breaker.rest)
         self.rate = Rate(self.owner, fields.rate, parts.services.clock)
         self._clock: Clock = parts.services.clock
         self._parts = parts

@@ -26,6 +26,7 @@ DIFFERENT = {
     "interceptors": "patterns are compiled behind the schema",
     "expectations": "patterns and files are looked at behind the schema",
     "filled-parameters": "further fields are any behind the schema",
+    "misspelled-beside": "schemas and expressions are looked at behind the schema",
     "mcp-servers": "what belongs to one way of reaching a server is checked behind the schema",
     "python-sandbox": "what belongs to a sandbox is checked behind the schema",
     "shell": "placeholders are compared with parameters behind the schema",

@@ -78,8 +78,14 @@ class FilesSource(DocumentSource):
 
     def reads(self, root: Path) -> Iterator[Path]:
         """Yield the documents, so that a changed one is indexed when the manifests are loaded again."""
+        inside: dict[Path, bool] = {}  # to follow the links of a way takes longer than anything else here
         for path, file in sorted(self.find(root).items()):
-            if is_text(path) and file.is_file() and file.resolve().is_relative_to(root):
+            if not is_text(path) or not file.is_file():
+                continue
+            way = file if file.is_symlink() else file.parent
+            if way not in inside:
+                inside[way] = way.resolve().is_relative_to(root)
+            if inside[way]:
                 yield file
 
     @asynccontextmanager
