@@ -9,6 +9,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType, FunctionType, GenericAlias, NoneType, UnionType
 
+TYPE_CHECKING = False  # `typing` is what a call should not have to import
+if TYPE_CHECKING:
+    from typing import Any
+
 _DEPTH = 32
 """Levels of a result that are looked at here."""
 _EXACT = 1 << 53
@@ -82,7 +86,7 @@ def _hints(function: FunctionType, names: Iterable[str]) -> list[object]:
         raise _Unsure from error
 
 
-def _fit(hint: object, value: object) -> object:
+def _fit(hint: "Any", value: object) -> object:
     """Return a value as a parameter takes it.
 
     Raises:
@@ -95,7 +99,7 @@ def _fit(hint: object, value: object) -> object:
     if hint is float and type(value) is int and -_EXACT <= value <= _EXACT:
         return float(value)
     origin: object = getattr(hint, "__origin__", None)
-    inner: tuple[object, ...] = getattr(hint, "__args__", ())
+    inner: list[Any] = [*getattr(hint, "__args__", ())]
     if type(hint) is UnionType or origin is _typing("Union"):
         return _member(inner, value)
     if origin is _typing("Literal") and any(type(one) is type(value) and one == value for one in inner):
@@ -107,14 +111,14 @@ def _fit(hint: object, value: object) -> object:
     raise _Unsure
 
 
-def _member(hints: Iterable[object], value: object) -> object:
+def _member(hints: list[object], value: object) -> object:
     """Return a value as a union takes it: one type or None, or scalars, of which the value's own type is first.
 
     Raises:
         _Unsure: it takes Pydantic to say so.
     """
     some = [hint for hint in hints if hint is not NoneType and hint is not None]
-    if value is None and len(some) < len(list(hints)):
+    if value is None and len(some) < len(hints):
         return None
     if len(some) == 1:
         return _fit(some[0], value)

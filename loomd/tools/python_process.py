@@ -192,6 +192,7 @@ def _question(code: Code, arguments: JsonObject | None, context: ToolContext | N
     """
     sent: JsonObject | None = None
     if context is not None:
-        sent = {name: getattr(context, name) for name in TOLD} | {"metadata": dict(context.metadata)}
+        sent = {name: getattr(context, name) for name in TOLD}
+        sent["metadata"] = dict(context.metadata)
     asked = json.dumps([code.function, code.path, code.package, arguments, sent])  # with lone surrogates spelled out
     return asked.encode() + b"\n" + code.source

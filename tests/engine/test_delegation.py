@@ -27,6 +27,7 @@ from loomd.events.room import BudgetExceeded
 from loomd.messages import Usage
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
+from tests.clocks import skip
 from tests.engine.world import TOOL, World, outcome, task_of, until
 
 TEAM = """
@@ -436,14 +437,17 @@ async def test_a_tool_that_is_taken_from_the_caller_meanwhile(team: Team) -> Non
     assert team.marks == []
 
 
-async def test_people_are_asked_in_delegated_work_and_time_stands_still(team: Team) -> None:
+async def test_people_are_asked_in_delegated_work_and_time_stands_still(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The question says what is called; the time in which nobody answers counts against neither agent."""
-    team.declare(WORKS, mark="approval: {required: always}", boss="limits: {time: 1s}", worker="limits: {time: 1s}")
+    team.declare(WORKS, mark="approval: {required: always}", boss="limits: {time: 1m}", worker="limits: {time: 1m}")
     async with team.open() as system:
         task = await system.engine.submit(task_of(system))
         asked = await until(system, lambda event: isinstance(event.data, ApprovalRequested), task)
         assert isinstance(asked.data, ApprovalRequested)
-        await asyncio.sleep(1.3)
+        skip(90, monkeypatch)
+        await asyncio.sleep(0.05)  # whatever came to its time would end now
         await system.engine.decide(asked.data.approval, Decision("approved", "ann"))
         result = await system.engine.result(task)
     assert outcome(result) == ("Succeeded", "completed", "All done.")

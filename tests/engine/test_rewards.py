@@ -11,6 +11,7 @@ from loomd.amoeba.task import Durability
 from loomd.daemon import System
 from loomd.events.cluster import CapabilityUpdated
 from loomd.events.event import Event
+from tests.clocks import skip
 from tests.engine.world import World, task_of, until
 
 SLOW = {"times": None, "text": "done", "delay": "200ms"}
@@ -66,7 +67,7 @@ async def test_a_task_counts_once(world: World, mode: Durability) -> None:
         assert await counted(system) == 2
 
 
-async def test_waiting_for_people_is_no_merit(world: World) -> None:
+async def test_waiting_for_people_is_no_merit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Efficiency and scores stay within 0 and 1 although the task waited while nobody ran it."""
     replies: list[dict[str, Any]] = [
         {"when": "go", "toolCalls": [{"name": "mark", "arguments": {}}]},
@@ -77,7 +78,7 @@ async def test_waiting_for_people_is_no_merit(world: World) -> None:
         task = await system.engine.submit(task_of(system))
         await until(system, lambda event: event.type == "approval.requested", task)
         await system.engine.drain(0)
-    await asyncio.sleep(1.5)
+    skip(60, monkeypatch)
     async with world.open() as system:
         await system.engine.resume()
         (question,) = await system.store.list_approvals(pending=True)
@@ -86,7 +87,7 @@ async def test_waiting_for_people_is_no_merit(world: World) -> None:
         assert result.evaluated is not None
         assert result.executed is not None
         outcome = result.executed.outcome
-        assert outcome.seconds >= outcome.waited >= 1.5
+        assert outcome.seconds >= outcome.waited >= 60
         assert 0 <= result.evaluated.efficiency <= 1
         assert 0 <= result.evaluated.reward <= 1
         assert all(0 <= one.score <= 1 for one in await system.store.capabilities())

@@ -19,6 +19,7 @@ from loomd.errors import Conflict, NotFound
 from loomd.events.event import AnyFact, ApprovalRequested, ApprovalResolved, StepCompleted, TaskMoved, ToolErred
 from loomd.events.journal import Journal
 from loomd.store.seal import seal_all
+from tests.clocks import skip
 from tests.engine.copies import lose_copies
 from tests.engine.world import World, outcome, task_of, until
 
@@ -305,18 +306,18 @@ async def test_what_was_denied_before_it_was_told_that_people_are_asked(
     assert world.marks == []
 
 
-async def test_parallel_questions_are_waited_for_once(world: World) -> None:
+async def test_parallel_questions_are_waited_for_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits grow by the time in which people were waited for, not by that of each question."""
     world.write([{"toolCalls": [{"name": "mark", "arguments": {"word": word}} for word in "abcd"]}, DONE], APPROVED)
     async with world.open() as system:
         task = await system.engine.submit(task_of(system))
         asked = await questions(system, 4)
-        await asyncio.sleep(0.5)
+        skip(60, monkeypatch)
         for one in asked:
             await system.engine.decide(one, Decision("approved", "ann"))
         result = await system.engine.result(task)
     assert result.executed is not None
-    assert 0.5 <= result.executed.outcome.waited <= result.executed.outcome.seconds
+    assert 60 <= result.executed.outcome.waited <= result.executed.outcome.seconds
     assert sorted(world.marks) == ["xa", "xb", "xc", "xd"]
 
 
@@ -333,21 +334,22 @@ async def test_a_question_outlives_the_process(world: World) -> None:
     assert world.marks == ["x"]
 
 
-async def test_waiting_for_people_costs_no_time(world: World) -> None:
-    """A limit of a second holds for the work, not for the person who takes longer; so does the task's own."""
-    world.write([CALL, DONE], APPROVED, agent="limits: {time: 1s}")
+async def test_waiting_for_people_costs_no_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of a minute holds for the work, not for the person who takes longer; so does the task's own."""
+    world.write([CALL, DONE], APPROVED, agent="limits: {time: 1m}")
     async with world.open() as system:
         task = task_of(system)
-        task = msgspec.structs.replace(task, budget=msgspec.structs.replace(task.budget, seconds=1.0))
+        task = msgspec.structs.replace(task, budget=msgspec.structs.replace(task.budget, seconds=60.0))
         await system.engine.submit(task)
         asked = await until(system, lambda event: isinstance(event.data, ApprovalRequested), task.id)
         assert isinstance(asked.data, ApprovalRequested)
-        await asyncio.sleep(1.2)
+        skip(90, monkeypatch)
+        await asyncio.sleep(0.05)  # whatever came to its time would end now
         await system.engine.decide(asked.data.approval, Decision("approved"))
         result = await system.engine.result(task.id)
     assert outcome(result) == ("Succeeded", "completed", "done")
     assert result.executed is not None
-    assert result.executed.outcome.waited > 1.1
+    assert result.executed.outcome.waited > 89
 
 
 async def test_a_question_of_a_part_reaches_the_same_people(world: World) -> None:
@@ -375,22 +377,22 @@ async def test_a_question_of_a_part_reaches_the_same_people(world: World) -> Non
 # Time and signals
 
 
-async def test_a_wait_goes_on_after_a_restart(world: World) -> None:
+async def test_a_wait_goes_on_after_a_restart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was waited before the process was stopped is not waited again."""
-    world.write([{"toolCalls": [{"name": "nap", "arguments": {"seconds": 2.5}}]}, DONE, DONE])
+    world.write([{"toolCalls": [{"name": "nap", "arguments": {"seconds": 60}}]}, DONE, DONE])
     async with world.open() as system:
         task = await system.engine.submit(task_of(system))
-        began = time.monotonic()
+        began = system.clock.monotonic()
         await until(system, lambda event: event.type == "tool.call.started", task)
-        await asyncio.sleep(1.5)
+        skip(59, monkeypatch)
         await system.engine.drain(0)
     async with world.open() as system:
-        again = time.monotonic()
+        again = system.clock.monotonic()
         assert await system.engine.resume() == [task]
         assert outcome(await system.engine.result(task)) == ("Succeeded", "completed", "done")
-        ended = time.monotonic()
-    assert ended - began > 2.4
-    assert ended - again < 2.5
+        ended = system.clock.monotonic()
+    assert ended - began > 59.9
+    assert ended - again < 30
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before", "while-it-waits"])
@@ -412,22 +414,22 @@ async def test_a_signal_reaches_a_task(world: World, early: bool) -> None:
     assert getattr(completed.data, "result", "") == '{"ok": true}'
 
 
-async def test_the_time_of_an_agent_goes_on_after_a_restart(world: World) -> None:
+async def test_the_time_of_an_agent_goes_on_after_a_restart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit in time is kept by the wall clock: what was used before a restart is used."""
     world.write(
-        [{"toolCalls": [{"name": "nap", "arguments": {"seconds": 30}}]}, DONE, DONE], agent="limits: {time: 1s}"
+        [{"toolCalls": [{"name": "nap", "arguments": {"seconds": 90}}]}, DONE, DONE], agent="limits: {time: 1m}"
     )
     async with world.open() as system:
         task = await system.engine.submit(task_of(system))
         await until(system, lambda event: event.type == "tool.call.started", task)
         await system.engine.drain(0)
-    await asyncio.sleep(1.1)
+    skip(61, monkeypatch)
     async with world.open() as system:
         began = time.monotonic()
         await system.engine.resume()
         result = await system.engine.result(task)
     assert outcome(result)[1] == "budget_time"
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 30
 
 
 async def test_tokens_that_were_used_stay_used(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 from anthropic.types import Message as AnthropicMessage
 from anthropic.types import RawMessageStreamEvent
 from anthropic.types.message_create_params import MessageCreateParams
@@ -294,16 +295,18 @@ def weights() -> Path:
     return locate("qwen2.5-coder-0.5b", models_dir())
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def endpoint(weights: Path) -> AsyncGenerator[Endpoint, None]:
+    """Yield where the model answers all tests, for to load it takes longer than they do."""
+    async with shared(Settings(weights, "it/qwen", context=4096, parallel=1)) as llama:
+        yield await llama.endpoint()
+
+
 @pytest.mark.embedded
 @pytest.mark.timeout(300)
+@pytest.mark.asyncio(loop_scope="module")
 class TestLive:
     """A real model server on this machine, which speaks both protocols."""
-
-    @pytest.fixture
-    async def endpoint(self, weights: Path) -> AsyncGenerator[Endpoint, None]:
-        """Yield where it answers."""
-        async with shared(Settings(weights, "it/qwen", context=4096, parallel=1)) as llama:
-            yield await llama.endpoint()
 
     @pytest.mark.parametrize("kind", ["openai", "anthropic"])
     async def test_all_ways_lead_to_the_same(

@@ -100,13 +100,6 @@ def function_opener(folder: Path) -> Function:
     return opened
 
 
-def skip(seconds: float, patch: pytest.MonkeyPatch) -> None:
-    """Let so many seconds go by at once, for all that the running event loop waits for until some time."""
-    loop = asyncio.get_running_loop()
-    time = loop.time
-    patch.setattr(loop, "time", lambda: time() + seconds)
-
-
 def takes(*names: str) -> dict[str, object]:
     """Return parameters without types."""
     return {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}

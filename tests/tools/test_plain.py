@@ -131,6 +131,10 @@ def test_parameters() -> None:
     def starred(*a: int, **b: int) -> None:
         """Take any."""
 
+    @wraps(it)
+    def wrapped(a: int, c: int) -> int:
+        return a + c
+
     assert plain_arguments(it, {"a": 1, "c": 3}, lambda: "told") == {"context": "told", "a": 1, "c": 3}
     assert plain_arguments(it, {"a": 1, "b": 5, "c": 3, "d": 6}, nothing) == {
         "context": None,
@@ -144,7 +148,7 @@ def test_parameters() -> None:
     assert plain_arguments(positional, {"a": 1}, nothing) is None
     assert plain_arguments(starred, {}, nothing) is None
     assert plain_arguments(lru_cache(it), {"a": 1, "c": 3}, nothing) is None
-    assert plain_arguments(wraps(it)(lambda a, c: a + c), {"a": 1, "c": 3}, nothing) is None
+    assert plain_arguments(wrapped, {"a": 1, "c": 3}, nothing) is None
 
 
 @pytest.mark.parametrize("value", [{"a": [1, 0.5, -2.0, 1e15, True, None, 'é\x00\x7f\n"']}, [], 0.0, "a", 12345])

@@ -19,7 +19,8 @@ from loomd.tools.base import LiveTool
 from loomd.tools.context import TOLD
 from loomd.tools.python import PythonTool
 from loomd.tools.python_process import interpreter
-from tests.tools.sandboxed import BOXES, Function, Sign, beneath_head, function_opener, open_folder, skip
+from tests.clocks import skip
+from tests.tools.sandboxed import BOXES, Function, Sign, beneath_head, function_opener, open_folder
 
 SECRET = "canary-0123456789-secret"
 

@@ -11,7 +11,8 @@ import pytest
 from loomd.errors import Permanent, ToolFailed, Unauthorized
 from loomd.tools import sandbox
 from loomd.tools.text import plain
-from tests.tools.sandboxed import BOXES, Shell, Sign, open_folder, opener, skip, takes
+from tests.clocks import skip
+from tests.tools.sandboxed import BOXES, Shell, Sign, open_folder, opener, takes
 
 CANARY = "canary-0123456789-secret"
 
