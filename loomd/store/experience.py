@@ -136,9 +136,11 @@ class SqliteLearning:
 
 def learn(db: sqlite3.Connection, task: str, change: Learned) -> bool:
     """Store what a task taught; return False, and change nothing, when that was done before."""
-    moments = [one.updated for one in (*change.scores, *change.averages)]
-    moments += [one.at for one in (*change.movements, *change.lessons, *change.lineage)]
-    moments += [one.created for one in (*change.experience, *change.blueprints, *change.proposals)]
+    moments = [one.updated for one in change.scores]
+    moments += [one.at for one in change.movements] + [one.at for one in change.lessons]
+    moments += [one.updated for one in change.averages] + [one.created for one in change.experience]
+    moments += [one.created for one in change.blueprints] + [one.created for one in change.proposals]
+    moments += [one.at for one in change.lineage]
     at = max(moments, default=0.0)
     if not db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
         return False
