@@ -304,14 +304,18 @@ class Accounts:
 
     def left(self, namespace: str, agents: Sequence[str]) -> list[float]:
         """Return which share (0 to 1) of its day each agent may still use for work, of the scarcest measure."""
+        if not self.limited:
+            return [1.0] * len(agents)
         shared, bounds, share = self._share((namespace, ""), 1.0), self._bounds, self._share
         return [share(one, shared) if (one := (namespace, agent)) in bounds else shared for agent in agents]
 
     def _share(self, owner: Owner, most: float) -> float:
         """Return which share of its day an owner has left, at most so much; without tool calls it can work all day."""
         least = most
-        for bound in self._bounds.get(owner, _NO_BOUNDS).values() if self.limited else ():
-            for measure, limit in bound().limits.items():
+        for bound in self._bounds.get(owner, _NO_BOUNDS).values():
+            if not (limits := bound().limits):
+                continue
+            for measure, limit in limits.items():
                 if measure != "tool_calls":
                     self._turn()
                     used = self._account(owner).used[measure]

@@ -251,9 +251,14 @@ def decode(written: bytes | msgspec.Raw) -> Decision:
     return _read(_object(written))
 
 
+class _Read(msgspec.Struct, frozen=True):
+    """A decision as it is read: what fits a field is worked out once for a struct, and each time for a bare union."""
+
+    one: Decision
+
+
 def _read(written: JsonObject) -> Decision:
-    found: Decision = msgspec.convert({**_UNTOLD, **written}, Decision)
-    return found
+    return msgspec.convert({"one": {**_UNTOLD, **written}}, _Read).one
 
 
 class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):

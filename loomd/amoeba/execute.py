@@ -189,6 +189,8 @@ def brought(finding: Finding) -> str:
 
 def _more(outcome: Outcome, before: Spent, results: Sequence[Result]) -> Outcome:
     """Return the outcome with what the phases before and the children used added to it."""
+    if not results and before is NOTHING:
+        return outcome
     parts = [result.executed.outcome for result in results if result.executed]
     spent = sum(map(used, results), Spent(outcome.usage, outcome.cost) + before)
     return msgspec.structs.replace(

@@ -9,7 +9,7 @@ from loomd.accounts.averages import Averages
 from loomd.agents.agent import Agent
 from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
-from loomd.agents.work import Cut
+from loomd.agents.work import UNCUT, Cut
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Decision, Shaping
 from loomd.amoeba.forging import Forge, Queue
@@ -36,7 +36,7 @@ from loomd.cluster.roster import Roster
 from loomd.cluster.stirring import Stirring, stirring
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
-from loomd.events.cluster import HistoryForgotten
+from loomd.events.cluster import CapabilityUpdated, HistoryForgotten
 from loomd.events.event import Event
 from loomd.manifest.object import Ref
 from loomd.messages import Message
@@ -45,7 +45,6 @@ from loomd.tools.check import Check, Checked
 from loomd.tools.python_check import Checker
 from loomd.topology import Services
 
-_UNCUT = Cut()
 _FREE = (0.0, 0.0)
 _NOTHING: frozenset[str] = frozenset()
 
@@ -360,14 +359,17 @@ class Cluster:
 
     def hear(self, event: Event) -> None:
         """Take over what was learned, by this cluster or another; a handler for the bus."""
+        fact, made = event.data, self.blueprints.versions
+        if isinstance(fact, CapabilityUpdated) and fact.owner not in self.roster.agents and not made(fact.owner):
+            return  # it never had such a member
         self.book.hear(event)
         self.conditions.hear(event)
         self.forge.hear(event)
         self.pending.hear(event)
-        if isinstance(event.data, HistoryForgotten):
+        if isinstance(fact, HistoryForgotten):
             self.past.drop()
-        if isinstance(event.data, SHAPED) and event.namespace == self._ref.namespace:
-            shaping = decision_of(event.data)
+        if isinstance(fact, SHAPED) and event.namespace == self._ref.namespace:
+            shaping = decision_of(fact)
             if isinstance(shaping, Shaping):
                 self.blueprints.take(shaping, event.ts)
                 self._reshape(shaping.agent)
@@ -407,7 +409,7 @@ class Cluster:
         The time is one for the whole tree, of all else a task bears its share.
         """
         now = self._terms.latest()
-        return _UNCUT if now is None else now.lowered(grant)
+        return UNCUT if now is None else now.lowered(grant)
 
     async def history(self, task: Task, agent: str) -> list[Message]:
         """Return the earlier turns of a task's session with an agent, oldest first."""

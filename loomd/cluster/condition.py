@@ -89,6 +89,7 @@ class Conditions:
             declared: names of the members that people declared.
         """
         self._ref = ref
+        self._name = str(ref)
         self._roster = roster
         self._learning = learning
         self._watch = Watch(learning.health)
@@ -116,12 +117,12 @@ class Conditions:
 
     def dismiss(self, agent: Agent) -> None:
         """Say nothing of an agent any more that is no member."""
-        agent.conditions.pop(str(self._ref), None)
+        agent.conditions.pop(self._name, None)
 
     def close(self) -> None:
         """Say nothing of the members any more."""
         for agent in self._roster.agents.values():
-            agent.conditions.pop(str(self._ref), None)
+            agent.conditions.pop(self._name, None)
 
     def vitals(self, agent: Agent, reward: float | None = None) -> Vitals:
         """Return how a member does, or how it will once it gets one more reward."""
@@ -228,7 +229,7 @@ class Conditions:
         """Let the agent say how it does."""
         if self._learning.reading_of("health") == "off":
             return
-        vitals, record, name = self.vitals(agent), self.record(agent), str(self._ref)
+        vitals, record, name = self.vitals(agent), self.record(agent), self._name
         agent.conditions.pop(name, None)
         if record.active:
             text = f"it gets no new tasks of {name}: {vitals.reason}"

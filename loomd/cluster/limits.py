@@ -4,7 +4,7 @@ import math
 
 from pydantic import Field
 
-from loomd.agents.work import Cut
+from loomd.agents.work import UNCUT, Cut
 from loomd.amoeba.task import Budget, Grant
 from loomd.manifest.kind import Spec
 from loomd.manifest.quantity import Duration, TokenBudget, Usd
@@ -46,6 +46,14 @@ class TreeLimits(Spec):
 
     def lowered(self, grant: Grant) -> Cut:
         """Return by how much these are lower than what a task was granted; its time is one for the whole tree."""
+        if (
+            (grant.tokens or 0) <= self.tokens
+            and (grant.cost or 0.0) <= self.cost
+            and (grant.seconds or 0.0) <= self.time
+            and (grant.calls or 0) <= self.calls
+            and (grant.tool_calls or 0) <= self.tool_calls
+        ):
+            return UNCUT
         return Cut(
             0 if grant.tokens is None else math.ceil(max(0, grant.tokens - self.tokens) * grant.share),
             0.0 if grant.cost is None else max(0.0, grant.cost - self.cost) * grant.share,

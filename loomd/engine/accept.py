@@ -73,9 +73,9 @@ def resolve(snapshot: Snapshot, cluster: str, namespace: str) -> str:
     Raises:
         NotFound: there is none, or several and the task does not say which.
     """
-    names = clusters_in(snapshot, namespace)
-    if cluster in names:
+    if cluster and Ref("Cluster", cluster, namespace) in snapshot.objects:
         return cluster
+    names = clusters_in(snapshot, namespace)
     listed = ", ".join(names)
     if cluster:
         raise NotFound(f'Cluster/{cluster} is not in namespace "{namespace}"; there: {listed}')

@@ -8,7 +8,6 @@ awaited until it is durable, a phase is not: the journal keeps order, so whateve
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -35,7 +34,7 @@ from loomd.events.event import TaskResumed, TaskStarted
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
 from loomd.manifest.raised import is_cancelled
-from loomd.store.finish import finish
+from loomd.store.finish import finish, over
 from loomd.store.records import ApprovalRecord, TaskRecord
 from loomd.topology import Services, Topology
 
@@ -115,10 +114,9 @@ class LocalEngine:
         """
         running = self._running.get(task)
         if running is not None:
-            with suppress(asyncio.CancelledError):
-                return await asyncio.shield(running)
+            await over(running)
             if not running.cancelled():
-                raise asyncio.CancelledError
+                return running.result()
         record = await self._ledger.known(task)
         if not record.result:
             why = record.reason or "it goes on when the daemon starts again"

@@ -7,7 +7,7 @@ makes the Python code of a template and evaluates nothing, not even constants. J
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -110,6 +110,25 @@ def render(text: str, /, **values: object) -> str:
     """
     if not is_template(text):
         return text
+    named = inspect(text).names
+    given = {name: value for name, value in values.items() if name in named}
+    if all(isinstance(value, str) for value in given.values()):
+        return _filled_before(text, *given.items())
+    return _filled(text, given)
+
+
+@lru_cache(maxsize=64)
+def _filled_before(text: str, *given: tuple[str, object]) -> str:
+    """Return a rendering that may be one of the last ones: most prompts are the same for every task of an agent."""
+    return _filled(text, dict(given))
+
+
+def _filled(text: str, values: Mapping[str, object]) -> str:
+    """Return a template with the variables filled in that it names.
+
+    Raises:
+        Permanent: the template is wrong, a variable is missing, or the result is too long.
+    """
     template = _compile(text)
     parts: list[str] = []
     size = 0

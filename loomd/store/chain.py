@@ -25,7 +25,8 @@ _KEYS = 1_000_000
 Entry = tuple[int, Row, bytes]
 """A row with its number and its envelope."""
 
-_INSERT = "INSERT INTO journal (seq, task, key, type, body, hash, blob) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO journal (seq, task, key, type, body, hash) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_LARGE = "INSERT INTO journal (seq, task, key, type, body, hash, blob) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _HEAD = """
 SELECT coalesce((SELECT seq FROM journal WHERE task = ?1 ORDER BY seq DESC LIMIT 1), 0),
        coalesce((SELECT hash FROM journal WHERE task = ?1 ORDER BY seq DESC LIMIT 1),
@@ -64,25 +65,35 @@ class Chain:
         self._keys = 0
 
     def insert(self, entries: Sequence[Entry]) -> None:
-        """Insert rows inside the caller's transaction; one whose (task, key) is stored is skipped."""
-        rows: list[tuple[int, str, str, str, bytes, bytes, str | None]] = []
+        """Insert rows inside the caller's transaction; one whose (task, key) is stored is skipped.
+
+        Contents are handed over as `bytearray`: of `bytes` and None `sqlite3` first asks what they want to be instead,
+        which takes a third as long as the rest.
+        """
+        rows: list[tuple[int, str, str, str, bytearray, bytearray]] = []
         late: dict[str, _Tail] = {}
+        known = self._tails.get
         for seq, row, sealed in entries:
-            tail = self._tails.get(row.task) or self._load(row.task)
-            if row.key:
-                if row.key in tail.keys:
+            task, key, body, blob = row.task, row.key, row.body, None
+            tail = known(task) or self._load(task)
+            if key:
+                if key in tail.keys:
                     skip(self._db, seq)
                     continue
-                tail.keys.add(row.key)
+                tail.keys.add(key)
                 self._keys += 1
-            body, blob = row.body, None
             if len(body) > LARGE:
                 blob = keep(self._db, body)
                 body = b""
             tail.seq, tail.head = seq, link(tail.head, sealed, body, blob)
             if tail.ended:
-                late[row.task] = tail
-            rows.append((seq, row.task, row.key, row.type, body, tail.head, blob))
+                late[task] = tail
+            stored = (seq, task, key, row.type, bytearray(body), bytearray(tail.head))
+            if blob is None:
+                rows.append(stored)
+            else:
+                self._db.execute(_INSERT_LARGE, (*stored, blob))
+                count(self._db, 1)
         if rows:
             self._db.executemany(_INSERT, rows)
             count(self._db, len(rows))
@@ -134,7 +145,7 @@ def envelope(seq: int, row: Row) -> bytes:
 def link(previous: bytes, envelope: bytes, body: bytes, blob: str | None = None) -> bytes:
     """Return the hash of a row that follows a row with hash `previous`, 32 bytes."""
     told = body if blob is None else f"sha256:{blob}".encode()
-    return hashlib.sha256(b"".join((previous, envelope, told))).digest()
+    return hashlib.sha256(previous + envelope + told).digest()
 
 
 def count(db: sqlite3.Connection, more: int) -> None:

@@ -24,6 +24,13 @@ _EXPERIENCE = (
 )
 _MOVEMENT = "agent, spec, domain, before, after, variance, count, reward, task, at"
 _PROPOSAL = "id, namespace, cluster, mechanism, body, created, expires, decision"
+_SCORE = "INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?, ?, ?)"
+_MOVE = f"INSERT INTO movements ({_MOVEMENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # constant text
+_LIVE = "INSERT OR REPLACE INTO experience VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LESSON = "INSERT OR REPLACE INTO lessons VALUES (?, ?, ?, ?, ?, ?)"
+_SHAPE = "INSERT OR REPLACE INTO blueprints VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PRUNE = "DELETE FROM blueprints WHERE namespace = ? AND name = ?"
+_DESCEND = "INSERT OR IGNORE INTO lineage VALUES (?, ?, ?, ?, ?, ?)"
 _PROPOSE = """
 INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET body = excluded.body, expires = excluded.expires WHERE decision = x''
@@ -143,24 +150,21 @@ def learn(db: sqlite3.Connection, task: str, change: Learned) -> bool:
 
 def apply(db: sqlite3.Connection, change: Learned) -> None:
     """Change what was learned."""
-    _put(db, "capabilities", [_plain(one) for one in change.scores])
-    db.executemany(
-        f"INSERT INTO movements ({_MOVEMENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  # constant text
-        [_plain(one)[:-1] for one in change.movements],
-    )
-    _put(db, "experience", [_experience_row(one) for one in change.experience])
-    _put(db, "lessons", [_plain(one) for one in change.lessons])
-    _put(db, "blueprints", [_plain(one) for one in change.blueprints])
-    db.executemany("DELETE FROM blueprints WHERE namespace = ? AND name = ?", change.pruned)
-    db.executemany(_PROPOSE, [_plain(one) for one in change.proposals])
-    _put(db, "lineage", [_plain(one) for one in change.lineage], "IGNORE")
-    keep(db, change.averages)
+    _put(db, _SCORE, [_plain(one) for one in change.scores])
+    _put(db, _MOVE, [_plain(one)[:-1] for one in change.movements])
+    _put(db, _LIVE, [_experience_row(one) for one in change.experience])
+    _put(db, _LESSON, [_plain(one) for one in change.lessons])
+    _put(db, _SHAPE, [_plain(one) for one in change.blueprints])
+    _put(db, _PRUNE, change.pruned)
+    _put(db, _PROPOSE, [_plain(one) for one in change.proposals])
+    _put(db, _DESCEND, [_plain(one) for one in change.lineage])
+    if change.averages:
+        keep(db, change.averages)
 
 
-def _put(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], conflict: str = "REPLACE") -> None:
+def _put(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
     if rows:
-        marks = ", ".join("?" * len(rows[0]))
-        db.executemany(f"INSERT OR {conflict} INTO {table} VALUES ({marks})", rows)  # noqa: S608  # names of ours
+        db.executemany(statement, rows)
 
 
 def _experience_row(one: Experience) -> tuple[object, ...]:

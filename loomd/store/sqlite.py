@@ -139,12 +139,12 @@ class SqliteStore:
 
     def _insert(self, records: "Sequence[Entry | Charge | Average]") -> None:
         """Write records on the writer's thread: rows of the journal, and what came with them."""
-        rows = [one for one in records if isinstance(one, tuple)]
+        rows = [one for one in records if type(one) is tuple]
         if rows:
             self._chain.insert(rows)
         if len(rows) < len(records):
-            accounts.add(self._db, [one for one in records if isinstance(one, Charge)])
-            accounts.keep(self._db, (one for one in records if isinstance(one, Average)))
+            accounts.add(self._db, [one for one in records if type(one) is Charge])
+            accounts.keep(self._db, [one for one in records if type(one) is Average])
 
     async def durable(self, seq: int) -> None:
         """Wait until the row with this sequence number is on disk.

@@ -9,7 +9,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,15 +41,15 @@ _SMALL = 64 << 10
 _log = logging.getLogger("loomd.store")
 
 
-class _Part(NamedTuple):
-    """An operation, who waits for its value, and how many records it inserts.
+class _Part(NamedTuple, Generic[R]):
+    """An operation and who waits for its value; or records that were handed in one after the other.
 
     `caller` is None where it must not be lost: it stays in its place until it is done.
     """
 
     operation: _Operation
     caller: _Caller | None = None
-    records: Sized = ()
+    records: Sequence[R] = ()
 
 
 @dataclass
@@ -64,7 +64,7 @@ class _Batch(Generic[R]):
         size: how many bytes they have, about.
     """
 
-    work: list[_Part] = field(default_factory=list)
+    work: list[_Part[R]] = field(default_factory=list)
     joined: list[_Caller] = field(default_factory=list)
     open: list[R] | None = None
     count: int = 0
@@ -91,7 +91,7 @@ class Writer(Generic[R]):
         db: a connection in autocommit mode that waits for no lock; nobody else uses it from now on.
         name: what the database is called in messages.
         last: number of the last record that is on disk.
-        insert: called with records that were handed in one after the other, on the thread that writes.
+        insert: called with records in the order in which they were handed in, on the thread that writes.
         undone: called after each rollback, on the thread that wrote.
 
     Attributes:
@@ -173,24 +173,25 @@ class Writer(Generic[R]):
         Raises:
             Temporary: too many wait already because the disk is full.
         """
-        if self._next.count >= _KEPT:
+        batch = self._next
+        if batch.count >= _KEPT:
             raise Temporary(f"{self._name}: {_KEPT} records wait for space: free some and try again", _RETRY)
-        self._append(record, size)
+        batch.size += size
+        self._append(batch, record)
         self.last += 1
         return self.last
 
     def follow(self, record: R) -> None:
         """Insert a record without a number, in one transaction with the record before it."""
-        self._append(record, 0)
+        self._append(self._next, record)
 
-    def _append(self, record: R, size: int) -> None:
-        batch = self._next
-        if batch.open is None:
-            records = batch.open = []
-            batch.work.append(_Part(lambda: self._insert(records), records=records))
-        batch.open.append(record)
+    def _append(self, batch: _Batch[R], record: R) -> None:
         batch.count += 1
-        batch.size += size
+        if batch.open is not None:
+            batch.open.append(record)
+            return
+        batch.open = [record]
+        batch.work.append(_Part(_nothing, records=batch.open))
         self._start_later(_LINGER)
 
     async def durable(self, number: int) -> None:
@@ -358,7 +359,7 @@ class Writer(Generic[R]):
             return Damaged(found)
         return error
 
-    def _commit(self, work: Sequence[_Part], values: list[object]) -> None:
+    def _commit(self, work: Sequence[_Part[R]], values: list[object]) -> None:
         """Run operations in one transaction; when one of them is at fault, each in its own. On the thread that writes.
 
         Args:
@@ -370,7 +371,7 @@ class Writer(Generic[R]):
             sqlite3.OperationalError: the one after those values could not be written now, and none after it was tried.
         """
         try:
-            values += self._transaction([part.operation for part in work])
+            values += self._transaction(work)
         except sqlite3.OperationalError:
             raise
         except Exception as error:
@@ -379,7 +380,7 @@ class Writer(Generic[R]):
                 return
             for part in work:
                 try:
-                    values += self._transaction([part.operation])
+                    values += self._transaction([part])
                 except sqlite3.OperationalError:
                     raise
                 except Exception as own:
@@ -404,12 +405,15 @@ class Writer(Generic[R]):
             else:
                 return
 
-    def _transaction(self, operations: list[_Operation]) -> list[object]:
-        if not operations:
+    def _transaction(self, work: Sequence[_Part[R]]) -> list[object]:
+        """Run operations in one transaction, after all records that stand between them: these are inserted at once."""
+        if not work:
             return []
         try:
             self._begin()
-            values = [operation() for operation in operations]
+            if records := [record for part in work for record in part.records]:
+                self._insert(records)
+            values = [part.operation() for part in work]
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -417,6 +421,10 @@ class Writer(Generic[R]):
             self._undone()
             raise
         return values
+
+
+def _nothing() -> None:
+    """Do what is to be done beside inserting records."""
 
 
 def _is_busy(error: BaseException) -> bool:

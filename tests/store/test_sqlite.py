@@ -143,6 +143,24 @@ async def test_many_callers_share_commits(store: SqliteStore) -> None:
     assert await store.verify() == 1000
 
 
+async def test_rows_of_a_transaction_are_written_together(store: SqliteStore) -> None:
+    """Rows that stand between other operations of a transaction are counted once, and an end knows the last of them."""
+    said: list[str] = []
+    store._db.set_trace_callback(said.append)
+
+    async def end(task: str) -> None:
+        store.note(row(task, 1))
+        store.note(row(task, 2))
+        await store.put_task(TaskRecord(task, "default", "c", "Succeeded", b"{}", b"{}"))
+
+    await asyncio.gather(*(end(f"t{number}") for number in range(20)))
+    store._db.set_trace_callback(None)
+    assert len([one for one in said if one.startswith("UPDATE counts")]) == 1
+    rows = await store.read()
+    assert [one.task for one in rows] == [f"t{at // 2}" for at in range(40)]
+    assert await store.verify() == 40
+
+
 async def test_a_tree_is_a_task_and_its_descendants(store: SqliteStore) -> None:
     """A tree holds the rows of a task and what it split into, and of no other task."""
     await append(store, row("t1", 1), row("t1.0", 2), row("t10", 3), row("t1.0.1", 4), row("t0", 5))

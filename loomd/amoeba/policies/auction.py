@@ -71,7 +71,7 @@ class Auction(Choosing):
             totals = [t + share * s * z for t, s, z in zip(totals, known.spreads, drawn, strict=True)]
         if costs:
             totals = [total - self.price * cost for total, cost in zip(totals, costs, strict=True)]
-        shares = {**dict(weights), **({"exploration": self.exploration} if drawn else {})}
+        shares = {**vars(weights), **({"exploration": self.exploration} if drawn else {})}
         shares |= {"price": -self.price} if costs else {}
 
         def bid(at: int) -> Bid:

@@ -195,7 +195,7 @@ def opinion(
     weights: RewardWeights,
 ) -> Opinion:
     """Return what an evaluator says, with the reward."""
-    shares = weights.model_dump()
+    shares = dict(vars(weights))
     reward = reward_of(shares, quality, efficiency, reliability)
     return Opinion(evaluator, reward, quality, efficiency, reliability, tuple(evidence), shares)
 
