@@ -12,9 +12,7 @@ other ways and from other knowledge bases.
 import asyncio
 import itertools
 import logging
-import shutil
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loomd.errors import Damaged, Temporary
+from loomd.errors import Damaged
 from loomd.knowledge.base import IndexSpec
 from loomd.knowledge.diversity import spread
 from loomd.knowledge.expanders.base import Seen
@@ -37,9 +35,9 @@ from loomd.knowledge.question import Parts, Question, Ranked
 from loomd.knowledge.reading import noted, standings
 from loomd.knowledge.seen import seen_in
 from loomd.knowledge.standing import Origin, Place, Standing
-from loomd.knowledge.store import Change, Embedded, FileUpdate, Stored
+from loomd.knowledge.store import Embedded, FileUpdate, Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey, content_digest, take
-from loomd.knowledge.words import WordIndex
+from loomd.knowledge.word_keeper import WordKeeper
 from loomd.vectors.faiss_index import ROUGH
 from loomd.vectors.index import LOOSE, VectorIndex
 
@@ -51,10 +49,6 @@ _log = logging.getLogger("loomd.knowledge")
 
 _KEPT = 2  # ways of indexing that stay on disk: the current one, and the one a rollback would want
 _READERS = 2
-_UNCOMMITTED = 20_000
-"""Chunks that may wait for a commit of the index of words while documents are read."""
-_UNFOUND = 5.0
-"""Seconds that they may wait at most, from one write to a later one."""
 _MORE = 4
 """How many times more an index is asked for when too little of what it gave is where a question looks."""
 _EXACT = 10_000
@@ -82,13 +76,10 @@ class Index:
         self._folder = folder
         self._path = recipe.store(folder)
         self._writing = threading.RLock()
-        self._uncommitted, self._waits_since = 0, 0.0
-        self._torn = False
-        """Whether the index of words may have lost something that it was given."""
         self.damage = ""
         self._store, self.salvaged = open_store(self._path, recipe.dimension, linked=bool(recipe.extractor))
         try:
-            self._words = self._open_words()
+            self._words = WordKeeper(self._store, self._path.with_suffix(".words"))
             self._vectors = VectorIndex(recipe.dimension, folder / recipe.name)
             self._open_vectors(how)
             graph = self._store.graph
@@ -106,8 +97,7 @@ class Index:
         self._lookups.shutdown()
         with self._writing:
             try:
-                self._commit_words()
-                self._words.settle()
+                self._words.close()
             finally:
                 self._store.close()
 
@@ -179,19 +169,14 @@ class Index:
                 self.graph.note(removed=bool(change.removed))
             self._vectors.remove(change.removed)
             self._vectors.add([one.id for one in change.added], self._decode([one.vector for one in change.added]))
-            now = time.monotonic()
-            self._waits_since = self._waits_since if self._uncommitted else now
-            self._uncommitted += len(change.removed) + len(change.added)
-            self._note_words(change)
-            if change.removed or self._uncommitted > _UNCOMMITTED or now - self._waits_since >= _UNFOUND:
-                self._commit_words()
+            self._words.note(change)
             if self._vectors.is_large:
                 self._build(how)
 
     def rebuild(self, how: IndexSpec) -> None:
         """Make both indexes anew from the store."""
         with self._writing:
-            self._fill_words(self._words)
+            self._words.fill()
             self._build(how)
 
     def note(self, readings: Mapping[int, Reading]) -> None:
@@ -233,44 +218,12 @@ class Index:
             waiting: digests of what was embedded for documents that are not written: it stays.
         """
         with self._writing:
-            self._commit_words()
+            self._words.commit()
             if self._vectors.is_due(how.shape(len(self))):
                 self._build(how)
-            marks = [self._words.mark, self._vectors.mark]
+            marks = [self._words.words.mark, self._vectors.mark]
             self._store.forget(min((mark.change for mark in marks if mark is not None), default=0), waiting)
         OPENED.remove(others(self._path)[_KEPT - 1 :], remove_store)
-
-    def _note_words(self, change: Change) -> None:
-        """Hand a change to the index of words; when that fails, the next commit makes up for it."""
-        if self._torn:
-            return
-        self._torn = True  # until it went well
-        try:
-            self._words.remove(change.removed)
-            self._words.add(change.added)
-        except ValueError as error:
-            _log.warning("%s: the index of words cannot be written: %s", self._path, error)
-        else:
-            self._torn = False
-
-    def _commit_words(self) -> None:
-        """Let words be found that were written down; what a failed attempt may have lost is made up for.
-
-        Raises:
-            Temporary: they cannot be written now.
-        """
-        if not self._uncommitted:
-            return
-        try:
-            if self._torn:
-                self._words.drop()
-                self._catch_up(self._words)
-            else:
-                self._torn = True  # until it went well
-                self._words.commit(self._store.mark)
-        except ValueError as error:  # what Tantivy raises of a full disk, and of everything else
-            raise Temporary(f"the index of words cannot be written: {error}") from error
-        self._torn, self._uncommitted = False, 0
 
     def _build(self, how: IndexSpec) -> None:
         """Make the base of vectors anew from the store, or do without one when there are few."""
@@ -362,7 +315,7 @@ class Index:
         stored = self._store.vectors_of([row.id for row, _ in found])
         found = [pair for pair in found if pair[0].id in stored]
         vectors = self._decode([stored[row.id] for row, _ in found])
-        return seen_in(asked.text, asked.vector, found, vectors, self._words)
+        return seen_in(asked.text, asked.vector, found, vectors, self._words.words)
 
     def _parts(self, asked: Question) -> Parts:
         """Return what each part of a search finds; of a filtered question as much that fits, or all that there is."""
@@ -412,7 +365,7 @@ class Index:
     def _by_words(self, asked: Question, limit: int) -> Ranked:
         """Return the ranks of words; none where only vectors are searched."""
         terms = asked.terms or asked.text
-        return [] if asked.how.mode == "vector" else self._words.search(terms, limit, asked.how.title_weight)
+        return [] if asked.how.mode == "vector" else self._words.words.search(terms, limit, asked.how.title_weight)
 
     def _fused(self, asked: Question, parts: Parts) -> Ranked:
         """Return all that was found in one order; what finds nothing at all has no say."""
@@ -451,37 +404,6 @@ class Index:
         vectors = self._decode([stored[ident] for ident, _ in pairs])
         places = spread([score for _, score in pairs], vectors, asked.how.diversity, 2 * asked.limit)
         return [pairs[place] for place in places]
-
-    def _open_words(self) -> WordIndex:
-        """Return the index of words, brought up to the store; one that is damaged is made anew."""
-        folder = self._path.with_suffix(".words")
-        try:
-            words = WordIndex(folder)
-        except Damaged as error:
-            _log.warning("%s; made anew from the chunk store", error)
-            shutil.rmtree(folder)
-            words = WordIndex(folder)
-        if words.mark != self._store.mark:
-            self._catch_up(words)
-            words.settle()
-        return words
-
-    def _catch_up(self, words: WordIndex) -> None:
-        """Bring an index of words up to the store; one that knows more than the store, or another, is made anew."""
-        now, known = self._store.mark, words.mark
-        if known is not None and known.store == now.store and known.change <= now.change:
-            words.remove(self._store.removed(known))
-            words.add(self._store.added(known.last))
-            words.commit(now)
-        else:
-            self._fill_words(words)
-
-    def _fill_words(self, words: WordIndex) -> None:
-        """Make an index of words anew from the store."""
-        words.clear()
-        words.add(self._store.added())
-        words.commit(self._store.mark)
-        self._uncommitted = 0
 
     def _open_vectors(self, how: IndexSpec) -> None:
         """Bring the index of vectors up to the store; a base that is damaged or missing is built anew."""

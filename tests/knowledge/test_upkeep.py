@@ -210,7 +210,7 @@ async def test_one_that_serves_no_longer_leaves_the_rest(
 
 async def test_words_are_found_while_much_is_written(lab: "Lab", gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written a while ago is found by its words, though the rest is still embedded."""
-    monkeypatch.setattr("loomd.knowledge.index._UNFOUND", 0.0)
+    monkeypatch.setattr("loomd.knowledge.word_keeper._UNFOUND", 0.0)
     lab.write("cats.md", "Cats purr.")
     async with lab.open():
         pass
