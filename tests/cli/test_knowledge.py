@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loomd.cli.knowledge import index_lines
+from loomd.cli.knowledge import index_lines, ready_lines, status_row
 from tests.cli.terminal import Folder
 from tests.daemon.process import PATIENCE, Daemon
 from tests.knowledge.vectors_service import vector_service
@@ -214,6 +214,24 @@ def test_which_index_is_in_use_and_why(declared: str, index: dict[str, Any], sai
     }
     lines = index_lines({"spec": {"index": {"type": declared}}, "status": {"index": {**known, **index}}})
     assert [line for line in lines if line.startswith("index:")] == [f"index:      {said}"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "row", "line"),
+    [
+        ("IndexDamaged", "True, damaged", "damaged:    since 2026-12-01T00:00:00Z: why"),
+        ("SourceUnreachable", "True, stays as it was", "behind:     since 2026-12-01T00:00:00Z: why"),
+        ("FilterUnmatched", "True", "filter:     why"),
+    ],
+)
+def test_what_is_wrong_with_one_that_serves(reason: str, row: str, line: str) -> None:
+    """In a word in the list of all, and as a line of its own in what is said of one."""
+    ready = {"type": "Ready", "status": "True", "reason": "Serving", "message": "it is open and serves"}
+    degraded = {"type": "Degraded", "status": "True", "reason": reason, "message": "why"}
+    degraded["lastTransitionTime"] = "2026-12-01T00:00:00Z"
+    item = {"metadata": {"name": "kb"}, "status": {"conditions": [ready, degraded]}}
+    assert status_row(item, 0.0)[1] == row
+    assert ready_lines(item) == [line]
 
 
 def test_how_far_the_first_indexing_is(folder: Folder) -> None:
