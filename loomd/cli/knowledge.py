@@ -118,20 +118,22 @@ def status_(name: str | None, output: Form, namespace: str, client: Client) -> N
     if output.name != "table":
         writer(output)(items[0] if name else {"items": items})
     elif name:
-        for line in [*_ready_lines(items[0]), *index_lines(items[0])]:
+        for line in [*ready_lines(items[0]), *index_lines(items[0])]:
             click.echo(line)
     else:
         now = SystemClock().now()
         head = ("KNOWLEDGEBASE", "READY", "DOCUMENTS", "PASSAGES", "SIZE", "INDEX", "LEFT OUT", "REFRESHED")
-        show(head, (_row(item, now) for item in items))
+        show(head, (status_row(item, now) for item in items))
         for told in being_opened(client.get(*_BASES.parts(namespace))):
             click.echo(told, err=True)
 
 
-def _row(item: Json, now: float) -> tuple[str, ...]:
+def status_row(item: Json, now: float) -> tuple[str, ...]:
+    """Return how a knowledge base stands, as a row of the table of all."""
     index, (ready, why, _) = item["status"].get("index", {}), _ready(item)
     told = ready if ready == "True" else f"{ready} ({why})"
-    first = (item["metadata"]["name"], f"{told}, stays as it was" if _stale(item) else told)
+    stale = ["damaged" if one["reason"] == "IndexDamaged" else "stays as it was" for one in _stale(item)]
+    first = (item["metadata"]["name"], ", ".join([told, *stale]))
     if not index:
         return (*first, "", "", "", "", "", "")
     return (
@@ -151,7 +153,7 @@ def _ready(item: Json) -> tuple[str, str, str]:
     return seen["status"], seen["reason"], seen["message"]
 
 
-def _ready_lines(item: Json) -> list[str]:
+def ready_lines(item: Json) -> list[str]:
     """Return why a knowledge base is not ready or finds nothing, how far it and the next version are, why it stays."""
     status, why, message = _ready(item)
     lines = [] if status == "True" else [f"{'ready:':<11} {status} ({why}): {message}"]
@@ -170,7 +172,7 @@ def _ready_lines(item: Json) -> list[str]:
 
 
 def _stale(item: Json) -> list[Json]:
-    """Return the condition that says why a knowledge base could not be brought up to date."""
+    """Return the condition that says why a knowledge base could not be brought up to date, or is damaged."""
     return [
         one
         for one in item["status"]["conditions"]

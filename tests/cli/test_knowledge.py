@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loomd.cli.knowledge import index_lines
+from loomd.cli.knowledge import index_lines, ready_lines, status_row
 from tests.cli.terminal import Folder
 from tests.daemon.process import PATIENCE, Daemon
 from tests.knowledge.vectors_service import vector_service
@@ -128,8 +128,11 @@ def test_a_filter_that_finds_nothing_is_told(house: Folder) -> None:
     house.write("tool.yaml", SHELVES)
     house.change("embedder: words", "embedder: words, retrieval: {filter: {shelf: b}}", "base.yaml")
     house.apply()
-    status = house.said("knowledge", "status", "pets", "-n", house.space)
-    assert 'filter:     no document has the property "shelf", for which the filter asks: nothing is found; ' in status
+    said = 'filter:     no document has the property "shelf", for which the filter asks: nothing is found; '
+    deadline = time.monotonic() + PATIENCE
+    while said not in (status := house.said("knowledge", "status", "pets", "-n", house.space)):
+        assert time.monotonic() < deadline, status  # its documents are compared with what is stored before that
+        time.sleep(0.05)
     assert re.search(r"Degraded +True +\S+ +FilterUnmatched", house.said("describe", "kb/pets", "-n", house.space))
     told = house.said("describe", "tool/look", "-n", house.space)
     assert re.search(r"Degraded +True +\S+ +FilterUnmatched +no document of pets has the property \"aisle\"", told)
@@ -211,6 +214,24 @@ def test_which_index_is_in_use_and_why(declared: str, index: dict[str, Any], sai
     }
     lines = index_lines({"spec": {"index": {"type": declared}}, "status": {"index": {**known, **index}}})
     assert [line for line in lines if line.startswith("index:")] == [f"index:      {said}"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "row", "line"),
+    [
+        ("IndexDamaged", "True, damaged", "damaged:    since 2026-12-01T00:00:00Z: why"),
+        ("SourceUnreachable", "True, stays as it was", "behind:     since 2026-12-01T00:00:00Z: why"),
+        ("FilterUnmatched", "True", "filter:     why"),
+    ],
+)
+def test_what_is_wrong_with_one_that_serves(reason: str, row: str, line: str) -> None:
+    """In a word in the list of all, and as a line of its own in what is said of one."""
+    ready = {"type": "Ready", "status": "True", "reason": "Serving", "message": "it is open and serves"}
+    degraded = {"type": "Degraded", "status": "True", "reason": reason, "message": "why"}
+    degraded["lastTransitionTime"] = "2026-12-01T00:00:00Z"
+    item = {"metadata": {"name": "kb"}, "status": {"conditions": [ready, degraded]}}
+    assert status_row(item, 0.0)[1] == row
+    assert ready_lines(item) == [line]
 
 
 def test_how_far_the_first_indexing_is(folder: Folder) -> None:
