@@ -3,7 +3,7 @@
 The engine listens while it does a step, interceptors that ask such code tell it. Without a listener nothing happens.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
@@ -14,7 +14,7 @@ _LISTENER: ContextVar[Listener | None] = ContextVar("loomd_suspicion", default=N
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+def listening(listener: Listener) -> Generator[None, None, None]:
     """Let a listener hear what runs in this block."""
     token = _LISTENER.set(listener)
     try:

@@ -60,21 +60,26 @@ class Service(ThreadingHTTPServer):
 class Answering(BaseHTTPRequestHandler):
     """One call of the service."""
 
-    server: Service
+    @property
+    def service(self) -> Service:
+        """Return the service that it belongs to."""
+        assert isinstance(self.server, Service)
+        return self.server
 
     def do_POST(self) -> None:
         """Answer once that is wanted."""
         self.rfile.read(int(self.headers["Content-Length"]))
-        with self.server.lock:
-            self.server.calls += 1
-        self.server.go.wait(20)
-        usage = {"prompt_tokens": self.server.tokens - 1, "completion_tokens": 1, "total_tokens": self.server.tokens}
+        service = self.service
+        with service.lock:
+            service.calls += 1
+        service.go.wait(20)
+        usage = {"prompt_tokens": service.tokens - 1, "completion_tokens": 1, "total_tokens": service.tokens}
         message = {"role": "assistant", "content": "It is 42."}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         body: dict[str, Any] = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": usage}
-        body = body | {"choices": [choice]} if self.server.status == 200 else {"error": {"message": "out of order"}}
+        body = body | {"choices": [choice]} if service.status == 200 else {"error": {"message": "out of order"}}
         text = json.dumps(body).encode()
-        self.send_response(self.server.status)
+        self.send_response(service.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
