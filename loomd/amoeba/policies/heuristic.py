@@ -18,18 +18,14 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"\w+")
 _ITEM = re.compile(r"(?m)^\s*(?:[-*]|\d+[.)])\s+\S")
-_JOINT = re.compile(
-    r";|\b(?:then|and then|and also|as well as|afterwards|finally|for each|in addition)\b", re.IGNORECASE
-)
+_JOINT = re.compile(r";|\b(?:then|and then|and also|as well as|afterwards|finally|for each|in addition)\b")
 _CLAUSE = re.compile(
     r"(?:,|\band\b)\s+(?:[a-z]+\s+){0,2}?(?:what|which|who|how|why|when|where|explain|describe|list|compare|"
-    r"write|summarise|summarize|find|compute|calculate|draft|give|name|say|tell)\b",
-    re.IGNORECASE,
+    r"write|summarise|summarize|find|compute|calculate|draft|give|name|say|tell)\b"
 )
 _DEMANDING = re.compile(
     r"\b(?:compare|contrast|design|plan|analyse|analyze|evaluate|investigate|research|report|trade-?offs?|"
-    r"step by step|pros and cons|strategy|architecture|in detail)\b",
-    re.IGNORECASE,
+    r"step by step|pros and cons|strategy|architecture|in detail)\b"
 )
 
 
@@ -107,12 +103,12 @@ class Heuristic(SensePolicy):
         return tokens if before is None else round(tokens + before.share * (before.tokens - tokens))
 
     def _complexity(self, signals: Signals) -> tuple[float, list[str]]:
-        text = signals.goal
+        text, small = signals.goal, signals.goal.lower()  # to ignore the case takes twice as long
         words = len(_WORD.findall(text))
         parts = (
-            max(text.count("?"), 1, len(_ITEM.findall(text))) + len(_JOINT.findall(text)) + len(_CLAUSE.findall(text))
+            max(text.count("?"), 1, len(_ITEM.findall(text))) + len(_JOINT.findall(small)) + len(_CLAUSE.findall(small))
         )
-        demanding = min(self.signs.most_demanding, len(_DEMANDING.findall(text)))
+        demanding = min(self.signs.most_demanding, len(_DEMANDING.findall(small)))
         complexity = (
             self.signs.base
             + self.signs.part * (parts - 1)
