@@ -83,6 +83,7 @@ class Plain:
     name = "Interceptor/plain"
     moments: frozenset[Moment] = frozenset()
     timeout = 5.0
+    foreign = False
     on_error: Literal["refuse", "skip"] = "refuse"
 
     async def before_run(self, goal: str, context: InterceptorContext) -> str:
