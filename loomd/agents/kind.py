@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from loomd.accounts.budget import Budget, Budgets
 from loomd.agents import done
@@ -26,6 +26,7 @@ from loomd.manifest.locked import missing
 from loomd.manifest.object import Object
 from loomd.manifest.oneof import OneOf
 from loomd.manifest.quantity import Share, Tokens
+from loomd.manifest.rule import PATTERN_MESSAGE
 from loomd.manifest.secret import literal_secrets
 from loomd.manifest.selector import Selector, SelectorOf
 from loomd.manifest.template import Template
@@ -38,7 +39,10 @@ DEFAULT_PROMPT = "You are {{ agent }}. Answer the request exactly and briefly."
 _LOCKS = {"prompt": "instructions", "domains": "scores"}
 """Fields in `locked` that stand for what is learned of them."""
 
-_DomainPath = Annotated[str, Field(pattern=r"^domains\..+$", examples=["domains.refunds"])]
+_PATH_RULE: dict[str, JsonValue] = {PATTERN_MESSAGE: "expected domains and the name of one, such as domains.refunds"}
+_DomainPath = Annotated[
+    str, Field(pattern=r"^domains\..+$", examples=["domains.refunds"], json_schema_extra=_PATH_RULE)
+]
 
 
 class AgentSpec(Spec):

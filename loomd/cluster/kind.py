@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from loomd.accounts.budget import Budget, Budgets
 from loomd.agents.agent import Agent
@@ -30,7 +30,7 @@ from loomd.manifest.locked import missing
 from loomd.manifest.object import Object
 from loomd.manifest.oneof import OneOf, OrList
 from loomd.manifest.quantity import Duration, Share
-from loomd.manifest.rule import some_of
+from loomd.manifest.rule import PATTERN_MESSAGE, some_of
 from loomd.manifest.selector import Selector, SelectorOf
 from loomd.topology import Parts
 
@@ -44,7 +44,13 @@ _EVALUATORS = OrList(EvaluatePolicy, OneOf(_POLICIES, default="rules"), most=8)
 _NO_MEMBER = "expected members, got none: name them in agents, or select them with agentSelector"
 
 
-_LockedPath = Annotated[str, Field(pattern=r"^(agents|skillNodes\.scores)\..+$", examples=["agents.writer"])]
+_PATH_RULE: dict[str, JsonValue] = {
+    PATTERN_MESSAGE: "expected agents or skillNodes.scores and the name of one, such as agents.writer"
+}
+_LockedPath = Annotated[
+    str,
+    Field(pattern=r"^(agents|skillNodes\.scores)\..+$", examples=["agents.writer"], json_schema_extra=_PATH_RULE),
+]
 
 
 class FeedbackTerms(Spec):
