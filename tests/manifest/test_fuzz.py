@@ -29,8 +29,10 @@ from tests.manifest.oracle import judge, lines_of
 from tests.manifest.reference import Read, read
 
 TIMES = int(os.environ.get("LOOMD_FUZZ", "1"))
-SECONDS = 10
-"""How long the fuzzer runs."""
+SECONDS = 40
+"""How long the fuzzer runs at most."""
+RUNS = 2 * len((*GOOD, *BAD))
+"""How many files it looks at: those that it begins with, and as many of its own."""
 SEEDS = [input_of(path).decode(errors="surrogateescape") for path in (*GOOD, *BAD)]
 VALUES = [one.value for path in (*GOOD, *BAD) for one in documents_of(path) if isinstance(one.value, dict)]
 TOKENS = (
@@ -315,9 +317,18 @@ def test_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
     """Guided by what it reaches in the reader, a fuzzer finds no input of which something does not hold."""
     # A process begins with the peak memory of the one that started it, so that the shell stands between them.
     shell = ["sh", "-c", '"$@"; exit $?', "sh"]
-    command = [*shell, sys.executable, "-m", "tests.manifest.fuzz", str(SECONDS), str(tmp_path), "-seed=1"]
+    command = [
+        *shell,
+        sys.executable,
+        "-m",
+        "tests.manifest.fuzz",
+        str(SECONDS),
+        str(tmp_path),
+        "-seed=1",
+        f"-runs={RUNS}",
+    ]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=SECONDS * 4)  # noqa: S603  # our own words
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=SECONDS + 15)  # noqa: S603  # our own words
     assert done.returncode == 0, done.stderr[-4000:]
     assert "Done" in done.stderr
     assert any((tmp_path / "kept").iterdir()), "it made nothing new"
