@@ -40,6 +40,7 @@ _MORE: dict[str, tuple[Any, ...]] = {
             "allow": (["*"], ["*(a=3)"]),
         }.items()
     },
+    **{f"{kind}.spec.locked": (["prompt"], ["health"]) for kind in ("Agent", "Blueprint")},
     "Interceptor(command).spec.argv": (["true"], ["cat"]),
     "Interceptor(command).spec.at": (["beforeTool"], ["afterTool"]),
     "Interceptor(python).spec.at": (["beforeTool"], ["afterTool"]),
