@@ -84,6 +84,7 @@ class Plain:
     moments: frozenset[Moment] = frozenset()
     timeout = 5.0
     on_error: Literal["refuse", "skip"] = "refuse"
+    foreign = False
 
     async def before_run(self, goal: str, context: InterceptorContext) -> str:
         """Return the goal."""
