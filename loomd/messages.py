@@ -15,6 +15,8 @@ JsonObject = dict[str, object]
 
 UNREADABLE = "_unreadable"
 """Only key of a tool call's arguments when the model wrote no JSON object; its value is the text as written."""
+NO_OBJECT = "the arguments are not a JSON object: call again with valid JSON"
+"""What the model is told of such a call."""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

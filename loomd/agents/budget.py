@@ -25,7 +25,7 @@ class Limits(Spec):
     """Input and output tokens of all model calls together."""
     cost: Usd = 1.0
     """US dollars of all model calls and tool calls together."""
-    time: Duration = 300.0
+    time: Duration = Field(default=300.0, gt=0)
     """Wall-clock time."""
     repeats: int = Field(default=3, ge=1)
     """How often the same tool may be called with the same arguments before the work is wrapped up."""

@@ -1,5 +1,6 @@
 """As what work ends at a limit: whose limit it was, in words, and whether that says something about the agent.
 
+One that somebody lowered while the work went on is the agent's, and says nothing about it.
 What is said rests on what is recorded, so that work that is run again says the same. Called by the loop.
 """
 
@@ -33,13 +34,13 @@ def at_limit(agent: Agent, scope: Scope, found: Exhausted, *, asked: bool) -> En
         return Ended(found.reason, found.note, temporary=found.opens > 0)
     if asked:
         return Ended(found.reason)
-    whose, own = f"Agent/{agent.name}", not is_foreign(found.reason, found.limit, agent.limits)
+    whose, own = f"Agent/{agent.name}", not is_foreign(found.reason, found.limit, agent.limits_now())
     if found.reason == "budget_time":
         used = f"{max(0.0, round(found.limit, 3)):.10g} s are over"
     else:
         used = f"{found.used:.10g} of {found.limit:.10g} used, too little for this call"
     said = f"{_named(whose, found.reason, own=own)} is used up ({used}): {_remedy(whose, found.reason, own=own)}"
-    return Ended(found.reason, said, foreign=not own)
+    return Ended(found.reason, said, foreign=is_foreign(found.reason, found.limit, agent.limits))
 
 
 def at_end(agent: Agent, reason: StopReason, budget: Budget) -> Ended:
@@ -88,10 +89,10 @@ def cut_short(agent: Agent, reply: Reply, budget: Budget) -> Ended:
         said = f"the model's answer was cut after {wrote} tokens, {agent.max_tokens} were the most it may have"
         return Ended("max_tokens", f"{said}: raise spec.maxTokens of {whose}, or what its service allows")
     limit, used = (budget.tokens, budget.usage.total) if short == "budget_tokens" else (budget.cost, budget.spent)
-    foreign = is_foreign(short, limit, agent.limits)
-    said = f"the model's answer was cut after {wrote} tokens, because {_named(whose, short, own=not foreign)} left no "
-    said += f"room for more ({used:.10g} of {limit:.10g} used): {_remedy(whose, short, own=not foreign)}"
-    return Ended(short, said, foreign)
+    own = not is_foreign(short, limit, agent.limits_now())
+    said = f"the model's answer was cut after {wrote} tokens, because {_named(whose, short, own=own)} left no "
+    said += f"room for more ({used:.10g} of {limit:.10g} used): {_remedy(whose, short, own=own)}"
+    return Ended(short, said, is_foreign(short, limit, agent.limits))
 
 
 def _named(agent: str, reason: StopReason, *, own: bool) -> str:

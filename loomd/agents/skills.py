@@ -17,7 +17,7 @@ from loomd.errors import Permanent, ToolFailed
 from loomd.events.bus import Scope
 from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.manifest.wording import did_you_mean, listed
-from loomd.messages import JsonObject, ToolCall, ToolSchema
+from loomd.messages import NO_OBJECT, UNREADABLE, JsonObject, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
 
 TOOL = "skill"
@@ -235,6 +235,8 @@ class SkillTool:
             ToolFailed: the arguments name nothing that there is.
         """
         del context
+        if UNREADABLE in arguments:
+            raise ToolFailed(NO_OBJECT)
         if others := [name for name in arguments if name not in ("name", "resource")]:
             raise ToolFailed(f'expected the arguments "name" and "resource", got also {", ".join(others)}'[:_LONGEST])
         name, resource = arguments.get("name"), arguments.get("resource", "")

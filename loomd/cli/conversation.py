@@ -21,7 +21,7 @@ from loomd.cli.line import Line, Piped, Typed
 from loomd.cli.partner import Daemon, Folder, Partner
 from loomd.cli.spoken import Spoken
 from loomd.engine.accept import clusters_in
-from loomd.engine.intake import Wish
+from loomd.engine.intake import Wish, check_names
 from loomd.errors import Conflict, LoomdError
 from loomd.events.event import ApprovalRequested
 from loomd.garbage import collect_seldom
@@ -162,10 +162,13 @@ class Conversation:
         self._failed = result.phase != "Succeeded"
 
     async def _ask(self, asked: ApprovalRequested) -> None:
-        """Put a question of the turn to the person."""
+        """Put a question of the turn to the person; who leaves it unanswered with Ctrl-C or Ctrl-D ends the turn."""
         agreed, reason = False, "nobody sits at the terminal"
         if self._line.live:
-            said = (await self._line.read("agree? [y/N, or why not] ")).strip()
+            try:
+                said = (await self._line.read("agree? [y/N, or why not] ")).strip()
+            except (KeyboardInterrupt, EOFError):
+                raise asyncio.CancelledError from None
             agreed = said.lower() in {"y", "yes"}
             reason = "" if agreed or said.lower() in {"", "n", "no"} else said
         with suppress(Conflict):  # it was answered elsewhere, or has expired
@@ -183,7 +186,13 @@ class Conversation:
 
     async def new(self, rest: str) -> None:
         """Begin a new conversation."""
-        self._session = rest or _new_session()
+        session = rest or _new_session()
+        try:
+            check_names(session=session)
+        except LoomdError as error:
+            self._note(f"{error}; the conversation goes on as {self._session}")
+            return
+        self._session = session
         self._note(f"a new conversation: {self._session}")
 
     async def agent(self, rest: str) -> None:

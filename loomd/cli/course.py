@@ -41,6 +41,7 @@ class _Course:
         self._nodes: dict[str, Json] = {}
         self._open: dict[Work, Json] = {}  # the last model call of a piece of work, until its step is recorded
         self._ended: dict[Work, list[Json]] = {}  # tool calls of it that ended, until their steps are recorded
+        self._wanted: dict[Work, dict[str, Json]] = {}  # arguments of the calls of its last turn, by their ids
 
     def node(self, task: str) -> Json:
         """Return what is known of a task; one that is new is put below its parent."""
@@ -132,11 +133,13 @@ class _Course:
             if (one.get("id"), one.get("within", "")) == (fact["call_id"], within)
             and not {"result", "error"} & one.keys()
         ]
+        work = work_of(node["task"], event)
         if not calls:
-            calls = [_call(fact, event)]
+            arguments = self._wanted.get(work, {}).get(fact["call_id"])
+            calls = [_call(fact, event) | ({} if arguments is None else {"arguments": arguments})]
             steps.append(calls[0])
         calls[-1].update({key: fact[key] for key in ("result", "error", "seconds") if key in fact})
-        self._ended.setdefault(work_of(node["task"], event), []).append(calls[-1])
+        self._ended.setdefault(work, []).append(calls[-1])
 
     def step_completed(self, node: Json, fact: Json, event: Json) -> None:
         """Add what the record of a step knows better than the call's own events."""
@@ -148,13 +151,14 @@ class _Course:
             if step is not None:
                 step |= {"key": key, "name": name, "text": value.get("text", "")}
                 step["calls"] = [call["name"] for call in value.get("tool_calls", ())]
+                self._wanted[work] = {call["id"]: call.get("arguments", {}) for call in value.get("tool_calls", ())}
                 if thought := "".join(one.get("text", "") for one in value.get("thoughts", ())):
                     step["reasoning"] = thought
         elif name.startswith("tool:"):
             done = self._ended.get(work, [])
             step = next((one for one in reversed(done) if one["tool"] == name[5:] and "key" not in one), None)
             if step is not None:
-                step["key"] = key
+                step |= {"key": key, "cost": value.get("cost", 0.0)}
                 if "result" in step:
                     step["result"] = value["text"]
         elif name == "learned":
@@ -316,6 +320,7 @@ def _add_up(node: Json) -> Json:
         elif step["kind"] == "tool":
             total["toolCalls"] += 1
             total["toolErrors"] += "error" in step
+            total["cost"] += step.get("cost", 0.0)
     for child in node["children"]:
         for key, value in _add_up(child).items():
             total[key] += value

@@ -172,9 +172,11 @@ def _model(step: Json) -> str:
 
 
 def _tool(step: Json) -> str:
-    seconds = f" ({step['seconds']:.3f}s)" if "seconds" in step else ""
+    cost = f"{step['cost']:.6f} USD" if step.get("cost") else ""
+    taken = ", ".join(one for one in (cost, f"{step['seconds']:.3f}s" if "seconds" in step else "") if one)
+    wanted = f" {short(step['arguments'])}" if "arguments" in step else ""
     end = f"failed: {short(step['error'])}" if "error" in step else short(step.get("result", "no end recorded"))
-    return f"tool    {step['tool']} {short(step.get('arguments', {}))}{seconds} -> {end}"
+    return f"tool    {step['tool']}{wanted}{f' ({taken})' if taken else ''} -> {end}"
 
 
 def _note(kind: str, step: Json) -> str:

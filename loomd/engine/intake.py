@@ -68,16 +68,24 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
             raise Permanent(f"budget.{name}: expected 0 or more, got {limit}")
     if not 0 <= wish.get("retries", 0) <= _RETRIES:
         raise Permanent(f"retries: expected 0 to {_RETRIES}, got {wish.get('retries')}")
-    named = {"session": wish.get("session"), "tenant": wish.get("tenant"), "user": wish.get("user")}
-    for field, given in named.items():
-        if given and not _NAME.fullmatch(given):
-            raise Permanent(
-                f"{field}: expected up to 200 letters, digits and -._:@|+= that begin with a letter or a digit, got "
-                f"{given[:80]!r}"
-            )
+    check_names(session=wish.get("session"), tenant=wish.get("tenant"), user=wish.get("user"))
     refuse_faulty(wish.get("expect", Expect()))
     _check_choices(wish.setdefault("seed", secrets.randbits(32)), wish.get("durability"))
     return Task(id=new_id(clock), goal=goal.strip(), **wish)
+
+
+def check_names(**given: str | None) -> None:
+    """Refuse a session, tenant or user that is no name; empty is none.
+
+    Raises:
+        Permanent: one of them is no name.
+    """
+    for field, name in given.items():
+        if name and not _NAME.fullmatch(name):
+            raise Permanent(
+                f"{field}: expected up to 200 letters, digits and -._:@|+= that begin with a letter or a digit, got "
+                f"{name[:80]!r}"
+            )
 
 
 def _check_goal(goal: object) -> None:

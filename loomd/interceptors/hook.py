@@ -5,6 +5,7 @@ the fields that are to be replaced. Called by `python` and `command`.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -109,6 +110,8 @@ class Hook(LiveInterceptor):
         if isinstance(patch.messages, msgspec.UnsetType):
             return request
         messages = msgspec.convert(msgspec.to_builtins(patch.messages), tuple[Message, ...])
+        if wrong := _broken(messages):
+            raise BadReply(f"it answered beforeModel with messages that are no conversation: {wrong}")
         return msgspec.structs.replace(request, messages=messages)
 
     async def after_model(self, request: Request, reply: Reply, context: InterceptorContext) -> Reply:
@@ -144,6 +147,25 @@ class Hook(LiveInterceptor):
         except msgspec.ValidationError as error:
             fields = ", ".join(shape.__struct_fields__)
             raise BadReply(f"it answered {moment} with something that is no mapping of {fields}: {error}") from error
+
+
+def _broken(messages: Sequence[Message]) -> str:
+    """Return why messages are no conversation, which services refuse; empty when they are one."""
+    if not messages:
+        return "there are none"
+    wanted: list[str] = []
+    for number, message in enumerate(messages):
+        if message.role == "tool":
+            if message.call_id not in wanted:
+                return f"messages[{number}] answers the call {message.call_id!r}, for which no turn before it asks"
+            wanted.remove(message.call_id)
+        elif wanted:
+            break
+        elif message.role == "system" and number:
+            return f"messages[{number}] is a system turn, which only the first may be"
+        else:
+            wanted = [call.id for call in message.tool_calls]
+    return f"the call {wanted[0]!r} has no answer" if wanted else ""
 
 
 def _either(changed: _Text, text: str) -> str:

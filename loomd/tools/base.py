@@ -19,7 +19,7 @@ from loomd.errors import Diverged, LoomdError, RecordFailed, ToolFailed, Uncerta
 from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Duration, Usd
 from loomd.manifest.raised import is_cancelled, words_of
-from loomd.messages import UNREADABLE, JsonObject, ToolSchema
+from loomd.messages import NO_OBJECT, UNREADABLE, JsonObject, ToolSchema
 from loomd.tools.cache import Cache, Results, key_of
 from loomd.tools.context import ToolContext
 from loomd.tools.retry import Retries
@@ -186,7 +186,7 @@ class LiveTool:
         if self.withdrawn:
             raise ToolFailed(self.withdrawn)
         if UNREADABLE in arguments:
-            raise ToolFailed("the arguments are not a JSON object: call again with valid JSON")
+            raise ToolFailed(NO_OBJECT)
         if self._results is None:
             return await self._guarded(arguments, context)
         key = key_of(arguments, context)

@@ -85,8 +85,10 @@ class CalculatorTool(ToolSpec):
     async def _run(self, arguments: JsonObject, context: ToolContext | None) -> str:
         del context
         text = arguments.get("expression")
+        if others := [name for name in arguments if name != "expression"]:
+            raise ToolFailed(f'expected the argument "expression" alone, got also {", ".join(others):.400}')
         if not isinstance(text, str) or len(text) > self.length:
-            raise ToolFailed(f"expression: expected text of at most {self.length} characters")
+            raise ToolFailed(f'expected the argument "expression", a text of at most {self.length} characters')
         return compute(text, self.digits)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from loomd.agents.agent import Latest
 from loomd.agents.budget import Limits
 from loomd.agents.strategies.react import React
 from loomd.agents.work import Work
@@ -283,3 +284,16 @@ async def test_passages_of_tools_are_numbered_through(bench: Bench) -> None:
     assert "xs = [2]" in said[0]
     assert [(c.number, c.source) for c in outcome.citations] == [(1, "gen.md:1-2"), (3, "new.md:1")]
     assert (outcome.offered, outcome.unknown_citations) == (5, (9,))
+
+
+async def test_a_limit_that_was_lowered_is_the_agents(bench: Bench) -> None:
+    """Whoever lowered it is told so, and nothing is learned of the agent from it; the task's own budget is another."""
+    model = replies({"text": "three"})
+    lowered = agent(model, latest=lambda: Latest("r2", Limits(tokens=0), ()))
+    outcome = await bench.run(lowered)
+    assert (outcome.stop_reason, outcome.foreign) == ("budget_tokens", True)
+    assert outcome.note.startswith("limits.tokens of Agent/ada is used up (0 of 0 used")
+    assert outcome.note.endswith("raise spec.limits.tokens of Agent/ada")
+    lower = agent(model, latest=lambda: Latest("r2", Limits(tokens=50), ()))
+    outcome = await Bench().run(lower, Work("What is 1 + 2?", tokens=5))
+    assert outcome.note.startswith("the task's budget of tokens is used up (0 of 5 used")

@@ -212,7 +212,7 @@ async def test_what_is_offered_is_listed_and_brought(bench: Bench) -> None:
         pytest.param({"name": 1}, 'expected the arguments "name" and', id="number"),
         pytest.param({"name": "pdf", "resource": ["a"]}, 'expected the arguments "name" and', id="list"),
         pytest.param({"name": "pdf", "file": "a.md"}, 'and "resource", got also file', id="unknown"),
-        pytest.param({"_unreadable": "{"}, 'expected the arguments "name" and', id="no-json"),
+        pytest.param({"_unreadable": "{"}, "the arguments are not a JSON object: call again", id="no-json"),
     ],
 )
 async def test_what_cannot_be_had(bench: Bench, arguments: JsonObject, message: str) -> None:

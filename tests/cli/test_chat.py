@@ -125,6 +125,26 @@ def test_a_denial_is_told_with_its_reason(desk: Folder, screen: Screen) -> None:
     screen.until("ended with 0")
 
 
+@pytest.mark.parametrize("key", ["C-c", "C-d"])
+def test_a_question_can_be_left(desk: Folder, screen: Screen, key: str) -> None:
+    """Ctrl-C and Ctrl-D at a question end the turn, not the conversation; nothing is called."""
+    screen.start(desk, "chat", "clerk", "-n", desk.space)
+    screen.until("You talk with clerk")
+    screen.type("write it", "Enter")
+    screen.until("agree?")
+    screen.type(key)
+    screen.until("stopped\n>")
+    screen.type("/new ../talk", "Enter")
+    screen.until("session: expected up to 200 letters")
+    screen.type("does it rain", "Enter")
+    screen.until("It rains in Paris.\n>")
+    assert not (desk.path / "noted").exists()
+    (stopped, answered) = desk.daemon.client.get("namespaces", desk.space, "tasks")["items"][::-1]
+    assert [stopped["status"]["phase"], answered["status"]["phase"]] == ["Cancelled", "Succeeded"]
+    screen.type("C-d")
+    screen.until("ended with 0")
+
+
 def test_lines_of_a_pipe_are_turns(desk: Folder) -> None:
     """Without a terminal only answers are printed; nobody is asked; the exit code is that of the last turn."""
     ran = desk.process("chat", "clerk", "-n", desk.space, stdin="does it rain\n\n/agent clrk\n/new\nwrite it\n")

@@ -342,6 +342,36 @@ def test_what_else_happens_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "It does not run: Cluster/team does not serve." in said
 
 
+REFUSED = [
+    happened("phase.started", phase="execute"),
+    happened("model.called", model="m", usage={}, cost=0.5, seconds=1.0),
+    happened(
+        "step.completed",
+        name="model",
+        value={"tool_calls": [{"id": "c1", "name": "pay", "arguments": {"sum": 9}}, {"id": "c2", "name": "pay"}]},
+    ),
+    happened("tool.call.started", tool="pay", call_id="c2", arguments={"sum": 3}),
+    happened("tool.call.failed", tool="pay", call_id="c1", error="pay(sum=9) is denied"),
+    happened("tool.call.completed", tool="pay", call_id="c2", result="paid", seconds=1.0),
+    happened("step.completed", name="tool:pay", value={"text": "paid", "cost": 0.25}),
+    happened("tool.call.failed", tool="say", call_id="c3", error="nobody wanted it"),
+]
+
+
+def test_calls_of_tools_are_told_with_what_was_wanted_and_what_they_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    """A call that was refused never began: what it wanted stands in the model's turn."""
+    tree = trace("t1", REFUSED)
+    assert tree["took"]["cost"] == 0.75
+    describe(ITEM, tree)
+    text = capsys.readouterr().out
+    assert re.search("Took: +1 model call, 3 tool calls .2 failed., 0.0 tokens, 0.750000 USD", text)
+    assert [line.partition("─ ")[2] for line in text.splitlines() if "tool    " in line] == [
+        'tool    pay {"sum": 3} (0.250000 USD, 1.000s) -> paid',
+        'tool    pay {"sum": 9} -> failed: pay(sum=9) is denied',
+        "tool    say -> failed: nobody wanted it",
+    ]
+
+
 THOUGHT = [
     happened("phase.started", phase="execute"),
     happened("model.called", model="p/m", usage={"input": 9, "output": 7, "unpriced": 16}, cost=0.0, seconds=0.5),

@@ -1,5 +1,7 @@
 """Interceptors in Python."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from loomd.messages import Message, Reply, Request, ToolCall
 
 ALL = ["beforeRun", "afterRun", "beforeModel", "afterModel", "beforeTool", "afterTool"]
 CODE = """
+import json
+
 from loomd.errors import Refused
 
 SEEN = []
@@ -41,9 +45,11 @@ async def foreign(call):
     turns = {
         "content": {"role": "user", "content": "x"},
         "args": {**known, "tool_calls": [{"id": "c", "name": "n", "args": {}}]},
-        "all": known,
     }
     return {"messages": [turns[call["messages"][0]["text"]]]}
+
+def conversation(call):
+    return {"messages": json.loads(call["messages"][0]["text"])}
 
 def exits(call):
     raise SystemExit(3)
@@ -92,11 +98,42 @@ async def test_what_a_function_may_not_do(interceptor: Any, context: Any, code: 
         for text, said in (("content", "unknown field `content`"), ("args", "unknown field `args`")):
             with pytest.raises(BadReply, match=said):
                 await live.before_model(Request((Message("user", text),)), context)
-        sent = await live.before_model(Request((Message("user", "all"),)), context)
-        assert sent.messages == (Message("assistant", "x", (ToolCall("c", "n", {}),)),)
     async with interceptor({**code, "function": "exits"}) as live:
         with pytest.raises(Permanent, match="SystemExit: 3"):
             await live.before_run("go", context)
+
+
+SYSTEM: dict[str, Any] = {"role": "system", "text": "s"}
+USER: dict[str, Any] = {"role": "user", "text": "u"}
+CALL: dict[str, Any] = {"role": "assistant", "tool_calls": [{"id": "c", "name": "n", "arguments": {}}]}
+ANSWER: dict[str, Any] = {"role": "tool", "text": "r", "call_id": "c"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        pytest.param([SYSTEM, USER, CALL, ANSWER, USER], "", id="whole"),
+        pytest.param([CALL, ANSWER, CALL, ANSWER], "", id="same-name-again"),
+        pytest.param([], "there are none", id="none"),
+        pytest.param([USER, SYSTEM], "messages[1] is a system turn", id="late-system"),
+        pytest.param([USER, ANSWER], "messages[1] answers the call 'c'", id="no-call"),
+        pytest.param([CALL, ANSWER, ANSWER], "messages[2] answers the call 'c'", id="two-answers"),
+        pytest.param([CALL, USER, ANSWER], "the call 'c' has no answer", id="answer-too-late"),
+        pytest.param([USER, CALL], "the call 'c' has no answer", id="no-answer"),
+    ],
+)
+async def test_messages_are_a_conversation(
+    interceptor: Any, context: Any, code: dict[str, Any], messages: list[dict[str, Any]], said: str
+) -> None:
+    """What no service takes is a failure of the interceptor, and is not sent."""
+    request = Request((Message("user", json.dumps(messages)),))
+    async with interceptor({**code, "function": "conversation"}) as live:
+        if said:
+            with pytest.raises(BadReply, match=re.escape(f"messages that are no conversation: {said}")):
+                await live.before_model(request, context)
+        else:
+            sent = await live.before_model(request, context)
+            assert [one.role for one in sent.messages] == [one["role"] for one in messages]
 
 
 async def test_a_file_that_cannot_be_run(interceptor: Any, tmp_path: Path, code: dict[str, Any]) -> None:

@@ -79,5 +79,7 @@ async def test_the_tool(tool: Any) -> None:
         with pytest.raises(ToolFailed, match="more than 20 digits"):
             await live.call({"expression": "10 ** 21"})
         for odd in ({"expression": "1" * 41}, {"expression": 4}, {}):
-            with pytest.raises(ToolFailed, match="expression: expected text of at most 40 characters"):
+            with pytest.raises(ToolFailed, match='expected the argument "expression", a text of at most 40 '):
                 await live.call(odd)
+        with pytest.raises(ToolFailed, match='expected the argument "expression" alone, got also digits'):
+            await live.call({"expression": "1", "digits": 5})

@@ -87,7 +87,8 @@ class React(Strategy):
         thought = "\n".join(text for label, text in sections if label == "thought").strip()
         for at, (label, text) in enumerate(sections):
             if label == "final answer":
-                return msgspec.structs.replace(reply, text=text.strip())
+                answer = text.strip() if request.output_schema is None else _unfenced(text)
+                return msgspec.structs.replace(reply, text=answer)
             if label == "action" and request.tools:
                 given = next((value for name, value in sections[at + 1 :] if name == "action input"), "")
                 call = _call(text, given, request.tools, f"call-{number}")

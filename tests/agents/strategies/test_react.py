@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from loomd.agents.strategies.base import Strategy, Unreadable
@@ -92,6 +93,15 @@ def test_a_final_answer_ends_it(text: str, answer: str) -> None:
     """All that follows is the answer."""
     reply = read(text)
     assert (reply.text, reply.tool_calls) == (answer, ())
+
+
+def test_an_answer_with_a_schema_may_stand_in_a_fence() -> None:
+    """The fence around JSON is no part of it; an answer in words keeps its fences."""
+    text = 'Thought: I know\nFinal Answer:\n```json\n{"n": 42}\n```'
+    asked = msgspec.structs.replace(ASKED, output_schema={"type": "object"})
+    assert read(text, asked).text == '{"n": 42}'
+    assert read(text.replace("```json", "").replace("```", ""), asked).text == '{"n": 42}'
+    assert read(text).text == '```json\n{"n": 42}\n```'
 
 
 @pytest.mark.parametrize("text", ["", "It is 42.", "Thought: hm", "Observation: made up\nFinal Answer: x"])
