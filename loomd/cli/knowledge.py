@@ -118,7 +118,7 @@ def status_(name: str | None, output: Form, namespace: str, client: Client) -> N
     if output.name != "table":
         writer(output)(items[0] if name else {"items": items})
     elif name:
-        for line in [*_ready_lines(items[0]), *index_lines(items[0])]:
+        for line in [*ready_lines(items[0]), *index_lines(items[0])]:
             click.echo(line)
     else:
         now = SystemClock().now()
@@ -151,7 +151,7 @@ def _ready(item: Json) -> tuple[str, str, str]:
     return seen["status"], seen["reason"], seen["message"]
 
 
-def _ready_lines(item: Json) -> list[str]:
+def ready_lines(item: Json) -> list[str]:
     """Return why a knowledge base is not ready or finds nothing, how far it and the next version are, why it stays."""
     status, why, message = _ready(item)
     lines = [] if status == "True" else [f"{'ready:':<11} {status} ({why}): {message}"]
@@ -165,7 +165,10 @@ def _ready_lines(item: Json) -> list[str]:
             lines.append(f"{title:<11} {seen[kind][2]}")
     for one in _stale(item):
         title = {"Failed": "refused:", "IndexDamaged": "damaged:"}.get(one["reason"], "behind:")
-        lines.append(f"{title:<11} since {one['lastTransitionTime']}: {one['message']}")
+        since = one["lastTransitionTime"]
+        if title == "behind:":  # it may have been degraded for longer, by documents that are left out
+            since = max(since, item["status"].get("index", {}).get("refreshed") or "")
+        lines.append(f"{title:<11} since {since}: {one['message']}")
     return lines
 
 

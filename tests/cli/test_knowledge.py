@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loomd.cli.knowledge import index_lines
+from loomd.cli.knowledge import index_lines, ready_lines
 from tests.cli.terminal import Folder
 from tests.daemon.process import PATIENCE, Daemon
 from tests.knowledge.vectors_service import vector_service
@@ -211,6 +211,23 @@ def test_which_index_is_in_use_and_why(declared: str, index: dict[str, Any], sai
     }
     lines = index_lines({"spec": {"index": {"type": declared}}, "status": {"index": {**known, **index}}})
     assert [line for line in lines if line.startswith("index:")] == [f"index:      {said}"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "refreshed", "said"),
+    [
+        ("SourceUnreachable", "2026-12-01T06:02:52Z", "behind:     since 2026-12-01T06:02:52Z: why"),
+        ("EmbedFailed", "2026-12-01T05:00:00Z", "behind:     since 2026-12-01T06:02:37Z: why"),
+        ("EmbedFailed", None, "behind:     since 2026-12-01T06:02:37Z: why"),
+        ("IndexDamaged", "2026-12-01T06:02:52Z", "damaged:    since 2026-12-01T06:02:37Z: why"),
+    ],
+)
+def test_since_when_a_base_is_behind(reason: str, refreshed: str | None, said: str) -> None:
+    """One that was degraded before, as documents were left out, is behind since it was read well at the earliest."""
+    since = "2026-12-01T06:02:37Z"
+    degraded = {"type": "Degraded", "status": "True", "reason": reason, "lastTransitionTime": since, "message": "why"}
+    serves = {"type": "Ready", "status": "True", "reason": "Serving", "lastTransitionTime": since, "message": ""}
+    assert ready_lines({"status": {"conditions": [serves, degraded], "index": {"refreshed": refreshed}}}) == [said]
 
 
 def test_how_far_the_first_indexing_is(folder: Folder) -> None:
