@@ -128,8 +128,11 @@ def test_a_filter_that_finds_nothing_is_told(house: Folder) -> None:
     house.write("tool.yaml", SHELVES)
     house.change("embedder: words", "embedder: words, retrieval: {filter: {shelf: b}}", "base.yaml")
     house.apply()
-    status = house.said("knowledge", "status", "pets", "-n", house.space)
-    assert 'filter:     no document has the property "shelf", for which the filter asks: nothing is found; ' in status
+    deadline = time.monotonic() + PATIENCE
+    said = 'filter:     no document has the property "shelf", for which the filter asks: nothing is found; '
+    while said not in (status := house.said("knowledge", "status", "pets", "-n", house.space)):
+        assert time.monotonic() < deadline, status
+        time.sleep(0.1)
     assert re.search(r"Degraded +True +\S+ +FilterUnmatched", house.said("describe", "kb/pets", "-n", house.space))
     told = house.said("describe", "tool/look", "-n", house.space)
     assert re.search(r"Degraded +True +\S+ +FilterUnmatched +no document of pets has the property \"aisle\"", told)
