@@ -167,7 +167,10 @@ def ready_lines(item: Json) -> list[str]:
             lines.append(f"{title:<11} {seen[kind][2]}")
     for one in _stale(item):
         title = {"Failed": "refused:", "IndexDamaged": "damaged:"}.get(one["reason"], "behind:")
-        lines.append(f"{title:<11} since {one['lastTransitionTime']}: {one['message']}")
+        since = one["lastTransitionTime"]
+        if title == "behind:":  # it may have been degraded for longer, by documents that are left out
+            since = max(since, item["status"].get("index", {}).get("refreshed") or "")
+        lines.append(f"{title:<11} since {since}: {one['message']}")
     return lines
 
 

@@ -135,7 +135,7 @@ class Retrieval(Spec):
     """Passages with a lower score are left out. A score is the cosine from -1 to 1 in `vector`, BM25 from 0 upwards in
     `keyword`, and in `hybrid` a share of the best that is possible, where 1 is first in both halves; where the graph
     finds something, too, it is such a share in every mode."""
-    filter: dict[str, str | list[str]] = Field(
+    filter: dict[str, str | Annotated[list[str], Field(min_length=1)]] = Field(
         default_factory=dict, examples=[{"team": "docs"}, {"path": ["guide/*", "faq.md"], "format": "markdown"}]
     )
     """Documents that are looked in: for each property the value that it must have, or several of which one is enough;

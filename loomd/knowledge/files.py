@@ -10,6 +10,7 @@ from loomd.store.directory import is_held
 from loomd.vectors.faiss_index import is_whole
 
 _ANEW = "remove it: it is made anew from the documents"
+_TAKEN = "start the daemon: it takes over the vectors that can be read; what it does not open may be removed"
 _AGAIN = "restore a backup of it, or start the daemon: it is set aside, and what the journal has is remembered again"
 _LOST = "restore a backup of it, or remove it: what is in it is lost then"
 
@@ -24,7 +25,7 @@ def check_files(state: Path) -> Iterator[Finding]:
         for name in broken_files(folder):
             yield Finding("index", str(folder / name), "the index of words is not what was written", _ANEW)
     for path in sorted(state.glob("*/*/*/*.db")):
-        act = {"knowledgebase": _ANEW, "memory": _AGAIN}.get(path.relative_to(state).parts[0], _LOST)
+        act = {"knowledgebase": _TAKEN, "memory": _AGAIN}.get(path.relative_to(state).parts[0], _LOST)
         try:
             with reading(path, held=held) as db:
                 for said in integrity(db):

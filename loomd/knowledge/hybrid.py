@@ -2,8 +2,31 @@
 
 from collections.abc import Iterable, Sequence
 
+from loomd.knowledge.question import Parts, Question, Ranked
+
 Ranking = Sequence[tuple[int, float]]
 """Ids with their scores, best first."""
+
+
+def fused(asked: Question, parts: Parts) -> Ranked:
+    """Return all that the parts of a search found in one order; what finds nothing at all has no say.
+
+    Without a vector that says something, a hybrid search goes by words, also when these have no weight beside vectors;
+    its scores are shares of the best as ever.
+    """
+    how, graph = asked.how, asked.graph
+    is_hybrid, lists = how.mode == "hybrid", list[tuple[Ranked, float]]()
+    has_vector = how.mode != "keyword" and asked.vector is not None and bool(asked.vector.any())
+    if how.mode != "vector":
+        weight = how.keyword_weight if has_vector else how.keyword_weight or how.vector_weight
+        lists.append((parts.words, weight if is_hybrid else 1.0))
+    if has_vector:
+        lists.append((parts.close, how.vector_weight if is_hybrid else 1.0))
+    if graph is not None and parts.graph:
+        lists.append((parts.graph, graph.weight * parts.certainty))
+    if len(lists) < 2 and not is_hybrid:
+        return lists[0][0] if lists else []
+    return fuse(lists, how.rrf_k) if how.fusion == "ranks" else blend(lists, how.sharpness, asked.wanted)
 
 
 def blend(rankings: Iterable[tuple[Ranking, float]], sharpness: float, limit: int) -> list[tuple[int, float]]:

@@ -27,7 +27,7 @@ from loomd.knowledge.base import IndexSpec
 from loomd.knowledge.diversity import spread
 from loomd.knowledge.expanders.base import Seen
 from loomd.knowledge.graph_index import NOTHING, GraphIndex
-from loomd.knowledge.hybrid import blend, fuse
+from loomd.knowledge.hybrid import fused
 from loomd.knowledge.ingest import Library, Reading
 from loomd.knowledge.opened import Opened
 from loomd.knowledge.place import neighbours, open_store, others, read_before, remove_store, size, suspect, take_over
@@ -254,8 +254,7 @@ class Index:
         """Return for each question the best passages with their scores, best first; equal texts only once."""
         everywhere = iter(self._search([one for one in questions if not one.where]))
         return [
-            self._passages(one, self._fused(one, self._parts(one))) if one.where else next(everywhere)
-            for one in questions
+            self._passages(one, fused(one, self._parts(one))) if one.where else next(everywhere) for one in questions
         ]
 
     def _search(self, questions: Sequence[Question]) -> list[list[tuple[Stored, float]]]:
@@ -266,7 +265,7 @@ class Index:
         words = [self._begin_words(question, limit) for question, limit in zip(questions, limits, strict=True)]
         close = self._close_to(questions, max(limits))
         ranked = [
-            self._fused(question, Parts(by_words(), near[:limit], *self._reached(question)))
+            fused(question, Parts(by_words(), near[:limit], *self._reached(question)))
             for question, by_words, near, limit in zip(questions, words, close, limits, strict=True)
         ]
         return [self._passages(question, pairs) for question, pairs in zip(questions, ranked, strict=True)]
@@ -306,12 +305,12 @@ class Index:
             {ident: Place(rank, score) for rank, (ident, score) in enumerate(ranked, 1)}
             for ranked in (parts.words, parts.close, parts.graph)
         ]
-        found = self._passages(question, self._fused(question, parts))
+        found = self._passages(question, fused(question, parts))
         return [(row, score, [ranks.get(row.id) for ranks in seen]) for row, score in found]
 
     def seen(self, asked: Question) -> Seen:
         """Return what is in the passages that a question finds."""
-        found = self._passages(asked, self._fused(asked, self._parts(asked)))
+        found = self._passages(asked, fused(asked, self._parts(asked)))
         stored = self._store.vectors_of([row.id for row, _ in found])
         found = [pair for pair in found if pair[0].id in stored]
         vectors = self._decode([stored[row.id] for row, _ in found])
@@ -366,18 +365,6 @@ class Index:
         """Return the ranks of words; none where only vectors are searched."""
         terms = asked.terms or asked.text
         return [] if asked.how.mode == "vector" else self._words.words.search(terms, limit, asked.how.title_weight)
-
-    def _fused(self, asked: Question, parts: Parts) -> Ranked:
-        """Return all that was found in one order; what finds nothing at all has no say."""
-        how, graph = asked.how, asked.graph
-        lists = [(parts.words, how.keyword_weight if how.mode == "hybrid" else 1.0)] if how.mode != "vector" else []
-        if how.mode != "keyword" and asked.vector is not None and asked.vector.any():
-            lists.append((parts.close, how.vector_weight if how.mode == "hybrid" else 1.0))
-        if graph is not None and parts.graph:
-            lists.append((parts.graph, graph.weight * parts.certainty))
-        if len(lists) < 2 and (how.mode != "hybrid" or asked.vector is not None):  # else a share of the best, as ever
-            return lists[0][0] if lists else []
-        return fuse(lists, how.rrf_k) if how.fusion == "ranks" else blend(lists, how.sharpness, asked.wanted)
 
     def _passages(self, asked: Question, ranked: list[tuple[int, float]]) -> list[tuple[Stored, float]]:
         limit, found, texts = asked.limit, list[tuple[Stored, float]](), set[str]()

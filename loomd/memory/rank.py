@@ -34,9 +34,9 @@ class Weights:
 
 
 def fuse(rankings: Sequence[tuple[Sequence[int], float]], k: int) -> dict[int, float]:
-    """Return the reciprocal rank fusion of rankings with their weights: 1 for what is first everywhere."""
+    """Return the reciprocal rank fusion of rankings, whose weights may not all be 0: 1 for what is first everywhere."""
     scores: dict[int, float] = {}
-    best = sum(weight / (k + 1) for _, weight in rankings) or 1.0
+    best = sum(weight / (k + 1) for _, weight in rankings)
     for ranking, weight in rankings:
         for rank, row in enumerate(ranking, 1):
             scores[row] = scores.get(row, 0.0) + weight / (k + rank)

@@ -112,9 +112,9 @@ class Shelf:
         weights = limits.weights
         by_words = [row for row in worded if row in fresh]
         by_meaning = [row for row in likest if row in fresh and likeness[row] >= limits.threshold]
-        rankings = [(by_words, weights.keyword)]
+        rankings = [(by_words, 1.0)]  # alone they rank whatever their weight beside meaning is
         if query.vector is not None:
-            rankings.append((by_meaning, weights.vector))
+            rankings = [(by_words, weights.keyword), (by_meaning, weights.vector)]
         best = order(fuse(rankings, weights.rrf_k), items, weights, query.now)
         return [items[row].text for row in best[:most]]
 

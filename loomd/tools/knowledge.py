@@ -96,7 +96,7 @@ class KnowledgeTool(ToolSpec):
     """What a call does to the world: nothing."""
     top_k: int | None = Field(default=None, ge=1, le=50, examples=[3])
     """How many passages a search returns at most; by default as many as the knowledge base says."""
-    filter: dict[str, str | list[str]] = Field(
+    filter: dict[str, str | Annotated[list[str], Field(min_length=1)]] = Field(
         default_factory=dict, examples=[{"team": "docs"}, {"path": ["guide/*", "faq.md"]}]
     )
     """Documents that are looked in, beside what the knowledge base says: `retrieval.filter` tells how."""

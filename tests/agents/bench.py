@@ -85,7 +85,6 @@ class Plain:
     timeout = 5.0
     foreign = False
     on_error: Literal["refuse", "skip"] = "refuse"
-    foreign = False
 
     async def before_run(self, goal: str, context: InterceptorContext) -> str:
         """Return the goal."""

@@ -303,7 +303,11 @@ def test_the_index_of_a_knowledge_base_is_checked(
         ("index", "a0.idx"),
         ("index", "recipe.db"),
     ]
-    assert "made anew from the documents" in told["findings"][0]["act"]
+    index, _, store = (one["act"] for one in told["findings"])
+    assert "remove it: it is made anew from the documents" in index
+    assert "start the daemon: it takes over the vectors that can be read" in store, (
+        "removed, all would be embedded again"
+    )
 
 
 def test_check_changes_nothing(whole: Path, left: tuple[Path, int], tmp_path: Path) -> None:

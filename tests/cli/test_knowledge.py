@@ -234,6 +234,23 @@ def test_what_is_wrong_with_one_that_serves(reason: str, row: str, line: str) ->
     assert ready_lines(item) == [line]
 
 
+@pytest.mark.parametrize(
+    ("reason", "refreshed", "said"),
+    [
+        ("SourceUnreachable", "2026-12-01T06:02:52Z", "behind:     since 2026-12-01T06:02:52Z: why"),
+        ("EmbedFailed", "2026-12-01T05:00:00Z", "behind:     since 2026-12-01T06:02:37Z: why"),
+        ("EmbedFailed", None, "behind:     since 2026-12-01T06:02:37Z: why"),
+        ("IndexDamaged", "2026-12-01T06:02:52Z", "damaged:    since 2026-12-01T06:02:37Z: why"),
+    ],
+)
+def test_since_when_a_base_is_behind(reason: str, refreshed: str | None, said: str) -> None:
+    """One that was degraded before, as documents were left out, is behind since it was read well at the earliest."""
+    since = "2026-12-01T06:02:37Z"
+    degraded = {"type": "Degraded", "status": "True", "reason": reason, "lastTransitionTime": since, "message": "why"}
+    serves = {"type": "Ready", "status": "True", "reason": "Serving", "lastTransitionTime": since, "message": ""}
+    assert ready_lines({"status": {"conditions": [serves, degraded], "index": {"refreshed": refreshed}}}) == [said]
+
+
 def test_how_far_the_first_indexing_is(folder: Folder) -> None:
     """While a base is opened for the first time, everything that would show it says how far that is."""
     (folder.path / "docs").mkdir()

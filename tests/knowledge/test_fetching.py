@@ -269,6 +269,8 @@ async def test_an_embedder_that_is_down_at_a_question(lab: "Lab", more: dict[str
     assert note == f"passages were found by words alone, because the embedder failed: {failed}"
     (fact,) = told.facts
     assert fact == Fallback("embed", failed, "passages were found by words alone")
+    unweighed, _ = await down(minScore=0.5, keywordWeight=0)
+    assert unweighed.passages == found.passages
     assert (await down(mode="keyword"))[0].notes == ()
     for how in ({"onFailure": "fail"}, {"mode": "vector"}):
         with pytest.raises(Unreachable, match="the service is down"):

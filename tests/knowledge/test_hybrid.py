@@ -1,8 +1,13 @@
 """Fusion of rankings, by table."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 
-from loomd.knowledge.hybrid import Ranking, blend, fuse
+from loomd.knowledge.base import Retrieval
+from loomd.knowledge.hybrid import Ranking, blend, fuse, fused
+from loomd.knowledge.question import Parts, Question
 
 
 def _ranked(*items: int) -> list[tuple[int, float]]:
@@ -51,3 +56,24 @@ def test_blended_scores(rankings: list[tuple[Ranking, float]], limit: int, expec
 def test_sharpness() -> None:
     """A power above 1 makes what is behind the best of its half count less."""
     assert dict(blend([([(1, 8.0), (2, 4.0)], 1.0)], 2, 5)) == pytest.approx({1: 1.0, 2: 0.25})
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"keywordWeight": 0}, {"fusion": "ranks"}, {"keywordWeight": 0, "fusion": "ranks"}]
+)
+@pytest.mark.parametrize("vector", [None, np.zeros(2, np.float32)], ids=["none", "zeros"])
+def test_a_hybrid_search_without_a_vector_goes_by_words(how: dict[str, Any], vector: Any) -> None:
+    """Its scores are shares of the best, as with a vector; words count also where they have no weight beside one."""
+    asked = Question("purr", vector, Retrieval.model_validate({"minScore": 0.5, **how}), 4)
+    found = fused(asked, Parts([(7, 8.0), (3, 2.0)], [], []))
+    assert [item for item, _ in found] == [7, 3]
+    assert found[0][1] == pytest.approx(1.0)
+    assert 0 < found[1][1] < 1
+    assert fused(asked, Parts([], [], [])) == []
+
+
+@pytest.mark.parametrize(("how", "best"), [("keyword", 8.0), ("vector", 0.9)])
+def test_the_scores_of_one_half_are_its_own(how: str, best: float) -> None:
+    """A search by words alone has BM25, one by meaning alone cosines."""
+    asked = Question("purr", np.ones(2, np.float32), Retrieval.model_validate({"mode": how, "keywordWeight": 0}), 4)
+    assert fused(asked, Parts([(7, 8.0)], [(7, 0.9)] if how == "vector" else [], [])) == [(7, best)]

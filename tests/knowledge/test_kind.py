@@ -48,8 +48,9 @@ def test_a_good_source_has_no_problem(tmp_path: Path) -> None:
         ({"chunk": {"size": 100, "overlap": 51}}, "at most half of size"),
         ({"retrieval": {"keywordWeight": 0, "vectorWeight": 0}}, "got 0 for both"),
         ({"retrieval": {"topK": 0}}, "topK"),
+        ({"retrieval": {"filter": {"team": []}}}, "at least 1 item"),
     ],
-    ids=["no-source", "overlap", "weights", "top-k"],
+    ids=["no-source", "overlap", "weights", "top-k", "filter"],
 )
 def test_settings_that_make_no_sense_are_refused(fields: dict[str, Any], message: str) -> None:
     """The message says which setting."""

@@ -269,3 +269,12 @@ def test_an_empty_file_has_nothing(tmp_path: Path) -> None:
     assert Near(items._db).likeness(WHOSE[0].homes, vector("q"), "m", 10) == {}
     assert not items._near._homes
     items.close()
+
+
+def test_words_rank_alone_whatever_their_weight_beside_meaning_is(tmp_path: Path) -> None:
+    """Without a vector of the question the text with more of its words comes first, though `keywordWeight` is 0."""
+    items = shelf(tmp_path / "recall.db")
+    drafts = [Draft("a", "the lamp is old"), Draft("b", "the green lamp of the hall is broken")]
+    items.add(WHOSE[0], Turn("k", "", "", "", 1e6), drafts, working=False)
+    found = items.find(WHOSE[0], Query("which green lamp of the hall is broken", now=1e6))
+    assert found == ["the green lamp of the hall is broken", "the lamp is old"]
