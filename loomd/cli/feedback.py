@@ -25,6 +25,7 @@ def command(task: str, score: float, note: str, namespace: str, client: Client) 
     moved = f": its reward goes from {reward['before']:.3f} to {reward['after']:.3f}" if reward else ""
     click.echo(f"{name_of(item)} got {score:g}{moved}")
     for move in done["moves"]:
-        click.echo(f"{move['agent']} in {move['domain']}: {move['before']:.3f} -> {move['after']:.3f}")
+        only = f" ({move['done']} only)" if move.get("done") else ""
+        click.echo(f"{move['agent']} in {move['domain']}: {move['before']:.3f} -> {move['after']:.3f}{only}")
     if done["reason"]:
         click.echo(f"no score moves: {done['reason']}")
