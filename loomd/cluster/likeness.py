@@ -82,9 +82,9 @@ class Likeness:
         return found
 
     def by_words(self, text: str) -> dict[str, float]:
-        """Return the share of a text's words that stand in each named text, by their first five letters; an s of the plural does not count.
+        """Return the share of a text's words that stand in each named text, by their first five letters.
 
-        Words that are in nearly every text, such as "about", do not count.
+        Words that are in nearly every text, such as "about", do not count, nor does the s of a plural.
         """
         words = _stems(text)
         return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}
