@@ -3,13 +3,14 @@
 import click
 
 from loomd.api.client import Client
+from loomd.cli.number import NumberRange
 from loomd.cli.output import name_of
 from loomd.cli.target import TASKS, get_one, namespace_option, socket_option, wanted
 
 
 @click.command()
 @click.argument("task")
-@click.option("--score", type=click.FloatRange(0, 1), required=True, help="How good the answer is, from 0 to 1.")
+@click.option("--score", type=NumberRange(0, 1), required=True, help="How good the answer is, from 0 to 1.")
 @click.option("--note", default="", help="Why.")
 @namespace_option
 @socket_option

@@ -156,6 +156,8 @@ async def test_feedback_is_kept(capsys: Out) -> None:
     assert await loomd("cancel", task) == 0
     assert await loomd("feedback", task, "--score", "0.25", "--note", "too late") == 0
     assert await loomd("feedback", task, "--score", "2") == 2
+    assert await loomd("feedback", task, "--score", "nan") == 2
+    assert "expected a number, got 'nan'" in capsys.readouterr().err
     capsys.readouterr()
     assert await loomd("events", "--task", task, "-o", "json") == 0
     facts = [json.loads(line)["data"] for line in capsys.readouterr().out.splitlines()]
