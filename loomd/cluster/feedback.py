@@ -193,6 +193,8 @@ def _stays(cluster: Cluster, executed: Executed, learned: Sequence[ScoreMove]) -
     """Return why the scores stay that a task might have moved, or nothing when they move."""
     if executed.outcome.mute:
         return "not the agent ended the task"
+    if not learned and executed.children:
+        return f"its parts did the work: say it of them, such as task/{executed.children[0]}"
     if not learned:
         return "the task itself moved none"
     agent = cluster.agents.get(learned[0].agent)

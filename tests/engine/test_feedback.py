@@ -333,6 +333,23 @@ async def test_a_judge_learns_from_a_word_where_no_score_moves(tmp_path: Path, m
     assert known.count == 2
 
 
+async def test_a_word_on_what_parts_did_is_to_be_said_of_them(tmp_path: Path) -> None:
+    """Of an answer that was put together from parts the reward moves, and it is told whose score would move."""
+    scale = "scale: {type: threshold, complexity: 0.01, maxDepth: 1, childTokens: 1}"
+    plan = {"json": {"parts": [{"goal": "go left", "needs": []}, {"goal": "go right", "needs": []}]}, "times": None}
+    big = {**DONE, "usage": {"input": 900, "output": 900}}
+    world = World(tmp_path)
+    world.write([big, plan], cluster=f"merge: join, planner: script, {scale}")
+    async with world.open() as system:
+        task = replace(task_of(system), goal="split it: first the left and then the right one, and one more")
+        result = await system.engine.result(await system.engine.submit(task))
+        correction = await say(system, task.id, 0.0)
+    assert result.executed is not None
+    assert result.executed.own < 0.1
+    assert (correction.after, correction.moves) == (0.0, [])
+    assert correction.why == f"its parts did the work: say it of them, such as task/{task.id}.1"
+
+
 async def test_expectations_of_a_task_are_the_rules_word_on_a_judge(tmp_path: Path) -> None:
     """Where a task says what it expects, a judge that praises what does not meet it is corrected without people."""
     judge = "evaluate: {type: judge, provider: script, every: 1}"
