@@ -43,7 +43,8 @@ class ScoreMove(msgspec.Struct, frozen=True, omit_defaults=True, tag="score"):
         done: what became of it.
         seen: what it follows from as long as it is only observed or proposed, the oldest first; empty for a correction
             by people.
-        since: id of the task that led to the first of these, where several tasks did.
+        since: id of the task that led to the first of these, where several tasks did; of a correction the word of a
+            person that led to it.
     """
 
     agent: str
@@ -73,7 +74,8 @@ class Calibration(msgspec.Struct, frozen=True, omit_defaults=True, tag="calibrat
         reason: in words.
         done: what became of it.
         seen: by how much tasks were estimated too low, as in a move of a score.
-        since: id of the task that led to the first of these, where several tasks did.
+        since: id of the task that led to the first of these, where several tasks did; of a correction the word of a
+            person that led to it.
     """
 
     domain: str
@@ -100,7 +102,8 @@ class Expense(msgspec.Struct, frozen=True, omit_defaults=True, tag="expense"):
         reason: in words.
         done: what became of it.
         seen: tokens that tasks read and wrote for each one expected, as in a move of a score.
-        since: id of the task that led to the first of these, where several tasks did.
+        since: id of the task that led to the first of these, where several tasks did; of a correction the word of a
+            person that led to it.
     """
 
     agent: str

@@ -100,7 +100,7 @@ def _body(shown: _Shown) -> Body:
     status: Body = {"state": cluster.forge.state(name), "version": versions[-1].number if versions else 0}
     if agent is not None:
         vitals = cluster.conditions.vitals(agent)
-        status |= {"tasks": vitals.samples, "health": vitals.health}
+        status |= {"tasks": vitals.samples, "health": cluster.conditions.word(agent)}
         if vitals.samples:
             status["meanReward"] = vitals.mean
     metadata: Body = {"name": name, "namespace": shown.ref.namespace}

@@ -193,7 +193,7 @@ def _health(cluster: Cluster, agent: Agent) -> Body:
     """Return how an agent does in a cluster."""
     conditions = cluster.conditions
     vitals, record, until = conditions.vitals(agent), conditions.record(agent), conditions.until(agent)
-    found: Body = {"health": "retired" if until else vitals.health, "reason": vitals.reason}
+    found: Body = {"health": conditions.word(agent), "reason": vitals.reason}
     if "health" in agent.locked:
         found["locked"] = True
     if vitals.since:

@@ -90,7 +90,7 @@ class TopRoutes:
                     "agent": name,
                     "running": standing.running,
                     "load": float(standing.running),
-                    "health": standing.health,
+                    "health": live.conditions.word(agent),
                     "score": standing.overall.mean,
                     "tasks": standing.overall.count,
                     "domains": {one.domain: one.score for one in scores.get((name, agent.digest), ())},

@@ -142,11 +142,7 @@ def _moment(at: float) -> str | None:
 
 def health_of(agent: Agent, clusters: Iterable[Cluster]) -> str:
     """Return how an agent does in the cluster in which it does worst, in one word."""
-    found = {
-        "retired" if one.conditions.until(agent) else one.conditions.vitals(agent).health
-        for one in clusters
-        if one.agents.get(agent.name) is agent
-    }
+    found = {one.conditions.word(agent) for one in clusters if one.agents.get(agent.name) is agent}
     return next((word for word in ("retired", "dying", "warning", "good") if word in found), "unknown")
 
 

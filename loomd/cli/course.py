@@ -172,14 +172,18 @@ class _Course:
 
     def judged(self, node: Json, fact: Json, event: Json) -> None:
         """Note what a person thinks of the answer."""
-        said: Json = {key: fact[key] for key in ("score", "by", "note", "before", "after", "why") if key in fact}
+        said: Json = {
+            key: fact[key] for key in ("score", "by", "note", "before", "after", "why", "counts") if key in fact
+        }
         node["feedback"].append({**said, "at": event["ts"], "scores": []})
 
     def scored(self, node: Json, fact: Json, event: Json) -> None:
         """Note a score that moved because of what a person thinks; what ADAPT moved is in its decision."""
         if event.get("key", "").startswith("learned/feedback/") and node["feedback"]:
-            moved = {key: fact[key] for key in ("owner", "domain", "before", "after")}
-            node["feedback"][-1]["scores"].append(moved)
+            move = fact.get("value", fact)  # of what is proposed or observed, the decision
+            moved = {key: move[key] for key in ("domain", "before", "after")}
+            by = {"owner": move.get("owner", move.get("agent", "")), "done": move.get("done", "")}
+            node["feedback"][-1]["scores"].append({**by, **moved})
 
     def decided(self, node: Json, fact: Json, event: Json) -> None:
         """Note what a person decided about a change that the task had led to."""
@@ -245,6 +249,8 @@ _TAKERS: dict[str, _Taker] = {
     "feedback.given": _Course.judged,
     "proposal.decided": _Course.decided,
     "capability.updated": _Course.scored,
+    "proposal.made": _Course.scored,
+    "change.observed": _Course.scored,
     "model.called": _Course.model_called,
     "tool.call.started": _Course.tool_started,
     "tool.call.completed": _Course.tool_ended,

@@ -3,13 +3,14 @@
 import click
 
 from loomd.api.client import Client
+from loomd.cli.number import NumberRange
 from loomd.cli.output import name_of
 from loomd.cli.target import TASKS, get_one, namespace_option, socket_option, wanted
 
 
 @click.command()
 @click.argument("task")
-@click.option("--score", type=click.FloatRange(0, 1), required=True, help="How good the answer is, from 0 to 1.")
+@click.option("--score", type=NumberRange(0, 1), required=True, help="How good the answer is, from 0 to 1.")
 @click.option("--note", default="", help="Why.")
 @namespace_option
 @socket_option
@@ -25,6 +26,7 @@ def command(task: str, score: float, note: str, namespace: str, client: Client) 
     moved = f": its reward goes from {reward['before']:.3f} to {reward['after']:.3f}" if reward else ""
     click.echo(f"{name_of(item)} got {score:g}{moved}")
     for move in done["moves"]:
-        click.echo(f"{move['agent']} in {move['domain']}: {move['before']:.3f} -> {move['after']:.3f}")
+        only = f" ({move['done']} only)" if move.get("done") else ""
+        click.echo(f"{move['agent']} in {move['domain']}: {move['before']:.3f} -> {move['after']:.3f}{only}")
     if done["reason"]:
         click.echo(f"no score moves: {done['reason']}")

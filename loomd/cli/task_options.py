@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from loomd.api.client import Json
+from loomd.cli.number import NumberRange
 from loomd.cli.target import declared_parts
 from loomd.errors import Permanent
 from loomd.manifest.duration import parse_duration
@@ -35,7 +36,7 @@ _OPTIONS = (
     click.option("--agent", default="", help="Agent that does the task, alone; by default the cluster chooses."),
     click.option("--seed", type=int, help="Seed of every random draw of the task; drawn and kept when not given."),
     click.option("--max-tokens", type=click.IntRange(min=0), help="Most tokens of the task and all its parts."),
-    click.option("--max-cost", type=click.FloatRange(min=0), help="Most US dollars of the task and all its parts."),
+    click.option("--max-cost", type=NumberRange(min=0), help="Most US dollars of the task and all its parts."),
     click.option(
         "--max-time",
         metavar="DURATION",

@@ -18,6 +18,7 @@ import click
 
 from loomd.api.client import Client, Json
 from loomd.cli.colour import BOLD, GREY, RED, YELLOW, harmless, painter
+from loomd.cli.number import NumberRange
 from loomd.cli.output import Form, output_option, writer
 from loomd.cli.table import age, render
 from loomd.cli.target import namespace_option, socket_option
@@ -31,7 +32,7 @@ _HEALTH = {"dying": RED, "warning": YELLOW}
 @click.command()
 @click.option("--once", is_flag=True, help="Print it once, for scripts; so it is without a terminal.")
 @click.option(
-    "-d", "--delay", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds between two looks."
+    "-d", "--delay", type=NumberRange(0.1, 3600), default=1.0, show_default=True, help="Seconds between two looks."
 )
 @namespace_option
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Look in all namespaces.")

@@ -139,6 +139,10 @@ class Conditions:
         record = self.record(agent)
         return record.until(self._learning.retire) if record.active else 0.0
 
+    def word(self, agent: Agent) -> str:
+        """Return in one word how a member does: its health, or that it is retired."""
+        return "retired" if self.until(agent) else self.vitals(agent).health
+
     def needed(self, agent: Agent) -> str:
         """Return why a member cannot be retired now although a person agrees, or an empty string."""
         wards = list(self._wards())

@@ -7,15 +7,17 @@ the engine.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from loomd.amoeba.adapt import within
-from loomd.amoeba.decision import ScoreMove
+from loomd.amoeba.decision import ScoreMove, Seen
 from loomd.amoeba.feedback import Said, corrected, corrections
 from loomd.amoeba.policies.base import AdaptPolicy
 from loomd.amoeba.policies.judge import Judge
 from loomd.amoeba.task import Evaluated, Executed, Opinion, Result, Sensed
 from loomd.amoeba.world import Score, Standing
 from loomd.cluster.cluster import Cluster
-from loomd.cluster.learn import Teaching, learn
+from loomd.cluster.learn import Teaching, learn, proposed, verdict_of
 from loomd.errors import NotFound
 from loomd.events.bus import Scope
 from loomd.events.cluster import FeedbackGiven
@@ -34,6 +36,14 @@ class Given:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A word before it that counts for the reward, and whether scores moved with it."""
+
+    said: Said
+    moved: bool
+
+
+@dataclass(frozen=True)
 class Correction:
     """What came of it: the reward before and after, the scores that moved, and why none did."""
 
@@ -44,38 +54,46 @@ class Correction:
 
 
 async def correct(
-    services: Services, cluster: Cluster | None, result: Result, given: Given, earlier: Sequence[Said]
+    services: Services, cluster: Cluster | None, result: Result, given: Given, earlier: Sequence[Earlier]
 ) -> Correction:
     """Take a word over and return what came of it, once both are on disk.
+
+    It counts for the reward and for what is known of judges also where no score moves.
 
     Args:
         services: what the daemon lends.
         cluster: the task's cluster; None when it does not serve.
         result: what became of the task.
         given: the word.
-        earlier: the words before it that were taken over.
+        earlier: the words before it that count, the oldest first.
     """
     task = result.task
     scope = Scope(services.bus, task.id, task.parent, task.namespace, task.revision)
+    word = f"{task.id}#feedback/{given.number}"
     ready = await _ready(services, cluster, result)
+    moves: list[ScoreMove] = []
+    averages: list[Average] = []
     if isinstance(ready, str):
-        evaluated, moves, averages, why = result.evaluated, [], [], ready
+        evaluated, why = result.evaluated, ready
         before = after = None if evaluated is None else evaluated.reward
     else:  # nothing is awaited from here on until all is handed over
-        weight, words = ready.cluster.feedback, [*earlier, given.said]
-        rewards = (corrected(ready.evaluated, earlier, weight), corrected(ready.evaluated, words, weight))
-        wanted = corrections(ready.adapt, ready.sensed, ready.executed, rewards, ready.standing())
-        moves = _moves(within(ready.cluster.learning, wanted))
+        weight, known = ready.cluster.feedback, [one.said for one in earlier]
+        words = [*known, given.said]
+        now = corrected(ready.evaluated, words, weight)
+        before, after = corrected(ready.evaluated, known, weight).reward, now.reward
         averages = [] if _repeats(words) else _averages(ready.cluster, ready.evaluated.opinions, given.said.score)
-        before, after = (one.reward for one in rewards)
-        why = "" if weight else "the cluster gives feedback the weight 0"
-    fact = FeedbackGiven(given.said.score, given.said.by, given.note, before, after, why)
+        why = ready.stays or ("" if weight else "the cluster gives feedback the weight 0")
+        if not ready.stays:  # the scores stand where the words took them that moved them
+            believed = corrected(ready.evaluated, [one.said for one in earlier if one.moved], weight)
+            moves = ready.moves(believed, now, word)
+    counts = not isinstance(ready, str) and bool(ready.stays)
+    fact = FeedbackGiven(given.said.score, given.said.by, given.note, before, after, why, counts)
     scope.emit(fact, key=f"feedback/{given.number}")
     if isinstance(ready, str):
         of = Teaching(Ref("Cluster", task.cluster, task.namespace), task.id, services.clock.now(), 0.0)
     else:
         of = ready.cluster.teaching(task.id)
-    await learn(services, moves, of, scope, key=f"{task.id}#feedback/{given.number}", averages=averages)
+    await learn(services, moves, of, scope, key=word, averages=averages)
     return Correction(before, after, moves, why)
 
 
@@ -83,7 +101,16 @@ async def correct(
 class _Ready:
     """All that a correction needs.
 
-    `past` is what is believed of an agent that behaves otherwise now, or None where the cluster knows.
+    Attributes:
+        cluster: the task's cluster.
+        adapt: how its scores move.
+        sensed: what kind of task it was.
+        executed: what came of it.
+        evaluated: how good it was by its evaluators.
+        learned: the scores that it moved, or would have moved.
+        approved: the proposals of scores to which people agreed.
+        past: what is believed of an agent that behaves otherwise now, or None where the cluster knows.
+        stays: why no score moves, or empty.
     """
 
     cluster: Cluster
@@ -92,7 +119,30 @@ class _Ready:
     executed: Executed
     evaluated: Evaluated
     learned: Sequence[ScoreMove]
+    approved: Sequence[ScoreMove]
     past: dict[str, Score] | None
+    stays: str
+
+    def moves(self, before: Evaluated, now: Evaluated, word: str) -> list[ScoreMove]:
+        """Return how scores move: at once those that the task moved, and what waits or was observed as that goes on.
+
+        A difference that is proposed is a proposal of its own, named after the word.
+        """
+        done = {one.domain: one for one in self.learned}
+        found: list[ScoreMove] = []
+        for one in corrections(self.adapt, self.sensed, self.executed, (before, now), self.standing()):
+            learned = done.get(one.domain)
+            if learned is None:
+                continue
+            weight = learned.seen[-1].weight if learned.seen else 0.0
+            wrong, right = (Seen(it.reward, weight, it.uncertainty) for it in (before, now))
+            if learned.done == "observed":
+                found.append(msgspec.structs.replace(one, done="observed"))
+            elif not learned.done or any(_same(it, learned) and wrong in it.seen for it in self.approved):
+                found += _moves(within(self.cluster.learning, [msgspec.structs.replace(one, since=word)]))
+            elif (waiting := self.cluster.pending.corrected(self.cluster, learned, wrong, right)) is not None:
+                found.append(waiting)
+        return found
 
     def standing(self) -> Standing:
         """Return what is believed now of whoever did the task, as it behaved then."""
@@ -110,20 +160,47 @@ async def _ready(services: Services, cluster: Cluster | None, result: Result) ->
     sensed, executed, evaluated, adapted = result.sensed, result.executed, result.evaluated, result.adapted
     if sensed is None or executed is None or evaluated is None or adapted is None:
         return "the task ended before it was evaluated"
-    moves = [one for one in _moves(adapted.decisions) if not one.done]
-    if not moves:
-        return "nothing was learned from the task"
     if cluster is None:
         return "its cluster does not serve"
-    agent = cluster.agents.get(moves[0].agent)
-    if agent is not None and all(agent.keeps(one.domain) for one in moves):
-        return f"`locked` of the manifest of Agent/{agent.name} says that its scores stay"
+    learned = _moves(adapted.decisions)
+    stays = _stays(cluster, executed, learned)
     past: dict[str, Score] | None = None
-    if not _behaves(cluster, moves[0]):
+    if not stays and not _behaves(cluster, learned[0]):
         found = await services.store.capabilities()
-        mine = [one for one in found if (one.agent, one.spec) == (moves[0].agent, moves[0].spec)]
+        mine = [one for one in found if (one.agent, one.spec) == (learned[0].agent, learned[0].spec)]
         past = {one.domain: Score(one.score, one.variance, one.count) for one in mine}
-    return _Ready(cluster, cluster.adapt, sensed, executed, evaluated, moves, past)
+    approved = await _approved(services, cluster) if any(one.done == "proposed" for one in learned) else []
+    return _Ready(cluster, cluster.adapt, sensed, executed, evaluated, learned, approved, past, stays)
+
+
+async def _approved(services: Services, cluster: Cluster) -> list[ScoreMove]:
+    """Return the proposals of a cluster's scores to which people agreed."""
+    found: list[ScoreMove] = []
+    for record in await services.store.learning.proposals(cluster.ref.namespace):
+        verdict, (_, _, move) = verdict_of(record), proposed(record)
+        agreed = record.cluster == cluster.ref.name and verdict is not None and verdict.verdict == "approved"
+        if agreed and isinstance(move, ScoreMove):
+            found.append(move)
+    return found
+
+
+def _same(one: ScoreMove, other: ScoreMove) -> bool:
+    """Return whether two moves are about the same score."""
+    return (one.agent, one.spec, one.domain) == (other.agent, other.spec, other.domain)
+
+
+def _stays(cluster: Cluster, executed: Executed, learned: Sequence[ScoreMove]) -> str:
+    """Return why the scores stay that a task might have moved, or nothing when they move."""
+    if executed.outcome.mute:
+        return "not the agent ended the task"
+    if not learned and executed.children:
+        return f"its parts did the work: say it of them, such as task/{executed.children[0]}"
+    if not learned:
+        return "the task itself moved none"
+    agent = cluster.agents.get(learned[0].agent)
+    if agent is not None and all(agent.keeps(one.domain) for one in learned):
+        return f"`locked` of the manifest of Agent/{agent.name} says that its scores stay"
+    return ""
 
 
 def _moves(decisions: Iterable[object]) -> list[ScoreMove]:

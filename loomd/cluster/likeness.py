@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
 
-_WORD = re.compile(r"[a-z0-9]{3,}")
+_WORD = re.compile(r"[^\W_]{3,}")
+_PLURAL = re.compile(r"(?<=[^\W_]{3})(?<!s)s$")
 _STEM = 5
 _CACHE = 256
 """Texts whose vectors are kept, for goals that come again."""
@@ -83,7 +84,7 @@ class Likeness:
     def by_words(self, text: str) -> dict[str, float]:
         """Return the share of a text's words that stand in each named text, by their first five letters.
 
-        Words that are in nearly every text, such as "about", do not count.
+        Words that are in nearly every text, such as "about", do not count, nor does the s of a plural.
         """
         words = _stems(text)
         return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}
@@ -91,4 +92,5 @@ class Likeness:
 
 def _stems(text: str) -> frozenset[str]:
     """Return the beginnings of the words of a text that tell something."""
-    return frozenset(word[:_STEM] for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)
+    words = (word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)
+    return frozenset(_PLURAL.sub("", word)[:_STEM] for word in words)

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from loomd.agents.agent import Agent
-from loomd.amoeba.decision import Calibration, Decision, Expense, ScoreMove
+from loomd.amoeba.decision import Calibration, Decision, Expense, ScoreMove, Seen
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.policies.base import AdaptPolicy
 from loomd.amoeba.world import Uses
@@ -130,6 +130,26 @@ class Pending:
         reason = f"{decision.reason}; with {len(seen) - 1} before that nobody decided about"
         joined = msgspec.structs.replace(decision, seen=seen, since=known.since or task, reason=reason)
         return anew(cluster, joined)
+
+    def corrected(self, cluster: Believing, move: ScoreMove, wrong: Seen, right: Seen) -> ScoreMove | None:
+        """Return what waits of a score with another reward in the place of one that it follows from.
+
+        Returns:
+            The move as it is to be proposed now; None when none waits that follows from `wrong`.
+        """
+        _, _, known, task = self._open.get(_about(move), ("", 0.0, None, ""))
+        if not isinstance(known, ScoreMove) or wrong not in known.seen:
+            return None
+        place = len(known.seen) - 1 - known.seen[::-1].index(wrong)  # equal rewards differ in nothing but their place
+        seen = (*known.seen[:place], right, *known.seen[place + 1 :])
+        reason = f"feedback took a reward from {wrong.value:.3f} to {right.value:.3f}"
+        if len(seen) > 1:
+            reason = f"{reason}; with {len(seen) - 1} others that nobody decided about"
+        changed = msgspec.structs.replace(
+            known, seen=seen, since=known.since or task, reward=right.value, reason=reason
+        )
+        found = anew(cluster, changed)
+        return found if isinstance(found, ScoreMove) else None
 
 
 def _about(move: Move) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import msgspec
 
 from loomd.amoeba.feedback import Said
 from loomd.amoeba.task import Result
-from loomd.cluster.feedback import Correction, Given, correct
+from loomd.cluster.feedback import Correction, Earlier, Given, correct
 from loomd.engine.accept import cluster_of
 from loomd.errors import Conflict, NotFound
 from loomd.events.cluster import FeedbackGiven
@@ -56,7 +56,11 @@ class Feedback:
         result = _result(record.result)
         async with self._lock, self._topology().lease() as topology:
             before = [one async for one in self._before(task)]
-            earlier = [Said(one.score, one.by) for one in before if one.after is not None and not one.why]
+            earlier = [
+                Earlier(Said(one.score, one.by), moved=not one.why)
+                for one in before
+                if one.after is not None and (one.counts or not one.why)
+            ]
             try:
                 cluster = cluster_of(topology, result.task)
             except NotFound:

@@ -251,6 +251,7 @@ class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
         before: the task's reward until then; None when nobody has evaluated it.
         after: the reward from then on.
         why: why no score moves, or empty.
+        counts: whether it counts for the reward, and for what is known of judges, although no score moves.
     """
 
     score: float
@@ -259,6 +260,7 @@ class FeedbackGiven(Fact, tag="feedback.given", frozen=True):
     before: float | None = None
     after: float | None = None
     why: str = ""
+    counts: bool = False
 
 
 ClusterFact = (

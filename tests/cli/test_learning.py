@@ -282,8 +282,11 @@ async def test_people_decide_on_a_retirement(folder: Path, capsys: Out) -> None:
         (folder / "team.yaml").write_text(text)
         assert await loomd("apply", "-f", "team.yaml") == 0
         assert await loomd("approve", f"proposal/{name}") == 0
-        assert await loomd("get", "agents") == 0
-        assert "retired" in capsys.readouterr().out
+        for verb in (("get", "agents"), ("get", "capabilities"), ("top", "--once")):
+            assert await loomd(*verb) == 0
+            rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ada ")]
+            assert rows
+            assert all("retired" in row for row in rows)
         assert len(await proposals(capsys)) == 1, "nobody is asked again"
     async with serving(folder, rules):
         assert await loomd("why-died", "ada") == 0

@@ -156,6 +156,8 @@ async def test_feedback_is_kept(capsys: Out) -> None:
     assert await loomd("cancel", task) == 0
     assert await loomd("feedback", task, "--score", "0.25", "--note", "too late") == 0
     assert await loomd("feedback", task, "--score", "2") == 2
+    assert await loomd("feedback", task, "--score", "nan") == 2
+    assert "expected a number, got 'nan'" in capsys.readouterr().err
     capsys.readouterr()
     assert await loomd("events", "--task", task, "-o", "json") == 0
     facts = [json.loads(line)["data"] for line in capsys.readouterr().out.splitlines()]
@@ -197,6 +199,41 @@ async def test_feedback_moves_scores(capsys: Out) -> None:
     assert f"Task/{task}" in shown
     assert await loomd("describe", f"task/{task}") == 0
     assert "-> 0.000)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize(
+    ("mode", "told", "explained"),
+    [
+        ("observe", r"ada in general: \S+ -> \S+ \(observed only\)", "(observed only)."),
+        ("propose", r"ada in general: \S+ -> \S+ \(proposed only\)", "(proposed only)."),
+        (
+            "off",
+            "no score moves: the task itself moved none",
+            "and moves no score, because the task itself moved none.",
+        ),
+    ],
+)
+async def test_feedback_where_scores_do_not_move(
+    capsys: Out, tmp_path: Path, mode: str, told: str, explained: str
+) -> None:
+    """It is said what came of the reward, and that no score moved."""
+    desk = tmp_path / "desk.yaml"
+    learning = f"{{modes: {{score: {mode}}}}}"
+    head = "{apiVersion: loomd.dev/v1, kind: Cluster, metadata: {name: default}"
+    desk.write_text(f"{head}, spec: {{agents: [ada], learning: {learning}}}}}")
+    assert await loomd("apply", "-f", str(desk)) == 0
+    task = await submitted(capsys, "anything")
+    assert await loomd("wait", f"task/{task}", "--for", "phase=Succeeded", "--timeout", "10s") == 0
+    capsys.readouterr()
+    assert await loomd("feedback", task, "--score", "0") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("to 0.000")
+    assert re.fullmatch(told, second)
+    assert await loomd("explain", f"task/{task}") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "It takes the reward from " in text
+    assert explained in text
 
 
 async def test_feedback_on_what_is_not_kept(system: System, capsys: Out) -> None:

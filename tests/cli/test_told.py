@@ -13,6 +13,7 @@ import pytest
 
 from loomd.api.client import Asked
 from loomd.cli.course import trace
+from loomd.cli.reasons.adapt import tell as adapted
 from loomd.cli.reasons.tell import tell
 from loomd.cli.task import describe
 from loomd.cli.transcript import Transcript
@@ -227,6 +228,14 @@ def test_failures_are_explained(crew: Folder) -> None:
     part = " ".join(told(crew, "explain", f"{task}.1").split())
     assert "it ended as error: something failed. There is no answer: script/scripted: the account is closed." in part
     assert "the reward is 0.000 = 0.000 quality x (0.50 + 0.30 x" in part
+
+
+def test_why_the_lead_of_a_split_learned_nothing_is_told() -> None:
+    """Where the parts did nearly all, no score of the lead moves, whatever else was learned."""
+    move = {"type": "expense", "agent": "ada", "before": [0, 0], "after": [1, 1], "count": 1, "reason": "it took that"}
+    course = {"phases": [{"decision": {"children": ["t.1"], "own": 0.25, "outcome": {}}}]}
+    text = " ".join(" ".join(adapted({"decisions": [move]}, 7, course)).split())
+    assert text.endswith("- no score moved: 75% of the work was done by parts, each learned from itself")
 
 
 @pytest.fixture

@@ -17,6 +17,22 @@ async def test_words_are_compared_by_their_stems() -> None:
     assert fits == {"maths": 1 / 3, "library": 2 / 3, "none": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("goal", "domain"),
+    [
+        ("What is the fee?", "fees"),
+        ("Which books?", "book"),
+        ("Wie hoch ist die Gebühr?", "gebühren"),
+    ],
+    ids=["singular", "plural", "umlaut"],
+)
+async def test_short_words_and_letters_that_english_has_not_are_compared(goal: str, domain: str) -> None:
+    """One fee is as much about fees as two are, and a word does not end at a letter that English has not."""
+    fits = await Likeness({"it": domain, "class": "class gas"}, None).of(goal)
+    assert fits["it"] > 0
+    assert fits["class"] == 0
+
+
 async def test_common_words_are_no_likeness() -> None:
     """Who says to answer questions about something is no more like a request about something else."""
     likeness = Likeness({"cooking": "cooking. Answers questions about cooking.", "law": "law. Drafts a lease"}, None)

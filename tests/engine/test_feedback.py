@@ -5,15 +5,21 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
+from loomd.agents.approval import Decision
+from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.expect import Expect
 from loomd.amoeba.feedback import Said, corrected
 from loomd.amoeba.task import Evaluated, Opinion, Result
 from loomd.cluster.feedback import Correction
+from loomd.cluster.learn import proposed
+from loomd.cluster.proposals import decide
 from loomd.daemon import System
+from loomd.engine.accept import cluster_of
 from loomd.errors import Conflict
 from loomd.events.cluster import CapabilityUpdated, FeedbackGiven
 from loomd.events.event import Event
@@ -247,6 +253,101 @@ async def test_people_correct_a_judge(tmp_path: Path) -> None:
     assert opinion.quality == pytest.approx(1 - opinion.bias)
     async with world.open() as system:
         assert system.services.averages.get(f"judge/default/default/{opinion.judge}", "bias") == known
+
+
+JUDGED = "evaluate: {type: judge, provider: script, every: 1}, learning: {mode: MODE, modes: {score: MODE}}"
+
+
+async def open_proposal(system: System) -> ScoreMove:
+    """Return the only score that waits for people."""
+    records = [one for one in await system.store.learning.proposals(pending=True) if one.mechanism == "score"]
+    (record,) = records
+    _, _, move = proposed(record)
+    assert isinstance(move, ScoreMove)
+    return move
+
+
+async def decided(system: System, verdict: Literal["approved", "denied"]) -> None:
+    """Decide about the only score that waits for people."""
+    (record,) = [one for one in await system.store.learning.proposals(pending=True) if one.mechanism == "score"]
+    cluster = cluster_of(system.reconciler.topology, replace(task_of(system), cluster=record.cluster))
+    await decide(system.services, cluster, record, Decision(verdict, "ann"))
+
+
+async def test_a_word_changes_what_waits_for_people(tmp_path: Path) -> None:
+    """What is proposed follows from the rewards as people see them, and health does."""
+    world = written(tmp_path, JUDGED.replace("MODE", "propose"), verdict(10, times=None))
+    async with world.open() as system:
+        results = [await done(system) for _ in range(3)]
+        kept = await open_proposal(system)
+        second = results[1].task.id
+        correction = await say(system, second, 0.0)
+        (move,) = correction.moves
+        waits = await open_proposal(system)
+        assert correction.after == 0.0
+        assert (move.done, move.after) == ("proposed", waits.after)
+        assert [one.value for one in waits.seen] == [kept.seen[0].value, 0.0, kept.seen[2].value]
+        assert waits.after < kept.after
+        assert not await system.store.capabilities()
+        cluster = cluster_of(system.reconciler.topology, results[1].task)
+        vitals = cluster.conditions.vitals(cluster.agents[move.agent])
+        assert vitals.mean == pytest.approx(2 * evaluated(results[0]).reward / 3, abs=1e-3)
+        await say(system, second, 1.0)
+        assert (await open_proposal(system)).after == pytest.approx(kept.after)
+    async with world.open() as system:
+        assert (await open_proposal(system)).after == pytest.approx(kept.after)
+
+
+async def test_a_word_after_people_agreed_proposes_the_difference(tmp_path: Path) -> None:
+    """What they agreed to stands until they agree to what the word makes of it; what they denied moves nothing."""
+    world = written(tmp_path, JUDGED.replace("MODE", "propose"), verdict(10, times=None))
+    async with world.open() as system:
+        first = await done(system)
+        await say(system, first.task.id, 0.5)
+        await decided(system, "approved")
+        agreed = await score(system)
+        (move,) = (await say(system, first.task.id, 0.0)).moves
+        assert move.done == "proposed"
+        assert await score(system) == agreed
+        await decided(system, "approved")
+        assert (await score(system)).score < agreed.score
+        second = await done(system)
+        await decided(system, "denied")
+        assert (await say(system, second.task.id, 0.0)).moves == []
+
+
+@pytest.mark.parametrize("mode", ["observe", "propose", "off"])
+async def test_a_judge_learns_from_a_word_where_no_score_moves(tmp_path: Path, mode: str) -> None:
+    """How far scores may move is another matter than how good the answer was."""
+    world = written(tmp_path, JUDGED.replace("MODE", mode), verdict(10, times=None))
+    async with world.open() as system:
+        result = await done(system)
+        first, again = await say(system, result.task.id, 0.0), await say(system, result.task.id, 0.5, by="bob")
+        (opinion,) = evaluated(result).opinions
+        known = system.services.averages.get(f"judge/default/default/{opinion.judge}", "bias")
+        assert not await system.store.capabilities()
+    assert (first.before, first.after) == (evaluated(result).reward, 0.0)
+    assert again.before == 0.0
+    assert again.after == pytest.approx(evaluated(result).reward / 4)
+    assert known is not None
+    assert known.count == 2
+
+
+async def test_a_word_on_what_parts_did_is_to_be_said_of_them(tmp_path: Path) -> None:
+    """Of an answer that was put together from parts the reward moves, and it is told whose score would move."""
+    scale = "scale: {type: threshold, complexity: 0.01, maxDepth: 1, childTokens: 1}"
+    plan = {"json": {"parts": [{"goal": "go left", "needs": []}, {"goal": "go right", "needs": []}]}, "times": None}
+    big = {**DONE, "usage": {"input": 900, "output": 900}}
+    world = World(tmp_path)
+    world.write([big, plan], cluster=f"merge: join, planner: script, {scale}")
+    async with world.open() as system:
+        task = replace(task_of(system), goal="split it: first the left and then the right one, and one more")
+        result = await system.engine.result(await system.engine.submit(task))
+        correction = await say(system, task.id, 0.0)
+    assert result.executed is not None
+    assert result.executed.own < 0.1
+    assert (correction.after, correction.moves) == (0.0, [])
+    assert correction.why == f"its parts did the work: say it of them, such as task/{task.id}.1"
 
 
 async def test_expectations_of_a_task_are_the_rules_word_on_a_judge(tmp_path: Path) -> None:

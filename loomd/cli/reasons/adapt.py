@@ -32,7 +32,15 @@ def tell(decision: Json, seed: int, course: Json) -> Iterator[str]:
         yield f"nothing was learned, because not the agent ended it: {_OTHERS}."
     else:
         yield "nothing was learned."
-    yield from listed("", [f"{_said(one)}{_DONE.get(one.get('done', ''), '')}" for one in moves])
+    lines = [f"{_said(one)}{_DONE.get(one.get('done', ''), '')}" for one in moves]
+    if moves and not any(one.get("type", "score") == "score" for one in moves):
+        lines += [
+            f"no score moved: {1 - executed.get('own', 1.0):.0%} of the work was done by parts, each learned from "
+            "itself"
+            for executed in (phase.get("decision", {}) for phase in course["phases"])
+            if executed.get("children")
+        ]
+    yield from listed("", lines)
 
 
 def _off(error: float) -> str:

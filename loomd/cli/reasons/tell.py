@@ -102,13 +102,19 @@ def _instead(step: Json) -> str:
 
 def _meant(said: Json) -> str:
     """Return what came of a word of a person."""
-    if said.get("why") or said.get("after") is None:
-        return f"That moves no score{', because ' + said['why'] if said.get('why') else ''}."
-    moves = "; ".join(
-        f"{one['owner']} in {one['domain']} from {one['before']:.3f} to {one['after']:.3f}" for one in said["scores"]
-    )
+    because = f", because {said['why']}" if said.get("why") else ""
+    if said.get("after") is None or (because and not said.get("counts")):
+        return f"That moves no score{because}."
     text = f"It takes the reward from {said['before']:.3f} to {said['after']:.3f}"
+    if because:
+        return f"{text}, and moves no score{because}."
+    moves = "; ".join(map(_moved, said["scores"]))
     return f"{text}, and moves {moves}." if moves else f"{text}, and moves no score any further."
+
+
+def _moved(score: Json) -> str:
+    only = f" ({score['done']} only)" if score.get("done") else ""
+    return f"{score['owner']} in {score['domain']} from {score['before']:.3f} to {score['after']:.3f}{only}"
 
 
 def _instead_of(one: Json, course: Json) -> str:
