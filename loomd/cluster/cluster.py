@@ -400,13 +400,13 @@ class Cluster:
 
     def upkeep(self, ending: str, reward: float | None = None, moves: Sequence[Decision] = ()) -> list[Decision]:
         """Return which specialists go, who is to be retired, and who gets tasks again."""
-        counts = self.learning.mode_of("score") != "off"
-        going = list(self.forge.departures.due(ending, reward if counts else None))
+        counts, departures = self.learning.mode_of("score") != "off", self.forge.departures
+        going = list(departures.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
         served = self._services.serving.live.get(self._ref)
         serves = isinstance(served, Cluster) and served.conditions is self.conditions
-        others = self.conditions.upkeep(self._services.clock.now(), serves=serves)
-        merges = merges_of(self, [one for one in going if self.forge.departures.failed(one.agent)], moves)
+        others = self.conditions.upkeep(self._services.clock.now(), departures.free(), serves=serves)
+        merges = merges_of(self, [one for one in going if departures.failed(one.agent)], moves)
         return [*going, *merges, *(one for one in others if getattr(one, "agent", "") not in gone)]
 
     def uses(self, agent: str, spec: str) -> Uses:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from loomd.agents.agent import Agent
 from loomd.amoeba.decision import Shaping
 from loomd.amoeba.forging import Forge
@@ -83,8 +85,9 @@ class Departures:
 
     def _reason(self, agent: Agent, version: Version, now: float, reward: float | None) -> str:
         """Return why a specialist is to go, with the reward that it is about to get, or an empty string."""
-        vitals = self._house.conditions.vitals(agent, reward)
-        if reason := self._failing(vitals):
+        known, vitals = self._house.conditions.vitals(agent), self._house.conditions.vitals(agent, reward)
+        since = known.since if known.health == "dying" else now
+        if reason := self._failing(msgspec.structs.replace(vitals, since=since), now):
             self._bad.add(agent.name)
             return reason
         self._bad.discard(agent.name)
@@ -93,12 +96,23 @@ class Departures:
             return f"no task for {idle:.0f} s"
         return ""
 
-    def _failing(self, vitals: Vitals) -> str:
-        """Return why a specialist that does so does badly enough to go, or an empty string."""
-        terms = self._terms
+    def _failing(self, vitals: Vitals, at: float) -> str:
+        """Return why a specialist that does so badly goes at a moment, in wall-clock seconds; an empty string for not.
+
+        Who is dying and not bad enough to go at once stays for as long as none succeeds it: other instructions may
+        still help it. Where nobody is retired it stays for good.
+        """
+        terms, learning, lasts = self._terms, self._learning, at - vitals.since
         if vitals.samples >= terms.probation and vitals.mean < terms.prune:
             return f"mean reward {vitals.mean:.2f} after {vitals.samples} tasks, below {terms.prune:g}"
-        return ""
+        retires = learning.reading_of("health") != "off" and learning.mode_of("retire") != "off"
+        ill = vitals.health == "dying" and vitals.samples >= learning.retire.samples
+        return f"dying for {lasts:.0f} s: {vitals.reason}" if retires and ill and lasts >= terms.rest(1) else ""
+
+    def free(self) -> set[str]:
+        """Return the names of those who go, and are not retired, when they do badly: nobody has to be asked."""
+        auto = self._learning.mode_of("forge") == "auto"
+        return {one.name for one in self._house.specialists()} if auto else set()
 
     def failed(self, agent: str) -> bool:
         """Return whether a specialist is to go, or went, because it did badly, as far as that was looked at."""
@@ -107,9 +121,11 @@ class Departures:
     def bad(self) -> Iterator[tuple[str, float]]:
         """Yield who went because it did badly, and until when nothing like it is made."""
         for name, agent in self._house.blueprints.former().items():
-            if self._failing(self._house.conditions.vitals(agent)):
-                ends = [one.at for one in self._house.blueprints.versions(name) if one.how == "pruned"]
-                yield name, ends[-1] + self._terms.rest(len(ends))
+            vitals = self._house.conditions.vitals(agent)
+            ends = [one.at for one in self._house.blueprints.versions(name) if one.how == "pruned"]
+            if self._failing(vitals, ends[-1]):
+                begun = vitals.since if vitals.health == "dying" else ends[-1]
+                yield name, begun + self._terms.rest(len(ends))
 
     def dormant(self) -> set[str]:
         """Return the names of whom a person declared to join when needed, and of who went without having done badly."""
