@@ -160,8 +160,8 @@ FIGURES = (
     Figure("adaptivity", "regret, loomd over loom-agent", "the same over loom-agent 0.6.5", "x", 0.5, of_peer=True),
     Figure(
         "split",
-        "1 to 4, least time x path",
-        "a split into four parts of a 50 ms model, time over its critical path",
+        "1 to 4, time x path",
+        "a split into four parts of a 50 ms model, time over its critical path, median",
         "x",
         1.15,
         of_disk=True,

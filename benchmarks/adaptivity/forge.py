@@ -223,6 +223,10 @@ def figures(played: dict[str, list[Course]]) -> dict[str, float]:
         "forge, tasks until a good one wins after a bad one": float(
             max((one.won and _good(one)) or never for one in played["bad, then good"])
         ),
+        "forge, bad ones that went": float(sum(len(one.ages) for one in played["bad"])),
+        "forge, bad ones that went within five tasks": float(
+            sum(age <= 5 for one in played["bad"] for age in one.ages)
+        ),
         "forge, good ones that went": float(sum(len(one.ages) for one in played["good"])),
         "forge, designs asked for with bad ones": statistics.mean(one.designs for one in played["bad"]),
     }

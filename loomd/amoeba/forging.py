@@ -70,7 +70,8 @@ class Forge(Spec):
     probation: int = Field(default=3, ge=1, le=100)
     """Tasks for which a specialist is on probation; then it goes when their mean reward is below `prune`."""
     prune: Share = 0.2
-    """Mean of the last rewards below which a specialist goes. One that works goes when its work is done."""
+    """Mean of the last rewards below which a specialist goes. One that works goes when its work is done. One that is
+    `dying` and not as bad goes after `coolDown`, once `learning.retire.samples` tasks say so, and is not retired."""
     idle_timeout: Duration = 7 * _DAY
     """Time without a task after which a specialist goes; `0s` for never. One that did well comes back, with what it has
     learned, when nobody takes a task that it fits."""
@@ -82,7 +83,7 @@ class Forge(Spec):
     """Most designs in a day (UTC)."""
     cool_down: Duration = 3600.0
     """Time without designs after one that could not be used, and time in which nothing is designed for tasks that fit a
-    specialist which did badly."""
+    specialist which did badly, whether it went or is dying. One that is dying for so long goes."""
     backoff: float = Field(default=2.0, ge=1, le=10)
     """By what that time is multiplied with each failure that follows."""
     max_cool_down: Duration = 7 * _DAY

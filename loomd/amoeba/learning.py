@@ -32,7 +32,7 @@ class Modes(Spec):
     price: Mode | None = Field(default=None, examples=["propose"])
     """What an agent's tasks took says what bids expect the next one to cost, where models have prices."""
     retire: Mode | None = Field(default=None, examples=["propose"])
-    """An agent that does badly gets no new tasks for a while."""
+    """An agent that does badly gets no new tasks for a while; a specialist goes, as far as `forge` lets it."""
     forge: Mode | None = Field(default=None, examples=["propose"])
     """A specialist is made for tasks that nobody takes, and goes when it does badly."""
     evolve: Mode | None = Field(default=None, examples=["propose"])
@@ -95,7 +95,8 @@ class Retire(Spec):
     """When an agent that is dying gets no new tasks, and when it gets some again."""
 
     declared: bool = False
-    """Whether agents that a person declared may be retired, or only those that the cluster made itself."""
+    """Whether agents that a person declared may be retired, or only those that the cluster made itself, which are let
+    go in place of that where `modes.forge` is `auto`."""
     samples: int = Field(default=5, ge=1)
     """Tasks that must have been rewarded since it was declared, edited or revived."""
     min_agents: int = Field(default=1, ge=1)

@@ -13,7 +13,7 @@ from loomd.manifest.wording import without_secrets
 _WORDS = {
     "pruned": "was pruned",
     "retired": "gets no new tasks",
-    "dying": "does so badly that it may be retired",
+    "dying": "does so badly that it may be retired or let go",
     "warning": "does badly",
     "good": "does well",
     "unknown": "was rewarded too seldom to say how it does",

@@ -1,9 +1,8 @@
 """A live cluster: its agents, what is believed of them, and the policies by which they share work."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass, field
 
 from loomd.accounts.averages import Averages
 from loomd.agents.agent import Agent
@@ -12,10 +11,10 @@ from loomd.agents.budget import Limits
 from loomd.agents.work import UNCUT, Cut
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Decision, Shaping
-from loomd.amoeba.forging import Forge, Queue
+from loomd.amoeba.forging import Queue
 from loomd.amoeba.leaning import Bias
 from loomd.amoeba.learning import Learning
-from loomd.amoeba.loop import Policies, run_task
+from loomd.amoeba.loop import run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import GENERAL, Budget, Durability, Grant, Result, Task
 from loomd.amoeba.world import Lived, Neighbour, Run, Score, Signals, Standing, Uses
@@ -23,17 +22,18 @@ from loomd.cluster.behaviours import Behaviours
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
 from loomd.cluster.condition import SHAPED, Conditions, Past
-from loomd.cluster.forge import BlueprintForge, House
+from loomd.cluster.forge import BlueprintForge
 from loomd.cluster.history import TaskHistory
+from loomd.cluster.house import House
 from loomd.cluster.judges import Judges
 from loomd.cluster.learn import Teaching, decision_of, expenses_of, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
-from loomd.cluster.limits import TreeLimits
 from loomd.cluster.merging import merges_of
 from loomd.cluster.pending import Pending
 from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
 from loomd.cluster.stirring import Stirring, stirring
+from loomd.cluster.terms import Models, Terms
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
 from loomd.events.cluster import CapabilityUpdated, HistoryForgotten
@@ -47,40 +47,6 @@ from loomd.topology import Services
 
 _FREE = (0.0, 0.0)
 _NOTHING: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Terms:
-    """On what terms the members share work: how each phase decides, what is believed at first, what a task may use.
-
-    `latest` returns the limits that a newer revision declares, or None when it has no such cluster. `durability` is
-    what is kept of a task that does not say it, `feedback` the share of what people say of an answer in its quality;
-    `queue` and `forge` say what becomes of a task that nobody takes, `reserve` are those whom people declared to join
-    when they are needed.
-    """
-
-    policies: Policies
-    priors: Priors
-    limits: TreeLimits
-    latest: Callable[[], TreeLimits | None]
-    durability: Durability = "steps"
-    feedback: float = 1.0
-    queue: Queue = field(default_factory=Queue)
-    forge: Forge = field(default_factory=Forge)
-    reserve: Sequence[Agent] = ()
-
-
-@dataclass(frozen=True)
-class Models:
-    """The models that the phases of a cluster ask.
-
-    Attributes:
-        planner: the one that plans splits; the winner's own when None.
-        named: those of the providers that the cluster's spec names anywhere, by name.
-    """
-
-    planner: ChatModel | None = None
-    named: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
 
 
 _OWN = Models()
@@ -434,13 +400,13 @@ class Cluster:
 
     def upkeep(self, ending: str, reward: float | None = None, moves: Sequence[Decision] = ()) -> list[Decision]:
         """Return which specialists go, who is to be retired, and who gets tasks again."""
-        counts = self.learning.mode_of("score") != "off"
-        going = list(self.forge.due(ending, reward if counts else None))
+        counts, departures = self.learning.mode_of("score") != "off", self.forge.departures
+        going = list(departures.due(ending, reward if counts else None))
         gone = {one.agent for one in going}
         served = self._services.serving.live.get(self._ref)
         serves = isinstance(served, Cluster) and served.conditions is self.conditions
-        others = self.conditions.upkeep(self._services.clock.now(), serves=serves)
-        merges = merges_of(self, [one for one in going if one.agent in self.forge.bad], moves)
+        others = self.conditions.upkeep(self._services.clock.now(), departures.free(), serves=serves)
+        merges = merges_of(self, [one for one in going if departures.failed(one.agent)], moves)
         return [*going, *merges, *(one for one in others if getattr(one, "agent", "") not in gone)]
 
     def uses(self, agent: str, spec: str) -> Uses:

@@ -171,11 +171,17 @@ class Conditions:
             for agent, one in zip(agents, known, strict=True)
         ]
 
-    def upkeep(self, now: float, *, serves: bool = True) -> list[Decision]:
-        """Return who is to be retired, and who gets tasks again; by an edit only where the cluster serves."""
+    def upkeep(self, now: float, free: Collection[str] = (), *, serves: bool = True) -> list[Decision]:
+        """Return who is to be retired, and who gets tasks again.
+
+        Args:
+            now: wall-clock seconds.
+            free: names of those who are let go and not retired.
+            serves: whether the cluster serves; only then an edit ends a retirement.
+        """
         if self._learning.reading_of("health") == "off" or not (self._watch.anyone_dying or self._retired.anyone):
             return []
-        return self._retired.due(self._learning.retire, list(self._wards()), now, serves=serves)
+        return self._retired.due(self._learning.retire, list(self._wards(free)), now, serves=serves)
 
     def hear(self, event: Event) -> None:
         """Take over what happened; a handler for the bus."""
@@ -217,7 +223,7 @@ class Conditions:
         found = self._roster.agents.get(agent)
         return found if found is not None and found.digest == spec else None
 
-    def _wards(self) -> Iterable[Ward]:
+    def _wards(self, free: Collection[str] = ()) -> Iterable[Ward]:
         for agent in self._roster.agents.values():
             declared = agent.name in self._declared
             yield Ward(
@@ -227,6 +233,7 @@ class Conditions:
                 frozenset(agent.domains),
                 self.vitals(agent),
                 "health" in agent.locked,
+                agent.name in free,
             )
 
     def _observe(self, agent: Agent) -> None:

@@ -1,10 +1,10 @@
-"""The specialists that a cluster makes itself: for which tasks, how many, and when they go again. Called by `cluster`.
+"""The specialists that a cluster makes itself: for which tasks, and how many. Called by `cluster`.
 
 How often designs were asked for and how many failed is kept as averages, so that a restart does not forget it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
@@ -18,19 +18,18 @@ from loomd.amoeba.design import TEAM
 from loomd.amoeba.forging import Forge, Plan
 from loomd.amoeba.learning import Learning, Mode
 from loomd.amoeba.task import Task
-from loomd.cluster.blueprints import Blueprints, Version
-from loomd.cluster.condition import Conditions, Past
-from loomd.cluster.health import rewarded
-from loomd.cluster.learn import Teaching, decision_of, learn, proposed, verdict_of
-from loomd.cluster.likeness import Embedder, Likeness
+from loomd.cluster.blueprints import Version
+from loomd.cluster.condition import Past
+from loomd.cluster.departures import Departures
+from loomd.cluster.house import House
+from loomd.cluster.learn import decision_of, learn, proposed, verdict_of
+from loomd.cluster.likeness import Likeness
 from loomd.cluster.rest import failures, mark_of
-from loomd.cluster.roster import Roster
 from loomd.errors import LoomdError
 from loomd.events.bus import Scope
 from loomd.events.cluster import BlueprintForged, ChangeObserved, ProposalDecided, ProposalMade
 from loomd.events.event import Event
 from loomd.events.journal import Journal
-from loomd.manifest.object import Ref
 from loomd.manifest.wording import without_secrets
 from loomd.store.finish import finish
 from loomd.store.records import Average
@@ -63,29 +62,8 @@ class _Wanted:
     denied: str = ""
 
 
-@dataclass(frozen=True)
-class House:
-    """The parts of a cluster that its forge works with.
-
-    Attributes:
-        ref: the cluster.
-        blueprints: how its members are made.
-        roster: its members.
-        conditions: how they do.
-        teaching: returns as whose decisions those of a task are carried out.
-        embedder: by which tasks are compared with specialists; by words when None.
-    """
-
-    ref: Ref
-    blueprints: Blueprints
-    roster: Roster
-    conditions: Conditions
-    teaching: Callable[[str], Teaching]
-    embedder: Embedder | None = None
-
-
 class BlueprintForge:
-    """Makes specialists, and says when they go; fits `amoeba.world.BlueprintForge`."""
+    """Makes specialists; fits `amoeba.world.BlueprintForge`."""
 
     def __init__(self, house: House, terms: Forge, learning: Learning, services: Services, past: Past) -> None:
         """Take over what is stored.
@@ -105,13 +83,8 @@ class BlueprintForge:
         self._subject = f"forge {house.ref.namespace}/{house.ref.name}"
         self._wanted: dict[str, _Wanted] = {}
         self._likeness = Likeness({}, house.embedder)
-        self._silent: dict[tuple[str, str], float] = {}
-        self._used: dict[str, float] = {}
-        self._leaving: set[str] = set()
-        self.bad: set[str] = set()
-        """Those that went or are to go because they did badly."""
-        for lesson in past.lessons:
-            self._used[lesson.agent] = max(lesson.at, self._used.get(lesson.agent, 0.0))
+        self.departures = Departures(house, terms, learning, services, past)
+        """Which specialists go and went."""
         for one in past.proposals:
             task, _, decision = proposed(one)
             if one.cluster == house.ref.name and isinstance(decision, Shaping):
@@ -138,15 +111,13 @@ class BlueprintForge:
 
     def specialists(self) -> list[Agent]:
         """Return the members that no person declared as such."""
-        declared = self._house.blueprints.declared
-        return [agent for agent in self._house.roster.agents.values() if agent.name not in declared]
+        return self._house.specialists()
 
     def hear(self, event: Event) -> None:
         """Take over what happened; called for what the cluster hears."""
         fact = event.data
-        if (reward := rewarded(event)) is not None:
-            self._used[reward[0]] = max(event.ts, self._used.get(reward[0], 0.0))
-        elif event.namespace == self._house.ref.namespace and getattr(fact, "cluster", "") == self._house.ref.name:
+        self.departures.hear(event)
+        if event.namespace == self._house.ref.namespace and getattr(fact, "cluster", "") == self._house.ref.name:
             if isinstance(fact, ProposalDecided):
                 self._heed(fact)
             decision = decision_of(fact)
@@ -156,8 +127,6 @@ class BlueprintForge:
                 self._hush(decision, fact.expires, event.task, fact.proposal)
             elif isinstance(fact, ChangeObserved):
                 self._hush(decision, event.ts + self._learning.proposals, event.task)
-            else:
-                self._leaving.discard(decision.agent)
 
     def _heed(self, fact: ProposalDecided) -> None:
         """Take over that a person denied a specialist."""
@@ -171,7 +140,7 @@ class BlueprintForge:
         if decision.how == "forged":
             self._wanted[decision.agent] = _Wanted(decision.blueprint, until, task, proposal, denied)
         elif decision.how == "pruned":
-            self._silent[decision.agent, decision.spec] = until
+            self.departures.hush(decision.agent, decision.spec, until)
 
     async def made(self, task: str) -> str:
         """Return who was made for a task and is on disk; an empty string for nobody."""
@@ -222,12 +191,12 @@ class BlueprintForge:
         fits = await self._fits(task.goal)
         if (name := _best(fits, self._able(task) - refused.keys())) is not None:
             return Plan("award", name, why=f"it is a specialist for such tasks (likeness {fits[name]:.2f})")
-        held = ({one.name for one in self.specialists()} & refused.keys()) - self._dying().keys()
+        held = ({one.name for one in self.specialists()} & refused.keys()) - self.departures.dying().keys()
         if (name := _best(fits, held)) is not None:
             return Plan("none", why=f"{name}, which fits, may not take it: {refused[name]}")
         if why := self._barred(fits):
             return Plan("none", why=why)
-        if (name := _best(fits, self._dormant())) is not None:
+        if (name := _best(fits, self.departures.dormant())) is not None:
             version = self._last(name)
             return Plan("join", name, name if version is None else version.blueprint.creator, "it fits")
         if (task.tenant or task.user) and not self._terms.tenants:
@@ -247,7 +216,7 @@ class BlueprintForge:
                 if self.mode == "propose"
                 else (f"{name}, which fits, was only observed")
             )
-        bad = {name: until for name, until in (*self._bad(), *self._dying().items()) if until > now}
+        bad = {name: until for name, until in (*self.departures.bad(), *self.departures.dying().items()) if until > now}
         if (name := _best(fits, bad)) is not None:
             return f"{name}, which fits, did badly; nothing like it is made for {bad[name] - now:.0f} s"
         if len(self.specialists()) >= self._terms.most:
@@ -332,7 +301,7 @@ class BlueprintForge:
         What is like it shares half of all their domains. None when nothing is.
         """
         roster, now = self._house.roster, self._now()
-        dying = self._dying()
+        dying = self.departures.dying()
         known: dict[str, Agent | Blueprint] = {
             one.name: one for one in self.specialists() if dying.get(one.name, now + 1) > now
         }
@@ -340,7 +309,7 @@ class BlueprintForge:
             if one.until > now:
                 known.setdefault(name, one.blueprint)
         former = self._house.blueprints.former()
-        known |= {name: former[name] for name, until in self._bad() if until > now}
+        known |= {name: former[name] for name, until in self.departures.bad() if until > now}
         least = self._terms.alike
         names = [name for name, one in known.items() if _overlap(one.domains, blueprint.domains) >= least]
         if open_ := [one.name for one in roster.open if one.name in names and one.name not in dying]:
@@ -351,86 +320,17 @@ class BlueprintForge:
         why = f": {wanted.denied}" if wanted is not None and wanted.denied else ", which is not to take tasks now"
         return "", f"what was designed is like {names[0]}{why}"
 
-    def due(self, ending: str, reward: float | None = None) -> Iterator[Shaping]:
-        """Yield which specialists go: those that do badly or nothing, and have nothing in hand.
-
-        Args:
-            ending: whose task is about to end; it does not count as work in hand.
-            reward: what it is about to be rewarded with for that; None for nothing.
-        """
-        if self.mode == "off":
-            return
-        now, house = self._now(), self._house
-        for agent in self.specialists():
-            version = house.blueprints.current(agent.name)
-            if "health" in agent.locked:
-                continue
-            if version is None or self._silent.get((agent.name, agent.digest), 0.0) > now:
-                continue
-            reason = self._reason(agent, version, now, reward if agent.name == ending else None)
-            busy = self._services.loads.of(house.ref.namespace, agent.name) - (agent.name == ending)
-            if reason and busy <= 0:
-                next_ = house.blueprints.next(agent.name)
-                yield Shaping(agent.name, "pruned", version.blueprint, reason, next_, version.number, agent.digest)
-            elif reason and self.mode == "auto":
-                self._leaving.add(agent.name)
-                house.roster.drain(agent.name)
-            elif not reason and agent.name in self._leaving:
-                self._leaving.discard(agent.name)
-                if not house.conditions.record(agent).active:
-                    house.roster.add(agent)
-
-    def _reason(self, agent: Agent, version: Version, now: float, reward: float | None) -> str:
-        """Return why a specialist is to go, with the reward that it is about to get, or an empty string."""
-        terms, vitals = self._terms, self._house.conditions.vitals(agent, reward)
-        if vitals.samples >= terms.probation and vitals.mean < terms.prune:
-            self.bad.add(agent.name)
-            return f"mean reward {vitals.mean:.2f} after {vitals.samples} tasks, below {terms.prune:g}"
-        self.bad.discard(agent.name)
-        idle = now - max(version.at, self._used.get(agent.name, 0.0))
-        if reward is None and terms.idle_timeout and idle > terms.idle_timeout:
-            return f"no task for {idle:.0f} s"
-        return ""
-
     def state(self, name: str) -> str:
         """Return how a blueprint stands: `probation`, `active`, `pruned`, or `dormant` until it is needed."""
         blueprints = self._house.blueprints
         agent = self._house.roster.agents.get(name)
         if agent is None:
-            bad = {one for one, _ in self._bad()}
-            return "pruned" if name in bad or name not in self._dormant() else "dormant"
+            bad = {one for one, _ in self.departures.bad()}
+            return "pruned" if name in bad or name not in self.departures.dormant() else "dormant"
         if blueprints.current(name) is not None and name not in blueprints.declared:
             samples = self._house.conditions.vitals(agent).samples
             return "probation" if samples < self._terms.probation else "active"
         return "active"
-
-    def _dormant(self) -> set[str]:
-        """Return the names of whom a person declared to join when needed, and of who went without having done badly."""
-        blueprints, members = self._house.blueprints, self._house.roster.agents
-        now = self._now()
-        bad = {name for name, until in self._bad() if until > now or name not in blueprints.reserve}
-        return ({*blueprints.reserve, *blueprints.former()} - set(members)) - bad
-
-    def _bad(self) -> Iterator[tuple[str, float]]:
-        """Yield who went because it did badly, and until when nothing like it is made."""
-        for name, agent in self._house.blueprints.former().items():
-            vitals = self._house.conditions.vitals(agent)
-            if vitals.samples >= self._terms.probation and vitals.mean < self._terms.prune:
-                ends = [one.at for one in self._house.blueprints.versions(name) if one.how == "pruned"]
-                yield name, ends[-1] + self._terms.rest(len(ends))
-
-    def _dying(self) -> dict[str, float]:
-        """Return which specialists are too bad for tasks and not bad enough to go, and until when none succeeds them.
-
-        That is as long as for one that went.
-        """
-        conditions, known = self._house.conditions, self.specialists()
-        healths = conditions.healths(known, self._now())
-        return {
-            one.name: conditions.vitals(one).since + self._terms.rest(1)
-            for one, health in zip(known, healths, strict=True)
-            if health == "dying"
-        }
 
     async def _fits(self, goal: str) -> dict[str, float]:
         """Return how well a goal fits who is, was, could be or was wanted as a specialist, of those whom it fits."""

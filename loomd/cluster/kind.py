@@ -158,9 +158,10 @@ class ClusterSpec(Spec):
     async def open(self, parts: Parts) -> AsyncGenerator["Cluster", None]:
         """Bring the agents together, with what was learned of them before."""
         from loomd.amoeba.loop import Policies  # noqa: PLC0415  # runs tasks, as validation does not
-        from loomd.cluster.cluster import Cluster, Models, Terms  # noqa: PLC0415  # the same
+        from loomd.cluster.cluster import Cluster  # noqa: PLC0415  # the same
         from loomd.cluster.condition import HEARD  # noqa: PLC0415  # the same
         from loomd.cluster.patient import Patient  # noqa: PLC0415  # the same
+        from loomd.cluster.terms import Models, Terms  # noqa: PLC0415  # the same
 
         bus = parts.services.bus
         selected = [to.name for pointer, to in parts.declared.refs if pointer == _SELECTOR]

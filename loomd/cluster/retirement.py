@@ -28,6 +28,7 @@ class Ward:
         domains: what it declares to be good at.
         vitals: how it does.
         locked: whether a person locked its health.
+        free: whether it is let go, and not retired.
     """
 
     agent: str
@@ -36,6 +37,7 @@ class Ward:
     domains: frozenset[str]
     vitals: Vitals
     locked: bool = False
+    free: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ def _kept(spec: Retire, one: Ward, open_: Sequence[Ward]) -> str:
     """Return why an agent is not retired however badly it does, or an empty string."""
     if one.locked:
         return "`locked` of its manifest says so"
+    if one.free:
+        return "it is let go when it does badly"
     if one.declared and not spec.declared:
         return "a person declared it"
     if one.vitals.samples < spec.samples:

@@ -39,6 +39,13 @@ OTHER = Ward("well", "s1", False, frozenset({"maths"}), GOOD)
             ["worse"],
             id="the-worst-first",
         ),
+        pytest.param([replace(MADE, free=True), OTHER], Retire(), [], id="let-go"),
+        pytest.param(
+            [MADE, replace(MADE, agent="worse", free=True, vitals=msgspec.structs.replace(DYING, mean=0.0)), OTHER],
+            Retire(),
+            ["sick"],
+            id="in-whose-place-nobody-is-left-out",
+        ),
     ],
 )
 def test_guards(wards: list[Ward], spec: Retire, retired: list[str]) -> None:

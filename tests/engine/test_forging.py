@@ -1,13 +1,14 @@
 """Specialists that are made for tasks that nobody takes: how they come to be, live, and go, in a live system."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from loomd.amoeba.decision import Merge, Shaping
+from loomd.amoeba.decision import Merge, Retirement, ScoreMove, Shaping
 from loomd.amoeba.task import Matched, Result
 from loomd.cluster import forge
 from loomd.cluster.likeness import Likeness
@@ -19,6 +20,7 @@ from loomd.events.event import Event, Fallback, ModelCalled
 from loomd.events.journal import Journal
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
+from tests.clocks import skip
 from tests.engine.test_learning import do, team
 from tests.engine.world import World
 
@@ -301,6 +303,82 @@ async def test_who_is_dying_and_not_bad_enough_to_go_gets_a_successor(world: Wor
             system.bus.emit(fact)
         last = matched(await do(system, GOAL))
         assert last.winner == "lease-lawyer-2", last.why
+
+
+async def _rewarded(system: System, name: str, reward: float, count: int = 6) -> None:
+    """Let a specialist be rewarded for tasks, as ADAPT does."""
+    cluster = team(system)
+    for at in range(count):
+        move = ScoreMove(name, cluster.agents[name].digest, "tenancy-law", 0.5, reward, 0.0, at + 2, "said", reward)
+        await cluster.learn([move], Scope(system.bus, f"{name}-{reward}-{at}"))
+
+
+SHARED = {**DESIGN, "domains": [{"name": "cooking", "score": 0.1}]}
+"""One who may be retired, because somebody else does what it does."""
+
+
+async def test_who_is_dying_for_an_hour_goes_and_is_not_retired(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it is not bad enough to go at once; what it had learned is merged, and a successor comes at once."""
+    write(world, {**DESIGNS, "json": SHARED}, forge="every: 0s, coolDown: 1h")
+    async with world.open() as system:
+        await do(system, GOAL)
+        cluster = team(system)
+        await _rewarded(system, "lease-lawyer", 0.25)
+        assert cluster.conditions.vitals(cluster.agents["lease-lawyer"]).health == "dying"
+        assert cluster.upkeep("ada") == [], "other instructions may still help it"
+        skip(3601, monkeypatch)
+        assert [type(one) for one in cluster.upkeep("ada")] == [Shaping, Merge, Merge]
+        last = await do(system, "cook with cooking")
+        assert last.adapted is not None
+        (gone,) = [one for one in last.adapted.decisions if isinstance(one, Shaping)]
+        assert (gone.agent, gone.how) == ("lease-lawyer", "pruned")
+        assert re.fullmatch(r"dying for 36\d\d s: mean reward 0\.25 over the last 5 tasks, below 0\.35", gone.reason)
+        assert (specialists(system), cluster.forge.state("lease-lawyer")) == ([], "pruned")
+    async with world.open() as system:
+        assert team(system).forge.state("lease-lawyer") == "pruned"
+        assert matched(await do(system, GOAL)).winner == "lease-lawyer-2"
+
+
+@pytest.mark.parametrize(
+    ("modes", "found"),
+    [
+        ("", ["pruned"]),
+        ("forge: propose", ["proposed"]),
+        ("forge: observe", ["observed"]),
+        ("retire: propose", ["pruned"]),
+        ("retire: off", []),
+        ("health: off", []),
+    ],
+)
+async def test_how_far_the_cluster_may_go_with_who_is_dying(world: World, modes: str, found: list[str]) -> None:
+    """As with all that the forge does; where people are asked it may be retired, and where nobody is, nobody goes."""
+    write(world, {**DESIGNS, "json": SHARED})
+    async with world.open() as system:
+        await do(system, GOAL)
+        world.edit("forge: {", f"learning: {{modes: {{{modes}}}}}, forge: {{")
+        await system.reconciler.apply(world.delivery())
+        await _rewarded(system, "lease-lawyer", 0.25)
+        last = await do(system, "cook with cooking")
+        assert last.adapted is not None
+        told = [one for one in last.adapted.decisions if isinstance(one, Shaping | Retirement)]
+        assert [one.done or "pruned" for one in told] == found
+        assert not [one for one in told if isinstance(one, Retirement)]
+        assert specialists(system) == ([] if found == ["pruned"] else ["lease-lawyer"])
+        asked = found in (["proposed"], ["observed"])
+        assert [type(one) for one in team(system).upkeep("ada")] == ([Retirement] if asked else [])
+
+
+async def test_too_few_tasks_let_nobody_go_who_is_dying(world: World) -> None:
+    """As they retire nobody."""
+    write(world, {**DESIGNS, "json": SHARED})
+    async with world.open() as system:
+        await do(system, GOAL)
+        cluster = team(system)
+        await _rewarded(system, "lease-lawyer", 0.01, 3)  # with its first one a mean of 0.25
+        assert cluster.conditions.vitals(cluster.agents["lease-lawyer"]).health == "dying"
+        assert cluster.upkeep("ada") == []
+        await _rewarded(system, "lease-lawyer", 0.25)
+        assert cluster.upkeep("ada") != []
 
 
 async def test_what_one_learned_in_its_probation_is_merged(world: World) -> None:

@@ -26,9 +26,10 @@ from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.policies.rules import Rules
 from loomd.amoeba.policies.threshold import Threshold
 from loomd.cluster.capability import Priors
-from loomd.cluster.cluster import Cluster, Terms
+from loomd.cluster.cluster import Cluster
 from loomd.cluster.condition import Past
 from loomd.cluster.limits import TreeLimits
+from loomd.cluster.terms import Terms
 from loomd.engine.local import LocalEngine
 from loomd.errors import NotFound, Temporary
 from loomd.events.bus import Bus
