@@ -108,8 +108,8 @@ class RemoteModel:
         self._dialect.refuse(request)
         while True:
             attempt += 1
+            wire.breaker.refuse()  # says all that there is to say, and is not what the service asks for
             try:
-                wire.breaker.refuse()
                 async with wire.rate.call(request, end) as booking:
                     with wire.reach:
                         key, headers = wire.credentials()  # a key that is missing says nothing of the service
