@@ -110,7 +110,7 @@ MINIMAL: dict[str, JsonObject] = {
     "calculator": {},
     "files": {"folder": "."},
     "http": {"url": "https://api.example/"},
-    "python": {"package": "acme", "function": "look"},
+    "python": {"package": "shlex", "function": "quote"},
     "result": {},
     "shell": {"command": ["true"]},
     "signal": {"signal": "go"},
