@@ -314,7 +314,7 @@ async def test_comments_break_the_silence(system: System, client: Client) -> Non
         got = b""
         while got.count(b": \n") < 4:
             got += await ask(reader.recv, 65536)
-    assert got.endswith(b": \nid: 8\n\n: \n\n: \n\n: \n\n")
+    assert b": \nid: 8\n\n: \n\n: \n\n: \n\n" in got  # a busy machine reads several at once
 
 
 async def test_what_retention_removed_is_said(tmp_path: Path) -> None:
