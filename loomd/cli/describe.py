@@ -9,7 +9,7 @@ from loomd.api.text import to_yaml
 from loomd.cli import blueprint, task, why_died
 from loomd.cli.columns import QUESTIONS
 from loomd.cli.course import trace
-from loomd.cli.knowledge import index_lines
+from loomd.cli.knowledge import count_of, index_lines, size_of
 from loomd.cli.output import Form, name_of, output_option, writer
 from loomd.cli.page import moment, pairs, section
 from loomd.cli.problems import render as render_problems
@@ -203,8 +203,9 @@ def _memory(status: Json, now: float) -> list[str]:
     """Return how much a memory remembers, and what went wrong last; nothing of anything else."""
     if (found := status.get("memory")) is None:
         return []
+    amount = f"{count_of(found['items'], 'item')}, {count_of(found['tokens'], 'token')}, {size_of(found['bytes'])}"
     lines = [
-        f"{found['items']} items, {found['tokens']} tokens, {found['bytes']} bytes, {found['vectors']} with a vector",
+        f"{amount}, {found['vectors']:,} with a vector",
         *(f"{count} {level}" for level, count in found["levels"].items()),
         *(f"{count} of scope {scope}" for scope, count in found["scopes"].items()),
     ]

@@ -140,7 +140,7 @@ def status_row(item: Json, now: float) -> tuple[str, ...]:
         *first,
         f"{index['documents']:,}",
         f"{index['passages']:,}",
-        _size(index["bytes"]),
+        size_of(index["bytes"]),
         index["type"],
         str(len(index.get("leftOut", ())) or ""),
         age_of(index["refreshed"], now) if index["refreshed"] else "",
@@ -195,7 +195,7 @@ def index_lines(item: Json) -> list[str]:
     rows = (
         ("documents", f"{index['documents']:,}"),
         ("passages", f"{index['passages']:,}"),
-        ("on disk", _size(index["bytes"])),
+        ("on disk", size_of(index["bytes"])),
         ("embedder", f"{index['embedder']}, {index['dimension']} numbers"),
         ("index", _compares(index, declared)),
         *_graph_rows(index.get("graph")),
@@ -231,14 +231,14 @@ def _graph_rows(graph: Json | None) -> list[tuple[str, str]]:
     if not graph:
         return []
     entities = f"{graph['entities']:,} {'entity' if graph['entities'] == 1 else 'entities'}"
-    rows = [("graph", f"{entities}, {_count(graph['relations'], 'relation')}, by {graph['extractor']}")]
+    rows = [("graph", f"{entities}, {count_of(graph['relations'], 'relation')}, by {graph['extractor']}")]
     if graph.get("pending"):
-        waits, pending = graph.get("waits"), _count(graph["pending"], "passage")
+        waits, pending = graph.get("waits"), count_of(graph["pending"], "passage")
         one = graph["pending"] == 1
         verb = f"{'waits' if one else 'wait'}: {waits}" if waits else f"{'is' if one else 'are'} still looked through"
         rows.append(("", f"{pending} {verb}"))
     if graph.get("failed"):
-        rows.append(("", f"{_count(graph['failed'], 'passage')} could not be understood:"))
+        rows.append(("", f"{count_of(graph['failed'], 'passage')} could not be understood:"))
         rows += [("", f"{one['path']}: {one['reason']}") for one in graph["faults"]]
     return rows
 
@@ -258,14 +258,16 @@ def rebuild_(name: str, embed: bool, namespace: str, client: Client) -> None:
     with working(f"building the indexes of {name}", client):
         made = client.post(*_BASES.parts(namespace), item["metadata"]["name"], "rebuild", body={"embed": embed})
     again = f", {made['embedded']:,} of them embedded" if made["embedded"] else ""
-    click.echo(f"{name}: {_count(made['passages'], 'passage')} of {_count(made['documents'], 'document')}{again}")
+    click.echo(f"{name}: {count_of(made['passages'], 'passage')} of {count_of(made['documents'], 'document')}{again}")
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun."""
     return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
-def _size(count: int) -> str:
+def size_of(count: int) -> str:
+    """Return a number of bytes as people read it."""
     size = float(count)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
