@@ -163,7 +163,7 @@ async def _ready(services: Services, cluster: Cluster | None, result: Result) ->
     if cluster is None:
         return "its cluster does not serve"
     learned = _moves(adapted.decisions)
-    stays = _stays(cluster, executed, learned)
+    stays = _stays(cluster, sensed, executed, learned)
     past: dict[str, Score] | None = None
     if not stays and not _behaves(cluster, learned[0]):
         found = await services.store.capabilities()
@@ -189,17 +189,17 @@ def _same(one: ScoreMove, other: ScoreMove) -> bool:
     return (one.agent, one.spec, one.domain) == (other.agent, other.spec, other.domain)
 
 
-def _stays(cluster: Cluster, executed: Executed, learned: Sequence[ScoreMove]) -> str:
+def _stays(cluster: Cluster, sensed: Sensed, executed: Executed, learned: Sequence[ScoreMove]) -> str:
     """Return why the scores stay that a task might have moved, or nothing when they move."""
     if executed.outcome.mute:
         return "not the agent ended the task"
+    agent = cluster.agents.get(learned[0].agent if learned else executed.agent)
+    if agent is not None and all(map(agent.keeps, (one.domain for one in learned) if learned else sensed.domains)):
+        return f"`locked` of the manifest of Agent/{agent.name} says that its scores stay"
     if not learned and executed.children:
         return f"its parts did the work: say it of them, such as task/{executed.children[0]}"
     if not learned:
         return "the task itself moved none"
-    agent = cluster.agents.get(learned[0].agent)
-    if agent is not None and all(agent.keeps(one.domain) for one in learned):
-        return f"`locked` of the manifest of Agent/{agent.name} says that its scores stay"
     return ""
 
 

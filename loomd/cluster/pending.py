@@ -144,7 +144,7 @@ class Pending:
         seen = (*known.seen[:place], right, *known.seen[place + 1 :])
         reason = f"feedback took a reward from {wrong.value:.3f} to {right.value:.3f}"
         if len(seen) > 1:
-            reason = f"{reason}; with {len(seen) - 1} others that nobody decided about"
+            reason = f"{reason}; with {len(seen) - 1} more that nobody decided about"
         changed = msgspec.structs.replace(
             known, seen=seen, since=known.since or task, reward=right.value, reason=reason
         )

@@ -350,6 +350,17 @@ async def test_a_word_on_what_parts_did_is_to_be_said_of_them(tmp_path: Path) ->
     assert correction.why == f"its parts did the work: say it of them, such as task/{task.id}.1"
 
 
+async def test_why_locked_scores_stay_is_told(tmp_path: Path) -> None:
+    """What a person locked stays, and the reward is what people say."""
+    world = World(tmp_path)
+    world.write([DONE], agent="locked: [scores]")
+    async with world.open() as system:
+        result = await done(system)
+        correction = await say(system, result.task.id, 0.0)
+    assert (correction.after, correction.moves) == (0.0, [])
+    assert correction.why == "`locked` of the manifest of Agent/ada says that its scores stay"
+
+
 async def test_expectations_of_a_task_are_the_rules_word_on_a_judge(tmp_path: Path) -> None:
     """Where a task says what it expects, a judge that praises what does not meet it is corrected without people."""
     judge = "evaluate: {type: judge, provider: script, every: 1}"
