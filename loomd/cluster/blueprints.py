@@ -5,6 +5,7 @@ Kept up to date by events, so that all revisions of a cluster that are open agre
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 from loomd.agents.agent import Agent
@@ -123,6 +124,13 @@ class Blueprints:
         if not versions or versions[-1].how == "pruned":
             return None
         return None if name in self._declared and versions[-1].blueprint.creator != name else versions[-1]
+
+    def taken_back(self, name: str) -> set[str]:
+        """Return instructions of an agent that were taken back, and not wanted again since."""
+        versions = self.versions(name)
+        wanted = {one.blueprint.instructions for one in versions if one.how == "reverted"}
+        ended = {old.blueprint.instructions for old, new in pairwise(versions) if new.how == "reverted"}
+        return ended - wanted
 
     def before(self, name: str, version: Version) -> Agent | None:
         """Return the agent as it was before a version; None when there was none, or it cannot be made."""

@@ -191,7 +191,8 @@ class Evolution:
         run = Rehearsal(f"evolve/{self.task}", agent.namespace, agent.clock, account)
         goal = material(self.agent, shown)
         task = Task(run.scope.task, goal, agent.namespace, self.cluster.ref.name, deadline=self.deadline)
-        answer = await Asking("adapt", task, world, run, agent.name).ask(question(self.agent, spec))
+        asked = question(self.agent, spec, self.cluster.blueprints.taken_back(agent.name))
+        answer = await Asking("adapt", task, world, run, agent.name).ask(asked)
         if answer.value is None:
             raise Permanent(f"no usable instructions came: {answer.why}")
         text = await leave(agent, answer.value, run.scope, run, "adapt")

@@ -4,7 +4,7 @@ It is shown some of the agent's past tasks as one line of JSON: material, framed
 said, and its text becomes a part of a prompt word for word: never a template. Called by `evolution`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import msgspec
@@ -61,8 +61,14 @@ def material(agent: Agent, shown: Sequence[Past]) -> str:
     return msgspec.json.encode(body).decode()
 
 
-def question(agent: Agent, spec: Evolve) -> Question[str]:
-    """Return what is asked; the goal of whoever asks is the material."""
+def question(agent: Agent, spec: Evolve, taken_back: Collection[str] = ()) -> Question[str]:
+    """Return what is asked; the goal of whoever asks is the material.
+
+    Args:
+        agent: whose instructions are to be better.
+        spec: how they are written.
+        taken_back: instructions that it had and that are not wanted again.
+    """
     schema: JsonObject = {
         "type": "object",
         "properties": {
@@ -76,7 +82,7 @@ def question(agent: Agent, spec: Evolve) -> Question[str]:
         system=_SYSTEM.format(where=_ADDED if agent.prompt else _WHOLE, most=spec.max_length),
         content=str,
         schema=schema,
-        read=partial(_read, most=spec.max_length, known=agent.instructions),
+        read=partial(_read, most=spec.max_length, known=agent.instructions, taken_back=taken_back),
         fallback="the agent stays as it is",
         provider=spec.provider or "",
         max_tokens=spec.max_tokens,
@@ -99,7 +105,7 @@ def fault(text: str, most: int) -> str:
     return ""
 
 
-def _read(text: str, most: int, known: str) -> str:
+def _read(text: str, most: int, known: str, taken_back: Collection[str]) -> str:
     """Return the instructions of an answer.
 
     Raises:
@@ -113,6 +119,8 @@ def _read(text: str, most: int, known: str) -> str:
         raise ValueError(wrong)
     if written == known.strip():
         raise ValueError("expected other instructions, got those that it has")
+    if written in {one.strip() for one in taken_back}:
+        raise ValueError("expected other instructions, got some that it had and that were taken back")
     return written
 
 

@@ -403,7 +403,8 @@ async def test_what_is_interrupted_begins_anew(world: World) -> None:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-    path.write_text(path.read_text().replace("when: 'Result: 5',", "when: 'Result: 5', delay: 30s,"))
+    other = path.read_text().replace(f'"instructions": "{GOOD}', f'"instructions": "{GOOD} Be brief.')
+    path.write_text(other.replace("when: 'Result: 5',", "when: 'Result: 5', delay: 30s,"))
     async with world.open() as system:
         heard, before = hearing(system), await tries(system)
         await work(system, 1, begin=10)
@@ -563,7 +564,7 @@ async def _remembered(world: World) -> int:
 
 async def test_a_specialist_gets_another_prompt_within_bounds(world: World) -> None:
     """What the cluster made itself needs no word of a person; trials end at what they may use, of a day, too."""
-    written(world, "provider: coach, minTasks: 3, coolDown: 0s, tokens: 540", says(GOOD))
+    written(world, "provider: coach, minTasks: 3, coolDown: 0s, tokens: 540", says(GOOD, GOOD))
     path = world.folder / "manifests.yaml"
     path.write_text(path.read_text().replace("learning:", "forge: {prune: 0}, learning:", 1))  # it stays, however bad
     law = Blueprint("default", "ada", "You know the law.", "Knows the law.", {"law": 0.7})
@@ -588,6 +589,10 @@ async def test_a_specialist_gets_another_prompt_within_bounds(world: World) -> N
         assert team(system).agents["ada-law"].instructions == "You know the law."
         with pytest.raises(NotFound, match="versions: 1, 2, 3"):
             reverted(team(system), "ada-law", 0, "x")
+        await _bad(system, "ada-law", 5, begin=20)
+        await system.evolutions.tick()
+        assert kinds(heard)[-1:] == [SkillAbandoned], "what a person took back does not come again"
+        assert "taken back" in getattr(heard[-1].data, "reason", "")
 
 
 async def test_the_reward_of_a_part_is_stored_before_its_agent_is_looked_at(world: World) -> None:
