@@ -33,7 +33,7 @@ from loomd.agents.learning import learn
 from loomd.agents.measure import Conversation, Size, around, sent
 from loomd.agents.remembering import absorb, condense, remember, seed, summarizing, whose_of
 from loomd.agents.reminding import shown
-from loomd.agents.schema import violation
+from loomd.agents.schema import plain, violation
 from loomd.agents.skills import SkillUse
 from loomd.agents.spending import book
 from loomd.agents.strategies.base import Unreadable
@@ -243,8 +243,7 @@ class Loop:
             return answer or self._partial, "output_invalid"
         self._spoiled += 1
         for call in calls:
-            said = f"Error: {wrong}" if call is last else done.BESIDE
-            self._messages.append(Message("tool", said, call_id=call.id))
+            self._messages.append(Message("tool", f"Error: {wrong}" if call is last else done.BESIDE, call_id=call.id))
         return None
 
     def _finish(self, reply: Reply, limits: Limits, *, tools: bool) -> tuple[str, StopReason] | None:
@@ -252,14 +251,15 @@ class Loop:
         if self._agent.done and tools and self._spoiled < limits.repairs:
             self._send_back(reply.text, done.MISSING, reply.thoughts)
             return None
-        wrong = self._violation(reply.text)
+        text = plain(reply.text, self._agent.output)
+        wrong = self._violation(text)
         if wrong is None:
             if reply.stop != "length" or self._agent.output is not None:
-                return reply.text, "completed"
+                return text, "completed"
             self._ended = cut_short(self._agent, reply, self.budget)
             return reply.text, self._ended.reason
         if self._spoiled >= limits.repairs:
-            return reply.text, "output_invalid"
+            return text, "output_invalid"
         self._send_back(reply.text, f"{_MISFIT.format(wrong)} Answer again with valid JSON only.", reply.thoughts)
         return None
 

@@ -2,8 +2,14 @@
 
 import json
 
+from loomd.encoded import unfenced
 from loomd.manifest.inline_schema import validator_of
 from loomd.messages import JsonObject
+
+
+def plain(text: str, schema: JsonObject | None) -> str:
+    """Return an answer without the fence of Markdown in which models like to put JSON, where JSON is wanted."""
+    return text if schema is None else unfenced(text)
 
 
 def violation(text: str, schema: JsonObject) -> str | None:

@@ -78,6 +78,9 @@ def look(call):
 def fails(call):
     raise RuntimeError("broken")
 
+def leaks(call):
+    raise Refused("no call with Bearer abcdefghijklmnop1234567890")
+
 def stops(call):
     raise KeyboardInterrupt
 
@@ -155,6 +158,7 @@ async def test_a_hook_stands_around_everything(tmp_path: Path) -> None:
             {"type": "python", "file": "hook.py", "function": "stops_later", "at": ["beforeRun"]},
             "failed: SystemExit: 3",
         ),
+        ({"type": "python", "file": "hook.py", "function": "leaks", "at": ["beforeRun"]}, "no call with Bearer ***"),
         ({"type": "python", "file": "hook.py", "function": "cancels", "at": ["beforeRun"]}, "failed: CancelledError"),
     ],
 )

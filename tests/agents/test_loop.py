@@ -157,6 +157,15 @@ async def test_structured_output_is_mended_as_often_as_allowed(bench: Bench, sec
     assert json.loads(outcome.output) == second
 
 
+async def test_a_fence_around_structured_output_costs_no_call(bench: Bench) -> None:
+    """It is taken off where JSON is wanted, and belongs to the answer elsewhere."""
+    fenced = '```json\n{"n": 3}\n```'
+    outcome = await bench.run(agent(replies({"text": fenced}), output=SCHEMA, limits=Limits(repairs=0)))
+    assert (outcome.output, outcome.stop_reason) == ('{"n": 3}', "completed")
+    outcome = await bench.run(agent(replies({"text": fenced})))
+    assert outcome.output == fenced
+
+
 async def test_citations_are_resolved_and_grounded(bench: Bench) -> None:
     """Marks name the passages that were offered; the source comes with them."""
     outcome = await bench.run(agent(replies({"text": "They yield values lazily [1]."}), knowledge=[Shelf()]))
