@@ -27,6 +27,7 @@ DIFFERENT = {
     "expectations": "patterns and files are looked at behind the schema",
     "filled-parameters": "further fields are any behind the schema",
     "misspelled-beside": "schemas and expressions are looked at behind the schema",
+    "locked-paths": "what a path names is looked for behind the schema",
     "mcp-servers": "what belongs to one way of reaching a server is checked behind the schema",
     "python-sandbox": "what belongs to a sandbox is checked behind the schema",
     "shell": "placeholders are compared with parameters behind the schema",
