@@ -93,7 +93,7 @@ class SqliteStore:
         self._db = db
         self._chain = Chain(db)
         db.execute("PRAGMA busy_timeout = 0")  # the writer waits by itself, where it may
-        self._writer = Writer(db, str(state.path), extent(db).last, self._insert, self._chain.forget)
+        self._writer = Writer(db, str(state.path), extent(db).last, self._insert, self._place, self._chain.forget)
         self._pool = ThreadPoolExecutor(_READERS, "loomd-store-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -138,13 +138,16 @@ class SqliteStore:
         return await self._query(accounts.averages)
 
     def _insert(self, records: "Sequence[Entry | Charge | Average]") -> None:
-        """Write records on the writer's thread: rows of the journal, and what came with them."""
-        rows = [one for one in records if type(one) is tuple]
-        if rows:
+        """Write records on the writer's thread that nothing replaces: rows of the journal, and charges."""
+        if rows := [one for one in records if type(one) is tuple]:
             self._chain.insert(rows)
         if len(rows) < len(records):
             accounts.add(self._db, [one for one in records if type(one) is Charge])
-            accounts.keep(self._db, [one for one in records if type(one) is Average])
+
+    def _place(self, records: "Sequence[Entry | Charge | Average]") -> None:
+        """Write averages on the writer's thread: in their place, because what a task taught replaces them as well."""
+        if averages := [one for one in records if type(one) is Average]:
+            accounts.keep(self._db, averages)
 
     async def durable(self, seq: int) -> None:
         """Wait until the row with this sequence number is on disk.

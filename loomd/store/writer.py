@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar, cast
 
 from loomd.errors import Damaged, Temporary
@@ -91,7 +92,9 @@ class Writer(Generic[R]):
         db: a connection in autocommit mode that waits for no lock; nobody else uses it from now on.
         name: what the database is called in messages.
         last: number of the last record that is on disk.
-        insert: called with records in the order in which they were handed in, on the thread that writes.
+        insert: called with all records of a transaction, in the order in which they were handed in, before its
+            operations, on the thread that writes.
+        place: called there with those of them that stand between two operations, in their place among these.
         undone: called after each rollback, on the thread that wrote.
 
     Attributes:
@@ -105,6 +108,7 @@ class Writer(Generic[R]):
         name: str,
         last: int,
         insert: Callable[[Sequence[R]], object],
+        place: Callable[[Sequence[R]], object],
         undone: Callable[[], None],
     ) -> None:
         self._db = db
@@ -115,6 +119,7 @@ class Writer(Generic[R]):
         self._broken = ""
         self.failed = ""
         self._insert = insert
+        self._place = place
         self._undone = undone
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "loomd-store-writer")
@@ -191,7 +196,7 @@ class Writer(Generic[R]):
             batch.open.append(record)
             return
         batch.open = [record]
-        batch.work.append(_Part(_nothing, records=batch.open))
+        batch.work.append(_Part(partial(self._place, batch.open), records=batch.open))
         self._start_later(_LINGER)
 
     async def durable(self, number: int) -> None:
@@ -421,10 +426,6 @@ class Writer(Generic[R]):
             self._undone()
             raise
         return values
-
-
-def _nothing() -> None:
-    """Do what is to be done beside inserting records."""
 
 
 def _is_busy(error: BaseException) -> bool:

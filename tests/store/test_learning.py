@@ -14,6 +14,7 @@ import pytest
 
 from loomd.store.check import check
 from loomd.store.records import (
+    Average,
     BlueprintRecord,
     Capability,
     Descent,
@@ -129,6 +130,20 @@ async def test_what_no_task_taught_is_stored_alike(store: SqliteStore) -> None:
     await store.learning.change(decayed)
     assert [one.score for one in await store.capabilities()] == [0.55]
     assert [one.seq for one in await store.learning.movements()] == [1, 2]
+
+
+@pytest.mark.parametrize("lesson", [1, 2, 3])
+async def test_of_an_average_the_last_value_is_stored_whoever_moved_it(store: SqliteStore, lesson: int) -> None:
+    """A task that teaches it and steps that move it go into one transaction, in the order in which they came."""
+    moved = [Average("judge ada", "bias", count / 10, count, 100.0 + count) for count in (1, 2, 3)]
+    async with asyncio.TaskGroup() as group:
+        for one in moved:
+            if one.count == lesson:
+                group.create_task(store.learn("t1", Learned(averages=[one])))
+                await asyncio.sleep(0)  # it waits now, and nothing is written yet
+            else:
+                store.average(one)
+    assert await store.averages() == [moved[-1]]
 
 
 async def test_nothing_of_a_change_is_stored_that_fails(store: SqliteStore) -> None:
