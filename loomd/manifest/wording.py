@@ -133,9 +133,9 @@ def dotted(pointer: str) -> str:
 
 def listed(names: Iterable[Any]) -> str:
     """Return names as `a, b, c`, at most a dozen."""
-    known = [str(name) for name in names]
+    known = list(names)
     more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
-    return ", ".join(known[:_MOST_NAMES]) + more
+    return ", ".join(str(name) for name in known[:_MOST_NAMES]) + more
 
 
 class Sentence(NamedTuple):
