@@ -237,7 +237,7 @@ class Exchange:
         try:
             read_json(body, _OBJECT)
         except ValueError:
-            raise self._wire.no_answer(response.headers) from None
+            raise self._wire.no_answer(response.headers, body) from None
         return body
 
     async def _reason(self, response: Response) -> bytes:
