@@ -236,8 +236,8 @@ class Exchange:
     def _whole(self, response: Response, body: bytes) -> bytes:
         try:
             read_json(body, _OBJECT)
-        except ValueError:
-            raise self._wire.no_answer(response.headers, body) from None
+        except ValueError as error:
+            raise self._wire.no_answer(response.headers, body, str(error)) from None
         return body
 
     async def _reason(self, response: Response) -> bytes:

@@ -233,12 +233,15 @@ class Wire:
             found = body.decode("utf-8", "replace")
         return self._masked(from_status(self.owner, status, headers, found, self._clock.now()))
 
-    def no_answer(self, headers: Mapping[str, str], body: bytes) -> LoomdError:
-        """Return the error for a body of success that is neither an event stream nor a JSON object."""
+    def no_answer(self, headers: Mapping[str, str], body: bytes, why: str) -> LoomdError:
+        """Return the error for a body of success that is neither an event stream nor a JSON object, and `why`."""
         if (told := _listed(body)) is not None:
             return self.error(told)
         kind = headers.get("content-type", "") or "nothing"
-        return self.bad(f"expected an event stream, got {kind}: check that spec.baseUrl is the address of the API")
+        if "json" in kind:
+            return self.bad(f"the answer cannot be read: {why}")
+        expected = "an event stream" if self.fields.stream else "JSON"
+        return self.bad(f"expected {expected}, got {kind}: check that spec.baseUrl is the address of the API")
 
     def no_way(self, cause: str) -> Unreachable:
         """Return the error for a connection that was not made, or broke before the answer began."""

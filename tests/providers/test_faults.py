@@ -216,7 +216,7 @@ FAULTS = [
     Fault("no-finish-reason", of_kind(cut), BadReply, "cut off"),
     Fault("bad-sse", sends(answer(b"hello\nthere\n\n")), BadReply, "no choices|cut off"),
     Fault("malformed-event", sends(answer(sse(b'{"choices":'))), BadReply, "cannot be read"),
-    Fault("malformed-json", whole(b'{"choices": [}'), BadReply, "expected an event stream"),
+    Fault("malformed-json", whole(b'{"choices": [}'), BadReply, "answer cannot be read: JSON is malformed"),
     Fault(
         "not-utf-8", sends(answer(b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n')), BadReply, "read|cut off"
     ),
@@ -231,7 +231,7 @@ FAULTS = [
     Fault("null-choices", whole(b'{"choices":null,"type":"message","content":null}'), BadReply, "no choices|reason"),
     Fault("choice-is-null", whole(b'{"choices":[null],"type":"message","content":[null]}'), BadReply, "cannot be read"),
     Fault("null-content", of_kind(nothing), BadReply, "answer is empty"),
-    Fault("list-in-200", whole(b"[1]"), BadReply, "expected an event stream"),
+    Fault("list-in-200", whole(b"[1]"), BadReply, "cannot be read: Expected `object`, got `array`"),
     Fault(
         "huge-json", floods(HEAD[:17] + b"Content-Type: application/json\r\n\r\n", b"[" * 65536), BadReply, "maxReply"
     ),
@@ -286,3 +286,11 @@ async def test_no_such_host(provider: Any, kind: str, client: str, monkeypatch: 
     assert isinstance(error, Unreachable)
     assert "service.invalid" in str(error)
     assert took < DEADLINE + 1
+
+
+async def test_a_service_that_is_not_asked_for_a_stream(provider: Any, kind: str, client: str) -> None:
+    """What is said of a page that is no answer is what was expected: no stream where none was asked for."""
+    page = sends(answer(b"<html>Welcome!", kind="text/html"))
+    async with rough(lambda visit: page(visit, kind)) as server:
+        error, _ = await failure(provider, server, kind, client, stream=False)
+    assert "expected JSON, got text/html" in str(error)
