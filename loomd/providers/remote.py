@@ -23,6 +23,7 @@ from loomd.manifest.secret import Secret, SecretSource, literal_secrets, secrets
 from loomd.messages import UNREADABLE, JsonObject, Message, Reply, Request, ToolCall, Usage, render_passages
 from loomd.providers.base import Counts, Price, Pricing, refuse_withdrawn, sane_usage
 from loomd.providers.breaker import Breaker, BreakerFields
+from loomd.providers.calls import place_of
 from loomd.providers.fault import first, from_error_object, from_status
 from loomd.providers.rate import Rate, RateFields
 from loomd.providers.reach import Reach
@@ -191,6 +192,11 @@ class Wire:
                 raise Unauthorized(f"{self.owner} {place}: it holds a character that no HTTP header may have")
         self._sent = key
         return key, headers
+
+    @property
+    def key_place(self) -> str:
+        """Return where the key is kept that is sent now, in words; nothing when none is."""
+        return "" if self._secret is None else place_of(self._secret[1])
 
     def error(self, found: object) -> LoomdError:
         """Return the error for an error object inside a stream."""
