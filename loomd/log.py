@@ -7,7 +7,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-_CHATTY = ("watchfiles", "faiss", "asyncio", "aiohttp")
+_CHATTY = ("watchfiles", "faiss", "asyncio", "aiohttp", "httpx2")
 """Libraries whose notes say nothing about loomd; they are heard from `warning` on, or when all is logged."""
 
 

@@ -16,6 +16,7 @@ from loomd.knowledge.standing import Searchable
 from loomd.manifest.kind import API_VERSION
 from loomd.manifest.object import Object, Ref
 from loomd.manifest.wording import masked
+from loomd.providers.calls import Calling
 from loomd.reconcile.condition import rfc3339
 from loomd.reconcile.state import SourceState
 from loomd.reconcile.status import ObjectStatus
@@ -72,6 +73,8 @@ class Viewer:
             status["capabilities"] = [_score(one) for one in learned]
         if standing is not None:
             status |= _schedule(standing)
+        if isinstance(provider := self.system.reconciler.topology.live.get(item.ref), Calling):
+            status["calls"] = msgspec.to_builtins(provider.calls())
         if tools:
             status["tools"] = msgspec.to_builtins(tools)
         if index := self._index(item.ref):

@@ -267,6 +267,7 @@ def _object(item: Json, history: list[Json]) -> None:
         ]
     )
     section("Spec", to_yaml(item["spec"]).splitlines())
+    section("Calls", _calls(status.get("calls", {})))
     section("Conditions", _conditions(item, now))
     section("Index", index_lines(item))
     section("Remembered", _memory(status, now))
@@ -308,6 +309,19 @@ def _runs(runs: list[Json], now: float) -> list[str]:
         for one in runs
     ]
     return render(("DUE", "AGE", "WHAT CAME OF IT"), rows) if rows else []
+
+
+def _calls(calls: Json) -> list[str]:
+    """Return where the calls of a provider go and how; nothing of anything else."""
+    if not calls:
+        return []
+    carried = "loomd itself" if calls["client"] == "http" else "the official package"
+    return [
+        f"POST {calls['address']}",
+        f"speaks {calls['protocol']}, carried by {carried} (client: {calls['client']})",
+        f"key: {calls.get('key', 'none')}",
+        f"proxy: {calls.get('proxy', 'none')}",
+    ]
 
 
 def _tools(tools: list[Json]) -> list[str]:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from loomd.messages import JsonObject
 from loomd.providers.base import ProviderSpec
+from loomd.providers.calls import endpoint
+from loomd.providers.dial import proxy_of
 from loomd.providers.exchange import RemoteModel
 from loomd.providers.http import open_http
 from loomd.providers.messages_api import MessagesApi, MessagesFields
@@ -54,7 +56,7 @@ class Anthropic(MessagesFields, ProviderSpec):
         else:
             transport = await open_http(wire.owner, _root(wire.url), _PATH, _sign)
         try:
-            yield RemoteModel(wire, MessagesApi(wire, self), transport)
+            yield RemoteModel(wire, MessagesApi(wire, self), transport, endpoint(_root(wire.url), _PATH))
         finally:
             await transport.close()
 
@@ -87,4 +89,4 @@ def _connect(wire: Wire) -> Sdk:
             model=wire.fields.model, max_tokens=1, messages=[], extra_body=body, extra_headers=headers
         )
 
-    return Sdk(call, client.close, anthropic.APIStatusError, anthropic.APIConnectionError)
+    return Sdk(call, client.close, anthropic.APIStatusError, anthropic.APIConnectionError, proxy_of(wire.url))

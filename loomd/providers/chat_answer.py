@@ -115,7 +115,7 @@ class ChatAnswer:
         try:
             event = _read(data)
         except NO_JSON as error:
-            raise self._wire.unreadable(error) from None
+            raise self._wire.unreadable(error, data) from None
         if event.error:
             raise self._wire.error(event.error)
         if event.usage is not None and isinstance(event.usage, dict):

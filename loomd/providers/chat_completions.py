@@ -17,6 +17,8 @@ from loomd.providers.service import Service
 class ChatCompletions:
     """Speaks chat completions for one provider."""
 
+    protocol = "chat completions"
+
     def __init__(self, wire: Wire, service: Service, effort: str | None = None) -> None:
         """Take the provider: its way with its fields, what the service does otherwise, and how much it is to think."""
         fields = wire.fields

@@ -54,6 +54,7 @@ class Route:
         target: what the first line of a request asks for.
         host: value of the `Host` header.
         key: header line for a user and a password in the address, empty for none.
+        proxy_address: of the proxy, without a password; empty for none.
     """
 
     place: Place
@@ -62,6 +63,7 @@ class Route:
     target: str
     host: str
     key: str
+    proxy_address: str
 
 
 def plan_route(owner: str, url: str, path: str) -> Route:
@@ -84,9 +86,9 @@ def plan_route(owner: str, url: str, path: str) -> Route:
     key = _basic("Authorization", parts)
     through = _proxy(owner, parts)
     if through is None:
-        return Route(place, None, "", asked, host, key)
+        return Route(place, None, "", asked, host, key, "")
     target = asked if place.tls else f"http://{host}{asked}"
-    return Route(place, *through, target, host, key)
+    return Route(place, *through, target, host, key, proxy_of(url))
 
 
 async def dial(route: Route, make: Callable[[], P]) -> P:
@@ -192,13 +194,30 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _proxy(owner: str, parts: SplitResult) -> tuple[Place, str] | None:
-    """Return the proxy that the environment names for an address and the header line that it wants, or None."""
+def proxy_of(url: str) -> str:
+    """Return the proxy that the environment names for an address, without a user and a password; empty for none."""
+    try:
+        parts = urlsplit(_named(urlsplit(url)))
+    except ValueError:
+        return "an address that cannot be read"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _named(parts: SplitResult) -> str:
+    """Return the address of the proxy that the environment names for an address; empty for none."""
     import urllib.request  # noqa: PLC0415  # 20 ms that validation need not pay
 
     named = urllib.request.getproxies()
-    text = named.get(parts.scheme.lower()) or named.get("all")
+    text = named.get(parts.scheme.lower()) or named.get("all") or ""
     if not text or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return ""
+    return text if "://" in text else f"http://{text}"
+
+
+def _proxy(owner: str, parts: SplitResult) -> tuple[Place, str] | None:
+    """Return the proxy that the environment names for an address and the header line that it wants, or None."""
+    text = _named(parts)
+    if not text:
         return None
     try:
         return _read_proxy(owner, text, parts)
@@ -209,7 +228,7 @@ def _proxy(owner: str, parts: SplitResult) -> tuple[Place, str] | None:
 
 
 def _read_proxy(owner: str, text: str, parts: SplitResult) -> tuple[Place, str]:
-    proxy = urlsplit(text if "://" in text else f"http://{text}")
+    proxy = urlsplit(text)
     if proxy.scheme.lower() not in ("http", "https") or not proxy.hostname:
         raise Permanent(
             f"{owner}: the environment names the proxy {proxy.scheme}://{proxy.hostname or ''}, which is no HTTP "

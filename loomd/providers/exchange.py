@@ -16,6 +16,7 @@ from loomd.encoded import read_json
 from loomd.errors import BadReply, LoomdError, Temporary, Unreachable
 from loomd.messages import Chunk, ReasoningDelta, Reply, Request, Retried, TextDelta
 from loomd.providers.base import Counts
+from loomd.providers.calls import Calls
 from loomd.providers.remote import Wire
 from loomd.providers.sse import EventReader
 from loomd.providers.transport import Broken, Response, Transport
@@ -56,7 +57,13 @@ class Answer(Protocol):
 
 
 class Dialect(Protocol):
-    """A protocol that services speak: requests in, answers out."""
+    """A protocol that services speak: requests in, answers out.
+
+    Attributes:
+        protocol: its name, for people.
+    """
+
+    protocol: str
 
     def refuse(self, request: Request) -> None:
         """Refuse what the service would.
@@ -78,7 +85,8 @@ class Dialect(Protocol):
 class RemoteModel:
     """A model that answers over the network."""
 
-    def __init__(self, wire: Wire, dialect: Dialect, transport: Transport) -> None:
+    def __init__(self, wire: Wire, dialect: Dialect, transport: Transport, address: str) -> None:
+        """Take the way of the provider, what is spoken, what carries it, and what is asked for, for people."""
         self.name = wire.name
         self.health = wire.reach.health
         self.window = wire.fields.context_window
@@ -86,11 +94,17 @@ class RemoteModel:
         self._wire = wire
         self._dialect = dialect
         self._transport = transport
+        self._address = address
 
     @property
     def down(self) -> str:
         """Return why the service is not called for now; empty when it is."""
         return self._wire.breaker.why
+
+    def calls(self) -> Calls:
+        """Return where the calls go and how."""
+        wire = self._wire
+        return Calls(self._address, self._dialect.protocol, wire.fields.client, wire.key_place, self._transport.proxy)
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answer a request: deltas as they come, then exactly one `Reply`; `Retried` before each further attempt.
@@ -236,8 +250,8 @@ class Exchange:
     def _whole(self, response: Response, body: bytes) -> bytes:
         try:
             read_json(body, _OBJECT)
-        except ValueError:
-            raise self._wire.no_answer(response.headers) from None
+        except ValueError as error:
+            raise self._wire.no_answer(response.headers, body, str(error)) from None
         return body
 
     async def _reason(self, response: Response) -> bytes:

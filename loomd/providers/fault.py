@@ -5,6 +5,7 @@ Called by `remote` and by the translations; never decides whether to try again.
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 from loomd.errors import (
@@ -21,7 +22,14 @@ from loomd.manifest.wording import without_secrets
 
 _LONGEST_WAIT = 7 * 86400.0
 _QUOTA = ("insufficient_quota", "billing", "credit balance", "quota exceeded", "exceeded your current quota")
-_LIMITED = ("rate_limit", "rate limit")
+_LIMITED = ("rate_limit", "rate limit", "resource_exhausted")
+_A_MINUTE = ("perminute", "per minute")
+_A_DAY = ("perday", "per day")
+"""How Google names its limits (`GenerateRequestsPerDayPerProjectPerModel`); it calls both a quota that is exceeded."""
+_NONE = re.compile(r"limit: 0\b(?!\.)|'quotavalue': '0'")
+"""A limit that leaves nothing: the model is not in what the account pays for."""
+_DELAY = re.compile(r"retrydelay\W+(\d+(?:\.\d+)?)s\b")
+_NO_KEY = ("api_key_invalid", "api key not valid")
 _OVERLOADED = ("overloaded", "unavailable", "server_error", "api_error", "timeout")
 _DENIED = ("authentication", "permission", "invalid_api_key")
 
@@ -38,9 +46,9 @@ def from_status(owner: str, status: int, headers: Mapping[str, str], body: objec
     """
     reason = reason_of(body)
     said = f"{owner}: HTTP {status}{': ' if reason else ''}{reason}"
-    if status == 402 or (status in (400, 403, 429) and _mentions(body, _QUOTA)):
-        return QuotaExceeded(f"{said}: add credit to the account or use another key")
-    if status in (401, 403):
+    if status == 402 or (status in (400, 403, 429) and _mentions(body, _QUOTA) and not _passes(body)):
+        return _used_up(said, body)
+    if status in (401, 403) or (status == 400 and _mentions(body, _NO_KEY)):
         return Unauthorized(f"{said}: check spec.apiKey and what the key may do")
     if 300 <= status < 400:
         place = headers.get("location", "another place")
@@ -48,24 +56,26 @@ def from_status(owner: str, status: int, headers: Mapping[str, str], body: objec
     if status == 404:
         return NotFound(f"{said}: check spec.model and spec.baseUrl")
     if status == 429:
-        return RateLimited(said, retry_after(headers, now))
+        asked = retry_after(headers, now)
+        return RateLimited(said, _delay(body) if asked is None else asked)
     if status in (408, 409, 425) or status >= 500:
         return Overloaded(said, retry_after(headers, now))
     return Permanent(said)
 
 
 def from_error_object(owner: str, error: object, now: float) -> LoomdError:
-    """Return the error for an error object that came with status 200 or inside a stream."""
+    """Return the error for an error object, or a list of them, that came with status 200 or inside a stream."""
+    error = first(error)
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, int) and 400 <= code < 600:
         return from_status(owner, code, {}, error, now)
     said = f"{owner}: the answer is an error: {reason_of(error) or 'no reason given'}"
-    if _mentions(error, _QUOTA):
-        return QuotaExceeded(f"{said}: add credit to the account or use another key")
+    if _mentions(error, _QUOTA) and not _passes(error):
+        return _used_up(said, error)
     if _mentions(error, _DENIED):
         return Unauthorized(f"{said}: check spec.apiKey and what the key may do")
     if _mentions(error, _LIMITED):
-        return RateLimited(said)
+        return RateLimited(said, _delay(error))
     if _mentions(error, _OVERLOADED):
         return Overloaded(said)
     return BadReply(said)
@@ -90,6 +100,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 def reason_of(body: object) -> str:
     """Return the readable reason inside an error body, at most 300 characters on one line."""
+    body = first(body)
     for _ in range(3):
         if not isinstance(body, dict):
             break
@@ -98,9 +109,37 @@ def reason_of(body: object) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
+def first(body: object) -> object:
+    """Return the error that a list of errors begins with, as Google sends one; anything else as it is."""
+    found = body[0] if isinstance(body, list) and body else body
+    error = found.get("error") if isinstance(found, dict) and isinstance(body, list) else None
+    return body if error is None else error
+
+
+def _used_up(said: str, body: object) -> QuotaExceeded:
+    if _mentions(body, _A_DAY) and not _NONE.search(_lower(body)):
+        return QuotaExceeded(f"{said}: that is the quota of a day: wait for the next one, or use another key or model")
+    return QuotaExceeded(f"{said}: add credit to the account or use another key")
+
+
+def _passes(body: object) -> bool:
+    """Return whether what is exceeded is a limit of a minute, and nothing that lasts."""
+    return _mentions(body, _A_MINUTE) and not _mentions(body, _A_DAY) and not _NONE.search(_lower(body))
+
+
+def _delay(body: object) -> float | None:
+    """Return how many seconds Google asks to wait, which it says in the body; None when it does not."""
+    found = _DELAY.search(_lower(body))
+    return None if found is None else min(float(found[1]), _LONGEST_WAIT)
+
+
 def _mentions(body: object, marks: tuple[str, ...]) -> bool:
-    text = str(body)[:10_000].lower()
+    text = _lower(body)
     return any(mark in text for mark in marks)
+
+
+def _lower(body: object) -> str:
+    return str(body)[:10_000].lower()
 
 
 def _number(text: str) -> float | None:

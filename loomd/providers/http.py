@@ -54,6 +54,7 @@ class HttpTransport:
     decodes = False
 
     def __init__(self, route: Route, sign: Sign) -> None:
+        self.proxy = route.proxy_address
         self._route = route
         self._sign = sign
         self._signed: tuple[str, Mapping[str, str], bytes] = ("", {}, b"")

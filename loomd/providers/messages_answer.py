@@ -102,7 +102,7 @@ class MessagesAnswer:
         try:
             event = _read(data)
         except NO_JSON as error:
-            raise self._wire.unreadable(error) from None
+            raise self._wire.unreadable(error, data) from None
         if event.type == "error" or event.error:
             raise self._wire.error(event.error)
         for usage in (event.message.usage if event.message else None, event.usage):

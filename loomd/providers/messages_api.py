@@ -78,6 +78,8 @@ class MessagesFields(RemoteFields):
 class MessagesApi:
     """Speaks the Messages protocol for one provider."""
 
+    protocol = "messages"
+
     def __init__(self, wire: Wire, fields: MessagesFields) -> None:
         """Take the way of the provider, and its fields."""
         fixed: JsonObject = {"model": fields.model}

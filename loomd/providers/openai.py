@@ -13,7 +13,9 @@ from pydantic import Field
 
 from loomd.messages import JsonObject
 from loomd.providers.base import ProviderSpec
+from loomd.providers.calls import endpoint
 from loomd.providers.chat_completions import ChatCompletions
+from loomd.providers.dial import proxy_of
 from loomd.providers.exchange import RemoteModel
 from loomd.providers.http import open_http
 from loomd.providers.prices import price_of
@@ -88,7 +90,9 @@ class Compatible(RemoteFields):
             images=known.images if self.images is None else self.images,
         )
         try:
-            yield RemoteModel(wire, ChatCompletions(wire, service, self.reasoning_effort), transport)
+            yield RemoteModel(
+                wire, ChatCompletions(wire, service, self.reasoning_effort), transport, endpoint(wire.url, _PATH)
+            )
         finally:
             await transport.close()
 
@@ -131,4 +135,4 @@ def _connect(wire: Wire) -> Sdk:
             model=wire.fields.model, messages=[], extra_body=body, extra_headers=headers
         )
 
-    return Sdk(call, client.close, openai.APIStatusError, openai.APIConnectionError)
+    return Sdk(call, client.close, openai.APIStatusError, openai.APIConnectionError, proxy_of(wire.url))

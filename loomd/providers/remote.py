@@ -23,7 +23,8 @@ from loomd.manifest.secret import Secret, SecretSource, literal_secrets, secrets
 from loomd.messages import UNREADABLE, JsonObject, Message, Reply, Request, ToolCall, Usage, render_passages
 from loomd.providers.base import Counts, Price, Pricing, refuse_withdrawn, sane_usage
 from loomd.providers.breaker import Breaker, BreakerFields
-from loomd.providers.fault import from_error_object, from_status
+from loomd.providers.calls import place_of
+from loomd.providers.fault import first, from_error_object, from_status
 from loomd.providers.rate import Rate, RateFields
 from loomd.providers.reach import Reach
 from loomd.providers.retry import Retry
@@ -192,6 +193,11 @@ class Wire:
         self._sent = key
         return key, headers
 
+    @property
+    def key_place(self) -> str:
+        """Return where the key is kept that is sent now, in words; nothing when none is."""
+        return "" if self._secret is None else place_of(self._secret[1])
+
     def error(self, found: object) -> LoomdError:
         """Return the error for an error object inside a stream."""
         return self._masked(from_error_object(self.owner, found, self._clock.now()))
@@ -200,8 +206,13 @@ class Wire:
         """Return the error for an answer that cannot be used."""
         return BadReply(f"{self.owner}: {message}")
 
-    def unreadable(self, error: BaseException) -> BadReply:
-        """Return the error for an event that is not JSON, or of another shape, from what its decoder raised."""
+    def unreadable(self, error: BaseException, data: bytes) -> LoomdError:
+        """Return the error for an event that is not JSON, or of another shape, from what its decoder raised.
+
+        A list of errors, as Google sends one in the place of an event, is what it tells.
+        """
+        if (told := _listed(data)) is not None:
+            return self.error(told)
         return self.bad(f"an event of the stream cannot be read: {why_not(error)}")
 
     def cost(self, usage: Usage) -> float:
@@ -228,10 +239,15 @@ class Wire:
             found = body.decode("utf-8", "replace")
         return self._masked(from_status(self.owner, status, headers, found, self._clock.now()))
 
-    def no_answer(self, headers: Mapping[str, str]) -> BadReply:
-        """Return the error for a body of success that is neither an event stream nor a JSON object."""
+    def no_answer(self, headers: Mapping[str, str], body: bytes, why: str) -> LoomdError:
+        """Return the error for a body of success that is neither an event stream nor a JSON object, and `why`."""
+        if (told := _listed(body)) is not None:
+            return self.error(told)
         kind = headers.get("content-type", "") or "nothing"
-        return self.bad(f"expected an event stream, got {kind}: check that spec.baseUrl is the address of the API")
+        if "json" in kind:
+            return self.bad(f"the answer cannot be read: {why}")
+        expected = "an event stream" if self.fields.stream else "JSON"
+        return self.bad(f"expected {expected}, got {kind}: check that spec.baseUrl is the address of the API")
 
     def no_way(self, cause: str) -> Unreachable:
         """Return the error for a connection that was not made, or broke before the answer began."""
@@ -281,6 +297,15 @@ def distinct(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
             ident, again = f"{call.id}-{again}", again + 1
         found[ident] = call if ident == call.id else msgspec.structs.replace(call, id=ident)
     return tuple(found.values())
+
+
+def _listed(data: bytes) -> object:
+    """Return the first error of a list of errors in JSON; None of anything else."""
+    try:
+        found: object = read_json(data, ANYTHING)
+    except ValueError:
+        return None
+    return None if (one := first(found)) is found else one
 
 
 def is_loopback(url: str) -> bool:

@@ -56,6 +56,8 @@ class Transport(Protocol):
 
     decodes: bool
     """Whether it undoes the content coding of an answer."""
+    proxy: str
+    """Address of what stands between it and the service, without a password; empty for nothing."""
 
     async def send(self, body: Callable[[], bytes], key: str, headers: Mapping[str, str], end: float) -> Response:
         """Send a request and return its answer as soon as the headers are there.
@@ -86,12 +88,14 @@ class Sdk:
         close: releases the client.
         status_error: raised for a status of 300 and above.
         connection_error: raised when there is no connection.
+        proxy: address of the proxy that the environment names for the service, without a password; empty for none.
     """
 
     call: Callable[[JsonObject, str, Mapping[str, str]], AbstractAsyncContextManager[Any]]
     close: Callable[[], Awaitable[None]]
     status_error: type[Exception]
     connection_error: type[Exception]
+    proxy: str
 
 
 class SdkTransport:
@@ -101,6 +105,7 @@ class SdkTransport:
 
     def __init__(self, sdk: Sdk) -> None:
         self._sdk = sdk
+        self.proxy = sdk.proxy
 
     async def close(self) -> None:
         """Release all connections."""

@@ -15,6 +15,7 @@ import msgspec
 from loomd.errors import LoomdError, Permanent, Temporary
 from loomd.events.event import ConfigLoaded
 from loomd.manifest.object import EMPTY, Ref
+from loomd.manifest.wording import listed
 from loomd.reconcile.candidate import Candidate, Candidates, Files
 from loomd.reconcile.copies import Key, named, stored_copies, sweep, take
 from loomd.reconcile.ledger import advance
@@ -411,7 +412,7 @@ class Stage:
         self._services.serving.tell()
         changes, digest = tuple(str(change) for change in plan.effective), candidate.snapshot.revision
         self._services.bus.emit(ConfigLoaded(act.source, changes, self.number, digest, act.cause))
-        _log.info("%s: revision %d (%s) serves: %s", act.source, self.number, digest, ", ".join(changes))
+        _log.info("%s: revision %d (%s) serves: %s", act.source, self.number, digest, listed(changes))
         act.done()
 
     def _note_stored(self, candidate: Candidate, act: Act, plan: Plan) -> None:

@@ -292,3 +292,19 @@ def test_the_tools_of_a_set(folder: Folder) -> None:
     folder.apply()
     folder.said("wait", "tool/desk", "-n", folder.space, "--for", "condition=Degraded=False", "--timeout", "20s")
     assert " Offered " in folder.said("describe", "tool/desk", "-n", folder.space)
+
+
+def test_where_a_provider_calls(folder: Folder) -> None:
+    """Where its calls go and how is shown; of one that calls nobody nothing."""
+    manifest = (
+        "apiVersion: loomd.dev/v1\nkind: Provider\nmetadata: {name: far, namespace: SPACE}\n"
+        "spec: {type: openai, model: m, baseUrl: 'http://127.0.0.1:9/v1'}\n"
+    )
+    folder.write("far.yaml", manifest)
+    folder.apply()
+    shown = folder.said("describe", "provider/far", "-n", folder.space)
+    assert (
+        "Calls:\n  POST http://127.0.0.1:9/v1/chat/completions\n"
+        "  speaks chat completions, carried by loomd itself (client: http)\n  key: none\n  proxy: none\n"
+    ) in shown
+    assert "Calls:" not in folder.said("describe", "provider/script", "-n", folder.space)

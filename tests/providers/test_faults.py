@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from loomd.encoded import to_json
 from loomd.errors import (
     BadReply,
     LoomdError,
@@ -143,6 +144,26 @@ def whole(body: bytes) -> Say:
     return sends(answer(body, kind="application/json"))
 
 
+def google(quota: str, *, limit: int = 15) -> bytes:
+    """Return the list of errors that Google sends for a limit that is exceeded."""
+    metric = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
+    text = (
+        "You exceeded your current quota, please check your plan and billing details. "
+        f"* Quota exceeded for metric: {metric}, limit: {limit}, model: gemini-2.5-flash Please retry in 2.3s."
+    )
+    failure = {
+        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+        "violations": [{"quotaMetric": metric, "quotaId": f"GenerateRequests{quota}PerProjectPerModel-FreeTier"}],
+    }
+    retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "2.5s"}
+    error = {"code": 429, "message": text, "status": "RESOURCE_EXHAUSTED", "details": [failure, retry]}
+    return to_json([{"error": error}])
+
+
+MINUTE, DAY = google("PerMinute"), google("PerDay")
+NO_GOOGLE_KEY = b'[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}]'
+
+
 def cut(kind: str) -> bytes:
     """Return an answer that says no reason for its end."""
     return sse(delta(content="half")) if kind == "openai" else sse(*block(0, TEXT, {"type": "text_delta", "text": "x"}))
@@ -163,6 +184,14 @@ FAULTS = [
     Fault("429-date", refusal("429 Too Many", b"{}", f"Retry-After: {DATE}"), RateLimited, "HTTP 429", 3600.0),
     Fault("429-a-day", refusal("429 Too Many", b"{}", "Retry-After: 86400"), RateLimited, "HTTP 429", 86400.0),
     Fault("429-quota", refusal("429 No", b'{"error":{"code":"insufficient_quota"}}'), QuotaExceeded, "add credit"),
+    Fault("429-google-minute", refusal("429 No", MINUTE), RateLimited, "HTTP 429: You exceeded", 2.5),
+    Fault("429-google-day", refusal("429 No", DAY), QuotaExceeded, "HTTP 429: You .* the quota of a day: wait for"),
+    Fault("429-google-none", refusal("429 No", google("PerMinute", limit=0)), QuotaExceeded, "add credit"),
+    Fault("google-in-200", whole(MINUTE), RateLimited, "HTTP 429: You exceeded", 2.5),
+    Fault("google-in-stream", sends(answer(sse(DAY))), QuotaExceeded, "the quota of a day"),
+    Fault(
+        "400-google-key", refusal("400 No", NO_GOOGLE_KEY), Unauthorized, r"400: API key not valid\.: check spec\.api"
+    ),
     Fault("401", refusal("401 Unauthorized"), Unauthorized, r"spec\.apiKey"),
     Fault("404", refusal("404 Not Found"), NotFound, r"spec\.model and spec\.baseUrl"),
     Fault("500", refusal("500 Oops"), Overloaded, "HTTP 500"),
@@ -187,7 +216,7 @@ FAULTS = [
     Fault("no-finish-reason", of_kind(cut), BadReply, "cut off"),
     Fault("bad-sse", sends(answer(b"hello\nthere\n\n")), BadReply, "no choices|cut off"),
     Fault("malformed-event", sends(answer(sse(b'{"choices":'))), BadReply, "cannot be read"),
-    Fault("malformed-json", whole(b'{"choices": [}'), BadReply, "expected an event stream"),
+    Fault("malformed-json", whole(b'{"choices": [}'), BadReply, "answer cannot be read: JSON is malformed"),
     Fault(
         "not-utf-8", sends(answer(b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n')), BadReply, "read|cut off"
     ),
@@ -202,7 +231,7 @@ FAULTS = [
     Fault("null-choices", whole(b'{"choices":null,"type":"message","content":null}'), BadReply, "no choices|reason"),
     Fault("choice-is-null", whole(b'{"choices":[null],"type":"message","content":[null]}'), BadReply, "cannot be read"),
     Fault("null-content", of_kind(nothing), BadReply, "answer is empty"),
-    Fault("list-in-200", whole(b"[1]"), BadReply, "expected an event stream"),
+    Fault("list-in-200", whole(b"[1]"), BadReply, "cannot be read: Expected `object`, got `array`"),
     Fault(
         "huge-json", floods(HEAD[:17] + b"Content-Type: application/json\r\n\r\n", b"[" * 65536), BadReply, "maxReply"
     ),
@@ -257,3 +286,11 @@ async def test_no_such_host(provider: Any, kind: str, client: str, monkeypatch: 
     assert isinstance(error, Unreachable)
     assert "service.invalid" in str(error)
     assert took < DEADLINE + 1
+
+
+async def test_a_service_that_is_not_asked_for_a_stream(provider: Any, kind: str, client: str) -> None:
+    """What is said of a page that is no answer is what was expected: no stream where none was asked for."""
+    page = sends(answer(b"<html>Welcome!", kind="text/html"))
+    async with rough(lambda visit: page(visit, kind)) as server:
+        error, _ = await failure(provider, server, kind, client, stream=False)
+    assert "expected JSON, got text/html" in str(error)

@@ -143,6 +143,16 @@ async def test_what_changed_opens_with_what_uses_it(bench: Bench, log: list[str]
     assert bench.stage.topology.shares(bench.stage.topology, Ref("Thing", "a"))
 
 
+async def test_the_log_names_a_few_of_many_changes(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A set of a thousand objects is one line that people can read; the history has all of it."""
+    caplog.set_level(logging.INFO, "loomd.reconcile")
+    await bench.go(**{f"t{number}": Thing() for number in range(30)})
+    line = next(one for one in caplog.messages if " serves: " in one)
+    assert line.endswith(" more")
+    assert len(line) < 500
+    assert len(bench.stage.topology.live) == 30
+
+
 @pytest.mark.parametrize("broken", range(4), ids=lambda number: f"object-{number + 1}")
 async def test_any_object_may_fail_to_open(bench: Bench, log: list[str], broken: int) -> None:
     """Whichever it is, those before it are closed again in reverse order, with their folders; none after it opens."""
