@@ -6,31 +6,65 @@ and loses nothing. The common words are English; numbers and names count in any 
 """
 
 import re
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 from loomd.events.room import Condensed
 from loomd.memory.facts import key_of, sentences
 from loomd.memory.item import Draft, Item
 
-_WORD = re.compile(r"\w+")
+T = TypeVar("T")
+
+_WORD = re.compile(r"(?P<word>(?:(?<!\S)[-+\u2212])?(?:\d+[.,:])*\w+%?|[<>\u2264\u2265~])|(?P<stop>[^\w\s'\u2019-])")
 _DENIED = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
 _ENDING = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e|d|ly)$")
 _COMMON = """
-    a am an and are as at be been being but by ca did do does for from get gets got had has have having he her here him
-    his how i is it its me mine my of or our s she so than that the their them then there these they this those to too
-    us was we were what when where which who whom whose why will wo would you your
+    a am an and are be been being but ca did do does get gets got had has have having here how is it its s so that
+    the then there these this those too was were what where which who whom whose why will wo
 """
 _PLAIN = frozenset(_COMMON.split())
 """Words that may be left out or added: they say nothing of the world."""
 _DENIALS = frozenset(("cannot", "neither", "never", "no", "nobody", "none", "nor", "not", "nothing", "without"))
+_NOT = "not"
+_BINDING = """
+    about after all almost any approximately around before above below between both can could each either every exactly
+    except fewer if just least less max maximum may maybe might min minimum more most nearly only or over perhaps
+    possibly probably roughly should since some till under unless until up when whenever while within would
+    avoid cancel cancell fail forget forgot plan plann refus reject stop stopp tri try want
+    by < > ~
+"""
+_BINDS = frozenset((*_BINDING.split(), "\u2264", "\u2265"))
+"""Words, without their endings, that say how far, when or whether what comes after them is so."""
+_ROLES = frozenset(("as", "at", "for", "from", "of", "than", "to"))
+"""Words that say what the next word is to the rest. They may be left out where a sign such as a colon stands."""
+_BEING = frozenset(("am", "are", "be", "been", "being", "get", "gets", "got", "is", "was", "were"))
+_PASSIVE = re.compile(r"(?:ed|en|own|aid|ght|lent|made|sent|sold|told)$")
+"""Words before and ends of what is done to somebody, not by him."""
+_PERSONS = {
+    word: words[0]
+    for words in (
+        ("i", "me", "my", "mine", "myself"),
+        ("we", "us", "our", "ours"),
+        ("you", "your", "yours"),
+        ("he", "him", "his"),
+        ("she", "her", "hers"),
+        ("they", "them", "their", "theirs"),
+    )
+    for word in words
+}
+"""Words for persons: they may be left out, and not be added or exchanged."""
 _NUMBERS = """
     two three four five six seven eight nine ten eleven twelve dozen hundred thousand million billion half
 """
 _COUNTS = frozenset(_NUMBERS.split())
 """Numbers that are written as words."""
+_NAMES = frozenset(("May", "Will"))
+"""Names that are common words, too, unless a sentence begins with them."""
 _NEW = 4
 """One word in so many may be new, in a line that says all that is in its facts."""
+
+
+Kind = Literal["number", "name", "word", "person"]
 
 
 class Line(NamedTuple):
@@ -69,27 +103,53 @@ class Condensation(NamedTuple):
 
 
 class _Token(NamedTuple):
-    """A word that says something, without its ending."""
+    """A word that says something.
+
+    Attributes:
+        stem: the word without its ending.
+        kind: what it is.
+        bound: the words before it that deny or limit it.
+        role: the word before it that says what it is to the rest, if there is one.
+        is_free: whether it begins the text, or a sign stands before it.
+    """
 
     stem: str
-    kind: Literal["number", "name", "word"]
+    kind: Kind
+    bound: tuple[str, ...]
+    role: str
+    is_free: bool
+
+    def says(self, fact: "_Token") -> bool:
+        """Return whether it says what a word of a fact does."""
+        return (self.stem, self.bound) == (fact.stem, fact.bound) and (
+            self.role == fact.role or (self.is_free and not self.role)
+        )
 
 
 class _Read(NamedTuple):
-    """What of a text is compared: its words in their order, and whether it denies something."""
+    """What of a text is compared: its words in their order."""
 
     tokens: tuple[_Token, ...]
-    denies: bool
 
     @property
     def stems(self) -> frozenset[str]:
-        """Return its words."""
-        return frozenset(one.stem for one in self.tokens)
+        """Return its words, but for those for persons."""
+        return frozenset(one.stem for one in self.tokens if one.kind != "person")
 
     @property
     def marks(self) -> frozenset[str]:
         """Return its numbers and names."""
-        return frozenset(one.stem for one in self.tokens if one.kind != "word")
+        return frozenset(one.stem for one in self.tokens if one.kind in {"number", "name"})
+
+    @property
+    def bound(self) -> frozenset[tuple[str, tuple[str, ...]]]:
+        """Return what is denied or limited, and by what."""
+        return frozenset((one.stem, one.bound) for one in self.tokens if one.bound)
+
+    @property
+    def denials(self) -> frozenset[tuple[str, int]]:
+        """Return what is denied, and how many times."""
+        return frozenset((stem, bound.count(_NOT)) for stem, bound in self.bound if _NOT in bound)
 
 
 def judged(facts: Sequence[Item], answer: str) -> Summary:
@@ -115,16 +175,43 @@ def judged(facts: Sequence[Item], answer: str) -> Summary:
 
 def _read(text: str) -> _Read:
     tokens: list[_Token] = []
-    denies = False
-    for word in _WORD.findall(_DENIED.sub(" not", text)):
-        lower = word.lower()
-        if lower in _DENIALS:
-            denies = True
-        elif any(sign.isdigit() for sign in word) or lower in _COUNTS:
-            tokens.append(_Token(lower, "number"))
-        elif lower not in _PLAIN:
-            tokens.append(_Token(_ENDING.sub("", lower), "name" if word[0].isupper() else "word"))
-    return _Read(tuple(tokens), denies)
+    bound, role, is_free, is_being = list[str](), "", True, False
+    for found in _WORD.finditer(_DENIED.sub(" not", text)):
+        word, lower = found[0], found[0].lower()
+        stem, is_name = _ENDING.sub("", lower), _is_name(word, is_first=found.start() == 0)
+        if found["stop"]:
+            is_free = True
+        elif lower in _DENIALS:
+            bound.append(_NOT)
+        elif not is_name and not _BINDS.isdisjoint((lower, stem)):
+            bound.append(stem)
+        elif not is_name and lower in _ROLES:
+            role = lower
+        elif not is_name and lower in _PLAIN:
+            is_being = is_being or lower in _BEING
+        else:
+            bound += ["be"] * bool(is_being and _PASSIVE.search(lower))
+            kind = _kind(word, is_name=is_name)
+            stem = lower if kind == "number" else _PERSONS[lower] if kind == "person" else stem
+            tokens.append(_Token(stem, kind, tuple(bound), role, is_free))
+            bound, role, is_free, is_being = [], "", False, False
+    return _Read((*tokens, *([_Token("", "person", tuple(bound), "", True)] if bound else ())))
+
+
+def _is_name(word: str, *, is_first: bool) -> bool:
+    """Return whether a word that may be a common one is a name, such as US, May within a sentence, or a letter."""
+    if word in _NAMES:
+        return not is_first
+    return word.isupper() and word != "I" and not (is_first and len(word) == 1)
+
+
+def _kind(word: str, *, is_name: bool) -> Kind:
+    lower = word.lower()
+    if lower in _PERSONS and not is_name:
+        return "person"
+    if any(sign.isdigit() for sign in word) or lower in _COUNTS:
+        return "number"
+    return "name" if word[0].isupper() else "word"
 
 
 def _is_held(fact: _Read, line: _Read) -> bool:
@@ -138,34 +225,54 @@ def _fault(text: str, line: _Read, own: Sequence[tuple[Item, _Read]]) -> str:
         return "it says none of the facts"
     facts = [words for _, words in own]
     known = frozenset[str]().union(*(one.stems for one in facts))
-    new = [one for one in line.tokens if one.stem not in known]
+    new = [one for one in line.tokens if one.kind != "person" and one.stem not in known]
     checks = (
         (any(one.kind != "word" for one in new), "it has a number or a name that its facts do not have"),
-        (any(one.denies != line.denies for one in facts), "it denies what they say, or the other way round"),
+        (line.denials != _all(one.denials for one in facts), "it denies what they say, or the other way round"),
+        (line.bound != _all(one.bound for one in facts), "it limits what they say in another way"),
         (bool(new) and not known <= line.stems, "it says something else where they have other words"),
-        (_NEW * len(new) > len(line.tokens), "too much of it is not in them"),
+        (_NEW * len(new) > len(line.stems), "too much of it is not in them"),
         (_is_mixed(line, facts), "it mixes what several of them say"),
-        (any(_is_turned(line, one) for one in facts), "its names or numbers stand in another order"),
+        (_is_turned(line, facts), "it says in another order who does what"),
         (len(text) > sum(len(one.text) for one, _ in own), "it is longer than they are"),
     )
     return next((why for is_wrong, why in checks if is_wrong), "")
 
 
-def _is_mixed(line: _Read, facts: Sequence[_Read]) -> bool:
-    """Return whether words that only one of several facts has do not stand together."""
+def _all(parts: Iterable[frozenset[T]]) -> frozenset[T]:
+    return frozenset[T]().union(*parts)
+
+
+def _owners(line: _Read, facts: Sequence[_Read]) -> list[int]:
+    """Return which of the facts have words of a line that no other has, as often as it comes back to them."""
     owners: list[int] = []
     for token in line.tokens:
         having = [at for at, one in enumerate(facts) if token.stem in one.stems]
         if len(having) == 1 and owners[-1:] != having:
             owners += having
+    return owners
+
+
+def _is_mixed(line: _Read, facts: Sequence[_Read]) -> bool:
+    """Return whether words that only one of several facts has do not stand together."""
+    owners = _owners(line, facts)
     return len(owners) != len(set(owners))
 
 
-def _is_turned(line: _Read, fact: _Read) -> bool:
-    """Return whether the numbers of a fact, or its names, are in another order in a line."""
-    for kind in ("number", "name"):
-        mine = list(dict.fromkeys(one.stem for one in fact.tokens if one.kind == kind))
-        there = list(dict.fromkeys(one.stem for one in line.tokens if one.stem in mine))
-        if there != mine:
-            return True
-    return False
+def _is_turned(line: _Read, facts: Sequence[_Read]) -> bool:
+    """Return whether what a line has of its facts is in another order there, or something else to the rest.
+
+    The facts of which it has words that no other has stand one after another in it. It says all others in those words,
+    too, so that each must have them in that order.
+    """
+    owners = _owners(line, facts)
+    others = [[one] for at, one in enumerate(facts) if at not in owners]
+    return not all(_follows(line, part) for part in ([facts[at] for at in owners], *others) if part)
+
+
+def _follows(line: _Read, facts: Sequence[_Read]) -> bool:
+    """Return whether a line has those of its words that are in facts in their order."""
+    stems = _all(one.stems for one in facts)
+    said = iter([token for one in facts for token in one.tokens])
+    mine = (one for one in line.tokens if one.kind == "person" or one.stem in stems)
+    return all(any(token.says(fact) for fact in said) for token in mine)

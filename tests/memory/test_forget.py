@@ -93,7 +93,7 @@ async def test_no_summary_tells_what_was_forgotten_meanwhile(memory: Any, moved:
         later = Turn("c", "", "At 7 the harbour opens.", "x", clock.now() + 1)
         await live.remember(FIRST, told("t5", later.began, "The lighthouse has 99 steps."))
         facts = await live.crowded(FIRST)
-        done = await live.condense(FIRST, Turn("d", "", "99 steps has the lighthouse.", "x", later.began), facts)
+        done = await live.condense(FIRST, Turn("d", "", "Lighthouse: 99 steps.", "x", later.began), facts)
         assert len(done.kept) == 1
 
 

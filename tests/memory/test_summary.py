@@ -18,11 +18,15 @@ def facts(*texts: str) -> list[Item]:
     ("said", "line"),
     [
         ("We pay Ann 40 pounds.", "Ann gets 40 pounds"),
-        ("We decided to hire Ann on 3 March.", "Ann was hired on 3 March."),
+        ("We decided to hire Ann on 3 March.", "Decided: hire Ann on 3 March."),
         ("the garden gate squeaks", "garden gate squeaks"),
         ("The lighthouse of Leith has 99 steps.", "Lighthouse of Leith: 99 steps."),
         ("We must never call Bob on Sundays.", "Never call Bob on Sundays."),
         ("We decided to move the harbour office to Leith in 2027.", "Harbour office: Leith, 2027."),
+        ("The dog has never bitten the cat at night.", "Dog never bitten cat at night"),
+        ("The hall holds at most 5 guests.", "Hall: at most 5 guests"),
+        ("We don't serve tea, and we do not serve beer.", "We don't serve tea, do not serve beer."),
+        ("The code of the US office is -5.", "Code of US office: -5"),
     ],
 )
 def test_fewer_words_are_kept(said: str, line: str) -> None:
@@ -43,11 +47,34 @@ def test_fewer_words_are_kept(said: str, line: str) -> None:
         ("The garden gate of the old house squeaks.", "Bob's garden gate squeaks, old", "a number or a name"),
         ("The harbour of Leith opens at 7.", "The harbour of Leith closes at 7.", "other words"),
         ("The heating of the hall is off.", "Heating of the hall: on.", "other words"),
-        ("You may open the gate of Leith at 7.", "You must open the gate of Leith at 7.", "other words"),
+        ("You may open the gate of Leith at 7.", "You must open the gate of Leith at 7.", "limits"),
+        ("You may open the gate of Leith at 7.", "You open the gate of Leith at 7.", "limits"),
+        ("The hall holds at most 5 guests.", "The hall holds 5 guests.", "limits"),
+        ("The hall holds at most 5 guests.", "The hall holds at least 5 guests.", "limits"),
+        ("The hall holds 5 guests.", "The hall holds up to 5 guests.", "limits"),
+        ("The hall holds > 5 guests.", "Hall: 5 guests", "limits"),
+        ("The shop opens before 7.", "The shop opens 7.", "limits"),
+        ("Call Bob if the gate squeaks.", "Call Bob: gate squeaks", "limits"),
+        ("The cook or the gardener pays.", "Cook and gardener pay.", "limits"),
+        ("Ann failed to open the gate.", "Ann opens the gate.", "limits"),
+        ("It has -5 degrees in Leith.", "5 degrees in Leith", "none of the facts"),
+        ("We serve no tea and no beer.", "No tea and beer served.", "denies"),
+        ("We serve no tea, and no beer.", "We serve no tea.", "denies"),
+        ("Ann likes tea and not beer.", "Ann likes not tea and beer.", "denies"),
         ("We decided to hire Ann on 3 March.", "We did not hire Ann on 3 March.", "denies"),
         ("We don't serve Ann coffee after 7.", "We serve Ann coffee after 7.", "denies"),
         ("Yesterday Ann owes Bob 40 pounds.", "Yesterday Bob owes Ann 40 pounds.", "another order"),
         ("The shop opens from 9 to 17.", "Shop opens from 17 to 9.", "another order"),
+        ("The dog beat the cat.", "The cat beat the dog.", "another order"),
+        ("Cats beat dogs.", "Dogs beat cats.", "another order"),
+        ("Team B beat team A.", "Team A beat team B.", "another order"),
+        ("I owe you 40 pounds.", "You owe me 40 pounds.", "another order"),
+        ("Ann moved from Leith to Oslo.", "Ann moved to Leith from Oslo.", "another order"),
+        ("Ann pays for Bob.", "Ann pays Bob.", "another order"),
+        ("Ann hired Bob.", "Ann was hired by Bob.", "limits"),
+        ("Bob was hired by Ann.", "Bob hired Ann.", "limits"),
+        ("Ann was paid 40 pounds.", "Ann paid 40 pounds.", "limits"),
+        ("We decided to hire Ann on 3 March.", "Ann was hired on 3 March.", "limits"),
         ("Ann likes tea.", "Ann likes tea in the old garden behind our big house.", "too much"),
     ],
 )
@@ -85,3 +112,10 @@ def test_longer_than_the_facts() -> None:
     """A line that is longer than what it stands for saves nothing."""
     (dropped,) = judged(facts("Ann likes tea."), "So there is Ann who likes tea.").dropped
     assert dropped.why == "it is longer than they are"
+
+
+def test_two_facts_of_the_same_words() -> None:
+    """A line that says one of them does not stand for the other, which says the opposite."""
+    assert judged(facts("The old cat beat the dog.", "The dog beat the old cat."), "Old cat beat dog").lines == ()
+    (both,) = judged(facts("I like green tea.", "I like black tea."), "I like green tea, black").lines
+    assert [one.id for one in both.facts] == ["m1", "m2"]
