@@ -74,6 +74,12 @@ class Conditions:
             self.turn("Unknown" if passages else "False", reason, f"{message}; {_searched(passages)}")
         self.stays(reason, message)
 
+    def unusable(self, message: str) -> bool:
+        """Note that the index cannot be used now, and return whether that is new; the next good attempt ends it."""
+        is_new = self.ready.reason != "IndexUnusable"
+        self.turn("False", "IndexUnusable", message)
+        return is_new
+
     def stays(self, reason: HealthReason, message: str) -> None:
         """Note why what is there could not be brought up to date."""
         self._fault = (reason, message)

@@ -271,7 +271,7 @@ class KnowledgeBase:
 
         Raises:
             NotFound: as `refresh`.
-            LoomdError: documents cannot be embedded now.
+            LoomdError: documents cannot be embedded now, or an index cannot be written, which is tried again.
         """
         with self._calls.one():
             before = self._embedded
@@ -419,9 +419,8 @@ class KnowledgeBase:
         """Note what is left out, and tell of what was not known to be."""
         self.unreadable = tuple(unreadable)
         self._lacks()
-        new = set(unreadable) - known
-        known |= new
-        for item in [one for one in unreadable if one in new]:
+        for item in [one for one in unreadable if one not in known]:
+            known.add(item)
             self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
             _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
 
@@ -490,7 +489,8 @@ class KnowledgeBase:
             return await asyncio.get_running_loop().run_in_executor(pool or self._pool, call, *args)
         except (Temporary, sqlite3.OperationalError) as error:
             message = str(error) if isinstance(error, Temporary) else f"the index cannot be used now: {error}"
-            self._conditions.turn("False", "IndexUnusable", message)
+            if self._conditions.unusable(message):
+                self._upkeep.mend()
             raise Temporary(f"KnowledgeBase/{self.name}: {message}") from error
         except sqlite3.DatabaseError as error:
             message = f"the index is broken ({error}): restart to index anew"

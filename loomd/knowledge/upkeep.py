@@ -77,6 +77,11 @@ class Upkeep:
         self._rests.clear()
         self._due.set()
 
+    def mend(self) -> None:
+        """Have it brought up to its documents soon, unless that is under way: then what fails is tried again anyway."""
+        if self._rests.is_set():
+            self.wake()
+
     def served(self) -> None:
         """Make up for what might not be done, now that another set serves."""
         if self._held:

@@ -28,21 +28,30 @@ class WordKeeper:
     """
 
     def __init__(self, store: ChunkStore, folder: Path) -> None:
-        """Open the index and bring it up to the store; one that is damaged is made anew."""
+        """Open the index and bring it up to the store; one that is damaged is made anew.
+
+        Raises:
+            Temporary: as `commit`.
+        """
         self._store = store
         self._folder = folder
         self._uncommitted, self._waits_since = 0, 0.0
-        self._torn = False
-        """Whether the index may have lost something that it was given."""
+        self._anew = False
+        """Whether nothing of the index is to stay."""
         try:
             self.words = WordIndex(folder)
         except Damaged as error:
             _log.warning("%s; made anew from the chunk store", error)
             shutil.rmtree(folder)
             self.words = WordIndex(folder)
-        if self.words.mark != store.mark:
-            self._catch_up()
+        self._torn = self.words.mark != store.mark
+        """Whether the index may have lost something that it was given."""
+        try:
+            self.commit()
             self.words.settle()
+        except BaseException:
+            self.words.drop()
+            raise
 
     def note(self, change: Change) -> None:
         """Hand on a change; when that fails, the next commit makes up for it.
@@ -77,7 +86,7 @@ class WordKeeper:
         Raises:
             Temporary: they cannot be written now.
         """
-        if not self._uncommitted:
+        if not (self._uncommitted or self._torn):
             return
         try:
             if self._torn:
@@ -88,14 +97,16 @@ class WordKeeper:
                 self.words.commit(self._store.mark)
         except ValueError as error:  # what Tantivy raises of a full disk, and of everything else
             raise Temporary(f"the index of words cannot be written: {error}") from error
-        self._torn, self._uncommitted = False, 0
+        self._torn, self._anew, self._uncommitted = False, False, 0
 
     def fill(self) -> None:
-        """Make the index anew from the store."""
-        self.words.clear()
-        self.words.add(self._store.added())
-        self.words.commit(self._store.mark)
-        self._uncommitted = 0
+        """Make the index anew from the store; when that fails, what there was stays, and the next commit tries again.
+
+        Raises:
+            Temporary: as `commit`.
+        """
+        self._torn = self._anew = True
+        self.commit()
 
     def close(self) -> None:
         """Commit what waits, and end what was begun.
@@ -109,9 +120,10 @@ class WordKeeper:
     def _catch_up(self) -> None:
         """Bring the index up to the store; one that knows more than the store, or another, is made anew."""
         now, known = self._store.mark, self.words.mark
-        if known is not None and known.store == now.store and known.change <= now.change:
+        if self._anew or known is None or known.store != now.store or known.change > now.change:
+            self.words.clear()
+            self.words.add(self._store.added())
+        else:
             self.words.remove(self._store.removed(known))
             self.words.add(self._store.added(known.last))
-            self.words.commit(now)
-        else:
-            self.fill()
+        self.words.commit(now)

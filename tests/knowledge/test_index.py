@@ -1,7 +1,8 @@
 """The index of a knowledge base: store, words and vectors stay equal, whatever fails between them."""
 
+import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from loomd.knowledge.chunk import Chunk
 from loomd.knowledge.filter import where_of
 from loomd.knowledge.index import Index
 from loomd.knowledge.question import Question
+from loomd.knowledge.store import Added
 from loomd.knowledge.survey import Pending, Recipe
 from loomd.knowledge.words import WordIndex
 from loomd.vectors.faiss_index import Mark
@@ -73,6 +75,56 @@ def test_words_that_could_not_be_written_are_made_up_for(index: Index, monkeypat
     assert WordIndex.commit is commit
     put(index, document("c", "walrus"))
     assert [found(index, word) for word in ("zebra", "giraffe", "walrus")] == [["a"], ["b"], ["c"]]
+
+
+def full_after(count: int) -> Callable[[WordIndex, Iterable[Added]], None]:
+    """Return what adds so many passages to an index of words before there is no room left."""
+    add = WordIndex.add
+
+    def some(words: WordIndex, chunks: Iterable[Added]) -> None:
+        add(words, itertools.islice(chunks, count))
+        raise ValueError("disk full")
+
+    return some
+
+
+def test_an_index_of_words_that_was_filled_half_way_is_filled(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there was is found meanwhile, and all of it is made anew once there is room, without another change."""
+    put(index, document("b", "giraffe"))
+    with monkeypatch.context() as patch:
+        patch.setattr(WordIndex, "add", full_after(1))
+        for _ in range(2):
+            with pytest.raises(Temporary, match="cannot be written: disk full"):
+                index.rebuild(HOW)
+        with pytest.raises(Temporary, match="cannot be written: disk full"):
+            index.save(HOW)
+        assert [found(index, word) for word in ("zebra", "giraffe")] == [["a"], ["b"]]
+    filled, clear = list[WordIndex](), WordIndex.clear
+
+    def cleared(words: WordIndex) -> None:
+        filled.append(words)
+        clear(words)
+
+    monkeypatch.setattr(WordIndex, "clear", cleared)
+    index.save(HOW)
+    assert len(filled) == 1
+    put(index, document("c", "walrus"))
+    assert [found(index, word) for word in ("zebra", "giraffe", "walrus")] == [["a"], ["b"], ["c"]]
+
+
+def test_an_index_of_words_that_cannot_be_filled_is_no_open_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that there is no room, and opens once there is, with all that the store has."""
+    index = Index(folder, RECIPE, HOW)
+    put(index, document("a", "zebra"), document("b", "giraffe"))
+    index.close()
+    shutil.rmtree(folder / f"{RECIPE.name}.words")
+    with monkeypatch.context() as patch:
+        patch.setattr(WordIndex, "add", full_after(1))
+        with pytest.raises(Temporary, match="cannot be written: disk full"):
+            Index(folder, RECIPE, HOW)
+    index = Index(folder, RECIPE, HOW)
+    assert [found(index, word) for word in ("zebra", "giraffe")] == [["a"], ["b"]]
+    index.close()
 
 
 def test_indexes_that_know_more_than_the_store_are_made_anew(folder: Path) -> None:

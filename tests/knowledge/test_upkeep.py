@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loomd.errors import LoomdError, Unreachable
+from loomd.errors import LoomdError, Temporary, Unreachable
 from loomd.events.event import IndexProgress
 from loomd.knowledge.arriving import BATCH
 from loomd.knowledge.upkeep import Upkeep
+from loomd.knowledge.words import WordIndex
 from loomd.manifest.object import Snapshot
 from tests.knowledge.conftest import Counting
 from tests.knowledge.test_fetching import until
 
 if TYPE_CHECKING:
     from loomd.topology import Health
+    from loomd.vectors.faiss_index import Mark
     from tests.knowledge.conftest import Lab
 
 WORDS = {"mode": "keyword"}
@@ -225,3 +227,28 @@ async def test_words_are_found_while_much_is_written(lab: "Lab", gate: Gate, mon
         gate.open.set()
         await base.settled()
         assert await found(base, f"number{BATCH}") == [1]
+
+
+async def test_an_index_that_could_not_be_written_is_made_up_for(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be made anew is told while that lasts, and done without being asked for again."""
+    lab.write("cats.md", "Cats purr.")
+    monkeypatch.setattr("loomd.knowledge.upkeep.SOON", 0.1)
+    commits = list[str]()
+    commit = WordIndex.commit
+
+    def full(words: WordIndex, mark: "Mark") -> None:
+        commits.append("failed" if len(commits) < 2 else "went well")
+        if commits[-1] == "failed":
+            raise ValueError("disk full")
+        commit(words, mark)
+
+    async with asyncio.timeout(20), lab.open(retrieval=WORDS) as base:
+        monkeypatch.setattr(WordIndex, "commit", full)
+        with pytest.raises(Temporary, match="the index of words cannot be written: disk full"):
+            await base.rebuild()
+        ready = told(base, "IndexReady")
+        assert (ready.status, ready.reason) == ("False", "IndexUnusable")
+        assert "disk full" in ready.message
+        await until(lambda: told(base, "IndexReady").status == "True")
+        assert commits == ["failed", "failed", "went well"]
+        assert await found(base, "purr") == [1]
