@@ -126,10 +126,16 @@ class _Reader:
                     await self._pass_on(send, events)
 
     async def _pass_on(self, send: Send, events: list[Event]) -> None:
-        """Send events that just happened, once they are on disk, except those that were read from the journal."""
+        """Send events that just happened, once they are on disk, but none that was read from the journal.
+
+        Nor one without a number that came before such: it is over.
+        """
         last = max(event.seq for event in events)
         await self._store.durable(last)
-        fresh = [event for event in events if event.seq == 0 or event.seq > self._after]
+        known = max((at for at, event in enumerate(events, 1) if 0 < event.seq <= self._after), default=0)
+        fresh = [
+            event for at, event in enumerate(events) if event.seq > self._after or (event.seq == 0 and at >= known)
+        ]
         await self._send(send, [frame(event.type, _encode(event), event.seq) for event in fresh])
         if last > self._after:
             self._after = self._told = last

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from loomd.api.client import Json
+from loomd.events.event import FIRST, phase_after
 from loomd.manifest.wording import masked
 
 
@@ -67,12 +68,15 @@ class _Course:
             take(self, node, fact, event)
 
     def started(self, node: Json, fact: Json, event: Json) -> None:
-        """Note what is wanted."""
+        """Note what is wanted; the first phase begins at once."""
         node |= {"goal": fact["goal"], "cluster": fact["cluster"], "started": event["ts"]}
+        _begin(node, FIRST, event["ts"])
 
     def resumed(self, node: Json, fact: Json, event: Json) -> None:
-        """Note that the task went on after an interruption."""
+        """Note that the task went on after an interruption, in the phase that it was in."""
         node["resumed"].append({"at": event["ts"], "recorded": fact["recorded"]})
+        if (phase := _open(node)) is not None:
+            phase["resumed"] = [*phase.get("resumed", []), event["ts"]]
 
     def moved(self, node: Json, fact: Json, event: Json) -> None:
         """Note that the task went over to another revision."""
@@ -87,16 +91,16 @@ class _Course:
             node |= {"phase": "Cancelled" if fact["stop_reason"] == "cancelled" else "Failed", "error": fact["error"]}
 
     def phase_started(self, node: Json, fact: Json, event: Json) -> None:
-        """Begin a phase, or go on with one that was interrupted."""
-        last = node["phases"][-1] if node["phases"] else None
-        if last is not None and last["phase"] == fact["phase"] and "why" not in last:
-            last["resumed"] = [*last.get("resumed", []), event["ts"]]
-            return
-        node["phases"].append({"phase": fact["phase"], "began": event["ts"], "steps": []})
+        """Begin a phase; only journals of earlier versions say so."""
+        phase = _open(node)
+        if phase is None or phase["phase"] != fact["phase"]:
+            _begin(node, fact["phase"], event["ts"])
+        elif "resumed" not in phase:
+            phase["began"] = event["ts"]
 
     def phase_completed(self, node: Json, fact: Json, event: Json) -> None:
-        """End a phase with its decision."""
-        phase = _current(node, fact["phase"], event["ts"])
+        """End a phase with its decision; the next one begins, unless nobody takes the task."""
+        phase = _ending(node, fact, event["ts"])
         phase |= {"why": fact["why"], "seconds": fact.get("seconds", 0.0)}
         value = fact.get("value") or {}
         phase["decision"] = {key: one for key, one in value.items() if key not in {"usage", "cost"}}
@@ -109,6 +113,9 @@ class _Course:
                 for key, one in value.get("outcome", {}).items()
                 if key not in {"output", "citations", "reasoning"}
             }
+        following = phase_after(fact["phase"])
+        if following is not None and (fact["phase"] != "match" or node["agent"]):
+            _begin(node, following, event["ts"])
 
     def model_called(self, node: Json, fact: Json, event: Json) -> None:
         """Note a model call."""
@@ -296,13 +303,30 @@ def _place(event: Json) -> Json:
     return {"within": event["within"]} if event.get("within") else {}
 
 
-def _current(node: Json, name: str, at: float) -> Json:
-    """Return the phase of a name that was begun last."""
-    for phase in reversed(node["phases"]):
-        if phase["phase"] == name:
-            return phase  # type: ignore[no-any-return]  # decoded JSON
-    node["phases"].append({"phase": name, "began": at, "steps": []})
-    return node["phases"][-1]  # type: ignore[no-any-return]  # decoded JSON
+def _begin(node: Json, name: str, at: float) -> Json:
+    """Let a phase begin."""
+    phase: Json = {"phase": name, "began": at, "steps": []}
+    node["phases"].append(phase)
+    return phase
+
+
+def _open(node: Json) -> Json | None:
+    """Return the phase that has begun and not ended."""
+    phases: list[Json] = node["phases"]
+    return phases[-1] if phases and "why" not in phases[-1] else None
+
+
+def _ending(node: Json, fact: Json, at: float) -> Json:
+    """Return the phase that ends; a task that began anew is in another one than its journal says before that."""
+    before = _open(node)
+    if before is not None and before["phase"] == fact["phase"]:
+        return before
+    began = at - fact.get("seconds", 0.0)
+    phase = _begin(node, fact["phase"], began)
+    if before is not None:
+        phase["steps"] = [step for step in before["steps"] if step["at"] >= began]
+        before["steps"] = [step for step in before["steps"] if step["at"] < began]
+    return phase
 
 
 def _last(node: Json) -> Json:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from loomd.cli.output import Form, output_option
 from loomd.cli.target import Client, socket_option
 from loomd.cli.task_options import seconds
 from loomd.clock import SystemClock
+from loomd.errors import NotFound
 from loomd.manifest.json_text import write_json
 from loomd.manifest.wording import masked
 
@@ -47,8 +49,11 @@ def command(
 ) -> None:
     """Show the events of the journal, oldest first.
 
-    With -f the progress of indexing comes too, and with json pieces of text; they have no number and are not kept.
+    With -f comes what has no number, because it is not kept: beginnings of phases, bids, the progress of indexing, and
+    with json pieces of text.
     """
+    if types and not follow:
+        _say_unkept(types)
     began = 0.0 if since is None else SystemClock().now() - since
     asked = Asked(after, task.rpartition("/")[2], types, namespace, began)
     beat = _Beat()
@@ -58,6 +63,16 @@ def command(
             click.echo(write_json(event, None))
         elif event["data"]["type"] not in _PIECES and beat.lets(event):
             click.echo(line(event))
+
+
+def _say_unkept(types: tuple[str, ...]) -> None:
+    """Say on standard error that types are asked for of which the journal keeps nothing."""
+    from loomd.events.event import TRANSIENT, facts_of  # noqa: PLC0415  # the help text needs none of it
+
+    for said in types:
+        with suppress(NotFound):  # the daemon says so, and what it may have been meant to be
+            if TRANSIENT.issuperset(facts_of(said)):
+                click.echo(f"{said}: told as it happens (-f) and not kept", err=True)
 
 
 class _Beat:

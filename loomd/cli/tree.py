@@ -12,7 +12,17 @@ import click
 
 from loomd.cli.colour import harmless
 from loomd.events.cluster import AgentSplit, AuctionAwarded, PartRetried
-from loomd.events.event import Event, ModelCalled, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
+from loomd.events.event import (
+    FIRST,
+    Event,
+    ModelCalled,
+    PhaseCompleted,
+    PhaseStarted,
+    TaskCompleted,
+    TaskFailed,
+    TaskStarted,
+    phase_after,
+)
 
 _UP = "\x1b[{}A\r\x1b[J"
 """Go up some lines, and clear all below."""
@@ -37,6 +47,11 @@ class _Part:
     below: list[str] = field(default_factory=list[str])
 
 
+def _phase(fact: PhaseStarted | PhaseCompleted) -> str | None:
+    """Return the phase that a part is in now; that the next one began is in no journal."""
+    return fact.phase if isinstance(fact, PhaseStarted) else phase_after(fact.phase)
+
+
 class Tree:
     """The parts of one task, and of its parts."""
 
@@ -59,9 +74,9 @@ class Tree:
         elif (part := self._parts.get(event.task)) is None:
             return False
         elif isinstance(fact, TaskStarted):
-            part.state, part.began = "starts", event.ts
-        elif isinstance(fact, PhaseStarted):
-            part.state = fact.phase
+            part.state, part.began = FIRST, event.ts
+        elif isinstance(fact, PhaseStarted | PhaseCompleted):
+            part.state = _phase(fact) or part.state
         elif isinstance(fact, AuctionAwarded):
             part.agent = fact.winner
         elif isinstance(fact, ModelCalled):

@@ -5,12 +5,13 @@ and never carries control information. A fact's wire name is its tag (`phase.com
 """
 
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Literal, get_args
 
 import msgspec
 
 from loomd.errors import NotFound
-from loomd.events.cluster import ClusterFact
+from loomd.events.cluster import AuctionBid, ClusterFact
 from loomd.events.fact import Fact
 from loomd.events.passage import PassageFailed
 from loomd.events.room import BudgetExceeded, BudgetWarning, ContextAssembled, MemoryFact
@@ -80,7 +81,7 @@ class TaskFailed(Fact, tag="task.failed", frozen=True):
 
 
 class PhaseStarted(Fact, tag="phase.started", frozen=True):
-    """A phase began."""
+    """A phase began: SENSE with its task, each other one with the end of the one before it, see `phase_after`."""
 
     phase: Phase
 
@@ -428,8 +429,15 @@ def subject(key: str, fact: ApprovalRequested | ApprovalResolved) -> str:
     return key.partition("/")[2].removesuffix(f"/{fact.approval}")
 
 
-TRANSIENT: frozenset[type[Fact]] = frozenset({ModelDelta, ReasoningDelta, IndexProgress, EventsMissing})
-"""Facts that are spread but not journaled."""
+TRANSIENT: frozenset[type[Fact]] = frozenset(
+    {ModelDelta, ReasoningDelta, IndexProgress, EventsMissing, PhaseStarted, AuctionBid}
+)
+"""Facts that are spread but not journaled: what is, says the same later, or it matters to nobody by then."""
+
+FIRST: Phase = get_args(Phase)[0]
+"""The phase with which a task begins."""
+
+_AFTER: dict[str, Phase] = dict(pairwise(get_args(Phase)))
 
 _NAMED: dict[str, type[Fact]] = {str(fact.__struct_config__.tag): fact for fact in get_args(AnyFact)}
 
@@ -437,6 +445,11 @@ _NAMES = {fact: name for name, fact in _NAMED.items()}
 
 TYPES: tuple[str, ...] = tuple(_NAMED)
 """The wire names of all facts."""
+
+
+def phase_after(phase: str) -> Phase | None:
+    """Return the phase that begins when one ends, unless its task ends with it; None after the last one."""
+    return _AFTER.get(phase)
 
 
 def facts_of(said: type[Fact] | str) -> tuple[type[Fact], ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -20,10 +21,10 @@ from loomd.cli.listening import listen
 from loomd.daemon import System
 from loomd.errors import Conflict, Unreachable
 from loomd.events.bus import Scope
-from loomd.events.event import ConfigLoaded, Fallback, ModelDelta, TaskStarted
+from loomd.events.event import ConfigLoaded, Fallback, ModelDelta, PhaseCompleted, PhaseStarted, TaskStarted
 from loomd.store.directory import DATABASE
 from loomd.store.extent import trim
-from loomd.store.records import TaskRecord
+from loomd.store.records import Row, TaskRecord
 from loomd.testing import VirtualClock
 from tests.api.talk import ask, connected, limits, say, served
 
@@ -171,6 +172,31 @@ async def test_some_events_as_they_happen(asked: Asked, wanted: list[int], syste
     assert [number for number in seen if number in wanted] == wanted
     events = [frame for frame in got.decode().split("\n\n") if "\nevent: " in frame]
     assert [int(frame.partition("\n")[0].rpartition(" ")[2]) for frame in events] == wanted
+
+
+async def test_a_beginning_is_not_told_after_what_followed_it(
+    system: System, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens while a reader is on its way through the journal: an end from there, then what is going on."""
+    scope, read, reads = Scope(system.bus, "t1"), system.store.read, 0
+
+    async def meanwhile(**asked: Any) -> list[Row]:
+        nonlocal reads
+        reads += 1
+        if reads == 2:  # the reader hears what happens, and reads once more what happened
+            scope.emit(PhaseStarted("sense"))
+            scope.emit(PhaseCompleted("sense", "so it is"), key="phase/sense")
+            scope.emit(PhaseStarted("match"))
+        return await read(**asked)
+
+    monkeypatch.setattr(system.store, "read", meanwhile)
+    asked = Asked(types=("phase.*",))
+    told = await ask(take, client, asked, lambda event: event["data"]["type"] == "phase.started")
+    assert [(event["data"]["type"], event["data"]["phase"], event["seq"]) for event in told] == [
+        ("phase.completed", "sense", 1),
+        ("phase.started", "match", 0),
+    ]
+    assert [event["data"]["type"] for event in await ask(lambda: list(client.events()))] == ["phase.completed"]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,15 @@ def test_events_are_chosen(folder: Folder) -> None:
     assert said(folder, "-n", "nobody-is-here") == []
 
 
+def test_what_is_not_kept_is_said(folder: Folder) -> None:
+    """Who asks the journal for beginnings of phases alone, is told that they are heard as they happen."""
+    folder.apply()
+    task = submitted(folder, "what is it?")
+    ran = folder.loomd("events", "--task", task, "--type", "phase.started", "--type", "auction.*")
+    assert ran.stderr == "phase.started: told as it happens (-f) and not kept\n"
+    assert [line.split()[2] for line in ran.stdout.splitlines()] == ["auction.awarded"]
+
+
 def test_a_wrong_question_is_refused(folder: Folder) -> None:
     """A type or a time that is none ends with 2 and says what may be meant."""
     ran = folder.loomd("events", "--type", "task.compleeted")
@@ -125,8 +134,8 @@ def test_submit_waits_over_a_restart(own: Daemon) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as waiting:
-        begun = Asked(types=("phase.started",))
-        next(event for event in own.client.events(asked=begun, follow=True) if event["data"]["phase"] == "execute")
+        begun = Asked(types=("phase.completed",))
+        next(event for event in own.client.events(asked=begun, follow=True) if event["data"]["phase"] == "scale")
         own.stop(signal.SIGKILL)
         own.start()
         out, err = waiting.communicate(timeout=30)

@@ -381,6 +381,61 @@ def test_calls_of_tools_are_told_with_what_was_wanted_and_what_they_cost(capsys:
     ]
 
 
+def over(phase: str, at: float, **value: Any) -> dict[str, Any]:
+    """Return the end of a phase that took a second."""
+    return happened("phase.completed", phase=phase, why=phase, value=value, seconds=1.0) | {"ts": at}
+
+
+def noted(at: float) -> dict[str, Any]:
+    """Return something that happened in a phase."""
+    return happened("fallback.used", phase="", reason="r", fallback="f") | {"ts": at}
+
+
+@pytest.mark.parametrize(
+    ("events", "phases"),
+    [
+        pytest.param(
+            [over("sense", 2.0), over("match", 3.0, winner="ada"), noted(3.5)],
+            [("sense", 1.0, 0), ("match", 2.0, 0), ("scale", 3.0, 1)],
+            id="it runs",
+        ),
+        pytest.param(
+            [over("sense", 2.0), over("match", 3.0, winner=""), happened("task.failed", stop_reason="", error="")],
+            [("sense", 1.0, 0), ("match", 2.0, 0)],
+            id="nobody takes it",
+        ),
+        pytest.param(
+            [over("sense", 2.0), noted(2.5), happened("task.resumed", recorded=2), noted(7.5), over("match", 8.0)],
+            [("sense", 1.0, 0), ("match", 2.0, 2)],
+            id="it goes on",
+        ),
+        pytest.param(
+            [over("sense", 2.0), noted(2.5), noted(7.5), over("sense", 8.0)],
+            [("sense", 1.0, 0), ("match", 2.0, 1), ("sense", 7.0, 1), ("match", 8.0, 0)],
+            id="it begins anew",
+        ),
+        pytest.param(
+            [
+                happened("phase.started", phase="sense") | {"ts": 1.25},
+                over("sense", 2.0),
+                happened("phase.started", phase="match") | {"ts": 2.25},
+                happened("task.resumed", recorded=2),
+                happened("phase.started", phase="match") | {"ts": 5.0},
+                over("match", 6.0),
+            ],
+            [("sense", 1.25, 0), ("match", 2.25, 0)],
+            id="a journal of an earlier version",
+        ),
+    ],
+)
+def test_phases_follow_each_other(events: list[dict[str, Any]], phases: list[tuple[str, float, int]]) -> None:
+    """The journal says when each phase ended, which is when the next one began."""
+    node = trace("t1", [happened("task.started", goal="g", cluster="c"), *events])
+    assert [(one["phase"], one["began"], len(one["steps"])) for one in node["phases"]] == phases
+    again = [len(one["resumed"]) for one in node["phases"] if "resumed" in one]
+    assert again == [1] * len(node["resumed"])
+
+
 THOUGHT = [
     happened("phase.started", phase="execute"),
     happened("model.called", model="p/m", usage={"input": 9, "output": 7, "unpriced": 16}, cost=0.0, seconds=0.5),

@@ -5,7 +5,7 @@ import sys
 
 from loomd.cli.tree import Tree
 from loomd.events.cluster import AgentSplit, AuctionAwarded
-from loomd.events.event import Event
+from loomd.events.event import Event, PhaseCompleted, PhaseStarted, TaskStarted
 from tests.cli.terminal import Folder, Screen
 
 SPLIT = """\
@@ -66,6 +66,24 @@ def test_rows_stay_where_they_are() -> None:
     tree.hear(Event(AuctionAwarded("an-agent-with-a-long-name", 1.0), 1.0, "t.2"))
     lines = tree.lines()
     assert len({line.rindex("t.") for line in lines}) == 1
+
+
+def test_a_part_is_in_the_phase_after_the_last_one_that_ended() -> None:
+    """Also for who comes later, and finds ends of phases alone in the journal."""
+    tree = Tree(coloured=False)
+    tree.hear(Event(AgentSplit(("t.1",), ("look left",)), 1.0, "t"))
+    seen: list[str] = []
+    for fact in (
+        TaskStarted("look left", "team"),
+        PhaseCompleted("sense", "simple"),
+        AuctionAwarded("ada", 1.0),
+        PhaseCompleted("match", "ada"),
+        PhaseStarted("scale"),
+        PhaseCompleted("adapt", "nothing"),
+    ):
+        assert tree.hear(Event(fact, 2.0, "t.1"))
+        seen.append(tree.lines()[0].split()[2])
+    assert seen == ["sense", "match", "match", "scale", "scale", "scale"]
 
 
 def test_elsewhere_lines_are_appended(folder: Folder) -> None:

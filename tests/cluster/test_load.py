@@ -9,7 +9,7 @@ import pytest
 from loomd.accounts.load import Loads
 from loomd.daemon import System
 from loomd.events.cluster import AuctionAwarded
-from loomd.events.event import Event, PhaseStarted, ToolStarted
+from loomd.events.event import Event, PhaseCompleted, ToolStarted
 from tests.engine.test_delegation import WORKS, Team
 from tests.engine.world import World, task_of, until
 
@@ -122,7 +122,7 @@ async def test_a_resumed_task_counts(tmp_path: Path) -> None:
     pair.kill_at("step.completed plan", GOAL)
     async with pair.open() as system:
         (task,) = await system.engine.resume()
-        await until(system, lambda event: isinstance(event.data, PhaseStarted) and event.data.phase == "execute", task)
+        await until(system, lambda event: isinstance(event.data, PhaseCompleted) and event.data.phase == "scale", task)
         assert sum(loads(system)) >= 1
         await system.engine.result(task)
         assert loads(system) == (0, 0)

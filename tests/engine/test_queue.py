@@ -13,7 +13,7 @@ from loomd.daemon import System
 from loomd.engine.intake import new_task
 from loomd.events.bus import Scope
 from loomd.events.cluster import AgentRetired, CapabilityUpdated, TaskQueued
-from loomd.events.event import Event, Fallback, ModelCalled, PhaseStarted
+from loomd.events.event import Event, Fallback, ModelCalled, PhaseCompleted
 from loomd.events.journal import Journal
 from tests.engine.test_learning import BOB, team
 from tests.engine.world import World, until
@@ -89,7 +89,7 @@ async def test_it_misses_no_revision_that_came_before_it_waited(world: World) ->
     world.write([design, {"times": None, "text": "done"}], cluster=f"{match}, {terms}")
     async with world.open() as system:
         task = await system.engine.submit(new_task("go", system.clock))
-        await until(system, lambda event: isinstance(event.data, PhaseStarted) and event.data.phase == "match", task)
+        await until(system, lambda event: isinstance(event.data, PhaseCompleted) and event.data.phase == "sense", task)
         world.edit("agents: [ada]", "agents: [ada, bob]")
         path = world.folder / "manifests.yaml"
         path.write_text(path.read_text() + BOB.replace("provider: fine", "provider: fine, domains: {general: 1.0}"))

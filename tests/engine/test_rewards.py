@@ -35,7 +35,7 @@ async def test_interrupted_tasks_that_end_together_all_count(world: World) -> No
     async with world.open() as system:
         for _ in range(5):
             await until(
-                system, lambda event: event.type == "phase.started", await system.engine.submit(task_of(system))
+                system, lambda event: event.type == "task.started", await system.engine.submit(task_of(system))
             )
         await system.engine.drain(0)
     async with world.open() as system:

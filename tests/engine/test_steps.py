@@ -625,7 +625,7 @@ async def test_a_task_of_a_newer_engine_is_left_alone(world: World) -> None:
     world.write([{"text": "late", "delay": "5s"}])
     async with world.open() as system:
         task = await system.engine.submit(task_of(system))
-        await until(system, lambda event: event.type == "phase.started", task)
+        await until(system, lambda event: event.type == "task.started", task)
         await system.engine.drain(0)
     with closing(sqlite3.connect(world.folder / "state" / "loomd.db")) as db, db:
         body = msgspec.json.decode(db.execute("SELECT body FROM tasks").fetchone()[0], type=Task)

@@ -12,7 +12,7 @@ from loomd.amoeba.task import Result
 from loomd.daemon import Settings, System, open_system
 from loomd.engine.intake import Wish, new_task
 from loomd.events.cluster import AgentSplit, AuctionBid, CapabilityUpdated
-from loomd.events.event import Event, ModelRetried, PhaseCompleted, PhaseStarted, ToolCompleted
+from loomd.events.event import Event, ModelRetried, PhaseCompleted, ToolCompleted
 from loomd.events.skill import SkillActivated
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import read_folder
@@ -48,7 +48,7 @@ def winner(result: Result) -> str:
 
 def begins_work(event: Event) -> bool:
     """Return whether an agent begins with a task."""
-    return isinstance(event.data, PhaseStarted) and event.data.phase == "execute"
+    return isinstance(event.data, PhaseCompleted) and event.data.phase == "scale"
 
 
 async def test_a_daemon_does_several_things_at_once(tmp_path: Path) -> None:
