@@ -1,13 +1,14 @@
-"""Arguments and results of Python functions that are plain JSON, taken and written without Pydantic.
+"""Arguments and results of Python functions that are plain JSON, taken, written and described without Pydantic.
 
 To import Pydantic takes a process longer than all else that it does for one call. What is given here is what Pydantic
-gives; None leaves a call to it, and so does every refusal, whose words are its own. Called in the process of a call.
+gives; None leaves it to that, and so does every refusal, whose words are its own. Called in the process of a call, and
+of the first look at a function.
 """
 
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import CodeType, FunctionType, GenericAlias, NoneType, UnionType
+from types import FunctionType, GenericAlias, NoneType, UnionType
 
 TYPE_CHECKING = False  # `typing` is what a call should not have to import
 if TYPE_CHECKING:
@@ -23,6 +24,17 @@ _LEAST, _MOST = 1e-4, 1e16
 _STARRED = 0x0C
 """Flags of a function that takes `*args` or `**kwargs`."""
 _SCALARS = (str, int, float, bool, NoneType, None)
+_TYPES: "dict[type | None, dict[str, object]]" = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    NoneType: {"type": "null"},
+    None: {"type": "null"},
+    list: {"items": {}, "type": "array"},
+    dict: {"additionalProperties": True, "type": "object"},
+}
+"""JSON Schemas of what has no parts."""
 
 
 class _Unsure(Exception):
@@ -39,13 +51,9 @@ def plain_arguments(
         arguments: what it is called with, as JSON has it.
         context: gives the value of a parameter that asks for a `ToolContext`.
     """
-    if type(function) is not FunctionType or vars(function):
-        return None  # it is wrapped, or says of itself what it takes
-    code = function.__code__
-    if code.co_posonlyargcount or code.co_flags & _STARRED:
+    if type(function) is not FunctionType or (names := _names(function)) is None:
         return None
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    asks_context = getattr(sys.modules.get("loomd.tools.context"), "ToolContext", _Unsure)
+    asks_context = _context_type()
     values: dict[str, object] = {}
     try:
         for name, hint in zip(names, _hints(function, names), strict=True):
@@ -55,7 +63,7 @@ def plain_arguments(
                 values[name] = _fit(hint, arguments[name])
     except _Unsure:
         return None
-    complete = values.keys() >= _required(function, code) and values.keys() >= arguments.keys()
+    complete = values.keys() >= _required(function) and values.keys() >= arguments.keys()
     return values if complete else None
 
 
@@ -64,12 +72,63 @@ def plain_json(value: object) -> str | None:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if _is_plain(value, 0) else None
 
 
-def _required(function: FunctionType, code: CodeType) -> set[str]:
+def plain_parameters(function: Callable[..., object], texts: Mapping[str, str]) -> dict[str, object] | None:
+    """Return the JSON Schema of what a function is called with, or None where annotations are more than plain JSON.
+
+    Args:
+        function: what is described.
+        texts: what is said of a parameter, by its name.
+    """
+    if type(function) is not FunctionType or (names := _names(function)) is None or any(map(_is_taken, names)):
+        return None
+    asks_context = _context_type()
+    defaults = _defaults(function)
+    properties: dict[str, object] = {}
+    try:
+        *hints, gives = _hints(function, (*names, "return"))
+        if not isinstance(gives, type):
+            _schema(gives)  # only to read all of it
+        for name, hint in zip(names, hints, strict=True):
+            if hint is not asks_context:
+                said: dict[str, object] = {"description": texts[name]} if name in texts else {}
+                if name in defaults:
+                    said["default"] = _sure(defaults[name])
+                properties[name] = dict(sorted({**_schema(hint), **said}.items()))
+    except _Unsure:
+        return None
+    required = [name for name in properties if name not in defaults]
+    some = {"required": required} if required else {}
+    return {"additionalProperties": False, "properties": properties, **some, "type": "object"}
+
+
+def _names(function: FunctionType) -> tuple[str, ...] | None:
+    """Return the names of the parameters; None where it is wrapped, says of itself what it takes, or takes any."""
+    code = function.__code__
+    if vars(function) or code.co_posonlyargcount or code.co_flags & _STARRED:
+        return None
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _defaults(function: FunctionType) -> dict[str, object]:
+    """Return the defaults of the parameters that have one, by name."""
+    given = function.__defaults__ or ()
+    named = function.__code__.co_varnames[: function.__code__.co_argcount]
+    return {**dict(zip(named[len(named) - len(given) :], given, strict=True)), **(function.__kwdefaults__ or {})}
+
+
+def _required(function: FunctionType) -> set[str]:
     """Return the names of the parameters without a default."""
-    named = code.co_varnames[: code.co_argcount]
-    only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    first = len(named) - len(function.__defaults__ or ())
-    return {*named[:first], *(name for name in only if name not in (function.__kwdefaults__ or {}))}
+    return {*(_names(function) or ())} - _defaults(function).keys()
+
+
+def _is_taken(name: str) -> bool:
+    """Return whether no field of a Pydantic model may have a name."""
+    return name.startswith("_") or name == "model_config"
+
+
+def _context_type() -> object:
+    """Return the type of the context of a call; nobody's annotation where the function's file has not imported it."""
+    return getattr(sys.modules.get("loomd.tools.context"), "ToolContext", _Unsure)
 
 
 def _hints(function: FunctionType, names: Iterable[str]) -> list[object]:
@@ -125,6 +184,53 @@ def _member(hints: list[object], value: object) -> object:
     if all(hint in _SCALARS for hint in some) and type(value) in some:
         return _fit(type(value), value)
     raise _Unsure
+
+
+def _schema(hint: "Any") -> dict[str, object]:
+    """Return the JSON Schema of a type, in the order of its keys.
+
+    Raises:
+        _Unsure: it takes Pydantic to say so.
+    """
+    if hint is object or hint is _typing("Any"):
+        return {}
+    if isinstance(hint, type | None) and hint in _TYPES:
+        return dict(_TYPES[hint])
+    origin: object = getattr(hint, "__origin__", None)
+    inner: list[Any] = [*getattr(hint, "__args__", ())]
+    if type(hint) is UnionType or origin is _typing("Union"):
+        return {"anyOf": _alternatives(inner)}
+    if origin is _typing("Literal") and all(type(one) is str for one in inner):
+        only = _sure(inner)
+        return {"const": inner[0], "type": "string"} if len(inner) == 1 else {"enum": only, "type": "string"}
+    if type(hint) is GenericAlias and (origin, len(inner)) == (list, 1):
+        return {"items": _schema(inner[0]), "type": "array"}
+    if type(hint) is GenericAlias and (origin, len(inner)) == (dict, 2) and inner[0] is str:
+        return {"additionalProperties": _schema(inner[1]) or True, "type": "object"}
+    raise _Unsure
+
+
+def _alternatives(hints: list[object]) -> list[object]:
+    """Return the JSON Schemas of the members of a union, that of None last.
+
+    Raises:
+        _Unsure: it takes Pydantic to say so; some of them are alike.
+    """
+    found = [_schema(hint) for hint in sorted(hints, key=lambda hint: hint is NoneType)]
+    if any(one in found[:place] for place, one in enumerate(found)):
+        raise _Unsure
+    return [*found]
+
+
+def _sure(value: object) -> object:
+    """Return a value that is plain JSON.
+
+    Raises:
+        _Unsure: it is not.
+    """
+    if not _is_plain(value, 0):
+        raise _Unsure
+    return value
 
 
 def _typing(name: str) -> object:

@@ -2,8 +2,8 @@
 
 The question comes by standard input; the answer goes to a file of its own, so that nothing that the function prints
 gets into it. Whatever is imported here is paid by every call, so what few calls need is imported by those: Pydantic
-describes a function, and takes the arguments that are not plain JSON. Started by `loomd.tools.python_process`, which
-trusts nothing of what comes back.
+describes and takes the arguments that are not plain JSON. Started by `loomd.tools.python_process`, which trusts nothing
+of what comes back.
 """
 
 import json
@@ -16,7 +16,7 @@ from loomd.errors import LoomdError, Temporary, Uncertain
 from loomd.manifest.python_module import load_function
 from loomd.manifest.raised import words_of
 from loomd.tools.function import import_function, result_text
-from loomd.tools.plain import plain_arguments
+from loomd.tools.plain import plain_arguments, plain_parameters
 
 _COROUTINE = 0x80
 """Flag of a function that is `async def`."""
@@ -73,6 +73,15 @@ def _load(source: bytes, name: str, path: str) -> Callable[..., object]:
 
 
 def _described(function: Callable[..., object]) -> dict[str, object]:
+    if "pydantic" not in sys.modules:  # what a function is told of by Pydantic, that has to describe
+        from inspect import getdoc  # noqa: PLC0415  # a call has no use for it
+
+        from loomd.tools.docstring import read_docstring  # noqa: PLC0415  # nor for this
+
+        summary, texts = read_docstring(getdoc(function) or "")
+        parameters = plain_parameters(function, texts)
+        if parameters is not None:
+            return {"type": "Described", "summary": summary, "parameters": parameters}
     from loomd.tools.signature import read_signature  # noqa: PLC0415  # imports Pydantic
 
     signature = read_signature(function)

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from loomd.errors import Permanent, ToolFailed
 from loomd.messages import JsonObject
 from loomd.tools.context import ToolContext
+from loomd.tools.docstring import read_docstring
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def read_signature(function: Callable[..., object]) -> Signature:
     Raises:
         Permanent: a parameter cannot be described to a model; the text names it.
     """
-    summary, described = _read_docstring(inspect.getdoc(function) or "")
+    summary, described = read_docstring(inspect.getdoc(function) or "")
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:
@@ -115,26 +116,3 @@ def refusal(error: ValidationError) -> ToolFailed:
 def unnamed(parameter: str) -> str:
     """Return what is wrong with a parameter that is not passed by its name."""
     return f'parameter "{parameter}" cannot be described to a model: take it by its name, without * or /'
-
-
-def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Return the first paragraph and the descriptions under `Args:`."""
-    summary = " ".join(text.partition("\n\n")[0].split())
-    described: dict[str, str] = {}
-    inside, indent, last = False, 0, ""
-    for line in text.splitlines():
-        body = line.strip()
-        depth = len(line) - len(line.lstrip())
-        if body in ("Args:", "Arguments:", "Parameters:"):
-            inside, indent, last = True, 0, ""
-        elif inside and body and depth == 0:
-            inside = False
-        elif inside and body:
-            indent = indent or depth
-            name, colon, rest = body.partition(":")
-            if depth == indent and colon:
-                last = name.split("(")[0].strip().lstrip("*")
-                described[last] = rest.strip()
-            elif last:
-                described[last] = f"{described[last]} {body}".strip()
-    return summary, described

@@ -10,9 +10,10 @@ import pydantic_core
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from loomd.tools.context import ToolContext
-from loomd.tools.plain import plain_arguments, plain_json
+from loomd.tools.plain import plain_arguments, plain_json, plain_parameters
 from loomd.tools.signature import read_signature
 
 SCALARS = [str, int, float, bool, None, Any, object, Literal["a", 1], Literal[True]]
@@ -33,6 +34,11 @@ VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.sampled_from([0, 1, 1 << 60]) | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
+)
+
+
+DEFAULTS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.just([1, "a"]) | st.just(...) | st.just({1})
 )
 
 
@@ -58,6 +64,22 @@ def test_arguments_are_those_of_pydantic(hint: object, value: object) -> None:
     found = plain_arguments(function_of(hint), {"a": value}, nothing)
     if found is not None:
         assert repr(read_signature(function_of(hint)).bind({"a": value})) == repr(found)
+
+
+@settings(max_examples=150, deadline=None)
+@given(HINTS, HINTS, DEFAULTS)
+def test_descriptions_are_those_of_pydantic(hint: object, gives: object, default: object) -> None:
+    """What is described here, Pydantic describes alike, to the order of the keys, which a prompt has."""
+
+    def it(a: Any, b: Any = default, *, c: Any, d: Any = 1) -> object:
+        return a, b, c, d
+
+    it.__annotations__ = {"a": hint, "b": hint, "d": hint, "return": gives}
+    texts = {"a": "One.", "d": "Two."}
+    it.__doc__ = "\n".join(["Text.", "", "Args:", *(f"    {name}: {text}" for name, text in texts.items())])
+    found = plain_parameters(it, texts)
+    if found is not None:
+        assert repr(read_signature(it).parameters) == repr(found)
 
 
 @settings(max_examples=150, deadline=None)
@@ -163,3 +185,78 @@ def test_results_that_are_left_to_pydantic() -> None:
     circle.append(circle)
     for value in (1e16, 1e-5, float("nan"), 1 << 63, "\ud800", {1: 2}, (1,), b"a", circle, date(2026, 1, 1)):
         assert plain_json(value) is None
+
+
+USUAL: list[Any] = [
+    str,
+    int,
+    float,
+    bool,
+    None,
+    Any,
+    object,
+    list,
+    dict,
+    list[str],
+    dict[str, int | None],
+    list[dict[str, Any]],
+]
+USUAL += [Optional[bool], Union[int, str], Literal["a"], Literal["a", "b"], "list[int]"]  # noqa: UP007, UP045  # as people write it
+
+
+@pytest.mark.parametrize("hint", USUAL)
+def test_plain_parameters_need_no_pydantic(hint: object) -> None:
+    """The usual annotations are described."""
+    found = plain_parameters(function_of(hint), {})
+    assert found is not None
+    assert repr(found) == repr(read_signature(function_of(hint)).parameters)
+
+
+@pytest.mark.parametrize("hint", [date, bytes, set[int], dict[int, int], Literal[1], list["Nowhere"], "Nowhere"])  # type: ignore[name-defined]  # noqa: F821
+def test_what_is_described_by_pydantic(hint: object) -> None:
+    """What has a schema of another sort, or none, is not described here; neither is what returns the unknown."""
+    assert plain_parameters(function_of(hint), {}) is None
+    function = function_of(int)
+    assert plain_parameters(function, {}) is not None
+    function.__annotations__["return"] = "Nowhere"
+    assert plain_parameters(function, {}) is None
+
+
+@pytest.mark.filterwarnings("ignore:Field name:UserWarning")
+def test_names_are_those_of_pydantic() -> None:
+    """A name to which Pydantic gives a meaning of its own is left to it."""
+    for name in [*dir(BaseModel), "_a", "model_a", "fields", "self"]:
+        space: dict[str, Callable[..., object]] = {}
+        exec(f"def it({name}: int): ...", space)  # noqa: S102  # our own words
+        found = plain_parameters(space["it"], {})
+        if found is None:
+            assert name.startswith("_") or name == "model_config"
+        else:
+            assert repr(read_signature(space["it"]).parameters) == repr(found)
+
+
+def test_plain_parameters() -> None:
+    """A context is told to nobody; what is taken otherwise than by name is left to Pydantic."""
+
+    def it(context: ToolContext, a: int, b: int = 2, *, c: int, d: float = 0.5) -> date:
+        """Take parameters of all sorts."""
+        return date(a, b, int(c + d) + len(context.task))
+
+    def positional(a: int, /) -> None:
+        """Take one that has no name."""
+
+    def starred(*a: int, **b: int) -> None:
+        """Take any."""
+
+    found = plain_parameters(it, {"a": "One."})
+    assert found is not None
+    assert found["required"] == ["a", "c"]
+    assert found["properties"] == {
+        "a": {"description": "One.", "type": "integer"},
+        "b": {"default": 2, "type": "integer"},
+        "c": {"type": "integer"},
+        "d": {"default": 0.5, "type": "number"},
+    }
+    assert plain_parameters(nothing, {}) == read_signature(nothing).parameters
+    for other in (positional, starred, lru_cache(it)):
+        assert plain_parameters(other, {}) is None

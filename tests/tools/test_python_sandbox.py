@@ -100,6 +100,15 @@ async def test_a_call_pays_for_what_it_needs(function: Function, box: str) -> No
         assert await live.call({"a": 1, "b": ["x"]}) == "[1,[]]"
 
 
+@pytest.mark.parametrize("box", BOXES)
+async def test_a_look_pays_for_what_it_needs(function: Function, box: str) -> None:
+    """Where parameters are plain JSON, a function is described without Pydantic, which here cannot be imported."""
+    code = "sys.modules['pydantic_core'] = None\ndef it(a: int, b: list[str] | None = None) -> str: return 'done'"
+    async with function(code, box) as live:
+        assert list(live.schema.parameters["properties"]) == ["a", "b"]
+        assert await live.call({"a": 1}) == "done"
+
+
 async def test_the_daemon_runs_no_line_of_it(function: Function, folder: Path) -> None:
     """Neither validation, nor opening, nor a call runs the file inside the daemon."""
     code = "sys.loomd_canary = True\ndef it() -> int: return os.getppid()"
