@@ -3,10 +3,13 @@
 A mechanism decides as far as its mode lets it: what it only observes or proposes is recorded, and changes nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import msgspec
 
+from loomd.amoeba import deciding
+from loomd.amoeba.deciding import PolicyFailed, decided
 from loomd.amoeba.decision import (
     Adapted,
     Calibration,
@@ -22,8 +25,8 @@ from loomd.amoeba.decision import (
 from loomd.amoeba.expense import spend
 from loomd.amoeba.learning import Calibrate, Learning, Mode
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.task import Executed, Sensed
-from loomd.amoeba.world import Lived, Run, World
+from loomd.amoeba.task import Evaluated, Executed, Sensed
+from loomd.amoeba.world import Lived, Run, Standing, World
 from loomd.errors import LoomdError
 from loomd.events.event import Fallback
 from loomd.store.records import Experience
@@ -52,8 +55,12 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
     told = not executed.error and not executed.outcome.mute and lived.task.durability != "none"
     kept = await _kept(lived, world, run) if told else None
     standing = world.standing(winner, list(sensed.domains))
-    decided = rules.policy.decide(sensed, executed, lived.evaluated, standing)
-    moves = [one for one in decided if not isinstance(one, ScoreMove) or one.domain not in standing.fixed]
+    try:
+        scores = moved(rules.policy, sensed, executed, lived.evaluated, standing)
+    except PolicyFailed as error:
+        run.scope.emit(Fallback("adapt", str(error), "no score moves"))
+        scores = []
+    moves = [one for one in scores if one.domain not in standing.fixed]
     wanted: list[Decision] = [
         *moves,
         *calibrate(sensed, executed, world, rules.learning.calibrate),
@@ -61,6 +68,18 @@ async def adapt(lived: Lived, world: World, rules: Rules, winner: str, run: Run)
         *world.upkeep(winner, lived.evaluated.reward if moves else None, moves),
     ]
     return Adapted.of(await world.learn(tuple(within(rules.learning, wanted)), run.scope, kept))
+
+
+def moved(
+    policy: AdaptPolicy, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing
+) -> Sequence[ScoreMove]:
+    """Return how the scores of a winner move.
+
+    Raises:
+        PolicyFailed: a policy that a package brings failed.
+    """
+    decide = partial(policy.decide, sensed, executed, evaluated, winner)
+    return decided("adapt", policy, decide, lambda said: deciding.moves(said, winner))
 
 
 async def _kept(lived: Lived, world: World, run: Run) -> Experience | None:

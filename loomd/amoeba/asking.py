@@ -25,6 +25,7 @@ from loomd.events.event import Fallback, Phase
 from loomd.messages import Message, Reply, Request, gist
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,10 @@ class Asking:
             call = partial(ask, agent, request, self._run.scope, model=model, budget=self._own())
             key = f"{self._phase}/{question.key}/{attempt}"
             step = partial(self._run.step, key, question.name, call, Reply, asked=gist(request))
-            reply = await self._in_time(step, agent)
+            try:
+                reply = await self._in_time(step, agent)
+            finally:
+                self._own().release()
             self.spent += Spent(reply.usage, reply.cost, 0, 1)
             self._own().close(self.spent)
             if reply.refused:
@@ -137,20 +141,26 @@ class Asking:
                 messages += [Message("assistant", reply.text), Message("user", repair)]
         return Answer(None, wrong)
 
-    async def _in_time(self, step: Callable[[], Awaitable[Reply]], agent: Agent) -> Reply:
-        """Return what a step comes to, which ends when the task's time is over.
+    async def in_time(self, do: Callable[[], Awaitable[U]]) -> U:
+        """Return what something comes to that the phase waits for, which ends when the task's time is over.
+
+        Raises:
+            TimeoutError: it is.
+            NotFound: nobody is there for whom it could be asked.
+        """
+        return await self._in_time(do, self._world.asker(self._agent))
+
+    async def _in_time(self, do: Callable[[], Awaitable[U]], agent: Agent) -> U:
+        """Return what something comes to, which ends when the task's time is over.
 
         Raises:
             TimeoutError: it is.
         """
-        try:
-            async with asyncio.timeout(None) as timer:
-                heed = partial(_heed, timer, self._task, self._world, agent.clock)
-                heed()
-                with agent.listening(heed):
-                    return await step()
-        finally:
-            self._own().release()
+        async with asyncio.timeout(None) as timer:
+            heed = partial(_heed, timer, self._task, self._world, agent.clock)
+            heed()
+            with agent.listening(heed):
+                return await do()
 
     def _own(self) -> Budget:
         """Return the account of the phase; there is none as long as nothing is asked."""

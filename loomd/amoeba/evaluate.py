@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
+from loomd.amoeba import deciding
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
+from loomd.amoeba.deciding import PolicyFailed, asked
 from loomd.amoeba.expect import Met, held
 from loomd.amoeba.leaning import Leaning
 from loomd.amoeba.policies.base import Case, EvaluatePolicy
-from loomd.amoeba.policies.rules import slope_of
+from loomd.amoeba.policies.rules import Rules, slope_of
 from loomd.amoeba.task import Evaluated, Executed, Opinion, Task
 from loomd.amoeba.world import Run, World
 from loomd.events.event import Fallback
@@ -24,6 +27,8 @@ async def evaluate(
 ) -> Evaluated:
     """Return the reward and the evidence for it.
 
+    Rules judge in the place of evaluators of which one fails, and that is told.
+
     Args:
         task: the task.
         executed: what came of it.
@@ -32,7 +37,12 @@ async def evaluate(
         run: the record of the task.
         asking: asks models, on behalf of the cluster.
     """
-    return await judged(await case_of(task, executed, world, run), policies, asking)
+    case = await case_of(task, executed, world, run)
+    try:
+        return await judged(case, policies, asking)
+    except PolicyFailed as error:
+        asking.fall_back(str(error), "judged by rules")
+        return await judged(case, [Rules()], asking)
 
 
 async def case_of(task: Task, executed: Executed, world: World, run: Run) -> Case:
@@ -41,8 +51,15 @@ async def case_of(task: Task, executed: Executed, world: World, run: Run) -> Cas
 
 
 async def judged(case: Case, policies: Sequence[EvaluatePolicy], asking: Asking) -> Evaluated:
-    """Return what evaluators say of a case, together."""
-    opinions = [await policy.evaluate(case, asking) for policy in policies]
+    """Return what evaluators say of a case, together.
+
+    Raises:
+        PolicyFailed: one that a package brings failed.
+    """
+    opinions = [
+        await asked("evaluate", policy, partial(policy.evaluate, case, asking), deciding.opinion, asking)
+        for policy in policies
+    ]
     weights = [policy.weight for policy in policies]
     return billed(combined(opinions, weights), asking.spent)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from loomd.amoeba.adapt import moved
 from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.policies.base import AdaptPolicy
 from loomd.amoeba.policies.rules import reward_of
@@ -62,10 +63,7 @@ def corrections(
         rewards: how good it was taken for until now, and how good from now on.
         standing: what is believed now of the agent, as it behaved then, in the domains of the task.
     """
-    wrong, right = (
-        [one for one in policy.decide(sensed, executed, reward, standing) if isinstance(one, ScoreMove)]
-        for reward in rewards
-    )
+    wrong, right = (moved(policy, sensed, executed, reward, standing) for reward in rewards)
     learned = {one.domain: one.after for one in wrong}
     found: list[ScoreMove] = []
     for one in right:
@@ -76,8 +74,8 @@ def corrections(
         after = min(1.0, max(0.0, score.mean + shift))
         before, now = (evaluated.reward for evaluated in rewards)
         why = f"feedback took the reward from {before:.3f} to {now:.3f}"
-        moved = msgspec.structs.replace(
+        correction = msgspec.structs.replace(
             one, before=score.mean, after=after, variance=score.variance, count=score.count, reason=why, seen=()
         )
-        found.append(moved)
+        found.append(correction)
     return found

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from random import Random
 from typing import Self
 
 import msgspec
 
+from loomd.amoeba import deciding
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
+from loomd.amoeba.deciding import asked
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed, Task
 from loomd.amoeba.unmatched import Auction
@@ -51,6 +54,10 @@ async def match(
 
     The winner bears the task at once: between an auction and that nothing is awaited, so that tasks that
     come at the same time see each other.
+
+    Raises:
+        PolicyFailed: a policy that a package brings failed; nobody takes the task in its place, because what it keeps
+            apart (secrets, customers) is not known here.
     """
     if task.agent:
         named = any(standing.agent == task.agent for standing in world.standings(list(sensed.domains)))
@@ -70,7 +77,9 @@ async def match(
 
         async def hold(by: MatchPolicy, agents: Sequence[Standing]) -> Matched:
             draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-            return await by.choose(sensed, agents, draw, asking)
+            who = {agent.agent for agent in agents}
+            choose = partial(by.choose, sensed, agents, draw, asking)
+            return await asked("match", by, choose, lambda said: deciding.matched(said, who), asking)
 
         matched = await Auction(task, sensed, world, run, asking, heard, hold).settle(policy)
         matched = billed(matched, asking.spent)

@@ -11,8 +11,10 @@ from functools import partial
 import msgspec
 
 from loomd.agents.context import brief
+from loomd.amoeba import deciding
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
+from loomd.amoeba.deciding import PolicyFailed, decided
 from loomd.amoeba.policies.base import ScalePolicy
 from loomd.amoeba.question import Question
 from loomd.amoeba.task import Scaled, Sensed, Subtask, Task
@@ -48,6 +50,7 @@ _EXAMPLES = (
     ),
 )
 _FEWEST = 2
+_ALONE = "done alone"
 _WHOLE = (
     " Split only what several workers do better than one: when one worker should do all of it, answer with one single "
     "part that is the whole request."
@@ -80,7 +83,11 @@ async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, w
     """
     if task.agent:
         return Scaled((), "the task names the agent that does it")
-    most, why = policy.parts(sensed, task)
+    try:
+        most, why = decided("scale", policy, lambda: policy.parts(sensed, task), deciding.parts)
+    except PolicyFailed as error:
+        asking.fall_back(str(error), _ALONE)
+        return Scaled((), f"{error}: {_ALONE}")
     if most < _FEWEST:
         return Scaled((), why)
     allowed = policy.max_descendants if task.descendants is None else min(policy.max_descendants, task.descendants)
@@ -92,7 +99,7 @@ async def scale(task: Task, sensed: Sensed, policy: ScalePolicy, scope: Scope, w
             content=partial(brief, findings=task.findings),
             schema=plan_schema(most, policy.fewest),
             read=partial(read_plan, most=most, whole=task.goal, fewest=policy.fewest),
-            fallback="done alone",
+            fallback=_ALONE,
             examples=_EXAMPLES if policy.fewest > 1 else (*_EXAMPLES, *_KEPT),
             max_tokens=policy.plan_tokens,
             attempts=policy.plan_attempts,

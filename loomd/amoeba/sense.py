@@ -1,21 +1,35 @@
 """SENSE: what kind of task is this? Gathers the signals, and leaves the judgement to the policy."""
 
+from functools import partial
+
 import msgspec
 
+from loomd.amoeba import deciding
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
+from loomd.amoeba.deciding import PolicyFailed, asked
 from loomd.amoeba.policies.base import SensePolicy
+from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.task import Sensed, Task
 from loomd.amoeba.world import Signals, World
 
 _BY_WORDS = "the goal is compared by shared words"
+_BY_HEURISTIC = "judged by the heuristic"
 _WITHOUT = "past tasks are not looked at"
 
 
 async def sense(task: Task, world: World, policy: SensePolicy, asking: Asking) -> Sensed:
-    """Return what kind of task this is. Without the embedder the goal is compared by words, and that is told."""
+    """Return what kind of task this is.
+
+    Without the embedder the goal is compared by words, and a policy that fails is replaced by the heuristic; both are
+    told.
+    """
     signals = await world.signals(task)
-    sensed = await policy.sense(signals, asking)
+    try:
+        sensed = await asked("sense", policy, partial(policy.sense, signals, asking), deciding.sensed, asking)
+    except PolicyFailed as error:
+        asking.fall_back(str(error), _BY_HEURISTIC)
+        sensed = await Heuristic().sense(signals, asking)
     if signals.lost:
         asking.fall_back(signals.lost, _BY_WORDS)
         sensed = msgspec.structs.replace(sensed, evidence=(*sensed.evidence, f"{_BY_WORDS}: {signals.lost}"))

@@ -10,8 +10,10 @@ from functools import partial
 import msgspec
 
 from loomd.agents.interception import leave
+from loomd.amoeba import deciding
 from loomd.amoeba.asking import Answer, Asking
 from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.deciding import decided
 from loomd.amoeba.decision import Shaping
 from loomd.amoeba.design import Designed, fault, question
 from loomd.amoeba.forging import NoWinner, Plan
@@ -121,7 +123,7 @@ class Auction(msgspec.Struct, frozen=True):
 
     def _refused(self, policy: MatchPolicy) -> Mapping[str, str]:
         """Return whom the policy does not let take the task now, and why."""
-        return policy.refused(self.sensed, self.heard())
+        return decided("match", policy, lambda: policy.refused(self.sensed, self.heard()), deciding.refused)
 
     async def _forge(self, matched: Matched, agents: Sequence[Standing], policy: MatchPolicy) -> Plan:
         """Return which specialist takes the task, or why there is none; the policy must let it take the task."""

@@ -5,11 +5,14 @@ then; a difference that was worked out earlier counts for nothing. Called by `cl
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from loomd.agents.agent import Agent
+from loomd.amoeba import deciding
+from loomd.amoeba.deciding import decided
 from loomd.amoeba.decision import Calibration, Decision, Expense, ScoreMove, Seen
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.policies.base import AdaptPolicy
@@ -64,10 +67,10 @@ def anew(cluster: Believing, move: Move) -> Move:
     """
     match move:
         case ScoreMove() as d:
-            score = cluster.book.score(d.agent, d.spec, d.domain, d.before)
+            adapt, score = cluster.adapt, cluster.book.score(d.agent, d.spec, d.domain, d.before)
             before = score.mean
             for one in d.seen:
-                score = cluster.adapt.moved(score, one)
+                score = decided("adapt", adapt, partial(adapt.moved, score, one), deciding.score)
             if d.seen:
                 numbers = (score.mean, score.variance, score.count)
             else:

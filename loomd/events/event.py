@@ -367,7 +367,7 @@ class ScheduleResumed(Fact, tag="schedule.resumed", frozen=True):
 
 
 class Fallback(Fact, tag="fallback.used", frozen=True):
-    """A model's answer could not be used, and the declared fallback was taken instead."""
+    """What a model or a policy said could not be used, and the declared fallback was taken instead."""
 
     phase: str
     reason: str

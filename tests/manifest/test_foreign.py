@@ -163,3 +163,157 @@ def test_published_schemas_hold_no_type_of_a_package(tone: Path, tmp_path: Path)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
     assert done.returncode == 0, done.stderr
     assert '"tone"' in loomd(tone, tmp_path, "loomd", "schema", "cluster")
+
+
+WILD = '''"""Wild: policies that fail."""
+
+import asyncio
+import math
+from typing import Any, Literal
+
+from loomd.amoeba.decision import ScoreMove
+from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
+from loomd.amoeba.task import Matched, Opinion, Sensed
+
+
+async def fail(how: str, odd: Any) -> Any:
+    """Fail in some way."""
+    if how == "hang":
+        await asyncio.sleep(3600)
+    return fall(how, odd)
+
+
+def fall(how: str, odd: Any) -> Any:
+    """Fail at once in some way."""
+    if how == "exit":
+        raise SystemExit(3)
+    if how == "raise":
+        raise ValueError("nothing to be done")
+    return odd
+
+
+class WildSense(SensePolicy):
+    """Fails."""
+
+    type: Literal["wild-sense"] = "wild-sense"
+    how: str = "odd"
+    """How."""
+
+    async def sense(self, signals: Any, asking: Any) -> Any:
+        """Fail."""
+        return await fail(self.how, Sensed(math.nan, {"general": math.nan}))
+
+
+class WildMatch(MatchPolicy):
+    """Fails."""
+
+    type: Literal["wild-match"] = "wild-match"
+    how: str = "odd"
+    """How."""
+
+    async def choose(self, sensed: Any, agents: Any, draw: Any, asking: Any) -> Any:
+        """Fail."""
+        return await fail(self.how, Matched("nobody"))
+
+
+class WildScale(ScalePolicy):
+    """Fails."""
+
+    type: Literal["wild-scale"] = "wild-scale"
+    how: str = "odd"
+    """How."""
+
+    def parts(self, sensed: Any, task: Any) -> Any:
+        """Fail."""
+        return fall(self.how, None)
+
+
+class WildEvaluate(EvaluatePolicy):
+    """Fails."""
+
+    type: Literal["wild-evaluate"] = "wild-evaluate"
+    how: str = "odd"
+    """How."""
+
+    async def evaluate(self, case: Any, asking: Any) -> Any:
+        """Fail."""
+        return await fail(self.how, Opinion("wild", 17.0, 17.0, 17.0, 17.0))
+
+
+class WildAdapt(AdaptPolicy):
+    """Fails."""
+
+    type: Literal["wild-adapt"] = "wild-adapt"
+    how: str = "odd"
+    """How."""
+
+    def decide(self, sensed: Any, executed: Any, evaluated: Any, winner: Any) -> Any:
+        """Fail."""
+        return fall(self.how, [ScoreMove(winner.agent, winner.spec, "general", 0.3, math.nan, 0.0, 1, "wild")])
+
+    def moved(self, score: Any, seen: Any) -> Any:
+        """Fail."""
+        return fall(self.how, None)
+'''
+FAILING = '''
+import asyncio, tempfile
+from pathlib import Path
+from loomd.amoeba.task import Budget
+from loomd.events.event import Fallback
+from loomd.testing import run_manifests
+
+TEAM = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: script}
+spec: {type: scripted, replies: [{text: You are welcome., times: null}]}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {description: Answers kindly., provider: script}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: team}
+spec: {agents: [ada], PHASE: {type: wild-PHASE, how: HOW}}
+"""
+
+async def main():
+    for phase in ("sense", "match", "scale", "evaluate", "adapt"):
+        for how in ("odd", "raise", "exit", "hang"):
+            if how == "hang" and phase in ("scale", "adapt"):
+                continue
+            text = TEAM.replace("PHASE", phase).replace("HOW", how)
+            with tempfile.TemporaryDirectory() as folder:
+                ran = await run_manifests(text, "thank you", Path(folder), budget=Budget(seconds=2.0))
+            told = [f"{one.reason}; {one.fallback}" for one in ran.facts(Fallback)] or [ran.result.error]
+            print(phase, how, ran.result.phase, *told, sep="|")
+
+asyncio.run(main())
+'''
+LATE = "did not answer within the task's time"
+HOWS = {"raise": "raised ValueError: nothing to be done", "exit": "raised SystemExit: 3", "hang": LATE}
+ENDS = {
+    "sense": ("complexity is nan", "judged by the heuristic"),
+    "match": ('"nobody" is none of those who may take the task', ""),
+    "scale": ("got `null`", "done alone"),
+    "evaluate": ("reward is 17", "judged by rules"),
+    "adapt": ("score is nan", "no score moves"),
+}
+
+
+def test_policies_that_fail_stop_no_task_but_where_nobody_is_chosen(tmp_path: Path) -> None:
+    """Whatever they raise, return, or never return, is told with their name, and the phase does what it says then."""
+    site = install(tmp_path, "acme-wild", {"loomd.amoeba.policies": {"wild": "acme_wild"}}, {"acme_wild": WILD})
+    (tmp_path / "failing.py").write_text(FAILING, encoding="utf-8")
+    lines = [one for one in loomd(site, tmp_path, "failing").splitlines() if one.partition("|")[0] in ENDS]
+    assert len(lines) == 18, lines
+    for line in lines:
+        phase, how, ended, told = line.split("|", 3)
+        odd, instead = ENDS[phase]
+        assert f"the {phase} policy wild-{phase}, of the module acme_wild," in told, line
+        assert HOWS.get(how, odd) in told, line
+        assert told.endswith(instead), line
+        if (phase, how) != ("sense", "hang"):  # which leaves no time, or next to none
+            assert ended == ("Failed" if phase == "match" else "Succeeded"), line

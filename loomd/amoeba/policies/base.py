@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import msgspec
 from pydantic import Field
 
-from loomd.amoeba.decision import Decision, Seen
+from loomd.amoeba.decision import ScoreMove, Seen
 from loomd.amoeba.expect import Met
 from loomd.amoeba.forging import NoWinner
 from loomd.amoeba.leaning import Leaning
@@ -113,7 +113,7 @@ class AdaptPolicy(Spec):
     """Says what is to be learned."""
 
     @abstractmethod
-    def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> Sequence[Decision]:
+    def decide(self, sensed: Sensed, executed: Executed, evaluated: Evaluated, winner: Standing) -> Sequence[ScoreMove]:
         """Return the changes of the winner's scores; what its children did, they have learned from themselves."""
 
     @abstractmethod

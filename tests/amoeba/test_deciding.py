@@ -1,0 +1,140 @@
+"""Policies of packages: what they raise, how long they take, and what they say, is held to what a phase may say."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+import pytest
+
+from loomd.amoeba import deciding
+from loomd.amoeba.deciding import PolicyFailed, asked, decided
+from loomd.amoeba.decision import ScoreMove
+from loomd.amoeba.policies.ema import Ema
+from loomd.amoeba.policies.never import Never
+from loomd.amoeba.task import Bid, Evaluated, Executed, Matched, Opinion, Outcome, Sensed
+from loomd.amoeba.world import Score, Standing
+from loomd.errors import Diverged, RecordFailed
+from loomd.manifest.kind import Spec
+
+T = TypeVar("T")
+WINNER = Standing("ada", "ada-1", {"law": Score(0.5)}, Score(0.5), 0, frozenset())
+
+
+class Wild(Spec):
+    """A policy of a package."""
+
+    type: Literal["wild"] = "wild"
+
+
+class Clock:
+    """Gives a policy a moment."""
+
+    async def in_time(self, do: Callable[[], Awaitable[T]]) -> T:
+        """Return what comes in time."""
+        async with asyncio.timeout(0.01):
+            return await do()
+
+
+def move(**more: Any) -> ScoreMove:
+    """Return how a score moves."""
+    known = {"agent": "ada", "spec": "ada-1", "domain": "law", "before": 0.5, "after": 0.6, "variance": 0.0, "count": 1}
+    return ScoreMove(**{**known, "reason": "so", **more})
+
+
+GOOD: list[tuple[Callable[[Any], str], Any]] = [
+    (deciding.sensed, Sensed(0.2, {"law": 0.25, "tax": 0.75})),
+    (lambda said: deciding.matched(said, {"ada"}), Matched("ada", (Bid("ada", 0.5, {"capability": 0.5}),))),
+    (lambda said: deciding.matched(said, {"ada"}), Matched("", why="nobody is good enough")),
+    (deciding.parts, (3, "it is long")),
+    (deciding.opinion, Opinion("wild", 1.0, 1.0, 0.0, 0.5)),
+    (lambda said: deciding.moves(said, WINNER), [move()]),
+    (lambda said: deciding.moves(said, WINNER), []),
+    (deciding.score, Score(0.5, 0.01, 3)),
+    (deciding.refused, {"ada": "it is busy"}),
+]
+BAD: list[tuple[Callable[[Any], str], Any, str]] = [
+    (deciding.sensed, None, "it returned nothing, expected Sensed"),
+    (deciding.sensed, Sensed("high", {"law": 1.0}), "Expected `float`, got `str`"),  # type: ignore[arg-type]  # what is wrong
+    (deciding.sensed, Sensed(math.nan, {"law": 1.0}), "complexity is nan"),
+    (deciding.sensed, Sensed(17, {"law": 1.0}), "complexity is 17"),
+    (deciding.sensed, Sensed(0.2, {}), "expected at least one"),
+    (deciding.sensed, Sensed(0.2, {"law": math.nan}), "weight from 0 to 1"),
+    (deciding.sensed, Sensed(0.2, {"law": 0.2}), "sum to 0.2"),
+    (deciding.sensed, Sensed(0.2, {"law": 1.0}, tokens=-1), "tokens are -1"),
+    (lambda said: deciding.matched(said, {"ada"}), Matched("bob"), '"bob" is none of those'),
+    (lambda said: deciding.matched(said, {"ada"}), Matched("ada", (Bid("ada", math.nan, {}),)), "no number"),
+    (deciding.parts, None, "got `null`"),
+    (deciding.parts, (3,), "length 2"),
+    (deciding.opinion, Opinion("wild", 17.0, 1.0, 1.0, 1.0), "reward is 17"),
+    (deciding.opinion, Opinion("wild", 1.0, 1.0, 1.0, 1.0, uncertainty=math.inf), "uncertainty is inf"),
+    (lambda said: deciding.moves(said, WINNER), None, "expected a list of ScoreMove"),
+    (lambda said: deciding.moves(said, WINNER), [42], "got `int`"),
+    (lambda said: deciding.moves(said, WINNER), [move(after=math.nan)], "score is nan"),
+    (lambda said: deciding.moves(said, WINNER), [move(agent="bob")], "a score of bob"),
+    (lambda said: deciding.moves(said, WINNER), [move(domain="tax")], 'a score in "tax"'),
+    (lambda said: deciding.moves(said, WINNER), [move(), move()], "twice"),
+    (deciding.score, Score(0.5, -1.0, 3), "variance is -1"),
+    (deciding.refused, {"ada": 3}, "got `int`"),
+]
+
+
+@pytest.mark.parametrize(("check", "said"), GOOD)
+def test_what_a_phase_may_say_passes(check: Callable[[Any], str], said: object) -> None:
+    """Nothing is wrong with it."""
+    assert not check(said)
+
+
+@pytest.mark.parametrize(("check", "said", "wrong"), BAD)
+def test_what_no_phase_can_say_is_named(check: Callable[[Any], str], said: object, wrong: str) -> None:
+    """Types, numbers that are none, and who is not there."""
+    assert wrong in check(said)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no"), SystemExit("no")])
+async def test_what_a_policy_raises_names_it(error: BaseException) -> None:
+    """Also what would end the process."""
+
+    def fail() -> int:
+        raise error
+
+    async def wait() -> int:
+        return fail()
+
+    wanted = rf"the scale policy wild, of the module {__name__}, raised {type(error).__name__}: '?no"
+    with pytest.raises(PolicyFailed, match=wanted):
+        decided("scale", Wild(), fail, str)
+    with pytest.raises(PolicyFailed, match=wanted):
+        await asked("scale", Wild(), wait, str, Clock())
+
+
+async def test_a_policy_has_the_time_of_the_task() -> None:
+    """It does not hang."""
+    with pytest.raises(PolicyFailed, match="did not answer within the task's time"):
+        await asked("match", Wild(), dawdle, str, Clock())
+
+
+async def dawdle() -> str:
+    """Take longer than anybody waits."""
+    await asyncio.sleep(3600)
+    return "late"
+
+
+@pytest.mark.parametrize("error", [RecordFailed("the disk is full"), Diverged("another question")])
+async def test_what_the_record_says_passes(error: Exception) -> None:
+    """That nothing can be written, or that something else is recorded, is no fault of a policy."""
+
+    async def fail() -> str:
+        raise error
+
+    with pytest.raises(type(error)):
+        await asked("sense", Wild(), fail, lambda _: "", Clock())
+
+
+def test_our_own_are_asked_directly() -> None:
+    """What they say is right, and checked by tests alone."""
+    assert decided("scale", Never(), lambda: (0, ""), lambda _: "wrong") == (0, "")
+    executed, evaluated = Executed(Outcome("x", "completed"), "ada"), Evaluated(1.0, 1.0, 1.0, 1.0)
+    said = Ema().decide(Sensed(0.2, {"law": 1.0}), executed, evaluated, WINNER)
+    assert said
+    assert not deciding.moves(said, WINNER)
