@@ -37,9 +37,6 @@ from loomd.memory.statement import (
 from loomd.memory.summary import Line
 from loomd.memory.words import Words, telling
 
-_ENOUGH = 4
-"""So many times more texts than are returned have to hold the rarer words of a question, to look for no common ones."""
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -106,7 +103,7 @@ class Shelf:
         likest = sorted(likeness, key=lambda row: (-likeness[row], row))[: limits.candidates]
         words, most = telling(query.text), limits.top_k if query.most is None else query.most
         least = max(1.0, limits.threshold * len(words))
-        worded = self._words.find(homes, words, least, limits.candidates, _ENOUGH * most)
+        worded = self._words.find(homes, words, least, limits.candidates)
         items = self._candidates({*likest, *worded}, whose.talk, since)
         fresh = {row for row, one in items.items() if not any(one.text in text for text in query.seen)}
         weights = limits.weights

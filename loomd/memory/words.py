@@ -1,11 +1,12 @@
 """What holds the words of a question, in the homes of one file, by SQLite's FTS5. Synchronous; called by `shelf`.
 
-FTS5 scores every text that has one of the words, and very common words are in most of them. So the rarest words are
-looked for first. They weigh most: when enough texts that hold them fit, the common ones would come after these, and
-only count how much of the question a text holds.
+FTS5 scores every text that has one of the words, and very common words are in most of them. So only texts that hold one
+of the rarest words are scored first. They come before all others when they score more than a text could that holds all
+of the common words: what is found is what scoring every text finds.
 """
 
 import json
+import math
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -22,10 +23,12 @@ _MOST = 64
 _FEW = 1000
 """Texts that are scored without asking whether fewer would do: also all of a file that has no more."""
 _STEP = 4
-"""Words are looked for together as long as the next one is in no more than so many times the texts of those before, and
-as long as a text that holds all of them would hold too few."""
+"""Words are looked for together as long as the next one is in no more than so many times the texts of those before."""
+_MOST_OF, _LEAST_OF = 2.2, 1e-6
+"""What FTS5 multiplies the weight of a word with at most, however often a short text says it, and the least weight."""
 _RANKED = (
-    "SELECT item.row FROM item_word JOIN item ON item.row = item_word.rowid WHERE item_word MATCH ?"
+    "SELECT item.row, -bm25(item_word) FROM item_word JOIN item ON item.row = item_word.rowid WHERE item_word MATCH ?"
+    " AND (? IS NULL OR +item_word.rowid IN (SELECT rowid FROM item_word WHERE item_word MATCH ?))"
     " AND home IN (SELECT value FROM json_each(?)) ORDER BY bm25(item_word), item.row LIMIT ?"
 )
 _COUNT = "SELECT count(*) FROM item_word WHERE item_word MATCH ?"
@@ -44,7 +47,7 @@ class Words:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def find(self, homes: Sequence[str], words: Sequence[str], least: float, most: int, enough: int) -> dict[int, int]:
+    def find(self, homes: Sequence[str], words: Sequence[str], least: float, most: int) -> dict[int, int]:
         """Return the rows of items that hold enough of some words, best first, each with how many it holds.
 
         Args:
@@ -52,32 +55,35 @@ class Words:
             words: what is looked for, in any form.
             least: how many of them an item has to hold.
             most: how many items are looked at.
-            enough: how many have to fit, so that texts that hold only the most common of the words are left out.
         """
-        fitting: dict[int, int] = {}
         (last,) = self._db.execute("SELECT ifnull(max(row), 0) FROM item").fetchone()
         counted = sorted((self._count(word) if last > _FEW else 0, at) for at, word in enumerate(words))
-        total = 0
-        for place, (count, _) in enumerate(counted, 1):
-            total += count
-            if place < len(counted) and (place < least or counted[place][0] <= max(_FEW, _STEP * total)):
-                continue
-            rarest = [words[at] for _, at in counted[:place]]
-            rows = self._ranked(homes, rarest, words, most)
-            held = self._held(rows, words)
-            fitting = {row: held[row] for row in rows if held[row] >= least}
-            if len(fitting) >= enough:
-                break
-        return fitting
+        counts, rarest = [count for count, _ in counted], [words[at] for _, at in counted]
+        best = [_MOST_OF * _weight(count, last) for count in counts]
+        ranked: list[tuple[int, float]] = []
+        needed = 0
+        while needed < len(words):
+            if len(ranked) == most:  # a text without the needed words would have to be better than the last of these
+                others = next(at for at in range(len(words) + 1) if sum(best[at:]) < ranked[-1][1])
+                if others <= needed:
+                    break
+                needed = others
+            else:
+                needed = _together(counts, needed + 1, most)
+            ranked = self._ranked(homes, words, rarest[:needed], most)
+        rows = [row for row, _ in ranked]
+        return {row: held for row, held in self._held(rows, words).items() if held >= least}
 
     def _count(self, word: str) -> int:
         """Return how many texts have a word."""
         return int(self._db.execute(_COUNT, (f'"{word}"',)).fetchone()[0])
 
-    def _ranked(self, homes: Sequence[str], needed: Sequence[str], words: Sequence[str], most: int) -> list[int]:
-        """Return the items that hold one of the needed words, ranked by all of the words."""
-        wanted = _any_of(words) if len(needed) == len(words) else f"({_any_of(needed)}) AND ({_any_of(words)})"
-        return [row for (row,) in self._db.execute(_RANKED, (wanted, json.dumps(homes), most))]
+    def _ranked(
+        self, homes: Sequence[str], words: Sequence[str], needed: Sequence[str], most: int
+    ) -> list[tuple[int, float]]:
+        """Return items that hold one of the needed words, with their scores by all of the words, best first."""
+        among = _any_of(needed) if len(needed) < len(words) else None
+        return self._db.execute(_RANKED, (_any_of(words), among, among, json.dumps(homes), most)).fetchall()
 
     def _held(self, rows: Sequence[int], words: Sequence[str]) -> dict[int, int]:
         """Return how many of the words each item holds, in any form of theirs."""
@@ -87,6 +93,20 @@ class Words:
             for (row,) in self._db.execute(_HELD, (f'"{word}"', named)):
                 held[row] += 1
         return held
+
+
+def _together(counts: Sequence[int], least: int, most: int) -> int:
+    """Return how many of the rarest words are looked for at once: those that few texts have beside the ones before."""
+    place, total = least, sum(counts[:least])
+    while place < len(counts) and (total < most or counts[place] <= max(_FEW, _STEP * total)):
+        total += counts[place]
+        place += 1
+    return place
+
+
+def _weight(count: int, texts: int) -> float:
+    """Return what FTS5 weighs a word with that so many of the texts have: next to nothing in more than half of them."""
+    return max(_LEAST_OF, math.log((texts - count + 0.5) / (count + 0.5)))
 
 
 def _any_of(words: Sequence[str]) -> str:
