@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loomd.errors import Damaged
+from loomd.store import seal
 from loomd.store.blob import digest_of, keep
 from loomd.store.extent import skip
 from loomd.store.records import Row
@@ -97,8 +98,8 @@ class Chain:
         if rows:
             self._db.executemany(_INSERT, rows)
             count(self._db, len(rows))
-        for task, tail in late.items():
-            self._db.execute("UPDATE ends SET seq = ?, hash = ? WHERE task = ?", (tail.seq, tail.head, task))
+        if late:
+            seal.put(self._db, "ends", [(task, tail.seq, tail.head) for task, tail in late.items()])
         while len(self._tails) > _TAILS or (self._keys > _KEYS and len(self._tails) > 1):
             self._keys -= len(self._tails.pop(next(iter(self._tails))).keys)
 
@@ -107,12 +108,14 @@ class Chain:
         self._tails.clear()
         self._keys = 0
 
-    def end(self, task: str) -> None:
-        """Keep the last row of a task that has ended, inside the caller's transaction; rows that come late move it."""
-        tail = self._tails.get(task)
-        last = (tail.seq, tail.head) if tail is not None else self._db.execute(_HEAD, (task,)).fetchone()[:2]
-        self._db.execute("INSERT OR REPLACE INTO ends VALUES (?, ?, ?)", (task, *last))
-        self._drop(task)
+    def end(self, tasks: Sequence[str]) -> None:
+        """Keep the last rows of tasks that have ended, inside the caller's transaction; rows that come late move it."""
+        last: dict[str, tuple[int, bytes]] = {}
+        for task in tasks:
+            tail = self._tails.get(task)
+            last[task] = (tail.seq, tail.head) if tail else self._db.execute(_HEAD, (task,)).fetchone()[:2]
+            self._drop(task)
+        seal.put(self._db, "ends", [(task, *end) for task, end in last.items()])
 
     def forget_gone(self) -> None:
         """Drop what is remembered of tasks that are being removed: the same name may come again."""
