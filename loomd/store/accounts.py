@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from loomd.store import seal
 from loomd.store.records import Average, Charge
 
 _ADD = """
@@ -38,8 +39,7 @@ def usage(db: sqlite3.Connection, day: str) -> list[Charge]:
 def keep(db: sqlite3.Connection, averages: Iterable[Average]) -> None:
     """Keep moving averages; of one that comes twice the later counts."""
     last = {(one.subject, one.name): one for one in averages}
-    rows = [msgspec.structs.astuple(one) for one in last.values()]
-    db.executemany("INSERT OR REPLACE INTO averages VALUES (?, ?, ?, ?, ?)", rows)
+    seal.put(db, "averages", [msgspec.structs.astuple(one) for one in last.values()])
 
 
 def averages(db: sqlite3.Connection) -> list[Average]:

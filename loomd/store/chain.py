@@ -9,8 +9,10 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from loomd.errors import Damaged
+from loomd.store import seal
 from loomd.store.blob import digest_of, keep
 from loomd.store.extent import skip
 from loomd.store.records import Row
@@ -26,6 +28,9 @@ Entry = tuple[int, Row, bytes]
 """A row with its number and its envelope."""
 
 _INSERT = "INSERT INTO journal (seq, task, key, type, body, hash) VALUES (?, ?, ?, ?, ?, ?)"
+_TOGETHER = 10
+"""Rows that one statement inserts: where there are many it takes a fifth less time."""
+_INSERT_TOGETHER = _INSERT + ", (?, ?, ?, ?, ?, ?)" * (_TOGETHER - 1)
 _INSERT_LARGE = "INSERT INTO journal (seq, task, key, type, body, hash, blob) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _HEAD = """
 SELECT coalesce((SELECT seq FROM journal WHERE task = ?1 ORDER BY seq DESC LIMIT 1), 0),
@@ -70,11 +75,11 @@ class Chain:
         Contents are handed over as `bytearray`: of `bytes` and None `sqlite3` first asks what they want to be instead,
         which takes a third as long as the rest.
         """
-        rows: list[tuple[int, str, str, str, bytearray, bytearray]] = []
+        rows: list[Any] = []
         late: dict[str, _Tail] = {}
-        known = self._tails.get
+        known, sha256 = self._tails.get, hashlib.sha256
         for seq, row, sealed in entries:
-            task, key, body, blob = row.task, row.key, row.body, None
+            task, key, body = row.task, row.key, row.body
             tail = known(task) or self._load(task)
             if key:
                 if key in tail.keys:
@@ -82,37 +87,49 @@ class Chain:
                     continue
                 tail.keys.add(key)
                 self._keys += 1
-            if len(body) > LARGE:
-                blob = keep(self._db, body)
-                body = b""
-            tail.seq, tail.head = seq, link(tail.head, sealed, body, blob)
+            tail.seq = seq
             if tail.ended:
                 late[task] = tail
-            stored = (seq, task, key, row.type, bytearray(body), bytearray(tail.head))
-            if blob is None:
-                rows.append(stored)
-            else:
-                self._db.execute(_INSERT_LARGE, (*stored, blob))
-                count(self._db, 1)
-        if rows:
-            self._db.executemany(_INSERT, rows)
-            count(self._db, len(rows))
-        for task, tail in late.items():
-            self._db.execute("UPDATE ends SET seq = ?, hash = ? WHERE task = ?", (tail.seq, tail.head, task))
+            if len(body) > LARGE:
+                self._insert_large(seq, row, sealed, tail)
+                continue
+            tail.head = head = sha256(tail.head + sealed + body).digest()  # as `link` does
+            rows += (seq, task, key, row.type, bytearray(body), bytearray(head))
+        self._insert_all(rows)
+        if late:
+            seal.put(self._db, "ends", [(task, tail.seq, tail.head) for task, tail in late.items()])
         while len(self._tails) > _TAILS or (self._keys > _KEYS and len(self._tails) > 1):
             self._keys -= len(self._tails.pop(next(iter(self._tails))).keys)
+
+    def _insert_all(self, values: list[Any]) -> None:
+        """Insert rows, given their values one after the other."""
+        width, wide = 6, 6 * _TOGETHER
+        whole = len(values) - len(values) % wide
+        self._db.executemany(_INSERT_TOGETHER, [values[at : at + wide] for at in range(0, whole, wide)])
+        self._db.executemany(_INSERT, [values[at : at + width] for at in range(whole, len(values), width)])
+        count(self._db, len(values) // width)
+
+    def _insert_large(self, seq: int, row: Row, sealed: bytes, tail: _Tail) -> None:
+        """Insert a row of which the body is kept by its digest."""
+        blob = keep(self._db, row.body)
+        tail.head = link(tail.head, sealed, b"", blob)
+        values = (seq, row.task, row.key, row.type, bytearray(), bytearray(tail.head), blob)
+        self._db.execute(_INSERT_LARGE, values)
+        count(self._db, 1)
 
     def forget(self) -> None:
         """Drop what is remembered, after a rollback."""
         self._tails.clear()
         self._keys = 0
 
-    def end(self, task: str) -> None:
-        """Keep the last row of a task that has ended, inside the caller's transaction; rows that come late move it."""
-        tail = self._tails.get(task)
-        last = (tail.seq, tail.head) if tail is not None else self._db.execute(_HEAD, (task,)).fetchone()[:2]
-        self._db.execute("INSERT OR REPLACE INTO ends VALUES (?, ?, ?)", (task, *last))
-        self._drop(task)
+    def end(self, tasks: Sequence[str]) -> None:
+        """Keep the last rows of tasks that have ended, inside the caller's transaction; rows that come late move it."""
+        last: dict[str, tuple[int, bytes]] = {}
+        for task in tasks:
+            tail = self._tails.get(task)
+            last[task] = (tail.seq, tail.head) if tail else self._db.execute(_HEAD, (task,)).fetchone()[:2]
+            self._drop(task)
+        seal.put(self._db, "ends", [(task, *end) for task, end in last.items()])
 
     def forget_gone(self) -> None:
         """Drop what is remembered of tasks that are being removed: the same name may come again."""

@@ -2,10 +2,11 @@
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from loomd.store import seal
 from loomd.store.accounts import keep
 from loomd.store.records import (
     BlueprintRecord,
@@ -24,10 +25,9 @@ _EXPERIENCE = (
 )
 _MOVEMENT = "agent, spec, domain, before, after, variance, count, reward, task, at"
 _PROPOSAL = "id, namespace, cluster, mechanism, body, created, expires, decision"
-_SCORE = "INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?, ?, ?)"
-_MOVE = f"INSERT INTO movements ({_MOVEMENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # constant text
+_LEARNED = "INSERT OR IGNORE INTO learned VALUES (?, ?)"
+_MOVED = "SELECT coalesce(max(seq), 0) FROM movements"
 _LIVE = "INSERT OR REPLACE INTO experience VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_LESSON = "INSERT OR REPLACE INTO lessons VALUES (?, ?, ?, ?, ?, ?)"
 _SHAPE = "INSERT OR REPLACE INTO blueprints VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PRUNE = "DELETE FROM blueprints WHERE namespace = ? AND name = ?"
 _DESCEND = "INSERT OR IGNORE INTO lineage VALUES (?, ?, ?, ?, ?, ?)"
@@ -71,7 +71,7 @@ class SqliteLearning:
 
     async def change(self, change: Learned) -> None:
         """Store what no task taught."""
-        await self._write(lambda: apply(self._db, change))
+        await self._write(lambda: apply(self._db, [change]))
 
     async def movements(self, agent: str = "", after: int = 0, limit: int = 1000) -> list[Movement]:
         """Return how scores moved, oldest first."""
@@ -134,32 +134,50 @@ class SqliteLearning:
         return await self._read(lambda db: lineage(db, namespace, agent))
 
 
-def learn(db: sqlite3.Connection, task: str, change: Learned) -> bool:
-    """Store what a task taught; return False, and change nothing, when that was done before."""
-    moments = [one.updated for one in change.scores]
-    moments += [one.at for one in change.movements] + [one.at for one in change.lessons]
-    moments += [one.updated for one in change.averages] + [one.created for one in change.experience]
-    moments += [one.created for one in change.blueprints] + [one.created for one in change.proposals]
-    moments += [one.at for one in change.lineage]
-    at = max(moments, default=0.0)
-    if not db.execute("INSERT OR IGNORE INTO learned VALUES (?, ?)", (task, at)).rowcount:
-        return False
-    apply(db, change)
-    return True
+class Taught(NamedTuple):
+    """What is to be stored of what was learned: of a task that taught it once, or of no task."""
+
+    change: Learned
+    task: str = ""
 
 
-def apply(db: sqlite3.Connection, change: Learned) -> None:
-    """Change what was learned."""
-    _put(db, _SCORE, [_plain(one) for one in change.scores])
-    _put(db, _MOVE, [_plain(one)[:-1] for one in change.movements])
-    _put(db, _LIVE, [_experience_row(one) for one in change.experience])
-    _put(db, _LESSON, [_plain(one) for one in change.lessons])
-    _put(db, _SHAPE, [_plain(one) for one in change.blueprints])
-    _put(db, _PRUNE, change.pruned)
-    _put(db, _PROPOSE, [_plain(one) for one in change.proposals])
-    _put(db, _DESCEND, [_plain(one) for one in change.lineage])
-    if change.averages:
-        keep(db, change.averages)
+def learn(db: sqlite3.Connection, lessons: Sequence[Taught]) -> list[bool]:
+    """Store what tasks taught, in its order; return of each whether it was not done before, or else nothing changed."""
+    new: list[tuple[str, float]] = []
+    found: list[bool] = []
+    for change, task in lessons:
+        at = _moment(change) if task else 0.0
+        found.append(not task or db.execute(_LEARNED, (task, at)).rowcount > 0)
+        if task and found[-1]:
+            new.append((task, at))
+    seal.note(db, "learned", new)
+    apply(db, [one.change for one, fresh in zip(lessons, found, strict=True) if fresh])
+    return found
+
+
+def _moment(change: Learned) -> float:
+    """Return when something was learned."""
+    moments = [one.updated for some in (change.scores, change.averages) for one in some]
+    moments += [one.at for some in (change.movements, change.lessons, change.lineage) for one in some]
+    moments += [one.created for some in (change.experience, change.blueprints, change.proposals) for one in some]
+    return max(moments, default=0.0)
+
+
+def apply(db: sqlite3.Connection, changes: Sequence[Learned]) -> None:
+    """Change what was learned, one change after the other; of a value that moves several times the last counts."""
+    scores = {(one.agent, one.spec, one.domain): one for change in changes for one in change.scores}
+    seal.put(db, "capabilities", [_plain(one) for one in scores.values()])
+    if moves := [one for change in changes for one in change.movements]:
+        (last,) = db.execute(_MOVED).fetchone()
+        seal.put(db, "movements", [(seq, *_plain(one)[:-1]) for seq, one in enumerate(moves, last + 1)])
+    seal.put(db, "lessons", [_plain(one) for change in changes for one in change.lessons])
+    keep(db, [one for change in changes for one in change.averages])
+    for change in changes:
+        _put(db, _LIVE, [_experience_row(one) for one in change.experience])
+        _put(db, _SHAPE, [_plain(one) for one in change.blueprints])
+        _put(db, _PRUNE, change.pruned)
+        _put(db, _PROPOSE, [_plain(one) for one in change.proposals])
+        _put(db, _DESCEND, [_plain(one) for one in change.lineage])
 
 
 def _put(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -292,7 +310,7 @@ def decide(
     after = float("-inf") if now is None else now()
     decided = "UPDATE proposals SET decision = ? WHERE id = ? AND decision = x'' AND expires > ?"
     if db.execute(decided, (decision, name, after)).rowcount and change is not None:
-        apply(db, change)
+        apply(db, [change])
     return proposal(db, name)
 
 

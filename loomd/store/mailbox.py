@@ -5,7 +5,7 @@ that nobody answered is closed with its task. Called by `sqlite`, writes on the 
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from loomd.store.records import ApprovalRecord
 
@@ -53,9 +53,11 @@ def decide(
     return approval(db, name)
 
 
-def close(db: sqlite3.Connection, task: str) -> None:
-    """Close the questions of a task that has ended: nobody waits for an answer any more."""
-    db.execute("UPDATE approvals SET decision = ? WHERE task = ? AND decision = x''", (_CLOSED, task))
+def close(db: sqlite3.Connection, tasks: Sequence[str]) -> None:
+    """Close the questions of tasks that have ended: nobody waits for an answer any more."""
+    if db.execute("SELECT 1 FROM approvals WHERE decision = x'' LIMIT 1").fetchone():
+        closed = "UPDATE approvals SET decision = ? WHERE task = ? AND decision = x''"
+        db.executemany(closed, [(_CLOSED, task) for task in tasks])
 
 
 def approval(db: sqlite3.Connection, name: str) -> ApprovalRecord | None:

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _CHUNK = 200
 """Rows that one transaction removes."""
+_KEYS = 10_000
+"""Keys of rows to remove that are looked for at a time."""
 _TASKS = 100
 """Tasks that are looked for at a time."""
 _PAGES = 200
@@ -51,23 +53,21 @@ _ORPHANS = {"learned": "at", "signals": "at", "approvals": "expires", "experienc
 """Tables with what a task may leave that is not kept itself, and the column that says how old it is."""
 _KEPT = "EXISTS (SELECT 1 FROM tasks WHERE id = {0} OR id = substr({0}, 1, instr({0}, '#') - 1))"
 """Whether a task is kept that something belongs to; what people teach later is under `TASK#feedback/1`."""
-_COUNTS_NO_MORE = (
-    f"""
-    DELETE FROM movements WHERE seq IN (
-        SELECT seq FROM movements AS one WHERE at < ? AND EXISTS (
-            SELECT 1 FROM movements
-            WHERE agent = one.agent AND spec = one.spec AND domain = one.domain AND seq > one.seq
-        ) LIMIT {_CHUNK}
-    )
-    """,  # noqa: S608  # constant text
-    f"""
-    DELETE FROM lessons WHERE (namespace, agent, spec, task) IN (
-        SELECT namespace, agent, spec, task FROM lessons WHERE at < ? LIMIT {_CHUNK}
-    )
-    """,  # noqa: S608  # constant text
-    f"DELETE FROM proposals WHERE id IN (SELECT id FROM proposals WHERE expires < ? LIMIT {_CHUNK})",  # noqa: S608  # constant text
-)
-"""Remove some of what was learned before a time and counts no more."""
+_COUNTS_NO_MORE = {
+    """
+    SELECT seq FROM movements WHERE at < ? AND seq NOT IN (
+        SELECT max(seq) FROM movements GROUP BY agent, spec, domain
+    ) LIMIT ?
+    """: "DELETE FROM movements WHERE seq = ? AND at < ?",
+    "SELECT namespace, agent, spec, task FROM lessons WHERE at < ? LIMIT ?": """
+    DELETE FROM lessons WHERE namespace = ? AND agent = ? AND spec = ? AND task = ? AND at < ?
+    """,
+    "SELECT id FROM proposals WHERE expires < ? LIMIT ?": "DELETE FROM proposals WHERE id = ? AND expires < ?",
+}
+"""Which keys what was learned before a time and counts no more has, and what removes one that is still older.
+
+No index serves the first ones: all rows are read, seldom and beside the writer, so that to write one costs less.
+"""
 _SYSTEM = """
 SELECT seq, coalesce(data, body), hash, blob FROM journal LEFT JOIN blobs ON digest = blob
 WHERE task = '' ORDER BY seq LIMIT ?
@@ -109,7 +109,8 @@ async def sweep(read: Ask, write: Ask, before: float, keep: int) -> int:
     while orphans := await read(lambda db: _orphans(db, before)):
         await write(partial(_drop, tasks=orphans))
     await write(lambda db: _forget_days(db, before))
-    await _repeat(write, lambda db: _forget_lessons(db, before))
+    for look, remove in _COUNTS_NO_MORE.items():
+        await _forget(read, write, before, look, remove)
     await _repeat(write, lambda db: _trim_system(db, before))
     await _repeat(write, _shrink)
     return removed
@@ -203,13 +204,19 @@ def _forget_days(db: sqlite3.Connection, before: float) -> None:
     db.execute("DELETE FROM usage WHERE day < ?", (day,))
 
 
-def _forget_lessons(db: sqlite3.Connection, before: float) -> bool:
-    """Remove some of what was learned long ago and counts no more; return whether more of it may be left.
+async def _forget(read: Ask, write: Ask, before: float, look: str, remove: str) -> None:
+    """Remove what was learned before a time and counts no more, of one sort.
 
     Of each score the last movement stays, and proposals go only when they can be decided no more.
     """
-    removed = [db.execute(query, (before,)).rowcount for query in _COUNTS_NO_MORE]
-    return max(removed) == _CHUNK
+    while keys := await read(lambda db: db.execute(look, (before, _KEYS)).fetchall()):
+        for at in range(0, len(keys), _CHUNK):
+            await _repeat(write, partial(_forget_some, remove, [(*key, before) for key in keys[at : at + _CHUNK]]))
+
+
+def _forget_some(remove: str, keys: list[tuple[object, ...]], db: sqlite3.Connection) -> bool:
+    db.executemany(remove, keys)
+    return False
 
 
 def _trim_system(db: sqlite3.Connection, before: float) -> bool:

@@ -153,7 +153,15 @@ CREATE TABLE lineage (
 ) WITHOUT ROWID;
 """
 
-_STEPS = (_FIRST, _HISTORY, _DURABLE, _SESSIONS + _ACCOUNTS, _LEARNING)
+_INDEXES = """
+DROP INDEX movements_by_score;
+DROP INDEX movements_by_age;
+DROP INDEX lessons_by_age;
+CREATE INDEX movements_by_agent ON movements (agent);
+"""
+"""Of what is written with every task, an index is kept only of what is asked for while somebody waits."""
+
+_STEPS = (_FIRST, _HISTORY, _DURABLE, _SESSIONS + _ACCOUNTS, _LEARNING, _INDEXES)
 """One script per schema version; script number n leads from version n to n + 1."""
 
 VERSION = len(_STEPS)

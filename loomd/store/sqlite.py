@@ -30,7 +30,7 @@ from loomd.store import (
 )
 from loomd.store.chain import Chain, Entry, envelope, verify
 from loomd.store.directory import StateDirectory, claim, typed
-from loomd.store.experience import SqliteLearning
+from loomd.store.experience import SqliteLearning, Taught
 from loomd.store.extent import extent
 from loomd.store.learning import Learning
 from loomd.store.records import (
@@ -52,6 +52,7 @@ from loomd.store.records import (
     TaskRecord,
     Turn,
 )
+from loomd.store.tasks import Kept, Tasks
 from loomd.store.writer import PATIENCE, Writer, code_of
 
 T = TypeVar("T")
@@ -92,8 +93,9 @@ class SqliteStore:
         self._state = state
         self._db = db
         self._chain = Chain(db)
+        self._tasks = Tasks(db)
         db.execute("PRAGMA busy_timeout = 0")  # the writer waits by itself, where it may
-        self._writer = Writer(db, str(state.path), extent(db).last, self._insert, self._place, self._chain.forget)
+        self._writer = Writer(db, str(state.path), extent(db).last, self._insert, self._learn, self._chain.forget)
         self._pool = ThreadPoolExecutor(_READERS, "loomd-store-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -144,10 +146,9 @@ class SqliteStore:
         if len(rows) < len(records):
             accounts.add(self._db, [one for one in records if type(one) is Charge])
 
-    def _place(self, records: "Sequence[Entry | Charge | Average]") -> None:
-        """Write averages on the writer's thread: in their place, because what a task taught replaces them as well."""
-        if averages := [one for one in records if type(one) is Average]:
-            accounts.keep(self._db, averages)
+    def _learn(self, taught: "Sequence[Taught | Sequence[Entry | Charge | Average]]") -> list[bool]:
+        """Write what was learned on the writer's thread, and averages: in their place, because both replace them."""
+        return experience.learn(self._db, [one if isinstance(one, Taught) else _averages(one) for one in taught])
 
     async def durable(self, seq: int) -> None:
         """Wait until the row with this sequence number is on disk.
@@ -185,19 +186,19 @@ class SqliteStore:
 
     async def create_task(self, record: TaskRecord) -> bool:
         """Store a task record and return True; return False when its id is taken, or is still being removed."""
-        return await self._writer.write(lambda: self._keep_task(tasks.create, record))
+        return await self._writer.share(self._keep_tasks, Kept(record, new=True))
 
     async def put_task(self, record: TaskRecord) -> bool:
         """Create or replace a task record; return False, and change nothing, when the one there has a result."""
-        return await self._writer.write(lambda: self._keep_task(tasks.put, record))
+        return await self._writer.share(self._keep_tasks, Kept(record))
 
-    def _keep_task(self, keep: Callable[[sqlite3.Connection, TaskRecord], bool], record: TaskRecord) -> bool:
-        """Store a record on the writer's thread, and return whether it was; with a result the task has ended."""
-        kept = keep(self._db, record)
-        if kept and record.result:
-            self._chain.end(record.id)
-            mailbox.close(self._db, record.id)
-        return kept
+    def _keep_tasks(self, records: Sequence[Kept]) -> list[bool]:
+        """Store records on the writer's thread, and return which were; tasks of which one has a result have ended."""
+        stored = self._tasks.keep(records)
+        if ended := [kept.record.id for kept, done in zip(records, stored, strict=True) if done and kept.record.result]:
+            self._chain.end(ended)
+            mailbox.close(self._db, ended)
+        return stored
 
     async def get_task(self, task: str) -> TaskRecord | None:
         """Return a task record."""
@@ -266,7 +267,7 @@ class SqliteStore:
 
     async def learn(self, task: str, change: Learned) -> bool:
         """Store what a task taught, once; return False when that was done, or waits to be, already."""
-        return await self._writer.insist(lambda: experience.learn(self._db, task, change))
+        return await self._writer.insist(self._learn, Taught(change, task))
 
     async def learned_from(self, task: str) -> bool:
         """Return whether something was stored of what a task taught."""
@@ -407,6 +408,10 @@ class SqliteStore:
             self._local.db = db
             self._connections.append(db)
         return db
+
+
+def _averages(records: "Sequence[Entry | Charge | Average]") -> Taught:
+    return Taught(Learned(averages=[one for one in records if type(one) is Average]))
 
 
 _ALL = "WHERE seq > :after ORDER BY seq LIMIT :limit"

@@ -5,6 +5,8 @@ Called by `sqlite`, writes on the writer's thread inside its transaction.
 
 import logging
 import sqlite3
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,23 +29,82 @@ ON CONFLICT (id) DO UPDATE SET (namespace, cluster, phase, body, result, created
    excluded.reason)
 WHERE tasks.result = x''
 """  # noqa: S608  # constant text
+_CHANGE = """
+UPDATE tasks SET phase = ?, body = ?, result = ?, reason = ?
+WHERE id = ? AND namespace = ? AND cluster = ? AND created = ? AND phase = ? AND body = ? AND reason = ?
+AND result = x''
+"""
+"""Changes a record that is still the one that was written last; what names and orders it stays, with its indexes."""
+_KNOWN = 10_000
+"""Records of tasks that have not ended which are kept in memory."""
+_LARGE = 10_000
+"""Bytes of a body from which on it is not."""
 _SEALED = f"{_COLUMNS}, (SELECT digest FROM seals WHERE name = 'tasks' AND key = quote(id))"  # noqa: S608  # constant text
 _GET = f"SELECT {_SEALED} FROM tasks WHERE id = ?"  # noqa: S608  # constant text
 
 
-def create(db: sqlite3.Connection, record: TaskRecord) -> bool:
-    """Store a record and return True; return False when its id is taken, or is still being removed."""
-    return bool(db.execute(_CREATE, msgspec.structs.astuple(record)).rowcount)
+class Kept(NamedTuple):
+    """A record to be stored: of a task that is new, or in the place of the one that is there."""
+
+    record: TaskRecord
+    new: bool = False
 
 
-def put(db: sqlite3.Connection, record: TaskRecord) -> bool:
-    """Create or replace a record; return False, and change nothing, when the one there has a result.
+class Tasks:
+    """Writes records. What it wrote last of a task is in memory, so that nothing is read before it is replaced."""
 
-    Raises:
-        Damaged: the one there is not what was stored; it is left as it is.
-    """
-    get(db, record.id)
-    return bool(db.execute(_PUT, msgspec.structs.astuple(record)).rowcount)
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._known: dict[str, TaskRecord] = {}
+        self._unsealed: list[tuple[Any, ...]] = []
+
+    def keep(self, records: Sequence[Kept]) -> list[bool]:
+        """Store records, one after the other, and return which were stored.
+
+        One that is new is not where its id is taken, or is still being removed. One that takes the place of another is
+        not where that has a result.
+
+        Raises:
+            Damaged: one that is to be replaced is not what was stored; it is left as it is.
+        """
+        self._unsealed = []
+        stored = [self._create(record) if new else self._change(record) or self._put(record) for record, new in records]
+        self._seal()
+        return stored
+
+    def _create(self, record: TaskRecord) -> bool:
+        return self._wrote(record, self._db.execute(_CREATE, msgspec.structs.astuple(record)))
+
+    def _change(self, new: TaskRecord) -> bool:
+        """Replace the record that was written last, and return whether it was there, as it was written."""
+        old = self._known.get(new.id)
+        if old is None or (old.namespace, old.cluster, old.created) != (new.namespace, new.cluster, new.created):
+            return False
+        wanted = (new.phase, bytearray(new.body), bytearray(new.result), new.reason, new.id)
+        there = (old.namespace, old.cluster, old.created, old.phase, bytearray(old.body), old.reason)
+        return self._wrote(new, self._db.execute(_CHANGE, wanted + there))
+
+    def _put(self, record: TaskRecord) -> bool:
+        self._seal()
+        get(self._db, record.id)
+        return self._wrote(record, self._db.execute(_PUT, msgspec.structs.astuple(record)))
+
+    def _wrote(self, record: TaskRecord, done: sqlite3.Cursor) -> bool:
+        """Remember a record if it was written, and return whether it was."""
+        if not done.rowcount:
+            return False
+        self._unsealed.append(msgspec.structs.astuple(record))
+        self._known.pop(record.id, None)
+        if not record.result and len(record.body) < _LARGE:
+            self._known[record.id] = record
+            if len(self._known) > _KNOWN:
+                del self._known[next(iter(self._known))]
+        return True
+
+    def _seal(self) -> None:
+        """Seal what was written."""
+        seal.note(self._db, "tasks", self._unsealed)
+        self._unsealed = []
 
 
 def get(db: sqlite3.Connection, task: str) -> TaskRecord | None:

@@ -9,19 +9,19 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from loomd.errors import Damaged, Temporary
 
 T = TypeVar("T")
+V = TypeVar("V")
 R = TypeVar("R")
 
-_Operation = Callable[[], object]
+_Group = Callable[[Sequence[Any]], Sequence[object]]
 _Caller = asyncio.Future[object]
 
 _LINGER = 0.02
@@ -43,13 +43,20 @@ _log = logging.getLogger("loomd.store")
 
 
 class _Part(NamedTuple, Generic[R]):
-    """An operation and who waits for its value; or records that were handed in one after the other.
+    """Something to be written, or records that were handed in one after the other.
 
-    `caller` is None where it must not be lost: it stays in its place until it is done.
+    Attributes:
+        group: what writes it, at once with all that it writes in the same transaction.
+        value: what it is given.
+        caller: who waits for what comes of it; None where it must not be lost: it stays in its place until it is done.
+        came: gets what came of it where it must not be lost.
+        records: the records.
     """
 
-    operation: _Operation
+    group: _Group
+    value: object
     caller: _Caller | None = None
+    came: list[Any] | None = None
     records: Sequence[R] = ()
 
 
@@ -58,7 +65,7 @@ class _Batch(Generic[R]):
     """What goes into one transaction, and callers who wait for all of it.
 
     Attributes:
-        work: its operations in their order.
+        work: its parts in their order.
         joined: callers who wait for all of it.
         open: the records at the end of the work, to which more may be added.
         count: how many records there are.
@@ -92,9 +99,9 @@ class Writer(Generic[R]):
         db: a connection in autocommit mode that waits for no lock; nobody else uses it from now on.
         name: what the database is called in messages.
         last: number of the last record that is on disk.
-        insert: called with all records of a transaction, in the order in which they were handed in, before its
-            operations, on the thread that writes.
-        place: called there with those of them that stand between two operations, in their place among these.
+        insert: called with all records of a transaction, in the order in which they were handed in, before anything
+            else is written, on the thread that writes.
+        place: the group that is given the records which stand between others, too, in their place among these.
         undone: called after each rollback, on the thread that wrote.
 
     Attributes:
@@ -108,7 +115,7 @@ class Writer(Generic[R]):
         name: str,
         last: int,
         insert: Callable[[Sequence[R]], object],
-        place: Callable[[Sequence[R]], object],
+        place: _Group,
         undone: Callable[[], None],
     ) -> None:
         self._db = db
@@ -142,35 +149,51 @@ class Writer(Generic[R]):
             _log.critical("%s", why)
 
     async def write(self, operation: Callable[[], T]) -> T:
-        """Run an operation on the writer's thread and return its value once it is on disk.
+        """Run an operation on the writer's thread, between what was handed in before it and after it.
+
+        Returns its value once it is on disk.
 
         Raises:
             Temporary: the disk is full or failed; nothing of the transaction was stored.
             Damaged: the database refused the operation or is corrupt, or a record before it could not be stored.
         """
+        return await self.share(_run, operation)
+
+    async def share(self, group: Callable[[Sequence[V]], Sequence[T]], value: V) -> T:
+        """Have a value written together with others, and return what came of it once it is on disk.
+
+        Args:
+            group: called with the values that were handed in for it, in their order, on the writer's thread; returns
+                what came of each. Groups write tables of their own: what is written for one may overtake another.
+            value: what is to be written.
+
+        Raises:
+            Temporary: the disk is full or failed; nothing of the transaction was stored.
+            Damaged: the database refused it or is corrupt, or a record before it could not be stored.
+        """
         self._require_whole()
         caller: _Caller = self._loop.create_future()
         self._next.open = None
-        self._next.work.append(_Part(operation, caller))
+        self._next.work.append(_Part(group, value, caller))
         self._start_soon()
         return cast("T", await caller)
 
-    async def insist(self, operation: Callable[[], T]) -> T:
-        """Run an operation as `write` does; when the commit fails, it stays in its place for the next one.
+    async def insist(self, group: Callable[[Sequence[V]], Sequence[T]], value: V) -> T:
+        """Have a value written as `share` does; when the commit fails, it stays in its place for the next one.
 
         Raises:
             Temporary: the commit failed.
-            Damaged: the database refused the operation or is corrupt, or a record before it could not be stored.
+            Damaged: the database refused it or is corrupt, or a record before it could not be stored.
         """
         self._require_whole()
-        values: list[T] = []
+        came: list[T] = []
         caller: _Caller = self._loop.create_future()
         self._next.open = None
-        self._next.work.append(_Part(lambda: values.append(operation())))
+        self._next.work.append(_Part(group, value, came=came))
         self._next.joined.append(caller)
         self._start_soon()
         await caller
-        return values[-1]
+        return came[0]
 
     def ride(self, record: R, size: int) -> int:
         """Insert a record of so many bytes with the next transaction, in its place in the order; return its number.
@@ -196,7 +219,7 @@ class Writer(Generic[R]):
             batch.open.append(record)
             return
         batch.open = [record]
-        batch.work.append(_Part(partial(self._place, batch.open), records=batch.open))
+        batch.work.append(_Part(self._place, batch.open, records=batch.open))
         self._start_later(_LINGER)
 
     async def durable(self, number: int) -> None:
@@ -295,6 +318,8 @@ class Writer(Generic[R]):
         for part, value in zip(batch.work, values, strict=False):  # fewer values when the rest could not be written
             if isinstance(value, Exception):
                 self._refuse(part.caller, value)
+            elif part.came is not None:
+                part.came.append(value)
             elif part.caller is not None and not part.caller.done():
                 part.caller.set_result(value)
         if self._broken:
@@ -365,12 +390,12 @@ class Writer(Generic[R]):
         return error
 
     def _commit(self, work: Sequence[_Part[R]], values: list[object]) -> None:
-        """Run operations in one transaction; when one of them is at fault, each in its own. On the thread that writes.
+        """Write all in one transaction; when a part is at fault, each in its own. On the thread that writes.
 
         Args:
-            work: the operations.
-            values: gets the values of those that are on disk, in their order; of a faulty one its exception. After one
-                that must not be lost and is at fault no other is run.
+            work: the parts.
+            values: gets what came of those that are on disk, in their order; of a faulty one its exception. After one
+                that must not be lost and is at fault no other is written.
 
         Raises:
             sqlite3.OperationalError: the one after those values could not be written now, and none after it was tried.
@@ -411,14 +436,17 @@ class Writer(Generic[R]):
                 return
 
     def _transaction(self, work: Sequence[_Part[R]]) -> list[object]:
-        """Run operations in one transaction, after all records that stand between them: these are inserted at once."""
+        """Write parts in one transaction, after all records that stand between them: these are inserted at once."""
         if not work:
             return []
         try:
             self._begin()
             if records := [record for part in work for record in part.records]:
                 self._insert(records)
-            values = [part.operation() for part in work]
+            values: list[object] = [None] * len(work)
+            for group, places in _grouped(work):
+                for place, value in zip(places, group([work[place].value for place in places]), strict=True):
+                    values[place] = value
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -426,6 +454,24 @@ class Writer(Generic[R]):
             self._undone()
             raise
         return values
+
+
+def _run(operations: Sequence[Callable[[], T]]) -> list[T]:
+    """Run operations that are their own group; they may write any table."""
+    return [operation() for operation in operations]
+
+
+def _grouped(work: Sequence[_Part[R]]) -> Iterator[tuple[_Group, list[int]]]:
+    """Yield groups with the places of the parts that each may write at once: operations stay where they are."""
+    together: dict[_Group, list[int]] = {}
+    for place, part in enumerate(work):
+        if part.group is _run:
+            yield from together.items()
+            together = {}
+            yield _run, [place]
+        else:
+            together.setdefault(part.group, []).append(place)
+    yield from together.items()
 
 
 def _is_busy(error: BaseException) -> bool:

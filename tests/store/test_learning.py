@@ -160,6 +160,10 @@ async def test_movements_are_read_in_pages(store: SqliteStore) -> None:
     await store.learning.change(Learned(movements=moves))
     assert [one.seq for one in await store.learning.movements("ada")] == [1, 3, 5]
     assert [one.seq for one in await store.learning.movements(after=2, limit=3)] == [3, 4, 5]
+    with closing(sqlite3.connect(store.directory / "loomd.db")) as db:
+        query = "EXPLAIN QUERY PLAN SELECT * FROM movements WHERE agent = 'ada' AND seq > 1 ORDER BY seq LIMIT 9"
+        plan = [step for *_, step in db.execute(query)]
+    assert plan == ["SEARCH movements USING INDEX movements_by_agent (agent=? AND rowid>?)"]
 
 
 async def test_experience_is_of_one_cluster_and_embedder(store: SqliteStore) -> None:
