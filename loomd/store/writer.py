@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar, cast
 
 from loomd.errors import Damaged, Temporary
+from loomd.store.finish import Written
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _Operation = Callable[[], object]
-_Caller = asyncio.Future[object]
+_Caller = Written[object]
 
 _LINGER = 0.02
 """Seconds that an operation nobody waits for may wait for company."""
@@ -144,7 +145,7 @@ class Writer(Generic[R]):
             Damaged: the database refused the operation or is corrupt, or a record before it could not be stored.
         """
         self._require_whole()
-        caller: _Caller = self._loop.create_future()
+        caller: _Caller = Written(loop=self._loop)
         self._next.open = None
         self._next.work.append(_Part(operation, caller))
         self._start_soon()
@@ -159,7 +160,7 @@ class Writer(Generic[R]):
         """
         self._require_whole()
         values: list[T] = []
-        caller: _Caller = self._loop.create_future()
+        caller: _Caller = Written(loop=self._loop)
         self._next.open = None
         self._next.work.append(_Part(lambda: values.append(operation())))
         self._next.joined.append(caller)
@@ -204,7 +205,7 @@ class Writer(Generic[R]):
         self._require_whole()
         if number <= self._durable:
             return
-        caller: _Caller = self._loop.create_future()
+        caller: _Caller = Written(loop=self._loop)
         if self._running is not None and number <= self._started:
             self._running.joined.append(caller)
         else:
