@@ -5,13 +5,12 @@ before it begins the first one that is not recorded; a row of that sort with not
 ended there. Called by the local engine and the record of a task.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from loomd.agents.suspicion import listening
-from loomd.amoeba.task import Result, Task
+from loomd.amoeba.task import Task
 from loomd.engine.ending import HERE, WAYS, scope_of
 from loomd.engine.ledger import Ledger, record_of
 from loomd.errors import RecordFailed
@@ -124,18 +123,10 @@ class Deaths:
         return f"attempted/{self._rows}"
 
 
-async def or_set_aside(run: Awaitable[Result], ledger: Ledger, bus: Bus, task: Task) -> Result:
-    """Return what a task comes to, or let it wait until a person lets it go on, and tell that once.
-
-    Raises:
-        CancelledError: it waits.
-    """
-    try:
-        return await run
-    except SetAside as error:
-        why = f"{error}; {HERE.format(task.id)}{WAYS.format(task.id)}"
-        record = await ledger.get(task.id) or record_of(task, "Running")
-        if record.reason != why:
-            scope_of(bus, task).emit(TaskSetAside(error.name, error.times, why))
-        await ledger.park(record, why)
-        raise asyncio.CancelledError from error
+async def set_aside(error: SetAside, ledger: Ledger, bus: Bus, task: Task) -> None:
+    """Let a task wait until a person lets it go on, and tell that once."""
+    why = f"{error}; {HERE.format(task.id)}{WAYS.format(task.id)}"
+    record = await ledger.get(task.id) or record_of(task, "Running")
+    if record.reason != why:
+        scope_of(bus, task).emit(TaskSetAside(error.name, error.times, why))
+    await ledger.park(record, why)

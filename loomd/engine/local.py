@@ -18,7 +18,7 @@ from loomd.amoeba.task import ENGINE, Result, Task
 from loomd.engine.accept import accept, cluster_of
 from loomd.engine.again import Attempts
 from loomd.engine.claims import Claims
-from loomd.engine.deaths import or_set_aside
+from loomd.engine.deaths import SetAside, set_aside
 from loomd.engine.ending import AWAY, HERE, STRAY, WAYS, announce, reason_of, scope_of
 from loomd.engine.images import filled, lean
 from loomd.engine.intake import anew
@@ -278,7 +278,7 @@ class LocalEngine:
             self._start(task, resumed=False)
 
     def _start(self, task: Task, *, resumed: bool, here: bool = False) -> None:
-        run = or_set_aside(self._run(task, resumed=resumed, here=here), self._ledger, self._services.bus, task)
+        run = self._run(task, resumed=resumed, here=here)
         running = asyncio.create_task(run, name=f"task {task.id}")  # noqa: TID251  # kept until it is done
         self._running[task.id] = running
         running.add_done_callback(lambda done: self._ended(task.id, done))
@@ -301,12 +301,7 @@ class LocalEngine:
         """
         wait, back, unfit, parked, urged = 0.0, "", "", here, here
         while True:
-            try:
-                topology = self._topology() if here else await self._open(task, resumed=resumed)
-            except LoomdError as error:
-                why = f"revision {task.revision} does not open: {error}; {HERE.format(task.id)}{WAYS.format(task.id)}"
-                await self._ledger.park(record_of(task, "Running"), why)
-                raise asyncio.CancelledError from error
+            topology = await self._open(task) if resumed and not here else self._topology()
             stay = self._stays[task.id] = Stay(topology, self._ledger, self._services.bus, back, urged, unfit=unfit)
             try:
                 async with stay.topology.lease():
@@ -321,6 +316,9 @@ class LocalEngine:
                 task = msgspec.structs.replace(task, revision=stay.back)
                 here, back, unfit, parked = False, "", topology.snapshot.revision, True
                 await self._ledger.park(record_of(task, "Running"), AWAY.format(error, task.id))
+            except SetAside as error:
+                await set_aside(error, self._ledger, self._services.bus, task)
+                raise asyncio.CancelledError from error
             except (RecordFailed, Temporary) as error:
                 wait, resumed = pause(error), True
                 back = stay.back
@@ -477,15 +475,20 @@ class LocalEngine:
         await self._ledger.put(task, "Cancelled", _encode(cancelled))
         return cancelled
 
-    async def _open(self, task: Task, *, resumed: bool) -> Topology:
-        """Return what a task runs on: what serves, or for one that goes on the revision that it began with.
+    async def _open(self, task: Task) -> Topology:
+        """Return what a task goes on on: the revision that it began with, or what serves.
 
         Raises:
-            LoomdError: that revision cannot be opened any more.
+            CancelledError: that revision cannot be opened any more, and the task waits.
         """
-        if resumed and self._pinned is not None and self._restorable(task):
+        if self._pinned is None or not self._restorable(task):
+            return self._topology()
+        try:
             return await self._pinned(task.revision)
-        return self._topology()
+        except LoomdError as error:
+            why = f"revision {task.revision} does not open: {error}; {HERE.format(task.id)}{WAYS.format(task.id)}"
+            await self._ledger.park(record_of(task, "Running"), why)
+            raise asyncio.CancelledError from error
 
     def _restorable(self, task: Task) -> bool:
         """Return whether a task began on another revision than serves, which can be opened for it."""

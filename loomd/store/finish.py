@@ -4,17 +4,56 @@ Called by whoever keeps memory and disk alike: the engine for results, the recon
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from functools import partial
+from types import coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-async def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, however often the caller is cancelled meanwhile; the cancellation is let through then."""
-    task = asyncio.ensure_future(work)
+class Written(asyncio.Future[T]):
+    """Waits for a commit, which comes whoever waits. What `finish` has taken hold of is not cancelled."""
+
+    held = False
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Give up waiting, unless it is held: then whoever waits is told of the request when it is done."""
+        return not self.held and super().cancel(msg)
+
+
+@coroutine
+def finish(work: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
+    """Run to the end, however often the caller is cancelled meanwhile; the cancellation is let through then.
+
+    As long as it waits for nothing but commits, that takes no task of its own; a time limit within it begins after that.
+    """
     cancelled: asyncio.CancelledError | None = None
+    while True:
+        try:
+            awaited = work.send(None)
+        except BaseException as end:
+            if cancelled is not None:  # whoever would have got it is gone
+                raise cancelled from None
+            if isinstance(end, StopIteration):
+                return end.value  # type: ignore[no-any-return]  # a coroutine's result
+            raise
+        if not isinstance(awaited, Written):
+            return (yield from _apart(_rest(awaited, work), cancelled).__await__())
+        awaited.held = True
+        try:
+            yield awaited
+        except asyncio.CancelledError as error:
+            cancelled = error
+
+
+async def _apart(work: "Generator[Any, None, T]", cancelled: asyncio.CancelledError | None) -> T:
+    """Run the rest of some work in a task of its own, which nobody cancels."""
+
+    async def run() -> T:
+        return await work
+
+    task = asyncio.ensure_future(run())
     while not task.done():
         try:
             await over(task)
@@ -25,6 +64,13 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
             task.exception()  # whoever would have got it is gone
         raise cancelled
     return task.result()
+
+
+@coroutine
+def _rest(awaited: object, work: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
+    """Go on with some work when there is what it waits for."""
+    yield awaited
+    return (yield from work)  # type: ignore[misc]  # it has begun, so that it cannot be awaited
 
 
 async def over(task: asyncio.Task[Any]) -> None:

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from loomd.errors import Damaged, Temporary
+from loomd.store.finish import Written
 
 T = TypeVar("T")
 V = TypeVar("V")
 R = TypeVar("R")
 
 _Group = Callable[[Sequence[Any]], Sequence[object]]
-_Caller = asyncio.Future[object]
+_Caller = Written[object]
 
 _LINGER = 0.02
 """Seconds that an operation nobody waits for may wait for company."""
@@ -172,7 +173,7 @@ class Writer(Generic[R]):
             Damaged: the database refused it or is corrupt, or a record before it could not be stored.
         """
         self._require_whole()
-        caller: _Caller = self._loop.create_future()
+        caller: _Caller = Written(loop=self._loop)
         self._next.open = None
         self._next.work.append(_Part(group, value, caller))
         self._start_soon()
@@ -187,7 +188,7 @@ class Writer(Generic[R]):
         """
         self._require_whole()
         came: list[T] = []
-        caller: _Caller = self._loop.create_future()
+        caller: _Caller = Written(loop=self._loop)
         self._next.open = None
         self._next.work.append(_Part(group, value, came=came))
         self._next.joined.append(caller)
@@ -232,7 +233,7 @@ class Writer(Generic[R]):
         self._require_whole()
         if number <= self._durable:
             return
-        caller: _Caller = self._loop.create_future()
+        caller: _Caller = Written(loop=self._loop)
         if self._running is not None and number <= self._started:
             self._running.joined.append(caller)
         else:

@@ -1,0 +1,134 @@
+"""What must not be left half done is finished, whoever is cancelled meanwhile."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loomd.errors import NotFound
+from loomd.store.finish import finish
+from loomd.store.records import TaskRecord
+from loomd.store.sqlite import SqliteStore, open_store
+
+Work = Callable[[SqliteStore, list[str]], Awaitable[str]]
+
+
+def record(name: str) -> TaskRecord:
+    """Return a task."""
+    return TaskRecord(name, "default", "team", "Running", b"{}")
+
+
+async def only_writes(store: SqliteStore, done: list[str]) -> str:
+    """Wait for commits alone."""
+    for name in ("a", "b"):
+        assert await store.create_task(record(name))
+        done.append(name)
+    return "done"
+
+
+async def reads_between(store: SqliteStore, done: list[str]) -> str:
+    """Wait for a commit, for a read, for time to go by, and for a commit within a time."""
+    assert await store.create_task(record("a"))
+    done.append("a")
+    assert await store.get_task("a") is not None
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        assert await store.create_task(record("b"))
+        await asyncio.sleep(0.01)
+    done.append("b")
+    return "done"
+
+
+async def fails_late(store: SqliteStore, done: list[str]) -> str:
+    """Fail after what was written."""
+    await only_writes(store, done)
+    raise NotFound("gone")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
+    """Yield a store that has committed something, so that it knows how long that takes."""
+    async with open_store(tmp_path / "state") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("steps", range(4))
+@pytest.mark.parametrize("work", [only_writes, reads_between])
+async def test_it_goes_on_when_its_caller_is_cancelled(store: SqliteStore, work: Work, steps: int) -> None:
+    """Once or several times, before it has begun to wait or later; the caller hears of it in the end."""
+    done: list[str] = []
+    after: list[str] = []
+
+    async def call() -> None:
+        try:
+            await finish(work(store, done))  # type: ignore[arg-type]  # coroutines
+        finally:
+            after.extend(done)
+        raise AssertionError("it was cancelled")
+
+    task = asyncio.ensure_future(call())
+    await asyncio.sleep(0)
+    task.cancel()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert after == ["a", "b"]
+    assert {one.id for one in await store.list_tasks()} == {"a", "b"}
+
+
+@pytest.mark.parametrize("work", [only_writes, reads_between])
+async def test_nobody_is_cancelled(store: SqliteStore, work: Work) -> None:
+    """Its value is returned; in a task of its own or not, a time that it sets is its own."""
+    assert await finish(work(store, [])) == "done"  # type: ignore[arg-type]  # coroutines
+
+
+async def test_its_time_is_over(store: SqliteStore) -> None:
+    """A time within it ends what is within, and not who waits for it."""
+
+    async def work() -> str:
+        await store.get_task("a")
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(20)
+        except TimeoutError:
+            return "late"
+        raise AssertionError("it was in time")
+
+    assert await finish(work()) == "late"
+
+
+async def test_it_fails(store: SqliteStore) -> None:
+    """Its failure is raised; a cancellation that came meanwhile matters more."""
+    with pytest.raises(NotFound, match="gone"):
+        await finish(fails_late(store, []))
+    for name in ("a", "b"):
+        await store.put_task(record(name))
+    task: asyncio.Task[Any] = asyncio.ensure_future(_failing(store))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def _failing(store: SqliteStore) -> None:
+    async def work() -> None:
+        await store.put_task(record("c"))
+        raise NotFound("gone")
+
+    await finish(work())
+
+
+async def test_who_is_not_held_is_cancelled_at_once(store: SqliteStore) -> None:
+    """Outside of it a caller gives up waiting, and what was asked for is written all the same."""
+    task = asyncio.ensure_future(store.create_task(record("a")))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert task.cancelled()
+    assert {one.id for one in await store.list_tasks()} in (set(), {"a"})
+    await store.create_task(record("b"))
+    assert {one.id for one in await store.list_tasks()} == {"a", "b"}
