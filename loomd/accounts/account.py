@@ -306,16 +306,20 @@ class Accounts:
         """Return which share (0 to 1) of its day each agent may still use for work, of the scarcest measure."""
         if not self.limited:
             return [1.0] * len(agents)
-        shared, bounds, share = self._share((namespace, ""), 1.0), self._bounds, self._share
-        return [share(one, shared) if (one := (namespace, agent)) in bounds else shared for agent in agents]
+        shared, found = self._share((namespace, ""), 1.0), list[float]()
+        for agent in agents:
+            least = shared
+            for bound in self._bounds.get((namespace, agent), _NO_BOUNDS).values():
+                if bound().limits:
+                    least = self._share((namespace, agent), shared)
+            found.append(least)
+        return found
 
     def _share(self, owner: Owner, most: float) -> float:
         """Return which share of its day an owner has left, at most so much; without tool calls it can work all day."""
         least = most
         for bound in self._bounds.get(owner, _NO_BOUNDS).values():
-            if not (limits := bound().limits):
-                continue
-            for measure, limit in limits.items():
+            for measure, limit in bound().limits.items():
                 if measure != "tool_calls":
                     self._turn()
                     used = self._account(owner).used[measure]

@@ -170,6 +170,8 @@ class Agent:
 
     def offered(self) -> list[Tool]:
         """Return the tools that may be called now."""
+        if not self.tools:
+            return []
         latest = self.latest()
         hiding = [rule for rule in self._rules(latest) if rule.deny or rule.allow is not None]
         named = [

@@ -6,8 +6,11 @@ it is read, and never stored. Every book hears of every update through the bus, 
 agree.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,6 +23,10 @@ from loomd.store.records import Capability
 
 Key = tuple[str, str, str]
 _Member = tuple[str, str]
+"""An agent, the digest of how it behaves, and a domain."""
+
+_MOMENT = 1e-6
+"""Share of the half-life in which what is believed is not worked out anew."""
 
 
 class Priors(Spec):
@@ -58,6 +65,11 @@ class Ageing:
     known: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     earlier: Callable[[str, str, Iterable[str]], Iterable[str]] = _all
 
+    @cached_property
+    def moment(self) -> float:
+        """Return for how many seconds what is left of a score counts as the same."""
+        return self.half_life * _MOMENT if self.half_life > 0 else math.inf
+
     def aged(self, score: Score, prior: float) -> Score:
         """Return what is left of a score now: its distance from the prior and its count, halved each half-life."""
         age = self.now() - score.updated
@@ -83,7 +95,31 @@ class Ageing:
 
 _AGELESS = Ageing()
 _NONE = Score(0.0)
-_NOTHING: Mapping[str, Score] = {}
+
+
+@dataclass(slots=True)
+class _Learned:
+    """What an agent has learned as it behaves, and what is worked out of it."""
+
+    scores: dict[str, Score] = field(default_factory=dict[str, Score])
+    """By domain."""
+    total: float = 0.0
+    count: int = 0
+    moved: float = 0.0
+    read: "tuple[float, tuple[object, ...], Believed] | None" = None
+    """When it was asked last what is believed of it, what was asked, and the answer; None once it learned more."""
+
+
+class Believed(NamedTuple):
+    """What is believed of an agent in some domains, and over all of them.
+
+    Attributes:
+        scores: beliefs by domain.
+        overall: belief over all domains in which it has learned.
+    """
+
+    scores: Mapping[str, Score]
+    overall: Score
 
 
 class Book:
@@ -94,10 +130,7 @@ class Book:
     ) -> None:
         """Take over what was learned of the members: names of agents with the digests of their behaviour."""
         self._ageing = ageing
-        self._scores: dict[_Member, dict[str, Score]] = {}
-        """By domain."""
-        self._totals: dict[_Member, tuple[float, int]] = {}
-        self._moved: dict[_Member, float] = {}
+        self._members: dict[_Member, _Learned] = {}
         for agent, spec in members:
             self.admit(agent, spec, learned)
 
@@ -110,8 +143,7 @@ class Book:
             learned: scores of it and others, of whatever behaviour.
             before: digests of how it behaved lately, beside those that were known at first.
         """
-        self._scores.setdefault((agent, spec), {})
-        self._totals.setdefault((agent, spec), (0.0, 0))
+        self._members.setdefault((agent, spec), _Learned())
         mine = [one for one in learned if (one.agent, one.spec) == (agent, spec)]
         for c in [*self._ageing.inherited(agent, spec, learned, before), *mine]:
             self._put((c.agent, c.spec), c.domain, Score(c.score, c.variance, c.count, c.updated))
@@ -143,22 +175,20 @@ class Book:
         spread = whole * (before.variance + before.mean**2) + count * (added.variance + added.mean**2)
         return Score(mean, max(0.0, spread / total - mean**2), before.count + round(count))
 
-    def _put(self, member: _Member, domain: str, score: Score) -> None:
-        scores = self._scores.get(member)
-        if scores is None:
+    def _put(self, key: _Member, domain: str, score: Score) -> None:
+        member = self._members.get(key)
+        if member is None:
             return
-        old = scores.get(domain, _NONE)
-        total, count = self._totals[member]
-        self._totals[member] = (
-            total + score.mean * score.count - old.mean * old.count,
-            count + score.count - old.count,
-        )
-        self._moved[member] = max(score.updated, self._moved.get(member, 0.0))
-        scores[domain] = score
+        old = member.scores.get(domain, _NONE)
+        member.total += score.mean * score.count - old.mean * old.count
+        member.count += score.count - old.count
+        member.moved = max(score.updated, member.moved)
+        member.scores[domain] = score
+        member.read = None
 
     def known(self, agent: str, spec: str) -> Mapping[str, Score]:
         """Return the learned scores of an agent by domain, without what time took of them."""
-        return self._scores.get((agent, spec), _NOTHING)
+        return self._members.get((agent, spec), _NOTHING).scores
 
     def score(self, agent: str, spec: str, domain: str, prior: float) -> Score:
         """Return what is believed of an agent in a domain."""
@@ -174,16 +204,49 @@ class Book:
             prior: what is believed when nothing was learned.
             fixed: returns whether what was learned in a domain is left out; None leaves nothing out.
         """
-        total, count = self._totals.get((agent, spec), (0.0, 0))
-        updated = self._moved.get((agent, spec), 0.0)
+        member = self._members.get((agent, spec), _NOTHING)
+        total, count, updated = member.total, member.count, member.moved
         if fixed is not None:
-            learned = [one for domain, one in self.known(agent, spec).items() if not fixed(domain)]
+            learned = [one for domain, one in member.scores.items() if not fixed(domain)]
             total, count = sum(one.mean * one.count for one in learned), sum(one.count for one in learned)
             updated = max((one.updated for one in learned), default=0.0)
         if not count:
             return Score(prior)
         return self._ageing.aged(Score(total / count, count=count, updated=updated), prior)
 
+    def believed(
+        self, agent: str, spec: str, domains: Sequence[str], declared: Mapping[str, float], unknown: float
+    ) -> Believed:
+        """Return what is believed of an agent, in some domains and over all.
+
+        It is asked for every member with every task, so what was worked out last is kept until the agent has learned
+        more, or for a millionth of the half-life, in which time takes less than a millionth of a score.
+
+        Args:
+            agent: its name.
+            spec: digest of how it behaves.
+            domains: the domains.
+            declared: what is believed of it before anything was learned, by domain.
+            unknown: the same in a domain that is not declared.
+        """
+        member, now = self._members.get((agent, spec), _NOTHING), self._ageing.now()
+        asked = (domains, declared, unknown)
+        if (read := member.read) is not None and read[1] == asked and 0 <= now - read[0] <= self._ageing.moment:
+            return read[2]
+        scores = {domain: self.score(agent, spec, domain, declared.get(domain, unknown)) for domain in domains}
+        found = Believed(scores, self.overall(agent, spec, max(declared.values())))
+        if member is not _NOTHING:
+            member.read = now, asked, found
+        return found
+
     def table(self) -> Mapping[Key, Score]:
         """Return all learned scores, without what time took of them."""
-        return {(*member, domain): one for member, scores in self._scores.items() for domain, one in scores.items()}
+        return {
+            (*member, domain): score
+            for member, known in self._members.items()
+            for domain, score in known.scores.items()
+        }
+
+
+_NOTHING = _Learned()
+"""What somebody has learned who is no member."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from copy import copy
 
 from loomd.accounts.averages import Averages
 from loomd.agents.agent import Agent
@@ -135,8 +134,11 @@ class Cluster:
         rules, bias = self.learning, dict[str, float]()
         if rules.mode_of("calibrate") != "off":
             known, least = self._services.averages.of(self._subject), rules.calibrate.first
-            every = (*domains, GENERAL)
-            bias = {name: one.value for name in every if (one := known.get(name)) and one.count >= least}
+            bias = {
+                name: one.value
+                for name, one in known.items()
+                if one.count >= least and (name in domains or name == GENERAL)
+            }
         unread, neighbours = "", list[Neighbour]()
         try:
             neighbours = [] if lost else await self.past.neighbours(task)
@@ -172,27 +174,30 @@ class Cluster:
         healths = self.conditions.healths(agents, self._services.clock.now())
         found: list[Standing] = []
         for agent, share, health in zip(agents, left, healths, strict=True):
-            name, digest, tools = agent.name, agent.digest, bool(agent.tools)
-            cost, fixed = price(agent), frozenset(filter(agent.keeps, domains)) if agent.locked else _NOTHING
+            name, digest, tools, cost = agent.name, agent.digest, agent.tools, price(agent)
             declared = agent.domains or {name: priors.described}
-            scores = {d: book.score(name, digest, d, declared.get(d, unknown)) for d in domains}
-            scores |= {d: Score(declared.get(d, unknown)) for d in fixed}
+            scores, overall = book.believed(name, digest, domains, declared, unknown)
+            fixed = _NOTHING
+            if agent.locked:
+                fixed = frozenset(filter(agent.keeps, domains))
+                scores = {**scores, **{domain: Score(declared.get(domain, unknown)) for domain in fixed}}
+                overall = book.overall(name, digest, max(declared.values()), agent.keeps)
             found.append(
                 Standing(
-                    agent=name,
-                    spec=digest,
-                    scores=scores,
-                    overall=book.overall(name, digest, max(declared.values()), agent.keeps if agent.locked else None),
-                    running=load(namespace, name),
-                    tools=frozenset(agent.tools) if tools else _NOTHING,
-                    budget_left=share,
-                    permits=frozenset(tool.schema.name for tool in agent.offered()) if tools else None,
-                    price=cost,
-                    down=getattr(agent.model, "down", ""),
-                    description=agent.description,
-                    health=health,
-                    uses=self._known_uses(name, digest) if cost != _FREE else None,
-                    fixed=fixed,
+                    name,
+                    digest,
+                    scores,
+                    overall,
+                    load(namespace, name),
+                    frozenset(tools) if tools else _NOTHING,
+                    health,
+                    share,
+                    frozenset([tool.schema.name for tool in agent.offered()]) if tools else None,
+                    cost,
+                    getattr(agent.model, "down", ""),
+                    agent.description,
+                    self._known_uses(name, digest) if cost != _FREE else None,
+                    fixed,
                 )
             )
         return found
@@ -237,8 +242,9 @@ class Cluster:
         return view
 
     def _holding(self, agent: Agent) -> "Cluster":
-        view = copy(self)
-        view._bound = {agent.name: agent}  # noqa: SLF001  # one of this class
+        view = object.__new__(Cluster)
+        view.__dict__.update(self.__dict__)
+        view._bound = {agent.name: agent}  # one of this class
         return view
 
     @property
@@ -325,9 +331,13 @@ class Cluster:
 
     def hear(self, event: Event) -> None:
         """Take over what was learned, by this cluster or another; a handler for the bus."""
-        fact, versions = event.data, self.blueprints.versions
-        if isinstance(fact, CapabilityUpdated) and fact.owner not in self.roster.agents and not versions(fact.owner):
-            return  # it never had such a member
+        fact = event.data
+        if isinstance(fact, CapabilityUpdated):  # by far the most: each task ends with one
+            if fact.owner in self.roster.agents or self.blueprints.versions(fact.owner):
+                self.book.hear(event)
+                self.conditions.hear(event)
+                self.forge.departures.hear(event)
+            return
         self.book.hear(event)
         self.conditions.hear(event)
         self.forge.hear(event)

@@ -69,6 +69,7 @@ class Watch:
         """Watch nobody yet."""
         self._illness = illness
         self._charts: dict[Member, _Chart] = {}
+        self._dying: set[Member] = set()
 
     def admit(self, agent: str, spec: str, lessons: Sequence[Lesson] = (), since: float = 0.0) -> None:
         """Watch an agent from now on.
@@ -81,6 +82,7 @@ class Watch:
         """
         illness = self._illness
         self._charts[agent, spec] = _Chart(deque(maxlen=max(illness.window, illness.failures)))
+        self._dying.discard((agent, spec))
         for one in reversed(lessons):
             if one.at > since:
                 self._note((agent, spec), one.task, one.reward, one.at)
@@ -101,7 +103,7 @@ class Watch:
     @property
     def anyone_dying(self) -> bool:
         """Return whether an agent is dying."""
-        return any(chart.vitals.health == "dying" for chart in self._charts.values())
+        return bool(self._dying)
 
     def foretold(self, agent: str, spec: str, reward: float) -> Vitals:
         """Return how an agent will do once it gets one more reward."""
@@ -122,6 +124,10 @@ class Watch:
         now = judge(self._illness, [one for _, one in chart.rewards], chart.samples, chart.vitals.health)
         since = chart.vitals.since if now.health == chart.vitals.health else at
         chart.vitals = msgspec.structs.replace(now, since=since, last=at)
+        if now.health == "dying":
+            self._dying.add(member)
+        else:
+            self._dying.discard(member)
 
 
 def judge(illness: Illness, rewards: Sequence[float], samples: int, before: Health = "unknown") -> Vitals:

@@ -34,5 +34,7 @@ class House:
 
     def specialists(self) -> list[Agent]:
         """Return the members that no person declared as such."""
-        declared = self.blueprints.declared
-        return [agent for agent in self.roster.agents.values() if agent.name not in declared]
+        declared, members = self.blueprints.declared, self.roster.agents
+        if members.keys() <= declared.keys():
+            return []
+        return [agent for agent in members.values() if agent.name not in declared]

@@ -147,13 +147,13 @@ def tried_in(cluster: str) -> str:
 
 def fact_of(decision: Decision, of: Teaching) -> ClusterFact:
     """Return what is told of a decision."""
+    if not decision.done:
+        return _told(decision, of)
     cluster, written = of.cluster.name, msgspec.Raw(encode(decision))
     if decision.done == "observed":
         return ChangeObserved(mechanism_of(decision), cluster, decision.reason, written)
-    if decision.done == "proposed":
-        made = proposal_of(decision, of)
-        return ProposalMade(made.id, made.mechanism, cluster, decision.reason, made.expires, written)
-    return _told(decision, of)
+    made = proposal_of(decision, of)
+    return ProposalMade(made.id, made.mechanism, cluster, decision.reason, made.expires, written)
 
 
 def _told(decision: Decision, of: Teaching) -> ClusterFact:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
 
 _WORD = re.compile(r"[^\W_]{3,}")
-_PLURAL = re.compile(r"(?<=[^\W_]{3})(?<!s)s$")
 _STEM = 5
+_ROOT = 3
+"""Letters that a word has at least without the s of a plural."""
 _CACHE = 256
 """Texts whose vectors are kept, for goals that come again."""
 
@@ -43,7 +44,11 @@ class Likeness:
         self._embedder = embedder
         self._vectors: np.ndarray | None = None
         self._cache: dict[str, np.ndarray] = {}
-        self._words = {name: _stems(text) for name, text in self._texts.items()}
+        self._named: dict[str, list[str]] = {}
+        """The texts in which each beginning of a word stands, by their names."""
+        for name, text in self._texts.items():
+            for stem in _stems(text):
+                self._named.setdefault(stem, []).append(name)
 
     @property
     def texts(self) -> Mapping[str, str]:
@@ -86,11 +91,17 @@ class Likeness:
 
         Words that are in nearly every text, such as "about", do not count, nor does the s of a plural.
         """
-        words = _stems(text)
-        return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}
+        words, shared = _stems(text), dict.fromkeys(self._texts, 0)
+        for word in words:
+            for name in self._named.get(word, ()):
+                shared[name] += 1
+        count = len(words) or 1
+        return {name: number / count for name, number in shared.items()}
 
 
 def _stems(text: str) -> frozenset[str]:
-    """Return the beginnings of the words of a text that tell something."""
-    words = (word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)
-    return frozenset(_PLURAL.sub("", word)[:_STEM] for word in words)
+    """Return the beginnings of the words of a text that tell something, without the s of a plural."""
+    words = [word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS]
+    return frozenset(
+        [word[:-1] if _ROOT < len(word) <= _STEM and word[-1] == "s" != word[-2] else word[:_STEM] for word in words]
+    )

@@ -100,16 +100,22 @@ class Roster:
         agents = self.open
         interceptors = {one.name: one for agent in self._agents.values() for one in agent.interceptors}
         self._redactors = [one for one in interceptors.values() if isinstance(one, Redactor)]
-        self._domains, self._tools = _domain_texts(agents), _tool_texts(agents)
-        named = {f"domain {name}": text for name, text in self._domains.items()}
-        named |= {f"tool {name}": text for name, text in self._tools.items()}
+        domains, tools = _domain_texts(agents), _tool_texts(agents)
+        self._domains = {name: f"domain {name}" for name in domains}
+        self._tools = {name: f"tool {name}" for name in tools}
+        named = {self._domains[name]: text for name, text in domains.items()}
+        named |= {self._tools[name]: text for name, text in tools.items()}
         self._likeness = Likeness(named, self.embedder)
 
 
 def _told(
-    fits: Mapping[str, float], domains: Iterable[str], tools: Iterable[str]
+    fits: Mapping[str, float], domains: Mapping[str, str], tools: Mapping[str, str]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    return {name: fits[f"domain {name}"] for name in domains}, {name: fits[f"tool {name}"] for name in tools}
+    """Return how well a goal fits domains and tools, which are given with what they are called among the texts."""
+    return (
+        {name: fits[text] for name, text in domains.items()},
+        {name: fits[text] for name, text in tools.items()} if tools else {},
+    )
 
 
 def _domain_texts(agents: Sequence[Agent]) -> dict[str, str]:

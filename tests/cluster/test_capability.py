@@ -140,6 +140,48 @@ def test_a_task_renews_a_score() -> None:
     assert book.score("ada", "s1", "maths", 0.5).mean == pytest.approx(0.6)
 
 
+def test_what_is_believed_follows_what_is_heard_and_the_time() -> None:
+    """It is kept between two tasks; what the agent learns since, and what time takes, is in the next answer."""
+    now = [0.0]
+    book = Book([("ada", "s1")], [learned("ada", "maths", 0.9, 8)], Ageing(0.3, 14 * DAY, lambda: now[0]))
+
+    def ask(domain: str = "maths", declared: float = 0.5, unknown: float = 0.3) -> tuple[float, float]:
+        found = book.believed("ada", "s1", [domain], {"maths": declared}, unknown)
+        return found.scores[domain].mean, found.overall.mean
+
+    assert ask() == (0.9, 0.9)
+    assert ask("law") == (0.3, 0.9)
+    assert ask("law", unknown=0.2) == (0.2, 0.9)
+    now[0] = 14 * DAY
+    assert ask() == pytest.approx((0.7, 0.7))
+    assert ask(declared=0.1) == pytest.approx((0.5, 0.5))
+    book.hear(Event(CapabilityUpdated("ada", "s1", "maths", 0.7, 0.6, 0.02, 9, "bad"), now[0]))
+    assert ask() == (0.6, 0.6)
+    now[0] = 0.0
+    assert ask() == (0.6, 0.6), "a clock that was set back"
+    now[0] += 28 * DAY
+    assert ask() == pytest.approx((0.55, 0.55))
+
+
+def test_what_is_believed_within_a_moment_is_the_same() -> None:
+    """A millionth of the half-life: no score moves by more than that in it."""
+    now = [7 * DAY]
+    book = Book([("ada", "s1")], [learned("ada", "maths", 0.9, 8)], Ageing(0.3, 14 * DAY, lambda: now[0]))
+    first = book.believed("ada", "s1", ["maths"], {"maths": 0.5}, 0.3)
+    now[0] += 1.0
+    assert book.believed("ada", "s1", ["maths"], {"maths": 0.5}, 0.3) is first
+    assert first.scores["maths"].mean == pytest.approx(book.score("ada", "s1", "maths", 0.5).mean, abs=1e-6)
+    now[0] += 1.0
+    assert book.believed("ada", "s1", ["maths"], {"maths": 0.5}, 0.3) is not first
+
+
+def test_who_is_no_member_is_believed_what_was_declared() -> None:
+    """Nothing is kept of it."""
+    book = Book([], [])
+    assert book.believed("eve", "s1", ["maths"], {"maths": 0.8}, 0.3).scores == {"maths": Score(0.8)}
+    assert book.believed("bob", "s1", ["maths"], {"law": 0.8}, 0.3).scores == {"maths": Score(0.3)}
+
+
 def test_an_edit_keeps_the_score_and_cuts_what_it_rests_on() -> None:
     """Of the latest behaviour that knew the domain; an agent of another namespace with its name is another one."""
     scores = [

@@ -62,6 +62,24 @@ def test_what_is_stored_leads_to_the_same_health() -> None:
     assert live.vitals("ada", "s1").since == 6.0
 
 
+def test_whether_anyone_is_dying_follows_the_last_reward() -> None:
+    """Until it does better, or begins anew."""
+    watch = Watch(Illness())
+    watch.admit("ada", "s1")
+    assert not watch.anyone_dying
+    for at in range(5):
+        watch.hear(reward(0.0, float(at), f"t{at}"))
+    assert watch.anyone_dying
+    for at in range(5, 10):
+        watch.hear(reward(0.9, float(at), f"t{at}"))
+    assert not watch.anyone_dying
+    for at in range(10, 15):
+        watch.hear(reward(0.0, float(at), f"t{at}"))
+    assert watch.anyone_dying
+    watch.admit("ada", "s1")
+    assert not watch.anyone_dying
+
+
 def test_an_edited_agent_is_unknown() -> None:
     """Rewards belong to how it behaved."""
     watch = Watch(Illness())

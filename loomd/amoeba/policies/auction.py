@@ -60,12 +60,11 @@ class Auction(Choosing):
         needed = frozenset(sensed.tools)
         tools = [_has(needed, agent) for agent in agents] if needed else [1.0] * len(agents)
         costs = self.prices.factors(sensed.tokens, agents) if _priced(self.price, agents) else []
-        able, idle, past = weights.capability, weights.availability, weights.history
+        able, idle, past, fit = weights.capability, weights.availability, weights.history, weights.tools
         totals = [
-            able * mean + idle / (1 + agent.running) + past * agent.overall.mean
-            for agent, mean in zip(agents, known.means, strict=True)
+            able * mean + idle / (1 + agent.running) + past * agent.overall.mean + fit * has
+            for agent, mean, has in zip(agents, known.means, tools, strict=True)
         ]
-        totals = [total + weights.tools * has for total, has in zip(totals, tools, strict=True)]
         if drawn:
             share = self.exploration
             totals = [t + share * s * z for t, s, z in zip(totals, known.spreads, drawn, strict=True)]
@@ -87,9 +86,8 @@ class Auction(Choosing):
             if costs:
                 factors["price"] = costs[at]
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
-            tasks, z = seen(sensed, agent), drawn[at] if drawn else 0.0
-            uses = used(agent) if costs else ()
-            return Bid(agent.agent, totals[at], factors, scores, tasks, z, known.spreads[at], uses)
+            z, uses = drawn[at] if drawn else 0.0, used(agent) if costs else ()
+            return Bid(agent.agent, totals[at], factors, scores, seen(sensed, agent), z, known.spreads[at], uses)
 
         return Offers(totals, bid, shares, self.reserve)
 

@@ -1,6 +1,5 @@
 """What policies that choose among bids have in common: who may bid at all, and what is recorded of the bids."""
 
-import heapq
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -151,11 +150,11 @@ class Choosing(MatchPolicy):
         fit = _without(agents, unfit)
         away = self.passing(sensed, fit)
         able = _without(fit, away)
-        refused = {**unfit, **away}
+        refused = {**unfit, **away} if unfit or away else {}
         note = ""
         if away and not able and self.no_winner == "best_available":
             able, refused, note = fit, {**away, **unfit}, "all are left out for now, and heard as the best available; "
-        kept = dict(list(refused.items())[: self.record])
+        kept = dict(list(refused.items())[: self.record]) if refused else {}
         if not able:
             return Matched("", (), f"{_why(kept)}", refused=kept, refusals=len(refused))
         offers = self.offers(sensed, able, draw)
@@ -188,10 +187,13 @@ def _why(refused: Mapping[str, str]) -> str:
 
 def _best(offers: Offers, agents: Sequence[Standing], most: int) -> tuple[Bid, ...]:
     """Return the best bids, highest first, of equal ones those whose agents come first by name."""
-    least = heapq.nlargest(most, offers.totals)[-1]
-    places = [at for at, total in enumerate(offers.totals) if total >= least]
-    places.sort(key=lambda at: (-offers.totals[at], agents[at].agent))
-    return tuple(offers.bid(at) for at in places[:most])
+    totals, places = offers.totals, list(range(len(agents)))
+    if len(places) > most:
+        least = sorted(totals)[-most]
+        places = [at for at in places if totals[at] >= least]
+    if len(places) > 1:
+        places.sort(key=lambda at: (-totals[at], agents[at].agent))
+    return tuple([offers.bid(at) for at in places[:most]])
 
 
 class Beliefs(msgspec.Struct, frozen=True):
@@ -241,13 +243,14 @@ def used(agent: Standing) -> tuple[float, ...]:
 
 def seen(sensed: Sensed, agent: Standing) -> float:
     """Return how many tasks say what is believed of an agent, each domain by its weight."""
-    return sum(share * agent.scores[domain].count for domain, share in sensed.domains.items())
+    return sum([share * agent.scores[domain].count for domain, share in sensed.domains.items()])
 
 
 def normals(draw: Random, count: int) -> list[float]:
     """Return draws of the standard normal distribution (Box and Muller, 1958)."""
     drawn: list[float] = []
+    uniform, root, log, turn = draw.random, math.sqrt, math.log, math.tau
     for _ in range((count + 1) // 2):
-        radius, angle = math.sqrt(-2.0 * math.log(1.0 - draw.random())), math.tau * draw.random()
+        radius, angle = root(-2.0 * log(1.0 - uniform())), turn * uniform()
         drawn += (radius * math.cos(angle), radius * math.sin(angle))
     return drawn[:count]

@@ -105,9 +105,9 @@ class Heuristic(SensePolicy):
     def _complexity(self, signals: Signals) -> tuple[float, list[str]]:
         text, small = signals.goal, signals.goal.lower()  # to ignore the case takes twice as long
         words = len(_WORD.findall(text))
-        parts = (
-            max(text.count("?"), 1, len(_ITEM.findall(text))) + len(_JOINT.findall(small)) + len(_CLAUSE.findall(small))
-        )
+        parts = max(text.count("?"), 1, len(_ITEM.findall(text))) + len(_JOINT.findall(small))
+        if "," in small or "and" in small:
+            parts += len(_CLAUSE.findall(small))
         demanding = min(self.signs.most_demanding, len(_DEMANDING.findall(small)))
         complexity = (
             self.signs.base
@@ -135,8 +135,10 @@ class Heuristic(SensePolicy):
 
     def _shares(self, fits: Mapping[str, float]) -> dict[str, float]:
         """Return the best of some weights, so that they sum to 1; none when they are all 0."""
-        best = sorted(fits.items(), key=lambda item: (-item[1], item[0]))[: self.max_domains]
-        total = sum(fit for _, fit in best)
+        best = list(fits.items())
+        if len(best) > 1:
+            best = sorted(best, key=lambda item: (-item[1], item[0]))[: self.max_domains]
+        total = sum([fit for _, fit in best])
         return {name: fit / total for name, fit in best} if total else {}
 
 

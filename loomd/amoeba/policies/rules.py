@@ -110,12 +110,12 @@ class Rules(EvaluatePolicy):
 
     def opinion(self, case: Case) -> Opinion:
         """Return what the rules say."""
-        checks, wanted = self._checks(case), self._wanted(case)
-        worth = sum(score * weight for _, score, weight in checks) + sum(weight for _, _, weight in wanted)
-        worth /= sum(weight for _, _, weight in (*checks, *wanted))
-        met = sum(score for _, score, _ in wanted) / len(wanted) if wanted else 1.0
-        quality = worth * met if checks[0][1] else 0.0
         refused = self._refused(case)
+        checks, wanted = self._checks(case, refused=refused), self._wanted(case) if case.met else []
+        worth = sum([score * weight for _, score, weight in checks]) + sum([weight for _, _, weight in wanted])
+        worth /= sum([weight for _, _, weight in (*checks, *wanted)])
+        met = sum([score for _, score, _ in wanted]) / len(wanted) if wanted else 1.0
+        quality = worth * met if checks[0][1] else 0.0
         unsure = refused and quality > 0 and not wanted and self.checks.refusal > 0
         if unsure:
             quality = min(quality, self.refusals.quality)
@@ -138,8 +138,10 @@ class Rules(EvaluatePolicy):
         if calls:
             evidence.append(f"{outcome.tool_errors + len(executed.missing)} of {calls} calls and children failed")
         said = opinion("rules", quality, efficiency, max(0.0, reliability), evidence, self.weights)
+        if not refused:
+            return said
         uncertainty = self.refusals.uncertainty if unsure else 0.0
-        return msgspec.structs.replace(said, uncertainty=uncertainty, refused=refused)
+        return msgspec.structs.replace(said, uncertainty=uncertainty, refused=True)
 
     def _refused(self, case: Case) -> bool:
         """Return whether the answer is a refusal."""
@@ -147,7 +149,7 @@ class Rules(EvaluatePolicy):
         shown = outcome.offered > 0
         return outcome.stop_reason == "refused" or refuses(outcome.output, words=self.refusals.words, shown=shown)
 
-    def _checks(self, case: Case) -> list[tuple[str, float, float]]:
+    def _checks(self, case: Case, *, refused: bool) -> list[tuple[str, float, float]]:
         """Return the checks that apply whatever the task expects: what, from 0 to 1, and its weight.
 
         The first is whether there is an answer.
@@ -157,7 +159,7 @@ class Rules(EvaluatePolicy):
         ended = 1.0 if outcome.stop_reason == "completed" else self.unfinished
         checks = [
             ("there is an answer", float(bool(text) and not case.executed.error), of.answer),
-            ("it is not a refusal", float(not self._refused(case)), of.refusal),
+            ("it is not a refusal", float(not refused), of.refusal),
             (f"it ended as {outcome.stop_reason}", ended, of.ending),
         ]
         if outcome.offered and not case.task.expect.cites:
