@@ -185,7 +185,7 @@ def find_types(folder: str, base: type[BaseModel]) -> dict[str, type[BaseModel]]
         base: the abstract class of the family.
 
     Raises:
-        TypeError: a subclass has no `Literal` field `type`, or two share one.
+        TypeError: a subclass has no `Literal` field `type`, two share one, or one that has it lacks a method.
     """
     package = importlib.import_module(folder)
     found: dict[str, type[BaseModel]] = {}
@@ -208,11 +208,14 @@ def _add(found: dict[str, type[BaseModel]], module: ModuleType, base: type[BaseM
     """Add the types of a module.
 
     Raises:
-        TypeError: one does not say its name, or says one that is taken.
+        TypeError: one does not say its name, says one that is taken, or lacks a method.
     """
     for value in vars(module).values():
         if _is_variant(value, base, module.__name__):
             name = _type_of(value)
+            if isabstract(value):
+                missing = ", ".join(sorted(f"`{one}`" for one in value.__abstractmethods__))
+                raise TypeError(f"{module.__name__}.{value.__name__}: needs the method {missing}")
             if found.setdefault(name, value) is not value:
                 raise TypeError(f"{module.__name__}: type {name!r} is already defined by {found[name].__module__}")
 
@@ -221,7 +224,7 @@ def _is_variant(value: Any, base: type[BaseModel], module: str) -> bool:
     """Return whether a class is a type of the family, and not a base that several of them share."""
     if not isinstance(value, type) or not issubclass(value, base) or value is base:
         return False
-    return value.__module__ == module and not isabstract(value)
+    return value.__module__ == module and not (isabstract(value) and "type" not in value.model_fields)
 
 
 def _type_of(variant: type[BaseModel]) -> str:

@@ -130,6 +130,10 @@ BROKEN = {
         block("python").replace('Literal["tone"] = "tone"', 'Literal["rules"] = "rules"'),
         "type 'rules' is already defined by loomd.amoeba.policies.rules",
     ),
+    "methodless": (
+        block("python").replace("async def evaluate(", "async def judge("),
+        "acme_methodless.Tone: needs the method `evaluate`",
+    ),
     "nameless": (block("python").replace('type: Literal["tone"] = "tone"', 'kind: str = "x"'), "needs a field `type"),
 }
 
