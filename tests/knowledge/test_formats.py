@@ -428,6 +428,33 @@ async def test_a_document_that_cannot_be_read_stops_no_other(lab: "Lab") -> None
         assert [one.path for one in base.unreadable] == ["docs/a.pdf"]
     told = [event.data for event in lab.events if isinstance(event.data, DocumentSkipped)]
     assert "is encrypted with a password" in told[-1].reason
+    assert told[-1].reason.endswith("; what was read of it before is found, and may be old")
+
+
+async def test_what_cannot_be_read_is_not_tried_on_every_look(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again once it is another document, or everything is; it is told all the time, by one event."""
+    read, tried = Reader.read, list[str]()
+
+    def counted(reader: Reader, name: str, path: str, data: bytes, limits: Limits) -> Content:
+        tried.append(path)
+        return read(reader, name, path, data, limits)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    lab.write("a.pdf", pdf(["Otters."], password="p"))
+    lab.write("b.md", "Cats purr.")
+    async with lab.open() as base:
+        for number in range(3):
+            lab.write("b.md", f"Cats purr {number}.")
+            await base.refresh()
+            assert ["is encrypted with a password" in one.reason for one in base.unreadable] == [True]
+        assert tried.count("docs/a.pdf") == 1
+        await base.rebuild()
+        assert tried.count("docs/a.pdf") == 2
+        lab.write("a.pdf", pdf(["Otters hold hands."]))
+        await base.refresh()
+        assert base.unreadable == ()
+        assert (await base.search("otters"))[0].source == "docs/a.pdf#page=1"
+    assert len([event for event in lab.events if isinstance(event.data, DocumentSkipped)]) == 1
 
 
 async def test_formats_are_read_in_a_process_of_their_own(lab: "Lab") -> None:
