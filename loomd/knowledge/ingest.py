@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from loomd.clock import Clock
 from loomd.errors import LoomdError, Temporary
-from loomd.knowledge.formats.base import Content, Limits
+from loomd.knowledge.formats.base import BadDocument, Content, Limits
 from loomd.knowledge.formats.isolated import Reader
 from loomd.knowledge.upkeep import SELDOM, SOON
 
@@ -138,6 +138,8 @@ class Library:
         self._asked: dict[Source, float] = {}
         """When each source answered last."""
         self._reader = Reader()
+        self._refused: dict[str, tuple[tuple[str, str], str]] = {}
+        """Digests and formats of documents that could not be read, by path, and why."""
         self._awaited: tuple[Source, ...] = ()
         self._looks: dict[Source, asyncio.Future[None]] = {}
         """The first look at each source that asks somebody, when it is made beside."""
@@ -297,9 +299,21 @@ class Library:
             yield from source.missed()
 
     def content(self, document: Document) -> Content:
-        """Return what a document holds.
+        """Return what a document holds; what could not be read is not tried again before it is another one.
 
         Raises:
             BadDocument: it cannot be read.
         """
-        return self._reader.read(document.format, document.path, document.data, document.limits)
+        mark = (document.digest, document.format)
+        refused, reason = self._refused.pop(document.path, (None, ""))
+        if refused != mark:
+            try:
+                return self._reader.read(document.format, document.path, document.data, document.limits)
+            except BadDocument as error:
+                reason = str(error)
+        self._refused[document.path] = (mark, reason)
+        raise BadDocument(reason)
+
+    def retry(self) -> None:
+        """Have everything tried again that could not be read."""
+        self._refused.clear()

@@ -274,6 +274,7 @@ class KnowledgeBase:
             LoomdError: documents cannot be embedded now, or an index cannot be written, which is tried again.
         """
         with self._calls.one():
+            self._library.retry()
             before = self._embedded
             if embed:
                 await self._run(self._generations.want)
@@ -380,11 +381,10 @@ class KnowledgeBase:
 
     def _not_indexed(self, error: Exception, wait: float) -> None:
         """Note that documents could not be indexed, and in how many seconds that is tried again."""
-        embedder = any(error is one for one in self._checked.faults)
         said = str(error) if isinstance(error, LoomdError) else f"{type(error).__name__}: {error}"
-        self._conditions.not_indexed(
-            "EmbedFailed" if embedder else "RefreshFailed", f"{said}; it is tried again in {wait:g} s", len(self)
-        )
+        said = f"{said}; it is tried again in {wait:g} s"
+        faults = self._checked.faults
+        self._conditions.not_indexed("EmbedFailed" if error in faults else "RefreshFailed", said, len(self))
 
     async def index(self) -> None:
         """Have what its sources have now indexed, and wait for the end of that, whatever it is."""

@@ -6,7 +6,7 @@ Reads, and cuts what is new or changed; writes nothing. Blocks: called in the th
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,7 @@ _LAYOUT = "3"  # of the store; raised when what is stored or embedded changes, s
 _FAULTY = "!"
 """What follows the stored digest of a document whose properties cannot be read."""
 _FAULT = "has front matter that is no YAML or has no end: its text is found, its properties are not; mend it"
+_STAYS = "; what was read of it before is found, and may be old"
 _GRAPH_LAYOUT = "graph 1"  # of the tables of a graph
 
 
@@ -119,7 +120,7 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str]) -> Survey:
         else:
             found = item if isinstance(item, Unreadable) else _cut(item, library, recipe)
             if isinstance(found, Unreadable):
-                survey.unreadable.append(found)
+                survey.unreadable.append(replace(found, reason=found.reason + _STAYS) if stored_as else found)
                 continue
             survey.changed.append(found)
             is_faulty = found.digest.endswith(_FAULTY)
@@ -127,7 +128,9 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str]) -> Survey:
             survey.unreadable.append(Unreadable(item.path, _FAULT))
     survey.readings = library.readings
     survey.unreadable += library.missed()
-    survey.removed = sorted(path for path in set(known) - seen if not library.may_come(path))
+    closed = tuple(f"{one.path}/" for one in survey.unreadable)
+    gone = (path for path in set(known) - seen if not path.startswith(closed))
+    survey.removed = sorted(path for path in gone if not library.may_come(path))
     return survey
 
 

@@ -1,7 +1,7 @@
 """Finds the files below a folder that patterns fit, without those that `.gitignore` files leave out.
 
 Links to folders are not followed, and what git keeps for itself is never looked at. Those that lead out of the top are
-found all the same, for who reads them says that they are left out.
+found all the same, and so are folders that cannot be looked into: who reads them says that they are left out.
 """
 
 import os
@@ -50,7 +50,7 @@ class _Ignored:
 
 
 def walk(top: Path, base: Path, selection: Selection) -> dict[str, Path]:
-    """Return files by their path below `top`, and links to folders that are not below it.
+    """Return files by their path below `top`, links to folders that are not below it, and folders that are closed.
 
     Args:
         top: the folder from which `.gitignore` files count.
@@ -58,14 +58,23 @@ def walk(top: Path, base: Path, selection: Selection) -> dict[str, Path]:
         selection: which files are wanted.
 
     Raises:
-        Permanent: a `.gitignore` file cannot be used.
+        Permanent: a `.gitignore` file cannot be used, or `base` cannot be looked into.
     """
     include, exclude = _together(selection.include), _together(selection.exclude)
     below = base.relative_to(top).as_posix()
     prefix = "" if below == "." else f"{below}/"
     rules = {prefix: _above(top, prefix) if selection.gitignore else ()}
     found: dict[str, Path] = {}
-    for folder, folders, files in os.walk(base):
+
+    def closed(error: OSError) -> None:
+        folder = Path(error.filename)
+        if folder == base:
+            raise Permanent(f"{base} cannot be read ({error.strerror}): make it readable") from error
+        path = folder.relative_to(top).as_posix()
+        if not isinstance(error, FileNotFoundError) and not exclude.fullmatch(f"{path.removeprefix(prefix)}/_"):
+            found[path] = folder
+
+    for folder, folders, files in os.walk(base, onerror=closed):
         here = Path(folder).relative_to(top).as_posix() + "/" if Path(folder) != top else ""
         known = rules.pop(here, ())
         if selection.gitignore and _IGNORE in files:

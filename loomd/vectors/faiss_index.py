@@ -33,6 +33,8 @@ _LINKS = 32
 """Neighbours of a vector in `hnsw`."""
 _TRAINED = 64
 """Vectors for each list that a base is trained with."""
+_FEWEST = 39
+"""Vectors for each list, at least, that FAISS wants to be trained with: of fewer it warns on stderr."""
 ROUGH = 4
 """Of rough scores, those of `ivfpq`, so many times more are to be looked at as are wanted, and compared by what is
 stored."""
@@ -142,7 +144,7 @@ def build(path: Path | None, plan: Plan, rows: "Rows") -> Base:
 
     faiss = _faiss()
     faiss.omp_set_num_threads(1)
-    lists = max(1, int(2 * plan.size**0.5))
+    lists = max(1, min(int(2 * plan.size**0.5), plan.size // _FEWEST))
     index = _empty(plan, lists)
     near: _Nearest | None = None
     if plan.shape != "flat":  # which compares all: there is nothing to train and nothing to tune

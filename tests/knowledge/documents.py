@@ -29,6 +29,12 @@ def pdf(*pages: Sequence[str], bookmarks: Sequence[tuple[str, int]] = (), title:
     return written.getvalue()
 
 
+def ole(stream: str) -> bytes:
+    """Return the beginning of a document of the format before 2007, whose directory names a stream."""
+    name = stream.encode("utf-16-le").ljust(64, b"\0")
+    return bytes.fromhex("d0cf11e0a1b11ae1").ljust(512, b"\0") + name + b"\0" * 448
+
+
 def _plain(pages: Sequence[Sequence[str]]) -> bytes:
     count = len(pages)
     kids = " ".join(f"{4 + 2 * at} 0 R" for at in range(count))

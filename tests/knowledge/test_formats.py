@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pypdf import PdfReader
+from pypdf.errors import DependencyError
 
 from loomd.events.event import DocumentSkipped
 from loomd.knowledge.formats.base import BadDocument, Content, Heading, Limits, cite
 from loomd.knowledge.formats.isolated import Reader
 from loomd.knowledge.formats.known import find_formats, format_of, suffix_of
-from tests.knowledge.documents import bomb, docx, pdf
+from tests.knowledge.documents import bomb, docx, ole, pdf
 
 if TYPE_CHECKING:
     from tests.knowledge.conftest import Lab
@@ -315,6 +317,8 @@ def test_a_format_is_known_by_its_media_type_or_its_name() -> None:
         ("a.pdf", pdf(["x"], password="p"), "is encrypted with a password: save it without one"),
         ("a.pdf", pdf([], []), "holds no text, only pictures of it"),
         ("a.docx", b"PK nothing", "is not a Word document"),
+        ("a.docx", ole("EncryptedPackage"), "is encrypted with a password: save it without one, or exclude it"),
+        ("a.docx", ole("WordDocument"), "is a Word document of before 2007: save it as .docx"),
         ("a.docx", bomb(8 << 20), "holds more than 1,048,576 bytes of text"),
         ("a.html", b"<p>\xff\xfe", "is not UTF-8 (line 1, byte 3)"),
         ("a.csv", b"a,b\n\0,", "is not text (it holds NUL bytes)"),
@@ -328,12 +332,23 @@ def test_a_format_is_known_by_its_media_type_or_its_name() -> None:
         ("a.md", b"x" * (1 << 20) + b"x", "holds more than 1,048,576 bytes of text"),
         ("a.txt", "text".encode("utf-16"), "is UTF-16 text"),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_what_cannot_be_read_is_said(reader: Reader, path: str, data: bytes, reason: str) -> None:
     """Each is refused with what it is and what to do, or read as far as it can be; the next document is read."""
     assert reason in refusal(reader, path, data)
     assert shown(reader.read("csv", "b.csv", b"a\n1\n", LIMITS)) == [(2, "a: 1")]
+
+
+def test_an_encryption_that_nothing_here_reads_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every machine has what reads AES."""
+
+    def decrypt(*_: object) -> None:
+        raise DependencyError("cryptography>=3.1 is required for AES algorithm")
+
+    monkeypatch.setattr(PdfReader, "decrypt", decrypt)
+    with pytest.raises(BadDocument, match=r"is encrypted in a way that cannot be read here .*: save it without"):
+        find_formats()["pdf"].read(pdf(["x"], password="p"), ".pdf", LIMITS)
 
 
 @settings(deadline=None, max_examples=60)
@@ -413,6 +428,33 @@ async def test_a_document_that_cannot_be_read_stops_no_other(lab: "Lab") -> None
         assert [one.path for one in base.unreadable] == ["docs/a.pdf"]
     told = [event.data for event in lab.events if isinstance(event.data, DocumentSkipped)]
     assert "is encrypted with a password" in told[-1].reason
+    assert told[-1].reason.endswith("; what was read of it before is found, and may be old")
+
+
+async def test_what_cannot_be_read_is_not_tried_on_every_look(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again once it is another document, or everything is; it is told all the time, by one event."""
+    read, tried = Reader.read, list[str]()
+
+    def counted(reader: Reader, name: str, path: str, data: bytes, limits: Limits) -> Content:
+        tried.append(path)
+        return read(reader, name, path, data, limits)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    lab.write("a.pdf", pdf(["Otters."], password="p"))
+    lab.write("b.md", "Cats purr.")
+    async with lab.open() as base:
+        for number in range(3):
+            lab.write("b.md", f"Cats purr {number}.")
+            await base.refresh()
+            assert ["is encrypted with a password" in one.reason for one in base.unreadable] == [True]
+        assert tried.count("docs/a.pdf") == 1
+        await base.rebuild()
+        assert tried.count("docs/a.pdf") == 2
+        lab.write("a.pdf", pdf(["Otters hold hands."]))
+        await base.refresh()
+        assert base.unreadable == ()
+        assert (await base.search("otters"))[0].source == "docs/a.pdf#page=1"
+    assert len([event for event in lab.events if isinstance(event.data, DocumentSkipped)]) == 1
 
 
 async def test_formats_are_read_in_a_process_of_their_own(lab: "Lab") -> None:

@@ -1,19 +1,20 @@
 """The live knowledge base: finds, cites, follows its documents, and survives what happens to its files."""
 
 import asyncio
+import errno
 import os
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from loomd.clock import SystemClock
-from loomd.errors import BadReply, NotFound
+from loomd.errors import BadReply, LoomdError, NotFound
 from loomd.events.bus import Bus
 from loomd.events.event import DocumentSkipped, IndexDamaged, IndexProgress
 from loomd.knowledge import place
@@ -163,6 +164,48 @@ async def test_a_document_that_became_unreadable_keeps_its_passages(animals: "La
         animals.write("cats.md", b"\0")
         await base.refresh()
         assert (await base.search("who chases mice?"))[0].source == "docs/cats.md:5-5"
+
+
+def close(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let a folder be one that nobody may look into."""
+    scan = os.scandir
+
+    def refused(path: str) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+
+
+async def test_a_folder_that_became_unreadable_keeps_its_passages(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, what was indexed of it stays, and everything else is followed; one that is left out is not told."""
+    lab.write("a/otters.md", "Otters hold hands.")
+    lab.write("b/cats.md", "Cats purr.")
+    sources = [{"path": "docs", "exclude": ["b/**"]}]
+    async with lab.open(sources=sources) as base:
+        with monkeypatch.context() as patch:
+            close(patch, lab.root / "docs/a")
+            lab.write("dogs.md", "Dogs bark.")
+            await base.refresh()
+            assert [hit.source for hit in await base.search("otters")][:1] == ["docs/a/otters.md:1-1"]
+            assert len(base) == 2
+            (told,) = base.unreadable
+            assert (told.path, told.reason) == (
+                "docs/a",
+                "is a folder that cannot be looked into: make it readable, or exclude it",
+            )
+            close(patch, lab.root / "docs")
+            with pytest.raises(LoomdError, match="docs cannot be read"):
+                await base.refresh()
+            assert len(base) == 2
+        with monkeypatch.context() as patch:
+            close(patch, lab.root / "docs/b")
+            await base.refresh()
+            assert base.unreadable == ()
+        (lab.root / "docs/a/otters.md").unlink()
+        await base.refresh()
+        assert len(base) == 1
 
 
 async def test_no_document_at_all_is_refused(animals: "Lab") -> None:

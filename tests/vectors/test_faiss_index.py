@@ -64,6 +64,15 @@ def test_enough_neighbours_are_found(tmp_path: Path, shape: Shape) -> None:
     assert again.search(asked, len(found[0]), frozenset()) == found
 
 
+@pytest.mark.parametrize("shape", ["ivf", "ivfpq"])
+@pytest.mark.parametrize("size", [1001, 5000])
+def test_nothing_is_said_on_stderr(capfd: pytest.CaptureFixture[str], shape: Shape, size: int) -> None:
+    """FAISS has enough vectors to train with, of the smallest bases that a store gets, too."""
+    vectors = np.random.default_rng(5).standard_normal((size, 32)).astype(np.float32)
+    build(None, plan(shape, size, 32), lambda: iter([(np.arange(size), vectors)]))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_search_goes_no_deeper_than_it_must() -> None:
     """The depth is found between the powers of two, and is the least that was tried and finds enough."""
     rng = np.random.default_rng(6)

@@ -7,12 +7,16 @@ from typing import Any
 
 from loomd.knowledge.formats.base import BadDocument, Content, Format, Limits, Page, Value, too_long
 
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+"""Beginning of the container of Word documents of before 2007, and of every encrypted one."""
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+"""Name of the stream in it that holds an encrypted document."""
 _HEADING = re.compile(r"heading ([1-9])", re.IGNORECASE)
 
 
 def _read(data: bytes, suffix: str, limits: Limits) -> Content:
     del suffix
-    _refuse_bombs(data, limits)
+    _refuse(data, limits)
     from docx import Document  # noqa: PLC0415  # only a process that reads Word needs it
     from docx.table import Table  # noqa: PLC0415  # the same
 
@@ -34,8 +38,16 @@ def _read(data: bytes, suffix: str, limits: Limits) -> Content:
     return page.content("paragraph", _properties(document))
 
 
-def _refuse_bombs(data: bytes, limits: Limits) -> None:
-    """Refuse an archive that unpacks to more than a document may hold; none gives more than it says."""
+def _refuse(data: bytes, limits: Limits) -> None:
+    """Refuse what is no archive, and one that unpacks to more than a document may hold; none gives more than it says.
+
+    Raises:
+        BadDocument: it is encrypted, of another format, or too large.
+    """
+    if data.startswith(_OLE):
+        if _ENCRYPTED in data:
+            raise BadDocument("is encrypted with a password: save it without one, or exclude it")
+        raise BadDocument("is a Word document of before 2007: save it as .docx, or exclude it")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(one.file_size for one in archive.infolist())

@@ -19,7 +19,7 @@ _DEEPEST = 6
 def _read(data: bytes, suffix: str, limits: Limits) -> Content:
     del suffix
     from pypdf import PdfReader  # noqa: PLC0415  # only a process that reads PDF needs it
-    from pypdf.errors import PyPdfError  # noqa: PLC0415  # the same
+    from pypdf.errors import DependencyError, PyPdfError  # noqa: PLC0415  # the same
 
     try:
         reader = PdfReader(io.BytesIO(data))
@@ -27,6 +27,8 @@ def _read(data: bytes, suffix: str, limits: Limits) -> Content:
             raise BadDocument("is encrypted with a password: save it without one, or exclude it")
         page = Page(limits)
         starts = [_add_page(page, number, one) for number, one in enumerate(reader.pages, 1)]
+    except DependencyError as error:
+        raise BadDocument(f"is encrypted in a way that cannot be read here ({error}): save it without") from error
     except PyPdfError as error:
         raise BadDocument(f"is not a PDF that can be read ({error}): mend it, or exclude it") from error
     if not any(page.lines):

@@ -96,8 +96,8 @@ class _Item(msgspec.Struct, gc=False):
 class _Reply(msgspec.Struct):
     """An answer; a service that wraps its list calls it either way."""
 
-    results: list[_Item] = []
-    data: list[_Item] = []
+    results: list[_Item] | None = None
+    data: list[_Item] | None = None
 
 
 _DECODER: msgspec.json.Decoder[_Reply | list[_Item]] = msgspec.json.Decoder(_Reply | list[_Item])
@@ -151,15 +151,20 @@ class CrossEncoder:
             found = read_json(data, _DECODER)
         except ValueError as error:
             raise BadReply(f"{self._owner}: the answer of the reranker cannot be read: {error}") from None
-        items = (found.results or found.data) if isinstance(found, _Reply) else found
+        items = (found.data if found.results is None else found.results) if isinstance(found, _Reply) else found
+        if items is None:
+            raise BadReply(f'{self._owner}: the answer of the reranker has neither "results" nor "data"')
+        if len(items) != wanted:
+            raise BadReply(f"{self._owner}: the reranker was asked about {wanted} documents, and judged {len(items)}")
         scores: dict[int, float] = {}
         for item in items:
             score = item.score if item.relevance_score is None else item.relevance_score
             if score is None or not math.isfinite(score):
                 raise BadReply(f"{self._owner}: the reranker gave document {item.index} no score")
+            if not 0 <= item.index < wanted or item.index in scores:
+                fault = "twice" if item.index in scores else f"of {wanted}, which are counted from 0"
+                raise BadReply(f"{self._owner}: the reranker judged document {item.index} {fault}")
             scores[item.index] = score
-        if len(items) != wanted or scores.keys() != set(range(wanted)):
-            raise BadReply(f"{self._owner}: the reranker was asked about {wanted} documents, and judged others")
         return [scores[at] for at in range(wanted)]
 
     def headers(self) -> dict[str, str]:

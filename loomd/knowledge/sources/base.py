@@ -85,6 +85,8 @@ class DocumentSource(Spec):
         try:
             if not file.resolve(strict=True).is_relative_to(top):
                 return Unreadable(path, "is a link that leaves the folder of the manifests: copy the file there")
+            if file.is_dir():
+                return Unreadable(path, "is a folder that cannot be looked into: make it readable, or exclude it")
             if not file.is_file():
                 return Unreadable(path, "is not a regular file: exclude it")
             if reason := self.oversized(file.stat().st_size):
