@@ -18,7 +18,7 @@ from loomd.clock import Clock
 from loomd.errors import LoomdError, ToolFailed, Unreachable
 from loomd.manifest.wording import visible, without_secrets
 from loomd.messages import JsonObject
-from loomd.tools.mcp_link import Caps, Link
+from loomd.tools.mcp_link import ENDED, Caps, Link
 from loomd.topology import Health
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ _REST = 1.0
 """Seconds between two times that a server is asked for its tools, however often it says that they changed."""
 _SHOWN = 500
 """Characters of what a server says that stand in an error."""
+_UNPARSED = "Failed to parse "
+"""How the SDK begins to say that an answer is no message; what follows are lines of its types."""
+_NO_MESSAGE = "its answer is no message of the protocol"
 _PIN = 32
 """Hex digits of the hash of a tool: 128 bits, which nobody meets by trying."""
 
@@ -124,7 +127,7 @@ class Server:
             try:
                 await self._serve()
             except Exception as error:  # whatever it is: the daemon goes on, and people are told
-                self._down(_reason(error))
+                self._down(_reason(error) or self._late)
             if self._clock.monotonic() - began > self._patience.max_retry:
                 pause = self._patience.retry
             if not self._closing:
@@ -185,9 +188,11 @@ class Server:
         except MCPError as error:
             self._wake.set()
             if self._broken or client is not self._client:
-                text = f"the connection to its server broke, and the call may have had its effect: {self._broken}"
+                text = (
+                    f"the connection to its server broke, and the call may have had its effect: {self._broken or ENDED}"
+                )
                 raise ToolFailed(self._mask(text)) from error
-            text = self._mask(f"its server refused the call: {error.error.message}")[:_SHOWN]
+            text = self._mask(f"its server refused the call: {_refused(error)}")[:_SHOWN]
             raise (UnknownMethod if error.error.code == METHOD_NOT_FOUND else ToolFailed)(text) from error
         except ValueError as error:
             raise ToolFailed(f"its server answered with something that is no {what}") from error
@@ -217,7 +222,17 @@ class Server:
                     self._client = None  # before its process is waited for
                     self._turn("True", "Unreachable", self._broken or "it is being ended")
         except TimeoutError as error:
-            raise Unreachable(self._broken or f"no answer within {self._caps.start:g} s (spec.startTimeout)") from error
+            raise Unreachable(self._cause or self._late) from error
+
+    @property
+    def _cause(self) -> str:
+        """Return why the link broke, as far as anybody said more of it than that it did."""
+        return "" if self._broken == ENDED else self._broken
+
+    @property
+    def _late(self) -> str:
+        """Return why a server is given up that does not answer."""
+        return f"no answer within {self._caps.start:g} s (spec.startTimeout)"
 
     async def _watch(self, client: "Client") -> None:
         """Ask for the tools whenever they may have changed, and from time to time.
@@ -227,8 +242,12 @@ class Server:
         """
         while True:
             await self._wait(self._patience.refresh)
-            async with asyncio.timeout(self._caps.start):
-                count = await self._list(client)
+            try:
+                async with asyncio.timeout(self._caps.start):
+                    count = await self._list(client)
+            except TimeoutError as error:
+                self._break(self._late)
+                raise Unreachable(self._late) from error
             self._turn("False", "Answered", f"it offers {count} tool{'' if count == 1 else 's'}")
             await self._wait(min(_REST, self._patience.refresh), rest=True)
 
@@ -284,7 +303,7 @@ class Server:
         self._wake.set()
 
     def _down(self, reason: str) -> None:
-        reason = self._plain(self._broken or reason)
+        reason = self._plain(self._cause or reason)
         if self.health.message != reason:
             _log.warning("the MCP server of %s is not there: %s", self._owner, reason)
         self._turn("True", "Unreachable", reason)
@@ -299,11 +318,27 @@ class Server:
 
 
 def _reason(error: BaseException) -> str:
-    """Return why a connection failed, in words: the first cause in a group of errors."""
+    """Return why a connection failed, in words: the first cause in a group of errors; nothing when it took too long."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, TimeoutError):
+        return ""
+    if refused := _refused(error):
+        return refused if refused == _NO_MESSAGE else f"it refused: {refused}"
     text = str(error).partition("\n")[0][:_SHOWN]
-    return text if isinstance(error, LoomdError) and text else f"{type(error).__name__}: {text}"
+    if isinstance(error, LoomdError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else ENDED
+
+
+def _refused(error: BaseException) -> str:
+    """Return what the SDK raised for a server that refuses, or answers with what is no message; else an empty text."""
+    from mcp import MCPError  # noqa: PLC0415  # heavy, only a live server needs it
+
+    if not isinstance(error, MCPError):
+        return ""
+    text = error.error.message
+    return _NO_MESSAGE if text.startswith(_UNPARSED) else text[:_SHOWN]
 
 
 def _text(result: Any) -> str:
