@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from loomd.encoded import ANYTHING, read_json
 from loomd.errors import LoomdError, Unreachable
-from loomd.messages import JsonObject
 from loomd.tools.web import Web
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ _REFUSAL = 64 << 10
 """Bytes of a refusal that are read for its reason."""
 ENDED = "the connection ended"
 """Why a link cannot go on when nothing says more."""
+FORGOTTEN = "it does not know the session any more"
+"""The error of a request that a server refuses that began anew, for example; it was not taken, and the link is over."""
 
 Broken = Callable[[str], None]
 """Is told why a link cannot go on."""
@@ -328,15 +329,19 @@ def _transport(web: Web, headers: Callable[[], dict[str, str]], caps: Caps, brok
                 broken(text)
                 raise httpx2.ConnectError(text) from error
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                return httpx2.Response(answer.status, json=await _refusal(answer, caps), request=request)
+                refusal = await _refusal(answer, caps, in_session=_SESSION in request.headers)
+                return httpx2.Response(answer.status, json=refusal, request=request)
             found = [(name, value) for name, value in answer.headers.items() if name.lower() not in _CODED]
             return httpx2.Response(answer.status, headers=found, stream=Body(answer), request=request)
 
     return Checked()
 
 
-async def _refusal(answer: Any, caps: Caps) -> JsonObject:
-    """Return what a server says that answers with a status of 400 or above: its own error, or the status in words."""
+async def _refusal(answer: Any, caps: Caps, *, in_session: bool) -> dict[str, Any]:
+    """Return what a server says that answers with a status of 400 or above: its own error, or the status in words.
+
+    Within a session 404 says that there is no such session any more; the request was not taken.
+    """
     from aiohttp import ClientError  # noqa: PLC0415  # costs 0.2 s
     from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND  # noqa: PLC0415  # heavy, only a live server needs it
 
@@ -347,14 +352,22 @@ async def _refusal(answer: Any, caps: Caps) -> JsonObject:
                 found = read_json(await answer.content.read(_REFUSAL), ANYTHING)
         finally:
             answer.close()
-    if isinstance(found, dict) and isinstance(found.get("error"), dict) and "code" in found["error"]:
-        return found
     status = answer.status
-    hint = _HINTS.get(status, "")
-    code = METHOD_NOT_FOUND if status == HTTPStatus.NOT_FOUND else INTERNAL_ERROR
-    return {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": f"HTTP {status}{hint}"}}
+    said = found.get("error") if isinstance(found, dict) else None
+    code = said.get("code") if isinstance(said, dict) else None
+    missing = status == HTTPStatus.NOT_FOUND
+    if missing and in_session and code != METHOD_NOT_FOUND:
+        return _error(INTERNAL_ERROR, FORGOTTEN)
+    if isinstance(found, dict) and isinstance(said, dict) and "message" in said and code is not None:
+        return found
+    return _error(METHOD_NOT_FOUND if missing else INTERNAL_ERROR, f"HTTP {status}{_HINTS.get(status, '')}")
 
 
+def _error(code: int, message: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
+
+
+_SESSION = "mcp-session-id"
 _HINTS = {
     HTTPStatus.UNAUTHORIZED: ": check spec.headers, and the secret that is named there",
     HTTPStatus.FORBIDDEN: ": check spec.headers, and what its key may do",

@@ -18,7 +18,7 @@ from loomd.clock import Clock
 from loomd.errors import LoomdError, ToolFailed, Unreachable
 from loomd.manifest.wording import visible, without_secrets
 from loomd.messages import JsonObject
-from loomd.tools.mcp_link import ENDED, Caps, Link
+from loomd.tools.mcp_link import ENDED, FORGOTTEN, Caps, Link
 from loomd.topology import Health
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _log = logging.getLogger("loomd.tools.mcp")
 
 _REST = 1.0
 """Seconds between two times that a server is asked for its tools, however often it says that they changed."""
+_ECHO = 0.1
+"""Seconds in which calls that are under way hear that they were refused, too, because the session is over."""
 _SHOWN = 500
 """Characters of what a server says that stand in an error."""
 _UNPARSED = "Failed to parse "
@@ -60,6 +62,10 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 class UnknownMethod(ToolFailed):
     """A server does not know what was asked of it."""
+
+
+class _Forgotten(ToolFailed):
+    """A server does not know the session any more, and did not take what was asked."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -127,6 +133,8 @@ class Server:
             try:
                 await self._serve()
             except Exception as error:  # whatever it is: the daemon goes on, and people are told
+                if self._broken == FORGOTTEN and self._clock.monotonic() - began > self._patience.retry:
+                    continue  # who called waits for the new session
                 self._down(_reason(error) or self._late)
             if self._clock.monotonic() - began > self._patience.max_retry:
                 pause = self._patience.retry
@@ -169,6 +177,21 @@ class Server:
             UnknownMethod: the server does not know what is asked.
             ToolFailed: the server is not there, refuses, or answers something else; the text is for the model.
         """
+        try:
+            request.model_dump_json()
+        except ValueError as error:
+            raise ToolFailed("the arguments hold characters that are no text: leave them out") from error
+        try:
+            return await self._send(request, result, what)
+        except _Forgotten:
+            return await self._send(request, result, what)  # nobody took it
+
+    async def _send(self, request: Any, result: Any, what: str) -> Any:
+        """Return what the server answers, once; see `ask`.
+
+        Raises:
+            _Forgotten: the session ended before, and the request was not taken.
+        """
         from mcp import MCPError  # noqa: PLC0415  # heavy, only a live server needs it
         from mcp_types import METHOD_NOT_FOUND  # noqa: PLC0415  # see above
 
@@ -177,16 +200,15 @@ class Server:
         if client is None:
             raise ToolFailed(f"its server is not there: {self.health.message}")
         try:
-            request.model_dump_json()
-        except ValueError as error:
-            raise ToolFailed("the arguments hold characters that are no text: leave them out") from error
-        try:
             return await client.session.send_request(request, result)
         except asyncio.CancelledError:
             self._wake.set()  # it took too long: is it still there?
             raise
         except MCPError as error:
             self._wake.set()
+            if error.error.message == FORGOTTEN:
+                self._break(FORGOTTEN)
+                raise _Forgotten(f"its server is not there: {FORGOTTEN}") from error
             if self._broken or client is not self._client:
                 text = (
                     f"the connection to its server broke, and the call may have had its effect: {self._broken or ENDED}"
@@ -240,6 +262,8 @@ class Server:
         Raises:
             Unreachable: the link broke.
         """
+        from mcp import MCPError  # noqa: PLC0415  # heavy, only a live server needs it
+
         while True:
             await self._wait(self._patience.refresh)
             try:
@@ -248,6 +272,11 @@ class Server:
             except TimeoutError as error:
                 self._break(self._late)
                 raise Unreachable(self._late) from error
+            except MCPError as error:
+                if error.error.message != FORGOTTEN:
+                    raise
+                self._break(FORGOTTEN)
+                continue
             self._turn("False", "Answered", f"it offers {count} tool{'' if count == 1 else 's'}")
             await self._wait(min(_REST, self._patience.refresh), rest=True)
 
@@ -267,6 +296,8 @@ class Server:
                 break
             self._wake.clear()
             happened = True
+        if self._broken == FORGOTTEN:
+            await asyncio.sleep(_ECHO)
         if self._broken:
             raise Unreachable(self._broken)
         if rest and happened:
@@ -300,6 +331,8 @@ class Server:
 
     def _break(self, reason: str) -> None:
         self._broken = self._broken or reason
+        if self._broken == FORGOTTEN:
+            self._settled.clear()
         self._wake.set()
 
     def _down(self, reason: str) -> None:

@@ -182,6 +182,57 @@ async def test_an_error_of_the_protocol_with_a_status(tmp_path: Path) -> None:
             await live.tools[0].call({"text": "hi"})
 
 
+async def test_a_server_that_forgot_the_session(tmp_path: Path) -> None:
+    """A server that began anew gets a new session, and the call that found it out is made again: nobody took it."""
+    async with served(tmp_path) as (live, server):
+        tool = live.tools[0]
+        assert await tool.call({"text": "one"}) == "one"
+        await asyncio.sleep(0.02)  # longer than `retry`: it served well
+        server.session = "another"
+        assert await asyncio.gather(*(tool.call({"text": text}) for text in ("two", "three"))) == ["two", "three"]
+        assert server.begun == 2
+        assert len(server.calls) == 3
+        assert live.health()[0].status == "False"
+
+
+async def test_a_call_under_way_when_the_session_ends(tmp_path: Path) -> None:
+    """A call that was taken is not made again: it may have had its effect."""
+    begun = asyncio.Event()
+
+    async def hangs(_: web.Request, message: Json) -> None:
+        if message.get("method") == "tools/call" and message["params"]["arguments"]["text"] == "slow":
+            begun.set()
+            await asyncio.sleep(3600)
+
+    async with served(tmp_path, hangs) as (live, server):
+        tool = live.tools[0]
+        async with asyncio.TaskGroup() as group:
+            slow = group.create_task(_outcome(tool.call({"text": "slow"})))
+            await begun.wait()
+            await asyncio.sleep(0.02)
+            server.session = "another"
+            assert await tool.call({"text": "quick"}) == "quick"
+        assert "may have had its effect: it does not know the session any more" in slow.result()
+
+
+async def test_a_server_that_forgets_every_session(tmp_path: Path) -> None:
+    """It is not asked without a pause."""
+    async with served(tmp_path, retry="100ms", maxRetry="100ms") as (live, server):
+        server.do = only("tools/list", 404)
+        server.session = "another"
+        with pytest.raises(ToolFailed, match="is not there: .*it does not know the session any more"):
+            await live.tools[0].call({"text": "hi"})
+        await asyncio.sleep(0.5)
+        assert server.begun < 10
+
+
+async def _outcome(call: Awaitable[str]) -> str:
+    try:
+        return await call
+    except ToolFailed as error:
+        return str(error)
+
+
 def assert_told(text: str, pattern: str) -> None:
     """Check that a text says something."""
     assert re.search(pattern, text), text
