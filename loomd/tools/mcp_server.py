@@ -236,7 +236,7 @@ class Server:
                     self.has_resources = client.server_capabilities.resources is not None
                     count = await self._list(client)
                 self._client = client
-                self._turn("False", "Answered", f"it offers {count} tool{'' if count == 1 else 's'}")
+                self._turn("False", "Answered", self._offer(count))
                 self._settled.set()
                 try:
                     await self._watch(client)
@@ -277,7 +277,7 @@ class Server:
                     raise
                 self._break(FORGOTTEN)
                 continue
-            self._turn("False", "Answered", f"it offers {count} tool{'' if count == 1 else 's'}")
+            self._turn("False", "Answered", self._offer(count))
             await self._wait(min(_REST, self._patience.refresh), rest=True)
 
     async def _wait(self, seconds: float, *, rest: bool = False) -> None:
@@ -304,7 +304,7 @@ class Server:
             self._wake.set()
 
     async def _list(self, client: "Client") -> int:
-        """Hand over what it says of its tools, and return how many that are."""
+        """Hand over what it says of its tools, and return how many that are, at least."""
         from mcp_types import PaginatedRequestParams  # noqa: PLC0415  # heavy, only a live server needs it
 
         found: dict[str, Said] = {}
@@ -322,7 +322,14 @@ class Server:
             if not cursor or len(found) >= self._caps.tools:
                 break
         await self._heard(list(found.values())[: self._caps.tools])
-        return len(found)
+        return len(found) + bool(cursor)
+
+    def _offer(self, count: int) -> str:
+        """Return in words how many tools it offers, and that some are not taken when it offers more than may be."""
+        most = self._caps.tools
+        if count <= most:
+            return f"it offers {count} tool{'' if count == 1 else 's'}"
+        return f"it offers more than {most} tools, of which the first {most} are taken (spec.maxTools)"
 
     async def _notice(self, message: Any) -> None:
         """Ask for the tools again when the server says that they changed; of anything else nothing comes."""

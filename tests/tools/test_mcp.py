@@ -360,6 +360,8 @@ async def test_too_many_tools(tmp_path: Path) -> None:
     tools = [{**ECHO, "name": f"t{n}"} for n in range(50)]
     async with hostile(tmp_path, file=write(tmp_path / "tools.json", tools), maxTools=10) as live:
         assert len(live.tools) == 10
+        told = "it offers more than 10 tools, of which the first 10 are taken (spec.maxTools)"
+        assert live.health()[0].message == told
 
 
 async def test_choice(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ async def test_a_server_that_forgets_every_session(tmp_path: Path) -> None:
     async with served(tmp_path, retry="100ms", maxRetry="100ms") as (live, server):
         server.do = only("tools/list", 404)
         server.session = "another"
-        with pytest.raises(ToolFailed, match="is not there: .*it does not know the session any more"):
+        with pytest.raises(ToolFailed, match=r"is not there: .*it does not know the session any more"):
             await live.tools[0].call({"text": "hi"})
         await asyncio.sleep(0.5)
         assert server.begun < 10
