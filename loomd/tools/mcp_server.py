@@ -55,6 +55,11 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     hints: dict[str, bool] = {}  # msgspec copies it
 
     @property
+    def told(self) -> JsonObject:
+        """Return what is said of it, for people."""
+        return {"description": self.description, "parameters": self.parameters, "hints": dict(self.hints)}
+
+    @property
     def pin(self) -> str:
         """Return what tells it from anything else that may be said of a tool."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:_PIN]
