@@ -40,11 +40,14 @@ def condition(item: Json, name: str) -> Json:
 
 
 def ready(item: Json) -> str:
-    """Return whether a thing is ready, with the reason when it is not."""
+    """Return whether a thing is ready, with the reason when it is not, or is but not wholly."""
     found = condition(item, "Ready")
     if not found:
         return "Unknown"
-    return "True" if found["status"] == "True" else f"{found['status']} ({found['reason']})"
+    if found["status"] != "True":
+        return f"{found['status']} ({found['reason']})"
+    degraded = condition(item, "Degraded")
+    return f"True, degraded ({degraded['reason']})" if degraded.get("status") == "True" else "True"
 
 
 def _name(item: Json) -> str:

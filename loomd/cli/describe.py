@@ -1,5 +1,6 @@
 """`loomd describe`: shows objects, tasks, sessions, sources and revisions in full."""
 
+import difflib
 from collections.abc import Callable
 
 import click
@@ -38,10 +39,12 @@ from loomd.cli.target import (
 )
 from loomd.clock import SystemClock
 from loomd.manifest.problem import Problem
-from loomd.manifest.wording import without_secrets
+from loomd.manifest.wording import visible, without_secrets
 
 _HISTORY = 10
 """Most revisions that are told of one object."""
+_LONGEST = 64
+"""Characters of the name of a tool that fit into a table."""
 _TELLERS = ("agent", "tenant", "user", "session")
 
 
@@ -272,6 +275,9 @@ def _object(item: Json, history: list[Json]) -> None:
     section("Index", index_lines(item))
     section("Remembered", _memory(status, now))
     section("Tools", _tools(status.get("tools", [])))
+    for tool in status.get("tools", []):
+        if "after" in tool:
+            section(f"What {visible(tool['tool'])} says of itself", _drift(tool.get("before"), tool["after"]))
     section("Runs", _runs(status.get("runs", []), now))
     section("Refers to", [f"{one['object']} ({one['field']})" for one in item["references"]])
     section("Referred to by", [f"{one['object']} ({one['field']})" for one in item["referrers"]])
@@ -328,7 +334,7 @@ def _tools(tools: list[Json]) -> list[str]:
     """Return the tools of a set, with how they stand; what a model is not offered says why."""
     rows = [
         (
-            one["tool"],
+            visible(_short(one["tool"])),
             one["name"],
             one["state"],
             one["effects"],
@@ -339,6 +345,19 @@ def _tools(tools: list[Json]) -> list[str]:
         for one in tools
     ]
     return render(("TOOL", "NAME", "STATE", "EFFECTS", "PEOPLE", "PIN", "MESSAGE"), rows) if rows else []
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
+
+
+def _drift(before: Json | None, after: Json) -> list[str]:
+    """Return what a tool says of itself, as the difference from what a person saw if that is known."""
+    now = to_yaml(after).splitlines()
+    if before is None:
+        return now
+    lines = difflib.unified_diff(to_yaml(before).splitlines(), now, "accepted", "now", lineterm="", n=1)
+    return [visible(without_secrets(line)) for line in lines]
 
 
 def _source(item: Json) -> None:

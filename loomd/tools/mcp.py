@@ -31,7 +31,7 @@ from loomd.tools.access import Access
 from loomd.tools.base import LiveTool
 from loomd.tools.context import ToolContext
 from loomd.tools.mcp_link import Broken, Caps, Command, Link, Streams, reach, run_process
-from loomd.tools.mcp_pins import Pins, unusable
+from loomd.tools.mcp_pins import Pins, size_of, unusable
 from loomd.tools.mcp_resources import OWN, READ, list_resources, read_resource, resource_tools
 from loomd.tools.mcp_server import Patience, Said, Server
 from loomd.tools.parameters import refuse_misfits
@@ -305,7 +305,11 @@ class McpTools:
         else:
             state, why = self._pins.state(name, spec.pins.get(name))
         pin = (said or known or Said(name, "", {})).pin
-        return Listed(self._name(name), name, state, rules.effects, spec.one(name).approval.required, pin, why)
+        row = Listed(self._name(name), name, state, rules.effects, spec.one(name).approval.required, pin, why)
+        if state != "Drifted" or said is None or size_of(said) > self._spec.max_tool:
+            return row
+        before = None if known is None or known == said else known.told
+        return msgspec.structs.replace(row, before=before, after=said.told)
 
     def _arrange(self) -> None:
         """Make the live tools of what is pinned; one that did not change stays the same."""

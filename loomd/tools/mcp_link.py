@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loomd.encoded import ANYTHING, read_json
 from loomd.errors import LoomdError, Unreachable
 from loomd.tools.web import Web
 
@@ -27,6 +29,13 @@ _CHUNK = 64 << 10
 _POLL = 0.01
 _ERRORS_RATE = 1 << 20
 """Bytes of standard error that are read in a second; a server that writes more waits."""
+
+_REFUSAL = 64 << 10
+"""Bytes of a refusal that are read for its reason."""
+ENDED = "the connection ended"
+"""Why a link cannot go on when nothing says more."""
+FORGOTTEN = "it does not know the session any more"
+"""The error of a request that a server refuses that began anew, for example; it was not taken, and the link is over."""
 
 Broken = Callable[[str], None]
 """Is told why a link cannot go on."""
@@ -264,7 +273,7 @@ async def _metered(raw: Any, to: Any, caps: Caps, broken: Broken) -> None:
                 broken(f"it sends more than {caps.rate} messages a second (spec.maxRate)")
                 return
             await to.send(message)
-    broken("the connection ended")
+    broken(ENDED)
 
 
 def _transport(web: Web, headers: Callable[[], dict[str, str]], caps: Caps, broken: Broken) -> Any:
@@ -286,7 +295,9 @@ def _transport(web: Web, headers: Callable[[], dict[str, str]], caps: Caps, brok
                 async for chunk in self._answer.content.iter_chunked(_CHUNK):
                     size += len(chunk)
                     if meter.over(len(chunk)) or (not endless and size > caps.message):
-                        raise httpx2.ReadError(f"the answer has more than {caps.message} bytes (spec.maxMessage)")
+                        text = f"it sends a message of more than {caps.message} bytes (spec.maxMessage)"
+                        broken(text)
+                        raise httpx2.ReadError(text)
                     yield chunk
             except (ClientError, OSError) as error:
                 raise httpx2.ReadError(type(error).__name__) from error
@@ -317,11 +328,51 @@ def _transport(web: Web, headers: Callable[[], dict[str, str]], caps: Caps, brok
                 text = str(error) if isinstance(error, LoomdError) else text
                 broken(text)
                 raise httpx2.ConnectError(text) from error
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                refusal = await _refusal(answer, caps, in_session=_SESSION in request.headers)
+                return httpx2.Response(answer.status, json=refusal, request=request)
             found = [(name, value) for name, value in answer.headers.items() if name.lower() not in _CODED]
             return httpx2.Response(answer.status, headers=found, stream=Body(answer), request=request)
 
     return Checked()
 
 
+async def _refusal(answer: Any, caps: Caps, *, in_session: bool) -> dict[str, Any]:
+    """Return what a server says that answers with a status of 400 or above: its own error, or the status in words.
+
+    Within a session 404 says that there is no such session any more; the request was not taken.
+    """
+    from aiohttp import ClientError  # noqa: PLC0415  # costs 0.2 s
+    from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND  # noqa: PLC0415  # heavy, only a live server needs it
+
+    found: object = None
+    with suppress(ClientError, OSError, ValueError):  # a time-out is an OSError, too
+        try:
+            async with asyncio.timeout(caps.start):
+                found = read_json(await answer.content.read(_REFUSAL), ANYTHING)
+        finally:
+            answer.close()
+    status = answer.status
+    said = found.get("error") if isinstance(found, dict) else None
+    code = said.get("code") if isinstance(said, dict) else None
+    missing = status == HTTPStatus.NOT_FOUND
+    if missing and in_session and code != METHOD_NOT_FOUND:
+        return _error(INTERNAL_ERROR, FORGOTTEN)
+    if isinstance(found, dict) and isinstance(said, dict) and "message" in said and code is not None:
+        return found
+    return _error(METHOD_NOT_FOUND if missing else INTERNAL_ERROR, f"HTTP {status}{_HINTS.get(status, '')}")
+
+
+def _error(code: int, message: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
+
+
+_SESSION = "mcp-session-id"
+_HINTS = {
+    HTTPStatus.UNAUTHORIZED: ": check spec.headers, and the secret that is named there",
+    HTTPStatus.FORBIDDEN: ": check spec.headers, and what its key may do",
+    HTTPStatus.NOT_FOUND: ": check spec.url",
+    HTTPStatus.METHOD_NOT_ALLOWED: ": check spec.url",
+}
 _HOP = frozenset(("host", "connection", "accept-encoding", "content-length", "transfer-encoding", "user-agent"))
 _CODED = frozenset(("content-encoding", "content-length", "transfer-encoding"))

@@ -9,6 +9,7 @@ address is seen for the first time. Called by the type `mcp`.
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,10 +17,13 @@ from typing import Literal
 import msgspec
 
 from loomd.errors import Damaged, Temporary
+from loomd.manifest.wording import visible
 from loomd.store.directory import settle
 from loomd.tools.mcp_server import Said
 from loomd.tools.parameters import schema_fault
 
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+"""Characters that steer a terminal, turn text around, or hide it from people: no honest description needs them."""
 _log = logging.getLogger("loomd.tools.mcp")
 
 
@@ -114,6 +118,11 @@ class Pins:
         return "Offered", ""
 
 
+def size_of(said: Said) -> int:
+    """Return how many bytes description and schema of a tool have."""
+    return len(said.description.encode("utf-8", "replace")) + len(msgspec.json.encode(said.parameters))
+
+
 def unusable(said: Said, longest: int, taken: Collection[str], name: str) -> str:
     """Return why no model can be told of a tool, or an empty string.
 
@@ -123,9 +132,11 @@ def unusable(said: Said, longest: int, taken: Collection[str], name: str) -> str
         taken: names that other tools of the set have.
         name: what models would call it.
     """
-    size = len(said.description.encode("utf-8", "replace")) + len(msgspec.json.encode(said.parameters))
-    if size > longest:
+    if (size := size_of(said)) > longest:
         return f"description and schema have {size} bytes, more than spec.maxTool ({longest})"
     if name in taken:
         return f'another tool of this server is called "{name}" as well'
+    parameters = msgspec.json.encode(said.parameters).decode()
+    if found := _UNSEEN.search(f"{said.name}\n{said.description}\n{parameters}"):
+        return f"what it says of itself holds {visible(found[0])}, which people do not see and models may read"
     return schema_fault(said.parameters)

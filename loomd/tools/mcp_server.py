@@ -18,7 +18,7 @@ from loomd.clock import Clock
 from loomd.errors import LoomdError, ToolFailed, Unreachable
 from loomd.manifest.wording import visible, without_secrets
 from loomd.messages import JsonObject
-from loomd.tools.mcp_link import Caps, Link
+from loomd.tools.mcp_link import ENDED, FORGOTTEN, Caps, Link
 from loomd.topology import Health
 
 if TYPE_CHECKING:
@@ -28,8 +28,13 @@ _log = logging.getLogger("loomd.tools.mcp")
 
 _REST = 1.0
 """Seconds between two times that a server is asked for its tools, however often it says that they changed."""
+_ECHO = 0.1
+"""Seconds in which calls that are under way hear that they were refused, too, because the session is over."""
 _SHOWN = 500
 """Characters of what a server says that stand in an error."""
+_UNPARSED = "Failed to parse "
+"""How the SDK begins to say that an answer is no message; what follows are lines of its types."""
+_NO_MESSAGE = "its answer is no message of the protocol"
 _PIN = 32
 """Hex digits of the hash of a tool: 128 bits, which nobody meets by trying."""
 
@@ -50,6 +55,11 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     hints: dict[str, bool] = {}  # msgspec copies it
 
     @property
+    def told(self) -> JsonObject:
+        """Return what is said of it, for people."""
+        return {"description": self.description, "parameters": self.parameters, "hints": dict(self.hints)}
+
+    @property
     def pin(self) -> str:
         """Return what tells it from anything else that may be said of a tool."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:_PIN]
@@ -57,6 +67,10 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 class UnknownMethod(ToolFailed):
     """A server does not know what was asked of it."""
+
+
+class _Forgotten(ToolFailed):
+    """A server does not know the session any more, and did not take what was asked."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -124,7 +138,9 @@ class Server:
             try:
                 await self._serve()
             except Exception as error:  # whatever it is: the daemon goes on, and people are told
-                self._down(_reason(error))
+                if self._broken == FORGOTTEN and self._clock.monotonic() - began > self._patience.retry:
+                    continue  # who called waits for the new session
+                self._down(_reason(error) or self._late)
             if self._clock.monotonic() - began > self._patience.max_retry:
                 pause = self._patience.retry
             if not self._closing:
@@ -166,6 +182,21 @@ class Server:
             UnknownMethod: the server does not know what is asked.
             ToolFailed: the server is not there, refuses, or answers something else; the text is for the model.
         """
+        try:
+            request.model_dump_json()
+        except ValueError as error:
+            raise ToolFailed("the arguments hold characters that are no text: leave them out") from error
+        try:
+            return await self._send(request, result, what)
+        except _Forgotten:
+            return await self._send(request, result, what)  # nobody took it
+
+    async def _send(self, request: Any, result: Any, what: str) -> Any:
+        """Return what the server answers, once; see `ask`.
+
+        Raises:
+            _Forgotten: the session ended before, and the request was not taken.
+        """
         from mcp import MCPError  # noqa: PLC0415  # heavy, only a live server needs it
         from mcp_types import METHOD_NOT_FOUND  # noqa: PLC0415  # see above
 
@@ -174,20 +205,21 @@ class Server:
         if client is None:
             raise ToolFailed(f"its server is not there: {self.health.message}")
         try:
-            request.model_dump_json()
-        except ValueError as error:
-            raise ToolFailed("the arguments hold characters that are no text: leave them out") from error
-        try:
             return await client.session.send_request(request, result)
         except asyncio.CancelledError:
             self._wake.set()  # it took too long: is it still there?
             raise
         except MCPError as error:
             self._wake.set()
+            if error.error.message == FORGOTTEN:
+                self._break(FORGOTTEN)
+                raise _Forgotten(f"its server is not there: {FORGOTTEN}") from error
             if self._broken or client is not self._client:
-                text = f"the connection to its server broke, and the call may have had its effect: {self._broken}"
+                text = (
+                    f"the connection to its server broke, and the call may have had its effect: {self._broken or ENDED}"
+                )
                 raise ToolFailed(self._mask(text)) from error
-            text = self._mask(f"its server refused the call: {error.error.message}")[:_SHOWN]
+            text = self._mask(f"its server refused the call: {_refused(error)}")[:_SHOWN]
             raise (UnknownMethod if error.error.code == METHOD_NOT_FOUND else ToolFailed)(text) from error
         except ValueError as error:
             raise ToolFailed(f"its server answered with something that is no {what}") from error
@@ -209,7 +241,7 @@ class Server:
                     self.has_resources = client.server_capabilities.resources is not None
                     count = await self._list(client)
                 self._client = client
-                self._turn("False", "Answered", f"it offers {count} tool{'' if count == 1 else 's'}")
+                self._turn("False", "Answered", self._offer(count))
                 self._settled.set()
                 try:
                     await self._watch(client)
@@ -217,7 +249,17 @@ class Server:
                     self._client = None  # before its process is waited for
                     self._turn("True", "Unreachable", self._broken or "it is being ended")
         except TimeoutError as error:
-            raise Unreachable(self._broken or f"no answer within {self._caps.start:g} s (spec.startTimeout)") from error
+            raise Unreachable(self._cause or self._late) from error
+
+    @property
+    def _cause(self) -> str:
+        """Return why the link broke, as far as anybody said more of it than that it did."""
+        return "" if self._broken == ENDED else self._broken
+
+    @property
+    def _late(self) -> str:
+        """Return why a server is given up that does not answer."""
+        return f"no answer within {self._caps.start:g} s (spec.startTimeout)"
 
     async def _watch(self, client: "Client") -> None:
         """Ask for the tools whenever they may have changed, and from time to time.
@@ -225,11 +267,22 @@ class Server:
         Raises:
             Unreachable: the link broke.
         """
+        from mcp import MCPError  # noqa: PLC0415  # heavy, only a live server needs it
+
         while True:
             await self._wait(self._patience.refresh)
-            async with asyncio.timeout(self._caps.start):
-                count = await self._list(client)
-            self._turn("False", "Answered", f"it offers {count} tool{'' if count == 1 else 's'}")
+            try:
+                async with asyncio.timeout(self._caps.start):
+                    count = await self._list(client)
+            except TimeoutError as error:
+                self._break(self._late)
+                raise Unreachable(self._late) from error
+            except MCPError as error:
+                if error.error.message != FORGOTTEN:
+                    raise
+                self._break(FORGOTTEN)
+                continue
+            self._turn("False", "Answered", self._offer(count))
             await self._wait(min(_REST, self._patience.refresh), rest=True)
 
     async def _wait(self, seconds: float, *, rest: bool = False) -> None:
@@ -248,13 +301,15 @@ class Server:
                 break
             self._wake.clear()
             happened = True
+        if self._broken == FORGOTTEN:
+            await asyncio.sleep(_ECHO)
         if self._broken:
             raise Unreachable(self._broken)
         if rest and happened:
             self._wake.set()
 
     async def _list(self, client: "Client") -> int:
-        """Hand over what it says of its tools, and return how many that are."""
+        """Hand over what it says of its tools, and return how many that are, at least."""
         from mcp_types import PaginatedRequestParams  # noqa: PLC0415  # heavy, only a live server needs it
 
         found: dict[str, Said] = {}
@@ -272,7 +327,14 @@ class Server:
             if not cursor or len(found) >= self._caps.tools:
                 break
         await self._heard(list(found.values())[: self._caps.tools])
-        return len(found)
+        return len(found) + bool(cursor)
+
+    def _offer(self, count: int) -> str:
+        """Return in words how many tools it offers, and that some are not taken when it offers more than may be."""
+        most = self._caps.tools
+        if count <= most:
+            return f"it offers {count} tool{'' if count == 1 else 's'}"
+        return f"it offers more than {most} tools, of which the first {most} are taken (spec.maxTools)"
 
     async def _notice(self, message: Any) -> None:
         """Ask for the tools again when the server says that they changed; of anything else nothing comes."""
@@ -281,10 +343,12 @@ class Server:
 
     def _break(self, reason: str) -> None:
         self._broken = self._broken or reason
+        if self._broken == FORGOTTEN:
+            self._settled.clear()
         self._wake.set()
 
     def _down(self, reason: str) -> None:
-        reason = self._plain(self._broken or reason)
+        reason = self._plain(self._cause or reason)
         if self.health.message != reason:
             _log.warning("the MCP server of %s is not there: %s", self._owner, reason)
         self._turn("True", "Unreachable", reason)
@@ -299,11 +363,27 @@ class Server:
 
 
 def _reason(error: BaseException) -> str:
-    """Return why a connection failed, in words: the first cause in a group of errors."""
+    """Return why a connection failed, in words: the first cause in a group of errors; nothing when it took too long."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, TimeoutError):
+        return ""
+    if refused := _refused(error):
+        return refused if refused == _NO_MESSAGE else f"it refused: {refused}"
     text = str(error).partition("\n")[0][:_SHOWN]
-    return text if isinstance(error, LoomdError) and text else f"{type(error).__name__}: {text}"
+    if isinstance(error, LoomdError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else ENDED
+
+
+def _refused(error: BaseException) -> str:
+    """Return what the SDK raised for a server that refuses, or answers with what is no message; else an empty text."""
+    from mcp import MCPError  # noqa: PLC0415  # heavy, only a live server needs it
+
+    if not isinstance(error, MCPError):
+        return ""
+    text = error.error.message
+    return _NO_MESSAGE if text.startswith(_UNPARSED) else text[:_SHOWN]
 
 
 def _text(result: Any) -> str:

@@ -17,7 +17,7 @@ from loomd.manifest.kind import Reload, Spec
 from loomd.manifest.quantity import Bytes, Duration
 from loomd.manifest.rule import PATTERN_MESSAGE
 from loomd.manifest.wording import did_you_mean, escape
-from loomd.messages import ToolSchema
+from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.base import Approval, Effects, OnUncertain, ToolSpec
 from loomd.topology import Parts
 
@@ -138,6 +138,8 @@ class Listed(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
         approval: whether a person must agree to a call.
         pin: hash of what is said of it now, where that may change.
         message: why it is not offered.
+        before: of one that changed, what a person saw, as far as that is known.
+        after: what its source says now.
     """
 
     name: str
@@ -147,6 +149,8 @@ class Listed(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     approval: Literal["never", "always"]
     pin: str = ""
     message: str = ""
+    before: JsonObject | None = None
+    after: JsonObject | None = None
 
 
 @runtime_checkable

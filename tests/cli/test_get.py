@@ -288,6 +288,11 @@ def test_the_tools_of_a_set(folder: Folder) -> None:
         r"^ +echo +desk_echo +Drifted +external +([0-9a-f]{32}) +its server says something", shown, re.MULTILINE
     )
     assert drifted is not None, shown
+    assert "What echo says of itself:" in shown
+    assert "  -description: Says it again.\n  +description: Says it twice.\n" in shown
+    assert re.search(
+        r"^desk +True, degraded \(ToolsDrifted\) +mcp", folder.said("get", "tools", "-n", folder.space), re.MULTILINE
+    )
     folder.change("exclude: []", f"pins: {{echo: '{drifted[1]}'}}", "desk.yaml")
     folder.apply()
     folder.said("wait", "tool/desk", "-n", folder.space, "--for", "condition=Degraded=False", "--timeout", "20s")

@@ -344,11 +344,18 @@ async def test_tools_that_no_model_can_use(tmp_path: Path) -> None:
         {**ECHO, "name": "a b"},
         {**ECHO, "name": "a_b"},
         {**ECHO, "name": "n" * 100},
+        {**ECHO, "name": "tagged", "description": "Says it.\U000e0041\U000e0042"},
+        {**ECHO, "name": "turned\u202e"},
+        {**ECHO, "name": "steers", "description": "Says it.\x1b[2J"},
+        {**ECHO, "name": "schema", "inputSchema": {"type": "object", "description": "\U000e0041"}},
     ]
     async with hostile(tmp_path, file=write(tmp_path / "tools.json", tools)) as live:
         rows = {row.tool: (row.state, row.message) for row in live.listed()}
         names = [tool.schema.name for tool in live.tools]
-    assert {name for name, row in rows.items() if row[0] == "Unusable"} == {"large", "deep", "broken", "away", "a_b"}
+    unseen = {"tagged", "turned\u202e", "steers", "schema"}
+    wrong = {"large", "deep", "broken", "away", "a_b"}
+    assert {name for name, row in rows.items() if row[0] == "Unusable"} == wrong | unseen
+    assert all("which people do not see" in rows[name][1] for name in unseen)
     assert "more than spec.maxTool" in rows["large"][1]
     assert "more than 32 levels" in rows["deep"][1]
     assert names[:2] == ["it_echo", "it_a_b"]
@@ -360,6 +367,8 @@ async def test_too_many_tools(tmp_path: Path) -> None:
     tools = [{**ECHO, "name": f"t{n}"} for n in range(50)]
     async with hostile(tmp_path, file=write(tmp_path / "tools.json", tools), maxTools=10) as live:
         assert len(live.tools) == 10
+        told = "it offers more than 10 tools, of which the first 10 are taken (spec.maxTools)"
+        assert live.health()[0].message == told
 
 
 async def test_choice(tmp_path: Path) -> None:
