@@ -54,12 +54,13 @@ async def _run(task: Task, world: World, policies: Policies, run: Run, burden: m
         "sense", Sensed, partial(sense.sense, task, world, policies.sense, asking("sense", task)), sense.explain
     )
     rest = left(task, asked_by(sensed))
-    matched = await run.phase(
-        "match",
-        Matched,
-        partial(match.match, rest, sensed, world, policies.match, run, asking("match", rest), burden),
-        match.explain,
-    )
+
+    async def matching() -> Matched:
+        known = await sense.placed(sensed, task, world, policies.sense) if run.resumed else sensed
+        said = await match.match(rest, known, world, policies.match, run, asking("match", rest), burden)
+        return said if known is sensed else match.placed(said, known)
+
+    matched = await run.phase("match", Matched, matching, match.explain)
     winner = matched.winner
     burden.lay_on(winner)  # that of a recorded MATCH, too
     if not winner:

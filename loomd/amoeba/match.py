@@ -98,6 +98,13 @@ async def match(
     return matched
 
 
+def placed(matched: Matched, sensed: Sensed) -> Matched:
+    """Return a match of a task whose domains were looked for anew, with these and why."""
+    domains = matched.domains or sensed.domains
+    why = f"{matched.why}; it fits {', '.join(sensed.domains)}, which it did not before an interruption"
+    return msgspec.structs.replace(matched, domains=domains, why=why)
+
+
 def _beside(task: Task, agent: Standing) -> Standing:
     """Return the standing of an agent without the tasks that a part belongs to: it waits for the part in these."""
     if agent.agent not in task.leads:

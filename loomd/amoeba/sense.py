@@ -10,7 +10,7 @@ from loomd.amoeba.asking import Asking
 from loomd.amoeba.deciding import PolicyFailed, asked
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.policies.heuristic import Heuristic
-from loomd.amoeba.task import Sensed, Task
+from loomd.amoeba.task import GENERAL, Sensed, Task
 from loomd.amoeba.world import Signals, World
 
 _BY_WORDS = "the goal is compared by shared words"
@@ -37,6 +37,14 @@ async def sense(task: Task, world: World, policy: SensePolicy, asking: Asking) -
         asking.fall_back(signals.unread, _WITHOUT)
         sensed = msgspec.structs.replace(sensed, evidence=(*sensed.evidence, f"{_WITHOUT}: {signals.unread}"))
     return billed(corrected(sensed, signals), asking.spent)
+
+
+async def placed(sensed: Sensed, task: Task, world: World, policy: SensePolicy) -> Sensed:
+    """Return a task that goes on before MATCH has ended: one that fitted no domain may fit one that came since."""
+    if GENERAL not in sensed.domains:
+        return sensed
+    domains = policy.placed((await world.signals(task)).likeness)
+    return msgspec.structs.replace(sensed, domains=domains) if domains else sensed
 
 
 def corrected(sensed: Sensed, signals: Signals) -> Sensed:

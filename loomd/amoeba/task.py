@@ -233,7 +233,8 @@ class Matched(Asked, frozen=True, omit_defaults=True):
         refusals: how many could not.
         nobody: why nobody took it at first; empty when somebody did.
         path: what was done then.
-        domains: those of the specialist that gets the task in place of those that SENSE found, each with its weight.
+        domains: those that count in place of those that SENSE found, each with its weight: of the specialist that gets
+            the task, or that came while it waited.
         made: from what the winner was made when that is a blueprint; so it is the same one after an interruption.
     """
 

@@ -203,6 +203,25 @@ async def test_it_goes_on_on_a_revision_that_can_do_it(world: World) -> None:
         assert record.phase == "Succeeded"
 
 
+@pytest.mark.parametrize("sense", ["heuristic", "hybrid", "llm"])
+async def test_it_is_taken_by_the_specialist_whom_it_waited_for(sense: str, world: World) -> None:
+    """No domain was there for it when SENSE looked; somebody adds an agent who has one, which learns from it."""
+    world.edit("scale: {type: never}", f"scale: {{type: never}}, sense: {{type: {sense}}}")
+    async with world.open() as system:
+        task = await waiting(system, "a question of tenancy")
+        world.edit("agents: [ada]", "agents: [ada, bob]")
+        path = world.folder / "manifests.yaml"
+        path.write_text(path.read_text() + BOB.replace("provider: fine", "provider: fine, domains: {tenancy: 1.0}"))
+        await system.reconciler.apply(world.delivery())
+        async with asyncio.timeout(20):
+            result = await system.engine.result(task)
+        said = matched(result)
+        assert (said.winner, result.output, said.domains) == ("bob", "ok", {"tenancy": 1.0})
+        assert "it fits tenancy, which it did not before an interruption" in said.why
+        assert result.adapted is not None
+        assert [(one.agent, one.domain) for one in result.adapted.moves] == [("bob", "tenancy")]
+
+
 @pytest.mark.parametrize(("then", "phase"), [("fail", "Failed"), ("best_available", "Succeeded")])
 async def test_it_does_not_wait_for_ever(world: World, then: str, phase: str) -> None:
     """Then it fails, or the best bid takes it."""

@@ -31,6 +31,14 @@ class SensePolicy(Spec):
     async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return complexity, domains and needs, with the evidence for them."""
 
+    def placed(self, likeness: Mapping[str, float]) -> dict[str, float]:
+        """Return the domains that a task fits by likeness alone, with weights that sum to 1; none when it fits none.
+
+        A task that fitted no domain, and waits, is looked at so when another revision serves.
+        """
+        del likeness
+        return {}
+
 
 class MatchPolicy(Spec):
     """Says who does it."""

@@ -93,6 +93,10 @@ class Heuristic(SensePolicy):
             alone=None if before is None else alone,
         )
 
+    def placed(self, likeness: Mapping[str, float]) -> dict[str, float]:
+        """Return the domains that a task fits by likeness alone, with weights that sum to 1; none when it fits none."""
+        return self._shares({name: fit for name, fit in likeness.items() if fit >= self.min_likeness})
+
     def known(self, signals: Signals) -> Known | None:
         """Return what past tasks say that are like this one; None when there are none, or they do not count."""
         return known(signals.neighbours, self.past, self.past_doubt) if signals.neighbours and signals.counted else None
@@ -123,8 +127,7 @@ class Heuristic(SensePolicy):
 
     def _domains(self, signals: Signals, before: Known | None) -> dict[str, float]:
         """Return the weights of the domains that the goal fits, and of those of past tasks, summing to 1."""
-        fits = {name: fit for name, fit in signals.likeness.items() if fit >= self.min_likeness}
-        found = self._shares(fits) or {GENERAL: 1.0}
+        found = self.placed(signals.likeness) or {GENERAL: 1.0}
         if before is None or not (past := {n: w for n, w in before.domains.items() if n in signals.likeness}):
             return found
         share = before.share * sum(past.values())

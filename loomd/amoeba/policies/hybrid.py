@@ -1,6 +1,6 @@
 """Hybrid: the heuristic, and a model only when the heuristic is unsure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -36,6 +36,10 @@ class Hybrid(SensePolicy):
         del root
         if self.low > self.high:
             yield "/low", f"expected low up to high, got low {self.low:g} above high {self.high:g}", "invalid-value"
+
+    def placed(self, likeness: Mapping[str, float]) -> dict[str, float]:
+        """Return the domains that a task fits by likeness alone, as the heuristic says."""
+        return self.model.heuristic.placed(likeness)
 
     async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return what the heuristic says, or the model when that is unsure."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -46,6 +46,10 @@ class LlmSense(SensePolicy):
     """How often the model is asked before the heuristic counts."""
     heuristic: Heuristic = Field(default_factory=Heuristic)
     """What counts when no usable answer comes, and what the expected tokens are told by."""
+
+    def placed(self, likeness: Mapping[str, float]) -> dict[str, float]:
+        """Return the domains that a task fits by likeness alone, as the heuristic says."""
+        return self.heuristic.placed(likeness)
 
     async def sense(self, signals: Signals, asking: "Asking") -> Sensed:
         """Return what the model says, or else what the heuristic says."""
