@@ -144,7 +144,10 @@ def _quoted(value: str | int) -> str:
     """Return a value of a key as `quote` of SQLite does."""
     if type(value) is int:
         return str(value)
-    return f"""'{str(value).replace("'", "''").partition(chr(0))[0]}'"""
+    text = str(value)
+    if "'" in text or "\0" in text:
+        text = text.replace("'", "''").partition("\0")[0]
+    return f"'{text}'"
 
 
 def _seal(*values: object) -> bytes:

@@ -20,7 +20,7 @@ _CHANGED = "the record of Task/{} is not what was stored: it does not go on; `lo
 _COLUMNS = "id, namespace, cluster, phase, body, result, created, reason"
 _CREATE = f"""
 INSERT INTO tasks ({_COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE id = ?1) AND NOT EXISTS (SELECT 1 FROM removals WHERE task = ?1)
+WHERE NOT EXISTS (SELECT 1 FROM removals WHERE task = ?1) ON CONFLICT (id) DO NOTHING
 """  # noqa: S608  # constant text
 _PUT = f"""
 INSERT INTO tasks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
