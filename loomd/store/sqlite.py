@@ -28,7 +28,7 @@ from loomd.store import (
     sessions,
     tasks,
 )
-from loomd.store.chain import Chain, Entry, envelope, verify
+from loomd.store.chain import Chain, envelope, verify
 from loomd.store.directory import StateDirectory, claim, typed
 from loomd.store.experience import SqliteLearning
 from loomd.store.extent import extent
@@ -56,6 +56,8 @@ from loomd.store.writer import PATIENCE, Writer, code_of
 
 T = TypeVar("T")
 
+_Noted = tuple[int, Row]
+"""A row with its number."""
 _READERS = 2
 _SPACE = 1 << 20
 """Free bytes from which on a disk that was full is not any more: what is small may fit before."""
@@ -115,9 +117,12 @@ class SqliteStore:
 
         Raises:
             Temporary: the disk is full, and too many rows wait already.
+            UnicodeEncodeError: a name holds a lone surrogate.
         """
         seq = self._writer.last + 1
-        return self._writer.ride((seq, row, envelope(seq, row)), len(row.body))
+        if not (row.task.isascii() and row.key.isascii()):
+            envelope(seq, row)  # what cannot be written is refused now
+        return self._writer.ride((seq, row), len(row.body))
 
     def charge(self, charge: Charge) -> None:
         """Add to what an agent used on a day, in one transaction with the row that was noted before."""
@@ -137,9 +142,9 @@ class SqliteStore:
         await self._settle()
         return await self._query(accounts.averages)
 
-    def _insert(self, records: "Sequence[Entry | Charge | Average]") -> None:
+    def _insert(self, records: "Sequence[_Noted | Charge | Average]") -> None:
         """Write records on the writer's thread: rows of the journal, and what came with them."""
-        rows = [one for one in records if type(one) is tuple]
+        rows = [(*one, envelope(*one)) for one in records if type(one) is tuple]
         if rows:
             self._chain.insert(rows)
         if len(rows) < len(records):
