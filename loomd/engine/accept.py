@@ -18,8 +18,7 @@ def accept(task: Task, topology: Topology, now: float) -> Task:
         Permanent: it is a turn of a session, and nothing of it is kept.
     """
     cluster = resolve(topology.snapshot, task.cluster or _home(topology, task), task.namespace)
-    task = msgspec.structs.replace(task, cluster=cluster, revision=topology.snapshot.revision, created=now)
-    live = cluster_of(topology, task)
+    live = _live(topology, Ref("Cluster", cluster, task.namespace))
     if task.agent:
         live.roster.agent(task.agent)
     durability = task.durability or live.durability
@@ -31,6 +30,9 @@ def accept(task: Task, topology: Topology, now: float) -> Task:
     budget, grant = live.limit(task.budget), live.grant(task.budget)
     return msgspec.structs.replace(
         task,
+        cluster=cluster,
+        revision=topology.snapshot.revision,
+        created=now,
         budget=budget,
         grant=grant,
         deadline=now + (budget.seconds or 0.0),
@@ -102,12 +104,15 @@ def cluster_of(topology: Topology, task: Task) -> Cluster:
     Raises:
         NotFound: it does not serve.
     """
-    ref = Ref("Cluster", task.cluster, task.namespace)
+    return _live(topology, Ref("Cluster", task.cluster, task.namespace))
+
+
+def _live(topology: Topology, ref: Ref) -> Cluster:
     live = topology.live.get(ref)
     if not isinstance(live, Cluster):
         if ref in topology.snapshot.objects:
             raise NotFound(
                 f"{ref} does not serve, because it could not be opened: see `loomd describe cluster/{ref.name}`"
             )
-        raise NotFound(f'Cluster/{task.cluster} is no longer in namespace "{task.namespace}"')
+        raise NotFound(f'{ref.kind}/{ref.name} is no longer in namespace "{ref.namespace}"')
     return live

@@ -1,11 +1,15 @@
 """What is told of a task, and what its end says. Called by the engine."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
-from loomd.amoeba.task import Result, Task
+from loomd.agents.work import Outcome
+from loomd.amoeba.account import whole
+from loomd.amoeba.task import Ended, Executed, Matched, Result, Task
 from loomd.errors import LoomdError
 from loomd.events.bus import Bus, Scope
-from loomd.events.event import TaskCompleted, TaskFailed
+from loomd.events.event import Phase, TaskCompleted, TaskFailed
 
 _log = logging.getLogger("loomd.engine")
 
@@ -46,3 +50,32 @@ def announce(scope: Scope, result: Result) -> None:
         ended = executed.outcome.stop_reason if executed is not None else "error"
         reason = "cancelled" if result.phase == "Cancelled" else "error" if ended == "completed" else ended
         scope.emit(TaskFailed(reason, result.error, result.retried), executed.agent if executed else "", key="ended")
+
+
+def unfinished(task: Task, phase: Ended, error: str, done: Mapping[Phase, Any], partial: Outcome | None) -> Result:
+    """Return the result of a task that did not come to its end.
+
+    Args:
+        task: the task.
+        phase: how it ended.
+        error: why.
+        done: what came out of the phases that ended.
+        partial: what there is of the work, when EXECUTE did not end.
+    """
+    matched: Matched | None = done.get("match")
+    executed: Executed | None = done.get("execute")
+    if executed is None and partial is not None:
+        executed = Executed(partial, matched.winner if matched else "", error=error)
+    if executed is not None:
+        executed = whole(executed, done.get("evaluate"))
+    return Result(
+        task,
+        phase,
+        done.get("sense"),
+        matched,
+        done.get("scale"),
+        executed,
+        done.get("evaluate"),
+        done.get("adapt"),
+        error,
+    )

@@ -60,16 +60,13 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
             session, tenant or user is no name.
     """
     _check_goal(goal)
-    wanted = wish.get("budget", Budget())
-    if wanted.seconds is not None and wanted.seconds <= 0:
-        raise Permanent(f"budget.seconds: expected more than 0, got {wanted.seconds}")
-    for name in ("tokens", "cost", "calls", "tool_calls"):  # 0 is none at all
-        if (limit := getattr(wanted, name)) is not None and limit < 0:
-            raise Permanent(f"budget.{name}: expected 0 or more, got {limit}")
+    if "budget" in wish:
+        _check_budget(wish["budget"])
     if not 0 <= wish.get("retries", 0) <= _RETRIES:
         raise Permanent(f"retries: expected 0 to {_RETRIES}, got {wish.get('retries')}")
     check_names(session=wish.get("session"), tenant=wish.get("tenant"), user=wish.get("user"))
-    refuse_faulty(wish.get("expect", Expect()))
+    if "expect" in wish:
+        refuse_faulty(wish["expect"])
     _check_choices(wish.setdefault("seed", secrets.randbits(32)), wish.get("durability"))
     return Task(id=new_id(clock), goal=goal.strip(), **wish)
 
@@ -100,6 +97,19 @@ def _check_goal(goal: object) -> None:
         raise Permanent("goal: expected what is wanted, in words; got nothing")
     if not goal.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in goal):
         raise Permanent("goal: the text is not valid Unicode; write it in UTF-8")
+
+
+def _check_budget(wanted: Budget) -> None:
+    """Refuse limits that nothing can keep to.
+
+    Raises:
+        Permanent: one is negative, or the time is none.
+    """
+    if wanted.seconds is not None and wanted.seconds <= 0:
+        raise Permanent(f"budget.seconds: expected more than 0, got {wanted.seconds}")
+    for name in ("tokens", "cost", "calls", "tool_calls"):  # 0 is none at all
+        if (limit := getattr(wanted, name)) is not None and limit < 0:
+            raise Permanent(f"budget.{name}: expected 0 or more, got {limit}")
 
 
 def _check_choices(seed: object, durability: object) -> None:

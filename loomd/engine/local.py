@@ -253,7 +253,7 @@ class LocalEngine:
             stay.moving = True
             self._running[task].cancel()
         for stay in stays.values():
-            await stay.left.wait()
+            await stay.over()
         return sum(stay.moved for stay in stays.values())
 
     async def drain(self, grace: float) -> None:
@@ -329,7 +329,7 @@ class LocalEngine:
                 _log.warning("Task/%s waits: %s", task.id, error)
             finally:
                 del self._stays[task.id]
-                stay.left.set()
+                stay.end()
             await asyncio.sleep(wait)
             wait = 0.0
             if self._is_told_to_stop(task):
@@ -390,7 +390,7 @@ class LocalEngine:
         if not stay.urged:
             recorder.deaths.refuse()
         try:
-            whole = await filled(self._services.store, task)
+            whole = await filled(self._services.store, task) if task.images else task
             result = await cluster_of(stay.topology, task).run(whole, recorder)
         except asyncio.CancelledError:
             stray = not (is_cancelled() or task.parent or stay.moving or self._is_told_to_stop(task))
@@ -408,7 +408,8 @@ class LocalEngine:
             result = recorder.ended("Failed", reason_of(error))
         if result.phase != "Succeeded" and (resumed or (result.scaled is not None and result.scaled.subtasks)):
             await finish(recorded(task, partial(self._cancel_parts, task.id)))
-        result = msgspec.structs.replace(result, task=lean(task))
+        if task.images:
+            result = msgspec.structs.replace(result, task=lean(task))
         return await self._attempts.end(task, result, scope)
 
     async def _end(self, task: Task, result: Result) -> None:

@@ -15,9 +15,9 @@ import msgspec
 from loomd.agents.approval import Ask, Decision
 from loomd.agents.budget import NOTHING, Budget, Exhausted, Spent
 from loomd.agents.work import Outcome
-from loomd.amoeba.account import whole
-from loomd.amoeba.task import ENGINE, Ended, Executed, Matched, Result, Task
+from loomd.amoeba.task import ENGINE, Ended, Result, Task
 from loomd.engine.deaths import Deaths
+from loomd.engine.ending import unfinished
 from loomd.engine.interruption import unrecorded
 from loomd.engine.lent import Lent
 from loomd.engine.loose import Loose
@@ -104,7 +104,8 @@ class TaskRecorder:
             self._scope.emit(PhaseStarted(name))
             started = clock.monotonic()
             value = await do()
-            await self._lent.settle()
+            if self.resumed:
+                await self._lent.settle()
             fact = PhaseCompleted(name, why(value), msgspec.Raw(_encode(value)), clock.monotonic() - started)
             self._scope.emit(fact, key=key if self._keeps else "")
         self._phases[name] = value
@@ -136,13 +137,15 @@ class TaskRecorder:
         done = f"step/{key}"
         if done in self._recorded:
             return msgspec.json.decode(self._value(done, name, asked), type=result)
-        await self._refuse_denied(key, name)
-        await self._lent.settle()
-        await self.deaths.enter(name, self._keep)
+        if key in self._questions:
+            await self._refuse_denied(key, name)
+        if self.resumed:
+            await self._lent.settle()
+            await self.deaths.enter(name, self._keep)
         if once:
             await self._intend(key, "", name, asked, again=again)
         try:
-            value = await self.deaths.watch(do, self._keep)
+            value = await (self.deaths.watch(do, self._keep) if self.resumed else do())
         except BaseException as error:
             if asked:
                 ended = error.reason if isinstance(error, Exhausted) else ""
@@ -341,24 +344,7 @@ class TaskRecorder:
 
     def ended(self, phase: Ended, error: str) -> Result:
         """Return the result of a task that did not come to its end, with what there is of it."""
-        done = self._phases
-        matched: Matched | None = done.get("match")
-        executed: Executed | None = done.get("execute")
-        if executed is None and self._partial is not None:
-            executed = Executed(self._partial, matched.winner if matched else "", error=error)
-        if executed is not None:
-            executed = whole(executed, done.get("evaluate"))
-        return Result(
-            self._task,
-            phase,
-            done.get("sense"),
-            matched,
-            done.get("scale"),
-            executed,
-            done.get("evaluate"),
-            done.get("adapt"),
-            error,
-        )
+        return unfinished(self._task, phase, error, self._phases, self._partial)
 
     def draw(self, key: str, name: str, take: Callable[[], T], result: type[T]) -> T:
         """Return a recorded value, or take and record it; what comes after it makes it durable.
@@ -440,8 +426,15 @@ class TaskRecorder:
         await self._keep(StepStarted(name, asked), row)
 
     async def _keep(self, fact: AnyFact, key: str) -> None:
-        """Record a fact and wait until it is on disk."""
-        await self._written(key, self._lent.services.store.durable(self._scope.emit(fact, key=key).seq))
+        """Record a fact and wait until it is on disk.
+
+        Raises:
+            RecordFailed: it could not be written.
+        """
+        try:
+            await self._lent.services.store.durable(self._scope.emit(fact, key=key).seq)
+        except LoomdError as error:
+            raise unrecorded(f"Task/{self._scope.task}: {key}", error) from error
 
     async def _written(self, key: str, work: Awaitable[T]) -> T:
         """Return what writing something returns.

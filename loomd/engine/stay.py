@@ -4,7 +4,7 @@ Called by the local engine.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -30,7 +30,6 @@ class Stay:
         urged: whether a person lets it go on, however often the process ended in it.
         moving: whether it is interrupted to go on elsewhere.
         moved: whether it goes on elsewhere.
-        left: set once it let go of the topology.
         unfit: the revision that it came back from, because what is recorded does not fit there; empty for none.
     """
 
@@ -41,8 +40,21 @@ class Stay:
     urged: bool = False
     moving: bool = False
     moved: bool = False
-    left: asyncio.Event = field(default_factory=asyncio.Event)
     unfit: str = ""
+    _over: asyncio.Event | None = None
+    _ended: bool = False
+
+    def end(self) -> None:
+        """Note that it let go of the topology."""
+        self._ended = True
+        if self._over is not None:
+            self._over.set()
+
+    async def over(self) -> None:
+        """Wait until it let go of the topology."""
+        if not self._ended:
+            self._over = self._over or asyncio.Event()
+            await self._over.wait()
 
     async def pin(self, task: Task, *, resumed: bool, parked: bool) -> Task:
         """Return the task with the revision that it runs on, which is on disk; tell everybody when that is another.

@@ -24,6 +24,8 @@ Handler = Callable[[Event], None]
 Recorder = Callable[[Event, str], int]
 """Takes an event and its checkpoint key (or "") into the journal and returns its sequence number."""
 
+_set = msgspec.structs.force_setattr
+
 _log = logging.getLogger("loomd.events")
 
 
@@ -100,7 +102,7 @@ class Bus:
             )
         kind, kept = type(fact), scope is None or scope.kept
         if kept and self._record is not None and kind not in TRANSIENT:
-            msgspec.structs.force_setattr(event, "seq", self._record(event, key))
+            _set(event, "seq", self._record(event, key))
         handlers = self._hearing.get(kind)
         for handler in self._hear(kind) if handlers is None else handlers:
             try:

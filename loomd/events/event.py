@@ -438,10 +438,10 @@ FIRST: Phase = get_args(Phase)[0]
 """The phase with which a task begins."""
 
 _AFTER: dict[str, Phase] = dict(pairwise(get_args(Phase)))
-
 _NAMED: dict[str, type[Fact]] = {str(fact.__struct_config__.tag): fact for fact in get_args(AnyFact)}
 
-_NAMES = {fact: name for name, fact in _NAMED.items()}
+NAMES: dict[type[Fact], str] = {fact: name for name, fact in _NAMED.items()}
+"""The wire name of each type of facts."""
 
 TYPES: tuple[str, ...] = tuple(_NAMED)
 """The wire names of all facts."""
@@ -497,4 +497,4 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def type(self) -> str:
         """Return the wire name of the fact, `phase.completed`."""
-        return _NAMES[type(self.data)]
+        return NAMES[type(self.data)]

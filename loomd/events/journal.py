@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from loomd.errors import RecordFailed, Temporary
-from loomd.events.event import Event
+from loomd.events.event import NAMES, Event
 from loomd.store.base import Store
 from loomd.store.records import Row
 
@@ -24,10 +24,11 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._note = store.note
 
     def record(self, event: Event, key: str) -> int:
         """Queue an event for the next commit and return its sequence number; fits `Bus(record=...)`."""
-        return self._store.note(Row(event.task, event.type, _encode(event), key))
+        return self._note(Row(event.task, NAMES[type(event.data)], _encode(event), key))
 
     async def checkpoints(self, task: str) -> dict[str, Event]:
         """Return the events of a task that have a key, by key; none that was recorded is missing.

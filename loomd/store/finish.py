@@ -26,7 +26,7 @@ class Written(asyncio.Future[T]):
 def finish(work: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
     """Run to the end, however often the caller is cancelled meanwhile; the cancellation is let through then.
 
-    As long as it waits for nothing but commits, that takes no task of its own; a time limit within it begins after that.
+    As long as it waits for nothing but commits, that takes no task of its own; no time limit within it begins before.
     """
     cancelled: asyncio.CancelledError | None = None
     while True:

@@ -28,7 +28,7 @@ from loomd.store import (
     sessions,
     tasks,
 )
-from loomd.store.chain import Chain, Entry, envelope, verify
+from loomd.store.chain import Chain, envelope, verify
 from loomd.store.directory import StateDirectory, claim, typed
 from loomd.store.experience import SqliteLearning, Taught
 from loomd.store.extent import extent
@@ -57,6 +57,8 @@ from loomd.store.writer import PATIENCE, Writer, code_of
 
 T = TypeVar("T")
 
+_Noted = tuple[int, Row]
+"""A row with its number."""
 _READERS = 2
 _SPACE = 1 << 20
 """Free bytes from which on a disk that was full is not any more: what is small may fit before."""
@@ -117,9 +119,12 @@ class SqliteStore:
 
         Raises:
             Temporary: the disk is full, and too many rows wait already.
+            UnicodeEncodeError: a name holds a lone surrogate.
         """
         seq = self._writer.last + 1
-        return self._writer.ride((seq, row, envelope(seq, row)), len(row.body))
+        if not (row.task.isascii() and row.key.isascii()):
+            envelope(seq, row)  # what cannot be written is refused now
+        return self._writer.ride((seq, row), len(row.body))
 
     def charge(self, charge: Charge) -> None:
         """Add to what an agent used on a day, in one transaction with the row that was noted before."""
@@ -139,14 +144,14 @@ class SqliteStore:
         await self._settle()
         return await self._query(accounts.averages)
 
-    def _insert(self, records: "Sequence[Entry | Charge | Average]") -> None:
+    def _insert(self, records: "Sequence[_Noted | Charge | Average]") -> None:
         """Write records on the writer's thread that nothing replaces: rows of the journal, and charges."""
-        if rows := [one for one in records if type(one) is tuple]:
+        if rows := [(*one, envelope(*one)) for one in records if type(one) is tuple]:
             self._chain.insert(rows)
         if len(rows) < len(records):
             accounts.add(self._db, [one for one in records if type(one) is Charge])
 
-    def _learn(self, taught: "Sequence[Taught | Sequence[Entry | Charge | Average]]") -> list[bool]:
+    def _learn(self, taught: "Sequence[Taught | Sequence[_Noted | Charge | Average]]") -> list[bool]:
         """Write what was learned on the writer's thread, and averages: in their place, because both replace them."""
         return experience.learn(self._db, [one if isinstance(one, Taught) else _averages(one) for one in taught])
 
@@ -414,7 +419,7 @@ class SqliteStore:
         return db
 
 
-def _averages(records: "Sequence[Entry | Charge | Average]") -> Taught:
+def _averages(records: "Sequence[_Noted | Charge | Average]") -> Taught:
     return Taught(Learned(averages=[one for one in records if type(one) is Average]))
 
 

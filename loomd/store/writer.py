@@ -206,7 +206,11 @@ class Writer(Generic[R]):
         if batch.count >= _KEPT:
             raise Temporary(f"{self._name}: {_KEPT} records wait for space: free some and try again", _RETRY)
         batch.size += size
-        self._append(batch, record)
+        if batch.open is None:
+            self._append(batch, record)
+        else:
+            batch.count += 1
+            batch.open.append(record)
         self.last += 1
         return self.last
 

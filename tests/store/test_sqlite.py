@@ -370,12 +370,23 @@ async def test_what_nobody_waits_for_goes_together(store: SqliteStore, monkeypat
     assert len(await store.read(limit=1000)) == last == 301
 
 
+@pytest.mark.parametrize(("task", "key"), [("t\ud800", ""), ("t1", "step/\ud800")])
+async def test_a_name_that_cannot_be_written_is_refused_at_once(store: SqliteStore, task: str, key: str) -> None:
+    """It would be found when it is written, and end all writing; a name in any script is none of these."""
+    with pytest.raises(UnicodeEncodeError):
+        store.note(Row(task, "step.completed", b"{}", key))
+    seq = store.note(Row("tâche", "step.completed", b"{}", "étape/été"))
+    await store.durable(seq)
+    assert [(one.task, one.key, one.seq) for one in await store.read()] == [("tâche", "étape/été", seq)]
+    assert await store.verify() == 1
+
+
 async def test_a_full_disk_in_the_second_try(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full just when writes are tried one by one loses none of them, and stores none twice."""
-    inserted = store._chain.insert
+    inserted = store._insert
     tries = 0
 
-    def fills(entries: Sequence[tuple[int, Row, bytes]]) -> None:
+    def fills(entries: Sequence[tuple[int, Row]]) -> None:
         nonlocal tries
         tries += 1
         if tries == 3:
