@@ -8,7 +8,7 @@ window, prices, tokens and relevance, which is recorded with what entered. Untru
 stands in the user turn under a heading that says what it is; it never becomes part of the system prompt.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from loomd.agents.measure import (
     Measure,
     added_to,
     bounded,
+    characters_of,
     counter_of,
     length,
     price_of,
@@ -132,14 +133,16 @@ async def assemble(
         beside = Beside(system, sum(map(len, (*built_on, *shown))), window)
         remembered = await recall(agent, work, steps, scope, beside)
     several = bool(agent.skills or remembered or built_on or shown)
-    counted = await _counted(agent, work, steps, [system, *remembered, *built_on, *shown, work.goal])
+    counted = None
+    if (count := counter_of(agent.model)) is not None:
+        counted = await _counted(count, work, steps, [system, *remembered, *built_on, *shown, work.goal], window)
     key = f"context/{work.key}"
-    tools = tuple([tool.schema for tool in agent.offered()]) if agent.tools else ()
+    tools = tuple([tool.schema for tool in agent.offered()])
     plain = Request((Message("user", work.goal, passages=tuple(passages)),), tools, agent.output)
     known = steps.told(key, ContextAssembled) or _known(agent, counted, plain, window, several=several)
     measure = Measure(known.characters)
     offers: dict[Source, Sequence[str]] = {"memory": remembered, "findings": built_on, "knowledge": shown}
-    goal = measure.tokens(length(Message("user", work.goal, images=work.images)) + len(work.within), 0)
+    goal = measure.tokens(len(work.goal) + len(work.within) + characters_of(work.images), 0)
     form = measure.tokens(known.added + (_form(offers, passages, agent.skills) if several else 0), _TURNS)
     fixed = [("prompt", measure.text(system)), ("tools", measure.tools(tools)), ("goal", goal), ("form", form)]
     weights = agent.context.weights(known.relevance) if several else {}
@@ -363,10 +366,11 @@ def _in_order(sizes: list[int], room: int) -> list[int]:
     return kept
 
 
-async def _counted(agent: Agent, work: Work, steps: Steps, texts: Sequence[str]) -> float | None:
+async def _counted(
+    count: Callable[[str], Awaitable[int]], work: Work, steps: Steps, texts: Sequence[str], window: int
+) -> float | None:
     """Return how many characters a token of texts has, by a model that can count them; only where it is close."""
-    count = counter_of(agent.model)
-    if count is None or sum(map(len, texts)) <= request_window(agent):  # no token has less than a character
+    if sum(map(len, texts)) <= window:  # no token has less than a character
         return None
     text = "\n".join(texts)
     tokens = await steps.step(f"{work.key}/count", "count", partial(count, text), int)
@@ -382,9 +386,10 @@ def _known(agent: Agent, counted: float | None, plain: Request, window: int, *, 
         subject = subject_of(agent)
         relevance = {name: averages.value(subject, name, agent.context.expected) for name in SOURCES}
     prices = price(1, 0), price(0, 1)
-    added = added_to(agent.model, plain)
-    asked = tuple([msgspec.structs.replace(one, passages=()) for one in plain.messages])
-    citing = added - added_to(agent.model, msgspec.structs.replace(plain, messages=asked)) if added else 0
+    added = citing = added_to(agent.model, plain)
+    if added:
+        asked = tuple([msgspec.structs.replace(one, passages=()) for one in plain.messages])
+        citing = added - added_to(agent.model, msgspec.structs.replace(plain, messages=asked))
     return ContextAssembled(window, 0, characters, relevance=relevance, price=prices, added=added, citing=citing)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from loomd.agents.base import ChatModel
 from loomd.encoded import Encoded, to_json
-from loomd.messages import JsonObject, Message, Request, ToolSchema, Usage
+from loomd.messages import Image, JsonObject, Message, Request, ToolSchema, Usage
 
 CHARACTERS = 4.0
 """Characters of a token as long as nothing else was learned."""
@@ -87,11 +87,16 @@ def length(message: Message) -> int:
     """Return the characters of a turn."""
     characters = len(message.text)
     if message.thoughts or message.images:
-        characters += _IMAGE * len(message.images) + sum(len(one.text) for one in message.thoughts)
+        characters += characters_of(message.images) + sum(len(one.text) for one in message.thoughts)
     if not (message.passages or message.tool_calls):
         return characters
     characters += sum(len(one.text) + len(one.title) + 2 * len(one.source) for one in message.passages)
     return characters + sum(len(call.name) + len(str(call.arguments)) for call in message.tool_calls)
+
+
+def characters_of(images: Sequence[Image]) -> int:
+    """Return the characters that take about as many tokens as some pictures."""
+    return _IMAGE * len(images)
 
 
 def bounded(characters: float) -> float:
@@ -122,9 +127,15 @@ def added_to(model: ChatModel, request: Request) -> int:
     return 0 if added is None else added(request)
 
 
+def _nothing(sent: int, made: int) -> float:
+    """Return what tokens cost of which no price is known."""
+    del sent, made
+    return 0.0
+
+
 def price_of(model: ChatModel) -> Callable[[int, int], float]:
     """Return what tells the USD of input and output tokens of a model; nothing for one that has no prices."""
     cost: Callable[[Usage], float] | None = getattr(model, "cost", None)
     if cost is None:
-        return lambda input, output: 0.0  # noqa: A006, ARG005  # the names of what is counted
+        return _nothing
     return lambda input, output: cost(Usage(input, output))  # noqa: A006  # the names of what is counted

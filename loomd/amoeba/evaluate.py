@@ -10,7 +10,7 @@ from loomd.amoeba import deciding
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.deciding import PolicyFailed, asked
-from loomd.amoeba.expect import Met, held
+from loomd.amoeba.expect import Expect, Met, held
 from loomd.amoeba.leaning import Leaning
 from loomd.amoeba.policies.base import Case, EvaluatePolicy
 from loomd.amoeba.policies.rules import Rules, slope_of
@@ -19,6 +19,7 @@ from loomd.amoeba.world import Run, World
 from loomd.events.event import Fallback
 from loomd.tools.check import Check, Checked
 
+_NOTHING = Expect()
 _PARTS = ("reward", "quality", "efficiency", "reliability")
 
 
@@ -66,6 +67,8 @@ async def judged(case: Case, policies: Sequence[EvaluatePolicy], asking: Asking)
 
 async def _met(task: Task, executed: Executed, world: World, run: Run) -> list[Met]:
     """Return what is expected of the answer, held against it; what its checks say is recorded."""
+    if task.expect == _NOTHING:
+        return []
     outcome, at = executed.outcome, iter(range(len(task.expect.checks)))
 
     async def ask(check: Check) -> Checked:

@@ -44,8 +44,10 @@ async def execute(
     """
     if not scaled.subtasks:
         executed = await _alone(task, winner, world, run, task.findings, "execute")
-        outcome = msgspec.structs.replace(_more(executed.outcome, before, ()), waited=run.waited())
-        return msgspec.structs.replace(executed, outcome=outcome)
+        outcome, waited = _more(executed.outcome, before, ()), run.waited()
+        if waited:
+            outcome = msgspec.structs.replace(outcome, waited=waited)
+        return executed if outcome is executed.outcome else msgspec.structs.replace(executed, outcome=outcome)
     started = world.agent(winner).clock.monotonic()
     split = Split(task, winner, scaled, world, run)
     try:

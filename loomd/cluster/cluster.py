@@ -169,12 +169,13 @@ class Cluster:
     def _standings(self, agents: Sequence[Agent], domains: Sequence[str]) -> list[Standing]:
         """Return standings; of a hundred agents in a fifth of a millisecond, because every task asks for them."""
         namespace, book, priors = self._ref.namespace, self.book, self._terms.priors
-        load, price, unknown = self._services.loads.of, self._prices.now(), priors.unknown
+        running, price, unknown = self._services.loads.now(namespace), self._prices.now(), priors.unknown
         left = self._services.accounts.left(namespace, [agent.account for agent in agents])
         healths = self.conditions.healths(agents, self._services.clock.now())
         found: list[Standing] = []
         for agent, share, health in zip(agents, left, healths, strict=True):
-            name, digest, tools, cost = agent.name, agent.digest, agent.tools, price(agent)
+            name, digest, cost = agent.name, agent.digest, price(agent)
+            tools = agent.tools or None
             declared = agent.domains or {name: priors.described}
             scores, overall = book.believed(name, digest, domains, declared, unknown)
             fixed = _NOTHING
@@ -188,11 +189,11 @@ class Cluster:
                     digest,
                     scores,
                     overall,
-                    load(namespace, name),
-                    frozenset(tools) if tools else _NOTHING,
+                    running.get(name, 0),
+                    _NOTHING if tools is None else frozenset(tools),
                     health,
                     share,
-                    frozenset([tool.schema.name for tool in agent.offered()]) if tools else None,
+                    None if tools is None else frozenset([tool.schema.name for tool in agent.offered()]),
                     cost,
                     getattr(agent.model, "down", ""),
                     agent.description,
@@ -412,6 +413,8 @@ class Cluster:
         """Return which specialists go, who is to be retired, and who gets tasks again."""
         counts, departures = self.learning.mode_of("score") != "off", self.forge.departures
         going = list(departures.due(ending, reward if counts else None))
+        if not going and not self.conditions.anyone:
+            return []
         gone = {one.agent for one in going}
         served = self._services.serving.live.get(self._ref)
         serves = isinstance(served, Cluster) and served.conditions is self.conditions
@@ -461,7 +464,7 @@ class Cluster:
     ) -> Sequence[Decision]:
         """Take what was decided over, tell everybody, and store it with the task, once per task; return it."""
         of = self.teaching(scope.task)
-        found = [self.pending.joined(self, one, of.now) for one in decisions]
+        found = [self.pending.joined(self, one, of.now) if one.done else one for one in decisions]
         await learn(self._services, found, of, scope, kept=kept)
         if kept is not None:
             self.past.take(kept)

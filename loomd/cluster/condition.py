@@ -92,6 +92,7 @@ class Conditions:
         self._name = str(ref)
         self._roster = roster
         self._learning = learning
+        self._reading = learning.reading_of("health")
         self._watch = Watch(learning.health)
         self._retired = Retired(ref.name, past.lineage)
         self._declared = frozenset(declared)
@@ -162,14 +163,22 @@ class Conditions:
         Who is dying and not retired gets a chance again when its last task is as long ago as a retirement would last.
         One whose health a person locked is left out by nobody.
         """
-        if self._learning.reading_of("health") != "auto":
+        if self._reading != "auto":
             return ["unknown"] * len(agents)
-        vitals, rest = self._watch.vitals, now - self._learning.retire.cool_down
+        vitals = self._watch.vitals
         known = [vitals(agent.name, agent.digest) for agent in agents]
+        if not self._watch.anyone_dying:
+            return [one.health for one in known]
+        rest = now - self._learning.retire.cool_down
         return [
             "warning" if one.health == "dying" and (one.last <= rest or "health" in agent.locked) else one.health
             for agent, one in zip(agents, known, strict=True)
         ]
+
+    @property
+    def anyone(self) -> bool:
+        """Return whether somebody may be to be retired, or to get tasks again."""
+        return self._reading != "off" and (self._watch.anyone_dying or self._retired.anyone)
 
     def upkeep(self, now: float, free: Collection[str] = (), *, serves: bool = True) -> list[Decision]:
         """Return who is to be retired, and who gets tasks again.
@@ -179,7 +188,7 @@ class Conditions:
             free: names of those who are let go and not retired.
             serves: whether the cluster serves; only then an edit ends a retirement.
         """
-        if self._learning.reading_of("health") == "off" or not (self._watch.anyone_dying or self._retired.anyone):
+        if not self.anyone:
             return []
         return self._retired.due(self._learning.retire, list(self._wards(free)), now, serves=serves)
 
@@ -238,7 +247,7 @@ class Conditions:
 
     def _observe(self, agent: Agent) -> None:
         """Let the agent say how it does."""
-        if self._learning.reading_of("health") == "off":
+        if self._reading == "off":
             return
         vitals, record, name = self.vitals(agent), self.record(agent), self._name
         agent.conditions.pop(name, None)

@@ -115,9 +115,9 @@ class Watch:
     def _note(self, member: Member, task: str, reward: float, at: float) -> None:
         """Take over a reward; a task that gets another reward, by feedback or in another domain, counts once."""
         chart = self._charts[member]
-        place = next((at for at, (known, _) in enumerate(chart.rewards) if task and known == task), None)
-        if place is not None:
-            chart.rewards[place] = (task, reward)
+        places = [at for at, (known, _) in enumerate(chart.rewards) if known == task] if task else []
+        if places:
+            chart.rewards[places[0]] = (task, reward)
         else:
             chart.rewards.append((task, reward))
             chart.samples += 1
