@@ -103,11 +103,9 @@ def _check_budget(wanted: Budget) -> None:
     """Refuse limits that nothing can keep to.
 
     Raises:
-        Permanent: one is negative, or the time is none.
+        Permanent: one is negative.
     """
-    if wanted.seconds is not None and wanted.seconds <= 0:
-        raise Permanent(f"budget.seconds: expected more than 0, got {wanted.seconds}")
-    for name in ("tokens", "cost", "calls", "tool_calls"):  # 0 is none at all
+    for name in ("tokens", "cost", "seconds", "calls", "tool_calls"):  # 0 is none at all
         if (limit := getattr(wanted, name)) is not None and limit < 0:
             raise Permanent(f"budget.{name}: expected 0 or more, got {limit}")
 
