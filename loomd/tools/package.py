@@ -119,7 +119,7 @@ def _text(found: ModuleSpec) -> _Text | None:
     if path.is_file():
         return None if path.stat().st_size > MAX_FILE else _look(read_source(path), path)
     try:  # in an archive
-        source = found.loader.get_source(found.name)  # type: ignore[union-attr]
+        source = found.loader.get_source(found.name)  # type: ignore[union-attr]  # or else it is as one that fails
     except Exception:  # whatever it is: nothing is known of it
         return None
     return None if source is None or len(source) > MAX_FILE else _look(source.encode(), path)
