@@ -139,15 +139,13 @@ class CapabilityRoutes:
 
 def _of(ref: Ref, cluster: Cluster) -> Iterator[Body]:
     """Yield what a cluster believes of its agents: what was learned, and what is declared and not learned yet."""
-    learned = cluster.book.table()
     for agent in sorted(cluster.agents.values(), key=lambda one: one.name):
-        known = {domain for name, spec, domain in learned if (name, spec) == (agent.name, agent.digest)}
-        for domain in sorted(known | set(agent.domains or {agent.name})):
+        for domain in sorted({*cluster.book.known(agent.name, agent.digest), *(agent.domains or [agent.name])}):
             yield _shown(ref, cluster, agent, domain)
 
 
 def _shown(ref: Ref, cluster: Cluster, agent: Agent, domain: str) -> Body:
-    stored = cluster.book.table().get((agent.name, agent.digest, domain))
+    stored = cluster.book.known(agent.name, agent.digest).get(domain)
     score = cluster.standing(agent.name, [domain]).scores[domain]
     status: Body = {
         "score": score.mean,

@@ -58,7 +58,7 @@ def domains_of(cluster: Cluster, agent: Agent, measure: Measure) -> dict[str, fl
     """
     priors = cluster.priors
     offered = {domain for one in cluster.agents.values() for domain in one.domains or (one.name,)}
-    learned = [domain for name, spec, domain in cluster.book.table() if (name, spec) == (agent.name, agent.digest)]
+    learned = list(cluster.book.known(agent.name, agent.digest))
     scores = cluster.standing(agent.name, learned).scores
     found = dict(agent.domains)
     for domain in sorted(offered.intersection(learned)):

@@ -19,6 +19,7 @@ from loomd.manifest.quantity import Share
 from loomd.store.records import Capability
 
 Key = tuple[str, str, str]
+_Member = tuple[str, str]
 
 
 class Priors(Spec):
@@ -81,6 +82,8 @@ class Ageing:
 
 
 _AGELESS = Ageing()
+_NONE = Score(0.0)
+_NOTHING: Mapping[str, Score] = {}
 
 
 class Book:
@@ -91,9 +94,10 @@ class Book:
     ) -> None:
         """Take over what was learned of the members: names of agents with the digests of their behaviour."""
         self._ageing = ageing
-        self._scores: dict[Key, Score] = {}
-        self._totals: dict[tuple[str, str], tuple[float, int]] = {}
-        self._moved: dict[tuple[str, str], float] = {}
+        self._scores: dict[_Member, dict[str, Score]] = {}
+        """By domain."""
+        self._totals: dict[_Member, tuple[float, int]] = {}
+        self._moved: dict[_Member, float] = {}
         for agent, spec in members:
             self.admit(agent, spec, learned)
 
@@ -106,17 +110,18 @@ class Book:
             learned: scores of it and others, of whatever behaviour.
             before: digests of how it behaved lately, beside those that were known at first.
         """
+        self._scores.setdefault((agent, spec), {})
         self._totals.setdefault((agent, spec), (0.0, 0))
         mine = [one for one in learned if (one.agent, one.spec) == (agent, spec)]
         for c in [*self._ageing.inherited(agent, spec, learned, before), *mine]:
-            self._put((c.agent, c.spec, c.domain), Score(c.score, c.variance, c.count, c.updated))
+            self._put((c.agent, c.spec), c.domain, Score(c.score, c.variance, c.count, c.updated))
 
     def hear(self, event: Event) -> None:
         """Take over an update that was carried out; a handler for the bus."""
         fact = event.data
         if isinstance(fact, CapabilityUpdated | CapabilityMerged):
             score = Score(fact.after, fact.variance, fact.count, event.ts)
-            self._put((fact.owner, fact.spec, fact.domain), score)
+            self._put((fact.owner, fact.spec), fact.domain, score)
 
     def merged(self, origin: Key, before: Score) -> Score | None:
         """Return what is believed of an agent with what another one had learned, which counts as after an edit.
@@ -128,7 +133,8 @@ class Book:
             origin: the score that is added.
             before: what is believed of the agent in that domain now.
         """
-        added = self._scores.get(origin)
+        agent, spec, domain = origin
+        added = self.known(agent, spec).get(domain)
         if added is None or not added.count or not self._ageing.keep:
             return None
         count = added.count * self._ageing.keep
@@ -137,22 +143,26 @@ class Book:
         spread = whole * (before.variance + before.mean**2) + count * (added.variance + added.mean**2)
         return Score(mean, max(0.0, spread / total - mean**2), before.count + round(count))
 
-    def _put(self, key: Key, score: Score) -> None:
-        member = key[:2]
-        if member not in self._totals:
+    def _put(self, member: _Member, domain: str, score: Score) -> None:
+        scores = self._scores.get(member)
+        if scores is None:
             return
-        old = self._scores.get(key, Score(0.0))
+        old = scores.get(domain, _NONE)
         total, count = self._totals[member]
         self._totals[member] = (
             total + score.mean * score.count - old.mean * old.count,
             count + score.count - old.count,
         )
         self._moved[member] = max(score.updated, self._moved.get(member, 0.0))
-        self._scores[key] = score
+        scores[domain] = score
+
+    def known(self, agent: str, spec: str) -> Mapping[str, Score]:
+        """Return the learned scores of an agent by domain, without what time took of them."""
+        return self._scores.get((agent, spec), _NOTHING)
 
     def score(self, agent: str, spec: str, domain: str, prior: float) -> Score:
         """Return what is believed of an agent in a domain."""
-        known = self._scores.get((agent, spec, domain))
+        known = self.known(agent, spec).get(domain)
         return Score(prior) if known is None else self._ageing.aged(known, prior)
 
     def overall(self, agent: str, spec: str, prior: float, fixed: Callable[[str], bool] | None = None) -> Score:
@@ -165,13 +175,15 @@ class Book:
             fixed: returns whether what was learned in a domain is left out; None leaves nothing out.
         """
         total, count = self._totals.get((agent, spec), (0.0, 0))
+        updated = self._moved.get((agent, spec), 0.0)
         if fixed is not None:
-            learned = [one for key, one in self._scores.items() if key[:2] == (agent, spec) and not fixed(key[2])]
+            learned = [one for domain, one in self.known(agent, spec).items() if not fixed(domain)]
             total, count = sum(one.mean * one.count for one in learned), sum(one.count for one in learned)
+            updated = max((one.updated for one in learned), default=0.0)
         if not count:
             return Score(prior)
-        return self._ageing.aged(Score(total / count, count=count, updated=self._moved[agent, spec]), prior)
+        return self._ageing.aged(Score(total / count, count=count, updated=updated), prior)
 
     def table(self) -> Mapping[Key, Score]:
         """Return all learned scores, without what time took of them."""
-        return dict(self._scores)
+        return {(*member, domain): one for member, scores in self._scores.items() for domain, one in scores.items()}

@@ -86,16 +86,14 @@ def beliefs(item: Object, snapshot: Snapshot, records: Records, at: float) -> It
         [(member.name, member.digest) for member in members], learned, Ageing(rules.keep, half_life, lambda: at, known)
     )
     retired = Retired(item.ref.name, [one for one in past.lineage if one.namespace == item.ref.namespace])
-    table = book.table()
     for member in members:
         declared = member.domains or {member.name: spec.priors.described}
-        domains = {domain for name, digest, domain in table if (name, digest) == (member.name, member.digest)}
         gone = retired.of(member.name, member.digest).active
-        for domain in sorted(domains | set(declared)):
+        for domain in sorted({*book.known(member.name, member.digest), *declared}):
             prior = declared.get(domain, spec.priors.unknown)
             fixed = keeps(member.locked, domain)
             score = Score(prior) if fixed else book.score(member.name, member.digest, domain, prior)
-            stored = table.get((member.name, member.digest, domain))
+            stored = book.known(member.name, member.digest).get(domain)
             yield Belief(member.name, member.digest, domain, score, stored, gone)
 
 

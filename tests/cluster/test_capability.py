@@ -1,5 +1,7 @@
 """What is believed of agents: the prior, what was learned, and what is heard."""
 
+import time
+
 import msgspec
 import pytest
 
@@ -11,11 +13,17 @@ from loomd.store.records import Capability
 
 MEMBERS = [("ada", "s0"), ("ada", "s1"), ("ada", "s2"), ("bob", "s1")]
 """Agents with the digests of their behaviour."""
+DAY = 86_400.0
 
 
 def learned(agent: str, domain: str, score: float, count: int, spec: str = "s1") -> Capability:
     """Return a stored score."""
     return Capability(agent, spec, domain, score, 0.01, count, 0.0)
+
+
+def aged(now: float, keep: float = 0.3, known: dict[str, list[str]] | None = None) -> Ageing:
+    """Return what becomes of scores by a time in seconds, with a half-life of 14 days."""
+    return Ageing(keep, 14 * DAY, lambda: now, known or {})
 
 
 @pytest.mark.parametrize(
@@ -64,6 +72,28 @@ def test_overall_follows_updates() -> None:
     assert overall.count == 6
 
 
+def test_overall_of_what_is_not_locked_is_as_old_as_that_is() -> None:
+    """What was learned in a domain that a person locked is left out, and does not keep the rest young."""
+    book = Book([("ada", "s1")], [learned("ada", "maths", 0.9, 8), learned("ada", "law", 0.1, 8)], aged(14 * DAY))
+    book.hear(Event(CapabilityUpdated("ada", "s1", "law", 0.1, 0.2, 0.02, 9, "good"), 14 * DAY))
+    overall = book.overall("ada", "s1", 0.5, lambda domain: domain == "law")
+    assert overall.mean == pytest.approx(0.7)
+    assert overall.count == 4
+    assert book.overall("ada", "s1", 0.5, lambda _: True) == Score(0.5)
+
+
+def test_overall_looks_at_scores_of_one_agent_only() -> None:
+    """However many agents there are, also where a person locked something: every task asks this of each of them."""
+    members = [(f"agent-{number}", "s1") for number in range(1_000)]
+    book = Book(members, [])
+    for agent, _ in members:
+        for domain in range(30):
+            book.hear(Event(CapabilityUpdated(agent, "s1", f"d{domain}", 0.5, 0.7, 0.02, 2, "good"), 0.0))
+    begun = time.process_time()
+    assert {book.overall(*member, 0.5, lambda domain: domain == "d0").count for member in members} == {58}
+    assert time.process_time() - begun < 1  # scores of all for each are 30 million
+
+
 def test_what_others_learned_is_not_kept() -> None:
     """A book holds its members as they behave now: what an edited agent had learned stays in the store."""
     book = Book([("ada", "s1")], [learned("ada", "maths", 0.9, 4, "s0"), learned("eve", "maths", 0.9, 4)])
@@ -81,14 +111,6 @@ def test_who_becomes_a_member_brings_what_was_learned_of_it() -> None:
     assert book.score("ada", "s1", "maths", 0.5) == Score(0.7, 0.02, 5)
     book.admit("ada", "s1", [])
     assert book.overall("ada", "s1", 0.5).count == 5
-
-
-DAY = 86_400.0
-
-
-def aged(now: float, keep: float = 0.3, known: dict[str, list[str]] | None = None) -> Ageing:
-    """Return what becomes of scores by a time in seconds, with a half-life of 14 days."""
-    return Ageing(keep, 14 * DAY, lambda: now, known or {})
 
 
 @pytest.mark.parametrize(
