@@ -127,10 +127,12 @@ class Blueprints:
 
     def taken_back(self, name: str) -> set[str]:
         """Return instructions of an agent that were taken back, and not wanted again since."""
-        versions = self.versions(name)
-        wanted = {one.blueprint.instructions for one in versions if one.how == "reverted"}
-        ended = {old.blueprint.instructions for old, new in pairwise(versions) if new.how == "reverted"}
-        return ended - wanted
+        found: set[str] = set()
+        for old, new in pairwise(self.versions(name)):
+            if new.how == "reverted":
+                found.add(old.blueprint.instructions)
+            found.discard(new.blueprint.instructions)
+        return found
 
     def before(self, name: str, version: Version) -> Agent | None:
         """Return the agent as it was before a version; None when there was none, or it cannot be made."""
