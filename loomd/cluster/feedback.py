@@ -85,7 +85,7 @@ async def correct(
         why = ready.stays or ("" if weight else "the cluster gives feedback the weight 0")
         if not ready.stays:  # the scores stand where the words took them that moved them
             believed = corrected(ready.evaluated, [one.said for one in earlier if one.moved], weight)
-            moves = ready.moves(believed, now, word)
+            moves = ready.moves(believed, now, word, services.clock.now())
     counts = not isinstance(ready, str) and bool(ready.stays)
     fact = FeedbackGiven(given.said.score, given.said.by, given.note, before, after, why, counts)
     scope.emit(fact, key=f"feedback/{given.number}")
@@ -123,12 +123,12 @@ class _Ready:
     past: dict[str, Score] | None
     stays: str
 
-    def moves(self, before: Evaluated, now: Evaluated, word: str) -> list[ScoreMove]:
+    def moves(self, before: Evaluated, now: Evaluated, word: str, at: float) -> list[ScoreMove]:
         """Return how scores move: at once those that the task moved, and what waits or was observed as that goes on.
 
         A difference that is proposed is a proposal of its own, named after the word.
         """
-        done = {one.domain: one for one in self.learned}
+        done, pending = {one.domain: one for one in self.learned}, self.cluster.pending
         found: list[ScoreMove] = []
         for one in corrections(self.adapt, self.sensed, self.executed, (before, now), self.standing()):
             learned = done.get(one.domain)
@@ -140,7 +140,7 @@ class _Ready:
                 found.append(msgspec.structs.replace(one, done="observed"))
             elif not learned.done or any(_same(it, learned) and wrong in it.seen for it in self.approved):
                 found += _moves(within(self.cluster.learning, [msgspec.structs.replace(one, since=word)]))
-            elif (waiting := self.cluster.pending.corrected(self.cluster, learned, wrong, right)) is not None:
+            elif (waiting := pending.corrected(self.cluster, learned, wrong, right, at)) is not None:
                 found.append(waiting)
         return found
 

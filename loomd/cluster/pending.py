@@ -131,14 +131,14 @@ class Pending:
         joined = msgspec.structs.replace(decision, seen=seen, since=known.since or task, reason=reason)
         return anew(cluster, joined)
 
-    def corrected(self, cluster: Believing, move: ScoreMove, wrong: Seen, right: Seen) -> ScoreMove | None:
+    def corrected(self, cluster: Believing, move: ScoreMove, wrong: Seen, right: Seen, now: float) -> ScoreMove | None:
         """Return what waits of a score with another reward in the place of one that it follows from.
 
         Returns:
-            The move as it is to be proposed now; None when none waits that follows from `wrong`.
+            The move as it is to be proposed now; None when none waits that follows from `wrong`, or it has expired.
         """
-        _, _, known, task = self._open.get(_about(move), ("", 0.0, None, ""))
-        if not isinstance(known, ScoreMove) or wrong not in known.seen:
+        _, expires, known, task = self._open.get(_about(move), ("", 0.0, None, ""))
+        if not isinstance(known, ScoreMove) or wrong not in known.seen or expires <= now:
             return None
         place = len(known.seen) - 1 - known.seen[::-1].index(wrong)  # equal rewards differ in nothing but their place
         seen = (*known.seen[:place], right, *known.seen[place + 1 :])

@@ -26,6 +26,7 @@ from loomd.events.event import Event
 from loomd.events.journal import Journal
 from loomd.store.records import Capability
 from tests import nursery
+from tests.clocks import skip
 from tests.engine.test_judging import evaluated, ran, verdict
 from tests.engine.world import World, task_of
 
@@ -314,6 +315,18 @@ async def test_a_word_after_people_agreed_proposes_the_difference(tmp_path: Path
         second = await done(system)
         await decided(system, "denied")
         assert (await say(system, second.task.id, 0.0)).moves == []
+
+
+async def test_a_word_opens_nothing_again_that_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody decided in time, which counts as denied; that somebody says something of the task is no decision."""
+    world = written(tmp_path, JUDGED.replace("MODE", "propose"), verdict(10, times=None))
+    async with world.open() as system:
+        result = await done(system)
+        waiting = await system.store.learning.proposals(pending=True)
+        (proposal,) = [one for one in waiting if one.mechanism == "score"]
+        skip(proposal.expires - system.clock.now(), monkeypatch)
+        assert (await say(system, result.task.id, 0.0)).moves == []
+        assert await system.store.learning.proposal(proposal.id) == proposal
 
 
 @pytest.mark.parametrize("mode", ["observe", "propose", "off"])
