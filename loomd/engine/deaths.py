@@ -17,6 +17,7 @@ from loomd.engine.ledger import Ledger, record_of
 from loomd.errors import RecordFailed
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import Event, TaskAttempted, TaskSetAside
+from loomd.manifest.raised import is_cancelled
 
 T = TypeVar("T")
 
@@ -100,9 +101,11 @@ class Deaths:
         @asynccontextmanager
         async def runs(name: str) -> AsyncGenerator[None, None]:
             await keep(TaskAttempted(name, within=True), self._key())
-            yield
-            if self._step:
-                await keep(TaskAttempted(self._step, within=True), self._key())
+            try:
+                yield
+            finally:  # what it raised came back, too
+                if self._step and not is_cancelled():
+                    await keep(TaskAttempted(self._step, within=True), self._key())
 
         with listening(runs):
             value = await do()

@@ -158,13 +158,15 @@ async def test_a_hook_that_ends_the_process_is_the_one_that_is_named(tmp_path: P
             await system.engine.result(task)
 
 
-async def test_a_hook_that_went_well_is_not_named(tmp_path: Path) -> None:
-    """When it came back and the process ends afterwards, the step itself is told again."""
+@pytest.mark.parametrize("end", ["return", "raise ValueError(1)", "raise SystemExit(1)", "await asyncio.sleep(60)"])
+async def test_a_hook_that_came_back_is_not_named(tmp_path: Path, end: str) -> None:
+    """When it came back, however, and the process ends afterwards, the step itself is told again."""
     world = World(tmp_path)
     world.write([{"text": "done", "times": None, "delay": "60s"}], agent="interceptors: [hook]")
     manifest = tmp_path / "manifests.yaml"
-    manifest.write_text(manifest.read_text("utf-8") + HOOK, "utf-8")
-    (tmp_path / "hook.py").write_text(LOOKS.replace("    await asyncio.sleep(60)\n", ""), "utf-8")
+    hook = HOOK.replace("timeout: 60s", "timeout: 1s, onError: skip")
+    manifest.write_text(manifest.read_text("utf-8") + hook, "utf-8")
+    (tmp_path / "hook.py").write_text(LOOKS.replace("await asyncio.sleep(60)", end), "utf-8")
     async with world.open() as system:
         task = await system.engine.submit(task_of(system))
         await marked(world, 1)
