@@ -31,14 +31,23 @@ def functions_of(source: bytes, path: Path) -> dict[str, ast.FunctionDef | ast.A
     Raises:
         Permanent: it cannot be parsed.
     """
+    return top_functions(parse(source, path))
+
+
+def top_functions(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the functions at the top level of a syntax tree by name, in order."""
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def parse(source: bytes, path: Path) -> ast.Module:
+    """Return the syntax tree of a file; for its arguments and errors see `functions_of`."""
     try:
-        tree = ast.parse(source, str(path))
+        return ast.parse(source, str(path))
     except SyntaxError as error:
         line = f" line {error.lineno}" if error.lineno else ""
         raise Permanent(f'"{path.name}"{line}: {error.msg}') from None
     except (ValueError, RecursionError, MemoryError):
         raise Permanent(f'"{path.name}" is too deeply nested to be read') from None
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def read_source(path: Path) -> bytes:

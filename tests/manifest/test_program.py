@@ -1,14 +1,18 @@
 """Programs and packages that manifests name: what can be told of them without running or importing anything."""
 
+import ast
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from loomd.cli.main import run
 from loomd.manifest.load import load
 from loomd.manifest.problem import Problem
+from loomd.manifest.python_file import MAX_FILE, parse
 from loomd.manifest.source import SourceFile
+from loomd.tools import package as looked_at
 
 HEAD = "apiVersion: loomd.dev/v1\nkind: KIND\nmetadata: {name: it}\nspec:\n"
 
@@ -71,7 +75,16 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"def charge(cents: int) -> int:\n    '''Charge.'''\n    return 1\n{stop}", "utf-8"
     )
     (inside / "lazy.py").write_text("def __getattr__(name): ...\n", "utf-8")
+    (inside / "moves.py").write_text(f"import sys\nsys.modules[__name__ + '.deep'] = sys\n{stop}", "utf-8")
+    (inside / "large.py").write_text(f"def send(): ...\n#{'x' * MAX_FILE}\n{stop}", "utf-8")
+    below = tmp_path / "site" / "acme_space_xyz" / "cloud" / "post"  # folders without a file of their own
+    below.mkdir(parents=True)
+    (below / "mail.py").write_text(f"def send(): ...\n{stop}", "utf-8")
+    with ZipFile(tmp_path / "site.zip", "w") as archive:
+        archive.writestr("acme_zip_xyz/__init__.py", stop)
+        archive.writestr("acme_zip_xyz/mail.py", f"def send(): ...\n{stop}")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.syspath_prepend(str(tmp_path / "site.zip"))
     return tmp_path
 
 
@@ -82,6 +95,14 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("acme_tools_xyz", "charge", ""),
         ("acme_tools_xyz.lazy", "anything", ""),
         ("math", "sqrt", ""),
+        ("os.path", "join", ""),
+        ("acme_tools_xyz.moves.deep", "anything", ""),
+        ("acme_tools_xyz.large", "anything", ""),
+        ("acme_space_xyz.cloud.post.mail", "send", ""),
+        ("acme_space_xyz.cloud.post.mail", "sned", 'got "sned"'),
+        ("acme_zip_xyz.mail", "send", ""),
+        ("acme_zip_xyz.mail", "sned", 'got "sned"'),
+        ("acme_zip_xyz.post", "send", 'there is no "acme_zip_xyz.post"'),
         ("acme_tools_xyz.billing", "chrge", 'got "chrge"'),
         ("acme_tools_xyz.shipping", "send", 'there is no "acme_tools_xyz.shipping"'),
         ("acme_tools_xyz.billing.deep", "send", 'there is no "acme_tools_xyz.billing.deep"'),
@@ -93,7 +114,22 @@ def test_a_package_is_looked_at_and_never_imported(packages: Path, package: str,
     found = warnings(packages, f"{{type: python, package: {package}, function: {function}, description: x}}")
     assert [(one.code, one.severity) for one in found] == ([("missing-package", "warning")] if said else [])
     assert all(said in f"{one.message} {one.hint}" for one in found)
-    assert not [name for name in sys.modules if name.startswith("acme_tools_xyz")]
+    assert not [name for name in sys.modules if name.startswith("acme_")]
+
+
+def test_a_package_of_many_tools_is_parsed_once(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To parse a large one takes half a second: not for each of its functions."""
+    parsed: list[bytes] = []
+
+    def counted(source: bytes, path: Path) -> ast.Module:
+        parsed.append(source)
+        return parse(source, path)
+
+    monkeypatch.setattr(looked_at, "parse", counted)
+    (packages / "site" / "acme_tools_xyz" / "many.py").write_text("def f0(): ...\n", "utf-8")
+    told = [list(looked_at.package_faults("acme_tools_xyz.many", f"f{number}")) for number in range(5)]
+    assert [len(one) for one in told] == [0, 1, 1, 1, 1]
+    assert len(parsed) == 1
 
 
 def test_validate_tells_them_beside_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
