@@ -7,6 +7,7 @@ to be skipped. Called by `ask`, `calling` and the loop, and by SCALE before it p
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
@@ -23,6 +24,7 @@ from loomd.manifest.wording import without_secrets
 from loomd.messages import JsonObject, Reply, Request, ToolCall
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -111,7 +113,7 @@ class Passing:
             Refused: the work is not to be done.
         """
         for one in self._around("beforeRun"):
-            goal = await self._look(one, goal, one.before_run(goal, self))
+            goal = await self._look(one, goal, partial(one.before_run, goal, self))
         return goal
 
     async def output(self, output: str) -> str:
@@ -121,7 +123,7 @@ class Passing:
             Refused: it is not to be given.
         """
         for one in reversed(self._around("afterRun")):
-            output = await self._look(one, output, one.after_run(output, self))
+            output = await self._look(one, output, partial(one.after_run, output, self))
         return output
 
     async def request(self, request: Request) -> Request | Reply:
@@ -132,7 +134,7 @@ class Passing:
         """
         for one in self._interceptors:
             if "beforeModel" in one.moments:
-                passed = await self._look(one, request, one.before_model(request, self))
+                passed = await self._look(one, request, partial(one.before_model, request, self))
                 if isinstance(passed, Reply):
                     return passed
                 request = passed
@@ -147,7 +149,7 @@ class Passing:
         """
         for one, request in reversed(self._sent):
             if "afterModel" in one.moments:
-                reply = await self._look(one, reply, one.after_model(request, reply, self))
+                reply = await self._look(one, reply, partial(one.after_model, request, reply, self))
         return reply
 
     async def call(self, call: ToolCall) -> ToolCall:
@@ -157,7 +159,7 @@ class Passing:
             Refused: it is not to be made.
         """
         for one in self._around("beforeTool"):
-            passed = await self._look(one, call, one.before_tool(call, self))
+            passed = await self._look(one, call, partial(one.before_tool, call, self))
             call = msgspec.structs.replace(call, arguments=passed.arguments)
         return call
 
@@ -168,10 +170,10 @@ class Passing:
             Refused: the model is not to see it.
         """
         for one in reversed(self._around("afterTool")):
-            result = await self._look(one, result, one.after_tool(call, result, self))
+            result = await self._look(one, result, partial(one.after_tool, call, result, self))
         return result
 
-    async def _look(self, one: Interceptor, value: T, looking: Awaitable[T]) -> T:
+    async def _look(self, one: Interceptor, value: T, look: Callable[[], Awaitable[R]]) -> T | R:
         """Return what an interceptor makes of a value, or the value itself when a failing interceptor is skipped.
 
         Raises:
@@ -181,9 +183,9 @@ class Passing:
         try:
             if not one.foreign:
                 async with asyncio.timeout(one.timeout):
-                    return await looking
+                    return await look()
             async with running(one.name), asyncio.timeout(one.timeout):
-                return await looking
+                return await look()
         except Refused as error:
             reason = str(error)
         except (Diverged, RecordFailed):

@@ -1,7 +1,9 @@
 """What every interceptor type owes the agent that it stands around."""
 
 import asyncio
-from collections.abc import Awaitable
+import gc
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,8 +13,9 @@ from loomd.agents.agent import Agent
 from loomd.agents.base import Interceptor
 from loomd.agents.budget import Limits
 from loomd.agents.interception import Passing
+from loomd.agents.suspicion import listening
 from loomd.clock import SystemClock
-from loomd.errors import Refused
+from loomd.errors import RecordFailed, Refused
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import CallChecked, Event
 from loomd.interceptors.base import InterceptorSpec, SkippableSpec
@@ -125,6 +128,34 @@ class Broken:
         return fail
 
 
+def ada(interceptor: Interceptor) -> Agent:
+    """Return an agent with an interceptor."""
+    return Agent(
+        *("ada", "default", "d1", "", {}),
+        model=ScriptedModel("script/test", []),
+        prompt="",
+        limits=Limits(),
+        clock=SystemClock(),
+        interceptors=[interceptor],
+    )
+
+
+async def test_what_cannot_be_written_down_is_not_run(interceptor: Any, tmp_path: Path) -> None:
+    """Where it cannot be said whose code runs, none does, and nothing of it is left behind."""
+
+    @asynccontextmanager
+    async def full(name: str) -> AsyncGenerator[None, None]:
+        if name:
+            raise RecordFailed(f"{name}: no space")
+        yield
+
+    async with interceptor(spec("python", tmp_path)) as live:
+        passing = Passing(ada(live), Scope(Bus(SystemClock()), "t1"), "model")
+        with listening(full), pytest.raises(RecordFailed, match="Interceptor/it: no space"):
+            await passing.goal("go")
+    gc.collect()  # a call that was made and never awaited is told of here
+
+
 @pytest.mark.parametrize("wanted", ["refuse", "skip"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_failure_does_what_is_declared(interceptor: Any, tmp_path: Path, kind: str, wanted: str) -> None:
@@ -135,15 +166,7 @@ async def test_a_failure_does_what_is_declared(interceptor: Any, tmp_path: Path,
     bus = Bus(SystemClock())
     bus.subscribe(events.append)
     async with interceptor({**spec(kind, tmp_path), **more}) as live:
-        ada = Agent(
-            *("ada", "default", "d1", "", {}),
-            model=ScriptedModel("script/test", []),
-            prompt="",
-            limits=Limits(),
-            clock=SystemClock(),
-            interceptors=[cast("Interceptor", Broken(live))],
-        )
-        passing = Passing(ada, Scope(bus, "t1"), "model")
+        passing = Passing(ada(cast("Interceptor", Broken(live))), Scope(bus, "t1"), "model")
         looks: list[tuple[Awaitable[object], object]] = [
             (passing.goal("go"), "go"),
             (passing.request(request), request),
