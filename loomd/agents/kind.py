@@ -36,8 +36,8 @@ from loomd.topology import Parts
 DEFAULT_PROMPT = "You are {{ agent }}. Answer the request exactly and briefly."
 
 
-_LOCKS = {"prompt": "instructions", "domains": "scores"}
-"""Fields in `locked` that stand for what is learned of them."""
+LEARNED = {"prompt": "instructions", "domains": "scores"}
+"""Fields of an agent that stand in `locked` for what is learned of them."""
 
 _PATH_RULE: dict[str, JsonValue] = {PATTERN_MESSAGE: "expected domains and the name of one, such as domains.refunds"}
 _DomainPath = Annotated[
@@ -131,7 +131,7 @@ class AgentSpec(Spec):
     @property
     def keeps(self) -> frozenset[str]:
         """Return what `locked` keeps, a field by the name of what is learned of it."""
-        return frozenset(_LOCKS.get(one, one) for one in self.locked)
+        return frozenset(LEARNED.get(one, one) for one in self.locked)
 
     def behaviour(self) -> Behaviour:
         """Return what makes the agent behave as it does; learned scores belong to it.

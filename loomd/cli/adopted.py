@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from loomd.agents.kind import LEARNED
 from loomd.api.client import Json
 from loomd.api.text import to_yaml
 from loomd.cli.output import spelled
@@ -18,10 +19,6 @@ from loomd.manifest.load import load
 from loomd.manifest.object import Ref
 from loomd.manifest.source import STDIN, SourceFile, read_path
 from loomd.manifest.template import continued, holds
-
-_LOCKS = {"prompt": "instructions", "domains": "scores"}
-"""What `locked` of an agent calls its fields."""
-
 
 _OWN = frozenset(("description", "prompt", "domains", "locked", "budgets"))
 """Fields that an agent does not have from the one that it is made from."""
@@ -221,7 +218,7 @@ def lock_of(document: Json | None, path: Sequence[str]) -> str:
     """Return by what a person keeps a field from being changed, or an empty string."""
     spec = (document or {}).get("spec")
     locked = spec.get("locked") if isinstance(spec, dict) else None
-    names = [".".join(path[1:end]) for end in range(2, len(path) + 1)] + [_LOCKS.get(path[1], "")]
+    names = [".".join(path[1:end]) for end in range(2, len(path) + 1)] + [LEARNED.get(path[1], "")]
     return next((name for name in names if name and name in (locked or ())), "")
 
 
