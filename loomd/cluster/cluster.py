@@ -325,8 +325,8 @@ class Cluster:
 
     def hear(self, event: Event) -> None:
         """Take over what was learned, by this cluster or another; a handler for the bus."""
-        fact, made = event.data, self.blueprints.versions
-        if isinstance(fact, CapabilityUpdated) and fact.owner not in self.roster.agents and not made(fact.owner):
+        fact, versions = event.data, self.blueprints.versions
+        if isinstance(fact, CapabilityUpdated) and fact.owner not in self.roster.agents and not versions(fact.owner):
             return  # it never had such a member
         self.book.hear(event)
         self.conditions.hear(event)
