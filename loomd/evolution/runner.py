@@ -20,7 +20,6 @@ from loomd.events.event import Event
 from loomd.evolution.evolution import Evolution, Scant, due
 from loomd.manifest.object import Ref
 from loomd.store.finish import finish
-from loomd.store.records import Learned
 from loomd.topology import Services, Topology
 
 _log = logging.getLogger("loomd.evolution")
@@ -147,7 +146,7 @@ class Evolutions:
         try:
             await self._ended(task)
         except (NotFound, Conflict):
-            await self._services.store.learning.change(Learned())
+            await self._services.store.settled()
 
     async def _goes_back(self, cluster: Cluster, name: str) -> bool:
         """Give an agent its earlier instructions back when the new ones do worse; return whether they do."""

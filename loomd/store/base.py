@@ -77,6 +77,14 @@ class Store(Protocol):
         """
         ...
 
+    async def settled(self) -> None:
+        """Return once all that was handed to the store before this call is on disk, or was refused.
+
+        Raises:
+            Temporary: the commit failed.
+        """
+        ...
+
     async def read(
         self, after: int = 0, task: str = "", limit: int = 1000, tree: bool = False, strict: bool = False
     ) -> list[Row]:

@@ -158,6 +158,10 @@ class SqliteStore:
         """
         await self._writer.durable(seq)
 
+    async def settled(self) -> None:
+        """Return once all that was handed to the store before this call is on disk, or was refused."""
+        await self._writer.write(lambda: None)
+
     async def read(
         self, after: int = 0, task: str = "", limit: int = 1000, tree: bool = False, strict: bool = False
     ) -> list[Row]:

@@ -146,6 +146,15 @@ async def test_of_an_average_the_last_value_is_stored_whoever_moved_it(store: Sq
     assert await store.averages() == [moved[-1]]
 
 
+async def test_what_was_handed_over_before_is_settled(store: SqliteStore) -> None:
+    """Whoever did not hand it over itself can wait for it."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(store.learn("t1", taught("t1")))
+        await asyncio.sleep(0)  # it waits now, and nothing is written yet
+        await store.settled()
+        assert await store.learned_from("t1")
+
+
 async def test_nothing_of_a_change_is_stored_that_fails(store: SqliteStore) -> None:
     """It is one transaction: what comes before a record that cannot be stored is not there either."""
     broken = msgspec.structs.replace(experience("t1"), tokens=None)
