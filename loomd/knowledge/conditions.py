@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from loomd.clock import Clock
-from loomd.knowledge.filter import asks_in_vain
 from loomd.knowledge.ingest import Unreadable
 from loomd.knowledge.standing import GraphStanding, Standing
 from loomd.topology import Health, HealthReason
@@ -91,7 +90,7 @@ class Conditions:
         standing: Standing,
         recall: float,
         awaited: int,
-        in_vain: Sequence[str] = (),
+        unmet: Sequence[str] = (),
     ) -> None:
         """Say what is missing from the answers; what is worse comes first.
 
@@ -100,18 +99,18 @@ class Conditions:
             standing: how its indexes stand.
             recall: share of the nearest passages that a search should find.
             awaited: sources of which nothing was fetched yet.
-            in_vain: properties for which `retrieval.filter` asks and that no document has.
+            unmet: for what `retrieval.filter` asks that no document has, in sentences.
         """
         status, reason, message = self._lacking(unreadable, standing.graph, awaited)
         if standing.damage:
             said = f"its store is damaged, and passages may be missing ({standing.damage}): restart to have it mended"
             status, reason, message = "True", "IndexDamaged", said
         if (
-            in_vain
+            unmet
             and self._fault is None
             and reason not in {"IndexDamaged", "Indexing", "Fetching", "SourceUnreachable"}
         ):
-            said = f"{asks_in_vain(in_vain[0])}: nothing is found; mend retrieval.filter, or the documents"
+            said = f"{unmet[0]}: nothing is found; mend retrieval.filter, or the documents"
             status, reason, message = "True", "FilterUnmatched", said
         if reason == "DocumentsRead" and standing.depth and standing.recall < recall:
             status, reason, message = "True", "RecallBelowTarget", _misses(standing, recall)

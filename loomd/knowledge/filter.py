@@ -1,7 +1,7 @@
 """Which documents a search looks in: by what they say of themselves and what their source says of them. Pure."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
 from loomd.knowledge.formats.base import Value
@@ -45,6 +45,31 @@ def lacking(where: Where, known: Collection[str]) -> list[str]:
 def asks_in_vain(name: str) -> str:
     """Return what is said of a filter that asks for a property which no document has."""
     return f'no document has the property "{name}", for which the filter asks'
+
+
+def unmet(where: Where, documents: Iterable[tuple[str, Mapping[str, Value | list[Value]]]]) -> tuple[str, ...]:
+    """Return what a filter asks for in vain, in sentences; nothing where a document fits it, or there is none.
+
+    Args:
+        where: what is wanted.
+        documents: what each is cited by, and what is known of it.
+    """
+    pending, names, is_empty = dict.fromkeys(where), {PATH}, True
+    for path, properties in documents:
+        if fits(where, path, properties):
+            return ()
+        is_empty = False
+        names.update(properties)
+        pending = dict.fromkeys(one for one in pending if not fits((one,), path, properties))
+    if is_empty:
+        return ()
+    said = tuple(_in_vain(values, name) if name in names else asks_in_vain(name) for name, values in pending)
+    return said or ("no document has everything for which the filter asks",)
+
+
+def _in_vain(values: Iterable[str], name: str) -> str:
+    either = " or ".join(f'"{one}"' for one in values)
+    return f'no document has {either} as its "{name}", for which the filter asks'
 
 
 def _texts(value: Value | list[Value] | None) -> list[str]:

@@ -26,6 +26,7 @@ from loomd.errors import Damaged
 from loomd.knowledge.base import IndexSpec
 from loomd.knowledge.diversity import spread
 from loomd.knowledge.expanders.base import Seen
+from loomd.knowledge.filter import Where
 from loomd.knowledge.graph_index import NOTHING, GraphIndex
 from loomd.knowledge.hybrid import fused
 from loomd.knowledge.ingest import Library, Reading
@@ -257,6 +258,11 @@ class Index:
             self._passages(one, fused(one, self._parts(one))) if one.where else next(everywhere) for one in questions
         ]
 
+    def answer(self, questions: Sequence[Question]) -> list[tuple[list[tuple[Stored, float]], tuple[str, ...]]]:
+        """Return what `search` finds for each question; where that is nothing, what its filter asks for in vain."""
+        found = zip(questions, self.search(questions), strict=True)
+        return [(rows, () if rows or not one.where else self.unmet(one.where)) for one, rows in found]
+
     def _search(self, questions: Sequence[Question]) -> list[list[tuple[Stored, float]]]:
         """Return what is found for questions that look in all documents."""
         if not questions:
@@ -288,6 +294,10 @@ class Index:
         stored = self._store.vectors_of(ids)
         scores = self._decode(list(stored.values())) @ vector
         return sorted(zip(stored, scores.tolist(), strict=True), key=lambda pair: -pair[1])
+
+    def unmet(self, where: Where) -> tuple[str, ...]:
+        """Return what a filter asks for in vain, in sentences; nothing where a document fits it."""
+        return self._store.unmet(where)
 
     def properties(self) -> frozenset[str]:
         """Return the names of all properties of all documents."""

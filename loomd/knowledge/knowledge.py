@@ -5,7 +5,6 @@ the embedder's; the event loop never waits for any. Fits what agents expect of a
 """
 
 import asyncio
-import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ import msgspec
 from loomd.clock import Clock
 from loomd.errors import Damaged, LoomdError, Temporary
 from loomd.events.bus import Bus
-from loomd.events.event import DocumentSkipped, IndexDamaged, IndexProgress
+from loomd.events.event import IndexDamaged, IndexProgress
 from loomd.knowledge.arriving import Arriving, Calls, Hands, Vectored
 from loomd.knowledge.asking import Asker, Nobody
 from loomd.knowledge.base import Embedder
@@ -37,6 +36,7 @@ from loomd.knowledge.question import Question
 from loomd.knowledge.question_vectors import QuestionVectors, by_words
 from loomd.knowledge.refining import Refined
 from loomd.knowledge.searching import Searching, passage_of
+from loomd.knowledge.skipped import tell_skipped
 from loomd.knowledge.standing import Explained, Found, LeftOut, Standing
 from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey
@@ -49,8 +49,6 @@ T = TypeVar("T")
 
 _STAND = 5.0
 """Seconds, at least, after which it is looked how it stands while documents are indexed."""
-
-_log = logging.getLogger("loomd.knowledge")
 
 
 class KnowledgeBase:
@@ -88,7 +86,7 @@ class KnowledgeBase:
         self._recipe: Recipe
         self._generations: Generations
         self._embedded, self._is_compared = 0, False
-        self._properties: frozenset[str] = frozenset()
+        self._properties, self._unmet = frozenset[str](), tuple[str, ...]()
         self._standing = Standing(0, 0, 0, embedder.fingerprint, embedder.dimension, "flat")
         self._batches = Batches(self._answer)
         self._calls = Users()
@@ -199,11 +197,11 @@ class KnowledgeBase:
         query = query.encode("utf-8", "replace").decode()  # a lone surrogate is no text for SQLite or a tokenizer
         if not query.strip():
             return Found(())
-        rows, failed = await self._batches.ask(
+        rows, failed, unmet = await self._batches.ask(
             (query, top_k or self._retrieval.top_k, where_of(self._retrieval.filter, where))
         )
         passages = tuple(passage_of(self.name, number, row, score) for number, (row, score) in enumerate(rows, 1))
-        return Found(passages, notes=by_words(failed, asker or Nobody()))
+        return Found(passages, notes=by_words(failed, asker or Nobody()) + unmet)
 
     @property
     def refines(self) -> bool:
@@ -317,6 +315,7 @@ class KnowledgeBase:
         """Note how it stands."""
         standing = await self._run(self._opened.standing)
         self._properties = await self._run(self._opened.properties)
+        self._unmet = await self._run(self._opened.unmet, where_of(self._retrieval.filter))
         left_out = tuple(LeftOut(one.path, one.reason) for one in self.unreadable if not one.away)
         if standing.graph is not None and self._linking is not None:
             graph = msgspec.structs.replace(standing.graph, waits=self._linking.waits)
@@ -324,13 +323,16 @@ class KnowledgeBase:
         self._standing = msgspec.structs.replace(standing, left_out=left_out)
         self._lacks()
 
-    async def _answer(self, asked: Sequence[tuple[str, int, Where]]) -> list[tuple[list[tuple[Stored, float]], str]]:
-        """Return what is found for questions, each with the number of passages wanted; and why there was no vector."""
+    async def _answer(
+        self, asked: Sequence[tuple[str, int, Where]]
+    ) -> list[tuple[list[tuple[Stored, float]], str, tuple[str, ...]]]:
+        """Return what is found for questions, why there was no vector, and for what their filters ask in vain."""
         how = self._retrieval
         vectors, failed = await self._asked.declared([query for query, _, _ in asked], how)
         pairs = zip(asked, vectors, strict=True)
         questions = [Question(query, one, how, limit, where, self._graph) for (query, limit, where), one in pairs]
-        return [(rows, failed) for rows in await self._run(self._opened.search, questions, pool=self._opened.readers)]
+        found = await self._run(self._opened.answer, questions, pool=self._opened.readers)
+        return [(rows, failed, unmet) for rows, unmet in found]
 
     async def refresh(self) -> int:
         """Index what is new or changed, remove what is gone, and return the number of chunks that were embedded.
@@ -419,14 +421,11 @@ class KnowledgeBase:
         """Note what is left out, and tell of what was not known to be."""
         self.unreadable = tuple(unreadable)
         self._lacks()
-        for item in [one for one in unreadable if one not in known]:
-            known.add(item)
-            self._bus.emit(DocumentSkipped(self.name, item.path, item.reason))
-            _log.info("KnowledgeBase/%s leaves out %s: it %s", self.name, item.path, item.reason)
+        tell_skipped(self._bus, self.name, unreadable, known)
 
     def _lacks(self) -> None:
-        lacks, in_vain = self._conditions.lacks, self.lacking(self._retrieval.filter)
-        lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited, in_vain)
+        lacks, unmet = self._conditions.lacks, self._unmet if self._is_compared else ()
+        lacks(self.unreadable, self._standing, self._indexing.recall, self._library.awaited, unmet)
 
     async def _update(self, index: Index, survey: Survey) -> Arriving:
         """Write down what changed; known vectors are taken over. Return what came of it."""

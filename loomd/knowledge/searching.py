@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loomd.knowledge.base import Retrieval
 from loomd.knowledge.expanders.base import Seen, Wording
-from loomd.knowledge.filter import Where, asks_in_vain, lacking
+from loomd.knowledge.filter import Where
 from loomd.knowledge.formats.base import cite
 from loomd.knowledge.graph_spec import GraphSpec
 from loomd.knowledge.index import Index
@@ -80,8 +80,7 @@ class Searching:
             asked = Question(one.text, vector, self._how, limit, self._where, self._graph, one.terms)
             found = await self._run(self._index.explain, asked)
             if self._where and not found:
-                known: frozenset[str] = await self._run(self._index.properties)
-                self.notes = tuple(asks_in_vain(name) for name in lacking(self._where, known))
+                self.notes = await self._run(self._index.unmet, self._where)
             rows.append([Row(stored, score, *places) for stored, score, places in found])
         return rows
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from loomd.errors import Damaged
 from loomd.knowledge.chunk import Chunk
-from loomd.knowledge.filter import Where, fits
+from loomd.knowledge.filter import Where, fits, unmet
 from loomd.knowledge.formats.base import Unit, Value
 from loomd.knowledge.graph_store import GraphStore
 from loomd.vectors.faiss_index import Mark
@@ -314,6 +314,11 @@ class ChunkStore:
         found = frozenset(ident for ident, file in db.execute("SELECT id, file FROM chunk") if file in files)
         self._within = (change, where, found)
         return found
+
+    def unmet(self, where: Where) -> tuple[str, ...]:
+        """Return what a filter asks for in vain, in sentences; nothing where a document fits it."""
+        rows = self._reader().execute("SELECT path, properties FROM file")
+        return unmet(where, ((path, json.loads(said)) for path, said in rows))
 
     def properties(self) -> frozenset[str]:
         """Return the names of all properties of all documents; they are kept until a change."""

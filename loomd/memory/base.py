@@ -128,6 +128,9 @@ class CompactionSpec(Spec):
     """Provider whose model does it, on the account of the agent that remembers."""
     agent: Annotated[str, RefTo("Agent")] | None = Field(default=None, examples=["summarizer"])
     """Agent that does it, as if the agent that remembers had asked it."""
+    batch: Tokens = 500
+    """Size of the facts that are too many from which on it is asked, estimated; at most a quarter of `working.tokens`.
+    Fewer wait beside the others, so that it is not asked for each of them."""
     timeout: Duration = Field(default=60.0, gt=0)
     """Longest time for it."""
 
@@ -326,8 +329,13 @@ class LiveMemory:
         return 0.0 if self._spec.compaction is None else self._spec.compaction.timeout
 
     async def crowded(self, whose: Whose) -> list[Item]:
-        """Return the working facts of a conversation that are too many."""
-        return [] if self._texts is None or not self.recalls else await self._texts.working(whose)
+        """Return the working facts of a conversation that are too many, once it is worth asking a summarizer."""
+        spec = self._spec
+        if self._texts is None or not self.recalls:
+            return []
+        found = await self._texts.working(whose)
+        least = 0 if spec.compaction is None else min(spec.compaction.batch, spec.working.tokens // 4)
+        return found if sum(one.tokens for one in found) >= least else []
 
     async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> "Condensation":
         """Keep the lines of an answer in place of facts that they say, as far as the lines can be held against them.

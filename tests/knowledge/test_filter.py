@@ -134,10 +134,28 @@ async def test_a_filter_that_finds_nothing_shows_in_the_condition(shelves: "Lab"
 
 
 async def test_a_property_that_no_document_has_is_told(shelves: "Lab") -> None:
-    """A filter that is misspelt finds nothing, and says why; one that nothing fits just finds nothing."""
+    """A filter that is misspelt finds nothing, and says why."""
     async with shelves.open(retrieval={"filter": {"nosuch": "a", "path": "*"}}) as base:
         found = await base.explain("cats")
         assert (found.hits, found.notes) == ((), ('no document has the property "nosuch", for which the filter asks',))
+        assert (await base.look("cats")).notes == found.notes
+
+
+async def test_a_value_that_no_document_has_is_told(shelves: "Lab") -> None:
+    """Of a filter in the manifest in the condition, too; where a document fits, it just was not found."""
+    async with shelves.open(retrieval={"mode": "keyword", "filter": {"path": "docs/*"}}) as base:
+        for where, said in (
+            ({"path": "nowhere/*"}, 'no document has "nowhere/*" as its "path", for which the filter asks'),
+            ({"team": ["x", "y"]}, 'no document has "x" or "y" as its "team", for which the filter asks'),
+            ({"team": "docs", "year": "2025"}, "no document has everything for which the filter asks"),
+        ):
+            found = await base.explain("cats", where=where)
+            assert (found.hits, found.notes) == ((), (said,))
+            assert (await base.look("cats", where=where)).notes == (said,)
+        assert (await base.look("nothingness", where={"team": "docs"})).notes == ()
     async with shelves.open(retrieval={"filter": {"path": "nowhere/*"}}) as base:
-        found = await base.explain("cats")
-        assert (found.hits, found.notes) == ((), ())
+        (told,) = (one for one in base.health() if one.condition == "Degraded")
+        assert (told.reason, told.message.partition(":")[0]) == (
+            "FilterUnmatched",
+            'no document has "nowhere/*" as its "path", for which the filter asks',
+        )

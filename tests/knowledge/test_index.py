@@ -2,8 +2,11 @@
 
 import itertools
 import shutil
+import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from loomd.knowledge.store import Added
 from loomd.knowledge.survey import Pending, Recipe
 from loomd.knowledge.words import WordIndex
 from loomd.vectors.faiss_index import Mark
+from loomd.vectors.index import VectorIndex
 
 RECIPE = Recipe([], Chunking(), "made", 4)
 HOW = IndexSpec()
@@ -175,3 +179,60 @@ def test_a_narrow_search_finds_all_that_is_there(folder: Path, kind: str) -> Non
         (hits,) = index.search([Question("x", asked, retrieval, 4, where)])
         assert [row.path for row, _ in hits] == [f"{number}.md"] * 4
     index.close()
+
+
+@pytest.mark.parametrize("where", [None, {"path": ["1*"]}])
+def test_side_by_side_finds_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, where: dict[str, list[str]] | None
+) -> None:
+    """Words that are looked up beside vectors, in a thread of their own, are ranked with them as they are without."""
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((60, 16)).astype(np.float32)
+    stored = encode(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    texts = [" ".join(rng.choice(["zebra", "giraffe", "walrus", "otter"], 3)) + f" {at}" for at in range(60)]
+    documents = [Pending(f"{at}", text, [(text.encode(), Chunk("t", text, 1, 1))]) for at, text in enumerate(texts)]
+    index = Index(folder, Recipe([], Chunking(), "made", 16), HOW)
+    index.write(documents, {text.encode(): blob for text, blob in zip(texts, stored, strict=True)}, HOW)
+    index.save(HOW)
+    asked = [
+        Question(word, np.frombuffer(stored[at], "<f2").astype(np.float32), Retrieval(), 5, where_of(where))
+        for at, word in enumerate(("zebra", "giraffe otter", "nothing"))
+    ]
+    threads = set[str]()
+    search = WordIndex.search
+
+    def noted(words: WordIndex, *arguments: Any) -> list[tuple[int, float]]:
+        threads.add(threading.current_thread().name.rpartition("_")[0])
+        return search(words, *arguments)
+
+    monkeypatch.setattr(WordIndex, "search", noted)
+    found = [(index.search(asked), [index.explain(one) for one in asked])]
+    assert threads == {threading.current_thread().name.rpartition("_")[0]}
+    threads.clear()
+    monkeypatch.setattr("loomd.knowledge.index._SIDE_BY_SIDE", 0)
+    found.append((index.search(asked), [index.explain(one) for one in asked]))
+    assert threads == {"knowledge-words"}
+    assert found[0] == found[1]
+    assert all(rows for rows in found[0][0])
+    index.close()
+
+
+@pytest.mark.parametrize("failing", ["words", "vectors"])
+@pytest.mark.parametrize("side_by_side", [0, 20_000])
+def test_what_fails_on_either_side_is_raised(
+    index: Index, monkeypatch: pytest.MonkeyPatch, failing: str, side_by_side: int
+) -> None:
+    """Also of the half that is looked up in another thread; the next search finds again."""
+
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("loomd.knowledge.index._SIDE_BY_SIDE", side_by_side)
+    asked = Question("zebra", np.eye(1, 4, dtype=np.float32)[0], Retrieval(), 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(*((WordIndex, "search", broken) if failing == "words" else (VectorIndex, "search", broken)))
+        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+            index.search([asked])
+        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+            index.explain(asked)
+    assert [row.path for row, _ in index.search([asked])[0]] == ["a"]

@@ -1,6 +1,9 @@
 from typing import Any
 
-from loomd.memory.item import Turn, Which, Whose
+import pytest
+
+from loomd.manifest.object import Ref
+from loomd.memory.item import Item, Turn, Which, Whose
 from loomd.testing import VirtualClock
 
 ANN = Whose("ada", "acme", "ann", "s1", "t1")
@@ -42,6 +45,24 @@ async def test_too_many_become_long_term(memory: Any) -> None:
         assert {one.what for one in working} == {"decision"}
         assert len(await live.recall(ANN, "harbour gate")) == 12
         assert len(await live.recall(OTHER, "harbour gate")) == len(long)
+
+
+@pytest.mark.parametrize(("batch", "waits"), [(20, 3), (1000, 5), (1, 1)])
+async def test_a_summarizer_is_asked_for_some_facts_at_once(memory: Any, batch: int, waits: int) -> None:
+    """Not for each fact over the budget, but once they come to `batch`, or to a quarter of the budget."""
+    fields = {**spec(tokens=160), "compaction": {"provider": "p", "batch": batch}}
+    async with memory(fields, clock=VirtualClock(), live={Ref("Provider", "p"): object()}) as live:
+        crowded: list[list[Item]] = []
+        while not (crowded and crowded[-1]):
+            number = len(crowded)
+            await live.remember(ANN, told(number, f"It is said that gate {number:02} is green."))
+            crowded.append(await live.crowded(ANN))
+        size = crowded[-1][0].tokens
+        assert size == 8
+        over = (number + 1) * size - 160
+        assert over >= min(batch, 40) > over - size
+        assert len(crowded[-1]) == waits
+        assert len(await live.items(Which(level="working"))) == number + 1
 
 
 async def test_an_idle_conversation_is_over(memory: Any) -> None:

@@ -130,6 +130,7 @@ _BOXED = ("workdir", "env", "network", "read", "write", *(f"limits.{name}" for n
 _WITH: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {
     "Memory.spec.compaction.provider": ((("recall", "enabled"), True), (("compaction", "timeout"), "60s")),
     "Memory.spec.compaction.agent": ((("recall", "enabled"), True), (("compaction", "timeout"), "60s")),
+    "Memory.spec.compaction.batch": ((("recall", "enabled"), True), (("compaction", "provider"), "alpha")),
     "Memory.spec.compaction.timeout": ((("recall", "enabled"), True), (("compaction", "provider"), "alpha")),
     "Tool(files).spec.write": ((("effects",), "write"), (("folder",), ".agents")),
     **{f"Tool(python).spec.{name}": ((("sandbox",), "none"),) for name in _BOXED},
