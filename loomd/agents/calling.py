@@ -15,11 +15,13 @@ import msgspec
 from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.base import Tool
 from loomd.agents.call_context import CallContext, Caller, Delegated, Errand
+from loomd.agents.context import request_window
 from loomd.agents.interception import Passing, before_call
 from loomd.agents.spending import tool_call
 from loomd.agents.work import Citation, Outcome, StopReason
 from loomd.errors import Refused, ToolFailed, Uncertain
 from loomd.events.event import CallChecked, ToolCompleted, ToolErred, ToolStarted
+from loomd.memory.window import CHARACTERS_PER_TOKEN
 from loomd.messages import JsonObject, ToolCall
 from loomd.tools.text import cut
 
@@ -28,6 +30,8 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _SHOWN = 500
 """Characters of a tool's result that its event shows; the step keeps all of it."""
+_LEAST = 1024
+"""Bytes that a result has in the smallest window; in a larger one all of a turn have half of it between them."""
 _REFUSAL = 4096
 """Bytes of what is said of a tool that the agent does not have."""
 _ASKING = 86_400.0
@@ -100,6 +104,7 @@ class ToolCalls:
         self.refused: StopReason | None = None
         self.full = False
         self.long: dict[str, str] = {}
+        self._room = _LEAST
 
     def limit(self, errors: int) -> StopReason | None:
         """Return why the work is to end after the calls that were made, if it is; `errors` may fail in a row."""
@@ -126,6 +131,7 @@ class ToolCalls:
         self.full = self.full or len(calls[:per_turn]) > left
         places = [f"{step}/{ordinal}" for ordinal in range(len(calls))]
         making = list(zip(calls[:most], places, strict=False))
+        self._room = max(_LEAST, request_window(self._agent) * CHARACTERS_PER_TOKEN // 2 // max(1, len(making)))
         if self._agent.parallel_tools and len(making) > 1:
             outcomes = await _together([self._run(call, place) for call, place in making])
         else:
@@ -156,7 +162,7 @@ class ToolCalls:
 
     def _shown(self, outcome: ToolOutcome, tool: Tool | None, name: str) -> ToolOutcome:
         """Return a result as the model is shown it; of a long one the beginning, and where it may read on."""
-        text, limit = outcome.text, _REFUSAL if tool is None else tool.max_output
+        text, limit = outcome.text, min(self._room, _REFUSAL if tool is None else tool.max_output)
         shown = cut(text, limit, f'; the whole is result "{name}", of which this ends at character {{at}}')
         if shown == text:
             return outcome

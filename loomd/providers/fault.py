@@ -30,6 +30,14 @@ _NONE = re.compile(r"limit: 0\b(?!\.)|'quotavalue': '0'")
 """A limit that leaves nothing: the model is not in what the account pays for."""
 _DELAY = re.compile(r"retrydelay\W+(\d+(?:\.\d+)?)s\b")
 _NO_KEY = ("api_key_invalid", "api key not valid")
+_TOO_LONG = (
+    "context_length_exceeded",
+    "context length",
+    "context window",
+    "prompt is too long",
+    "request_too_large",
+    "exceeds the maximum number of tokens",
+)
 _OVERLOADED = ("overloaded", "unavailable", "server_error", "api_error", "timeout")
 _DENIED = ("authentication", "permission", "invalid_api_key")
 
@@ -60,7 +68,7 @@ def from_status(owner: str, status: int, headers: Mapping[str, str], body: objec
         return RateLimited(said, _delay(body) if asked is None else asked)
     if status in (408, 409, 425) or status >= 500:
         return Overloaded(said, retry_after(headers, now))
-    return Permanent(said)
+    return _refused(said, status, body)
 
 
 def from_error_object(owner: str, error: object, now: float) -> LoomdError:
@@ -78,7 +86,7 @@ def from_error_object(owner: str, error: object, now: float) -> LoomdError:
         return RateLimited(said, _delay(error))
     if _mentions(error, _OVERLOADED):
         return Overloaded(said)
-    return BadReply(said)
+    return _refused(said, 413, error) if _mentions(error, _TOO_LONG) else BadReply(said)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -114,6 +122,13 @@ def first(body: object) -> object:
     found = body[0] if isinstance(body, list) and body else body
     error = found.get("error") if isinstance(found, dict) and isinstance(body, list) else None
     return body if error is None else error
+
+
+def _refused(said: str, status: int, body: object) -> Permanent:
+    """Return the error for a request that the service does not take, and what helps when it is too long."""
+    if status == 413 or (status in (400, 422) and _mentions(body, _TOO_LONG)):
+        return Permanent(f"{said}: set spec.contextWindow to what the model takes, so that prompts are fitted into it")
+    return Permanent(said)
 
 
 def _used_up(said: str, body: object) -> QuotaExceeded:

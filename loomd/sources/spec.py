@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from loomd.git.remote import ADDRESS, FOLDER, GitAuth, GitLimits, GitRef, checked_address, checked_folder, mismatches
-from loomd.manifest.kind import Reload, Spec
+from loomd.manifest.convert import convert
+from loomd.manifest.document import read_documents
+from loomd.manifest.kind import Reload, Spec, find_kinds
 from loomd.manifest.quantity import Duration
 from loomd.manifest.secret import Secret
 from loomd.topology import Parts
@@ -91,10 +93,21 @@ class GitSourceSpec(Spec):
         return checked_folder(value)
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
-        """Yield credentials that do not go with the address, and what a signature cannot be asked of."""
-        del root
+        """Yield credentials that do not go with the address, signatures of nothing, and wrong manifests."""
         for pointer, message in self._mismatches():
             yield pointer, message, "invalid-value"
+        yield from self._wrong_manifests(root)
+
+    def _wrong_manifests(self, root: Path) -> Iterator[tuple[str, str, str]]:
+        """Yield what is wrong with `manifests` whatever the repository holds: files that they name are seen later."""
+        if not self.manifests:
+            return
+        documents, problems = read_documents(self.manifests.encode(), "manifests")
+        kinds = find_kinds()
+        problems += [problem for one in documents for problem in convert(one, kinds, root).problems]
+        for one in problems:
+            hint = f" ({one.hint})" if one.hint else ""
+            yield "/manifests", f"in its line {one.position.line}: {one.message}{hint}", one.code
 
     def _mismatches(self) -> Iterator[tuple[str, str]]:
         yield from mismatches(self)

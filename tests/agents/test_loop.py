@@ -319,6 +319,34 @@ async def test_a_cut_answer_says_so(bench: Bench) -> None:
     assert (outcome.output, outcome.stop_reason) == ("half an ans", "max_tokens")
 
 
+@pytest.mark.parametrize("calls", [1, 3])
+async def test_results_of_a_turn_fit_the_window(bench: Bench, calls: int) -> None:
+    """What the tools of one turn give has half of the window between them, whatever each of them may give."""
+
+    class Long(Adder):
+        async def call(self, arguments: JsonObject, context: ToolContext | None = None) -> str:
+            del arguments, context
+            return "x" * 60_000
+
+    class Small:
+        name = "small"
+        window = 8000
+        seen: tuple[Message, ...] = ()
+
+        async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
+            self.seen = request.turns
+            wanted = () if len(request.turns) > 2 else tuple(ToolCall(f"c{n}", "add", {"n": n}) for n in range(calls))
+            yield Reply("Done.", wanted, stop="tool_calls" if wanted else "stop")
+
+    model = Small()
+    outcome = await bench.run(agent(model, tools={"add": Long()}))
+    assert outcome.stop_reason == "completed"
+    given = [message.text for message in model.seen if message.role == "tool"]
+    assert len(given) == calls
+    assert 10_000 < sum(map(len, given)) < 8000 * 4 / 2
+    assert all("of 60000 bytes; the whole is result" in text for text in given)
+
+
 async def test_calls_of_the_task_are_shared_out(bench: Bench) -> None:
     """The last model call that a task allows is the wrap-up; none at all ends in what there is."""
     adding = agent(replies(call(a=1), call(a=2), {"text": "Done.", "times": None}), tools={"add": Adder()})

@@ -22,6 +22,7 @@ FROM_TEXT = {"yaml-syntax", "duplicate-key", "custom-tag"}
 DIFFERENT = {
     "inline-schemas": "it takes any JSON Schema inside a manifest",
     "schedules": "it knows no calendar and no time zones",
+    "git-own-manifests": "manifests within a manifest are text to it",
     "agent-loop": "names of loomd's own tools are checked behind the schema",
     "interceptors": "patterns are compiled behind the schema",
     "expectations": "patterns and files are looked at behind the schema",

@@ -161,6 +161,7 @@ def google(quota: str, *, limit: int = 15) -> bytes:
 
 
 MINUTE, DAY = google("PerMinute"), google("PerDay")
+TOO_LONG = b'{"error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8"}}'
 NO_GOOGLE_KEY = b'[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}]'
 
 
@@ -192,6 +193,10 @@ FAULTS = [
     Fault(
         "400-google-key", refusal("400 No", NO_GOOGLE_KEY), Unauthorized, r"400: API key not valid\.: check spec\.api"
     ),
+    Fault("400-too-long", refusal("400 No", TOO_LONG), Permanent, r"too long: 9 tokens > 8: set spec\.contextWindow"),
+    Fault("413", refusal("413 Large"), Permanent, r"set spec\.contextWindow"),
+    Fault("400", refusal("400 No"), Permanent, r"HTTP 400: no$"),
+    Fault("too-long-in-stream", sends(answer(sse(TOO_LONG))), Permanent, r"set spec\.contextWindow"),
     Fault("401", refusal("401 Unauthorized"), Unauthorized, r"spec\.apiKey"),
     Fault("404", refusal("404 Not Found"), NotFound, r"spec\.model and spec\.baseUrl"),
     Fault("500", refusal("500 Oops"), Overloaded, "HTTP 500"),
