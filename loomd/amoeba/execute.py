@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from loomd.agents import citation
+from loomd.agents.agent import Agent
 from loomd.agents.budget import NOTHING, Spent
 from loomd.agents.loop import Loop
 from loomd.agents.permissions import Permissions
@@ -21,11 +22,18 @@ from loomd.amoeba.account import less, used
 from loomd.amoeba.split import Split, combine, finding_of
 from loomd.amoeba.task import Budget, Executed, Finding, Place, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
+from loomd.events.event import Fallback
 from loomd.messages import Message
 
 Merge = Literal["model", "join"]
 _LINE = 160
 """Most characters of what a line says of a part that is missing."""
+
+
+_FINAL: frozenset[StopReason] = frozenset(
+    {"refused", "output_invalid", "approval_denied", "approval_expired", "uncertain", "cancelled"}
+)
+"""Ends at which what there is is not shown otherwise."""
 
 
 async def execute(
@@ -85,6 +93,10 @@ async def _together(split: Split, merge: Merge) -> tuple[Executed, list[Result]]
         told = [msgspec.structs.replace(one, output=brought(one)) for one in findings]
         found = combine((*task.findings, *told))
         executed = await _alone(left, winner, split.world, split.record, found, "execute/merge")
+        if executed.error and _may_be_joined(executed.outcome, split.world.agent(winner)):
+            why = f"the results could not be put together: {executed.error}"
+            split.record.scope.emit(Fallback("execute", why, "they are put under each other"), winner, "merge")
+            executed = Executed(_rescued(executed.outcome, _join(combine(findings))), winner)
     ended = _limit(results)
     if ended is not None and executed.outcome.stop_reason == "completed":
         outcome = msgspec.structs.replace(
@@ -92,6 +104,26 @@ async def _together(split: Split, merge: Merge) -> tuple[Executed, list[Result]]
         )
         executed = msgspec.structs.replace(executed, outcome=outcome)
     return executed, results
+
+
+def _may_be_joined(merged: Outcome, agent: Agent) -> bool:
+    """Return whether results that a model was to put together may be shown as they are when it did not.
+
+    Not where somebody said no, or the answer must fit a schema.
+    """
+    refused = merged.stop_reason == "error" and merged.foreign
+    return merged.stop_reason not in _FINAL and not refused and agent.output is None
+
+
+def _rescued(merged: Outcome, joined: Outcome) -> Outcome:
+    """Return the results of parts under each other, as what became of putting them together; how that ended is told."""
+    return msgspec.structs.replace(
+        merged,
+        output=joined.output,
+        citations=joined.citations,
+        grounding=joined.grounding,
+        note=merged.note or merged.error,
+    )
 
 
 def _limit(results: Sequence[Result]) -> Outcome | None:

@@ -234,7 +234,7 @@ class LocalEngine:
         elif not self._restorable(known) and not self._serves(known):
             reason = f"Cluster/{known.cluster} does not serve"
         else:
-            self._start(known, resumed=True)
+            self._start(known, resumed=True, parked=bool(record.reason))
             return True
         await self._ledger.park(record, reason)
         return False
@@ -277,8 +277,8 @@ class LocalEngine:
         if not self._draining:  # else it begins when the daemon starts again
             self._start(task, resumed=False)
 
-    def _start(self, task: Task, *, resumed: bool, here: bool = False) -> None:
-        run = self._run(task, resumed=resumed, here=here)
+    def _start(self, task: Task, *, resumed: bool, here: bool = False, parked: bool = False) -> None:
+        run = self._run(task, resumed=resumed, here=here, parked=parked or here)
         running = asyncio.create_task(run, name=f"task {task.id}")  # noqa: TID251  # kept until it is done
         self._running[task.id] = running
         running.add_done_callback(lambda done: self._ended(task.id, done))
@@ -289,7 +289,7 @@ class LocalEngine:
         if not done.cancelled() and (error := done.exception()) is not None:
             _log.error("task %s could not be recorded: %s", task, error)
 
-    async def _run(self, task: Task, *, resumed: bool, here: bool) -> Result:
+    async def _run(self, task: Task, *, resumed: bool, here: bool, parked: bool) -> Result:
         """Take a task to its end on a topology that stays open for it; when it is moved, on the one after it, too.
 
         While nothing can be written it waits, and goes on after the last step that was.
@@ -298,14 +298,16 @@ class LocalEngine:
             task: the task.
             resumed: whether it ran before.
             here: whether it goes on on what serves, whatever it began on.
+            parked: whether it is on disk that it waits.
         """
-        wait, back, unfit, parked, urged = 0.0, "", "", here, here
+        wait, back, unfit, urged = 0.0, "", "", here
         while True:
             topology = await self._open(task) if resumed and not here else self._topology()
-            stay = self._stays[task.id] = Stay(topology, self._ledger, self._services.bus, back, urged, unfit=unfit)
+            stay = Stay(topology, self._ledger, self._services.bus, back, urged, unfit=unfit, parked=parked)
+            self._stays[task.id] = stay
             try:
                 async with stay.topology.lease():
-                    task = await stay.pin(task, resumed=resumed, parked=parked)
+                    task = await stay.pin(task, resumed=resumed)
                     return await self._finish(task, stay, resumed=resumed)
             except asyncio.CancelledError:
                 if not self._moves(task, stay):
@@ -389,6 +391,7 @@ class LocalEngine:
         recorder = TaskRecorder(task, lent, scope, known, resumed=resumed)
         if not stay.urged:
             recorder.deaths.refuse()
+        await stay.enter(task)
         try:
             whole = await filled(self._services.store, task) if task.images else task
             result = await cluster_of(stay.topology, task).run(whole, recorder)

@@ -31,6 +31,7 @@ class Stay:
         moving: whether it is interrupted to go on elsewhere.
         moved: whether it goes on elsewhere.
         unfit: the revision that it came back from, because what is recorded does not fit there; empty for none.
+        parked: whether it is on disk that it waits.
     """
 
     topology: Topology
@@ -41,6 +42,7 @@ class Stay:
     moving: bool = False
     moved: bool = False
     unfit: str = ""
+    parked: bool = False
     _over: asyncio.Event | None = None
     _ended: bool = False
 
@@ -56,7 +58,7 @@ class Stay:
             self._over = self._over or asyncio.Event()
             await self._over.wait()
 
-    async def pin(self, task: Task, *, resumed: bool, parked: bool) -> Task:
+    async def pin(self, task: Task, *, resumed: bool) -> Task:
         """Return the task with the revision that it runs on, which is on disk; tell everybody when that is another.
 
         One that may have to go back is on disk with its earlier one until it does something new: see `settle`.
@@ -64,7 +66,6 @@ class Stay:
         Args:
             task: the task.
             resumed: whether it ran before.
-            parked: whether it is on disk that it waits.
 
         Raises:
             RecordFailed: it could not be written.
@@ -72,8 +73,6 @@ class Stay:
         before, after = task.revision, self.topology.snapshot.revision
         if before == after:
             self.back = ""
-            if parked:
-                await self._put(task)
             return task
         task = msgspec.structs.replace(task, revision=after)
         if task.durability != "steps":
@@ -81,6 +80,16 @@ class Stay:
         if not self.back:
             await self._put(task, before if resumed else "")
         return task
+
+    async def enter(self, task: Task) -> None:
+        """Let it be on disk that a task runs, where it is that it waits; one that may go back says so when it settles.
+
+        Raises:
+            RecordFailed: it could not be written.
+        """
+        if self.parked and not self.back and not task.parent:
+            await self._put(task)
+            self.parked = False
 
     def behind(self, serving: Topology) -> bool:
         """Return whether a revision serves on which the task was not yet."""

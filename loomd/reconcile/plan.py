@@ -194,9 +194,18 @@ def _compare(old: Object | None, new: Object) -> Change:
     if old.base != new.base:
         fields.append(FieldChange("root", old.base, new.base, "new-tasks"))
     means = [] if replaced else list(new.spec.means(old.spec))
-    if not any(one.path.startswith(("spec", "root")) for one in fields):
+    selects = _selects(old, new)
+    if not (selects or any(one.path.startswith(("spec", "root")) for one in fields)):
         means.append(FILES)
+    means += selects
     return Change(new.ref, "replaced" if replaced else "changed", tuple(fields), tuple(means), old, new)
+
+
+def _selects(old: Object, new: Object) -> list[str]:
+    """Return what the selectors of an object select now, and did not before, and what they select no more."""
+    before, now = ({ref for pointer, ref in one.refs if pointer in one.selects} for one in (old, new))
+    said = (("selects", now - before), ("no longer selects", before - now))
+    return [f"it {what} {', '.join(sorted(map(str, refs)))}" for what, refs in said if refs]
 
 
 def _dumped(model: Any) -> Any:

@@ -7,12 +7,13 @@ from typing import Any, Literal, TypeVar
 
 import pytest
 
+from loomd.agents.work import Outcome
 from loomd.amoeba import deciding
 from loomd.amoeba.deciding import PolicyFailed, asked, decided
 from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.policies.ema import Ema
 from loomd.amoeba.policies.never import Never
-from loomd.amoeba.task import Bid, Evaluated, Executed, Matched, Opinion, Outcome, Sensed
+from loomd.amoeba.task import Bid, Evaluated, Executed, Matched, Opinion, Sensed
 from loomd.amoeba.world import Score, Standing
 from loomd.errors import Diverged, RecordFailed
 from loomd.manifest.kind import Spec

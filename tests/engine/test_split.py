@@ -12,6 +12,8 @@ from loomd.amoeba.task import Budget, Result, Scaled, Subtask, Task
 from loomd.daemon import System
 from loomd.events.event import Fallback, PhaseCompleted
 from loomd.events.journal import Journal
+from loomd.replay.export import Serving, export
+from loomd.replay.player import replay
 from tests.engine.world import World, task_of
 
 MODEL = 0.05
@@ -158,3 +160,34 @@ async def test_a_model_that_answers_nonsense_decides_nothing(tmp_path: Path) -> 
         facts = [event.data async for event in Journal(system.store).replay(task=result.task.id)]
     assert (result.phase, result.output) == ("Succeeded", "done")
     assert [(fact.phase, fact.fallback) for fact in facts if isinstance(fact, Fallback)] == [("scale", "done alone")]
+
+
+@pytest.mark.parametrize(
+    ("merging", "reason", "note"),
+    [
+        ({"error": "permanent", "text": "it is down"}, "error", "it is down"),
+        ({"text": "too late", "delay": "1m"}, "budget_time", "budget of time"),
+        ({"text": ""}, "completed", ""),
+    ],
+)
+async def test_results_that_nobody_puts_together_are_not_lost(
+    merging: dict[str, Any], reason: str, note: str, tmp_path: Path
+) -> None:
+    """The service goes away, the time is over, or the model says nothing: they are put under each other, told so."""
+    world = World(tmp_path)
+    done = {"when": "part ", "text": "done", "times": None}
+    parts = [*planner(FOUR)[1:2], {"when": "first the left", **merging, "times": None}, done]
+    world.write(parts, cluster="scale: {type: threshold, complexity: 0.2, maxDepth: 1}")
+    async with world.open() as system:
+        task = msgspec.structs.replace(task_of(system, GOAL), budget=Budget(seconds=3.0))
+        result, _ = await tree(system, task)
+        facts = [event.data async for event in Journal(system.store).replay(task=result.task.id)]
+        topology = system.reconciler.topology
+        assert (await replay(await export(system.store, task.id, Serving(topology.snapshot, topology.live)))).whole
+    assert result.executed is not None
+    assert (result.phase, result.error, result.executed.outcome.stop_reason) == ("Succeeded", "", reason)
+    assert note in result.executed.outcome.note
+    assert result.output == "\n\n".join(f"part {name}\ndone" for name in ("north", "east", "south", "west"))
+    (told,) = [fact for fact in facts if isinstance(fact, Fallback)]
+    assert (told.phase, told.fallback) == ("execute", "they are put under each other")
+    assert told.reason.startswith("the results could not be put together: ")

@@ -643,6 +643,26 @@ async def test_a_task_of_a_newer_engine_is_left_alone(world: World) -> None:
         assert (await system.engine.result(task)).phase == "Cancelled"
 
 
+async def test_a_task_whose_revision_opens_again_waits_no_more(world: World) -> None:
+    """What it needs was away (a package, a model) and is back: it runs, and nobody is told that it cannot."""
+    world.write([{"text": "late", "delay": "5s"}])
+    async with world.open() as system:
+        task = await system.engine.submit(task_of(system))
+        await until(system, lambda event: event.type == "phase.started", task)
+        await system.engine.drain(0)
+        record = await system.store.get_task(task)
+        assert record is not None
+        await system.store.put_task(msgspec.structs.replace(record, phase="Pending", reason="it does not open"))
+    async with world.open(apply=False) as system:
+        assert await system.engine.resume() == [task]
+        async with asyncio.timeout(20):
+            while (record := await system.store.get_task(task)) and record.phase == "Pending":  # noqa: ASYNC110  # not told
+                await asyncio.sleep(0.005)
+        assert record is not None
+        assert (record.phase, record.reason) == ("Running", "")
+        await system.engine.cancel(task)
+
+
 async def test_a_cancelled_task_keeps_what_there_is(world: World) -> None:
     """The result of a cancelled task holds its phases, what was used, and the text so far."""
     world.write([{**CALL, "text": "so far"}, {"when": "go", "text": "late", "delay": "1m"}])

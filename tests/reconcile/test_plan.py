@@ -58,3 +58,26 @@ def test_objects_come_and_go() -> None:
 def test_another_root_is_a_change() -> None:
     """Relative paths mean other files when the root moves."""
     assert lines(snapshot(BASE), snapshot(BASE, Path("/s"))) == ["Provider/script changed: root"]
+
+
+AGENT = """---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada, labels: {team: law}}
+spec: {description: Knows law., provider: script}
+"""
+CLUSTER = """---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: desk}
+spec: {agentSelector: {matchLabels: {team: law}}}
+"""
+
+
+def test_what_selectors_select_is_named() -> None:
+    """Nothing stands in the cluster of who comes and goes by labels, so the plan says it."""
+    old, bob = snapshot(BASE + AGENT + CLUSTER), AGENT.replace("name: ada", "name: bob")
+    new = snapshot(BASE + bob + CLUSTER)
+    assert "Cluster/desk changed: it selects Agent/bob, it no longer selects Agent/ada" in lines(old, new)
+    edited = snapshot(BASE + AGENT.replace("Knows", "Knows all") + CLUSTER)
+    assert lines(old, edited)[1:] == ["Agent/ada changed: spec.description", "Cluster/desk unchanged"]
