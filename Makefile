@@ -3,6 +3,8 @@
 SHELL  := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
+# Processes of `make test`: three keep two processors busy, for a third of the time that tests take they wait.
+WORKERS ?= 3
 BIN    := $(VENV)/bin
 override Q := $(value Q)
 export Q
@@ -33,7 +35,7 @@ setup: $(VENV)/dev.ok  ## Install all that is needed to work on the code, and ru
 test: $(VENV)/dev.ok models  ## Run the tests
 	@$(BIN)/loomd models pull minilm
 	@$(BIN)/python examples/01-quickstart/build.py
-	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 chaos: $(VENV)/dev.ok  ## Kill daemons under 5,000 tasks and audit what they kept, then simulate 20,000 histories
 	@$(BIN)/python -m tests.chaos.crash --tasks 5000 $(ARGS)

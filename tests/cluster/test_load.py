@@ -51,17 +51,17 @@ def says(what: object, **more: str) -> dict[str, object]:
 class Pair(World):
     """Two equal agents that split what they are told to, slowly."""
 
-    def declare(self, tokens: int = 500) -> None:
-        """Write the manifests."""
+    def declare(self, tokens: int = 500, delay: str = "100ms") -> None:
+        """Write the manifests; each answer takes so long."""
         plan: dict[str, object] = {
             "when": "split*it",
             "system": "You split a request",
             "json": {"parts": PARTS},
-            "delay": "100ms",
+            "delay": delay,
         }
         said: list[dict[str, object]] = [
             {"when": "Results so far", "text": "all of it"},
-            {"text": "done", "delay": "100ms"},
+            {"text": "done", "delay": delay},
         ]
         replies = json.dumps([plan, *said])
         (self.folder / "manifests.yaml").write_text(TEAM.replace("REPLIES", replies).replace("TOKENS", str(tokens)))
@@ -100,13 +100,13 @@ async def test_for_a_part_its_own_task_does_not_count(tmp_path: Path) -> None:
 async def test_a_reload_does_not_forget_what_is_in_hand(tmp_path: Path) -> None:
     """What the agents of the revision before still do counts for those of the next."""
     pair = Pair(tmp_path)
-    pair.declare()
+    pair.declare(delay="400ms")  # longer than a reload takes on a machine that is busy
     async with pair.open() as system:
         tasks = [await system.engine.submit(task_of(system, GOAL)) for _ in range(4)]
         for task in tasks:
             await until(system, lambda event: isinstance(event.data, AuctionAwarded), task)
         assert min(loads(system)) >= 2
-        pair.declare(tokens=501)
+        pair.declare(tokens=501, delay="400ms")
         await system.reconciler.apply(pair.delivery())
         last = await system.engine.result(await system.engine.submit(task_of(system, "part alone")))
         assert last.matched is not None

@@ -187,14 +187,14 @@ class Official(NamedTuple):
 def official(kind: str) -> Official:
     """Return the official types of a service, made once; their import takes seconds, for which only who asks waits."""
     if kind == "openai":
-        from openai.types import chat  # noqa: PLC0415
-        from openai.types.chat.completion_create_params import CompletionCreateParams  # noqa: PLC0415
+        from openai.types import chat  # noqa: PLC0415  # takes seconds
+        from openai.types.chat.completion_create_params import CompletionCreateParams  # noqa: PLC0415  # takes seconds
 
         types: list[Any] = [CompletionCreateParams, chat.ChatCompletionChunk, chat.ChatCompletion]
     else:
-        from anthropic.types import Message as Answer  # noqa: PLC0415
-        from anthropic.types import RawMessageStreamEvent  # noqa: PLC0415
-        from anthropic.types.message_create_params import MessageCreateParams  # noqa: PLC0415
+        from anthropic.types import Message as Answer  # noqa: PLC0415  # takes seconds
+        from anthropic.types import RawMessageStreamEvent  # noqa: PLC0415  # takes seconds
+        from anthropic.types.message_create_params import MessageCreateParams  # noqa: PLC0415  # takes seconds
 
         types = [MessageCreateParams, RawMessageStreamEvent, Answer]
     return Official(*(TypeAdapter(one) for one in types))
