@@ -43,10 +43,8 @@ _encode = msgspec.json.Encoder().encode
 _task = msgspec.json.Decoder(Task).decode
 _result = msgspec.json.Decoder(Result).decode
 
-
 Pinned = Callable[[str], Awaitable[Topology]]
 """Opens the revision of a digest; whoever gets it leases it at once."""
-
 _NEWER = "a newer engine recorded it"
 
 

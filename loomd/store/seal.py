@@ -92,7 +92,7 @@ def note(db: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> 
         for at in reals:
             values[at] = float(values[at]) + 0.0  # as SQLite keeps it, which knows no negative zero
         key = _quoted(values[0]) if keys == 1 else " ".join([_quoted(one) for one in values[:keys]])
-        sealed.append((name, key, bytearray(_seal(*values))))
+        sealed.append((name, key, bytearray(_digest(values))))
     db.executemany(_SEAL, sealed)
 
 
@@ -111,7 +111,7 @@ def fits(digest: object, values: tuple[object, ...]) -> bool:
         digest: its seal, as it was read.
         values: all its columns, in the order of the table.
     """
-    return digest == _seal(*values)
+    return digest == _digest(values)
 
 
 def broken(db: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
@@ -152,4 +152,8 @@ def _quoted(value: str | int) -> str:
 
 def _seal(*values: object) -> bytes:
     """Return the digest of a row's values, 16 bytes."""
+    return _digest(values)
+
+
+def _digest(values: Sequence[object]) -> bytes:
     return hashlib.blake2b(_pack(values), digest_size=16).digest()

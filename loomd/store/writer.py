@@ -61,7 +61,7 @@ class _Part(NamedTuple, Generic[R]):
     records: Sequence[R] = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class _Batch(Generic[R]):
     """What goes into one transaction, and callers who wait for all of it.
 
@@ -206,26 +206,24 @@ class Writer(Generic[R]):
         if batch.count >= _KEPT:
             raise Temporary(f"{self._name}: {_KEPT} records wait for space: free some and try again", _RETRY)
         batch.size += size
-        if batch.open is None:
-            self._append(batch, record)
-        else:
-            batch.count += 1
-            batch.open.append(record)
-        self.last += 1
-        return self.last
+        batch.count += 1
+        (batch.open if batch.open is not None else self._open(batch)).append(record)
+        self.last = number = self.last + 1
+        return number
 
     def follow(self, record: R) -> None:
         """Insert a record without a number, in one transaction with the record before it."""
-        self._append(self._next, record)
-
-    def _append(self, batch: _Batch[R], record: R) -> None:
+        batch = self._next
         batch.count += 1
-        if batch.open is not None:
-            batch.open.append(record)
-            return
-        batch.open = [record]
-        batch.work.append(_Part(self._place, batch.open, records=batch.open))
+        (batch.open if batch.open is not None else self._open(batch)).append(record)
+
+    def _open(self, batch: _Batch[R]) -> list[R]:
+        """Return a place at the end of a batch to which records are added until something else comes."""
+        records: list[R] = []
+        batch.open = records
+        batch.work.append(_Part(self._place, records, records=records))
         self._start_later(_LINGER)
+        return records
 
     async def durable(self, number: int) -> None:
         """Wait until the record with this number, and all before it, are on disk.
