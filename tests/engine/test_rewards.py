@@ -34,9 +34,7 @@ async def test_interrupted_tasks_that_end_together_all_count(world: World) -> No
     """Five tasks that go on after a restart end at the same time, beside a new one: six are learned from."""
     async with world.open() as system:
         for _ in range(5):
-            await until(
-                system, lambda event: event.type == "task.started", await system.engine.submit(task_of(system))
-            )
+            await until(system, lambda event: event.type == "task.started", await system.engine.submit(task_of(system)))
         await system.engine.drain(0)
     async with world.open() as system:
         tasks = await system.engine.resume()
