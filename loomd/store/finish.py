@@ -4,10 +4,10 @@ Called by whoever keeps memory and disk alike: the engine for results, the recon
 """
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from functools import partial
 from types import coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def finish(work: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
             cancelled = error
 
 
-async def _apart(work: "Generator[Any, None, T]", cancelled: asyncio.CancelledError | None) -> T:
+async def _apart(work: Awaitable[T], cancelled: asyncio.CancelledError | None) -> T:
     """Run the rest of some work in a task of its own, which nobody cancels."""
 
     async def run() -> T:
@@ -70,7 +70,7 @@ async def _apart(work: "Generator[Any, None, T]", cancelled: asyncio.CancelledEr
 def _rest(awaited: object, work: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
     """Go on with some work when there is what it waits for."""
     yield awaited
-    return (yield from work)  # type: ignore[misc]  # it has begun, so that it cannot be awaited
+    return cast("T", (yield from work))  # it has begun, so that it cannot be awaited
 
 
 async def over(task: asyncio.Task[Any]) -> None:

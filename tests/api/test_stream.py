@@ -191,7 +191,11 @@ async def test_a_beginning_is_not_told_after_what_followed_it(
 
     monkeypatch.setattr(system.store, "read", meanwhile)
     asked = Asked(types=("phase.*",))
-    told = await ask(take, client, asked, lambda event: event["data"]["type"] == "phase.started")
+
+    def begins(event: Json) -> bool:
+        return bool(event["data"]["type"] == "phase.started")
+
+    told = await ask(take, client, asked, begins)
     assert [(event["data"]["type"], event["data"]["phase"], event["seq"]) for event in told] == [
         ("phase.completed", "sense", 1),
         ("phase.started", "match", 0),
