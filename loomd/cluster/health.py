@@ -45,6 +45,8 @@ class _Chart:
 
 
 _UNKNOWN = Vitals()
+_UNDONE = (ProposalMade, ChangeObserved)
+"""The facts that tell a decision which is not carried out."""
 
 
 def rewarded(event: Event) -> tuple[str, str, float] | None:
@@ -56,7 +58,7 @@ def rewarded(event: Event) -> tuple[str, str, float] | None:
     fact = event.data
     if isinstance(fact, CapabilityUpdated):
         return None if event.key.startswith("proposal/") else (fact.owner, fact.spec, fact.reward)
-    if isinstance(fact, ProposalMade | ChangeObserved):
+    if isinstance(fact, _UNDONE):
         move = decode(fact.value)
         return (move.agent, move.spec, move.reward) if isinstance(move, ScoreMove) else None
     return None
