@@ -98,5 +98,5 @@ def _beside(task: Task, agent: Standing) -> Standing:
 
 def explain(matched: Matched) -> str:
     """Return the phase's output in one line."""
-    others = ", ".join(f"{bid.agent} {bid.total:.3f}" for bid in matched.bids if bid.agent != matched.winner)
+    others = ", ".join([f"{bid.agent} {bid.total:.3f}" for bid in matched.bids if bid.agent != matched.winner])
     return f"{matched.winner or 'nobody'}: {matched.why}" + (f" (others: {others})" if others else "")
