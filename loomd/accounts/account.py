@@ -306,12 +306,15 @@ class Accounts:
         """Return which share (0 to 1) of its day each agent may still use for work, of the scarcest measure."""
         if not self.limited:
             return [1.0] * len(agents)
-        shared, found = self._share((namespace, ""), 1.0), list[float]()
+        bounds, shared, found = self._bounds.get, 1.0, list[float]()
+        if bounds((namespace, "")):
+            shared = self._share((namespace, ""), shared)
         for agent in agents:
             least = shared
-            for bound in self._bounds.get((namespace, agent), _NO_BOUNDS).values():
+            for bound in bounds((namespace, agent), _NO_BOUNDS).values():
                 if bound().limits:
                     least = self._share((namespace, agent), shared)
+                    break
             found.append(least)
         return found
 

@@ -3,8 +3,8 @@
 Kept for the whole process, so that clusters that share an agent agree, and a new revision of it goes on with its load.
 """
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 
 _NOBODY: Mapping[str, int] = MappingProxyType({})
@@ -24,14 +24,26 @@ class Loads:
         """Return the same of all agents of a namespace that have any."""
         return self._counts.get(namespace, _NOBODY)
 
-    @contextmanager
-    def bearing(self, namespace: str, agent: str) -> Generator[None]:
+    def bearing(self, namespace: str, agent: str) -> AbstractContextManager[None]:
         """Count one more piece of work of an agent, as long as the context lasts."""
-        counts = self._counts.setdefault(namespace, {})
-        counts[agent] = counts.get(agent, 0) + 1
-        try:
-            yield
-        finally:
-            counts[agent] -= 1
-            if not counts[agent]:
-                del counts[agent]
+        return _Bearing(self._counts.setdefault(namespace, {}), agent)
+
+
+class _Bearing:
+    """One piece of work in hand."""
+
+    __slots__ = ("_agent", "_counts")
+
+    def __init__(self, counts: dict[str, int], agent: str) -> None:
+        self._counts = counts
+        self._agent = agent
+
+    def __enter__(self) -> None:
+        self._counts[self._agent] = self._counts.get(self._agent, 0) + 1
+
+    def __exit__(self, *failure: object) -> None:
+        left = self._counts[self._agent] - 1
+        if left:
+            self._counts[self._agent] = left
+        else:
+            del self._counts[self._agent]

@@ -23,7 +23,9 @@ def marks(text: str) -> list[int]:
 
 def resolve(text: str, citable: Mapping[int, Citation]) -> tuple[tuple[Citation, ...], tuple[int, ...]]:
     """Return the passages that a text cites, and the marks that name none."""
-    found = marks(text) if "[" in text else []
+    if "[" not in text:
+        return (), ()
+    found = marks(text)
     return tuple(citable[n] for n in found if n in citable), tuple(n for n in found if n not in citable)
 
 

@@ -13,6 +13,7 @@ from loomd.messages import Reply
 
 _FOREIGN: frozenset[StopReason] = frozenset(("approval_denied", "approval_expired", "uncertain", "budget_calls"))
 """Ends that are never the agent's: people, an interruption, a number of model calls that only a task has."""
+_COMPLETED = Ended("completed")
 _ROUNDING = 1e-6
 """By how much a limit may seem lower than it is, once waits were added to it and taken away."""
 
@@ -53,6 +54,8 @@ def at_end(agent: Agent, reason: StopReason, budget: Budget) -> Ended:
         reason: the end.
         budget: the account of the work.
     """
+    if reason == "completed":
+        return _COMPLETED
     unasked = reason == "refused" and not budget.total.usage.total
     return Ended(reason, foreign=unasked or is_foreign(reason, budget.tool_calls, agent.limits))
 

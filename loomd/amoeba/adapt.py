@@ -39,6 +39,8 @@ class Rules(msgspec.Struct, frozen=True):
     learning: Learning
 
 
+_MOVES = (ScoreMove, Calibration, Expense)
+"""The decisions that say what they were seen to follow from, as long as they wait for people."""
 _DONE: dict[Mode, Done] = {"auto": "", "observe": "observed", "propose": "proposed"}
 
 
@@ -98,7 +100,7 @@ def within(learning: Learning, decisions: Iterable[Decision]) -> Iterable[Decisi
     """
     for one in decisions:
         mode = "auto" if isinstance(one, Revival) else learning.mode_of(mechanism_of(one))
-        if mode == "auto" and isinstance(one, ScoreMove | Calibration | Expense):
+        if mode == "auto" and isinstance(one, _MOVES):
             yield msgspec.structs.replace(one, seen=())
         elif mode != "off":
             yield one if mode == "auto" else msgspec.structs.replace(one, done=_DONE[mode])

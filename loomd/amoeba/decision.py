@@ -272,7 +272,7 @@ class Adapted(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def of(cls, decisions: Iterable[Decision]) -> "Adapted":
         """Return these decisions."""
-        return cls(tuple(msgspec.to_builtins(one) for one in decisions))
+        return cls(tuple([msgspec.to_builtins(one) for one in decisions]))
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

@@ -130,9 +130,13 @@ def _weighed(one: Opinion, share: float) -> Opinion:
 
 def explain(evaluated: Evaluated) -> str:
     """Return the phase's output in one line; a part that is the reward itself, of which it is no sum, is left out."""
-    parts: dict[str, float] = {name: getattr(evaluated, name) for name in _PARTS[1:]}
+    parts = {
+        "quality": evaluated.quality,
+        "efficiency": evaluated.efficiency,
+        "reliability": evaluated.reliability,
+    }
     weighed = [name for name in parts if name in evaluated.weights]
     names = weighed or [name for name, part in parts.items() if part != evaluated.reward]
-    told = ", ".join(f"{name} {parts[name]:.2f}" for name in names)
+    told = ", ".join([f"{name} {parts[name]:.2f}" for name in names])
     tail = "; taken for a refusal" if evaluated.refused else ""
     return f"reward {evaluated.reward:.2f}{' = ' if weighed else ', ' if told else ''}{told}{tail}"

@@ -1,7 +1,7 @@
 """MATCH: who does it? The policy hears every agent's standing; the draw is seeded by the task."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from functools import partial
 from random import Random
 from typing import Self
@@ -25,20 +25,20 @@ class Burden:
     def __init__(self, world: World) -> None:
         """Nobody bears it yet."""
         self._world = world
-        self._stack = ExitStack()
-        self._borne = False
+        self._borne: AbstractContextManager[None] | None = None
 
     def lay_on(self, winner: str) -> None:
         """Count the task as work of the winner, once; an empty name is nobody."""
-        if winner and not self._borne:
-            self._borne = True
-            self._stack.enter_context(self._world.bearing(winner))
+        if winner and self._borne is None:
+            self._borne = self._world.bearing(winner)
+            self._borne.__enter__()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._stack.close()
+        if self._borne is not None:
+            self._borne.__exit__(None, None, None)
 
 
 async def match(
@@ -114,5 +114,5 @@ def _beside(task: Task, agent: Standing) -> Standing:
 
 def explain(matched: Matched) -> str:
     """Return the phase's output in one line."""
-    others = ", ".join(f"{bid.agent} {bid.total:.3f}" for bid in matched.bids if bid.agent != matched.winner)
+    others = ", ".join([f"{bid.agent} {bid.total:.3f}" for bid in matched.bids if bid.agent != matched.winner])
     return f"{matched.winner or 'nobody'}: {matched.why}" + (f" (others: {others})" if others else "")

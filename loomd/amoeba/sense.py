@@ -53,13 +53,13 @@ def corrected(sensed: Sensed, signals: Signals) -> Sensed:
     What is corrected is what the text alone says; what past tasks say that are like it was measured.
     """
     known = {domain: signals.bias[domain] for domain in sensed.domains if domain in signals.bias}
-    wanted = sum(bias * sensed.domains[domain] for domain, bias in known.items())
+    wanted = sum([bias * sensed.domains[domain] for domain, bias in known.items()])
     bounded = min(signals.most, max(-signals.most, wanted)) * (1 - sensed.past)
     complexity = min(1.0, max(0.0, sensed.complexity + bounded))
     if complexity == sensed.complexity:
         return sensed
     correction = complexity - sensed.complexity
-    text = ", ".join(f"{domain} {bias:+.2f}" for domain, bias in known.items())
+    text = ", ".join([f"{domain} {bias:+.2f}" for domain, bias in known.items()])
     evidence = f"corrected by {correction:+.2f} from {sensed.complexity:.2f}, by what earlier tasks took: {text}"
     return msgspec.structs.replace(
         sensed, complexity=complexity, correction=correction, evidence=(*sensed.evidence, evidence)
@@ -68,5 +68,5 @@ def corrected(sensed: Sensed, signals: Signals) -> Sensed:
 
 def explain(sensed: Sensed) -> str:
     """Return the phase's output in one line."""
-    domains = ", ".join(f"{name} {weight:.0%}" for name, weight in sensed.domains.items())
+    domains = ", ".join([f"{name} {weight:.0%}" for name, weight in sensed.domains.items()])
     return f"complexity {sensed.complexity:.2f}; {domains}; about {sensed.tokens} tokens"

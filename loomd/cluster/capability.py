@@ -25,6 +25,8 @@ Key = tuple[str, str, str]
 _Member = tuple[str, str]
 """An agent, the digest of how it behaves, and a domain."""
 
+_MOVED = (CapabilityUpdated, CapabilityMerged)
+"""The facts that say how a score moved."""
 _MOMENT = 1e-6
 """Share of the half-life in which what is believed is not worked out anew."""
 
@@ -67,13 +69,16 @@ class Ageing:
 
     @cached_property
     def moment(self) -> float:
-        """Return for how many seconds what is left of a score counts as the same."""
+        """Return for how many seconds nothing is taken of a score; endless where time takes nothing."""
         return self.half_life * _MOMENT if self.half_life > 0 else math.inf
 
     def aged(self, score: Score, prior: float) -> Score:
-        """Return what is left of a score now: its distance from the prior and its count, halved each half-life."""
+        """Return what is left of a score now: its distance from the prior and its count, halved each half-life.
+
+        Of a score that was renewed within a moment all is left.
+        """
         age = self.now() - score.updated
-        if self.half_life <= 0 or age <= 0:
+        if age <= self.moment:
             return score
         left = 0.5 ** (age / self.half_life)
         mean, count = prior + left * (score.mean - prior), round(score.count * left)
@@ -151,7 +156,7 @@ class Book:
     def hear(self, event: Event) -> None:
         """Take over an update that was carried out; a handler for the bus."""
         fact = event.data
-        if isinstance(fact, CapabilityUpdated | CapabilityMerged):
+        if isinstance(fact, _MOVED):
             score = Score(fact.after, fact.variance, fact.count, event.ts)
             self._put((fact.owner, fact.spec), fact.domain, score)
 
@@ -233,7 +238,10 @@ class Book:
         asked = (domains, declared, unknown)
         if (read := member.read) is not None and read[1] == asked and 0 <= now - read[0] <= self._ageing.moment:
             return read[2]
-        scores = {domain: self.score(agent, spec, domain, declared.get(domain, unknown)) for domain in domains}
+        scores: dict[str, Score] = {}
+        for domain in domains:
+            prior, known = declared.get(domain, unknown), member.scores.get(domain)
+            scores[domain] = Score(prior) if known is None else self._ageing.aged(known, prior)
         found = Believed(scores, self.overall(agent, spec, max(declared.values())))
         if member is not _NOTHING:
             member.read = now, asked, found

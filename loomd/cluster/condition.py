@@ -10,7 +10,7 @@ from loomd.agents.agent import Agent
 from loomd.amoeba.decision import Decision, Retirement
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.world import Health
-from loomd.cluster.health import Vitals, Watch
+from loomd.cluster.health import UNKNOWN, Vitals, Watch
 from loomd.cluster.learn import decision_of, proposed
 from loomd.cluster.retirement import Record, Retired, Ward, cool_down
 from loomd.cluster.roster import Roster
@@ -165,8 +165,8 @@ class Conditions:
         """
         if self._reading != "auto":
             return ["unknown"] * len(agents)
-        vitals = self._watch.vitals
-        known = [vitals(agent.name, agent.digest) for agent in agents]
+        vitals = self._watch.known.get
+        known = [vitals((agent.name, agent.digest), UNKNOWN) for agent in agents]
         if not self._watch.anyone_dying:
             return [one.health for one in known]
         rest = now - self._learning.retire.cool_down

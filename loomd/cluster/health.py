@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -41,10 +41,12 @@ class Vitals(msgspec.Struct, frozen=True):
 class _Chart:
     rewards: deque[tuple[str, float]]
     samples: int = 0
-    vitals: Vitals = field(default_factory=Vitals)
 
 
-_UNKNOWN = Vitals()
+UNKNOWN = Vitals()
+"""How an agent does of which nothing is known."""
+_UNDONE = (ProposalMade, ChangeObserved)
+"""The facts that tell a decision which is not carried out."""
 
 
 def rewarded(event: Event) -> tuple[str, str, float] | None:
@@ -56,18 +58,23 @@ def rewarded(event: Event) -> tuple[str, str, float] | None:
     fact = event.data
     if isinstance(fact, CapabilityUpdated):
         return None if event.key.startswith("proposal/") else (fact.owner, fact.spec, fact.reward)
-    if isinstance(fact, ProposalMade | ChangeObserved):
+    if isinstance(fact, _UNDONE):
         move = decode(fact.value)
         return (move.agent, move.spec, move.reward) if isinstance(move, ScoreMove) else None
     return None
 
 
 class Watch:
-    """The health of the members of a cluster as they behave now."""
+    """The health of the members of a cluster as they behave now.
+
+    Attributes:
+        known: how each of them does; nothing of one of which no task was rewarded.
+    """
 
     def __init__(self, illness: Illness) -> None:
         """Watch nobody yet."""
         self._illness = illness
+        self.known: dict[Member, Vitals] = {}
         self._charts: dict[Member, _Chart] = {}
         self._dying: set[Member] = set()
 
@@ -82,6 +89,7 @@ class Watch:
         """
         illness = self._illness
         self._charts[agent, spec] = _Chart(deque(maxlen=max(illness.window, illness.failures)))
+        self.known.pop((agent, spec), None)
         self._dying.discard((agent, spec))
         for one in reversed(lessons):
             if one.at > since:
@@ -97,8 +105,7 @@ class Watch:
 
     def vitals(self, agent: str, spec: str) -> Vitals:
         """Return how an agent does."""
-        chart = self._charts.get((agent, spec))
-        return _UNKNOWN if chart is None else chart.vitals
+        return self.known.get((agent, spec), UNKNOWN)
 
     @property
     def anyone_dying(self) -> bool:
@@ -109,7 +116,7 @@ class Watch:
         """Return how an agent will do once it gets one more reward."""
         chart = self._charts.get((agent, spec))
         rewards = [] if chart is None else [one for _, one in chart.rewards]
-        before = _UNKNOWN if chart is None else chart.vitals
+        before = self.vitals(agent, spec)
         return judge(self._illness, [*rewards, reward], before.samples + 1, before.health)
 
     def _note(self, member: Member, task: str, reward: float, at: float) -> None:
@@ -121,9 +128,10 @@ class Watch:
         else:
             chart.rewards.append((task, reward))
             chart.samples += 1
-        now = judge(self._illness, [one for _, one in chart.rewards], chart.samples, chart.vitals.health)
-        since = chart.vitals.since if now.health == chart.vitals.health else at
-        chart.vitals = msgspec.structs.replace(now, since=since, last=at)
+        before = self.known.get(member, UNKNOWN)
+        now = judge(self._illness, [one for _, one in chart.rewards], chart.samples, before.health)
+        since = before.since if now.health == before.health else at
+        self.known[member] = msgspec.structs.replace(now, since=since, last=at)
         if now.health == "dying":
             self._dying.add(member)
         else:

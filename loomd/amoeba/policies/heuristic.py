@@ -18,14 +18,42 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"\w+")
 _ITEM = re.compile(r"(?m)^\s*(?:[-*]|\d+[.)])\s+\S")
-_JOINT = re.compile(r";|\b(?:then|and then|and also|as well as|afterwards|finally|for each|in addition)\b")
 _CLAUSE = re.compile(
     r"(?:,|\band\b)\s+(?:[a-z]+\s+){0,2}?(?:what|which|who|how|why|when|where|explain|describe|list|compare|"
     r"write|summarise|summarize|find|compute|calculate|draft|give|name|say|tell)\b"
 )
-_DEMANDING = re.compile(
-    r"\b(?:compare|contrast|design|plan|analyse|analyze|evaluate|investigate|research|report|trade-?offs?|"
-    r"step by step|pros and cons|strategy|architecture|in detail)\b"
+
+
+class _Words:
+    """Counts words and turns of phrase in a text of small letters; most texts hold none, which is seen at once."""
+
+    def __init__(self, *patterns: str) -> None:
+        self._begin = [re.split("[^a-z ]", one)[0] for one in patterns]
+        self._all = re.compile(rf"\b(?:{'|'.join(patterns)})\b")
+
+    def count(self, text: str) -> int:
+        """Return how many a text holds."""
+        return len(self._all.findall(text)) if any(map(text.__contains__, self._begin)) else 0
+
+
+_JOINT = _Words("then", "and then", "and also", "as well as", "afterwards", "finally", "for each", "in addition")
+_DEMANDING = _Words(
+    "compare",
+    "contrast",
+    "design",
+    "plan",
+    "analyse",
+    "analyze",
+    "evaluate",
+    "investigate",
+    "research",
+    "report",
+    "trade-?offs?",
+    "step by step",
+    "pros and cons",
+    "strategy",
+    "architecture",
+    "in detail",
 )
 
 
@@ -109,10 +137,10 @@ class Heuristic(SensePolicy):
     def _complexity(self, signals: Signals) -> tuple[float, list[str]]:
         text, small = signals.goal, signals.goal.lower()  # to ignore the case takes twice as long
         words = len(_WORD.findall(text))
-        parts = max(text.count("?"), 1, len(_ITEM.findall(text))) + len(_JOINT.findall(small))
+        parts = max(text.count("?"), 1, len(_ITEM.findall(text))) + small.count(";") + _JOINT.count(small)
         if "," in small or "and" in small:
             parts += len(_CLAUSE.findall(small))
-        demanding = min(self.signs.most_demanding, len(_DEMANDING.findall(small)))
+        demanding = min(self.signs.most_demanding, _DEMANDING.count(small))
         complexity = (
             self.signs.base
             + self.signs.part * (parts - 1)
