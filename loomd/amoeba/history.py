@@ -4,8 +4,8 @@ The numbers are part of `kind: Cluster`, as `learning.history`. Pure: nothing he
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from pydantic import Field
 
 from loomd.amoeba.world import Neighbour
@@ -25,8 +25,7 @@ class History(Spec):
     """Likeness (cosine of the embedder's vectors) below which a past task plays no part."""
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """What past tasks say together.
 
     Attributes:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from loomd.clock import Clock
 from loomd.errors import LoomdError, Temporary
 from loomd.knowledge.formats.base import BadDocument, Content, Limits
@@ -46,8 +48,7 @@ class Document:
         return hashlib.sha256(self.data).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True):
     """A document that was left out, and a sentence that says why and what to do.
 
     Attributes:

@@ -7,9 +7,10 @@ found all the same, and so are folders that cannot be looked into: who reads the
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+import msgspec
 
 from loomd.errors import Permanent
 
@@ -24,8 +25,7 @@ Rules = Sequence[tuple["re.Pattern[str]", bool]]
 """What paths fit, and whether they are left out then, in the order of the lines."""
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """Which files are wanted: patterns, and whether `.gitignore` files count."""
 
     include: Sequence[str]
@@ -33,8 +33,7 @@ class Selection:
     gitignore: bool = True
 
 
-@dataclass(frozen=True)
-class _Ignored:
+class _Ignored(msgspec.Struct, frozen=True):
     """What one `.gitignore` file says, and the path of its folder below the top, with a slash at its end."""
 
     folder: str

@@ -7,7 +7,6 @@ mapping. No pattern makes matching slow. Called by permissions and interceptors.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
 
@@ -41,8 +40,7 @@ class _Missing:
     """Stands for an argument that a call does not have; it fits nothing."""
 
 
-@dataclass(frozen=True)
-class Glob:
+class Glob(msgspec.Struct, frozen=True):
     """A text in which some places stand for any text: the pieces between these."""
 
     pieces: tuple[str, ...]
@@ -73,8 +71,7 @@ class Glob:
         return first.startswith(second) or second.startswith(first)
 
 
-@dataclass(frozen=True)
-class Calls:
+class Calls(msgspec.Struct, frozen=True):
     """Which tool calls are meant.
 
     Attributes:

@@ -8,9 +8,11 @@ file.
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+
+import msgspec
 
 from loomd.clock import Clock
 from loomd.errors import Permanent
@@ -36,16 +38,14 @@ Found = tuple[tuple[str, bytes, NamedFile | None], ...]
 _Stamp = tuple[int, int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Hash:
+class _Hash(msgspec.Struct, frozen=True):
     """The digest of a file, and how the file looked then; without a look it holds for one load only."""
 
     stamp: _Stamp | None
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True):
     """A spec whose files were found to be right, with their contents; none for one that reads nothing."""
 
     spec: Spec
@@ -53,8 +53,7 @@ class _Seen:
     found: Found
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(msgspec.Struct, frozen=True):
     """What an object reads.
 
     Attributes:
@@ -68,8 +67,7 @@ class Contents:
     copies: Path | None = None
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(msgspec.Struct, frozen=True):
     """What was kept of the files of an object.
 
     Attributes:
@@ -109,7 +107,7 @@ class Files:
             return problems, contents
         folder = copy.place()
         wrong, kept = self._read(replace(item, root=folder), specs)
-        return (problems, contents) if _wrong(wrong) else (wrong, replace(kept, copies=folder))
+        return (problems, contents) if _wrong(wrong) else (wrong, Contents(kept.digest, kept.kept, folder))
 
     def _read(self, item: Object, specs: Sequence[Marked]) -> tuple[list[Problem], Contents]:
         problems: list[Problem] = []

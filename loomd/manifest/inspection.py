@@ -6,10 +6,11 @@ Called by `template`.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
+
+import msgspec
 
 from loomd.manifest.wording import did_you_mean, quoted
 
@@ -38,8 +39,7 @@ _HINTS = {
 _HOPELESS = "the template is too deeply nested or holds an impossible number"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True, order=True):
     """What is wrong with a template, and the next act if one is known; line and column from 1, or 0 for all of it."""
 
     line: int
@@ -50,8 +50,7 @@ class Fault:
     got: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(msgspec.Struct, frozen=True):
     """What a template holds.
 
     Attributes:

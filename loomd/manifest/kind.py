@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
@@ -118,8 +119,7 @@ class Spec(BaseModel):
         return None
 
 
-@dataclass(frozen=True)
-class Behaviour:
+class Behaviour(msgspec.Struct, frozen=True):
     """What decides how an object behaves; learned scores belong to its digest.
 
     Attributes:
@@ -133,8 +133,7 @@ class Behaviour:
     selected: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Reload:
+class Reload(msgspec.Struct, frozen=True):
     """Marks a field whose change takes effect at another time than `new-tasks`, the default of every field."""
 
     when: ReloadClass
@@ -144,8 +143,7 @@ class Reload:
         return {**handler(core_schema), "x-loomd-reload": self.when}
 
 
-@dataclass(frozen=True)
-class RefTo:
+class RefTo(msgspec.Struct, frozen=True):
     """Marks a string field as the name of an object of another kind in the same namespace.
 
     A manifest may also write `{kind: Provider, name: openai}`; the value of the field is the name either way.
@@ -175,8 +173,7 @@ class RefTo:
         return value["name"]
 
 
-@dataclass(frozen=True)
-class Shorthand:
+class Shorthand(msgspec.Struct, frozen=True):
     """How a reference `head/rest` to a kind stands for an object that nobody declares.
 
     The head is the name of a declared object, which is meant with another value of `field`, or one of `heads`.

@@ -6,9 +6,11 @@ nothing. Called by the command line and by `reconcile`.
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+
+import msgspec
 
 from loomd.clock import Clock, SystemClock
 from loomd.manifest.claim import claimed
@@ -52,8 +54,7 @@ def load_kept(files: Sequence[SourceFile], copies: Mapping[Ref, Copy]) -> Snapsh
     return Loader().load(files, pending=True, copies=copies)
 
 
-@dataclass(frozen=True)
-class _Read:
+class _Read(msgspec.Struct, frozen=True):
     """What became of a file below a root whose links are resolved."""
 
     source: SourceFile
@@ -62,8 +63,7 @@ class _Read:
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True)
-class _Done:
+class _Done(msgspec.Struct, frozen=True):
     """A load that succeeded, and all that it depended on."""
 
     reads: tuple[_Read, ...]

@@ -9,10 +9,10 @@ its references and templates are checked all the same.
 
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
+import msgspec
 from pydantic import BaseModel
 
 from loomd.manifest.kind import RefTo, Spec
@@ -39,8 +39,7 @@ class Marked(NamedTuple):
     marker: Marker | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(msgspec.Struct, frozen=True):
     """A field that may hold something marked; the marks are those of its text values and of its mapping keys."""
 
     name: str

@@ -4,11 +4,10 @@ Whoever speaks of a name comes alive without what it means; a name that nothing 
 `marks`, judged by `mentioned`.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True)
-class Mention:
+class Mention(msgspec.Struct, frozen=True):
     """Marks a text that is the name of something that an object of a kind brings, or a pattern of calls of it.
 
     Attributes:

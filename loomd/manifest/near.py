@@ -4,7 +4,8 @@ Looked at only when something is wrong. Called by `graph`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from loomd.manifest.object import Ref
 from loomd.manifest.places import Document
@@ -17,8 +18,7 @@ NAME = "/metadata/name"
 """Where the name of an object stands in its document."""
 
 
-@dataclass(frozen=True)
-class Guess:
+class Guess(msgspec.Struct, frozen=True):
     """What may have been meant.
 
     Attributes:

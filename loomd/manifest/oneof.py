@@ -15,12 +15,12 @@ use those of the fields (`max_depth`), on every level.
 import importlib
 import importlib.util
 import pkgutil
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from inspect import isabstract
 from types import ModuleType
 from typing import Annotated, Any, Union, cast, get_args
 
+import msgspec
 from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema, to_json
@@ -40,8 +40,7 @@ def read_written(adapter: TypeAdapter[Any], value: object) -> Any:
     return adapter.validate_python(value, by_alias=True, by_name=False, context=_WRITTEN)
 
 
-@dataclass(frozen=True)
-class OneOf:
+class OneOf(msgspec.Struct, frozen=True):
     """Marks a field whose value is one of the types in a folder."""
 
     folder: str
@@ -89,8 +88,7 @@ class OneOf:
         return value
 
 
-@dataclass(frozen=True)
-class OrList:
+class OrList(msgspec.Struct, frozen=True):
     """Marks a field whose value is one of the types in a folder, or a list of such values.
 
     Attributes:
@@ -124,8 +122,7 @@ _BASE = "base"
 """Where the core schema of a field keeps the abstract class of its family."""
 
 
-@dataclass(frozen=True)
-class _Named:
+class _Named(msgspec.Struct, frozen=True):
     """Marks a type as the only one of a union, so that what is wrong with it is told as of one of many."""
 
     name: str

@@ -5,9 +5,9 @@ manifests are put together, among the objects of the namespace; from then on eac
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+import msgspec
 from pydantic import ConfigDict, Field, model_validator
 
 from loomd.manifest.kind import Spec
@@ -90,8 +90,7 @@ class Selector(Spec):
         return " and ".join([*named, *(str(one) for one in self.match_expressions)])
 
 
-@dataclass(frozen=True)
-class SelectorOf:
+class SelectorOf(msgspec.Struct, frozen=True):
     """Marks a field of type `Selector`: the kind that it selects in the same namespace."""
 
     kind: str

@@ -6,15 +6,16 @@ rewriting of a file. Pure; called by `convert` and `rewrite`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from loomd.manifest.places import Document
 from loomd.manifest.problem import Position
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """A field that has another name today, or stands in a mapping of its own.
 
     Attributes:
@@ -33,8 +34,7 @@ class Move:
         return f"{self.old.rpartition('/')[0]}/{self.new}"
 
 
-@dataclass(frozen=True)
-class OldVersion:
+class OldVersion(msgspec.Struct, frozen=True):
     """An older form of a kind.
 
     Attributes:
@@ -55,8 +55,7 @@ class OldVersion:
         return found
 
 
-@dataclass(frozen=True)
-class Upgrade:
+class Upgrade(msgspec.Struct, frozen=True):
     """A document in the form of today.
 
     Attributes:

@@ -14,10 +14,11 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from loomd.errors import Permanent, Unreachable
 
@@ -29,8 +30,7 @@ _STOP_SECONDS = 3.0
 _NEWS_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What to run.
 
     Attributes:

@@ -9,8 +9,9 @@ cache holds. Pure; called by the `local` provider.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
+
+import msgspec
 
 from loomd.messages import JsonObject, Message, Passage, Request, ToolSchema, render_passages
 from loomd.models.answer import printable
@@ -23,8 +24,7 @@ Turn = dict[str, str]
 _MARK = re.compile(r"\s*\[(\d+)\]")
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """How long constrained output may become.
 
     Attributes:
@@ -38,8 +38,7 @@ class Limits:
     items: int = 8
 
 
-@dataclass(frozen=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True):
     """What to send.
 
     Attributes:

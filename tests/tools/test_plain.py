@@ -188,20 +188,9 @@ def test_results_that_are_left_to_pydantic() -> None:
 
 
 USUAL: list[Any] = [
-    str,
-    int,
-    float,
-    bool,
-    None,
-    Any,
-    object,
-    list,
-    dict,
-    list[str],
-    dict[str, int | None],
-    list[dict[str, Any]],
+    *(str, int, float, bool, None, Any, object, list, dict, list[str], dict[str, int | None], list[dict[str, Any]]),
+    *(Optional[bool], Union[int, str], Literal["a"], Literal["a", "b"], "list[int]"),  # noqa: UP007, UP045  # as people write it
 ]
-USUAL += [Optional[bool], Union[int, str], Literal["a"], Literal["a", "b"], "list[int]"]  # noqa: UP007, UP045  # as people write it
 
 
 @pytest.mark.parametrize("hint", USUAL)

@@ -7,8 +7,9 @@ A type is one module here with one `ExpandSpec`. How several wordings are search
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from loomd.knowledge.asking import Asker
 from loomd.manifest.kind import Spec
@@ -24,8 +25,7 @@ Terms = Mapping[str, float]
 """Words as the index of words knows them, stemmed, each with its weight."""
 
 
-@dataclass(frozen=True)
-class Wording:
+class Wording(msgspec.Struct, frozen=True):
     """Something to look for.
 
     Attributes:
@@ -41,8 +41,7 @@ class Wording:
     vector: "Vectors | None" = None
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """What a first search found, the best first.
 
     Attributes:

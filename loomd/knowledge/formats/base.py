@@ -5,7 +5,6 @@ than it is allowed to. Pure data: imports no manifest and no parser, so that a p
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -76,8 +75,7 @@ class Limits(msgspec.Struct, frozen=True):
     seconds: float
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(msgspec.Struct, frozen=True):
     """A way in which documents are written.
 
     Attributes:
