@@ -53,6 +53,7 @@ async def test_a_summarizer_is_asked_for_some_facts_at_once(memory: Any, batch: 
     fields = {**spec(tokens=160), "compaction": {"provider": "p", "batch": batch}}
     async with memory(fields, clock=VirtualClock(), live={Ref("Provider", "p"): object()}) as live:
         crowded: list[list[Item]] = []
+        number = 0
         while not (crowded and crowded[-1]):
             number = len(crowded)
             await live.remember(ANN, told(number, f"It is said that gate {number:02} is green."))
