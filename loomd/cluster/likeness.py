@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
 
 _WORD = re.compile(r"[^\W_]{3,}")
+_SHORT = re.compile(r"(?<![^\W_])[^\W_]{1,2}(?![^\W_])")
 _PLURAL = re.compile(r"(?<=[^\W_]{3})(?<!s)s$")
 _STEM = 5
 _CACHE = 256
@@ -43,7 +44,8 @@ class Likeness:
         self._embedder = embedder
         self._vectors: np.ndarray | None = None
         self._cache: dict[str, np.ndarray] = {}
-        self._words = {name: _stems(text) for name, text in self._texts.items()}
+        self._words = {name: _stems(text) | _short(name) for name, text in self._texts.items()}
+        self._short = frozenset[str]().union(*map(_short, self._texts))
 
     @property
     def texts(self) -> Mapping[str, str]:
@@ -84,9 +86,12 @@ class Likeness:
     def by_words(self, text: str) -> dict[str, float]:
         """Return the share of a text's words that stand in each named text, by their first five letters.
 
-        Words that are in nearly every text, such as "about", do not count, nor does the s of a plural.
+        Words that are in nearly every text, such as "about", do not count, nor does the s of a plural, nor words of one
+        or two letters but those of which a name is made: `hr`, `tier-2`.
         """
         words = _stems(text)
+        if self._short:
+            words |= _short(text) & self._short
         return {name: len(words & known) / len(words) if words else 0.0 for name, known in self._words.items()}
 
 
@@ -94,3 +99,8 @@ def _stems(text: str) -> frozenset[str]:
     """Return the beginnings of the words of a text that tell something."""
     words = (word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)
     return frozenset(_PLURAL.sub("", word)[:_STEM] for word in words)
+
+
+def _short(text: str) -> frozenset[str]:
+    """Return the words of one or two letters of a text that tell something."""
+    return frozenset(_SHORT.findall(text.lower())) - STOP_WORDS
