@@ -257,7 +257,12 @@ async def test_an_end_by_budget_is_replayed_alike(house: House) -> None:
         ("{}", Budget(seconds=0.05), "budget_time", "the task's budget of time is used up (0.05 s are over): raise"),
         ("{time: 50ms}", Budget(), "budget_time", "limits.time of Agent/ada is used up (0.05 s are over): raise spec"),
         ("{tokens: 0}", Budget(), "budget_tokens", "limits.tokens of Agent/ada is used up (0 of 0 used, too little"),
-        ("{}", Budget(tokens=0), "budget_tokens", "(--max-tokens), or spec.limits.tokens of its cluster"),
+        (
+            "{}",
+            Budget(tokens=0),
+            "budget_tokens",
+            "(--max-tokens, or spec.budget.tokens of a declared task), or spec.limits.tokens",
+        ),
         (
             "{}",
             Budget(calls=0),
