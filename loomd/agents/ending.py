@@ -111,4 +111,5 @@ def _remedy(agent: str, reason: StopReason, *, own: bool) -> str:
         return f"raise spec.limits.{measure} of {agent}"
     if measure == "calls":
         return "raise spec.limits.calls of its cluster"
-    return f"raise what it was submitted with (--max-{measure}), or spec.limits.{measure} of its cluster"
+    given = f"--max-{measure}, or spec.budget.{measure} of a declared task"
+    return f"raise what it was submitted with ({given}), or spec.limits.{measure} of its cluster"

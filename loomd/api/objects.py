@@ -126,6 +126,8 @@ class ObjectRoutes:
                 body["status"] |= {"feedback": moved}
             if isinstance(live, Cluster) and (judges := _judges(live)):
                 body["status"] |= {"judges": judges}
+            if isinstance(live, Cluster) and (corrections := _corrections(live)):
+                body["status"] |= {"corrections": corrections}
             if isinstance(live, LiveMemory):
                 body["status"] |= {"memory": await show_report(live)}
         response = answer(body)
@@ -323,3 +325,11 @@ def _judges(cluster: Cluster) -> list[Body]:
             known = cluster.bias(one.name)
             found.append({"provider": one.provider, "bias": known.mean, "spread": known.spread, "count": known.count})
     return found
+
+
+def _corrections(cluster: Cluster) -> list[Body]:
+    """Return by how much a cluster takes tasks of a domain for too simple, and whether it goes by that."""
+    return [
+        {"domain": domain, "correction": value, "count": count, "applied": applied}
+        for domain, (value, count, applied) in cluster.corrections().items()
+    ]

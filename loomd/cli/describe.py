@@ -284,6 +284,7 @@ def _object(item: Json, history: list[Json]) -> None:
     section("Today", _used(status.get("budget", {}).get("measures", {})))
     section("Learned", _learned(status.get("capabilities", []), now))
     section("Judges", _judges(status.get("judges", [])))
+    section("Corrections of complexity", _corrections(status.get("corrections", [])))
     section("Feedback", _feedback(status.get("feedback", []), now))
     rows = [(one["manager"], one["actor"], ", ".join(one["fields"])) for one in metadata["managedFields"]]
     section("Managed fields", render(("OWNER", "ACTOR", "FIELDS"), rows) if declared["fields"] else [])
@@ -408,6 +409,15 @@ def _judges(judges: list[Json]) -> list[str]:
     """Return by how much the judges of a cluster are known to be off, and how far without that."""
     rows = [(one["provider"], f"{one['bias']:+.3f}", f"{one['spread']:.3f}", str(one["count"])) for one in judges]
     return render(("PROVIDER", "BIAS", "SPREAD", "SEEN"), rows) if rows else []
+
+
+def _corrections(corrections: list[Json]) -> list[str]:
+    """Return by what the complexity of a cluster's tasks is corrected, and from which tasks that is known."""
+    rows = [
+        (one["domain"], f"{one['correction']:+.3f}", str(one["count"]), "yes" if one["applied"] else "no")
+        for one in corrections
+    ]
+    return render(("DOMAIN", "CORRECTION", "TASKS", "APPLIED"), rows) if rows else []
 
 
 def _feedback(moves: list[Json], now: float) -> list[str]:

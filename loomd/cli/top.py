@@ -22,6 +22,7 @@ from loomd.cli.number import NumberRange
 from loomd.cli.output import Form, output_option, writer
 from loomd.cli.table import age, render
 from loomd.cli.target import namespace_option, socket_option
+from loomd.errors import Unreachable
 
 _SHOW, _HIDE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 """Take a screen of its own without a cursor, and give both back."""
@@ -138,13 +139,22 @@ def _clock(now: float) -> str:
 
 
 def _live(client: Client, place: Sequence[str], delay: float, *, everywhere: bool) -> None:
-    """Draw it again and again, until q or Ctrl+C is pressed."""
-    keys = sys.stdin.fileno()
+    """Draw it again and again, until q or Ctrl+C is pressed; while there is no daemon, what it said last.
+
+    Raises:
+        Unreachable: there is none at first.
+    """
+    keys, now = sys.stdin.fileno(), client.get(*place)
     with _screen():
         while True:
-            began = time.monotonic()
+            began, away = time.monotonic(), ""
+            try:
+                now = client.get(*place)
+            except Unreachable as error:
+                away = f"as of {_clock(now['time'])}, and asked again: {error}"
             rows = shutil.get_terminal_size().lines - 1  # the last one says how to leave
-            _draw(lines(client.get(*place), everywhere=everywhere, rows=rows))
+            shown = lines(now, everywhere=everywhere, rows=rows)
+            _draw([away, *shown[1:]] if away else shown)
             while (left := began + delay - time.monotonic()) > 0:
                 # from the terminal itself: a stream would read keys ahead that select then does not see
                 if select.select([keys], [], [], left)[0] and os.read(keys, 1) in {b"q", b"Q", b"\x03", b""}:

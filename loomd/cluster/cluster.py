@@ -409,6 +409,13 @@ class Cluster:
         known = self._services.averages.get(self._subject, domain)
         return (0.0, 0) if known is None else (known.value, known.count)
 
+    def corrections(self) -> dict[str, tuple[float, int, bool]]:
+        """Return the same for every domain of which something is known, and whether SENSE goes by it."""
+        rules = self.learning
+        goes, least = rules.mode_of("calibrate") != "off", rules.calibrate.first
+        known = self._services.averages.of(self._subject)
+        return {domain: (one.value, one.count, goes and one.count >= least) for domain, one in sorted(known.items())}
+
     def upkeep(self, ending: str, reward: float | None = None, moves: Sequence[Decision] = ()) -> list[Decision]:
         """Return which specialists go, who is to be retired, and who gets tasks again."""
         counts, departures = self.learning.mode_of("score") != "off", self.forge.departures

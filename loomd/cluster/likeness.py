@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
 
 _WORD = re.compile(r"[^\W_]{3,}")
+_SHORT = re.compile(r"(?<![^\W_])[^\W_]{1,2}(?![^\W_])")
 _STEM = 5
 _ROOT = 3
 """Letters that a word has at least without the s of a plural."""
@@ -46,8 +47,9 @@ class Likeness:
         self._cache: dict[str, np.ndarray] = {}
         self._named: dict[str, list[str]] = {}
         """The texts in which each beginning of a word stands, by their names."""
+        self._short = frozenset[str]().union(*map(_short, self._texts))
         for name, text in self._texts.items():
-            for stem in _stems(text):
+            for stem in _stems(text) | _short(name):
                 self._named.setdefault(stem, []).append(name)
 
     @property
@@ -89,9 +91,12 @@ class Likeness:
     def by_words(self, text: str) -> dict[str, float]:
         """Return the share of a text's words that stand in each named text, by their first five letters.
 
-        Words that are in nearly every text, such as "about", do not count, nor does the s of a plural.
+        Words that are in nearly every text, such as "about", do not count, nor does the s of a plural, nor words of one
+        or two letters but those of which a name is made: `hr`, `tier-2`.
         """
         words, shared = _stems(text), dict.fromkeys(self._texts, 0)
+        if self._short:
+            words |= _short(text) & self._short
         for word in words:
             for name in self._named.get(word, ()):
                 shared[name] += 1
@@ -105,3 +110,8 @@ def _stems(text: str) -> frozenset[str]:
     return frozenset(
         [word[:-1] if _ROOT < len(word) <= _STEM and word[-1] == "s" != word[-2] else word[:_STEM] for word in words]
     )
+
+
+def _short(text: str) -> frozenset[str]:
+    """Return the words of one or two letters of a text that tell something."""
+    return frozenset(_SHORT.findall(text.lower())) - STOP_WORDS

@@ -260,7 +260,12 @@ async def test_an_end_by_budget_is_replayed_alike(house: House) -> None:
         ("{time: 0s}", Budget(), "budget_time", "limits.time of Agent/ada is used up (0 s are over): raise spec."),
         ("{steps: 0}", Budget(), "max_steps", ""),
         ("{tokens: 0}", Budget(), "budget_tokens", "limits.tokens of Agent/ada is used up (0 of 0 used, too little"),
-        ("{}", Budget(tokens=0), "budget_tokens", "(--max-tokens), or spec.limits.tokens of its cluster"),
+        (
+            "{}",
+            Budget(tokens=0),
+            "budget_tokens",
+            "(--max-tokens, or spec.budget.tokens of a declared task), or spec.limits.tokens",
+        ),
         (
             "{}",
             Budget(calls=0),

@@ -5,6 +5,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeVar
 
+import msgspec
 import pytest
 
 from loomd.agents.work import Outcome
@@ -39,8 +40,7 @@ class Clock:
 
 def move(**more: Any) -> ScoreMove:
     """Return how a score moves."""
-    known = {"agent": "ada", "spec": "ada-1", "domain": "law", "before": 0.5, "after": 0.6, "variance": 0.0, "count": 1}
-    return ScoreMove(**{**known, "reason": "so", **more})
+    return msgspec.structs.replace(ScoreMove("ada", "ada-1", "law", 0.5, 0.6, 0.0, 1, "so"), **more)
 
 
 GOOD: list[tuple[Callable[[Any], str], Any]] = [

@@ -204,7 +204,7 @@ async def test_a_task_that_waits_is_seen_and_cancelled(folder: Path, capsys: Out
         assert "Queued" in await said(capsys, "top", "--once")
         assert "Queued" in await said(capsys, "describe", f"task/{task}")
         why = await said(capsys, "explain", f"task/{task}")
-        assert "it waits from" in why
+        assert "queued at " in why
         assert "is below the reserve 0.99" in why
         assert await loomd("cancel", f"task/{task}") == 0
         assert "Cancelled" in await said(capsys, "get", "tasks")

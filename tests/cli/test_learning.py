@@ -128,6 +128,21 @@ async def test_capabilities_are_shown(folder: Path, capsys: Out) -> None:
         assert "Last rewards:" in page
 
 
+async def test_corrections_are_shown(folder: Path, capsys: Out) -> None:
+    """By what complexity is corrected in a domain, how many tasks say so, and whether they are enough."""
+    async with serving(folder, "{calibrate: {first: 3}}") as system:
+        for count, applied in ((2, "no"), (1, "yes")):
+            await do(system, "bob", count)
+            capsys.readouterr()
+            assert await loomd("describe", "cluster/team") == 0
+            _, _, rest = capsys.readouterr().out.partition("Corrections of complexity:\n")
+            head, row, *_ = rest.splitlines()
+            assert head.split() == ["DOMAIN", "CORRECTION", "TASKS", "APPLIED"]
+            domain, correction, tasks, goes = row.split()
+            assert (domain, tasks, goes) == ("general", "3" if applied == "yes" else "2", applied)
+            assert -0.3 < float(correction) < 0  # a word is taken for more than it is
+
+
 async def test_why_died(folder: Path, capsys: Out) -> None:
     """In a sentence, with the rewards that led to it; what is no agent is refused."""
     async with serving(folder, "{retire: {declared: true, samples: 3, every: 0s}}") as system:

@@ -67,6 +67,21 @@ def test_on_a_terminal_it_follows(folder: Folder, screen: Screen) -> None:
     assert "HEALTH" not in left
 
 
+def test_it_outlives_the_daemon(folder: Folder, screen: Screen) -> None:
+    """While there is none, what it said last stands there, and why it is old; then it goes on."""
+    folder.apply()
+    screen.start(folder, "top", "-n", folder.space, "-d", "0.2")
+    screen.until("at work 0")
+    folder.daemon.kill()
+    shown = screen.until(", and asked again: ")
+    assert "no daemon at" in shown or "cannot be asked" in shown
+    assert "ada " in shown
+    folder.daemon.start("--config", folder.daemon.configure(watch=[]))
+    screen.until("at work 0")
+    screen.type("q")
+    screen.until("ended with 0")
+
+
 def test_many_agents_leave_room_for_tasks() -> None:
     """Fifty of each on a small screen: who works stands first, and both tables say how much more there is."""
     today = {"tokens": 0, "cost": 0.0}

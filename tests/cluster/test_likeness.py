@@ -33,6 +33,13 @@ async def test_short_words_and_letters_that_english_has_not_are_compared(goal: s
     assert fits["class"] == 0
 
 
+async def test_a_short_word_that_names_something_is_compared() -> None:
+    """`hr` is found, and `tier-2` told from `tier-1`; short words that name nothing, such as amounts, do not count."""
+    texts = {f"domain {name}": name for name in ("hr", "tier-1", "tier-2")}
+    fits = await Likeness(texts, None).of("Ask HR, and tier-2, for 20 chairs")
+    assert fits == {"domain hr": 1 / 5, "domain tier-1": 1 / 5, "domain tier-2": 2 / 5}  # ask, hr, tier, 2, chairs
+
+
 async def test_common_words_are_no_likeness() -> None:
     """Who says to answer questions about something is no more like a request about something else."""
     likeness = Likeness({"cooking": "cooking. Answers questions about cooking.", "law": "law. Drafts a lease"}, None)

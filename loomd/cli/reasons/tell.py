@@ -96,7 +96,7 @@ def _notes(phase: Json) -> Iterator[str]:
 def _instead(step: Json) -> str:
     """Return what was done in place of what should have been."""
     if step["kind"] == "task.queued":
-        return f"it waits from {clock(step['at'])} to {clock(step['until'])} at the latest: {step['reason']}"
+        return f"queued at {clock(step['at'])}, until {clock(step['until'])} at the latest: {step['reason']}"
     return f"{step['fallback']}, because {step['reason']}"
 
 
