@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from loomd.store.insert import Insert
+
 _pack = msgspec.msgpack.Encoder().encode
 _OWN = {"journal", "blobs", "seals", "counts"}
 """Tables that need no seal: rows of the journal are chained and counted, contents are named by their digest."""
-_SEAL = "INSERT OR REPLACE INTO seals VALUES (?, ?, ?)"
+_SEALS = Insert("INSERT OR REPLACE INTO seals", 3)
 
 
 class _Whole(NamedTuple):
@@ -24,16 +26,16 @@ class _Whole(NamedTuple):
     Attributes:
         keys: how many of its columns, from the first one on, are its key.
         reals: where the columns with real numbers are.
-        insert: the statement that inserts a row, or replaces it.
+        insert: inserts rows, or replaces them.
     """
 
     keys: int
     reals: tuple[int, ...]
-    insert: str
+    insert: Insert
 
 
 def _whole(name: str, columns: int, keys: int, *reals: int) -> _Whole:
-    return _Whole(keys, reals, f"INSERT OR REPLACE INTO {name} VALUES ({', '.join('?' * columns)})")  # noqa: S608  # names of ours
+    return _Whole(keys, reals, Insert(f"INSERT OR REPLACE INTO {name}", columns))
 
 
 _WHOLE = {
@@ -79,21 +81,21 @@ def install(db: sqlite3.Connection) -> None:
 def put(db: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert or replace whole rows of a table, with their seals, inside the caller's transaction."""
     if rows:
-        db.executemany(_WHOLE[name].insert, rows)
+        _WHOLE[name].insert.rows(db, rows)
         note(db, name, rows)
 
 
 def note(db: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Seal rows that the caller has inserted into a table whose rows are written whole, or has changed there."""
     keys, reals, _ = _WHOLE[name]
-    sealed: list[tuple[str, str, bytearray]] = []
+    sealed: list[object] = []
     for row in rows:
         values = list(row)
         for at in reals:
             values[at] = float(values[at]) + 0.0  # as SQLite keeps it, which knows no negative zero
         key = _quoted(values[0]) if keys == 1 else " ".join([_quoted(one) for one in values[:keys]])
-        sealed.append((name, key, bytearray(_digest(values))))
-    db.executemany(_SEAL, sealed)
+        sealed += (name, key, bytearray(_digest(values)))
+    _SEALS.values(db, sealed)
 
 
 def seal_all(db: sqlite3.Connection) -> None:

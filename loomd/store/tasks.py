@@ -37,7 +37,7 @@ AND result = x''
 """Changes a record that is still the one that was written last; what names and orders it stays, with its indexes."""
 _KNOWN = 10_000
 """Records of tasks that have not ended which are kept in memory."""
-_LARGE = 10_000
+_LARGE = 4000
 """Bytes of a body from which on it is not."""
 _SEALED = f"{_COLUMNS}, (SELECT digest FROM seals WHERE name = 'tasks' AND key = quote(id))"  # noqa: S608  # constant text
 _GET = f"SELECT {_SEALED} FROM tasks WHERE id = ?"  # noqa: S608  # constant text

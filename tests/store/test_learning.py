@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from loomd.store import retention
 from loomd.store.check import check
+from loomd.store.experience import apply
 from loomd.store.records import (
     Average,
     BlueprintRecord,
@@ -266,6 +268,22 @@ async def test_what_is_old_goes(store: SqliteStore) -> None:
     assert len(await known.lineage()) == 2
     await store.close()
     assert check(store.directory).findings == ()
+
+
+async def test_what_is_learned_anew_while_it_is_removed_stays(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is old is looked for beside the writer: it may be old no more when its turn comes."""
+    remove = retention._forget_some
+    await store.learning.change(Learned(lessons=[Lesson("default", "ada", "s1", f"t{n}", 0.5, 1) for n in range(3)]))
+
+    def renewed(statement: str, keys: list[tuple[object, ...]], db: sqlite3.Connection) -> bool:
+        apply(db, [Learned(lessons=[Lesson("default", "ada", "s1", "t1", 0.9, 300)])])
+        return remove(statement, keys, db)
+
+    monkeypatch.setattr(retention, "_forget_some", renewed)
+    await store.sweep(before=200, keep=100)
+    assert [(one.task, one.reward) for one in await store.learning.lessons("default", "ada", "s1")] == [("t1", 0.9)]
 
 
 async def test_it_outlives_a_kill(tmp_path: Path) -> None:
