@@ -154,8 +154,9 @@ class LocalEngine:
             Conflict: it is about to start, or is a part of one that runs.
             RecordFailed: that could not be written; what runs is stopped.
         """
-        running = self._running.get(task)
-        if running is not None:
+        if task in self._running and task not in self._stays:
+            await asyncio.sleep(0)  # it takes its first step, which tells that it began
+        if (running := self._running.get(task)) is not None:
             self._cancelled.add(task)
             running.cancel()
             await asyncio.wait([running])

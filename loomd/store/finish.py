@@ -45,6 +45,8 @@ def finish(work: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
             yield awaited
         except asyncio.CancelledError as error:
             cancelled = error
+        except Exception:  # noqa: S110  # why it could not be written is raised where that is awaited
+            pass
 
 
 async def _apart(work: Awaitable[T], cancelled: asyncio.CancelledError | None) -> T:
@@ -68,9 +70,20 @@ async def _apart(work: Awaitable[T], cancelled: asyncio.CancelledError | None) -
 
 @coroutine
 def _rest(awaited: object, work: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
-    """Go on with some work when there is what it waits for."""
-    yield awaited
-    return cast("T", (yield from work))  # it has begun, so that it cannot be awaited
+    """Go on with some work when there is what it waits for; it has begun, so that it cannot be awaited."""
+    while True:
+        try:
+            yield awaited
+        except asyncio.CancelledError as error:  # the event loop ends
+            try:
+                awaited = work.throw(error)
+            except StopIteration as end:
+                return cast("T", end.value)
+        except Exception:  # it is raised where that is awaited
+            break
+        else:
+            break
+    return cast("T", (yield from work))
 
 
 async def over(task: asyncio.Task[Any]) -> None:

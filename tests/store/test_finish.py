@@ -1,18 +1,19 @@
 """What must not be left half done is finished, whoever is cancelled meanwhile."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loomd.errors import NotFound
+from loomd.errors import NotFound, Temporary
 from loomd.store.finish import finish
 from loomd.store.records import TaskRecord
 from loomd.store.sqlite import SqliteStore, open_store
 
-Work = Callable[[SqliteStore, list[str]], Awaitable[str]]
+Work = Callable[[SqliteStore, list[str]], Coroutine[Any, Any, str]]
 
 
 def record(name: str) -> TaskRecord:
@@ -63,7 +64,7 @@ async def test_it_goes_on_when_its_caller_is_cancelled(store: SqliteStore, work:
 
     async def call() -> None:
         try:
-            await finish(work(store, done))  # type: ignore[arg-type]  # coroutines
+            await finish(work(store, done))
         finally:
             after.extend(done)
         raise AssertionError("it was cancelled")
@@ -83,7 +84,7 @@ async def test_it_goes_on_when_its_caller_is_cancelled(store: SqliteStore, work:
 @pytest.mark.parametrize("work", [only_writes, reads_between])
 async def test_nobody_is_cancelled(store: SqliteStore, work: Work) -> None:
     """Its value is returned; in a task of its own or not, a time that it sets is its own."""
-    assert await finish(work(store, [])) == "done"  # type: ignore[arg-type]  # coroutines
+    assert await finish(work(store, [])) == "done"
 
 
 async def test_its_time_is_over(store: SqliteStore) -> None:
@@ -112,6 +113,78 @@ async def test_it_fails(store: SqliteStore) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_commit_fails(store: SqliteStore, monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+    """It is raised where that is awaited: the work hears of it, and goes on or puts things straight."""
+    heard: list[str] = []
+
+    async def work() -> str:
+        if reads:
+            await store.get_task("a")
+        for number in range(3):
+            try:
+                await store.put_task(record("a"))
+                heard.append("written")
+            except Temporary:
+                heard.append(f"full {number}")
+        return "done"
+
+    commit, tries = store._writer._commit, 0
+
+    def full(work: Any, values: Any) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            raise sqlite3.OperationalError("database or disk is full")
+        commit(work, values)
+
+    monkeypatch.setattr(store._writer, "_commit", full)
+    assert await finish(work()) == "done"
+    assert heard == ["written", "full 1", "written"]
+
+
+async def test_what_is_waited_for_fails() -> None:
+    """So it is with the first thing that it waits for, and is no commit."""
+    refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(refused.set_exception, NotFound("gone"))
+
+    async def work() -> str:
+        try:
+            await refused
+        except NotFound as error:
+            await asyncio.sleep(0)
+            return str(error)
+        raise AssertionError("it was refused")
+
+    assert await finish(work()) == "gone"
+
+
+def test_the_event_loop_ends() -> None:
+    """Then the rest of the work is cancelled as any task is, and may put things straight."""
+    put: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            put.append("straight")
+            raise
+
+    async def main() -> None:
+        task = asyncio.ensure_future(_finishing(work))
+        await asyncio.sleep(0)
+        put.append("begun")
+        del task
+
+    asyncio.run(main())
+    assert put == ["begun", "straight"]
+
+
+async def _finishing(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await finish(work())
 
 
 async def _failing(store: SqliteStore) -> None:
