@@ -197,7 +197,7 @@ class AgentSpec(Spec):
             parallel_tools=self.parallel_tools,
             history=self.history,
             tool_context=self.tool_context,
-            tools=tools,
+            tools=tools if self.tools else {},
             owner=tools.owner,
             knowledge=[parts.get("KnowledgeBase", name, KnowledgeBase) for name in self.knowledge],
             skills=require_distinct({name: parts.get("Skill", name, Skills) for name in self.skills}, tools),

@@ -40,9 +40,12 @@ def used(result: Result) -> Spent:
     An outcome has the tokens and the cost of all phases, and the number of the calls of EXECUTE alone.
     """
     asked = asked_by(result.sensed, result.matched, result.scaled, result.evaluated)
-    if result.executed is None:
-        return asked
-    outcome = result.executed.outcome
+    return asked if result.executed is None else used_by(result.executed, asked)
+
+
+def used_by(executed: Executed, asked: Spent) -> Spent:
+    """Return what EXECUTE used, whose outcome has the tokens of all phases, and the calls of those that asked."""
+    outcome = executed.outcome
     return Spent(outcome.usage, outcome.cost, len(outcome.tools), outcome.steps + asked.steps)
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from loomd.amoeba import adapt, evaluate, execute, match, scale, sense
-from loomd.amoeba.account import asked_by, left, used, whole
+from loomd.amoeba.account import asked_by, left, used_by, whole
 from loomd.amoeba.asking import Asking
 from loomd.amoeba.decision import Adapted
 from loomd.amoeba.learning import Learning
@@ -82,7 +82,7 @@ async def _run(task: Task, world: World, policies: Policies, run: Run, burden: m
         partial(execute.execute, left(task, before), winner, scaled, world, run, policies.merge, before),
         execute.explain,
     )
-    rest = left(task, used(Result(task, "Succeeded", sensed, matched, scaled, executed)))
+    rest = left(task, used_by(executed, before))
     evaluated = await run.phase(
         "evaluate",
         Evaluated,

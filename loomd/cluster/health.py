@@ -1,7 +1,7 @@
 """How well agents did lately, by the rewards of their last tasks. Pure but for what it hears."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -164,9 +164,9 @@ def judge(illness: Illness, rewards: Sequence[float], samples: int, before: Heal
     return Vitals("good", text, mean, samples)
 
 
-def _failed(rewards: Iterable[float], limit: float) -> int:
+def _failed(rewards: Sequence[float], limit: float) -> int:
     """Return how many of the last rewards are below a limit, one after another."""
-    count = 0
-    for reward in rewards:
-        count = count + 1 if reward < limit else 0
-    return count
+    for count, reward in enumerate(reversed(rewards)):
+        if reward >= limit:
+            return count
+    return len(rewards)

@@ -45,6 +45,26 @@ async def test_heuristic_complexity_grows_with_the_requests(goal: str, low: floa
     assert low <= sensed.complexity <= high, sensed
 
 
+@pytest.mark.parametrize(
+    ("goal", "requests", "demanding"),
+    [
+        pytest.param("Fetch it", 1, 0, id="neither"),
+        pytest.param("Fetch it; send it", 2, 0, id="semicolon"),
+        pytest.param("Fetch it and then send it", 2, 0, id="and-then-is-one"),
+        pytest.param("Fetch it As Well As the map, and list both", 3, 0, id="capitals-and-clause"),
+        pytest.param("Fetch it for each of them", 2, 0, id="two-words"),
+        pytest.param("Authenticate the planet", 1, 0, id="words-within-words"),
+        pytest.param("Name the tradeoff", 1, 1, id="one-word"),
+        pytest.param("Name the trade-offs step by step", 1, 2, id="hyphen-and-three-words"),
+    ],
+)
+async def test_heuristic_counts_requests_and_demanding_words(goal: str, requests: int, demanding: int) -> None:
+    """Whole words, in any case of letters; what is said in several words counts once."""
+    signs = Signs(base=0.0, part=0.2, demanding=0.1, length=0.0, most_demanding=9)
+    sensed = await Heuristic(signs=signs).sense(Signals(goal, 0, {}, {}), MUTE)
+    assert sensed.complexity == pytest.approx(0.2 * (requests - 1) + 0.1 * demanding)
+
+
 async def test_heuristic_weights_domains_by_likeness() -> None:
     """Domains that fit share the weight, others play no part; without any the task is general."""
     sensed = await Heuristic().sense(Signals("x", 0, {"python": 0.6, "cooking": 0.01, "docs": 0.2}, {}), MUTE)
