@@ -106,7 +106,7 @@ class History:
             loop.run_until_complete(self._drive(process))
         except Killed:
             self.outside.now = process.clock.now()
-            store.dead = True
+            store.die()
             loop.bury()
             return True
         finally:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from loomd.errors import Temporary
+from loomd.store.finish import Written
 from loomd.store.records import ApprovalRecord, Average, Capability, Charge, Extent, Learned, Row, TaskRecord
 from tests.simulation.loop import Killed
 
@@ -86,6 +87,7 @@ class SimulatedStore:
         self._work: list[_Work] = []
         self._joined: list[tuple[int, asyncio.Future[None]]] = []
         self._refused: list[asyncio.Future[Any]] = []
+        self._waiters: list[Written[Any]] = []
         """Who waits for something that stays when the commit fails."""
         self._due = False
         self._commits = self._tried = 0
@@ -138,7 +140,7 @@ class SimulatedStore:
         """Wait for a row."""
         self._live()
         if seq > self._durable:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter: Written[None] = self._waiter()
             self._joined.append((seq, waiter))
             self._soon()
             await waiter
@@ -264,7 +266,7 @@ class SimulatedStore:
         Raises:
             Killed: always.
         """
-        self.dead = True
+        self.die()
         self._tell("killed")
         raise Killed
 
@@ -295,7 +297,7 @@ class SimulatedStore:
 
     async def _write(self, act: Callable[[], T], *, insist: bool = False) -> T:
         self._live()
-        caller: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        caller: Written[T] = self._waiter()
         if insist:
             self._work.append((lambda: _answer(caller, act()), None))
             self._refused.append(caller)
@@ -303,6 +305,18 @@ class SimulatedStore:
             self._work.append((act, caller))
         self._soon()
         return await caller
+
+    def _waiter(self) -> Written[Any]:
+        """Return what waits for a commit."""
+        waiter: Written[Any] = Written(loop=asyncio.get_running_loop())
+        self._waiters.append(waiter)
+        return waiter
+
+    def die(self) -> None:
+        """Be gone: nobody waits for what was not committed."""
+        self.dead = True
+        for waiter in self._waiters:
+            waiter.held = False
 
     async def _ask(self, look: Callable[[], T]) -> T:
         self._live()
