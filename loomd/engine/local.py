@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from loomd.agents.approval import Decision
-from loomd.agents.budget import NOTHING, Budget, Spent
+from loomd.agents.budget import Budget
 from loomd.amoeba.task import ENGINE, Result, Task
 from loomd.engine.accept import accept, cluster_of
 from loomd.engine.again import Attempts
@@ -27,7 +27,7 @@ from loomd.engine.ledger import Ledger, record_of
 from loomd.engine.lent import Lent
 from loomd.engine.mailbox import Mailbox
 from loomd.engine.record import TaskRecorder
-from loomd.engine.spent import spent_in
+from loomd.engine.spent import spent_by_parts
 from loomd.engine.stay import Stay
 from loomd.errors import Conflict, Diverged, LoomdError, NotFound, RecordFailed, Temporary
 from loomd.events.event import TaskResumed, TaskStarted
@@ -380,7 +380,7 @@ class LocalEngine:
             self._services,
             self._mailbox,
             lambda child, own: self._child(child, own, root, stay, resumed=resumed),
-            partial(self._parts, task.id),
+            partial(spent_by_parts, self._services.store, self._journal, task.id),
             lambda phase: recorded(task, partial(self._ledger.put, task, phase)),
             partial(stay.settle, root),
             lambda: stay.follow(self._running[root.id]),
@@ -433,13 +433,6 @@ class LocalEngine:
             if task.parent or not stored:  # the parent of a part is to hear of it
                 raise
             uncancel()
-
-    async def _parts(self, task: str) -> Spent:
-        """Return what the parts of a task have used, as it is recorded."""
-        spent = NOTHING
-        for record in await self._services.store.list_tasks(tree=task):
-            spent += spent_in(await self._journal.checkpoints(record.id))
-        return spent
 
     async def _child(self, task: Task, account: Budget, root: Task, stay: Stay, *, resumed: bool) -> Result:
         """Run a subtask inside its parent; one that has ended before a crash is not run again."""

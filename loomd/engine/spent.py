@@ -11,7 +11,9 @@ from loomd.agents.asking import MODEL_STEP, SERVICE_STEP
 from loomd.agents.budget import NOTHING, Spent
 from loomd.cassette import MODEL
 from loomd.events.event import Event, StepCompleted
+from loomd.events.journal import Journal
 from loomd.messages import Usage
+from loomd.store.base import Store
 
 
 class _Cost(msgspec.Struct, frozen=True):
@@ -41,4 +43,16 @@ def spent_in(recorded: Mapping[str, Event], prefix: str = "") -> Spent:
             spent += Spent(cost=_cost(fact.value).cost)
         elif fact.name.startswith("tool:"):
             spent += Spent(cost=_cost(fact.value).cost, calls=1)
+    return spent
+
+
+async def spent_by_parts(store: Store, journal: Journal, task: str) -> Spent:
+    """Return what was used in the recorded steps of a task's parts.
+
+    Raises:
+        RecordFailed: what they recorded cannot be read now.
+    """
+    spent = NOTHING
+    for record in await store.list_tasks(tree=task):
+        spent += spent_in(await journal.checkpoints(record.id))
     return spent
