@@ -17,15 +17,15 @@ from loomd.messages import Usage
 
 
 class Limits(Spec):
-    """What one task of an agent may use; 0 tokens, 0 US dollars or 0 tool calls are none at all."""
+    """What one task of an agent may use; 0 is none at all."""
 
-    steps: int = Field(default=8, ge=1, le=1000)
+    steps: int = Field(default=8, ge=0, le=1000)
     """Model calls, the last of which is the wrap-up without tools."""
     tokens: TokenBudget = 64_000
     """Input and output tokens of all model calls together."""
     cost: Usd = 1.0
     """US dollars of all model calls and tool calls together."""
-    time: Duration = Field(default=300.0, gt=0)
+    time: Duration = 300.0
     """Wall-clock time."""
     repeats: int = Field(default=3, ge=1)
     """How often the same tool may be called with the same arguments before the work is wrapped up."""

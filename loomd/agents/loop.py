@@ -86,7 +86,7 @@ class Loop:
         account = account if above is None else above.budget
         self.budget: Budget = Budget(above=account, known=steps.recorded(work.key))
         self._began = 0.0
-        self._seconds = 0.0
+        self._seconds = -1.0
         self._asking = 0
         self._timer = asyncio.timeout(None)
         self._messages: list[Message] = []
@@ -99,10 +99,8 @@ class Loop:
         self._ended: Ended | None = None
         self._heard: list[str] = []
         self._thought: list[str] = []
-        self._calls = 0
-        self._errors = 0
+        self._calls = self._errors = self._spoiled = 0
         self._acted = False
-        self._spoiled = 0
         self._skills = SkillUse(agent, work.key, steps, scope)
         self._tools: ToolCalls | None = None
         self._called: list[str] = []
@@ -156,6 +154,8 @@ class Loop:
 
     async def _enter(self, work: Work) -> Work:
         """Return the work as the interceptors let it pass."""
+        if self._seconds <= 0 and not self._steps.recorded(work.key).steps:
+            await asyncio.sleep(0)  # the timer ends it here, before anything is done
         goal = await enter(self._agent, work.goal, self._scope, self._steps, work.key)
         if work.within:
             within = await enter(self._agent, work.within, self._scope, self._steps, f"{work.key}/within")

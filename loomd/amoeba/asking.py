@@ -110,6 +110,8 @@ class Asking:
             LoomdError: the model failed, or an interceptor refused.
             TimeoutError: the task's time is over.
         """
+        if self._task.budget.seconds == 0:  # none at all
+            raise TimeoutError
         if self._goal is None:
             self._goal = await enter(agent, self._task.goal, self._run.scope, self._run, self._phase)
         messages, wrong = [Message("system", question.system), Message("user", question.content(self._goal))], ""

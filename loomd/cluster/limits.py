@@ -21,7 +21,7 @@ class TreeLimits(Spec):
     """Model calls, planning included."""
     tool_calls: int = Field(default=1000, ge=0)
     """Tool calls; when they are used up the work is wrapped up without tools."""
-    time: Duration = Field(default=1800.0, gt=0)
+    time: Duration = 1800.0
     """Wall-clock time from the moment the task is accepted; it goes on while a daemon is down."""
 
     def fill(self, budget: Budget) -> Budget:

@@ -61,9 +61,7 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     """
     _check_goal(goal)
     wanted = wish.get("budget", Budget())
-    if wanted.seconds is not None and wanted.seconds <= 0:
-        raise Permanent(f"budget.seconds: expected more than 0, got {wanted.seconds}")
-    for name in ("tokens", "cost", "calls", "tool_calls"):  # 0 is none at all
+    for name in ("tokens", "cost", "seconds", "calls", "tool_calls"):  # 0 is none at all
         if (limit := getattr(wanted, name)) is not None and limit < 0:
             raise Permanent(f"budget.{name}: expected 0 or more, got {limit}")
     if not 0 <= wish.get("retries", 0) <= _RETRIES:

@@ -256,6 +256,9 @@ async def test_an_end_by_budget_is_replayed_alike(house: House) -> None:
         ("{tokens: 60}", Budget(), "budget_tokens", "limits.tokens of Agent/ada is used up (0 of 60 used, too little"),
         ("{}", Budget(seconds=0.05), "budget_time", "the task's budget of time is used up (0.05 s are over): raise"),
         ("{time: 50ms}", Budget(), "budget_time", "limits.time of Agent/ada is used up (0.05 s are over): raise spec"),
+        ("{}", Budget(seconds=0), "budget_time", "the task's budget of time is used up (0 s are over): raise what it"),
+        ("{time: 0s}", Budget(), "budget_time", "limits.time of Agent/ada is used up (0 s are over): raise spec."),
+        ("{steps: 0}", Budget(), "max_steps", ""),
         ("{tokens: 0}", Budget(), "budget_tokens", "limits.tokens of Agent/ada is used up (0 of 0 used, too little"),
         ("{}", Budget(tokens=0), "budget_tokens", "(--max-tokens), or spec.limits.tokens of its cluster"),
         (
@@ -280,6 +283,8 @@ async def test_whose_limit_it_was(house: House, limits: str, budget: Budget, end
         cassette = await export(system.store, result.task.id)
     assert outcome(result).stop_reason == ends
     assert told in outcome(result).note
+    if any(said in told + limits for said in ("(0 s", "of 0 used", "steps: 0")):
+        assert outcome(result).steps == 0, "0 is none at all"
     own = limits != "{}"
     assert outcome(result).foreign is not own
     assert result.adapted is not None

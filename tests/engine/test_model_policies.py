@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from loomd.amoeba.task import Result
+from loomd.amoeba.task import Budget, Result
 from loomd.daemon import System
 from loomd.events.event import Event, Fallback
 from loomd.events.journal import Journal
@@ -68,6 +69,19 @@ async def ran(system: System, goal: str = "draft a contract") -> tuple[Result, l
     topology = system.reconciler.topology
     assert (await replay(await export(system.store, result.task.id, Serving(topology.snapshot, topology.live)))).whole
     return result, [event.data for event in events if isinstance(event.data, Fallback)]
+
+
+async def test_a_task_without_time_asks_no_model(tmp_path: Path) -> None:
+    """A time of 0 is none at all: neither who judges, nor who chooses, nor who works is asked."""
+    pair = Pair(tmp_path)
+    pair.declare([JUDGED], ["b"])
+    async with pair.open() as system:
+        task = replace(task_of(system), budget=Budget(seconds=0))
+        result = await system.engine.result(await system.engine.submit(task))
+        types = {event.type async for event in Journal(system.store).replay(task=task.id)}
+        assert "model.called" not in types
+        assert result.executed is not None
+        assert result.executed.outcome.stop_reason == "budget_time"
 
 
 async def test_what_the_model_says_counts(tmp_path: Path) -> None:

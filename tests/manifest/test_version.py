@@ -76,7 +76,7 @@ def test_the_warning_names_the_new_fields() -> None:
 @pytest.mark.parametrize(
     ("spec", "line", "pointer", "message"),
     [
-        ("  provider: p\n  maxSteps: 0\n", "11:13", "/spec/maxSteps", "expected at least 1, got 0"),
+        ("  provider: p\n  maxSteps: -1\n", "11:13", "/spec/maxSteps", "expected at least 0, got -1"),
         ("  provider: p\n  budgetTokens: x\n", "11:17", "/spec/budgetTokens", 'expected a whole number, got "x"'),
         ("  provider: p\n  systemPrompt: '{{ x }}'\n", "11:21", "/spec/systemPrompt", 'unknown variable "x"'),
         (
