@@ -25,12 +25,12 @@ from loomd.manifest.object import Object, Ref
 from loomd.manifest.template import holds
 from loomd.manifest.wording import did_you_mean
 from loomd.reconcile.condition import rfc3339
-from loomd.store.records import Descent
+from loomd.store.records import Average, Descent
 
 _MOST_DIGITS = 6
 _ALL = 1_000_000
 _OFFERS = 100
-"""Earlier offers of a field that are known."""
+"""Earlier offers of a field that are told."""
 
 
 class AdoptionRoutes:
@@ -38,8 +38,6 @@ class AdoptionRoutes:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._offered: dict[tuple[Ref, tuple[str, ...]], list[Any]] = {}
-        """What each field was to hold, each time that somebody asked; in a file it is no edit of a person's."""
 
     def add_to(self, app: web.Application) -> None:
         """Register the routes."""
@@ -122,17 +120,19 @@ class AdoptionRoutes:
         return body
 
     def _offer(self, ref: Ref, change: Body) -> Body:
-        """Return a change with what was offered for its field before: scores since the daemon started.
+        """Return a change of a score with what was offered for its field before, which in a file is no person's edit.
 
-        Instructions may have been offered as long as they are kept.
+        Each offer is kept as an average of one, so that it is known after a restart, too. Instructions may have been
+        offered as long as they are kept.
         """
-        now = change.get("value", change.get("text"))
-        if now is None:
+        if "value" not in change:
             return change
-        before = self._offered.setdefault((ref, tuple(change["field"])), [])
-        offered = [one for one in before if one != now]
-        before[:] = [*offered[-_OFFERS:], now]
-        return change | {"offered": [*change.get("offered", ()), *offered]}
+        services, subject = self._system.services, f"adoption {ref} {'/'.join(change['field'])}"
+        offer = Average(subject, repr(change["value"]), change["value"], 1, services.clock.now())
+        known = sorted(services.averages.of(subject).values(), key=lambda one: one.updated)
+        services.averages.take(offer)
+        self._system.store.average(offer)
+        return change | {"offered": [one.value for one in known if one.value != offer.value][-_OFFERS:]}
 
 
 @dataclass

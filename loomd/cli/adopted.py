@@ -22,10 +22,7 @@ from loomd.manifest.template import continued, holds
 
 _OWN = frozenset(("description", "prompt", "domains", "locked", "budgets"))
 """Fields that an agent does not have from the one that it is made from."""
-_APPLY = (
-    "does not serve as it is there: whether a person wrote that or `loomd adopt` before the daemon started, "
-    "`loomd apply -f {path}` lets it serve; then adopt again"
-)
+_APPLY = "does not serve as it is there: `loomd apply -f {path}` lets it serve; then adopt again"
 """Why what was learned of a field is not written over it, and what to do."""
 
 

@@ -303,10 +303,7 @@ async def test_edits_that_do_not_serve_yet_stay(folder: Path, capsys: Out) -> No
         await learn(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
         agents.write_text(edited)
         assert await loomd("adopt", "--write") == 1
-        why = (
-            "does not serve as it is there: whether a person wrote that or `loomd adopt` before the daemon started, "
-            f"`loomd apply -f {agents.parent}` lets it serve; then adopt again"
-        )
+        why = f"does not serve as it is there: `loomd apply -f {agents.parent}` lets it serve; then adopt again"
         assert capsys.readouterr().err.splitlines() == [
             f"not adopted: Agent/ada spec.domains.letters in {agents} {why}",
             f"not adopted: Agent/ada-law: what it is made from in {agents} {why}",
@@ -415,7 +412,7 @@ async def test_skills_and_blueprints_that_joined_are_adopted(folder: Path, capsy
 
 
 async def test_after_a_restart_it_is_adopted_again(folder: Path, capsys: Out) -> None:
-    """Instructions at once; of a score it is told what to do, and that leads there."""
+    """What it wrote before is no edit of a person's then either; what a person wrote is."""
     agents = folder / "team" / "agents.yaml"
     async with serving(folder) as system:
         await teach(system, "ada", "letters", 0.8114, 20)
@@ -430,16 +427,14 @@ async def test_after_a_restart_it_is_adopted_again(folder: Path, capsys: Out) ->
         better = Blueprint(LEARNED.cluster, LEARNED.creator, "Say it shorter.")
         await learn(system, Shaping("ada", "promoted", better, "better", version=2, parent=1))
         capsys.readouterr()
-        assert await loomd("adopt", "--write") == 1
-        said = capsys.readouterr().err
-        assert f"spec.domains.letters in {agents} does not serve as it is there" in said
-        assert f"`loomd apply -f {agents.parent}` lets it serve; then adopt again" in said
-        assert "Say it shorter." in agents.read_text()
-        assert "tags" not in agents.read_text()
-        assert await loomd("apply", "-f", str(agents.parent)) == 0
-        await teach(system, "ada", "letters", 0.9114, 40)
         assert await loomd("adopt", "--write") == 0
         assert "letters: 0.91" in agents.read_text()
+        assert "Say it shorter." in agents.read_text()
+        assert "tags" not in agents.read_text()
+        agents.write_text(agents.read_text().replace("letters: 0.91", "letters: 0.92"))
+        await teach(system, "ada", "letters", 0.8514, 60)
+        assert await loomd("adopt", "--write") == 1
+        assert f"spec.domains.letters in {agents} does not serve as it is there" in capsys.readouterr().err
 
 
 async def test_what_is_locked_is_left_out(folder: Path, capsys: Out) -> None:
