@@ -64,7 +64,8 @@ class Forge(Spec):
     """Whether a specialist may be designed for a task of a tenant or a user. A design is made from the task and is read
     in the tasks of others, so by default these get a specialist that is there or that people declared, or else
     `fallback`. With true a specialist made from the task of one tenant serves the tasks of all: what that task said may
-    stand in its name, description and prompt, which people of other tenants and their models read."""
+    stand in its name, description and prompt, which people of other tenants and their models read. Tenants that are
+    kept apart get a cluster each."""
     prior: Share = 0.7
     """Most that is believed of a new specialist in any domain, whatever its design says."""
     probation: int = Field(default=3, ge=1, le=100)
