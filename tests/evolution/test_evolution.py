@@ -24,6 +24,7 @@ from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
 from loomd.events.cluster import ProposalMade, SkillAbandoned, SkillPromoted, SkillProposed, SkillReverted
 from loomd.events.event import Event
+from loomd.evolution.evolution import Evolution, Tried
 from loomd.evolution.runner import Evolutions
 from loomd.store.experience import SqliteLearning
 from loomd.store.records import Learned, Lesson, TaskRecord
@@ -418,18 +419,24 @@ async def test_what_is_interrupted_begins_anew(world: World) -> None:
         assert await tries(system) == before
 
 
-async def test_what_changed_while_it_was_tried_is_not_overwritten(world: World) -> None:
+async def test_what_changed_while_it_was_tried_is_not_overwritten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another change that comes between the trial and what is decided holds, and has the next number alone."""
     written(world)
     async with world.open() as system:
         heard, digest = hearing(system), team(system).agents["ada"].digest
         await work(system)
-        meanwhile: list[asyncio.Future[Any]] = []
         change = Shaping("ada", "promoted", _learned("Be brief."), "by another", spec=digest)
-        system.bus.subscribe(lambda _: meanwhile.append(asyncio.ensure_future(shape(system, change))), SkillProposed)
+        settle = Evolution.settle
+
+        async def late(evolution: Evolution, came: Tried | Exception) -> None:
+            await shape(system, change)
+            await settle(evolution, came)
+
+        monkeypatch.setattr(Evolution, "settle", late)
         await system.evolutions.tick()
-        await asyncio.gather(*meanwhile)
-        assert kinds(heard) == [SkillProposed, SkillPromoted, SkillAbandoned]
+        assert kinds(heard) == [SkillPromoted, SkillProposed, SkillAbandoned]
         assert "another one" in getattr(heard[-1].data, "reason", "")
         assert team(system).agents["ada"].instructions == "Be brief."
         assert [one.number for one in team(system).blueprints.versions("ada")] == [1]
