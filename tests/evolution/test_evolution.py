@@ -16,6 +16,7 @@ from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Shaping
 from loomd.amoeba.expect import Expect
 from loomd.amoeba.task import Result
+from loomd.amoeba.trial import Trial
 from loomd.cluster.learn import tried_in
 from loomd.cluster.proposals import decide
 from loomd.cluster.versions import reverted
@@ -24,6 +25,7 @@ from loomd.engine.intake import new_task
 from loomd.errors import Conflict, NotFound
 from loomd.events.cluster import ProposalMade, SkillAbandoned, SkillPromoted, SkillProposed, SkillReverted
 from loomd.events.event import Event
+from loomd.evolution.evolution import Evolution
 from loomd.evolution.runner import Evolutions
 from loomd.store.experience import SqliteLearning
 from loomd.store.records import Learned, Lesson, TaskRecord
@@ -418,18 +420,24 @@ async def test_what_is_interrupted_begins_anew(world: World) -> None:
         assert await tries(system) == before
 
 
-async def test_what_changed_while_it_was_tried_is_not_overwritten(world: World) -> None:
+async def test_what_changed_while_it_was_tried_is_not_overwritten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another change that comes between the trial and what is decided holds, and has the next number alone."""
     written(world)
     async with world.open() as system:
         heard, digest = hearing(system), team(system).agents["ada"].digest
         await work(system)
-        meanwhile: list[asyncio.Future[Any]] = []
         change = Shaping("ada", "promoted", _learned("Be brief."), "by another", spec=digest)
-        system.bus.subscribe(lambda _: meanwhile.append(asyncio.ensure_future(shape(system, change))), SkillProposed)
+        decided = Evolution._decide
+
+        async def late(evolution: Evolution, text: str, found: Trial) -> None:
+            await shape(system, change)
+            await decided(evolution, text, found)
+
+        monkeypatch.setattr(Evolution, "_decide", late)
         await system.evolutions.tick()
-        await asyncio.gather(*meanwhile)
-        assert kinds(heard) == [SkillProposed, SkillPromoted, SkillAbandoned]
+        assert kinds(heard) == [SkillPromoted, SkillProposed, SkillAbandoned]
         assert "another one" in getattr(heard[-1].data, "reason", "")
         assert team(system).agents["ada"].instructions == "Be brief."
         assert [one.number for one in team(system).blueprints.versions("ada")] == [1]
