@@ -21,7 +21,8 @@ from loomd.amoeba.task import Task
 from loomd.amoeba.world import Run, World
 from loomd.clock import Clock
 from loomd.errors import Diverged, LoomdError, RecordFailed
-from loomd.events.event import Fallback, Phase
+from loomd.events.event import Fallback
+from loomd.events.phase import Phase
 from loomd.messages import Message, Reply, Request, gist
 
 T = TypeVar("T")

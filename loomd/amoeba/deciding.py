@@ -14,7 +14,7 @@ from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.task import Matched, Opinion, Sensed
 from loomd.amoeba.world import Score, Standing
 from loomd.errors import Diverged, Permanent, RecordFailed
-from loomd.events.event import Phase
+from loomd.events.phase import Phase
 from loomd.manifest.kind import Spec
 
 T = TypeVar("T")

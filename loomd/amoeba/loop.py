@@ -18,7 +18,7 @@ from loomd.amoeba.learning import Learning
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy, MatchPolicy, ScalePolicy, SensePolicy
 from loomd.amoeba.task import Evaluated, Executed, Matched, Result, Scaled, Sensed, Task
 from loomd.amoeba.world import Lived, Run, World
-from loomd.events.event import Phase
+from loomd.events.phase import Phase
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from loomd.amoeba.forging import Forge, Plan, Queue
 from loomd.amoeba.leaning import Bias
 from loomd.amoeba.task import Evaluated, Executed, Grant, Result, Sensed, Task
 from loomd.events.bus import Scope
-from loomd.events.event import Phase
+from loomd.events.phase import Phase
 from loomd.messages import Message
 from loomd.store.records import Experience
 from loomd.tools.check import Check, Checked

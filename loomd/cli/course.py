@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from loomd.api.client import Json
-from loomd.events.event import FIRST, phase_after
+from loomd.events.phase import FIRST, phase_after
 from loomd.manifest.wording import masked
 
 

@@ -12,17 +12,8 @@ import click
 
 from loomd.cli.colour import harmless
 from loomd.events.cluster import AgentSplit, AuctionAwarded, PartRetried
-from loomd.events.event import (
-    FIRST,
-    Event,
-    ModelCalled,
-    PhaseCompleted,
-    PhaseStarted,
-    TaskCompleted,
-    TaskFailed,
-    TaskStarted,
-    phase_after,
-)
+from loomd.events.event import Event, ModelCalled, PhaseCompleted, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
+from loomd.events.phase import FIRST, phase_after
 
 _UP = "\x1b[{}A\r\x1b[J"
 """Go up some lines, and clear all below."""

@@ -9,7 +9,8 @@ from loomd.amoeba.account import whole
 from loomd.amoeba.task import Ended, Executed, Matched, Result, Task
 from loomd.errors import LoomdError
 from loomd.events.bus import Bus, Scope
-from loomd.events.event import Phase, TaskCompleted, TaskFailed
+from loomd.events.event import TaskCompleted, TaskFailed
+from loomd.events.phase import Phase
 
 _log = logging.getLogger("loomd.engine")
 

@@ -31,7 +31,6 @@ from loomd.events.event import (
     ApprovalRequested,
     ApprovalResolved,
     Event,
-    Phase,
     PhaseCompleted,
     PhaseStarted,
     StepCompleted,
@@ -40,6 +39,7 @@ from loomd.events.event import (
     subject,
 )
 from loomd.events.fact import Fact
+from loomd.events.phase import Phase
 from loomd.store.records import ApprovalRecord
 
 T = TypeVar("T")

@@ -5,7 +5,6 @@ and never carries control information. A fact's wire name is its tag (`phase.com
 """
 
 from fnmatch import fnmatchcase
-from itertools import pairwise
 from typing import Literal, get_args
 
 import msgspec
@@ -14,11 +13,11 @@ from loomd.errors import NotFound
 from loomd.events.cluster import AuctionBid, ClusterFact
 from loomd.events.fact import Fact
 from loomd.events.passage import PassageFailed
+from loomd.events.phase import Phase
 from loomd.events.room import BudgetExceeded, BudgetWarning, ContextAssembled, MemoryFact
 from loomd.events.skill import SkillActivated, SkillsOffered
 from loomd.messages import JsonObject, Usage
 
-Phase = Literal["sense", "match", "scale", "execute", "evaluate", "adapt"]
 CallAction = Literal["refused", "changed", "warned", "skipped", "answered"]
 """What is done about a call: it does not pass, is changed, passes with a warning, passes because an interceptor failed
 that may be skipped, or is answered from a cache."""
@@ -434,10 +433,6 @@ TRANSIENT: frozenset[type[Fact]] = frozenset(
 )
 """Facts that are spread but not journaled: what is, says the same later, or it matters to nobody by then."""
 
-FIRST: Phase = get_args(Phase)[0]
-"""The phase with which a task begins."""
-
-_AFTER: dict[str, Phase] = dict(pairwise(get_args(Phase)))
 _NAMED: dict[str, type[Fact]] = {str(fact.__struct_config__.tag): fact for fact in get_args(AnyFact)}
 
 NAMES: dict[type[Fact], str] = {fact: name for name, fact in _NAMED.items()}
@@ -445,11 +440,6 @@ NAMES: dict[type[Fact], str] = {fact: name for name, fact in _NAMED.items()}
 
 TYPES: tuple[str, ...] = tuple(_NAMED)
 """The wire names of all facts."""
-
-
-def phase_after(phase: str) -> Phase | None:
-    """Return the phase that begins when one ends, unless its task ends with it; None after the last one."""
-    return _AFTER.get(phase)
 
 
 def facts_of(said: type[Fact] | str) -> tuple[type[Fact], ...]:

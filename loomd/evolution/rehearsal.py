@@ -27,7 +27,7 @@ from loomd.clock import Clock
 from loomd.cluster.cluster import Cluster
 from loomd.errors import ToolFailed
 from loomd.events.bus import Bus, Scope
-from loomd.events.event import Phase
+from loomd.events.phase import Phase
 from loomd.messages import JsonObject, ToolSchema
 from loomd.tools.context import ToolContext
 

@@ -6,9 +6,11 @@ Reads, and cuts what is new or changed; writes nothing. Blocks: called in the th
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+import msgspec
 
 from loomd.knowledge.base import Chunking
 from loomd.knowledge.chunk import Chunk, cut
@@ -120,7 +122,9 @@ def take(library: Library, recipe: Recipe, known: Mapping[str, str]) -> Survey:
         else:
             found = item if isinstance(item, Unreadable) else _cut(item, library, recipe)
             if isinstance(found, Unreadable):
-                survey.unreadable.append(replace(found, reason=found.reason + _STAYS) if stored_as else found)
+                survey.unreadable.append(
+                    msgspec.structs.replace(found, reason=found.reason + _STAYS) if stored_as else found
+                )
                 continue
             survey.changed.append(found)
             is_faulty = found.digest.endswith(_FAULTY)

@@ -21,15 +21,9 @@ from loomd.amoeba.task import ENGINE, Executed, Matched, Result, Scaled, Sensed,
 from loomd.cassette import MODEL, Cassette, TapedTool, plain, redacted
 from loomd.errors import Diverged, LoomdError, Permanent, Temporary, Uncertain
 from loomd.events.bus import Scope
-from loomd.events.event import (
-    AnyFact,
-    ApprovalRequested,
-    ApprovalResolved,
-    Phase,
-    StepCompleted,
-    StepFailed,
-)
+from loomd.events.event import AnyFact, ApprovalRequested, ApprovalResolved, StepCompleted, StepFailed
 from loomd.events.fact import Fact
+from loomd.events.phase import Phase
 from loomd.manifest.object import Ref, Snapshot
 from loomd.messages import JsonObject, Reply, Request, fingerprint
 from loomd.replay.difference import Difference, Differs, of_requests, of_values

@@ -8,7 +8,8 @@ import msgspec
 
 from loomd.amoeba.task import Task
 from loomd.cassette import Taped, TapedTool, plain, requests
-from loomd.events.event import AnyFact, ApprovalRequested, ApprovalResolved, Phase, PhaseCompleted, subject
+from loomd.events.event import AnyFact, ApprovalRequested, ApprovalResolved, PhaseCompleted, subject
+from loomd.events.phase import Phase
 from loomd.messages import JsonObject, Request
 
 T = TypeVar("T")

@@ -55,11 +55,12 @@ class FilesSource(DocumentSource):
         ]
         try:
             found = below(root, self.path, "a folder or file")
-            fitting = {} if wrong else self.find(root.resolve())
+            is_known = found.is_dir() or found.is_file()
+            fitting = self.find(root.resolve()) if is_known and not wrong else {}
         except Permanent as error:
             yield "/path", str(error)
         else:
-            if not found.is_dir() and not found.is_file():
+            if not is_known:
                 yield "/path", f'expected a folder or file below {root}, got "{self.path}", which is a pipe or a device'
             elif not wrong and not fitting:
                 names = " or ".join(self.include)

@@ -11,13 +11,14 @@ import os
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urljoin, urlsplit
 
+import msgspec
 from pydantic import AfterValidator, Field
 
 from loomd.errors import NotFound, Unreachable
@@ -189,7 +190,7 @@ class Pages:
                 if not before:
                     raise Unreachable(text) if found.failed else NotFound(text)
                 found.now = dict(islice(before.items(), spec.max_pages))  # all gone at once: something else is wrong
-                found.missed = [replace(one, away=True) for one in found.missed]
+                found.missed = [msgspec.structs.replace(one, away=True) for one in found.missed]
             elif found.failed:
                 rest = [asked for asked in before if asked not in found.now and asked not in found.gone]
                 found.now |= {asked: before[asked] for asked in rest[: spec.max_pages - len(found.now)]}
