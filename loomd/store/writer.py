@@ -359,6 +359,7 @@ class Writer(Generic[R]):
         self._refuse_all(batch, error)
         self._next.work[:0] = kept
         self._next.count += batch.count
+        self._next.size += batch.size
         self._go_on(_RETRY)
 
     def _refuse_all(self, batch: _Batch[R], error: BaseException) -> None:
