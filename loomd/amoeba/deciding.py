@@ -5,6 +5,7 @@ loomd's own policies are asked directly; tests hold them to the same.
 
 import logging
 import math
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +17,7 @@ from loomd.amoeba.world import Score, Standing
 from loomd.errors import Diverged, Permanent, RecordFailed
 from loomd.events.phase import Phase
 from loomd.manifest.kind import Spec
+from loomd.manifest.raised import raise_within
 
 T = TypeVar("T")
 
@@ -24,6 +26,9 @@ _log = logging.getLogger("loomd.amoeba")
 _OWN = __name__.partition(".")[0]
 _SLACK = 0.01
 """By how much weights that are to sum to 1 may miss it."""
+_LARGEST = 2**63 - 1
+"""Largest number without a fraction that the database keeps."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class PolicyFailed(Permanent):
@@ -61,8 +66,12 @@ async def asked(
         return _held(phase, policy, await clock.in_time(do), check)
     except (RecordFailed, Diverged, PolicyFailed):
         raise
+    except TimeoutError as error:
+        raise PolicyFailed(f"{_name(phase, policy)} did not answer within the task's time") from error
     except (Exception, SystemExit) as error:
-        raise _failed(phase, policy, error) from error
+        for kind in (RecordFailed, Diverged):
+            raise_within(error, kind)  # of one of several questions
+        raise _raised(phase, policy, error) from error
 
 
 def decided(phase: Phase, policy: Spec, do: Callable[[], T], check: Callable[[T], str]) -> T:
@@ -84,7 +93,7 @@ def decided(phase: Phase, policy: Spec, do: Callable[[], T], check: Callable[[T]
     except PolicyFailed:
         raise
     except (Exception, SystemExit) as error:
-        raise _failed(phase, policy, error) from error
+        raise _raised(phase, policy, error) from error
 
 
 def _is_own(policy: Spec) -> bool:
@@ -92,14 +101,12 @@ def _is_own(policy: Spec) -> bool:
 
 
 def _held(phase: Phase, policy: Spec, said: T, check: Callable[[T], str]) -> T:
-    if wrong := check(said):
+    if wrong := check(said) or _unstorable(msgspec.to_builtins(said)):
         raise PolicyFailed(f"{_name(phase, policy)} cannot be used: {wrong}")
     return said
 
 
-def _failed(phase: Phase, policy: Spec, error: BaseException) -> PolicyFailed:
-    if isinstance(error, TimeoutError):
-        return PolicyFailed(f"{_name(phase, policy)} did not answer within the task's time")
+def _raised(phase: Phase, policy: Spec, error: BaseException) -> PolicyFailed:
     _log.error("%s raised", _name(phase, policy), exc_info=error)
     return PolicyFailed(f"{_name(phase, policy)} raised {type(error).__name__}: {error}")
 
@@ -113,10 +120,8 @@ def sensed(said: Sensed) -> str:
     """Return what is wrong with what SENSE is told."""
     if wrong := _typed(said, Sensed) or _shares("complexity", said.complexity):
         return wrong
-    if not said.domains or any(not 0 <= one <= 1 for one in said.domains.values()):
-        return f"its domains are {said.domains}, expected at least one, each with a weight from 0 to 1"
-    if abs(sum(said.domains.values()) - 1) > _SLACK:
-        return f"the weights of its domains sum to {sum(said.domains.values()):g}, expected 1"
+    if wrong := _weights(said.domains):
+        return wrong
     return "" if said.tokens >= 0 else f"its tokens are {said.tokens}, expected 0 or more"
 
 
@@ -167,9 +172,38 @@ def score(said: Score) -> str:
     return "" if said.count >= 0 else f"its count of tasks is {said.count}, expected 0 or more"
 
 
+def placed(said: Mapping[str, float]) -> str:
+    """Return what is wrong with the domains that a task is told to fit; it may fit none."""
+    return _typed(said, dict[str, float]) or (_weights(said) if said else "")
+
+
 def refused(said: Mapping[str, str]) -> str:
     """Return what is wrong with whom MATCH is told to leave out."""
     return _typed(dict(said), dict[str, str])
+
+
+def _weights(domains: Mapping[str, float]) -> str:
+    if not domains or any(not 0 <= one <= 1 for one in domains.values()):
+        return f"its domains are {domains}, expected at least one, each with a weight from 0 to 1"
+    total = sum(domains.values())
+    return "" if abs(total - 1) <= _SLACK else f"the weights of its domains sum to {total:g}, expected 1"
+
+
+def _unstorable(said: object) -> str:
+    """Return what of an answer, as plain data, no journal and no database keeps as it is."""
+    match said:
+        case float() if not math.isfinite(said):
+            return f"{said:g} is no number"
+        case int() if abs(said) > _LARGEST:
+            return "a number in it has more than 63 bits"
+        case str() if not said.isascii() and _SURROGATE.search(said):
+            return "a text in it is not valid Unicode"
+        case dict():
+            return next((wrong for one in [*said, *said.values()] if (wrong := _unstorable(one))), "")
+        case list() | tuple():
+            return next((wrong for one in said if (wrong := _unstorable(one))), "")
+        case _:
+            return ""
 
 
 def _shares(name: str, value: float) -> str:

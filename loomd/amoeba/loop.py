@@ -56,7 +56,8 @@ async def _run(task: Task, world: World, policies: Policies, run: Run, burden: m
     rest = left(task, asked_by(sensed))
 
     async def matching() -> Matched:
-        known = await sense.placed(sensed, task, world, policies.sense) if run.resumed else sensed
+        again = asking("sense", task)
+        known = await sense.placed(sensed, task, world, policies.sense, again) if run.resumed else sensed
         said = await match.match(rest, known, world, policies.match, run, asking("match", rest), burden)
         return said if known is sensed else match.placed(said, known)
 

@@ -7,7 +7,7 @@ import msgspec
 from loomd.amoeba import deciding
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
-from loomd.amoeba.deciding import PolicyFailed, asked
+from loomd.amoeba.deciding import PolicyFailed, asked, decided
 from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.policies.heuristic import Heuristic
 from loomd.amoeba.task import GENERAL, Sensed, Task
@@ -15,6 +15,7 @@ from loomd.amoeba.world import Signals, World
 
 _BY_WORDS = "the goal is compared by shared words"
 _BY_HEURISTIC = "judged by the heuristic"
+_AS_BEFORE = "it fits the domains that it fitted before"
 _WITHOUT = "past tasks are not looked at"
 
 
@@ -39,11 +40,16 @@ async def sense(task: Task, world: World, policy: SensePolicy, asking: Asking) -
     return billed(corrected(sensed, signals), asking.spent)
 
 
-async def placed(sensed: Sensed, task: Task, world: World, policy: SensePolicy) -> Sensed:
+async def placed(sensed: Sensed, task: Task, world: World, policy: SensePolicy, asking: Asking) -> Sensed:
     """Return a task that goes on before MATCH has ended: one that fitted no domain may fit one that came since."""
     if GENERAL not in sensed.domains:
         return sensed
-    domains = policy.placed((await world.signals(task)).likeness)
+    likeness = (await world.signals(task)).likeness
+    try:
+        domains = decided("sense", policy, partial(policy.placed, likeness), deciding.placed)
+    except PolicyFailed as error:
+        asking.fall_back(str(error), _AS_BEFORE)
+        return sensed
     return msgspec.structs.replace(sensed, domains=domains) if domains else sensed
 
 

@@ -30,7 +30,7 @@ from loomd.store.records import Average, Descent
 _MOST_DIGITS = 6
 _ALL = 1_000_000
 _OFFERS = 100
-"""Earlier offers of a field that are told."""
+"""Offers of a field that are kept."""
 
 
 class AdoptionRoutes:
@@ -122,17 +122,19 @@ class AdoptionRoutes:
     def _offer(self, ref: Ref, change: Body) -> Body:
         """Return a change of a score with what was offered for its field before, which in a file is no person's edit.
 
-        Each offer is kept as an average of one, so that it is known after a restart, too. Instructions may have been
-        offered as long as they are kept.
+        Each offer is kept as an average of one, so that it is known after a restart, too; one that is too many takes
+        the place of the oldest. Instructions may have been offered as long as they are kept.
         """
         if "value" not in change:
             return change
         services, subject = self._system.services, f"adoption {ref} {'/'.join(change['field'])}"
-        offer = Average(subject, repr(change["value"]), change["value"], 1, services.clock.now())
         known = sorted(services.averages.of(subject).values(), key=lambda one: one.updated)
+        oldest = known[0].name if len(known) >= _OFFERS else str(len(known))
+        place = next((one.name for one in known if one.value == change["value"]), oldest)
+        offer = Average(subject, place, change["value"], 1, services.clock.now())
         services.averages.take(offer)
         self._system.store.average(offer)
-        return change | {"offered": [one.value for one in known if one.value != offer.value][-_OFFERS:]}
+        return change | {"offered": [one.value for one in known if one.value != offer.value]}
 
 
 @dataclass

@@ -13,15 +13,6 @@ _RETRY = 1.0
 """Seconds until a task goes on that could not be recorded, when nobody says how long that lasts."""
 
 
-def raise_within(error: Exception, kind: type[LoomdError]) -> None:
-    """Raise the first failure of a kind that an error is, or that is inside a group of failures."""
-    if isinstance(error, ExceptionGroup):
-        for one in error.exceptions:
-            raise_within(one, kind)
-    if isinstance(error, kind):
-        raise error
-
-
 async def recorded(task: Task, work: Callable[[], Awaitable[T]]) -> T:
     """Return what writing something about a task that runs returns.
 

@@ -22,7 +22,7 @@ from loomd.engine.deaths import SetAside, set_aside
 from loomd.engine.ending import AWAY, HERE, STRAY, WAYS, announce, reason_of, scope_of
 from loomd.engine.images import filled, lean
 from loomd.engine.intake import anew
-from loomd.engine.interruption import pause, raise_within, recorded, uncancel
+from loomd.engine.interruption import pause, recorded, uncancel
 from loomd.engine.ledger import Ledger, record_of
 from loomd.engine.lent import Lent
 from loomd.engine.mailbox import Mailbox
@@ -33,7 +33,7 @@ from loomd.errors import Conflict, Diverged, LoomdError, NotFound, RecordFailed,
 from loomd.events.event import TaskResumed, TaskStarted
 from loomd.events.journal import Journal
 from loomd.manifest.object import Ref
-from loomd.manifest.raised import is_cancelled
+from loomd.manifest.raised import is_cancelled, raise_within
 from loomd.store.finish import finish, over
 from loomd.store.records import ApprovalRecord, TaskRecord
 from loomd.topology import Services, Topology

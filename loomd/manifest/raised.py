@@ -23,6 +23,15 @@ def words_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def raise_within(error: BaseException, kind: type[Exception]) -> None:
+    """Raise the first failure of a kind that an error is, or that is inside a group of failures."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            raise_within(one, kind)
+    if isinstance(error, kind):
+        raise error
+
+
 def call_in_thread(function: Callable[..., object], *values: object, **named: object) -> object:
     """Call a function in a thread, or a process; what would end it or confuse the event loop becomes a failure.
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from loomd.errors import Damaged, Temporary
+from loomd.errors import Conflict, Damaged, LoomdError, Temporary
 from loomd.store.finish import Written
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class _Batch(Generic[R]):
 
 
 class Writer(Generic[R]):
-    """The only writer of a database. All methods belong to one event loop's thread.
+    """The only writer of a database. All methods belong to one event loop's thread; once closed, they raise Conflict.
 
     Args:
         db: a connection in autocommit mode that waits for no lock; nobody else uses it from now on.
@@ -125,6 +125,7 @@ class Writer(Generic[R]):
         self._started = last
         self._durable = last
         self._broken = ""
+        self._closed = ""
         self.failed = ""
         self._insert = insert
         self._place = place
@@ -244,7 +245,7 @@ class Writer(Generic[R]):
         await caller
 
     async def close(self, before: Callable[[], object]) -> None:
-        """Write what waits, close the connection and end the thread.
+        """Write what waits, close the connection and end the thread; whoever comes later is refused.
 
         Args:
             before: called when nothing more is written, before the connection is closed.
@@ -256,6 +257,7 @@ class Writer(Generic[R]):
             if not self._broken:  # or else it was told, and nothing is written any more
                 await self.write(lambda: None)
         finally:
+            self._closed = f"{self._name} is closed: nothing is written any more"
             if self._timer is not None:
                 self._timer.cancel()
             before()
@@ -281,8 +283,10 @@ class Writer(Generic[R]):
         if self._running is not None or not self._next:
             return
         batch, self._next = self._next, _Batch()
-        if self._broken:
-            self._refuse_all(batch, Damaged(self._broken))
+        if (why := self._refusal()) is not None:
+            if self._closed and batch.count:
+                _log.error("%s: %d records came too late", self._closed, batch.count)
+            self._refuse_all(batch, why)
             return
         self._running = batch
         self._started = self.last
@@ -355,6 +359,7 @@ class Writer(Generic[R]):
         self._refuse_all(batch, error)
         self._next.work[:0] = kept
         self._next.count += batch.count
+        self._next.size += batch.size
         self._go_on(_RETRY)
 
     def _refuse_all(self, batch: _Batch[R], error: BaseException) -> None:
@@ -371,13 +376,20 @@ class Writer(Generic[R]):
             caller.set_exception(self._explain(error))
 
     def _require_whole(self) -> None:
-        """Refuse to go on after a record that could not be stored: what comes later would stand on it.
+        """Refuse to go on after a record that could not be stored, because what comes later would stand on it.
 
         Raises:
             Damaged: there is one.
+            Conflict: it is closed.
         """
+        if (why := self._refusal()) is not None:
+            raise why
+
+    def _refusal(self) -> LoomdError | None:
+        """Return why nothing is written any more, if so it is."""
         if self._broken:
-            raise Damaged(self._broken)
+            return Damaged(self._broken)
+        return Conflict(self._closed) if self._closed else None
 
     def _explain(self, error: BaseException) -> BaseException:
         if _is_busy(error):

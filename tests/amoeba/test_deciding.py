@@ -2,20 +2,24 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar
+from unittest.mock import AsyncMock, Mock
 
 import msgspec
 import pytest
 
 from loomd.agents.work import Outcome
 from loomd.amoeba import deciding
+from loomd.amoeba.asking import Asking
 from loomd.amoeba.deciding import PolicyFailed, asked, decided
 from loomd.amoeba.decision import ScoreMove
+from loomd.amoeba.policies.base import SensePolicy
 from loomd.amoeba.policies.ema import Ema
 from loomd.amoeba.policies.never import Never
-from loomd.amoeba.task import Bid, Evaluated, Executed, Matched, Opinion, Sensed
-from loomd.amoeba.world import Score, Standing
+from loomd.amoeba.sense import placed
+from loomd.amoeba.task import GENERAL, Bid, Evaluated, Executed, Matched, Opinion, Sensed, Task
+from loomd.amoeba.world import Score, Signals, Standing
 from loomd.errors import Diverged, RecordFailed
 from loomd.manifest.kind import Spec
 
@@ -53,6 +57,8 @@ GOOD: list[tuple[Callable[[Any], str], Any]] = [
     (lambda said: deciding.moves(said, WINNER), []),
     (deciding.score, Score(0.5, 0.01, 3)),
     (deciding.refused, {"ada": "it is busy"}),
+    (deciding.placed, {"law": 0.25, "t\u00e4x": 0.75}),
+    (deciding.placed, {}),
 ]
 BAD: list[tuple[Callable[[Any], str], Any, str]] = [
     (deciding.sensed, None, "it returned nothing, expected Sensed"),
@@ -77,6 +83,22 @@ BAD: list[tuple[Callable[[Any], str], Any, str]] = [
     (lambda said: deciding.moves(said, WINNER), [move(), move()], "twice"),
     (deciding.score, Score(0.5, -1.0, 3), "variance is -1"),
     (deciding.refused, {"ada": 3}, "got `int`"),
+    (deciding.placed, {"law": 0.5}, "sum to 0.5"),
+    (deciding.placed, {"law": "much"}, "got `str`"),
+    (deciding.placed, None, "got `null`"),
+]
+UNSTORABLE: list[tuple[Callable[[Any], str], Any, str]] = [
+    (deciding.sensed, Sensed(0.2, {"law": 1.0}, alone=math.nan), "nan is no number"),
+    (deciding.sensed, Sensed(0.2, {"law": 1.0}, tokens=2**63), "more than 63 bits"),
+    (deciding.sensed, Sensed(0.2, {"law": 1.0}, evidence=("so \ud800",)), "not valid Unicode"),
+    (
+        lambda said: deciding.matched(said, {"ada"}),
+        Matched("ada", (Bid("ada", 0.5, {}, spread=math.inf),)),
+        "inf is no",
+    ),
+    (deciding.opinion, Opinion("wild", 1.0, 1.0, 0.0, 0.5, judge="wild", said=-math.inf), "-inf is no number"),
+    (lambda said: deciding.moves(said, WINNER), [move(count=2**63)], "more than 63 bits"),
+    (deciding.score, Score(0.5, 0.01, 2**63), "more than 63 bits"),
 ]
 
 
@@ -84,6 +106,7 @@ BAD: list[tuple[Callable[[Any], str], Any, str]] = [
 def test_what_a_phase_may_say_passes(check: Callable[[Any], str], said: object) -> None:
     """Nothing is wrong with it."""
     assert not check(said)
+    assert decided("sense", Wild(), lambda: said, check) is said
 
 
 @pytest.mark.parametrize(("check", "said", "wrong"), BAD)
@@ -92,7 +115,14 @@ def test_what_no_phase_can_say_is_named(check: Callable[[Any], str], said: objec
     assert wrong in check(said)
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no"), SystemExit("no")])
+@pytest.mark.parametrize(("check", "said", "wrong"), UNSTORABLE)
+def test_what_cannot_be_kept_as_it_is_said_is_refused(check: Callable[[Any], str], said: object, wrong: str) -> None:
+    """Wherever it stands: in a record it would be something else, and the database would refuse all that comes."""
+    with pytest.raises(PolicyFailed, match=f"cannot be used: .*{wrong}"):
+        decided("sense", Wild(), lambda: said, check)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no"), SystemExit("no"), TimeoutError("no")])
 async def test_what_a_policy_raises_names_it(error: BaseException) -> None:
     """Also what would end the process."""
 
@@ -105,8 +135,9 @@ async def test_what_a_policy_raises_names_it(error: BaseException) -> None:
     wanted = rf"the scale policy wild, of the module {__name__}, raised {type(error).__name__}: '?no"
     with pytest.raises(PolicyFailed, match=wanted):
         decided("scale", Wild(), fail, str)
-    with pytest.raises(PolicyFailed, match=wanted):
-        await asked("scale", Wild(), wait, str, Clock())
+    if not isinstance(error, TimeoutError):
+        with pytest.raises(PolicyFailed, match=wanted):
+            await asked("scale", Wild(), wait, str, Clock())
 
 
 async def test_a_policy_has_the_time_of_the_task() -> None:
@@ -128,8 +159,39 @@ async def test_what_the_record_says_passes(error: Exception) -> None:
     async def fail() -> str:
         raise error
 
-    with pytest.raises(type(error)):
-        await asked("sense", Wild(), fail, lambda _: "", Clock())
+    async def fail_in_a_group() -> str:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+        return ""
+
+    for asking in (fail, fail_in_a_group):
+        with pytest.raises(type(error)):
+            await asked("sense", Wild(), asking, lambda _: "", Clock())
+
+
+class WildSense(SensePolicy):
+    """Says of a task that goes on what no domain weighs."""
+
+    type: Literal["wild"] = "wild"
+
+    async def sense(self, signals: Signals, asking: Asking) -> Sensed:  # noqa: ARG002  # an interface
+        """Return that it fits none."""
+        return Sensed(0.2, {GENERAL: 1.0})
+
+    def placed(self, likeness: Mapping[str, float]) -> dict[str, float]:
+        """Return more than everything."""
+        return dict.fromkeys(likeness, math.inf)
+
+
+async def test_where_a_task_goes_on_is_held_to_the_same() -> None:
+    """It fits what it fitted before, and that is told."""
+    world, asking, sensed = Mock(), Mock(), Sensed(0.2, {GENERAL: 1.0})
+    world.signals = AsyncMock(return_value=Signals("x", 0, {"law": 0.5}, {}))
+    assert await placed(sensed, Task("t1", "x"), world, WildSense(), asking) is sensed
+    ((why, instead), _) = asking.fall_back.call_args
+    assert "the sense policy wild, of the module" in why
+    assert "its domains are {'law': inf}" in why
+    assert instead == "it fits the domains that it fitted before"
 
 
 def test_our_own_are_asked_directly() -> None:

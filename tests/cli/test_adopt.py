@@ -437,6 +437,21 @@ async def test_after_a_restart_it_is_adopted_again(folder: Path, capsys: Out) ->
         assert f"spec.domains.letters in {agents} does not serve as it is there" in capsys.readouterr().err
 
 
+async def test_the_last_offers_are_kept(folder: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often somebody asks; one that comes again takes no other place."""
+    monkeypatch.setattr("loomd.api.adoption._OFFERS", 3)
+    async with serving(folder) as system:
+        for number, score in enumerate((0.61, 0.71, 0.71, 0.81, 0.91, 0.81), 1):
+            await teach(system, "ada", "letters", score, 20 * number)
+            assert await loomd("adopt") == 0
+        await system.store.settled()
+        stored = [one for one in await system.store.averages() if one.subject.startswith("adoption ")]
+        assert {one.value for one in stored} == {0.71, 0.81, 0.91}
+        assert len(stored) == 3
+        assert list(system.services.averages.of(stored[0].subject).values()) == stored
+    capsys.readouterr()
+
+
 async def test_what_is_locked_is_left_out(folder: Path, capsys: Out) -> None:
     """The rest is adopted and that is no failure; nothing shows learned instructions as if they held."""
     agents = folder / "team" / "agents.yaml"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loomd.errors import NotFound, Temporary
+from loomd.errors import Conflict, NotFound, Temporary
 from loomd.store.finish import finish
 from loomd.store.records import TaskRecord
 from loomd.store.sqlite import SqliteStore, open_store
@@ -205,3 +205,27 @@ async def test_who_is_not_held_is_cancelled_at_once(store: SqliteStore) -> None:
     assert {one.id for one in await store.list_tasks()} in (set(), {"a"})
     await store.create_task(record("b"))
     assert {one.id for one in await store.list_tasks()} == {"a", "b"}
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_writes_while_it_closes_is_told(tmp_path: Path, turns: int) -> None:
+    """It is written or refused, and waits for nothing: what is held could not be cancelled."""
+    async with open_store(tmp_path / "state") as store:
+        await store.create_task(record("a"))
+        closing = asyncio.ensure_future(store.close())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        late = asyncio.ensure_future(_creating(store, "b"))
+        await closing
+        after = asyncio.ensure_future(_creating(store, "c"))
+        done, _ = await asyncio.wait([late, after], timeout=10)
+        assert done == {late, after}
+        with pytest.raises(Conflict, match="is closed: nothing is written any more"):
+            after.result()
+    refused = isinstance(late.exception(), Conflict)
+    async with open_store(tmp_path / "state") as store:
+        assert {one.id for one in await store.list_tasks()} == ({"a"} if refused else {"a", "b"})
+
+
+async def _creating(store: SqliteStore, name: str) -> bool:
+    return await finish(store.create_task(record(name)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -111,6 +112,31 @@ async def test_what_must_not_be_lost_is_written_with_the_next(groups: Groups, mo
         await groups.writer.insist(groups.odd, 1)
     assert await groups.writer.share(groups.odd, 3) == -3
     assert groups.told == [("odd", 1, 3)]
+
+
+async def test_much_that_waits_is_not_written_on_the_event_loop(
+    groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as much after a failed commit as it was before."""
+    writer, commit = groups.writer, groups.writer._commit
+
+    def full(*_: object) -> None:
+        monkeypatch.setattr(writer, "_commit", commit)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    def rows(_: Sequence[str]) -> None:
+        groups.told.append(threading.current_thread() is threading.main_thread())
+
+    monkeypatch.setattr(writer, "_commit", full)
+    monkeypatch.setattr(writer, "_insert", rows)
+    number = writer.ride("much", 1 << 20)
+    with pytest.raises(Temporary):
+        await writer.durable(number)
+    writer._took = 0.0
+    await writer.durable(number)
+    assert groups.told[0] is False
 
 
 async def test_what_many_tasks_taught_is_stored_together(store: SqliteStore) -> None:
