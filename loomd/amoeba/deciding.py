@@ -16,6 +16,7 @@ from loomd.amoeba.world import Score, Standing
 from loomd.errors import Diverged, Permanent, RecordFailed
 from loomd.events.event import Phase
 from loomd.manifest.kind import Spec
+from loomd.manifest.raised import words_of
 
 T = TypeVar("T")
 
@@ -101,7 +102,7 @@ def _failed(phase: Phase, policy: Spec, error: BaseException) -> PolicyFailed:
     if isinstance(error, TimeoutError):
         return PolicyFailed(f"{_name(phase, policy)} did not answer within the task's time")
     _log.error("%s raised", _name(phase, policy), exc_info=error)
-    return PolicyFailed(f"{_name(phase, policy)} raised {type(error).__name__}: {error}")
+    return PolicyFailed(f"{_name(phase, policy)} raised {words_of(error)}")
 
 
 def _name(phase: Phase, policy: Spec) -> str:

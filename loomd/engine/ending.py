@@ -10,6 +10,7 @@ from loomd.amoeba.task import Ended, Executed, Matched, Result, Task
 from loomd.errors import LoomdError
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import Phase, TaskCompleted, TaskFailed
+from loomd.manifest.raised import words_of
 
 _log = logging.getLogger("loomd.engine")
 
@@ -36,7 +37,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, LoomdError):
         return str(error)
     _log.error("unexpected error in a task", exc_info=error)
-    return f"{type(error).__name__}: {error}"
+    return words_of(error)
 
 
 def announce(scope: Scope, result: Result) -> None:

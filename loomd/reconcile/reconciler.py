@@ -16,6 +16,7 @@ from loomd.manifest.delivery import Delivery, SourceType
 from loomd.manifest.lines import with_lines
 from loomd.manifest.object import Ref
 from loomd.manifest.problem import Problems
+from loomd.manifest.raised import words_of
 from loomd.manifest.source import SourceFile
 from loomd.reconcile.candidate import Candidate
 from loomd.reconcile.pinned import Pinned, differs, find, stored
@@ -489,4 +490,4 @@ def _lines(error: Exception) -> tuple[str, ...]:
         return tuple(str(problem) for problem in error.problems)
     if isinstance(error, LoomdError):
         return (str(error),)
-    return (f"{type(error).__name__}: {error}",)
+    return (words_of(error),)
