@@ -20,7 +20,7 @@ from loomd.errors import Diverged, RecordFailed, Refused
 from loomd.events.bus import Scope
 from loomd.events.event import CallAction, CallChecked, ToolErred
 from loomd.manifest.raised import is_cancelled, words_of
-from loomd.manifest.wording import without_secrets
+from loomd.manifest.wording import inert, without_secrets
 from loomd.messages import JsonObject, Reply, Request, ToolCall
 
 T = TypeVar("T")
@@ -199,7 +199,7 @@ class Passing:
             if one.on_error == "skip":
                 self.note("skipped", reason)
                 return value
-        reason = without_secrets(reason)  # a hook may say what it saw, and this becomes a part of the result
+        reason = inert(without_secrets(reason))  # a hook may say what it saw, and this becomes a part of the result
         self.note("refused", reason)
         raise Refused(f"{one.name} refused the {_NAMES.get(self._what, 'call')}: {reason}")
 

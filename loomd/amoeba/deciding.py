@@ -17,7 +17,7 @@ from loomd.amoeba.world import Score, Standing
 from loomd.errors import Diverged, Permanent, RecordFailed
 from loomd.events.phase import Phase
 from loomd.manifest.kind import Spec
-from loomd.manifest.raised import raise_within
+from loomd.manifest.raised import raise_within, words_of
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ def _held(phase: Phase, policy: Spec, said: T, check: Callable[[T], str]) -> T:
 
 def _raised(phase: Phase, policy: Spec, error: BaseException) -> PolicyFailed:
     _log.error("%s raised", _name(phase, policy), exc_info=error)
-    return PolicyFailed(f"{_name(phase, policy)} raised {type(error).__name__}: {error}")
+    return PolicyFailed(f"{_name(phase, policy)} raised {words_of(error)}")
 
 
 def _name(phase: Phase, policy: Spec) -> str:

@@ -50,13 +50,16 @@ class SourceRoutes:
         return answer(show_source(self._system.reconciler.source(request.match_info["name"])))
 
     async def reconcile(self, request: web.Request) -> web.Response:
-        """Let a source deliver soon, without waiting for its interval or a change."""
+        """Let a source deliver soon, without waiting for its interval or a change.
+
+        Whether it did is told by its status: once `answered` has come to the `asked` of this answer.
+        """
         require_ready(self._system)
         state = self._followed(request)
         if state.suspended:
             raise Conflict(f"{state.name} is suspended, so nothing of it is taken: loomd resume {state.name}")
         self._system.sources.poke(state.name)
-        return answer(show_source(state), status=202)
+        return answer(show_source(self._system.reconciler.source(state.name)), status=202)
 
     async def suspend(self, request: web.Request) -> web.Response:
         """Ignore what a source delivers, until it is resumed."""

@@ -1,15 +1,13 @@
 """Colours for a terminal that wants them, and whether somebody looks at all. Called by the verbs that show changes."""
 
 import os
-import re
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
-RED, GREEN, YELLOW, BLUE, CYAN, GREY, BOLD = "31", "32", "33", "34", "36", "90", "1"
+from loomd.manifest.wording import inert
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters with which a text could move the cursor, clear the screen or fill the clipboard."""
+RED, GREEN, YELLOW, BLUE, CYAN, GREY, BOLD = "31", "32", "33", "34", "36", "90", "1"
 
 Paint = Callable[[str, str], str]
 """Takes a text and a colour."""
@@ -27,11 +25,8 @@ def painter(stream: TextIO | None = None) -> Paint:
 
 
 def harmless(text: str, stream: TextIO) -> str:
-    """Return a text from outside as a terminal may show it: control characters but line ends and tabs are spelled out.
-
-    What is no terminal gets it as it is.
-    """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text) if stream.isatty() else text
+    """Return a text from outside as a terminal may show it, `inert`; what is no terminal gets it as it is."""
+    return inert(text) if stream.isatty() else text
 
 
 def is_coloured(stream: TextIO) -> bool:

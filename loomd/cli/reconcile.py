@@ -2,8 +2,6 @@
 
 import shlex
 import sys
-import time
-from datetime import datetime
 
 import click
 
@@ -12,7 +10,6 @@ from loomd.cli.problems import render
 from loomd.cli.progress import working
 from loomd.cli.target import SOURCES, find_source, namespace_option, socket_option
 from loomd.cli.waiting import FAILED, LATE, MET, deadline, timeout_option
-from loomd.clock import SystemClock
 from loomd.errors import Conflict
 from loomd.manifest.problem import Problem
 
@@ -36,33 +33,24 @@ def command(source: str, wait: bool, timeout: float | None, namespace: str, clie
     if item["spec"]["suspended"]:
         raise Conflict(f"{name} is suspended: loomd resume {shlex.quote(name)}")
     until = deadline(timeout)
-    if wait:
-        _settle(item)
-    client.post(*SOURCES.parts(None), name, "reconcile", body={})
+    asked = client.post(*SOURCES.parts(None), name, "reconcile", body={})
     if not wait:
         click.echo(f"{name}: asked to deliver")
         return MET
     with working(f"waiting for {name}", client):
-        found = _delivered(client, item, until)
+        found = _delivered(client, asked, until)
     return _said(name, found)
 
 
-def _settle(item: Json) -> None:
-    """Wait until an attempt that is made now bears another time than the last one: they are told to the second."""
-    last = item["status"]["lastAttemptAt"]
-    if last:
-        time.sleep(max(0.0, datetime.fromisoformat(last).timestamp() + 1 - SystemClock().now()))
-
-
-def _delivered(client: Client, item: Json, until: float | None) -> Json | None:
-    """Return a source once it has tried to deliver again, or None when the time is over."""
-    name, before = item["metadata"]["name"], item["status"]["lastAttemptAt"]
+def _delivered(client: Client, asked: Json, until: float | None) -> Json | None:
+    """Return a source once a look that began after it was asked has ended, or None when the time is over."""
+    name, wanted = asked["metadata"]["name"], asked["status"]["asked"]
     try:
         for event in client.watch(*SOURCES.parts(None), until=until):
             found: Json = event["object"]
             if event["type"] not in {"ADDED", "MODIFIED"} or found["metadata"]["name"] != name:
                 continue
-            if found["status"]["lastAttemptAt"] != before:
+            if found["status"]["answered"] >= wanted:
                 return found
     except TimeoutError:
         return None

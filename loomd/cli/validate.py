@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import click
 
+from loomd.cli.brought import load_as_followed
 from loomd.cli.problems import dump, render
 from loomd.cli.sarif import to_sarif
 from loomd.errors import NotFound
@@ -70,7 +71,8 @@ def _check(paths: Iterable[str]) -> _Report:
     files, problems = _read(paths)
     loader, snapshot = Loader(), None
     try:
-        snapshot = loader.load(files, pending=bool(problems))
+        snapshot, waits = _load(loader, files, pending=bool(problems))
+        problems += waits
     except Problems as error:
         problems += error.problems
     problems += loader.warnings(files)
@@ -79,6 +81,20 @@ def _check(paths: Iterable[str]) -> _Report:
         problems += find_unused(snapshot, find_kinds())
     valid = not any(one.severity == "error" for one in problems)
     return _Report(files, snapshot if valid else None, Problems(problems).problems)
+
+
+def _load(loader: Loader, files: Sequence[SourceFile], *, pending: bool) -> tuple[Snapshot, list[Problem]]:
+    """Return the snapshot of files, and what in it waits for what their git sources may bring.
+
+    Raises:
+        Problems: they are not valid.
+    """
+    try:
+        return loader.load(files, pending), []
+    except Problems as error:
+        if pending:
+            raise
+        return load_as_followed(loader, files, error)
 
 
 def _read(paths: Iterable[str]) -> tuple[list[SourceFile], list[Problem]]:

@@ -22,7 +22,7 @@ from loomd.errors import NotFound
 from loomd.events.bus import Scope
 from loomd.events.cluster import FeedbackGiven
 from loomd.manifest.object import Ref
-from loomd.store.records import Average
+from loomd.store.records import Average, ProposalRecord
 from loomd.topology import Services
 
 
@@ -73,6 +73,7 @@ async def correct(
     ready = await _ready(services, cluster, result)
     moves: list[ScoreMove] = []
     averages: list[Average] = []
+    lost = ""
     if isinstance(ready, str):
         evaluated, why = result.evaluated, ready
         before = after = None if evaluated is None else evaluated.reward
@@ -84,9 +85,14 @@ async def correct(
         averages = [] if _repeats(words) else _averages(ready.cluster, ready.evaluated.opinions, given.said.score)
         why = ready.stays or ("" if weight else "the cluster gives feedback the weight 0")
         if not ready.stays:  # the scores stand where the words took them that moved them
-            believed = corrected(ready.evaluated, [one.said for one in earlier if one.moved], weight)
-            moves = ready.moves(believed, now, word, services.clock.now())
-    counts = not isinstance(ready, str) and bool(ready.stays)
+            believed, at = (
+                corrected(ready.evaluated, [one.said for one in earlier if one.moved], weight),
+                services.clock.now(),
+            )
+            moves = ready.moves(believed, now, word, at)
+            lost = "" if moves or why else ready.lost(believed, at)
+            why = why or lost
+    counts = not isinstance(ready, str) and bool(ready.stays or lost)
     fact = FeedbackGiven(given.said.score, given.said.by, given.note, before, after, why, counts)
     scope.emit(fact, key=f"feedback/{given.number}")
     if isinstance(ready, str):
@@ -108,7 +114,7 @@ class _Ready:
         executed: what came of it.
         evaluated: how good it was by its evaluators.
         learned: the scores that it moved, or would have moved.
-        approved: the proposals of scores to which people agreed.
+        proposals: of scores, each with what is proposed.
         past: what is believed of an agent that behaves otherwise now, or None where the cluster knows.
         stays: why no score moves, or empty.
     """
@@ -119,7 +125,7 @@ class _Ready:
     executed: Executed
     evaluated: Evaluated
     learned: Sequence[ScoreMove]
-    approved: Sequence[ScoreMove]
+    proposals: Sequence[tuple[ProposalRecord, ScoreMove]]
     past: dict[str, Score] | None
     stays: str
 
@@ -129,6 +135,7 @@ class _Ready:
         A difference that is proposed is a proposal of its own, named after the word.
         """
         done, pending = {one.domain: one for one in self.learned}, self.cluster.pending
+        approved = [move for record, move in self.proposals if _verdict(record) == "approved"]
         found: list[ScoreMove] = []
         for one in corrections(self.adapt, self.sensed, self.executed, (before, now), self.standing()):
             learned = done.get(one.domain)
@@ -138,11 +145,24 @@ class _Ready:
             wrong, right = (Seen(it.reward, weight, it.uncertainty) for it in (before, now))
             if learned.done == "observed":
                 found.append(msgspec.structs.replace(one, done="observed"))
-            elif not learned.done or any(_same(it, learned) and wrong in it.seen for it in self.approved):
+            elif not learned.done or any(_same(it, learned) and wrong in it.seen for it in approved):
                 found += _moves(within(self.cluster.learning, [msgspec.structs.replace(one, since=word)]))
             elif (waiting := pending.corrected(self.cluster, learned, wrong, right, at)) is not None:
                 found.append(waiting)
         return found
+
+    def lost(self, before: Evaluated, at: float) -> str:
+        """Return why what the task proposed of scores comes to nothing, or nothing when it may come to something."""
+        for learned in self.learned:
+            wrong = Seen(before.reward, learned.seen[-1].weight if learned.seen else 0.0, before.uncertainty)
+            for record, move in self.proposals:
+                if learned.done != "proposed" or not _same(move, learned) or wrong not in move.seen:
+                    continue
+                if _verdict(record) == "denied":
+                    return f"proposal/{record.id} was denied"
+                if not record.decision and record.expires <= at:
+                    return f"proposal/{record.id} has expired: nobody decided in time"
+        return ""
 
     def standing(self) -> Standing:
         """Return what is believed now of whoever did the task, as it behaved then."""
@@ -169,19 +189,24 @@ async def _ready(services: Services, cluster: Cluster | None, result: Result) ->
         found = await services.store.capabilities()
         mine = [one for one in found if (one.agent, one.spec) == (learned[0].agent, learned[0].spec)]
         past = {one.domain: Score(one.score, one.variance, one.count) for one in mine}
-    approved = await _approved(services, cluster) if any(one.done == "proposed" for one in learned) else []
-    return _Ready(cluster, cluster.adapt, sensed, executed, evaluated, learned, approved, past, stays)
+    proposals = await _proposals(services, cluster) if any(one.done == "proposed" for one in learned) else []
+    return _Ready(cluster, cluster.adapt, sensed, executed, evaluated, learned, proposals, past, stays)
 
 
-async def _approved(services: Services, cluster: Cluster) -> list[ScoreMove]:
-    """Return the proposals of a cluster's scores to which people agreed."""
-    found: list[ScoreMove] = []
+async def _proposals(services: Services, cluster: Cluster) -> list[tuple[ProposalRecord, ScoreMove]]:
+    """Return the proposals of a cluster's scores, decided or not."""
+    found: list[tuple[ProposalRecord, ScoreMove]] = []
     for record in await services.store.learning.proposals(cluster.ref.namespace):
-        verdict, (_, _, move) = verdict_of(record), proposed(record)
-        agreed = record.cluster == cluster.ref.name and verdict is not None and verdict.verdict == "approved"
-        if agreed and isinstance(move, ScoreMove):
-            found.append(move)
+        _, _, move = proposed(record)
+        if record.cluster == cluster.ref.name and isinstance(move, ScoreMove):
+            found.append((record, move))
     return found
+
+
+def _verdict(record: ProposalRecord) -> str:
+    """Return what people decided about a proposal, or nothing."""
+    verdict = verdict_of(record)
+    return verdict.verdict if verdict is not None else ""
 
 
 def _same(one: ScoreMove, other: ScoreMove) -> bool:

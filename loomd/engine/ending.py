@@ -11,6 +11,7 @@ from loomd.errors import LoomdError
 from loomd.events.bus import Bus, Scope
 from loomd.events.event import TaskCompleted, TaskFailed
 from loomd.events.phase import Phase
+from loomd.manifest.raised import words_of
 
 _log = logging.getLogger("loomd.engine")
 
@@ -37,7 +38,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, LoomdError):
         return str(error)
     _log.error("unexpected error in a task", exc_info=error)
-    return f"{type(error).__name__}: {error}"
+    return words_of(error)
 
 
 def announce(scope: Scope, result: Result) -> None:

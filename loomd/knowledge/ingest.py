@@ -20,6 +20,7 @@ from loomd.errors import LoomdError, Temporary
 from loomd.knowledge.formats.base import BadDocument, Content, Limits
 from loomd.knowledge.formats.isolated import Reader
 from loomd.knowledge.upkeep import SELDOM, SOON
+from loomd.manifest.raised import words_of
 
 _log = logging.getLogger("loomd.knowledge")
 
@@ -240,7 +241,7 @@ class Library:
                 wait, soon = soon, min(soon * 2, SELDOM)
                 failed(f"{error}; it is asked again in {wait:g} s")
             elif error is not None:
-                stays(str(error) if isinstance(error, LoomdError) else f"{type(error).__name__}: {error}")
+                stays(str(error) if isinstance(error, LoomdError) else words_of(error))
             if error is not None:
                 whole = None if isinstance(error, LoomdError) else error
                 level = logging.INFO if nothing and not whole else logging.WARNING

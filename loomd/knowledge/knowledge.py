@@ -42,6 +42,7 @@ from loomd.knowledge.store import Stored
 from loomd.knowledge.survey import Pending, Recipe, Survey
 from loomd.knowledge.upkeep import Turn, Upkeep, beside
 from loomd.knowledge.ways import Ways
+from loomd.manifest.raised import words_of
 from loomd.messages import Passage
 from loomd.topology import Health
 
@@ -383,7 +384,7 @@ class KnowledgeBase:
 
     def _not_indexed(self, error: Exception, wait: float) -> None:
         """Note that documents could not be indexed, and in how many seconds that is tried again."""
-        said = str(error) if isinstance(error, LoomdError) else f"{type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, LoomdError) else words_of(error)
         said = f"{said}; it is tried again in {wait:g} s"
         faults = self._checked.faults
         self._conditions.not_indexed("EmbedFailed" if error in faults else "RefreshFailed", said, len(self))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from loomd.manifest.installed import may_bring
 from loomd.manifest.problem import Position, Problem
+from loomd.manifest.raised import words_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -32,7 +33,7 @@ def foreign_modules(folder: str) -> Iterator[tuple[str, ModuleType]]:
         try:
             module = importlib.import_module(one.value)
         except (Exception, SystemExit) as error:  # whatever somebody else's code does at its import
-            refuse(where, f"cannot be imported: {type(error).__name__}: {error}")
+            refuse(where, f"cannot be imported: {words_of(error)}")
         else:
             yield where, module
 

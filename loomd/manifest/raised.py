@@ -18,8 +18,10 @@ def is_cancelled() -> bool:
 
 
 def words_of(error: BaseException) -> str:
-    """Return an error with its type, in words."""
-    text = str(error)
+    """Return an error with its type, in words: without what looks like a secret, and nothing that steers a terminal."""
+    from loomd.manifest.wording import inert, without_secrets  # noqa: PLC0415  # a call that ends well needs neither
+
+    text = inert(without_secrets(str(error)))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -32,8 +32,8 @@ SKILL = "SKILL.md"
 _log = logging.getLogger("loomd.manifest")
 
 _SUFFIXES = (".yaml", ".yml")
-_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Characters that break a line of a message; the last ones stand for bytes that are not UTF-8."""
+_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that break a line of a message or turn its order; the last ones stand for bytes that are not UTF-8."""
 _HALF = re.compile("[\ud800-\udfff]")
 
 

@@ -40,6 +40,9 @@ _LONG_TOKENS = (
 """What is no token although it begins like one is passed over whole, since no other begins in the rest of it."""
 _SCHEME = re.compile(r"\b(Bearer|Basic) +(?=\S*[0-9])[\w.~+/=-]{8,}")
 _SENTENCE = re.compile(r"expected (?P<expected>.+?)(?:, (?:got|found) (?P<got>.+?))?(?:: (?P<hint>.+))?")
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters with which a text could move the cursor, clear the screen, fill the clipboard, or make what follows read
+in another order than it stands; text that is written from right to left needs none of them."""
 _COUNT = 1000
 """A whole number below it is no secret: `token: 5` is a misspelt field."""
 _NAMES = {bool: "true or false", str: "text", int: "a whole number", float: "a number", list: "a list"}
@@ -101,6 +104,11 @@ def masked(value: Any, pointer: str = "") -> Any:
     if isinstance(value, str):
         return HIDDEN if is_hidden(pointer) else without_secrets(value)
     return value
+
+
+def inert(text: str) -> str:
+    """Return text in which what steers a terminal or turns the order of reading is spelled out; lines and tabs stay."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def visible(text: str) -> str:

@@ -5,7 +5,7 @@ through the reconciler; it changes nothing of what serves.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -101,3 +101,17 @@ def differs(target: RevisionRecord, snapshot: Snapshot) -> Problem:
     which = f" ({', '.join(sorted(since)[:_SHOWN])}{', ...' if len(since) > _SHOWN else ''})" if since else ""
     message = f"files that the manifests of revision {target.number} name have changed since{which}: it is not the same"
     return Problem(Position(f"revision {target.number}"), "changed-since", message, severity="warning")
+
+
+def find(records: Sequence[RevisionRecord], wanted: int | None, serving: int) -> RevisionRecord:
+    """Return a revision, by default the one before the one that serves.
+
+    Raises:
+        NotFound: it is not stored.
+    """
+    for record in records:
+        if record.number == wanted or (wanted is None and record.number < serving):
+            return record
+    kept = f"kept are {records[-1].number} to {records[0].number}" if records else "nothing was applied yet"
+    what = "no earlier revision" if wanted is None else f"no revision {wanted}"
+    raise NotFound(f"{what}: {kept}; loomd rollout history lists them")

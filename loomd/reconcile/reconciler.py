@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loomd.errors import Conflict, Damaged, LoomdError, NotFound, Permanent, Stale, Temporary
+from loomd.errors import Conflict, Damaged, LoomdError, Permanent, Stale, Temporary
 from loomd.events.event import ConfigRejected, ConfigRolledBack, SourceResumed, SourceSuspended
 from loomd.manifest.delivery import Delivery, SourceType
 from loomd.manifest.lines import with_lines
 from loomd.manifest.object import Ref
 from loomd.manifest.problem import Problems
+from loomd.manifest.raised import words_of
 from loomd.manifest.source import SourceFile
 from loomd.reconcile.candidate import Candidate
-from loomd.reconcile.pinned import Pinned, differs, stored
+from loomd.reconcile.pinned import Pinned, differs, find, stored
 from loomd.reconcile.plan import Plan
 from loomd.reconcile.stage import LAST_GOOD, Act, Bounds, Move, Stage
 from loomd.reconcile.state import Outcome, SourceBook, SourceState, default_revision
@@ -139,7 +140,7 @@ class Reconciler:
         Raises:
             NotFound: it is not stored.
         """
-        return _find(await self.history(), number, self.number)
+        return find(await self.history(), number, self.number)
 
     async def roots(self) -> set[Path]:
         """Return the folders that files of a stored revision, or of a set that tasks still hold, come from."""
@@ -276,7 +277,7 @@ class Reconciler:
             LoomdError: it cannot serve any more; what serves serves on.
         """
         async with self._lock:
-            target = _find(await self.history(), to, self.number)
+            target = find(await self.history(), to, self.number)
             files = await stored(self._services.store, target.number)
             candidate = await self._stage.recall(target.number, files, self._known())
             reason = f"rolled back to revision {target.number}"
@@ -326,6 +327,14 @@ class Reconciler:
     def announce(self, source: str, kind: SourceType) -> None:
         """Note that a source is there, before it delivers for the first time."""
         self._book.announce(source, kind)
+
+    def ask(self, source: str) -> None:
+        """Note that a source is asked to look at once."""
+        self._book.ask(source)
+
+    def look(self, source: str) -> bool:
+        """Note that a look of a source begins, and return whether it was asked for since the one before began."""
+        return self._book.look(source)
 
     async def forget(self, source: str, prune: bool) -> None:
         """Let go of a source that is gone: delete what it declared, or leave that as if it had been applied by hand."""
@@ -472,20 +481,6 @@ class Reconciler:
             _log.warning("what is known of the sources could not be stored: %s", error)
 
 
-def _find(records: Sequence[RevisionRecord], wanted: int | None, serving: int) -> RevisionRecord:
-    """Return a revision, by default the one before the one that serves.
-
-    Raises:
-        NotFound: it is not stored.
-    """
-    for record in records:
-        if record.number == wanted or (wanted is None and record.number < serving):
-            return record
-    kept = f"kept are {records[-1].number} to {records[0].number}" if records else "nothing was applied yet"
-    what = "no earlier revision" if wanted is None else f"no revision {wanted}"
-    raise NotFound(f"{what}: {kept}; loomd rollout history lists them")
-
-
 def _named(deliveries: Sequence[Delivery]) -> str:
     return ", ".join(one.source for one in deliveries)
 
@@ -495,4 +490,4 @@ def _lines(error: Exception) -> tuple[str, ...]:
         return tuple(str(problem) for problem in error.problems)
     if isinstance(error, LoomdError):
         return (str(error),)
-    return (f"{type(error).__name__}: {error}",)
+    return (words_of(error),)

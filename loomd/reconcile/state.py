@@ -58,6 +58,8 @@ class SourceState(msgspec.Struct, frozen=True, rename="camel"):
         last_attempted_revision: what it delivered last.
         last_applied_revision: what of it serves, in its own words; empty after a rollback to something else.
         last_attempt_at: when it delivered last, RFC 3339.
+        asked: how often it was asked to look at once.
+        answered: how often it had been asked when the look began whose end was noted last.
         attempts: the last ones, newest first, each revision once.
         conditions: `Ready`, `Reconciling`, `Stalled`, `Suspended`.
         inventory: the objects that it declares, `Kind/namespace/name`.
@@ -71,6 +73,8 @@ class SourceState(msgspec.Struct, frozen=True, rename="camel"):
     last_attempted_revision: str = ""
     last_applied_revision: str = ""
     last_attempt_at: str = ""
+    asked: int = 0
+    answered: int = 0
     attempts: tuple[Attempt, ...] = ()
     conditions: tuple[Condition, ...] = ()
     inventory: tuple[str, ...] = ()
@@ -89,6 +93,7 @@ class SourceBook:
         self._states: dict[str, SourceState] = {}
         self._unsaved: set[str] = set()
         self._applying: set[str] = set()
+        self._looks: dict[str, int] = {}
 
     def load(self, records: Iterable[SourceRecord]) -> None:
         """Take over what the store knows; a record that cannot be read is one of a source that is not known yet."""
@@ -103,7 +108,7 @@ class SourceBook:
     def draft(self) -> "SourceBook":
         """Return a copy, to see what would be."""
         copy = SourceBook(self._clock)
-        copy._states, copy._unsaved = dict(self._states), set(self._unsaved)
+        copy._states, copy._unsaved, copy._looks = dict(self._states), set(self._unsaved), self._looks
         return copy
 
     def unsaved(self) -> tuple[list[SourceRecord], list[str]]:
@@ -173,6 +178,16 @@ class SourceBook:
         if name not in self._states or kind not in {"apply", state.type}:
             self._set(state, type=kind)
 
+    def ask(self, name: str) -> None:
+        """Note that a source is asked to look at once; nothing of one that is not known."""
+        if name in self._states:
+            self._set(self._states[name], asked=self._states[name].asked + 1)
+
+    def look(self, name: str) -> bool:
+        """Note that a look of a source begins, and return whether it was asked for since the one before began."""
+        before, self._looks[name] = self._looks.get(name, 0), self.find(name).asked
+        return self._looks[name] > before
+
     def attempted(
         self,
         name: str,
@@ -192,6 +207,7 @@ class SourceBook:
             attempts=(attempt, *others)[:ATTEMPTS],
             last_attempted_revision=revision or state.last_attempted_revision,
             last_attempt_at=at,
+            answered=self._looks.get(name, state.answered),
             last_applied_revision=revision if good else state.last_applied_revision,
         )
 
@@ -223,6 +239,7 @@ class SourceBook:
     def drop(self, name: str) -> None:
         """Forget a source."""
         self._applying.discard(name)
+        self._looks.pop(name, None)
         if self._states.pop(name, None) is not None:
             self._unsaved.add(name)
 

@@ -40,6 +40,14 @@ class Target(Protocol):
         """Take note that a source is there, before it delivers for the first time."""
         ...
 
+    def ask(self, source: str) -> None:
+        """Take note that a source is asked to look at once."""
+        ...
+
+    def look(self, source: str) -> bool:
+        """Take note that a look of a source begins; return whether it was asked for since the one before began."""
+        ...
+
     def suspended(self, source: str, revision: str = "") -> bool:
         """Return whether a delivery would be ignored; after a rollback one of another revision is not."""
         ...

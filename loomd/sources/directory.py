@@ -84,9 +84,7 @@ class DirectorySource:
 
     def poke(self) -> None:
         """Look soon, and deliver also when nothing seems to have changed."""
-        self._done = None
-        self._reported = ""
-        self._whole = 0.0
+        self._target.ask(self.name)
         self._watch.tell()
 
     async def run(self) -> None:
@@ -159,13 +157,17 @@ class DirectorySource:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._pace.patience
-        if loop.time() >= self._whole:
-            self._whole = loop.time() + self._pace.every
-            self._scanner.forget()
-            self._watch.renew()
         while True:
             late = loop.time() >= until
             self._watch.hint.clear()
+            if self._target.look(self.name):
+                self._done = None
+                self._reported = ""
+                self._whole = 0.0
+            if loop.time() >= self._whole:
+                self._whole = loop.time() + self._pace.every
+                self._scanner.forget()
+                self._watch.renew()
             try:
                 reading = await self._look()
                 fresh = await self._watch.listen(reading.folders)

@@ -73,8 +73,7 @@ class GitSource:
 
     def poke(self) -> None:
         """Look soon, and deliver also when nothing seems to have changed."""
-        self._done = ""
-        self._reported = ""
+        self._target.ask(self.name)
         self._wake.set()
 
     async def run(self) -> None:
@@ -88,6 +87,9 @@ class GitSource:
 
     async def scan(self) -> None:
         """Look at the remote, and deliver what it holds when that is something else than what was delivered last."""
+        if self._target.look(self.name):
+            self._done = ""
+            self._reported = ""
         if self.spec.suspend or self._target.suspended(self.name, _NEWER):
             self._done = ""
             return

@@ -94,8 +94,10 @@ class Sources:
             raise NotFound(f"no source {name!r} is followed: {hint}")
         if name in declared and declared[name].spec.suspend:
             raise Conflict(f"{name} is suspended by spec.suspend: set it to false where it is declared")
-        if name in sources:  # one that is only declared yet is about to look anyway
+        if name in sources:
             sources[name].poke()
+        else:  # it is declared, and about to look anyway
+            self._target.ask(name)
 
     def _sources(self) -> dict[str, Source]:
         found: dict[str, Source] = {folder.name: folder for folder in self._folders}

@@ -140,6 +140,17 @@ async def test_what_a_policy_raises_names_it(error: BaseException) -> None:
             await asked("scale", Wild(), wait, str, Clock())
 
 
+def test_what_a_policy_raises_holds_no_secret_and_steers_no_terminal() -> None:
+    """Its text goes into the end of the task, and to whoever looks at that."""
+
+    def fail() -> int:
+        raise ValueError("no answer of https://me:sesame@example.org \x1b[2J")
+
+    with pytest.raises(PolicyFailed) as raised:
+        decided("scale", Wild(), fail, str)
+    assert str(raised.value).endswith(r"raised ValueError: no answer of https://***@example.org \x1b[2J")
+
+
 async def test_a_policy_has_the_time_of_the_task() -> None:
     """It does not hang."""
     with pytest.raises(PolicyFailed, match="did not answer within the task's time"):

@@ -290,3 +290,61 @@ def test_a_caret_stays_on_the_line(line: str) -> None:
     *_, shown, caret = render([problem], texts={"m.yaml": line.encode()}).splitlines()
     assert shown == "1 |   apiKey: (hidden)"
     assert caret == "  |           ^"
+
+
+SOURCE = """\
+apiVersion: loomd.dev/v1
+kind: GitSource
+metadata: {name: published}
+spec:
+  url: https://git.example.com/somebody/skills.git
+"""
+MANIFESTS = """\
+  manifests: |
+    apiVersion: loomd.dev/v1
+    kind: Skill
+    metadata: {name: published}
+    spec: {directory: skills}
+"""
+USER = """\
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {description: answers, provider: p, skills: [NAME]}
+---
+"""
+WAITS = 'Agent/ada spec.skills[0]: no Skill "{}": it waits until there is one, which GitSource/published may bring'
+NOWHERE = 'Agent/ada spec.skills[0]: no Skill "{}"'
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "code", "severity", "message"),
+    [
+        (SOURCE + MANIFESTS, "published", 0, "warning", WAITS),
+        (SOURCE, "anything", 0, "warning", WAITS),
+        (SOURCE + MANIFESTS, "publishd", 1, "error", NOWHERE),
+        ("", "published", 1, "error", NOWHERE),
+    ],
+    ids=["declared", "may-come", "not-declared", "no-source"],
+)
+def test_what_a_source_may_bring_is_waited_for(
+    folder: Path, capsys: pytest.CaptureFixture[str], source: str, name: str, code: int, severity: str, message: str
+) -> None:
+    """As the daemon takes it; what the manifests of the source do not declare, it does not bring."""
+    (folder / "m.yaml").write_text(source + USER.replace("NAME", name) + GOOD)
+    found, out, _ = check(capsys, "-o", "json")
+    told = json.loads(out)["problems"]
+    assert [(one["severity"], one["message"]) for one in told] == [(severity, message.format(name))]
+    assert (found, json.loads(out)["valid"]) == (code, code == 0)
+
+
+def test_what_a_source_may_bring_hides_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong whatever it brings is told as wrong, beside what waits."""
+    (folder / "m.yaml").write_text(SOURCE + USER.replace("NAME", "anything") + GOOD.replace("openai", "opnai"))
+    code, out, _ = check(capsys, "-o", "json")
+    told = json.loads(out)["problems"]
+    assert (code, [(one["severity"], one["code"]) for one in told]) == (
+        1,
+        [("warning", "unresolved-reference"), ("error", "unknown-type")],
+    )

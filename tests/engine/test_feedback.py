@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -314,7 +315,11 @@ async def test_a_word_after_people_agreed_proposes_the_difference(tmp_path: Path
         assert (await score(system)).score < agreed.score
         second = await done(system)
         await decided(system, "denied")
-        assert (await say(system, second.task.id, 0.0)).moves == []
+        for _ in range(2):
+            correction = await say(system, second.task.id, 0.0)
+            assert correction.moves == []
+            assert re.fullmatch(r"proposal/\S+ was denied", correction.why)
+            assert correction.after == 0.0
 
 
 async def test_a_word_opens_nothing_again_that_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +330,10 @@ async def test_a_word_opens_nothing_again_that_has_expired(tmp_path: Path, monke
         waiting = await system.store.learning.proposals(pending=True)
         (proposal,) = [one for one in waiting if one.mechanism == "score"]
         skip(proposal.expires - system.clock.now(), monkeypatch)
-        assert (await say(system, result.task.id, 0.0)).moves == []
+        correction = await say(system, result.task.id, 0.0)
+        assert (correction.after, correction.moves) == (0.0, [])
+        assert correction.why == f"proposal/{proposal.id} has expired: nobody decided in time"
+        assert (await say(system, result.task.id, 0.5, by="bob")).before == 0.0
         assert await system.store.learning.proposal(proposal.id) == proposal
 
 

@@ -23,6 +23,7 @@ class Recording:
         self.rejected: list[str] = []
         self.stopped_until: str | None = None
         self.looks = 0
+        self.asked = False
         self._changed = asyncio.Condition()
 
     def files(self, source: str) -> tuple[SourceFile, ...]:
@@ -46,6 +47,17 @@ class Recording:
         del source, revision
         self.rejected.append(str(error))
         self.wake()
+
+    def ask(self, source: str) -> None:
+        """Note that somebody asks for a look."""
+        del source
+        self.asked = True
+
+    def look(self, source: str) -> bool:
+        """Return whether somebody asked for the look that begins."""
+        del source
+        asked, self.asked = self.asked, False
+        return asked
 
     def suspended(self, source: str, revision: str = "") -> bool:
         """Return whether the source is stopped; another revision than the one that was undone ends that."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,8 @@ from loomd.errors import Conflict, NotFound
 from loomd.events.event import SourceForced
 from loomd.manifest.object import Ref
 from loomd.sources import runner
+from loomd.sources.directory import DirectorySource
+from loomd.sources.git import GitSource
 from loomd.sources.runner import Sources
 from loomd.topology import Services
 from tests.sources.remotes import Repository
@@ -374,6 +377,36 @@ async def test_a_poke_names_what_there_is(url: str, state: Path, tmp_path: Path)
     async with serving(tmp_path / "other") as now:
         with pytest.raises(NotFound, match="nothing is followed"):
             now.sources.poke("x")
+
+
+@pytest.mark.parametrize("what", ["folder", "repository"])
+async def test_a_look_answers_what_was_asked_before_it_began(
+    url: str, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """One that goes on already when it is asked says nothing of now: another follows, though nothing has changed."""
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "here.yaml").write_text(provider("here"))
+    async with serving(state, [folder]) as now:
+        await now.apply(git_source("team", url).replace("50ms", "1h"))
+        await now.serves("GitSource/team", "Provider/here", "Provider/one")
+        name, kind = (str(folder), DirectorySource) if what == "folder" else ("git/default/team", GitSource)
+        begun, go_on, deliver = asyncio.Event(), asyncio.Event(), kind._deliver
+
+        async def wait(*given: Any) -> None:
+            begun.set()
+            await go_on.wait()
+            await deliver(*given)
+
+        monkeypatch.setattr(kind, "_deliver", wait)
+        now.sources.poke(name)
+        await begun.wait()
+        now.sources.poke(name)
+        begun.clear()
+        go_on.set()
+        await begun.wait()
+        assert (now.reconciler.source(name).asked, now.reconciler.source(name).answered) == (2, 1)
+        await now.until(lambda: now.reconciler.source(name).answered == 2)
 
 
 async def test_a_source_that_fails_is_begun_again(
