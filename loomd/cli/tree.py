@@ -51,7 +51,7 @@ class Tree:
         self._coloured = coloured
         self._parts: dict[str, _Part] = {}
         self._top: list[str] = []
-        self._drawn = 0
+        self._drawn: list[int] = []
         self._now = 0.0
 
     def hear(self, event: Event) -> bool:
@@ -81,9 +81,11 @@ class Tree:
 
     def clear(self) -> None:
         """Take the tree from the screen, so that something is printed where it stands."""
-        if self._drawn:
-            click.echo(_UP.format(self._drawn), nl=False, err=True)
-            self._drawn = 0
+        if self._drawn:  # a terminal that became narrower since shows a line as several
+            columns = max(1, shutil.get_terminal_size().columns)
+            rows = sum(max(1, -(-width // columns)) for width in self._drawn)
+            click.echo(_UP.format(rows), nl=False, err=True)
+            self._drawn = []
 
     def draw(self) -> None:
         """Put the tree back on the screen."""
@@ -91,7 +93,7 @@ class Tree:
 
     def leave(self) -> None:
         """Let the tree stay as it stands; what is split from now on begins another."""
-        self._parts, self._top, self._drawn = {}, [], 0
+        self._parts, self._top, self._drawn = {}, [], []
 
     def lines(self) -> list[str]:
         """Return the tree, one line for each part, cut to the width of the terminal."""
@@ -128,4 +130,4 @@ class Tree:
             shown = [*shown[: most - 1], f"... {len(shown) - most + 1} more parts"]
         for line in shown:
             click.echo(line, err=True)
-        self._drawn = len(shown)
+        self._drawn = [len(click.unstyle(line)) for line in shown]

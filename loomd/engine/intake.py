@@ -55,11 +55,14 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
     """Return a task with an id that is unique and sorts by time; without a seed one is drawn and kept.
 
     Raises:
-        Permanent: the goal is empty, no text or no Unicode, no answer can be held against what is expected, a limit of
-            the budget is negative, the seed is no whole number of 63 bits and a sign, the durability is none, or
-            session, tenant or user is no name.
+        Permanent: the goal is empty, no text or no Unicode, no answer can be held against what is expected, budget or
+            expectations are something else, a limit of the budget is negative, the seed is no whole number of 63 bits
+            and a sign, the durability is none, or session, tenant or user is no name.
     """
     _check_goal(goal)
+    for name, wanted in (("budget", Budget), ("expect", Expect)):
+        if not isinstance(given := wish.get(name, wanted()), wanted):
+            raise Permanent(f"{name}: expected a {wanted.__module__}.{wanted.__name__}, got {given!r:.80}")
     if "budget" in wish:
         _check_budget(wish["budget"])
     if not 0 <= wish.get("retries", 0) <= _RETRIES:

@@ -89,7 +89,7 @@ def convert(document: Document, kinds: Mapping[str, Kind], root: Path, base: str
     if not accepts(kind, value):
         refusals += in_old_words(explain(schema, value), version)
     metadata, spec, more = _typed(kind, value)
-    refusals = _merge(refusals, more)
+    refusals = _sure(_merge(refusals, more))
     if refusals or metadata is None:
         refs, short, wrong = _follow(find_marked_text(value, schema, schema), claims, document, kinds)
         problems = problems_of(document, claims, _merge(refusals, wrong))
@@ -286,6 +286,12 @@ def _merge(first: list[Refusal], more: list[Refusal]) -> list[Refusal]:
         if not any(_touch(one.pointer, pointer) for pointer in named):
             kept.setdefault((one.pointer, one.code, one.place), one)
     return list(kept.values())
+
+
+def _sure(refusals: Sequence[Refusal]) -> list[Refusal]:
+    """Return refusals without those of what stands beside a type that there is not: nobody knows what belongs there."""
+    typeless = {one.pointer.removesuffix("type") for one in refusals if one.code == "unknown-type"}
+    return [one for one in refusals if one.code == "unknown-type" or not one.pointer.startswith(tuple(typeless))]
 
 
 def _touch(one: str, other: str) -> bool:

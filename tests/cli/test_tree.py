@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import click
+import pytest
+
 from loomd.cli.tree import Tree
 from loomd.events.cluster import AgentSplit, AuctionAwarded
 from loomd.events.event import Event, PhaseCompleted, PhaseStarted, TaskStarted
@@ -84,6 +87,22 @@ def test_a_part_is_in_the_phase_after_the_last_one_that_ended() -> None:
         assert tree.hear(Event(fact, 2.0, "t.1"))
         seen.append(tree.lines()[0].split()[2])
     assert seen == ["sense", "match", "match", "scale", "scale", "scale"]
+
+
+def test_a_terminal_that_became_narrower_is_cleared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines that it breaks since are as many as it makes of them, with colours or without."""
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setenv("LINES", "24")
+    tree = Tree(coloured=True)
+    with click.Context(click.Command("run"), color=True):
+        tree.hear(Event(AgentSplit(("t.1", "t.2"), ("long " * 30, "short")), 1.0, "t"))
+        long, short = (len(click.unstyle(line)) for line in capsys.readouterr().err.splitlines())
+        assert long > 80 >= short > 40
+        monkeypatch.setenv("COLUMNS", "40")
+        tree.clear()
+    assert capsys.readouterr().err == "\x1b[5A\r\x1b[J"
 
 
 def test_elsewhere_lines_are_appended(folder: Folder) -> None:

@@ -16,6 +16,14 @@ def test_a_durability_that_there_is_not(durability: Any) -> None:
         new_task("go", SystemClock(), durability=durability)
 
 
+@pytest.mark.parametrize("given", [5, "cheap", None, {"tokens": 5}])
+@pytest.mark.parametrize(("field", "wanted"), [("budget", "task.Budget"), ("expect", "expect.Expect")])
+def test_a_budget_and_expectations_that_are_none(field: str, wanted: str, given: Any) -> None:
+    """A number, or a mapping as manifests have it, is refused with the type that it takes in Python."""
+    with pytest.raises(Permanent, match=rf"^{field}: expected a loomd\.amoeba\.{wanted}, got "):
+        new_task("go", SystemClock(), **{field: given})
+
+
 @pytest.mark.parametrize("seed", ["7", 7.0, None, True, 2**63, -(2**63) - 1, [7], "x" * 500])
 def test_a_seed_that_is_none(seed: Any) -> None:
     """A text, a fraction, nothing and what does not fit into a record are refused."""

@@ -37,6 +37,7 @@ DIFFERENT = {
     "skill-triggers": "patterns are compiled behind the schema",
     "tasks": "files are read, and fields are compared, behind the schema",
     "tool-settings": "effects are compared with what they allow behind the schema",
+    "unknown-only-type": "what stands beside a type that it does not know is held to the only one there is",
     "alias-as-key": "its parser takes an alias as a key, and finds nothing in it",
     "control-character": "its parser takes the character",
     "key-as-alias": "it looks at the value that is not there",
