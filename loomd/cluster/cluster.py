@@ -9,6 +9,7 @@ from loomd.agents.base import ChatModel
 from loomd.agents.budget import Limits
 from loomd.agents.work import UNCUT, Cut
 from loomd.amoeba.blueprint import Blueprint
+from loomd.amoeba.deciding import PolicyFailed
 from loomd.amoeba.decision import Decision, Shaping
 from loomd.amoeba.forging import Queue
 from loomd.amoeba.leaning import Bias
@@ -36,7 +37,7 @@ from loomd.cluster.terms import Models, Terms
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
 from loomd.events.cluster import CapabilityUpdated, HistoryForgotten
-from loomd.events.event import Event
+from loomd.events.event import Event, Fallback
 from loomd.manifest.object import Ref
 from loomd.messages import Message
 from loomd.store.records import Capability, Experience, SessionKey, Turn
@@ -471,7 +472,12 @@ class Cluster:
     ) -> Sequence[Decision]:
         """Take what was decided over, tell everybody, and store it with the task, once per task; return it."""
         of = self.teaching(scope.task)
-        found = [self.pending.joined(self, one, of.now) if one.done else one for one in decisions]
+        found: list[Decision] = []
+        for one in decisions:
+            try:
+                found.append(self.pending.joined(self, one, of.now) if one.done else one)
+            except PolicyFailed as error:
+                scope.emit(Fallback("adapt", str(error), "no score moves"))
         await learn(self._services, found, of, scope, kept=kept)
         if kept is not None:
             self.past.take(kept)

@@ -291,15 +291,26 @@ async def learn(
         averages=[*change.averages, *averages],
         experience=() if kept is None else (kept,),
     )
-    while True:
+    try:
+        stored = await services.store.learn(key or of.task, change)
+    except Temporary as error:
+        await _stored_later(services.store, error)
+    else:
+        if not stored:  # what is live differs from what is on disk: two have the same key
+            _log.error("%s: what was just told is not stored: %s is stored already", of.cluster, key or of.task)
+
+
+async def _stored_later(store: Store, error: Temporary) -> None:
+    """Wait until what is handed to the store can be stored, where it stays in its place."""
+    wait: float | None = error.retry_after or _RETRY
+    while wait is not None:
+        await asyncio.sleep(wait)
         try:
-            stored = await services.store.learn(key or of.task, change)
-        except Temporary as error:
-            await asyncio.sleep(error.retry_after or _RETRY)
+            await store.settled()
+        except Temporary as again:
+            wait = again.retry_after or _RETRY
         else:
-            if not stored:  # what is live differs from what is on disk: two have the same key
-                _log.error("%s: what was just told is not stored: %s is stored already", of.cluster, key or of.task)
-            return
+            wait = None
 
 
 class _Change(msgspec.Struct):

@@ -26,7 +26,8 @@ class Written(asyncio.Future[T]):
 def finish(work: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
     """Run to the end, however often the caller is cancelled meanwhile; the cancellation is let through then.
 
-    As long as it waits for nothing but commits, that takes no task of its own; no time limit within it begins before.
+    As long as it waits for nothing but commits, that takes no task of its own. Until it has waited for something else
+    it begins no time limit and no group of tasks: these would cancel the caller.
     """
     cancelled: asyncio.CancelledError | None = None
     while True:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from loomd.amoeba.deciding import PolicyFailed
 from loomd.amoeba.decision import Calibration, Expense, Retirement, Revival, ScoreMove
 from loomd.amoeba.feedback import Said
 from loomd.amoeba.task import Result
+from loomd.amoeba.world import Score
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.learn import learn
 from loomd.cluster.proposals import renewed
@@ -16,7 +18,7 @@ from loomd.engine.intake import new_task
 from loomd.errors import Conflict
 from loomd.events.bus import Scope
 from loomd.events.cluster import AgentRetired, CalibrationUpdated, CapabilityUpdated, ChangeObserved
-from loomd.events.event import Event, ToolStarted
+from loomd.events.event import Event, Fallback, ToolStarted
 from loomd.manifest.object import Ref
 from loomd.messages import Usage
 from tests.engine.world import World, until
@@ -326,3 +328,21 @@ async def test_members_that_a_cluster_locks_stay(world: World, path: str) -> Non
         assert [one.name for one in cluster.roster.open] == ["ada", "bob"]
         healths = cluster.conditions.healths([cluster.agents["ada"]], system.clock.now())
         assert healths == ["dying" if path == "agents" else "warning"]
+
+
+async def test_a_policy_that_fails_at_what_waits_costs_no_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a package's policy: what it says of the rewards of an open proposal together; no score moves then."""
+
+    def fail(*_: object) -> Score:
+        raise PolicyFailed("nothing to be said")
+
+    answer(world, "scale: {type: never}, learning: {mode: propose}")
+    async with world.open() as system:
+        told: list[object] = []
+        system.bus.subscribe(lambda event: told.append(event.data), Fallback)
+        await do(system)
+        (before,) = [one for one in await system.store.learning.proposals() if one.mechanism == "score"]
+        monkeypatch.setattr("loomd.cluster.pending.decided", fail)
+        assert (await do(system)).phase == "Succeeded"
+        assert before in await system.store.learning.proposals(pending=True)
+        assert told == [Fallback("adapt", "nothing to be said", "no score moves")]

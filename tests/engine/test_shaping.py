@@ -1,14 +1,18 @@
 """Agents that a cluster made itself or gave other instructions, in a live system and over restarts."""
 
 import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import Shaping
+from loomd.cluster import learn as learning
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.descent import happened
 from loomd.cluster.learn import learn
@@ -20,6 +24,7 @@ from loomd.events.bus import Scope
 from loomd.events.event import ToolStarted
 from loomd.manifest.object import Ref
 from loomd.store.finish import finish
+from loomd.store.sqlite import SqliteStore
 from tests.engine.test_learning import do, team
 from tests.engine.world import World, until
 
@@ -41,6 +46,34 @@ async def shape(system: System, *shapings: Shaping, task: str = "t") -> Cluster:
     scope = Scope(system.bus, "", namespace="default")
     await learn(system.services, shapings, cluster.teaching(task), scope, f"{task}#shape")
     return cluster
+
+
+async def test_what_is_learned_while_the_disk_is_full_is_stored_once_there_is_space(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits in its place, whoever asks how often; nobody says that it is not stored."""
+    async with world.open() as system:
+        assert isinstance(system.store, SqliteStore)
+        writer, tries = system.store._writer, [0, 0]
+
+        def full(commit: Callable[..., None], work: Sequence[Any], values: list[object]) -> None:
+            tries[0] += 1
+            tries[1] = max(tries[1], sum(part.caller is None and not part.records for part in work))
+            if tries[0] < 4:
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            commit(work, values)
+
+        monkeypatch.setattr(learning, "_RETRY", 0.01)
+        monkeypatch.setattr("loomd.store.writer._RETRY", 0.01)
+        monkeypatch.setattr(writer, "_commit", partial(full, writer._commit))
+        caplog.clear()
+        await shape(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
+        assert tries[0] >= 4
+        assert tries[1] == 1
+        assert len(await system.store.learning.lineage(agent="ada-law")) == 1
+        assert "is not stored" not in caplog.text
 
 
 async def test_a_specialist_is_a_member_and_comes_back(world: World) -> None:

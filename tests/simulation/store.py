@@ -145,6 +145,10 @@ class SimulatedStore:
             self._soon()
             await waiter
 
+    async def settled(self) -> None:
+        """Wait for all that was handed in before."""
+        await self._write(lambda: None)
+
     async def read(
         self, after: int = 0, task: str = "", limit: int = 1000, tree: bool = False, strict: bool = False
     ) -> list[Row]:
