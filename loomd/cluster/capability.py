@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -225,7 +226,8 @@ class Book:
         """Return what is believed of an agent, in some domains and over all.
 
         It is asked for every member with every task, so what was worked out last is kept until the agent has learned
-        more, or for a millionth of the half-life, in which time takes less than a millionth of a score.
+        more, or for a millionth of the half-life, in which time takes less than a millionth of a score. Policies see
+        it, so it cannot be changed.
 
         Args:
             agent: its name.
@@ -242,7 +244,7 @@ class Book:
         for domain in domains:
             prior, known = declared.get(domain, unknown), member.scores.get(domain)
             scores[domain] = Score(prior) if known is None else self._ageing.aged(known, prior)
-        found = Believed(scores, self.overall(agent, spec, max(declared.values())))
+        found = Believed(MappingProxyType(scores), self.overall(agent, spec, max(declared.values())))
         if member is not _NOTHING:
             member.read = now, asked, found
         return found

@@ -1,6 +1,7 @@
 """What is believed of agents: the prior, what was learned, and what is heard."""
 
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -173,6 +174,14 @@ def test_what_is_believed_within_a_moment_is_the_same() -> None:
     assert first.scores["maths"].mean == pytest.approx(book.score("ada", "s1", "maths", 0.5).mean, abs=1e-6)
     now[0] += 1.0
     assert book.believed("ada", "s1", ["maths"], {"maths": 0.5}, 0.3) is not first
+
+
+def test_nobody_changes_what_others_are_told() -> None:
+    """What is believed is shown to policies, task after task: one that writes into it is refused."""
+    book = Book(MEMBERS, [learned("ada", "maths", 0.9, 4)])
+    scores: Any = book.believed("ada", "s1", ["maths"], {"maths": 0.5}, 0.3).scores
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        scores["maths"] = Score(0.0)
 
 
 def test_who_is_no_member_is_believed_what_was_declared() -> None:
