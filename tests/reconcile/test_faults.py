@@ -129,10 +129,7 @@ class Bench:
         self.mend()
         store = self.seen.services.store
         assert isinstance(store, SqliteStore)
-        while (
-            len(store._connections) < 2
-        ):  # both readers are to be open; an idle one may be given both of two questions
-            await asyncio.gather(*(store._query(lambda _: time.sleep(0.01)) for _ in range(8)))
+        await asyncio.gather(*(store._query(lambda _: time.sleep(0.02)) for _ in range(2)))  # both readers are open
         await self.seen.apply("a", [SourceFile(self._folder, "all.yaml", OLD.encode())])
         await _threads_end(_NEW_THREADS)
         return await self.picture()
