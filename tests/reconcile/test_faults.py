@@ -17,7 +17,6 @@ import pytest
 
 import loomd
 from loomd.manifest.source import SourceFile
-from loomd.store.sqlite import SqliteStore
 from tests.reconcile.conftest import Open, Seen
 from tests.reconcile.faults import Cancelled, Fault, Injector, Site
 
@@ -127,9 +126,7 @@ class Bench:
     async def old(self) -> Picture:
         """Make the old set serve, and return what there is then."""
         self.mend()
-        store = self.seen.services.store
-        assert isinstance(store, SqliteStore)
-        await asyncio.gather(*(store._query(lambda _: time.sleep(0.02)) for _ in range(2)))  # both readers are open
+        await self.seen.services.store.get_task("")  # the reader of the store is open
         await self.seen.apply("a", [SourceFile(self._folder, "all.yaml", OLD.encode())])
         await _threads_end(_NEW_THREADS)
         return await self.picture()
@@ -205,8 +202,20 @@ def _without_times(state: Any) -> Any:
 
 
 def differences(before: Picture, after: Picture) -> list[str]:
-    """Return the names of what differs."""
-    return [one.name for one in fields(before) if getattr(before, one.name) != getattr(after, one.name)]
+    """Return the names of what differs; fewer descriptors are those of an earlier attempt, closed meanwhile."""
+    differ = [one.name for one in fields(before) if getattr(before, one.name) != getattr(after, one.name)]
+    return [name for name in differ if name != "descriptors" or after.descriptors > before.descriptors]
+
+
+async def left(bench: Bench, before: Picture) -> list[str]:
+    """Return the names of what differs once what a failed call held, or a thread still closes, had time to go."""
+    end = time.monotonic() + 5
+    while differ := differences(before, await bench.picture()):
+        if time.monotonic() > end:
+            return differ
+        gc.collect()
+        await asyncio.sleep(0.05)
+    return []
 
 
 @pytest.fixture
@@ -271,13 +280,9 @@ async def failing(bench: Bench, injector: Injector, site: Site, first: int) -> s
     served = not injector.hit or injector.sites[site] != first
     if not served:
         await _threads_end(_NEW_THREADS)
-    after = await bench.picture()
     if served:
-        return "" if bench.serves_new(before, after) else f"{site}: the new set does not serve"
-    differ, events = differences(before, after), bench.seen.types[told:]
-    if differ:  # what a raised call held is closed when its traceback goes
-        gc.collect()
-        differ = differences(before, await bench.picture())
+        return "" if bench.serves_new(before, await bench.picture()) else f"{site}: the new set does not serve"
+    differ, events = await left(bench, before), bench.seen.types[told:]
     if raised and not differ and not events:
         return ""
     return f"{site}: {'raised' if raised else 'did not raise'}; differs: {differ}; told: {events}"
@@ -304,13 +309,9 @@ async def test_every_await_may_be_cancelled(bench: Bench, again: bool) -> None:
         outcomes.add(served)
         if not served:
             await _threads_end(_NEW_THREADS)
-        after = await bench.picture()
         if served:
-            assert bench.serves_new(before, after), at
+            assert bench.serves_new(before, await bench.picture()), at
             assert bench.seen.types[told:] == ["config.loaded"], at
         else:
-            if differences(before, after):  # what a cancelled call held is closed when its traceback goes
-                gc.collect()
-                after = await bench.picture()
-            assert (differences(before, after), bench.seen.types[told:]) == ([], []), at
+            assert (await left(bench, before), bench.seen.types[told:]) == ([], []), at
     assert outcomes == {False, True}
