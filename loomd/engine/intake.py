@@ -60,15 +60,14 @@ def new_task(goal: str, clock: Clock, **wish: Unpack[Wish]) -> Task:
             and a sign, the durability is none, or session, tenant or user is no name.
     """
     _check_goal(goal)
-    for name, wanted in (("budget", Budget), ("expect", Expect)):
-        if not isinstance(given := wish.get(name, wanted()), wanted):
-            raise Permanent(f"{name}: expected a {wanted.__module__}.{wanted.__name__}, got {given!r:.80}")
     if "budget" in wish:
+        _check_type("budget", wish["budget"], Budget)
         _check_budget(wish["budget"])
     if not 0 <= wish.get("retries", 0) <= _RETRIES:
         raise Permanent(f"retries: expected 0 to {_RETRIES}, got {wish.get('retries')}")
     check_names(session=wish.get("session"), tenant=wish.get("tenant"), user=wish.get("user"))
     if "expect" in wish:
+        _check_type("expect", wish["expect"], Expect)
         refuse_faulty(wish["expect"])
     _check_choices(wish.setdefault("seed", secrets.randbits(32)), wish.get("durability"))
     return Task(id=new_id(clock), goal=goal.strip(), **wish)
@@ -100,6 +99,16 @@ def _check_goal(goal: object) -> None:
         raise Permanent("goal: expected what is wanted, in words; got nothing")
     if not goal.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in goal):
         raise Permanent("goal: the text is not valid Unicode; write it in UTF-8")
+
+
+def _check_type(field: str, given: object, wanted: type[object]) -> None:
+    """Refuse what is of another type.
+
+    Raises:
+        Permanent: it is.
+    """
+    if not isinstance(given, wanted):
+        raise Permanent(f"{field}: expected a {wanted.__module__}.{wanted.__name__}, got {given!r:.80}")
 
 
 def _check_budget(wanted: Budget) -> None:

@@ -9,21 +9,18 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from loomd.errors import Conflict, Damaged, LoomdError, Temporary
+from loomd.store.batch import Batch, Caller, Group, Part, grouped, run_each
 from loomd.store.finish import Written
 
 T = TypeVar("T")
 V = TypeVar("V")
 R = TypeVar("R")
-
-_Group = Callable[[Sequence[Any]], Sequence[object]]
-_Caller = Written[object]
 
 _LINGER = 0.02
 """Seconds that an operation nobody waits for may wait for company."""
@@ -37,60 +34,8 @@ _PAUSE = 0.01
 """Seconds between two looks whether it still does."""
 _QUICK = 0.001
 """Seconds that the last commit may have taken for the next small one to be made on the event loop's thread."""
-_SMALL = 64 << 10
-"""Bytes of records in a small one."""
 
 _log = logging.getLogger("loomd.store")
-
-
-class _Part(NamedTuple, Generic[R]):
-    """Something to be written, or records that were handed in one after the other.
-
-    Attributes:
-        group: what writes it, at once with all that it writes in the same transaction.
-        value: what it is given.
-        caller: who waits for what comes of it; None where it must not be lost: it stays in its place until it is done.
-        came: gets what came of it where it must not be lost.
-        records: the records.
-    """
-
-    group: _Group
-    value: object
-    caller: _Caller | None = None
-    came: list[Any] | None = None
-    records: Sequence[R] = ()
-
-
-@dataclass(slots=True)
-class _Batch(Generic[R]):
-    """What goes into one transaction, and callers who wait for all of it.
-
-    Attributes:
-        work: its parts in their order.
-        joined: callers who wait for all of it.
-        open: the records at the end of the work, to which more may be added.
-        count: how many records there are.
-        size: how many bytes they have, about.
-    """
-
-    work: list[_Part[R]] = field(default_factory=list)
-    joined: list[_Caller] = field(default_factory=list)
-    open: list[R] | None = None
-    count: int = 0
-    size: int = 0
-
-    @property
-    def is_small(self) -> bool:
-        """Return whether there are only records, few, and one caller waits for them."""
-        return len(self.joined) == 1 and self.size <= _SMALL and all(part.records for part in self.work)
-
-    @property
-    def is_awaited(self) -> bool:
-        """Return whether somebody waits for something in it."""
-        return bool(self.joined) or any(part.caller is not None for part in self.work)
-
-    def __bool__(self) -> bool:
-        return bool(self.work or self.joined)
 
 
 class Writer(Generic[R]):
@@ -116,7 +61,7 @@ class Writer(Generic[R]):
         name: str,
         last: int,
         insert: Callable[[Sequence[R]], object],
-        place: _Group,
+        place: Group,
         undone: Callable[[], None],
     ) -> None:
         self._db = db
@@ -132,8 +77,8 @@ class Writer(Generic[R]):
         self._undone = undone
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "loomd-store-writer")
-        self._next: _Batch[R] = _Batch()
-        self._running: _Batch[R] | None = None
+        self._next: Batch[R] = Batch()
+        self._running: Batch[R] | None = None
         self._soon = False
         self._timer: asyncio.TimerHandle | None = None
         self._patience = PATIENCE
@@ -159,7 +104,7 @@ class Writer(Generic[R]):
             Temporary: the disk is full or failed; nothing of the transaction was stored.
             Damaged: the database refused the operation or is corrupt, or a record before it could not be stored.
         """
-        return await self.share(_run, operation)
+        return await self.share(run_each, operation)
 
     async def share(self, group: Callable[[Sequence[V]], Sequence[T]], value: V) -> T:
         """Have a value written together with others, and return what came of it once it is on disk.
@@ -174,9 +119,9 @@ class Writer(Generic[R]):
             Damaged: the database refused it or is corrupt, or a record before it could not be stored.
         """
         self._require_whole()
-        caller: _Caller = Written(loop=self._loop)
+        caller: Caller = Written(loop=self._loop)
         self._next.open = None
-        self._next.work.append(_Part(group, value, caller))
+        self._next.work.append(Part(group, value, caller))
         self._start_soon()
         return cast("T", await caller)
 
@@ -189,9 +134,9 @@ class Writer(Generic[R]):
         """
         self._require_whole()
         came: list[T] = []
-        caller: _Caller = Written(loop=self._loop)
+        caller: Caller = Written(loop=self._loop)
         self._next.open = None
-        self._next.work.append(_Part(group, value, came=came))
+        self._next.work.append(Part(group, value, came=came))
         self._next.joined.append(caller)
         self._start_soon()
         await caller
@@ -218,11 +163,11 @@ class Writer(Generic[R]):
         batch.count += 1
         (batch.open if batch.open is not None else self._open(batch)).append(record)
 
-    def _open(self, batch: _Batch[R]) -> list[R]:
+    def _open(self, batch: Batch[R]) -> list[R]:
         """Return a place at the end of a batch to which records are added until something else comes."""
         records: list[R] = []
         batch.open = records
-        batch.work.append(_Part(self._place, records, records=records))
+        batch.work.append(Part(self._place, records, records=records))
         self._start_later(_LINGER)
         return records
 
@@ -236,7 +181,7 @@ class Writer(Generic[R]):
         self._require_whole()
         if number <= self._durable:
             return
-        caller: _Caller = Written(loop=self._loop)
+        caller: Caller = Written(loop=self._loop)
         if self._running is not None and number <= self._started:
             self._running.joined.append(caller)
         else:
@@ -282,7 +227,7 @@ class Writer(Generic[R]):
         self._soon = False
         if self._running is not None or not self._next:
             return
-        batch, self._next = self._next, _Batch()
+        batch, self._next = self._next, Batch()
         if (why := self._refusal()) is not None:
             if self._closed and batch.count:
                 _log.error("%s: %d records came too late", self._closed, batch.count)
@@ -293,7 +238,7 @@ class Writer(Generic[R]):
         if self._took > _QUICK or not batch.is_small or not self._write_here(batch):
             self._thread.submit(self._work, batch)
 
-    def _write_here(self, batch: _Batch[R]) -> bool:
+    def _write_here(self, batch: Batch[R]) -> bool:
         """Commit a batch on the event loop's thread; return False when another program holds the database."""
         values: list[object] = []
         error = self._timed(batch, values, 0.0)
@@ -302,7 +247,7 @@ class Writer(Generic[R]):
         self._finish(batch, values, error)
         return True
 
-    def _timed(self, batch: _Batch[R], values: list[object], patience: float) -> BaseException | None:
+    def _timed(self, batch: Batch[R], values: list[object], patience: float) -> BaseException | None:
         """Commit a batch, note how long it took, and return why it could not be."""
         began, self._patience = time.perf_counter(), patience
         try:
@@ -313,14 +258,14 @@ class Writer(Generic[R]):
             self._took = time.perf_counter() - began
         return None
 
-    def _work(self, batch: _Batch[R]) -> None:
+    def _work(self, batch: Batch[R]) -> None:
         """Commit a batch and tell the event loop. On the writer's thread."""
         values: list[object] = []
         error = self._timed(batch, values, PATIENCE)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._finish, batch, values, error)
 
-    def _finish(self, batch: _Batch[R], values: list[object], error: BaseException | None) -> None:
+    def _finish(self, batch: Batch[R], values: list[object], error: BaseException | None) -> None:
         self._running = None
         for part, value in zip(batch.work, values, strict=False):  # fewer values when the rest could not be written
             if isinstance(value, Exception):
@@ -351,7 +296,7 @@ class Writer(Generic[R]):
         elif self._next:
             self._start_later(seconds)
 
-    def _fail(self, batch: _Batch[R], error: BaseException) -> None:
+    def _fail(self, batch: Batch[R], error: BaseException) -> None:
         """Tell all callers; keep the records in front of the next transaction."""
         self._started, self.failed = self._durable, str(self._explain(error))
         kept = [part for part in batch.work if part.caller is None]
@@ -362,12 +307,12 @@ class Writer(Generic[R]):
         self._next.size += batch.size
         self._go_on(_RETRY)
 
-    def _refuse_all(self, batch: _Batch[R], error: BaseException) -> None:
+    def _refuse_all(self, batch: Batch[R], error: BaseException) -> None:
         """Tell all who wait for something in a batch that it is not stored."""
         for caller in [part.caller for part in batch.work if part.caller is not None] + batch.joined:
             self._refuse(caller, error)
 
-    def _refuse(self, caller: _Caller | None, error: BaseException) -> None:
+    def _refuse(self, caller: Caller | None, error: BaseException) -> None:
         if caller is None:
             what = f"{self._name}: a record could not be stored: {error}"
             self._broken = f"{what}: nothing is written any more, restart the daemon"
@@ -404,7 +349,7 @@ class Writer(Generic[R]):
             return Damaged(found)
         return error
 
-    def _commit(self, work: Sequence[_Part[R]], values: list[object]) -> None:
+    def _commit(self, work: Sequence[Part[R]], values: list[object]) -> None:
         """Write all in one transaction; when a part is at fault, each in its own. On the thread that writes.
 
         Args:
@@ -450,7 +395,7 @@ class Writer(Generic[R]):
             else:
                 return
 
-    def _transaction(self, work: Sequence[_Part[R]]) -> list[object]:
+    def _transaction(self, work: Sequence[Part[R]]) -> list[object]:
         """Write parts in one transaction, after all records that stand between them: these are inserted at once."""
         if not work:
             return []
@@ -459,7 +404,7 @@ class Writer(Generic[R]):
             if records := [record for part in work for record in part.records]:
                 self._insert(records)
             values: list[object] = [None] * len(work)
-            for group, places in _grouped(work):
+            for group, places in grouped(work):
                 for place, value in zip(places, group([work[place].value for place in places]), strict=True):
                     values[place] = value
             self._db.execute("COMMIT")
@@ -469,24 +414,6 @@ class Writer(Generic[R]):
             self._undone()
             raise
         return values
-
-
-def _run(operations: Sequence[Callable[[], T]]) -> list[T]:
-    """Run operations that are their own group; they may write any table."""
-    return [operation() for operation in operations]
-
-
-def _grouped(work: Sequence[_Part[R]]) -> Iterator[tuple[_Group, list[int]]]:
-    """Yield groups with the places of the parts that each may write at once: operations stay where they are."""
-    together: dict[_Group, list[int]] = {}
-    for place, part in enumerate(work):
-        if part.group is _run:
-            yield from together.items()
-            together = {}
-            yield _run, [place]
-        else:
-            together.setdefault(part.group, []).append(place)
-    yield from together.items()
 
 
 def _is_busy(error: BaseException) -> bool:
