@@ -182,19 +182,20 @@ class ServiceEmbedder:
     async def _call(self, texts: Sequence[str]) -> list[list[float]]:
         clock = asyncio.get_running_loop().time
         async with self._free:
-            end, waits = clock() + self._spec.deadline, Waits()
+            end, waits, before = clock() + self._spec.deadline, Waits(), ""
             while True:
                 try:
                     async with asyncio.timeout_at(end):
                         return await self._send(texts)
                 except TimeoutError:
                     raise Unreachable(
-                        f"{self._owner}: no answer within {self._spec.deadline:g} s: raise spec.deadline"
+                        f"{self._owner}: no answer within {self._spec.deadline:g} s: raise spec.deadline{before}"
                     ) from None
                 except Temporary as error:
                     wait = waits.after(error)
                     if clock() + wait >= end:
                         raise
+                    before = f"; the attempt before said: {error}"
                     await asyncio.sleep(wait)
 
     async def _send(self, texts: Sequence[str]) -> list[list[float]]:

@@ -1,5 +1,6 @@
 """An embedder behind OpenAI's API: what is sent, what comes back, and what a service may do wrong."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -25,6 +26,7 @@ class Service:
         self.headers: list[dict[str, str]] = []
         self.answers: list[web.Response] = []
         self.url = ""
+        self.delay = 0.0
 
     async def embed(self, request: web.Request) -> web.Response:
         """Answer, or what was put in front of it."""
@@ -33,6 +35,7 @@ class Service:
         self.headers.append(dict(request.headers))
         if self.answers:
             return self.answers.pop(0)
+        await asyncio.sleep(self.delay)
         items = [
             {"object": "embedding", "index": at, "embedding": [len(text), 1.0, float(ord(text[0]))]}
             for at, text in enumerate(body["input"])
@@ -157,9 +160,18 @@ async def test_what_cannot_be_used_is_refused(
             await embedder.embed(["a"])
 
 
+async def test_a_deadline_tells_what_the_attempt_before_it_said(opened: Open, service: Service) -> None:
+    """Why it was asked again at all is the better hint."""
+    service.answers = [web.Response(status=503, text="loading the model")]
+    service.delay = 60.0  # of what is not put in front
+    async with opened(spec(service, deadline="2s")) as embedder:
+        with pytest.raises(Temporary, match=r"no answer within 2 s.*: .*HTTP 503: loading the model"):
+            await embedder.embed(["a"])
+
+
 async def test_nobody_there(opened: Open) -> None:
     """A service that cannot be reached is no reason not to open; the first text says so."""
-    raw = {"type": "openai", "model": "m", "dimension": 3, "baseUrl": "http://127.0.0.1:9/v1", "deadline": "1s"}
+    raw = {"type": "openai", "model": "m", "dimension": 3, "baseUrl": "http://127.0.0.1:9/v1", "deadline": "2s"}
     async with opened(raw) as embedder:
         with pytest.raises(Temporary, match=r"127\.0\.0\.1:9 cannot be reached"):
             await embedder.embed(["a"])
