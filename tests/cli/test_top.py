@@ -56,8 +56,8 @@ def test_on_a_terminal_it_follows(folder: Folder, screen: Screen) -> None:
     task = folder.said("submit", "-n", folder.space, "--cluster", "pair", "look around").splitlines()[0]
     shown = screen.until(".1")
     shown = screen.until("look right")
-    (root,) = [line for line in shown.splitlines() if line.startswith(task)]
-    assert root.split()[1:3] == ["Running", "execute"]
+    while [line.split()[1:3] for line in shown.splitlines() if line.startswith(task)] != [["Running", "execute"]]:
+        shown = screen.until("look right")
     screen.until("at work 2")
     folder.said("cancel", "-n", folder.space, f"task/{task}")
     screen.until("Cancelled")

@@ -19,7 +19,7 @@ spec:
   type: scripted
   replies:
     - {system: You split, json: {parts: [{goal: look left, needs: []}, {goal: look right, needs: [1]}]}, times: null}
-    - {when: "own part:*left", delay: 300ms, text: L, times: null}
+    - {when: "own part:*left", delay: 2s, text: L, times: null}
     - {when: "own part:*right", delay: 300ms, text: R, times: null}
     - {when: "Results so far", text: Both were seen., times: null}
 ---

@@ -28,7 +28,7 @@ from tests.simulation.system import Outside, Process, WallClock
 class LocalBench:
     """A folder. Killed is a process whose folder was copied at that moment, and that is then forgotten."""
 
-    moment = 2.0
+    moment = 6.0
 
     def __init__(self, home: Path) -> None:
         self._home = home / "home"

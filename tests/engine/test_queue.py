@@ -15,6 +15,7 @@ from loomd.events.bus import Scope
 from loomd.events.cluster import AgentRetired, CapabilityUpdated, TaskQueued
 from loomd.events.event import Event, Fallback, ModelCalled, PhaseCompleted
 from loomd.events.journal import Journal
+from tests.clocks import hold
 from tests.engine.test_learning import BOB, team
 from tests.engine.world import World, until
 
@@ -81,9 +82,10 @@ async def test_a_task_waits_until_somebody_takes_it(world: World) -> None:
         assert "it waited, because" in said.why
 
 
-async def test_it_misses_no_revision_that_came_before_it_waited(world: World) -> None:
+async def test_it_misses_no_revision_that_came_before_it_waited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as while a specialist was designed, in vain."""
-    design = {"system": "You design a specialist", "times": None, "text": "no", "delay": "300ms"}
+    go = hold(monkeypatch)
+    design = {"system": "You design a specialist", "times": None, "text": "no", "delay": "1s"}
     match = "match: {type: auction, noWinner: forge, exploration: 0}, scale: {type: never}"
     terms = "forge: {every: 0s, fallback: queue, attempts: 1}, queue: {every: 1h, longest: 1h}"
     world.write([design, {"times": None, "text": "done"}], cluster=f"{match}, {terms}")
@@ -94,6 +96,7 @@ async def test_it_misses_no_revision_that_came_before_it_waited(world: World) ->
         path = world.folder / "manifests.yaml"
         path.write_text(path.read_text() + BOB.replace("provider: fine", "provider: fine, domains: {general: 1.0}"))
         await system.reconciler.apply(world.delivery())
+        go.set()
         async with asyncio.timeout(20):
             result = await system.engine.result(task)
         assert (matched(result).winner, result.output) == ("bob", "ok")
@@ -169,9 +172,9 @@ async def test_only_what_concerns_it_wakes_it(world: World, monkeypatch: pytest.
     async with world.open() as system:
         with team(system).stirring() as one:
 
-            async def woken() -> bool:
+            async def woken(within: float = 0.02) -> bool:
                 try:
-                    async with asyncio.timeout(0.02):
+                    async with asyncio.timeout(within):
                         return await one.wait(system.clock.now() + 3600, 3600)
                 except TimeoutError:
                     return False
@@ -182,7 +185,7 @@ async def test_only_what_concerns_it_wakes_it(world: World, monkeypatch: pytest.
             system.bus.emit(AgentRetired("ada", "x", "other", 0.0, "of others"))
             assert not await woken()
             good(system)
-            assert await woken()
+            assert await woken(20.0)
             good(system)
             assert not await woken()
 

@@ -335,7 +335,7 @@ async def _ends(handle: int) -> None:
     os.close(handle)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 async def test_a_model_that_keeps_dying_is_given_up(tmp_path: Path) -> None:
     """A file that cannot be loaded is an error with the process's last words, and starts are counted."""
     pytest.importorskip("xllamacpp")
