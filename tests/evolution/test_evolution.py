@@ -323,6 +323,19 @@ async def test_modes(world: World, mode: str) -> None:
         assert bool(team(system).agents["ada"].instructions) == (mode == "propose")
 
 
+@pytest.mark.parametrize("mode", ["observe", "propose"])
+async def test_an_agent_is_looked_at_though_its_scores_do_not_move(world: World, mode: str) -> None:
+    """Where people decide on scores, or only look at them, rewards say all the same that an agent does badly."""
+    written(world, learning=f"modes: {{score: {mode}}},")
+    async with world.open() as system:
+        running = asyncio.create_task(system.evolutions.run(lambda: True))  # noqa: TID251  # awaited
+        await work(system)
+        await until(system, lambda event: isinstance(event.data, SkillPromoted), "")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
 async def test_what_is_locked_or_not_agreed_to_stays(world: World) -> None:
     """Without `declared` a declared agent learns nothing, nor one that is locked; a lock takes back what it learned."""
     written(world, EVOLVE.replace("declared: true, ", ""))
