@@ -140,6 +140,11 @@ class Conditions:
         record = self.record(agent)
         return record.until(self._learning.retire) if record.active else 0.0
 
+    def back(self, now: float) -> list[Agent]:
+        """Return the retired members whose time is over, at wall-clock seconds: the next task that ends revives them."""
+        agents = self._roster.agents.values() if self._retired.anyone else ()
+        return [agent for agent in agents if 0 < self.until(agent) <= now]
+
     def word(self, agent: Agent) -> str:
         """Return in one word how a member does: its health, or that it is retired."""
         return "retired" if self.until(agent) else self.vitals(agent).health

@@ -1,5 +1,6 @@
 """What people see of what is learned, and decide about it: on a real daemon in this process, over a restart."""
 
+import asyncio
 import json
 import os
 import re
@@ -158,6 +159,28 @@ async def test_why_died(folder: Path, capsys: Out) -> None:
         assert json.loads(capsys.readouterr().out)["clusters"][0]["health"] == "unknown"
         assert await loomd("why-died", "eve") == 2
         assert await loomd("why-died", "cluster/team") == 2
+
+
+async def test_who_was_retired_gets_tasks_as_soon_as_that_is_over(folder: Path, capsys: Out) -> None:
+    """Also when no other task ends in the meantime that would tell of it, and where health is not looked at any more."""
+    rules = "{retire: {declared: true, samples: 3, every: 0s, coolDown: 100ms}MORE}"
+    async with serving(folder, rules.replace("MORE", "")) as system:
+        await do(system, "ada", 3)
+        await do(system, "bob")
+        await asyncio.sleep(0.1)
+        capsys.readouterr()
+        assert await loomd("why-died", "ada") == 0
+        assert "Agent/ada gets tasks again in Cluster/team" in capsys.readouterr().out
+    async with serving(folder, rules.replace("MORE", ", modes: {health: off}")) as system:
+        await do(system, "ada")
+        hows = [one.how for one in await system.store.learning.lineage("default", "ada")]
+        assert hows == ["retired from team"]
+        assert await loomd("get", "tasks", "-o", "jsonpath={.items[0].status.agent}") == 0
+        assert "ada" in capsys.readouterr().out
+    async with serving(folder, rules.replace("MORE", "")) as system:
+        await do(system, "ada")
+        hows = [one.how for one in await system.store.learning.lineage("default", "ada")]
+        assert hows == ["retired from team", "revived in team"]
 
 
 async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys: Out) -> None:
