@@ -141,7 +141,7 @@ class Conditions:
         return record.until(self._learning.retire) if record.active else 0.0
 
     def back(self, now: float) -> list[Agent]:
-        """Return the retired members whose time is over, at wall-clock seconds: the next task that ends revives them."""
+        """Return the retired members whose time is over, at wall-clock seconds; the next task that ends revives them."""
         agents = self._roster.agents.values() if self._retired.anyone else ()
         return [agent for agent in agents if 0 < self.until(agent) <= now]
 

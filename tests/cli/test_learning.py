@@ -162,7 +162,7 @@ async def test_why_died(folder: Path, capsys: Out) -> None:
 
 
 async def test_who_was_retired_gets_tasks_as_soon_as_that_is_over(folder: Path, capsys: Out) -> None:
-    """Also when no other task ends in the meantime that would tell of it, and where health is not looked at any more."""
+    """Also when no other task ends in the meantime that would tell of it, and where health is looked at no more."""
     rules = "{retire: {declared: true, samples: 3, every: 0s, coolDown: 100ms}MORE}"
     async with serving(folder, rules.replace("MORE", "")) as system:
         await do(system, "ada", 3)
