@@ -13,7 +13,7 @@ from loomd.manifest.wording import without_secrets
 _WORDS = {
     "pruned": "was pruned",
     "retired": "gets no new tasks",
-    "dying": "does so badly that it may be retired or let go",
+    "dying": "does badly enough to be retired or let go",
     "warning": "does badly",
     "good": "does well",
     "unknown": "was rewarded too seldom to say how it does",
@@ -116,6 +116,8 @@ def _sentence(found: Json, where: Json) -> str:
         text += " An edit of it ends that at once."
     elif where.get("since"):
         text += f" That is so since {moment(where['since'], now)}."
+    if "kept" in where and not where.get("locked"):
+        text += f" It is not retired: {where['kept']}."
     return text
 
 

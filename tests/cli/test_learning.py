@@ -144,6 +144,24 @@ async def test_corrections_are_shown(folder: Path, capsys: Out) -> None:
             assert -0.3 < float(correction) < 0  # a word is taken for more than it is
 
 
+@pytest.mark.parametrize(
+    ("learning", "why"),
+    [
+        ("{}", "a person declared it"),
+        ("{retire: {declared: true}}", "3 tasks say too little"),
+        ("{retire: {declared: true, samples: 3, minAgents: 2}}", "the cluster keeps 2 agents"),
+        ("{modes: {retire: 'off'}}", "`learning.modes.retire` is off"),
+    ],
+)
+async def test_who_does_badly_and_stays_is_told_why(folder: Path, capsys: Out, learning: str, why: str) -> None:
+    """What keeps it from being retired stands beside how it does."""
+    async with serving(folder, learning) as system:
+        await do(system, "ada", 3)
+        capsys.readouterr()
+        assert await loomd("why-died", "ada") == 0
+        assert f"It is not retired: {why}." in capsys.readouterr().out
+
+
 async def test_why_died(folder: Path, capsys: Out) -> None:
     """In a sentence, with the rewards that led to it; what is no agent is refused."""
     async with serving(folder, "{retire: {declared: true, samples: 3, every: 0s}}") as system:
