@@ -19,9 +19,7 @@ _WORDS = {
     "unknown": "was rewarded too seldom to say how it does",
 }
 
-_LOCKED = (
-    "does so badly that it would be dying, and gets tasks all the same, as `locked: [health]` of its manifest says,"
-)
+_LOCKED = "does so badly that it would be dying, and gets tasks all the same, as `locked` of it or of its cluster says,"
 
 
 @click.command("why-died")

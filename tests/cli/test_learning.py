@@ -201,11 +201,18 @@ async def test_who_was_retired_gets_tasks_as_soon_as_that_is_over(folder: Path, 
         assert hows == ["retired from team", "revived in team"]
 
 
-async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys: Out) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{provider: broken,", "{provider: broken, locked: [health],"),
+        ("agents: [ada, bob]", "agents: [ada, bob]\n  locked: [agents.ada]"),
+    ],
+)
+async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys: Out, old: str, new: str) -> None:
     """It is dying and bids all the same, and why-died names the lock; a lock that there is not is refused."""
     async with serving(folder) as system:
         text = (folder / "team.yaml").read_text()
-        (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, locked: [health],"))
+        (folder / "team.yaml").write_text(text.replace(old, new))
         assert await loomd("apply", "-f", "team.yaml") == 0
         await do(system, "ada", 4)
         cluster = system.reconciler.topology.live[HERE]
@@ -214,7 +221,7 @@ async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys:
         assert {one.agent: one.health for one in cluster.standings(["general"])}["ada"] == "warning"
         capsys.readouterr()
         assert await loomd("why-died", "ada") == 0
-        assert "as `locked: [health]` of its manifest says" in capsys.readouterr().out
+        assert "as `locked` of it or of its cluster says" in capsys.readouterr().out
         (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, locked: [tools],"))
         assert await loomd("apply", "-f", "team.yaml") == 1
         error = capsys.readouterr().err
