@@ -200,4 +200,6 @@ def _health(cluster: Cluster, agent: Agent) -> Body:
         found |= {"retired": record.times, "lastRetired": rfc3339(record.retired)}
     if until:
         found["until"] = rfc3339(until)
+    elif vitals.health == "dying" and (why := conditions.spared(agent, cluster.forge.departures.free())):
+        found["kept"] = why
     return found

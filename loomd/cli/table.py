@@ -67,6 +67,11 @@ def until(moment: str, now: float) -> str:
     return f"in {age(_seconds(moment) - now)}" if moment else ""
 
 
+def passed(moment: str, now: float) -> bool:
+    """Return whether a moment in RFC 3339 is over."""
+    return _seconds(moment) <= now
+
+
 def _seconds(moment: str | float) -> float:
     return moment if isinstance(moment, int | float) else datetime.fromisoformat(moment).timestamp()
 

@@ -159,8 +159,9 @@ class Cluster:
         )
 
     def standings(self, domains: Sequence[str]) -> list[Standing]:
-        """Return the standing in the given domains of every agent that takes new work."""
-        return self._standings(self.roster.open, domains)
+        """Return the standing in the given domains of every agent that takes new work, or whose retirement is over."""
+        back = self.conditions.back(self._services.clock.now())
+        return self._standings([*self.roster.open, *back] if back else self.roster.open, domains)
 
     def standing(self, agent: str, domains: Sequence[str]) -> Standing:
         """Return one agent's standing in the given domains."""

@@ -140,9 +140,27 @@ class Conditions:
         record = self.record(agent)
         return record.until(self._learning.retire) if record.active else 0.0
 
+    def back(self, now: float) -> list[Agent]:
+        """Return the retired members whose time is over, at wall-clock seconds; the next task to end revives them."""
+        agents = self._roster.agents.values() if self._retired.anyone else ()
+        return [agent for agent in agents if 0 < self.until(agent) <= now]
+
     def word(self, agent: Agent) -> str:
         """Return in one word how a member does: its health, or that it is retired."""
         return "retired" if self.until(agent) else self.vitals(agent).health
+
+    def spared(self, agent: Agent, free: Collection[str] = ()) -> str:
+        """Return why a member is not retired however badly it does, or an empty string.
+
+        Args:
+            agent: the member.
+            free: names of those who are let go and not retired.
+        """
+        if self._learning.mode_of("retire") == "off":
+            return "`learning.modes.retire` is off"
+        wards = list(self._wards(free))
+        one = next(ward for ward in wards if ward.agent == agent.name)
+        return self._retired.kept(self._learning.retire, one, wards)
 
     def needed(self, agent: Agent) -> str:
         """Return why a member cannot be retired now although a person agrees, or an empty string."""

@@ -27,7 +27,7 @@ class Ward:
         declared: whether a person declared it.
         domains: what it declares to be good at.
         vitals: how it does.
-        locked: whether a person locked its health.
+        locked: whether a person locked its health, there or in the cluster.
         free: whether it is let go, and not retired.
     """
 
@@ -169,7 +169,7 @@ def cool_down(spec: Retire, times: int) -> float:
 def _kept(spec: Retire, one: Ward, open_: Sequence[Ward]) -> str:
     """Return why an agent is not retired however badly it does, or an empty string."""
     if one.locked:
-        return "`locked` of its manifest says so"
+        return "`locked` of it or of its cluster says so"
     if one.free:
         return "it is let go when it does badly"
     if one.declared and not spec.declared:

@@ -1,5 +1,6 @@
 """What people see of what is learned, and decide about it: on a real daemon in this process, over a restart."""
 
+import asyncio
 import json
 import os
 import re
@@ -143,6 +144,24 @@ async def test_corrections_are_shown(folder: Path, capsys: Out) -> None:
             assert -0.3 < float(correction) < 0  # a word is taken for more than it is
 
 
+@pytest.mark.parametrize(
+    ("learning", "why"),
+    [
+        ("{}", "a person declared it"),
+        ("{retire: {declared: true}}", "3 tasks say too little"),
+        ("{retire: {declared: true, samples: 3, minAgents: 2}}", "the cluster keeps 2 agents"),
+        ("{modes: {retire: 'off'}}", "`learning.modes.retire` is off"),
+    ],
+)
+async def test_who_does_badly_and_stays_is_told_why(folder: Path, capsys: Out, learning: str, why: str) -> None:
+    """What keeps it from being retired stands beside how it does."""
+    async with serving(folder, learning) as system:
+        await do(system, "ada", 3)
+        capsys.readouterr()
+        assert await loomd("why-died", "ada") == 0
+        assert f"It is not retired: {why}." in capsys.readouterr().out
+
+
 async def test_why_died(folder: Path, capsys: Out) -> None:
     """In a sentence, with the rewards that led to it; what is no agent is refused."""
     async with serving(folder, "{retire: {declared: true, samples: 3, every: 0s}}") as system:
@@ -160,11 +179,40 @@ async def test_why_died(folder: Path, capsys: Out) -> None:
         assert await loomd("why-died", "cluster/team") == 2
 
 
-async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys: Out) -> None:
+async def test_who_was_retired_gets_tasks_as_soon_as_that_is_over(folder: Path, capsys: Out) -> None:
+    """Also when no other task ends in the meantime that would tell of it, and where health is looked at no more."""
+    rules = "{retire: {declared: true, samples: 3, every: 0s, coolDown: 100ms}MORE}"
+    async with serving(folder, rules.replace("MORE", "")) as system:
+        await do(system, "ada", 3)
+        await do(system, "bob")
+        await asyncio.sleep(0.1)
+        capsys.readouterr()
+        assert await loomd("why-died", "ada") == 0
+        assert "Agent/ada gets tasks again in Cluster/team" in capsys.readouterr().out
+    async with serving(folder, rules.replace("MORE", ", modes: {health: off}")) as system:
+        await do(system, "ada")
+        hows = [one.how for one in await system.store.learning.lineage("default", "ada")]
+        assert hows == ["retired from team"]
+        assert await loomd("get", "tasks", "-o", "jsonpath={.items[0].status.agent}") == 0
+        assert "ada" in capsys.readouterr().out
+    async with serving(folder, rules.replace("MORE", "")) as system:
+        await do(system, "ada")
+        hows = [one.how for one in await system.store.learning.lineage("default", "ada")]
+        assert hows == ["retired from team", "revived in team"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{provider: broken,", "{provider: broken, locked: [health],"),
+        ("agents: [ada, bob]", "agents: [ada, bob]\n  locked: [agents.ada]"),
+    ],
+)
+async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys: Out, old: str, new: str) -> None:
     """It is dying and bids all the same, and why-died names the lock; a lock that there is not is refused."""
     async with serving(folder) as system:
         text = (folder / "team.yaml").read_text()
-        (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, locked: [health],"))
+        (folder / "team.yaml").write_text(text.replace(old, new))
         assert await loomd("apply", "-f", "team.yaml") == 0
         await do(system, "ada", 4)
         cluster = system.reconciler.topology.live[HERE]
@@ -173,7 +221,7 @@ async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys:
         assert {one.agent: one.health for one in cluster.standings(["general"])}["ada"] == "warning"
         capsys.readouterr()
         assert await loomd("why-died", "ada") == 0
-        assert "as `locked: [health]` of its manifest says" in capsys.readouterr().out
+        assert "as `locked` of it or of its cluster says" in capsys.readouterr().out
         (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, locked: [tools],"))
         assert await loomd("apply", "-f", "team.yaml") == 1
         error = capsys.readouterr().err

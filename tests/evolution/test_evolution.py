@@ -323,6 +323,37 @@ async def test_modes(world: World, mode: str) -> None:
         assert bool(team(system).agents["ada"].instructions) == (mode == "propose")
 
 
+@pytest.mark.parametrize("mode", ["observe", "propose"])
+async def test_an_agent_is_looked_at_though_its_scores_do_not_move(world: World, mode: str) -> None:
+    """Where people decide on scores, or only look at them, rewards say all the same that an agent does badly."""
+    written(world, learning=f"modes: {{score: {mode}}},")
+    async with world.open() as system:
+        running = asyncio.create_task(system.evolutions.run(lambda: True))  # noqa: TID251  # awaited
+        await work(system)
+        await until(system, lambda event: isinstance(event.data, SkillPromoted), "")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+async def test_a_proposal_that_an_edit_outdates_keeps_nobody_from_getting_instructions(world: World) -> None:
+    """It cannot be approved any more, so it is no reason not to ask again."""
+    written(world, learning="modes: {evolve: propose},")
+    async with world.open() as system:
+        await work(system)
+        await system.evolutions.tick()
+        assert len(await system.store.learning.proposals()) == 1
+    written(world, learning="modes: {evolve: propose},", agent="maxTokens: 900")
+    async with world.open() as system:
+        await work(system, begin=10)
+        await system.evolutions.tick()
+        first, second = sorted(await system.store.learning.proposals(), key=lambda one: one.created)
+        with pytest.raises(Conflict, match="another one now"):
+            await decide(system.services, team(system), first, Verdict("approved", "ada", ""))
+        await decide(system.services, team(system), second, Verdict("approved", "ada", ""))
+        assert team(system).agents["ada"].instructions == GOOD
+
+
 async def test_what_is_locked_or_not_agreed_to_stays(world: World) -> None:
     """Without `declared` a declared agent learns nothing, nor one that is locked; a lock takes back what it learned."""
     written(world, EVOLVE.replace("declared: true, ", ""))

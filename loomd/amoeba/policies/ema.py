@@ -46,7 +46,7 @@ class Ema(AdaptPolicy):
             if weight < self.min_weight:
                 continue
             score, seen = winner.scores[domain], Seen(evaluated.reward, weight, evaluated.uncertainty)
-            now, step = self.moved(score, seen), self.step(score.count, seen.uncertainty) * weight
+            now, step = self.moved(score, seen), self.step(score.count, seen.uncertainty)
             decisions.append(
                 ScoreMove(
                     agent=winner.agent,
