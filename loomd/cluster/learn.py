@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -61,8 +62,9 @@ from loomd.store.records import (
 from loomd.topology import Services
 
 _log = logging.getLogger("loomd.cluster")
-_LATE = ("learned/feedback/", "learned/forge/", "proposal/")
-"""How the keys begin of what was not learned in ADAPT: what people taught after the task, and who was made for it."""
+_LATE = re.compile(r"learned/(feedback/\d+/|forge/\+)|proposal/")
+"""How the keys begin of what was not learned in ADAPT: what people taught after the task, and who was made for it. A
+score of an agent that is called `feedback` or `forge` has the key `learned/feedback/DOMAIN`."""
 _SHAPED: dict[Turn, type[BlueprintForged | BlueprintPruned | SkillPromoted | SkillReverted]] = {
     "forged": BlueprintForged,
     "pruned": BlueprintPruned,
@@ -243,7 +245,7 @@ async def learned(store: Store, task: str) -> tuple[Decision, ...] | None:
     if not await store.learned_from(task):
         return None
     known = await Journal(store).checkpoints(task)
-    facts = [event.data for key, event in known.items() if not key.startswith(_LATE)]
+    facts = [event.data for key, event in known.items() if not _LATE.match(key)]
     return tuple(one for one in map(decision_of, facts) if one is not None)
 
 
