@@ -13,7 +13,7 @@ from loomd.amoeba.adapt import moved
 from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.evaluate import slope
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.task import Evaluated, Executed, Sensed
+from loomd.amoeba.task import Evaluated, Executed, Opinion, Sensed
 from loomd.amoeba.world import Standing
 
 
@@ -36,8 +36,8 @@ def corrected(evaluated: Evaluated, said: Sequence[Said], weight: float) -> Eval
     if not last or not weight:
         return evaluated
     people = sum(last.values()) / len(last)
-    shares = [(one, one.weight) for one in evaluated.opinions] or [(evaluated, 1.0)]
-    shift = sum(share * slope(one) * weight * (people - one.quality) for one, share in shares)
+    said_by: Sequence[tuple[Opinion | Evaluated, float]] = [(one, one.weight) for one in evaluated.opinions]
+    shift = sum(share * slope(one) * weight * (people - one.quality) for one, share in said_by or [(evaluated, 1.0)])
     return msgspec.structs.replace(
         evaluated,
         reward=min(1.0, max(0.0, evaluated.reward + shift)),
