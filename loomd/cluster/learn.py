@@ -214,8 +214,8 @@ def _move_of(f: CapabilityUpdated | CapabilityMerged) -> ScoreMove | Merge:
 def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
     """Return a decision as a proposal.
 
-    There is one for all that tasks teach of one score, or one estimate, until somebody decides; and one of an agent's
-    retirement for as long as it behaves alike.
+    There is one for all that tasks teach of one score, or one estimate, until somebody decides; one of an agent's
+    retirement in the time that people have to decide; and one of what is made or goes for each task that leads to it.
     """
     first = getattr(decision, "since", "") or of.task
     match decision:
@@ -230,7 +230,7 @@ def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
         case Retirement() | Revival() as d:
             about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{int(of.now // of.patience) if of.patience else 0}"
         case Shaping() as d:
-            about = f"{d.how}\0{d.agent}\0{d.spec}\0{d.parent}"
+            about = f"{d.how}\0{d.agent}\0{d.spec}\0{d.parent}\0{of.task}"
             if d.how == "promoted":  # each attempt is one of its own
                 about += f"\0{d.blueprint.instructions}"
     mechanism = mechanism_of(decision)
