@@ -296,13 +296,13 @@ async def learn(
     try:
         stored = await services.store.learn(key or of.task, change)
     except Temporary as error:
-        await _stored_later(services.store, error)
+        await stored_later(services.store, error)
     else:
         if not stored:  # what is live differs from what is on disk: two have the same key
             _log.error("%s: what was just told is not stored: %s is stored already", of.cluster, key or of.task)
 
 
-async def _stored_later(store: Store, error: Temporary) -> None:
+async def stored_later(store: Store, error: Temporary) -> None:
     """Wait until what is handed to the store can be stored, where it stays in its place."""
     wait: float | None = error.retry_after or _RETRY
     while wait is not None:
