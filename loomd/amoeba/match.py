@@ -81,7 +81,7 @@ async def match(
             choose = partial(by.choose, sensed, agents, draw, asking)
             return await asked("match", by, choose, lambda said: deciding.matched(said, who), asking)
 
-        matched = await Auction(task, sensed, world, run, asking, heard, hold).settle(policy)
+        matched = await Auction(task, sensed, world, run, asking, heard, hold, burden.lay_on).settle(policy)
         matched = billed(matched, asking.spent)
         if task.avoid and any(agent.agent not in task.avoid for agent in heard()):
             matched = msgspec.structs.replace(

@@ -44,6 +44,7 @@ class Auction(msgspec.Struct, frozen=True):
         asking: asks models for MATCH.
         heard: returns who may take it now.
         hold: returns whom a policy chooses of some agents.
+        bear: counts the task as work of an agent from then on.
     """
 
     task: Task
@@ -53,6 +54,7 @@ class Auction(msgspec.Struct, frozen=True):
     asking: Asking
     heard: Callable[[], Sequence[Standing]]
     hold: Callable[[MatchPolicy, Sequence[Standing]], Awaitable[Matched]]
+    bear: Callable[[str], None]
 
     async def settle(self, policy: MatchPolicy) -> Matched:
         """Return who takes the task in the end; an empty winner means that it fails."""
@@ -212,6 +214,8 @@ class Auction(msgspec.Struct, frozen=True):
                         return self._given(matched, matched.nobody, Plan("award", name, why=why))
                     again = self.heard()
                     found = await self.hold(policy.bare, again)
+                if policy.bare is policy:
+                    self.bear(found.winner)  # others that wait are woken by the same, and hold their auctions next
         found = await self._chosen(found, policy, again)
         why = f"{found.why}; it waited, because {matched.nobody}{_also(denied)}"
         return msgspec.structs.replace(found, nobody=matched.nobody, path="queue", why=why)

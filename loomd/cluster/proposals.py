@@ -11,9 +11,9 @@ from loomd.agents.approval import Decision as Verdict
 from loomd.amoeba.decision import Calibration, Decision, Expense, Merge, Retirement, Revival, ScoreMove, Shaping, said
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.descent import Happened
-from loomd.cluster.learn import Teaching, change_of, proposed, tell, verdict_of
+from loomd.cluster.learn import Teaching, change_of, proposed, stored_later, tell, verdict_of
 from loomd.cluster.pending import anew
-from loomd.errors import Conflict
+from loomd.errors import Conflict, Temporary
 from loomd.events.bus import Scope
 from loomd.events.cluster import ProposalDecided
 from loomd.store.records import Descent, Learned, ProposalRecord
@@ -25,7 +25,8 @@ async def decide(
 ) -> ProposalRecord:
     """Keep what a person decided about a proposal, and carry out what was approved; return it as it is kept.
 
-    To say the same again changes nothing. The caller lets nobody else decide meanwhile.
+    To say the same again changes nothing. The caller lets nobody else decide meanwhile. As long as nothing can be
+    stored this waits: what is approved is live by then.
 
     Args:
         services: what the daemon lends.
@@ -67,7 +68,12 @@ async def decide(
         record.id, record.mechanism, record.cluster, verdict.verdict, verdict.by, verdict.reason, what
     )
     scope.emit(fact, key=f"decided/{record.id}")
-    stored = await services.store.learning.decide(record.id, msgspec.json.encode(verdict), change=change)
+    learning = services.store.learning
+    try:
+        stored = await learning.decide(record.id, msgspec.json.encode(verdict), change=change)
+    except Temporary as error:
+        await stored_later(services.store, error)
+        stored = await learning.proposal(record.id)
     return stored or record
 
 

@@ -4,6 +4,7 @@ What is decided here are proposals to ADAPT, which records and carries them out 
 belongs to how the agent behaved: an edit of that ends it.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,16 +89,20 @@ class Retired:
         return self._records.get((agent, spec), _NONE)
 
     def retire(self, agent: str, spec: str, at: float) -> None:
-        """Take over that an agent was retired, at wall-clock seconds; what is known already changes nothing."""
+        """Take over that an agent was retired, at wall-clock seconds; what is known already changes nothing.
+
+        What comes later is later, also when the clock was set back.
+        """
         before = self.of(agent, spec)
         if not before.active:
-            self._records[agent, spec] = Record(before.times + 1, at, before.revived)
+            since = max(at, math.nextafter(before.revived, math.inf))
+            self._records[agent, spec] = Record(before.times + 1, since, before.revived)
             self._last = max(self._last, at)
 
     def revive(self, agent: str, spec: str, at: float) -> None:
         """Take over that an agent gets tasks again."""
         before = self.of(agent, spec)
-        self._records[agent, spec] = Record(before.times, before.retired, at)
+        self._records[agent, spec] = Record(before.times, before.retired, max(at, before.retired))
 
     def kept(self, spec: Retire, one: Ward, wards: Sequence[Ward]) -> str:
         """Return why a member is not retired however badly it does, or an empty string."""

@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from loomd.agents.approval import Decision
 from loomd.amoeba.decision import Merge, Retirement, ScoreMove, Shaping
 from loomd.amoeba.task import Matched, Result
 from loomd.cluster import forge
+from loomd.cluster.learn import proposed
 from loomd.cluster.likeness import Likeness
+from loomd.cluster.proposals import decide
 from loomd.daemon import System
 from loomd.engine.intake import new_task
 from loomd.events.bus import Scope
@@ -152,6 +155,44 @@ async def test_how_far_the_cluster_may_go(world: World, mode: str) -> None:
         assert specialists(system) == []
         proposals = [one for one in await system.store.learning.proposals() if one.mechanism == "forge"]
         assert len(proposals) == (1 if mode == "propose" else 0)
+
+
+PROPOSE = ", learning: {proposals: 1h, modes: {forge: propose, score: off}}"
+
+
+async def _asked(system: System) -> list[tuple[str, str]]:
+    """Return the specialists that people are asked about, with what they say of themselves."""
+    records = await system.store.learning.proposals(pending=True)
+    wanted = [decision for one in records if isinstance(decision := proposed(one)[2], Shaping)]
+    return sorted((one.agent, one.blueprint.description) for one in wanted)
+
+
+async def test_people_are_asked_about_each_of_two_that_have_one_name(world: World) -> None:
+    """The second design does not take the place of the first, and both can join."""
+    one = {**DESIGN, "name": "helper"}
+    other = {**one, "description": "Repairs watches.", "domains": [{"name": "watches", "score": 1}]}
+    replies = [{**DESIGNS, "when": "tenancy", "json": one}, {**DESIGNS, "when": "watches", "json": other}]
+    write(world, *replies, more=PROPOSE)
+    async with world.open() as system:
+        await do(system, GOAL)
+        await do(system, "go and repair watches")
+        assert await _asked(system) == [("helper", DESIGN["description"]), ("helper-2", "Repairs watches.")]
+        for record in await system.store.learning.proposals(pending=True):
+            await decide(system.services, team(system), record, Decision("approved", "ann"))
+        assert sorted(specialists(system)) == ["helper", "helper-2"]
+
+
+async def test_people_who_denied_one_are_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once what they said is as old as a proposal gets, and the same is designed for another task."""
+    write(world, {**DESIGNS, "json": DESIGN}, more=PROPOSE)
+    async with world.open() as system:
+        await do(system, GOAL)
+        (record,) = await system.store.learning.proposals(pending=True)
+        await decide(system.services, team(system), record, Decision("denied", "ann"))
+        assert "was denied by ann" in matched(await do(system, GOAL)).why
+        skip(3601, monkeypatch)
+        assert "people are asked whether it may join" in matched(await do(system, GOAL)).why
+        assert [name for name, _ in await _asked(system)] == ["lease-lawyer"]
 
 
 BAD: dict[str, Any] = {

@@ -82,6 +82,23 @@ async def test_a_task_waits_until_somebody_takes_it(world: World) -> None:
         assert "it waited, because" in said.why
 
 
+async def test_tasks_that_are_woken_together_spread_over_equals(world: World) -> None:
+    """Whoever takes one is busy with it before the next auction is held."""
+    terms = QUEUE.replace("0.95", "0.7")
+    cluster = f"{terms}, queue: {{every: 1h, longest: 1h}}"
+    world.write([{"times": None, "text": "done", "delay": "1s"}], agent="domains: {general: 0.3}", cluster=cluster)
+    world.edit("agents: [ada]", "agents: [ada, bob]")
+    path = world.folder / "manifests.yaml"
+    path.write_text(path.read_text() + BOB.replace("provider: fine", "provider: script, domains: {general: 0.3}"))
+    async with world.open() as system:
+        tasks = [await waiting(system) for _ in range(4)]
+        for name in ("ada", "bob"):
+            digest = team(system).agents[name].digest
+            system.bus.emit(CapabilityUpdated(name, digest, "general", 0.3, 1.0, 0.0, 10_000, "good", 1.0))
+        results = await asyncio.gather(*map(system.engine.result, tasks))
+        assert sorted(matched(one).winner for one in results) == ["ada", "ada", "bob", "bob"]
+
+
 async def test_it_misses_no_revision_that_came_before_it_waited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as while a specialist was designed, in vain."""
     go = hold(monkeypatch)

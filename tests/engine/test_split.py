@@ -183,3 +183,16 @@ async def test_results_that_nobody_puts_together_are_not_lost(
     (told,) = [fact for fact in facts if isinstance(fact, Fallback)]
     assert (told.phase, told.fallback) == ("execute", "they are put under each other")
     assert told.reason.startswith("the results could not be put together: ")
+
+
+async def test_a_split_that_was_interrupted_took_as_long_as_its_parts(tmp_path: Path) -> None:
+    """Also what it took before it was killed: by that efficiency and the correction of complexity go."""
+    world = World(tmp_path)
+    slow = planner([{"goal": "part north", "needs": []}, {"goal": "part east", "needs": [1]}], delay="300ms")
+    world.write(slow, cluster="scale: {type: threshold, complexity: 0, maxDepth: 1}, merge: join")
+    world.kill_at("task.completed", GOAL)
+    async with world.open(apply=False) as system:
+        (name,) = await system.engine.resume()
+        result = await system.engine.result(name)
+    assert result.executed is not None
+    assert result.executed.outcome.seconds > 0.6
