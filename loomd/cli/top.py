@@ -17,6 +17,7 @@ from datetime import datetime
 import click
 
 from loomd.api.client import Client, Json
+from loomd.cli.cells import cut
 from loomd.cli.colour import BOLD, GREY, RED, YELLOW, harmless, painter
 from loomd.cli.number import NumberRange
 from loomd.cli.output import Form, output_option, writer
@@ -168,7 +169,7 @@ def _draw(shown: Sequence[str]) -> None:
     fitting = list(shown[: rows - 1])
     drawn: list[str] = []
     for at, line in enumerate([*fitting, "q leaves"]):
-        text = harmless(line, sys.stdout)[:columns]
+        text = cut(harmless(line, sys.stdout), columns)
         if at == 0 or text.startswith(("AGENT ", "NAMESPACE ", "TASK ")):
             text = paint(text, BOLD)
         elif at == len(fitting):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import click
 
+from loomd.cli.cells import columns, cut
 from loomd.cli.colour import harmless
 from loomd.events.cluster import AgentSplit, AuctionAwarded, PartRetried
 from loomd.events.event import Event, ModelCalled, PhaseCompleted, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
@@ -82,8 +83,8 @@ class Tree:
     def clear(self) -> None:
         """Take the tree from the screen, so that something is printed where it stands."""
         if self._drawn:  # a terminal that became narrower since shows a line as several
-            columns = max(1, shutil.get_terminal_size().columns)
-            rows = sum(max(1, -(-width // columns)) for width in self._drawn)
+            wide = max(1, shutil.get_terminal_size().columns)
+            rows = sum(max(1, -(-width // wide)) for width in self._drawn)
             click.echo(_UP.format(rows), nl=False, err=True)
             self._drawn = []
 
@@ -120,7 +121,7 @@ class Tree:
         room = shutil.get_terminal_size().columns - len(head) - 10
         colour = _STATES.get(part.state, "cyan")
         state = click.style(f"{part.state:<8}", fg=colour) if self._coloured else f"{part.state:<8}"
-        return f"{head} {state}{harmless(after, sys.stderr)[: max(0, room)]}".rstrip()
+        return f"{head} {state}{cut(harmless(after, sys.stderr), room)}".rstrip()
 
     def _draw(self) -> None:
         self.clear()
@@ -130,4 +131,4 @@ class Tree:
             shown = [*shown[: most - 1], f"... {len(shown) - most + 1} more parts"]
         for line in shown:
             click.echo(line, err=True)
-        self._drawn = [len(click.unstyle(line)) for line in shown]
+        self._drawn = [columns(click.unstyle(line)) for line in shown]
