@@ -16,6 +16,8 @@ from loomd.events.cluster import AgentSplit, AuctionAwarded, PartRetried
 from loomd.events.event import Event, ModelCalled, PhaseCompleted, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
 from loomd.events.phase import FIRST, phase_after
 
+BRANCHES = "├└─│"
+"""What trees are drawn with; a terminal without these characters is shown no tree."""
 _UP = "\x1b[{}A\r\x1b[J"
 """Go up some lines, and clear all below."""
 _STATES = {"waits": "bright_black", "done": "green", "failed": "red"}
