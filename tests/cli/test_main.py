@@ -35,6 +35,17 @@ kind: Agent
 metadata: {name: ada}
 spec: {provider: script, tools: [nap], description: naps}
 """
+FAR = """
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: script}
+spec: {type: scripted, replies: [{text: café 房}]}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {provider: script, description: answers}
+"""
 NAP = '''
 import pathlib, time
 
@@ -109,11 +120,14 @@ def test_the_traceback_is_shown_when_asked_for(
     assert "Traceback" in capsys.readouterr().err
 
 
-def loomd(*arguments: str | bytes, home: Path) -> "subprocess.Popen[str]":
+def loomd(*arguments: str | bytes, home: Path, **variables: str) -> "subprocess.Popen[str]":
     """Start a verb as a process."""
-    environment = os.environ | {"LOOMD_STATE": str(home / "state"), "PYTHONUTF8": "1"}
+    environment = os.environ | {"LOOMD_STATE": str(home / "state"), "PYTHONUTF8": "1"} | variables
     command = [sys.executable, "-m", "loomd", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603  # our own command
+    code = variables.get("PYTHONIOENCODING", "utf-8")
+    return subprocess.Popen(  # noqa: S603  # our own command
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding=code
+    )
 
 
 def test_an_argument_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
@@ -123,6 +137,16 @@ def test_an_argument_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "argument 3 is not UTF-8: caf\\udce9" in said
     assert "Traceback" not in said
+
+
+def test_what_a_terminal_has_no_character_for_is_spelled_out(tmp_path: Path) -> None:
+    """An answer that Latin-1 cannot hold is shown as far as it can, and the verb ends as it would elsewhere."""
+    (tmp_path / "m.yaml").write_text(FAR)
+    arguments = ("run", str(tmp_path), "x", "--quiet", "--state", str(tmp_path / "state"))
+    with loomd(*arguments, home=tmp_path, PYTHONIOENCODING="latin-1") as process:
+        shown, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")
+    assert shown == "café \\u623f\n"
 
 
 def test_a_state_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
