@@ -35,7 +35,7 @@ def hostile(folder: Path, mode: str = "plain", file: str = "", **more: object) -
         "command": sys.executable,
         "args": [str(HOSTILE), mode, file],
         "timeout": "20s",
-        "startTimeout": "10s",
+        "startTimeout": "30s",
         "stopTimeout": "300ms",
         "retry": "10ms",
         "maxRetry": "50ms",
