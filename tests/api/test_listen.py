@@ -150,7 +150,7 @@ async def test_too_many_connections(tmp_path: Path, over_tcp: bool) -> None:
 
 async def until(call: Callable[[], Any], status: int) -> bool:
     """Wait until a request is answered with a status; connections end a moment after they were closed."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with suppress(ConnectionError):
                 answer: Answer = await call()

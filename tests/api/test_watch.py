@@ -42,7 +42,7 @@ async def watching(system: System, path: str, headers: str = "") -> AsyncGenerat
     assert b"text/event-stream" in head
 
     async def tell() -> Told:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (line := await reader.readline()).startswith(b"data: "):
                 assert line, "the stream ended"
         told: Told = json.loads(line[6:])

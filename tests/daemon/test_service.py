@@ -158,7 +158,7 @@ def test_one_probe_decides_whether_a_service_is_called_again(daemon: Daemon, ser
 
 def test_tokens_a_minute_are_those_that_the_service_reports(daemon: Daemon, service: Service) -> None:
     """A small answer gives back what was set aside for it; a large one lets the next call wait, and fail in time."""
-    more = "deadline: 30s\n  rate: {tokens: 3000}"
+    more = "deadline: 8s\n  rate: {tokens: 3000}"
     daemon.write(MANIFESTS.replace("PORT", str(service.port)).replace("MORE", more))
     daemon.start()
     service.tokens = 10

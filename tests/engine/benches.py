@@ -43,7 +43,7 @@ class LocalBench:
         """Run a scenario."""
 
         async def within() -> None:
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(60):
                 await scenario()
 
         asyncio.run(within())

@@ -151,7 +151,7 @@ async def test_people_are_asked_about_a_call(
     assert world.marks == ["xb"]
     async with world.open() as system:
         assert await system.engine.resume() == [task]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (asked := await system.store.list_approvals(pending=True)):  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.01)
         (question,) = asked

@@ -299,7 +299,7 @@ async def test_the_time_of_a_call(team: Team) -> None:
     """The tool says how long one call may take; the caller goes on after it."""
     replies = [says("boss", "", ASKS), says("boss", "Without."), says("worker", "late", delay="1m")]
     team.declare(replies, ask="timeout: 200ms")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         result, events = await run(team)
     assert outcome(result) == ("Succeeded", "completed", "Without.")
     (erred,) = [event.data.error for event in events if isinstance(event.data, ToolErred)]
@@ -309,7 +309,7 @@ async def test_the_time_of_a_call(team: Team) -> None:
 async def test_cancelling_reaches_whoever_works(team: Team) -> None:
     """The task ends at once, with what there is."""
     team.declare([says("boss", "I delegate.", ASKS), says("worker", "late", delay="1m")])
-    async with asyncio.timeout(30), team.open() as system:
+    async with asyncio.timeout(60), team.open() as system:
         task = await system.engine.submit(task_of(system))
         await until(system, lambda event: isinstance(event.data, ToolStarted), task)
         await asyncio.sleep(0.05)

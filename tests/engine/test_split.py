@@ -55,7 +55,7 @@ async def test_siblings_run_side_by_side(tmp_path: Path, monkeypatch: pytest.Mon
     plan, part = planner(FOUR)[1:]
     cluster = "scale: {type: threshold, complexity: 0, maxDepth: 1}"
     world.write([merged, plan, {**part, "delay": "1s"}], cluster=cluster)
-    async with world.open() as system, asyncio.timeout(30):
+    async with world.open() as system, asyncio.timeout(60):
         result = await system.engine.result(await system.engine.submit(task_of(system, GOAL)))
     assert result.executed is not None
     assert len(result.executed.children) == 4

@@ -44,7 +44,7 @@ async def steady() -> str:
 
 async def questions(system: System, count: int = 1, *, recorded: bool = True) -> list[str]:
     """Return the ids of the open questions, once there are so many, and it is recorded that they are asked."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(found := await system.store.list_approvals(pending=True)) < count:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.01)
     for one in found if recorded else ():
@@ -119,7 +119,7 @@ async def test_an_agreement_to_repeat_a_call_is_for_one_repeat(world: World, mod
     (world.folder / "tool.py").write_text(HANGS)
 
     async def interrupt(system: System, marks: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(world.marks) < marks:  # noqa: ASYNC110  # a file tells nobody
                 await asyncio.sleep(0.01)
         await system.engine.drain(0)
@@ -555,7 +555,7 @@ async def test_a_task_goes_on_on_the_revision_that_it_began_with(world: World) -
         assert outcome(await system.engine.result(task))[2] == "old"
         assert outcome(await system.engine.result(fresh))[2] == "new"
         assert not [one for one in events if isinstance(one, TaskMoved)]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while system.reconciler.live > 1:  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.01)
     assert world.marks == ["x"]
@@ -628,7 +628,7 @@ async def test_edits_end_no_task_that_waits(world: World) -> None:
         for asked in await system.store.list_approvals(pending=True):
             await system.engine.decide(asked.id, Decision("approved"))
         for task in tasks:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert (await system.engine.result(task)).output == "done"
             record = await system.store.get_task(task)
             assert record is not None
@@ -671,7 +671,7 @@ async def test_a_task_whose_revision_opens_again_waits_no_more(world: World) -> 
         await system.store.put_task(msgspec.structs.replace(record, phase="Pending", reason="it does not open"))
     async with world.open(apply=False) as system:
         assert await system.engine.resume() == [task]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (record := await system.store.get_task(task)) and record.phase == "Pending":  # noqa: ASYNC110  # not told
                 await asyncio.sleep(0.005)
         assert record is not None

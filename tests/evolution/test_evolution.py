@@ -583,7 +583,7 @@ async def _bad(system: System, agent: str, count: int, begin: int = 0) -> None:
 
 async def _paid(system: System, calls: int) -> None:
     """Wait until the agent has made so many model calls."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             used = {one.agent: one.calls for one in await system.store.usage(_day(system))}
             if used.get("ada", 0) >= calls:

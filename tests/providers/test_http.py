@@ -138,7 +138,7 @@ async def test_dials_that_hang_do_not_hold_up_others(provider: Any, monkeypatch:
     async with (
         rough(good) as server,
         provider(spec(server, deadline="1h")) as model,
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         asyncio.TaskGroup() as group,
     ):
         lost = group.create_task(_failing(model))
@@ -162,7 +162,7 @@ async def test_who_waits_to_dial_takes_what_was_given_back(provider: Any, monkey
     async with (
         rough(good) as server,
         provider(spec(server)) as model,
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         asyncio.TaskGroup() as group,
     ):
         stream = model.stream(HELLO)

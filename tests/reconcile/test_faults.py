@@ -209,7 +209,7 @@ def differences(before: Picture, after: Picture) -> list[str]:
 
 async def left(bench: Bench, before: Picture) -> list[str]:
     """Return the names of what differs once what a failed call held, or a thread still closes, had time to go."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while differ := differences(before, await bench.picture()):
         if time.monotonic() > end:
             return differ
