@@ -436,6 +436,29 @@ def test_phases_follow_each_other(events: list[dict[str, Any]], phases: list[tup
     assert again == [1] * len(node["resumed"])
 
 
+PARTS = [("t1.1", "left"), ("t1.2", "right")]
+
+
+def test_how_far_each_part_is_is_told() -> None:
+    """A part that waits for others has no phase yet, one that runs says how far it is, one that ended why."""
+    course = trace(
+        "t1",
+        [
+            happened("task.started", goal="look around", cluster="c"),
+            happened("agent.split", children=["t1.1", "t1.2", "t1.3"], goals=["left", "right", "up"]),
+            *(happened("task.started", goal=goal, cluster="c") | {"task": task} for task, goal in PARTS),
+            happened("task.failed", stop_reason="error", error="no light") | {"task": "t1.2"},
+        ],
+    )
+    assert [one["phase"] for one in course["children"]] == ["Running", "Failed", "Pending"]
+    item = {"metadata": {"name": "t1"}, "spec": {"goal": "look around"}, "status": {"phase": "Running"}}
+    assert [line for line in tell(item, course) if line.startswith("The part")] == [
+        'The part "left" goes on: `loomd explain task/t1.1` says how far it is.',
+        'The part "right" ended Failed, no light: `loomd explain task/t1.2` says why.',
+        'The part "up" has not begun.',
+    ]
+
+
 THOUGHT = [
     happened("phase.started", phase="execute"),
     happened("model.called", model="p/m", usage={"input": 9, "output": 7, "unpriced": 16}, cost=0.0, seconds=0.5),
