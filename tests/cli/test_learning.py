@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from loomd.amoeba.blueprint import Blueprint
-from loomd.amoeba.decision import Shaping
+from loomd.amoeba.decision import ScoreMove, Shaping
 from loomd.amoeba.trial import Pair, Trial
 from loomd.api.server import open_server
 from loomd.cluster.cluster import Cluster
@@ -326,6 +326,24 @@ async def test_a_person_decides_once_on_all_that_came(folder: Path, capsys: Out)
         assert count == 4
         await do(system, "ada", 4)
         assert "ada is retired" in [one["spec"]["what"] for one in await proposals(capsys)]
+
+
+async def test_a_retirement_is_not_approved_of_who_does_better_by_now(folder: Path, capsys: Out) -> None:
+    """What led to the proposal does not hold any more, however long it has been waiting."""
+    rules = "{modes: {retire: propose}, retire: {declared: true, samples: 3, every: 0s}}"
+    async with serving(folder, rules) as system:
+        await do(system, "ada", 3)
+        await do(system, "bob")
+        (one,) = await proposals(capsys)
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        for number in range(3):
+            task = f"t{number}"
+            move = ScoreMove("ada", cluster.agents["ada"].digest, "general", 0.1, 0.9, 0.1, 9, "it learned", 1.0)
+            await learn(system.services, [move], cluster.teaching(task), Scope(system.bus, task))
+        assert await loomd("approve", f"proposal/{one['metadata']['name']}") == 1
+        assert "it does better by now: mean reward" in capsys.readouterr().err
+        assert not cluster.conditions.until(cluster.agents["ada"])
 
 
 async def test_people_decide_on_a_retirement(folder: Path, capsys: Out) -> None:
