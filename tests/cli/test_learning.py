@@ -290,6 +290,8 @@ async def test_people_decide_on_scores(folder: Path, capsys: Out) -> None:
         assert "Approved" in page
         assert "fair" in page
         assert await loomd("approve", "proposal/p-none") == 2
+        assert await loomd("approve", "p-none") == 2
+        assert "that a cluster proposes: proposal/p-none" in capsys.readouterr().err, "as it stands in the table"
     async with serving(folder, "{mode: propose}") as system:
         assert [one.count for one in await system.store.capabilities()] == [2], "a restart carries nothing out again"
         third = next(one for one in await proposals(capsys) if one["status"]["phase"] == "Pending")
