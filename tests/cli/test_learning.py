@@ -432,6 +432,32 @@ async def test_an_explanation_tells_observed_from_done(folder: Path, capsys: Out
         assert re.search(r"complexity in general is estimated 0\.\d+ too (low|high), before 0\.\d+ too", text)
 
 
+@pytest.mark.parametrize("lock", ["", "locked: [agents.ada]"])
+async def test_an_agent_is_shown_as_it_behaves_now(folder: Path, capsys: Out, lock: str) -> None:
+    """With the health, the condition and the scores that it has with what its cluster gave it, or locks of it."""
+    async with serving(folder, f"{{}}\n  {lock}") as system:
+        await do(system, "ada")
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        shape = Blueprint("team", "ada", "Answer in one word.")
+        learned = Shaping("ada", "promoted", shape, "x", spec=cluster.agents["ada"].digest)
+        await learn(system.services, [learned], cluster.teaching("t9"), Scope(system.bus, ""), "ada#1")
+        await do(system, "ada", 3)
+        capsys.readouterr()
+        assert await loomd("get", "agent/ada", "-o", "json") == 0
+        status = json.loads(capsys.readouterr().out)["status"]
+        assert status["health"] == "dying"
+        assert [one["count"] for one in status["capabilities"]] == [3]
+        assert await loomd("wait", "agent/ada", "--for", "condition=Degraded", "--timeout", "1s") == 0
+        assert await loomd("revert", "agent/ada") == 0
+        capsys.readouterr()
+        assert await loomd("get", "agent/ada", "-o", "json") == 0
+        status = json.loads(capsys.readouterr().out)["status"]
+        assert status["health"] == "unknown"
+        assert [one["count"] for one in status["capabilities"]] == [1]
+        assert {one["type"]: one["status"] for one in status["conditions"]}.get("Degraded", "False") == "False"
+
+
 async def test_versions_are_shown_and_taken_back(folder: Path, capsys: Out) -> None:
     """What was learned and tried stands with the agent; `loomd revert` goes back, and says what cannot be."""
     async with serving(folder) as system:
