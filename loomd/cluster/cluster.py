@@ -105,7 +105,7 @@ class Cluster:
             ),
         )
         self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)
-        for agent in self.blueprints.former().values():
+        for agent in (*self.blueprints.former().values(), *self.blueprints.earlier()):
             self.conditions.remember(agent, past.lessons)
         house = House(ref, self.blueprints, self.roster, self.conditions, self.teaching, embedder)
         self.forge = BlueprintForge(house, terms.forge, rules, services, past)
@@ -351,10 +351,13 @@ class Cluster:
             shaping = decision_of(fact)
             if isinstance(shaping, Shaping):
                 self.blueprints.take(shaping, event.ts)
-                self._reshape(shaping.agent)
+                self._reshape(shaping.agent, anew=shaping.how == "forged")
 
-    def _reshape(self, name: str) -> None:
-        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with."""
+    def _reshape(self, name: str, *, anew: bool) -> None:
+        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with.
+
+        One that joins begins its health anew, one that behaves as it did before has that of then.
+        """
         before, now = self.roster.agents.get(name), self.blueprints.agent(name)
         if before is not None and (now is None or now.digest != before.digest):
             self.conditions.dismiss(before)
@@ -364,7 +367,7 @@ class Cluster:
         elif before is None or now.digest != before.digest:
             self.book.admit(name, now.digest, self._known(name), [] if before is None else [before.digest])
             self.roster.add(now)
-            self.conditions.admit(now)
+            self.conditions.admit(now, anew=anew)
 
     def _known(self, name: str) -> list[Capability]:
         """Return what was learned of an agent, however it behaved: what was stored at first, and what came since."""

@@ -102,19 +102,26 @@ class Conditions:
             mine = [one for one in past.lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
             self.admit(agent, mine)
 
-    def admit(self, agent: Agent, lessons: Sequence[Lesson] = ()) -> None:
-        """Watch an agent that is or becomes a member; its rewards come the newest first."""
+    def admit(self, agent: Agent, lessons: Sequence[Lesson] = (), *, anew: bool = True) -> None:
+        """Watch an agent that is or becomes a member.
+
+        Args:
+            agent: the agent.
+            lessons: its rewards, the newest first.
+            anew: whether nothing else counts; otherwise what is known of it from when it behaved so before does.
+        """
         record = self.record(agent)
         self._retired.admit(agent.name, agent.digest)
-        self._watch.admit(agent.name, agent.digest, lessons, record.revived)
+        if anew or not self._watch.knows(agent.name, agent.digest):
+            self._watch.admit(agent.name, agent.digest, lessons, record.revived)
         if record.active:
             self._roster.drain(agent.name)
         self._observe(agent)
 
     def remember(self, agent: Agent, lessons: Sequence[Lesson]) -> None:
-        """Take over how an agent did that is no member any more."""
+        """Take over how an agent did that is no member any more, or a member before it behaved as it does now."""
         mine = [one for one in lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
-        self._watch.admit(agent.name, agent.digest, mine)
+        self._watch.admit(agent.name, agent.digest, mine, self.record(agent).revived)
 
     def dismiss(self, agent: Agent) -> None:
         """Say nothing of an agent any more that is no member."""

@@ -236,7 +236,8 @@ class BlueprintForge:
         if (maker := blueprints.base(creator)) is None:
             return Plan("none", why="nobody may bid, so nobody can make a specialist")
         if (wait := failed.updated + terms.rest(failed.count) - now) > 0:
-            return Plan("none", why=f"the last {failed.count} designs failed; none is asked for for {wait:.0f} s")
+            last = "the last design" if failed.count == 1 else f"the last {failed.count} designs"
+            return Plan("none", why=f"{last} failed; none is asked for for {wait:.0f} s")
         if (wait := asked.updated + terms.every - now) > 0:
             return Plan("none", why=f"a design was asked for just now; none is for {wait:.0f} s (forge.every)")
         if count >= terms.daily:

@@ -251,7 +251,7 @@ async def _learned(parts: Parts, agents: Sequence[Agent], reserve: Sequence[Agen
         known = Blueprints(parts.name, agents, records, reserve)
         lessons = [
             one
-            for agent in (*known.members(), *known.former().values())
+            for agent in (*known.members(), *known.former().values(), *known.earlier())
             for one in await learning.lessons(namespace, agent.name, agent.digest)
             if one.at >= known.since(agent.name)
         ]

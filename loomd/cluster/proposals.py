@@ -103,7 +103,7 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """Return a proposed change as it is to be carried out now: scores and corrections have moved since.
 
     Raises:
-        Conflict: the agent is no member any more, behaves otherwise, or is needed.
+        Conflict: the agent is no member any more, behaves otherwise, does better by now, or is needed.
     """
     match decision:
         case ScoreMove() as d:
@@ -122,6 +122,8 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
             agent = _same(cluster, d.agent, d.spec, "it is not retired for what it was before")
             if why := cluster.conditions.needed(agent):
                 raise Conflict(f"Agent/{d.agent} is not retired: {why}")
+            if (vitals := cluster.conditions.vitals(agent)).health != "dying":
+                raise Conflict(f"Agent/{d.agent} is not retired: it does better by now: {vitals.reason}")
             return msgspec.structs.replace(d, until=cluster.conditions.ends(agent, of.now), done="")
         case Revival() as d:
             return msgspec.structs.replace(d, done="")

@@ -235,6 +235,7 @@ def test_why_the_lead_of_a_split_learned_nothing_is_told() -> None:
     move = {"type": "expense", "agent": "ada", "before": [0, 0], "after": [1, 1], "count": 1, "reason": "it took that"}
     course = {"phases": [{"decision": {"children": ["t.1"], "own": 0.25, "outcome": {}}}]}
     text = " ".join(" ".join(adapted({"decisions": [move]}, 7, course)).split())
+    assert "because it took that; 1 task says so now" in text
     assert text.endswith("- no score moved: 75% of the work was done by parts, each learned from itself")
 
 

@@ -417,6 +417,32 @@ async def test_what_does_worse_is_taken_back(world: World) -> None:
         assert team(system).agents["ada"].instructions == GAME
 
 
+async def test_the_health_of_then_comes_back_with_old_instructions(world: World) -> None:
+    """A daemon that was restarted in between, or afterwards, says the same of it as one that was not."""
+    written(world, "declared: false", agent="maxTokens: 900")
+
+    def health(system: System) -> tuple[str, int]:
+        vitals = team(system).conditions.vitals(team(system).agents["ada"])
+        return vitals.health, vitals.samples
+
+    async with world.open() as system:
+        await work(system, 4)
+        assert health(system) == ("dying", 4)
+        await shape(system, Shaping("ada", "promoted", _learned(GOOD), "x", spec=team(system).agents["ada"].digest))
+        assert health(system) == ("unknown", 0)
+        await work(system, 1, begin=4)
+        await shape(system, reverted(team(system), "ada", 0, "by hand"), task="back")
+        assert health(system) == ("dying", 4)
+        await shape(system, reverted(team(system), "ada", 1, "by hand"), task="forth")
+        assert health(system) == ("unknown", 1)
+    async with world.open() as system:
+        assert health(system) == ("unknown", 1)
+        await shape(system, reverted(team(system), "ada", 0, "by hand"), task="again")
+        assert health(system) == ("dying", 4)
+    async with world.open() as system:
+        assert health(system) == ("dying", 4)
+
+
 async def test_what_is_interrupted_begins_anew(world: World) -> None:
     """When another set serves in the middle of a trial, and when the daemon ends; then there is no trace of it."""
     easy = EASY.replace("SCORE", "0").replace("when: wonderful,", "when: 'Result: 5', delay: 30s,")
