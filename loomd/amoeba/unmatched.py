@@ -210,6 +210,7 @@ class Auction(msgspec.Struct, frozen=True):
                         late = msgspec.structs.replace(matched, why=f"{matched.why}{_also(denied)}; it waited too long")
                         return await self._best(policy, late) if terms.then == "best_available" else _failed(late)
                     if least and (name := await self.world.forge.fitting(self.task, self._refused(policy))):
+                        self.bear(name)  # who has nothing to do might go before the task is its work
                         why = "it is a specialist for such tasks, which came while the task waited"
                         return self._given(matched, matched.nobody, Plan("award", name, why=why))
                     again = self.heard()

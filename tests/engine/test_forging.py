@@ -10,22 +10,23 @@ import pytest
 
 from loomd.agents.approval import Decision
 from loomd.amoeba.decision import Merge, Retirement, ScoreMove, Shaping
-from loomd.amoeba.task import Matched, Result
+from loomd.amoeba.task import Matched, Result, Task
 from loomd.cluster import forge
 from loomd.cluster.learn import proposed
 from loomd.cluster.likeness import Likeness
 from loomd.cluster.proposals import decide
 from loomd.daemon import System
 from loomd.engine.intake import new_task
+from loomd.engine.ledger import Ledger
 from loomd.events.bus import Scope
-from loomd.events.cluster import BlueprintForged, BlueprintPruned, CapabilityUpdated
+from loomd.events.cluster import BlueprintForged, BlueprintPruned, CapabilityUpdated, TaskQueued
 from loomd.events.event import Event, Fallback, ModelCalled
 from loomd.events.journal import Journal
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
 from tests.clocks import skip
 from tests.engine.test_learning import do, team
-from tests.engine.world import World
+from tests.engine.world import World, until
 
 GOAL = "go and check the tenancy clause of a lease"
 DESIGN: dict[str, Any] = {
@@ -180,6 +181,29 @@ async def test_people_are_asked_about_each_of_two_that_have_one_name(world: Worl
         for record in await system.store.learning.proposals(pending=True):
             await decide(system.services, team(system), record, Decision("approved", "ann"))
         assert sorted(specialists(system)) == ["helper", "helper-2"]
+
+
+async def test_a_specialist_whom_a_task_waited_for_is_busy_with_it_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is awaited, so that it does not go meanwhile, as one without work might."""
+    write(world, {**DESIGNS, "json": DESIGN}, forge="every: 0s, fallback: queue", more=PROPOSE)
+    async with world.open() as system:
+        loads: list[int] = []
+        put = Ledger.put
+
+        async def noted(ledger: Ledger, task: Task, phase: str, result: bytes = b"") -> None:
+            if phase == "Running":
+                loads.append(system.services.loads.of("default", "lease-lawyer"))
+            await put(ledger, task, phase, result)
+
+        monkeypatch.setattr(Ledger, "put", noted)
+        task = await system.engine.submit(new_task(GOAL, system.clock))
+        await until(system, lambda event: isinstance(event.data, TaskQueued), task)
+        (record,) = await system.store.learning.proposals(pending=True)
+        await decide(system.services, team(system), record, Decision("approved", "ann"))
+        assert matched(await system.engine.result(task)).winner == "lease-lawyer"
+        assert loads == [1]
 
 
 async def test_people_who_denied_one_are_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
