@@ -263,7 +263,7 @@ def test_how_far_the_first_indexing_is(folder: Folder) -> None:
         applied.start()
         try:
             deadline = time.monotonic() + PATIENCE
-            pattern = re.compile(r"it is being opened: [1-9]\d* of 400 passages are indexed")
+            pattern = re.compile(r"it is being opened since \S+: [1-9]\d* of 400 passages are indexed")
             while not pattern.search(told := folder.loomd("knowledge", "status", "-n", folder.space).stderr):
                 assert time.monotonic() < deadline, told
                 time.sleep(0.1)
