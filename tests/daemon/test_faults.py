@@ -12,8 +12,8 @@ from pathlib import Path
 
 from loomd.errors import Temporary
 from tests.daemon.process import PATIENCE, TEAM, Daemon
-from tests.daemon.test_reload import free_port
 from tests.nursery import Process
+from tests.ports import free_port
 
 NOBODY = 65534
 
