@@ -15,6 +15,7 @@ from loomd.events.event import Fallback, PhaseCompleted
 from loomd.events.journal import Journal
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
+from tests.clocks import be_late
 from tests.engine.world import World, task_of
 
 GOAL = "split it: first the left and then the right one, and one more"
@@ -158,20 +159,21 @@ async def test_a_model_that_answers_nonsense_decides_nothing(tmp_path: Path) -> 
     ("merging", "reason", "note"),
     [
         ({"error": "permanent", "text": "it is down"}, "error", "it is down"),
-        ({"text": "too late", "delay": "1m"}, "budget_time", "budget of time"),
+        ({"text": "too late", "delay": "1h"}, "budget_time", "budget of time"),
         ({"text": ""}, "completed", ""),
     ],
 )
 async def test_results_that_nobody_puts_together_are_not_lost(
-    merging: dict[str, Any], reason: str, note: str, tmp_path: Path
+    merging: dict[str, Any], reason: str, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service goes away, the time is over, or the model says nothing: they are put under each other, told so."""
+    be_late(120, monkeypatch)
     world = World(tmp_path)
     done = {"when": "part ", "text": "done", "times": None}
     parts = [*planner(FOUR)[1:2], {"when": "first the left", **merging, "times": None}, done]
     world.write(parts, cluster="scale: {type: threshold, complexity: 0.2, maxDepth: 1}")
     async with world.open() as system:
-        task = msgspec.structs.replace(task_of(system, GOAL), budget=Budget(seconds=3.0))
+        task = msgspec.structs.replace(task_of(system, GOAL), budget=Budget(seconds=120.0))
         result, _ = await tree(system, task)
         facts = [event.data async for event in Journal(system.store).replay(task=result.task.id)]
         topology = system.reconciler.topology
