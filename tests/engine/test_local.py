@@ -26,8 +26,8 @@ from loomd.events.event import (
 from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, read_path
 from loomd.testing import run_manifests
-from tests.clocks import be_late
 from tests import nursery
+from tests.clocks import be_late
 
 PHASES = ["sense", "match", "scale", "execute", "evaluate", "adapt"]
 SYSTEM = """
