@@ -32,8 +32,9 @@ def _has_room(place: str) -> bool:
 
 if sys.platform == "linux" and _has_room(MEMORY):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")  # how long an example takes says how busy the machine is
+slow = [HealthCheck.too_slow]  # how long an example takes says how busy the machine is
+settings.register_profile("alike", deadline=None, derandomize=True, suppress_health_check=slow)
+settings.load_profile("alike")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
