@@ -26,3 +26,15 @@ def hold(patch: pytest.MonkeyPatch) -> asyncio.Event:
 
     patch.setattr("loomd.providers.scripted.asyncio", SimpleNamespace(sleep=wait))
     return go
+
+
+def be_late(seconds: float, patch: pytest.MonkeyPatch) -> None:
+    """Let so many seconds go by once a reply of a scripted model that has a delay is waited for: its time is over."""
+    first = iter((seconds,))
+
+    async def wait(delay: float) -> None:
+        for over in first:
+            skip(over, patch)
+        await asyncio.sleep(delay)
+
+    patch.setattr("loomd.providers.scripted.asyncio", SimpleNamespace(sleep=wait))

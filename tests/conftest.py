@@ -11,6 +11,7 @@ import sys
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("LOOMD_TYPES", "core")  # what else is installed here changes no test
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile all of loomd, half a second each
@@ -31,6 +32,9 @@ def _has_room(place: str) -> bool:
 
 if sys.platform == "linux" and _has_room(MEMORY):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
+slow = [HealthCheck.too_slow]  # how long an example takes says how busy the machine is
+settings.register_profile("alike", deadline=None, derandomize=True, suppress_health_check=slow)
+settings.load_profile("alike")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

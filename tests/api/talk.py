@@ -23,6 +23,7 @@ from loomd.daemon import Settings, System, open_system
 from loomd.manifest.secret import Secret, SecretSource
 from loomd.settings import ApiLimits
 from loomd.store.records import TaskRecord
+from tests.ports import free_port
 
 T = TypeVar("T")
 
@@ -89,9 +90,7 @@ async def served(home: Path, **changes: Any) -> AsyncGenerator[System, None]:
 async def remote(home: Path, **changes: Any) -> AsyncGenerator[tuple[System, tuple[str, int]], None]:
     """Yield a system that serves its API over TCP too, and its address; `TOKEN` is its token."""
     (home / "token").write_text(TOKEN)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address: tuple[str, int] = free.getsockname()
+    address = ("127.0.0.1", free_port())
     token = Secret(value_from=SecretSource(file=str(home / "token")))
     async with served(home, listen=f"127.0.0.1:{address[1]}", token=token, **changes) as system:
         yield system, address

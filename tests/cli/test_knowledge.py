@@ -346,7 +346,8 @@ def test_an_embedder_that_fails_is_told(tmp_path: Path, fault: str) -> None:
         return told
 
     with vector_service() as service:
-        folder.write("base.yaml", SLOW.replace("URL", service.url).replace("batch: 1", "deadline: 2s"))
+        longest = "2s" if fault == "down" else "20s"
+        folder.write("base.yaml", SLOW.replace("URL", service.url).replace("batch: 1", f"deadline: {longest}"))
         try:
             daemon.start()
             until("passages:   1")

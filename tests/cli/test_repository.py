@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.terminal import TEAM, Folder
-from tests.sources.remotes import Repository, free_port
+from tests.ports import free_port
+from tests.sources.remotes import Repository
 
 SOURCE = """\
 apiVersion: loomd.dev/v1

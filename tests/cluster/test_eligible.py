@@ -1,6 +1,5 @@
 """What MATCH looks at is real: budgets that are used up, services that are left alone, permissions, prices."""
 
-import socket
 from pathlib import Path
 
 import msgspec
@@ -9,6 +8,7 @@ import pytest
 from loomd.amoeba.task import Matched
 from loomd.daemon import System
 from tests.engine.world import TOOL, World, task_of
+from tests.ports import free_port
 
 TEAM = """
 apiVersion: loomd.dev/v1
@@ -54,10 +54,7 @@ class Pair(World):
 
     def declare(self, spec: str) -> None:
         """Write the manifests with more of the better one's spec; at the remote provider's address nobody listens."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        text = TEAM.replace("SPEC", spec).replace("PORT", str(port))
+        text = TEAM.replace("SPEC", spec).replace("PORT", str(free_port()))
         (self.folder / "manifests.yaml").write_text(text)
         (self.folder / "tool.py").write_text(TOOL)
 

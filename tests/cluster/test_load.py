@@ -10,6 +10,7 @@ from loomd.accounts.load import Loads
 from loomd.daemon import System
 from loomd.events.cluster import AuctionAwarded
 from loomd.events.event import Event, PhaseCompleted, ToolStarted
+from tests.clocks import hold
 from tests.engine.test_delegation import WORKS, Team
 from tests.engine.world import World, task_of, until
 
@@ -51,8 +52,9 @@ def says(what: object, **more: str) -> dict[str, object]:
 class Pair(World):
     """Two equal agents that split what they are told to, slowly."""
 
-    def declare(self, tokens: int = 500, delay: str = "100ms") -> None:
-        """Write the manifests; each answer takes so long."""
+    def declare(self, tokens: int = 500) -> None:
+        """Write the manifests; each answer takes a moment."""
+        delay = "100ms"
         plan: dict[str, object] = {
             "when": "split*it",
             "system": "You split a request",
@@ -72,12 +74,16 @@ def loads(system: System, one: str = "a", other: str = "b") -> tuple[int, int]:
     return system.services.loads.of("default", one), system.services.loads.of("default", other)
 
 
-async def test_tasks_that_are_planned_count(tmp_path: Path) -> None:
+async def test_tasks_that_are_planned_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six tasks that are split at once are led three by each of two equals."""
+    go = hold(monkeypatch)
     pair = Pair(tmp_path)
     pair.declare()
     async with pair.open() as system:
         tasks = [await system.engine.submit(task_of(system, GOAL)) for _ in range(6)]
+        for task in tasks:
+            await until(system, lambda event: isinstance(event.data, AuctionAwarded), task)
+        go.set()
         results = [await system.engine.result(task) for task in tasks]
         assert loads(system) == (0, 0)
     assert all(result.scaled and len(result.scaled.subtasks) == 2 for result in results), results
@@ -97,18 +103,22 @@ async def test_for_a_part_its_own_task_does_not_count(tmp_path: Path) -> None:
     assert all(part.task.leads == (result.executed.agent,) for part in parts)
 
 
-async def test_a_reload_does_not_forget_what_is_in_hand(tmp_path: Path) -> None:
+async def test_a_reload_does_not_forget_what_is_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the agents of the revision before still do counts for those of the next."""
+    go = hold(monkeypatch)
     pair = Pair(tmp_path)
-    pair.declare(delay="400ms")  # longer than a reload takes on a machine that is busy
+    pair.declare()
     async with pair.open() as system:
         tasks = [await system.engine.submit(task_of(system, GOAL)) for _ in range(4)]
         for task in tasks:
             await until(system, lambda event: isinstance(event.data, AuctionAwarded), task)
         assert min(loads(system)) >= 2
-        pair.declare(tokens=501, delay="400ms")
+        pair.declare(tokens=501)
         await system.reconciler.apply(pair.delivery())
-        last = await system.engine.result(await system.engine.submit(task_of(system, "part alone")))
+        alone = await system.engine.submit(task_of(system, "part alone"))
+        await until(system, lambda event: isinstance(event.data, AuctionAwarded), alone)
+        go.set()
+        last = await system.engine.result(alone)
         assert last.matched is not None
         assert all(bid.factors["availability"] <= 1 / 3 for bid in last.matched.bids), last.matched
         assert {(await system.engine.result(task)).phase for task in tasks} == {"Succeeded"}

@@ -12,8 +12,10 @@ import pytest
 from loomd.amoeba.expect import Expect
 from loomd.amoeba.task import Result
 from loomd.daemon import System
+from loomd.events.cluster import AuctionAwarded
 from loomd.events.event import Event, Fallback
 from loomd.events.journal import Journal
+from tests.clocks import hold
 from tests.engine.world import World, task_of
 
 HEAD = """
@@ -58,13 +60,21 @@ async def run(system: System, goal: str = "do the work", expect: Expect | None =
         pytest.param("{type: auction}", 11, id="by-load-and-draws"),
     ],
 )
-async def test_tasks_that_come_together_are_shared_among_equals(tmp_path: Path, match: str, most: int) -> None:
+async def test_tasks_that_come_together_are_shared_among_equals(
+    tmp_path: Path, match: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """24 at once for four equals: six each without draws, and with them nobody has twice a fair share."""
     world = declare(
         tmp_path, f"match: {match}, scale: {{type: never}}", {"text": "done", "delay": "200ms"}, agents=EQUALS
     )
+    go, awarded = hold(monkeypatch), asyncio.Queue[Event]()
     async with world.open() as system:
-        results = await asyncio.gather(*(run(system, seed=number) for number in range(24)))
+        system.bus.subscribe(awarded.put_nowait, AuctionAwarded)
+        running = asyncio.gather(*(run(system, seed=number) for number in range(24)))
+        for _ in range(24):
+            await awarded.get()
+        go.set()
+        results = await running
     won = Counter(result.matched.winner for result in results if result.matched)
     assert sum(won.values()) == 24
     assert set(won) == set(EQUALS)

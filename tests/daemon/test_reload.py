@@ -4,12 +4,12 @@ import http.client
 import json
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.process import PATIENCE, TEAM, Daemon
+from tests.ports import free_port
 
 SECOND = TEAM.partition("---")[0].replace("name: script", "name: second").replace("DELAY", "30s")
 
@@ -34,13 +34,6 @@ def asked(port: int, token: str, host: str = "localhost", path: str = "/version"
         return connection.getresponse().status
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_other_folders_are_followed_after_a_reload(daemon: Daemon, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from loomd.manifest.delivery import Delivery
 from loomd.manifest.source import SourceFile, read_path
 from loomd.testing import run_manifests
 from tests import nursery
+from tests.clocks import be_late
 
 PHASES = ["sense", "match", "scale", "execute", "evaluate", "adapt"]
 SYSTEM = """
@@ -351,24 +352,26 @@ async def test_a_task_waits_for_a_cluster_that_does_not_serve(folder: Path) -> N
     ("reply", "error"),
     [
         pytest.param("{when: empty, text: ''}", "there is no answer", id="empty"),
-        pytest.param("{when: empty, text: late, delay: 1m}", "ended as budget_time", id="out-of-time"),
+        pytest.param("{when: empty, text: late, delay: 1h}", "ended as budget_time", id="out-of-time"),
     ],
 )
-async def test_no_answer_is_a_failure(folder: Path, reply: str, error: str) -> None:
+async def test_no_answer_is_a_failure(folder: Path, reply: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task without an answer never counts as done, whatever was not raised."""
+    be_late(120, monkeypatch)
     silent = SYSTEM.replace("    - {when: slow", f"    - {reply}\n    - {{when: slow")
-    ran = await run_manifests(silent, "empty", folder, budget=Budget(seconds=0.2))
+    ran = await run_manifests(silent, "empty", folder, budget=Budget(seconds=120.0))
     assert ran.result.phase == "Failed"
     assert error in ran.result.error
 
 
-async def test_the_deadline_holds_for_the_whole_tree(folder: Path) -> None:
+async def test_the_deadline_holds_for_the_whole_tree(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that follow each other share one deadline; a part that missed it is missing."""
-    slow = SYSTEM.replace("text: R}", "text: R, delay: 1m}")
-    ran = await run_manifests(slow, SPLIT, folder, budget=Budget(seconds=0.5))
+    be_late(120, monkeypatch)
+    slow = SYSTEM.replace("text: R}", "text: R, delay: 1h}")
+    ran = await run_manifests(slow, SPLIT, folder, budget=Budget(seconds=120.0))
     assert ran.result.executed is not None
     assert "right" in ran.result.executed.missing
-    assert ran.result.executed.outcome.seconds < 5
+    assert ran.result.executed.outcome.seconds < 240
     assert ran.result.executed.outcome.stop_reason == "budget_time"
 
 

@@ -15,6 +15,7 @@ from loomd.events.event import Fallback, PhaseCompleted
 from loomd.events.journal import Journal
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
+from tests.clocks import be_late
 from tests.engine.world import World, task_of
 
 GOAL = "split it: first the left and then the right one, and one more"
@@ -47,7 +48,7 @@ async def tree(system: System, task: Task) -> tuple[Result, list[tuple[Task, Sca
 
 
 async def test_siblings_run_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four parts are all asked before one of them is answered; `make bench-quick` measures what that takes."""
+    """Four parts are all asked before one of them is answered; `benchmarks/split` measures what that takes."""
     together = asyncio.Barrier(4)
     monkeypatch.setattr("loomd.providers.scripted.asyncio", SimpleNamespace(sleep=lambda _: together.wait()))
     world = World(tmp_path)
@@ -158,20 +159,21 @@ async def test_a_model_that_answers_nonsense_decides_nothing(tmp_path: Path) -> 
     ("merging", "reason", "note"),
     [
         ({"error": "permanent", "text": "it is down"}, "error", "it is down"),
-        ({"text": "too late", "delay": "1m"}, "budget_time", "budget of time"),
+        ({"text": "too late", "delay": "1h"}, "budget_time", "budget of time"),
         ({"text": ""}, "completed", ""),
     ],
 )
 async def test_results_that_nobody_puts_together_are_not_lost(
-    merging: dict[str, Any], reason: str, note: str, tmp_path: Path
+    merging: dict[str, Any], reason: str, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service goes away, the time is over, or the model says nothing: they are put under each other, told so."""
+    be_late(120, monkeypatch)
     world = World(tmp_path)
     done = {"when": "part ", "text": "done", "times": None}
     parts = [*planner(FOUR)[1:2], {"when": "first the left", **merging, "times": None}, done]
     world.write(parts, cluster="scale: {type: threshold, complexity: 0.2, maxDepth: 1}")
     async with world.open() as system:
-        task = msgspec.structs.replace(task_of(system, GOAL), budget=Budget(seconds=3.0))
+        task = msgspec.structs.replace(task_of(system, GOAL), budget=Budget(seconds=120.0))
         result, _ = await tree(system, task)
         facts = [event.data async for event in Journal(system.store).replay(task=result.task.id)]
         topology = system.reconciler.topology

@@ -290,8 +290,9 @@ async def main():
             if how == "hang" and phase in ("scale", "adapt"):
                 continue
             text = TEAM.replace("PHASE", phase).replace("HOW", how)
+            budget = Budget(seconds=4.0 if how == "hang" else 60.0)
             with tempfile.TemporaryDirectory() as folder:
-                ran = await run_manifests(text, "thank you", Path(folder), budget=Budget(seconds=2.0))
+                ran = await run_manifests(text, "thank you", Path(folder), budget=budget)
             told = [f"{one.reason}; {one.fallback}" for one in ran.facts(Fallback)] or [ran.result.error]
             print(phase, how, ran.result.phase, *told, sep="|")
 

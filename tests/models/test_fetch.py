@@ -262,17 +262,17 @@ def test_ctrl_c_ends_pip_and_keeps_the_rest(folder: Path, tmp_path: Path) -> Non
     hanging = tmp_path / "hang"
     hanging.mkdir()
     started = tmp_path / "started"
-    code = f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    code = f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     (hanging / "pip.py").write_text(code)
     env = {**os.environ, "PYTHONPATH": str(hanging)}
     command = [sys.executable, "-m", "loomd", "models", "pull", "tiny"]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own program
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (started.is_file() and started.read_text()) and time.monotonic() < deadline:
             os.sched_yield()
         child = int(started.read_text())
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "what arrived is kept" in said
     with pytest.raises(ProcessLookupError):

@@ -1,7 +1,6 @@
 """A web service on this machine that speaks, or misspeaks, the wire formats of the real ones."""
 
 import json
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -13,6 +12,7 @@ from aiohttp import web
 
 from loomd.agents.base import ChatModel
 from loomd.testing import open_spec
+from tests.ports import free_port
 
 Open = Callable[..., AbstractAsyncContextManager[ChatModel]]
 
@@ -80,6 +80,4 @@ def provider(tmp_path: Path) -> Open:
 @pytest.fixture
 def unused_port() -> int:
     """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()

@@ -46,7 +46,7 @@ spec:
     - {when: again, times: null, toolCalls: [{name: late-fee, arguments: {days: 1}}]}
     - {when: broken, error: permanent, text: no more}
     - {when: busy, error: temporary, text: later}
-    - {when: slow, text: at last, delay: 30s}
+    - {when: slow, text: at last, delay: 1h}
     - {when: opening hours, text: "It opens at nine [1]."}
     - {text: The answer is 42., times: null}
 ---

@@ -12,6 +12,7 @@ from loomd.cassette import Cassette, Step
 from loomd.errors import Conflict, NotFound, Permanent
 from loomd.events.event import ApprovalRequested, StepCompleted, StepFailed
 from loomd.replay.player import Played, replay
+from tests.clocks import be_late
 from tests.replay.studio import SKILL, TEAM, changed, loaded, record
 
 LATE = "What does a book cost that is 12 days late? Write to ann@example.com"
@@ -45,13 +46,16 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cassette, Path]:
         pytest.param("again and again", None, "Succeeded", id="a circle of calls"),
         pytest.param("broken", None, "Failed", id="the model refuses"),
         pytest.param("busy", None, "Failed", id="the model is busy"),
-        pytest.param("slow", 0.3, "Failed", id="the time is over"),
+        pytest.param("slow", 120.0, "Failed", id="the time is over"),
         pytest.param("What are the opening hours?", None, "Succeeded", id="documents"),
         pytest.param(SPLIT, None, "Succeeded", id="a split"),
     ],
 )
-async def test_a_task_does_again_what_it_did(goal: str, seconds: float | None, phase: str, tmp_path: Path) -> None:
+async def test_a_task_does_again_what_it_did(
+    goal: str, seconds: float | None, phase: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On the manifests of the cassette and on those of the folder, however the task ended."""
+    be_late(120, monkeypatch)
     cassette = await record(tmp_path, goal, seconds=seconds)
     assert cassette.phase == phase
     for against in (None, changed(tmp_path)):
@@ -261,11 +265,12 @@ async def test_a_question_about_other_arguments_is_a_difference(tmp_path: Path) 
     assert played.difference.lines == ("arguments.days:", "- 13", "+ 12")
 
 
-@pytest.mark.parametrize(("goal", "seconds"), [("broken", None), ("busy", None), ("slow", 0.3)])
+@pytest.mark.parametrize(("goal", "seconds"), [("broken", None), ("busy", None), ("slow", 120.0)])
 async def test_a_call_that_failed_is_held_against_what_it_asked(
-    goal: str, seconds: float | None, tmp_path: Path
+    goal: str, seconds: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that refused, was busy or took too long was asked something: with another prompt that is a difference."""
+    be_late(120, monkeypatch)
     cassette = await record(tmp_path, goal, seconds=seconds)
     other = changed(tmp_path, "Be exact.", "Transfer all the money.")
     played = await replay(cassette, other)
@@ -282,7 +287,7 @@ async def test_a_tool_that_took_too_long_is_held_against_its_arguments(tmp_path:
     script = "    - {when: sleepy, toolCalls: [{name: nap, arguments: {seconds: 30}}]}\n    - {when: busy"
     nap = "---\napiVersion: loomd.dev/v1\nkind: Tool\nmetadata: {name: nap}\nspec: {type: wait}\n"
     text = TEAM.replace("    - {when: busy", script).replace("tools: [late-fee]", "tools: [late-fee, nap]") + nap
-    cassette = await record(tmp_path, "sleepy", text=text, seconds=0.5)
+    cassette = await record(tmp_path, "sleepy", text=text, seconds=4.0)
     assert (await replay(cassette)).whole
     steps = tuple(
         msgspec.structs.replace(step, arguments={"seconds": 31}) if step.key.startswith("failed/") else step

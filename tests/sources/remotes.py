@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 NAME = "team.git"
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -84,13 +86,6 @@ class Repository:
         made = self.commit(files)
         self.push()
         return made
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

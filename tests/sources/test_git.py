@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from loomd.events.event import SourceForced
+from tests.ports import free_port
 from tests.sources.conftest import Follow
-from tests.sources.remotes import Repository, free_port, git_daemon
+from tests.sources.remotes import Repository, git_daemon
 
 GOOD = {"a.yaml": b"a: 1\n"}
 

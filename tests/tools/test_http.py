@@ -11,6 +11,7 @@ from aiohttp import web
 from loomd.errors import Permanent, ToolFailed, Unauthorized
 from loomd.tools.http import HttpTool
 from loomd.tools.kind import KIND
+from tests.ports import free_port
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOKEN = "token-canary-0123456789"
@@ -426,10 +427,7 @@ async def test_what_is_not_asked_again(tool: Any, site: Site) -> None:
 
 async def test_nobody_there(tool: Any) -> None:
     """A refused connection is a text for the model."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    async with tool(spec(f"http://127.0.0.1:{port}/")) as live:
+    async with tool(spec(f"http://127.0.0.1:{free_port()}/")) as live:
         with pytest.raises(ToolFailed, match=r"127\.0\.0\.1 cannot be reached"):
             await live.call({})
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,6 +17,7 @@ from loomd.messages import JsonObject
 from loomd.testing import open_spec
 from loomd.tools.base import LiveTool
 from loomd.tools.mcp import McpTool, McpTools
+from tests.ports import free_port
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 SERVERS = Path(__file__).parents[2] / ".venv/npm/node_modules/@modelcontextprotocol"
@@ -438,8 +438,7 @@ async def test_the_reference_server(tmp_path: Path) -> None:
 async def test_the_reference_server_by_http(tmp_path: Path) -> None:
     """The same over streamable HTTP: on this machine only when it is allowed, and again after it was away."""
     spec = reference("server-everything", "streamableHttp")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = await _listening(spec, port)
     url = f"http://127.0.0.1:{port}/mcp"
     remote = {
