@@ -50,6 +50,15 @@ class Show:
         else:
             self._hear(event)
 
+    def note(self, text: str) -> None:
+        """Print a line that is of no event, above the tree."""
+        self._end_line()
+        if self._tree is not None:
+            self._tree.clear()
+        click.echo(text, err=True)
+        if self._tree is not None:
+            self._tree.draw()
+
     def _hear_beside(self, event: Event, tree: Tree) -> None:
         """Let the tree of the parts tell what it can, and print the rest above it; the answer stands below."""
         if isinstance(event.data, facts.ModelDelta):

@@ -52,6 +52,22 @@ def test_on_a_terminal_each_part_has_one_line(folder: Folder, screen: Screen) ->
     assert shown.count("Both were seen.") == 1
 
 
+def test_a_daemon_that_is_away_is_told_above_the_tree(folder: Folder, screen: Screen) -> None:
+    """The tree stays one, and goes on when the daemon is there again."""
+    spaced = SPLIT.replace("metadata: {", "metadata: {namespace: SPACE, ").replace("delay: 300ms", "delay: 2s")
+    folder.write("team.yaml", spaced)
+    folder.apply()
+    screen.start(folder, "submit", "-n", folder.space, "--wait", "look around")
+    screen.until("execute")
+    folder.daemon.kill()
+    screen.until("waiting for it")
+    folder.daemon.start("--config", folder.daemon.configure(watch=[]))
+    lines = screen.until("ended with 0").splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("├─")] == [["├─", "1", "done"]]
+    away, first = (next(at for at, line in enumerate(lines) if text in line) for text in ("waiting for it", "├─"))
+    assert away < first
+
+
 def test_rows_stay_where_they_are() -> None:
     """When parts of parts begin, also with a number of two digits; a long name moves all rows alike."""
     tree = Tree(coloured=False)
