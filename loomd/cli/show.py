@@ -179,7 +179,7 @@ def describe(fact: facts.AnyFact) -> Line | None:
 
 @describe.register
 def _(fact: facts.TaskStarted) -> Line:
-    return Line("task", fact.goal)
+    return Line("task", " ".join(fact.goal.split()))
 
 
 @describe.register
@@ -266,7 +266,7 @@ def _(fact: PartRetried) -> Line:
 
 @describe.register
 def _(fact: AgentSplit) -> Line:
-    parts = "".join(f"\n{'':{_WIDTH + 2}}{n}. {goal}" for n, goal in enumerate(fact.goals, start=1))
+    parts = "".join(f"\n{'':{_WIDTH + 2}}{n}. {' '.join(goal.split())}" for n, goal in enumerate(fact.goals, start=1))
     return Line("", f"split into {len(fact.goals)} parts{parts}", "bright_black")
 
 
