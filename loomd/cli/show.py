@@ -6,6 +6,7 @@ and by `submit --wait`.
 """
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -49,6 +50,10 @@ class Show:
             self._hear_beside(event, self._tree)
         else:
             self._hear(event)
+
+    def asking(self) -> AbstractContextManager[None]:
+        """Return a context in which somebody may be asked something at the terminal."""
+        return nullcontext() if self._tree is None else self._tree.held()
 
     def note(self, text: str) -> None:
         """Print a line that is of no event, above the tree."""
