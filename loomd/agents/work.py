@@ -201,7 +201,10 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"the model refused: {self.output}" if self.output else "the model refused"
         if self.stop_reason == "output_invalid":
             return "the answer does not fit the agent's output schema"
-        return "" if self.output.strip() else f"there is no answer: the work ended as {self.end}"
+        if self.output.strip():
+            return ""
+        why = "the model wrote nothing" if self.stop_reason == "completed" else f"the work ended as {self.end}"
+        return f"there is no answer: {why}"
 
     @property
     def end(self) -> str:

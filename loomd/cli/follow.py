@@ -36,7 +36,7 @@ def follow(client: Client, namespace: str, task: str, *, quiet: bool, output: st
 
 def _follow(client: Client, namespace: str, task: str, show: Show, *, kept: bool) -> Result:
     """Show what happens in one attempt until it ends, and return what became of it."""
-    for said in listen(client, Asked(task=task, opened=True)) if kept else ():
+    for said in listen(client, Asked(task=task, opened=True), say=show.note) if kept else ():
         event = msgspec.json.decode(json.dumps(said), type=Event)
         show.hear(event)
         if event.task == task and isinstance(event.data, TaskCompleted | TaskFailed):

@@ -19,10 +19,21 @@ _SHORTEST, _LONGEST = 0.1, 2.0
 """Seconds between two tries to reach a daemon that is away: at first, and after a while."""
 
 
-def listen(client: Client, asked: Asked, *, follow: bool = True) -> Iterator[Json]:
+def _beside(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def listen(
+    client: Client, asked: Asked, *, follow: bool = True, say: Callable[[str], None] = _beside
+) -> Iterator[Json]:
     """Yield the events that are asked for; when it follows, until nothing more is wanted.
 
-    A note about events that retention removed is said on standard error.
+    Args:
+        client: the daemon.
+        asked: the events.
+        follow: whether those that happen from now on are wanted, too.
+        say: says a line about events that retention removed, or about a daemon that is away; on standard error by
+            default.
 
     Raises:
         Unreachable: there is no daemon at first.
@@ -34,7 +45,7 @@ def listen(client: Client, asked: Asked, *, follow: bool = True) -> Iterator[Jso
             for event in client.events(asked=asked, follow=follow):
                 pause, away = _SHORTEST, False
                 if event["data"]["type"] == "events.missing":
-                    _missing(event["data"])
+                    say(_missing(event["data"]))
                 else:
                     yield event
             if not follow or asked.ended:
@@ -47,7 +58,7 @@ def listen(client: Client, asked: Asked, *, follow: bool = True) -> Iterator[Jso
             if isinstance(error, Overloaded) and error.retry_after is None:
                 continue  # this reader was too slow and was dropped: the journal has the rest
             if not away:
-                click.echo(f"{error}; waiting for it (Ctrl-C ends this)", err=True)
+                say(f"{error}; waiting for it (Ctrl-C ends this)")
             away = True
         time.sleep(pause)
         pause = min(_LONGEST, pause * 1.5)
@@ -64,8 +75,5 @@ def insist(ask: Callable[[], T]) -> T:
             pause = min(_LONGEST, pause * 1.5)
 
 
-def _missing(fact: Json) -> None:
-    click.echo(
-        f"some events up to number {fact['until']} are not there any more: retention removed those of old tasks",
-        err=True,
-    )
+def _missing(fact: Json) -> str:
+    return f"some events up to number {fact['until']} are not there any more: retention removed those of old tasks"

@@ -68,20 +68,21 @@ async def _run(path: Path, namespace: str, task_of: Callable[[System], Task], st
         clusters_in(declared, namespace)  # that nobody takes the task is said before anything is opened
 
     async with embed.open(path, state=state, listener=hear, admits=admits) as system, asyncio.TaskGroup() as group:
-        answering = group.create_task(_answer(system, asked))
+        answering = group.create_task(_answer(system, asked, show))
         try:
             return await system.result(await system.system.engine.submit(task_of(system.system)))
         finally:
             answering.cancel()
 
 
-async def _answer(system: embed.Embedded, asked: asyncio.Queue[str]) -> None:
+async def _answer(system: embed.Embedded, asked: asyncio.Queue[str], show: Show) -> None:
     """Put each question to whoever sits at the terminal; nobody else can be asked without a daemon."""
     while True:
         approval = await asked.get()
         agreed, reason = False, "`loomd run` has no terminal at which to ask anybody"
         if sys.stdin.isatty():
-            agreed = await asyncio.to_thread(click.confirm, "Agree", default=False, err=True)
+            with show.asking():
+                agreed = await asyncio.to_thread(click.confirm, "Agree", default=False, err=True)
             reason = ""
         with suppress(Conflict):  # it expired meanwhile
             await system.decide(approval, agreed=agreed, by="" if reason else getpass.getuser(), reason=reason)

@@ -6,6 +6,7 @@ and by `submit --wait`.
 """
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -49,6 +50,19 @@ class Show:
             self._hear_beside(event, self._tree)
         else:
             self._hear(event)
+
+    def asking(self) -> AbstractContextManager[None]:
+        """Return a context in which somebody may be asked something at the terminal."""
+        return nullcontext() if self._tree is None else self._tree.held()
+
+    def note(self, text: str) -> None:
+        """Print a line that is of no event, above the tree."""
+        self._end_line()
+        if self._tree is not None:
+            self._tree.clear()
+        click.echo(text, err=True)
+        if self._tree is not None:
+            self._tree.draw()
 
     def _hear_beside(self, event: Event, tree: Tree) -> None:
         """Let the tree of the parts tell what it can, and print the rest above it; the answer stands below."""
@@ -170,7 +184,7 @@ def describe(fact: facts.AnyFact) -> Line | None:
 
 @describe.register
 def _(fact: facts.TaskStarted) -> Line:
-    return Line("task", fact.goal)
+    return Line("task", " ".join(fact.goal.split()))
 
 
 @describe.register
@@ -257,7 +271,7 @@ def _(fact: PartRetried) -> Line:
 
 @describe.register
 def _(fact: AgentSplit) -> Line:
-    parts = "".join(f"\n{'':{_WIDTH + 2}}{n}. {goal}" for n, goal in enumerate(fact.goals, start=1))
+    parts = "".join(f"\n{'':{_WIDTH + 2}}{n}. {' '.join(goal.split())}" for n, goal in enumerate(fact.goals, start=1))
     return Line("", f"split into {len(fact.goals)} parts{parts}", "bright_black")
 
 

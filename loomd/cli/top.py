@@ -11,7 +11,7 @@ import termios
 import time
 import tty
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 import click
@@ -45,7 +45,7 @@ _HEALTH = {"dying": RED, "warning": YELLOW}
 def command(once: bool, delay: float, namespace: str, everywhere: bool, output: Form, client: Client) -> None:
     """Show what goes on now: agents with load, health, scores and what they used today; tasks with phase and time.
 
-    Tasks that run stand first, with their parts, then those that have ended last. Press q to leave.
+    Tasks that run stand first, with their parts, then those that have ended last. Press q or Ctrl-C to leave.
     """
     place = ("top",) if everywhere else ("namespaces", namespace, "top")
     if output.name != "table":
@@ -54,7 +54,8 @@ def command(once: bool, delay: float, namespace: str, everywhere: bool, output: 
         for line in lines(client.get(*place), everywhere=everywhere):
             click.echo(line)
     else:
-        _live(client, place, delay, everywhere=everywhere)
+        with suppress(KeyboardInterrupt):  # whoever looks on leaves like this, and has interrupted nothing
+            _live(client, place, delay, everywhere=everywhere)
 
 
 def lines(now: Json, *, everywhere: bool, rows: int | None = None) -> list[str]:
@@ -142,7 +143,7 @@ def _clock(now: float) -> str:
 
 
 def _live(client: Client, place: Sequence[str], delay: float, *, everywhere: bool) -> None:
-    """Draw it again and again, until q or Ctrl+C is pressed; while there is no daemon, what it said last.
+    """Draw it again and again, until q is pressed; while there is no daemon, what it said last.
 
     Raises:
         Unreachable: there is none at first.
@@ -160,7 +161,7 @@ def _live(client: Client, place: Sequence[str], delay: float, *, everywhere: boo
             _draw([away, *shown[1:]] if away else shown)
             while (left := began + delay - time.monotonic()) > 0:
                 # from the terminal itself: a stream would read keys ahead that select then does not see
-                if select.select([keys], [], [], left)[0] and os.read(keys, 1) in {b"q", b"Q", b"\x03", b""}:
+                if select.select([keys], [], [], left)[0] and os.read(keys, 1) in {b"q", b"Q", b""}:
                     return
 
 

@@ -5,7 +5,8 @@ Whatever else is to be said is printed above the tree; when the answer begins, t
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import click
@@ -55,6 +56,7 @@ class Tree:
         self._parts: dict[str, _Part] = {}
         self._top: list[str] = []
         self._drawn: list[int] = []
+        self._held = False
         self._now = 0.0
 
     def hear(self, event: Event) -> bool:
@@ -94,6 +96,16 @@ class Tree:
         """Put the tree back on the screen."""
         self._draw()
 
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Let the tree stand still while somebody is asked something below it; it goes on below the answer."""
+        self._drawn, self._held = [], True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._draw()
+
     def leave(self) -> None:
         """Let the tree stay as it stands; what is split from now on begins another."""
         self._parts, self._top, self._drawn = {}, [], []
@@ -126,6 +138,8 @@ class Tree:
         return f"{head} {state}{cut(harmless(after, sys.stderr), room)}".rstrip()
 
     def _draw(self) -> None:
+        if self._held:
+            return
         self.clear()
         shown = self.lines()
         most = shutil.get_terminal_size().lines - 2

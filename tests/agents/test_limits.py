@@ -297,3 +297,9 @@ async def test_a_limit_that_was_lowered_is_the_agents(bench: Bench) -> None:
     lower = agent(model, latest=lambda: Latest("r2", Limits(tokens=50), ()))
     outcome = await Bench().run(lower, Work("What is 1 + 2?", tokens=5))
     assert outcome.note.startswith("the task's budget of tokens is used up (0 of 5 used")
+
+
+async def test_an_answer_without_a_word_is_none(bench: Bench) -> None:
+    """A model that writes nothing, or only blanks, has not answered, and that is said of it."""
+    outcome = await bench.run(agent(replies({"text": " \n"})))
+    assert (outcome.stop_reason, outcome.failure) == ("completed", "there is no answer: the model wrote nothing")

@@ -83,3 +83,14 @@ def test_a_tree_is_drawn_where_there_are_characters_for_it(
     terminal.flush()
     shown = terminal.buffer.getvalue().decode(encoding)
     assert ("└─ 2" in shown, "2. look right" in shown) == (drawn, not drawn)
+
+
+def test_a_goal_of_several_lines_takes_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """A part that was put together from several has a line for each; shown like this the lines stay a list."""
+    bus = Bus(VirtualClock())
+    bus.subscribe(Show().hear)
+    Scope(bus, "t1").emit(TaskStarted("look\naround", "team"))
+    Scope(bus, "t1").emit(AgentSplit(("t1.1", "t1.2"), ("look left", "look right\nlook up")))
+    Scope(bus, "t1.2", "t1").emit(TaskStarted("look right\nlook up", "team"))
+    lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["look around", "into 2 parts", "look left", "look right look up", "PART      look right look up"]

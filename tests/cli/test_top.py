@@ -102,7 +102,7 @@ def test_it_outlives_the_daemon(folder: Folder, screen: Screen) -> None:
     assert "ada " in shown
     folder.daemon.start("--config", folder.daemon.configure(watch=[]))
     screen.until("at work 0")
-    screen.type("q")
+    screen.type("C-c")
     screen.until("ended with 0")
 
 

@@ -52,6 +52,47 @@ def test_on_a_terminal_each_part_has_one_line(folder: Folder, screen: Screen) ->
     assert shown.count("Both were seen.") == 1
 
 
+def test_a_daemon_that_is_away_is_told_above_the_tree(folder: Folder, screen: Screen) -> None:
+    """The tree stays one, and goes on when the daemon is there again."""
+    spaced = SPLIT.replace("metadata: {", "metadata: {namespace: SPACE, ").replace("delay: 300ms", "delay: 2s")
+    folder.write("team.yaml", spaced)
+    folder.apply()
+    screen.start(folder, "submit", "-n", folder.space, "--wait", "look around")
+    screen.until("execute")
+    folder.daemon.kill()
+    screen.until("waiting for it")
+    folder.daemon.start("--config", folder.daemon.configure(watch=[]))
+    lines = screen.until("ended with 0").splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("├─")] == [["├─", "1", "done"]]
+    away, first = (next(at for at, line in enumerate(lines) if text in line) for text in ("waiting for it", "├─"))
+    assert away < first
+
+
+ASKING = """\
+apiVersion: loomd.dev/v1
+kind: Tool
+metadata: {name: pay}
+spec: {type: python, file: pay.py, function: pay, approval: {required: always}}
+---
+""" + SPLIT.replace("{provider: script}", "{provider: script, tools: [pay]}").replace(
+    '"own part:*left", delay: 300ms, text: L, times: null', '"own part:*left", toolCalls: [{name: pay}]'
+).replace("R, times: null}", "R, times: null}\n    - {when: 'own part:*left', text: L, times: null}").replace(
+    "[1]", "[]"
+)
+
+
+def test_who_is_asked_is_left_alone(folder: Folder, screen: Screen) -> None:
+    """The question stays where it stands while other parts go on; the tree goes on below the answer."""
+    (folder.path / "pay.py").write_text('def pay() -> str:\n    """Pay."""\n    return "paid"\n')
+    folder.write("team.yaml", ASKING.replace("delay: 300ms", "delay: 1s"))
+    screen.start(folder, "run", "manifests", "look around", "--state", "state")
+    screen.until("Agree [y/N]:")
+    screen.type("y", "Enter")
+    before, _, after = screen.until("ended with 0").partition("Agree [y/N]: y\n")
+    assert [text.count("├─ 1") for text in (before, after)] == [1, 1]
+    assert [text.count("└─ 2") for text in (before, after)] == [1, 1]
+
+
 def test_rows_stay_where_they_are() -> None:
     """When parts of parts begin, also with a number of two digits; a long name moves all rows alike."""
     tree = Tree(coloured=False)
@@ -88,6 +129,19 @@ def test_a_part_is_in_the_phase_after_the_last_one_that_ended() -> None:
         assert tree.hear(Event(fact, 2.0, "t.1"))
         seen.append(tree.lines()[0].split()[2])
     assert seen == ["sense", "match", "match", "scale", "scale", "scale"]
+
+
+def test_a_tree_stands_still_while_somebody_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    """What happens meanwhile is drawn below the answer, and nothing above it is taken away."""
+    tree = Tree(coloured=False)
+    tree.hear(Event(AgentSplit(("t.1",), ("look left",)), 1.0, "t"))
+    capsys.readouterr()
+    with tree.held():
+        tree.hear(Event(TaskStarted("look left", "team"), 2.0, "t.1"))
+        tree.clear()
+        tree.draw()
+        assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err.split()[:3] == ["└─", "1", "sense"]
 
 
 def test_a_terminal_that_became_narrower_is_cleared(
