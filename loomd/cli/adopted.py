@@ -17,6 +17,7 @@ from loomd.manifest.claim import claimed
 from loomd.manifest.document import read_documents
 from loomd.manifest.load import load
 from loomd.manifest.object import Ref
+from loomd.manifest.problem import Problems
 from loomd.manifest.source import STDIN, SourceFile, read_path
 from loomd.manifest.template import continued, holds
 
@@ -100,7 +101,7 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
     documents, served = _documents(file.data, file.name), _documents(first["text"].encode(), file.name)
     apply = _APPLY.format(path=first["source"])
     changes: dict[Ref, list[Change]] = {}
-    told: list[str] = []
+    told: list[tuple[Ref, Change, str]] = []
     unsure = {name for item in group for name in _unsure(item, documents, served)}
     for item in group:
         ref = Ref(item["kind"], item["name"], item["namespace"])
@@ -119,7 +120,7 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
                 continue
             changes.setdefault(ref, []).append(change)
             if fresh:
-                told.append(f"{ref} {path}: {_said(one)}")
+                told.append((ref, change, f"{ref} {path}: {_said(one)}"))
     known = _declared(first, file)
     added = [one for item in group for one in item["added"] if claimed(one) not in known]
     found.refused += [
@@ -128,14 +129,41 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
         if one["metadata"]["name"] in unsure
     ]
     added = [one for one in added if one["metadata"]["name"] not in unsure]
-    told += [f"{claimed(one)}: declared" for one in added]
+    changes = _possible(file, changes, found)
     after = amend(file.data, file.name, changes, [to_yaml(one) for one in added])
     if after == file.data:
         return None
     load([SourceFile(file.root, file.path, after, file.base)], pending=True)
     local = first["type"] != "git"
     name = os.path.realpath(file.root / file.path) if local else "/".join(filter(None, (first["folder"], file.path)))
-    return Adopted(name, first["source"], file.data, after, local, tuple(told))
+    lines = [line for ref, change, line in told if change in changes.get(ref, ())]
+    lines += [f"{claimed(one)}: declared" for one in added]
+    return Adopted(name, first["source"], file.data, after, local, tuple(lines))
+
+
+def _possible(
+    file: SourceFile, changes: Mapping[Ref, Sequence[Change]], found: Adoption
+) -> Mapping[Ref, Sequence[Change]]:
+    """Return the changes that can be made in a file; each other one is refused, and keeps none of the others back.
+
+    Raises:
+        Problems: the file cannot be read.
+    """
+    try:
+        amend(file.data, file.name, changes)
+    except Problems:
+        raise
+    except Permanent:
+        possible: dict[Ref, list[Change]] = {ref: [] for ref in changes}
+        for ref, change in ((ref, one) for ref, several in changes.items() for one in several):
+            try:
+                amend(file.data, file.name, {ref: [change]})
+            except Permanent as error:
+                found.refused.append(str(error))
+            else:
+                possible[ref].append(change)
+        return {ref: several for ref, several in possible.items() if several}
+    return changes
 
 
 def _documents(data: bytes, name: str) -> Mapping[Ref | None, Any]:

@@ -34,7 +34,7 @@ def command(task: str, output: Path | None, state: Path | None, namespace: str, 
     Of memory/NAME all items are written, one JSON object on each line, with where each came from.
 
     Of blueprint/NAME the manifest is written of an agent that a cluster made, or gave other instructions: applied, it
-    is what it is now, with what is believed of it as its domains. `loomd adopt` puts it into the files.
+    is what it is now, with what at least five tasks say of it as its domains. `loomd adopt` puts it into the files.
     """
     if (memory := memory_of((task,))) is not None:
         if not memory:

@@ -27,7 +27,9 @@ from loomd.cli.target import (
     wanted,
 )
 from loomd.clock import SystemClock
+from loomd.errors import NotFound
 from loomd.manifest.json_text import write_json
+from loomd.manifest.wording import did_you_mean
 
 _PEOPLE = ("table", "wide")
 _UNWATCHED = BARE - {TASKS, SOURCES}
@@ -89,7 +91,8 @@ def command(
 ) -> None:
     """List things of a KIND (agents, tools, ...), tasks, approvals, proposals, sessions, budgets, sources; all; NAMEs.
 
-    `lineage [AGENT]` tells where agents came from: made, given other instructions, retired, and why.
+    `lineage [AGENT]` tells where agents came from: made, given other instructions, retired, and why; `capabilities
+    [AGENT]` what is believed of them.
 
     `memory [NAME]` is what is remembered, `memories` are the objects; --scope, --agent and the like narrow the former.
     JSONPath is written as for kubectl, '{.items[*].metadata.name}', or as RFC 9535 has it, '$.items[*].metadata.name'.
@@ -159,7 +162,7 @@ class Look:
 
     def body(self, asked: Sequence[Wanted]) -> Json:
         """Return what was asked for as JSON: one thing that was named, or a list."""
-        if len(asked) == 1 and len(asked[0].names) == 1 and asked[0].place != LINEAGE:
+        if len(asked) == 1 and len(asked[0].names) == 1 and asked[0].place not in {LINEAGE, CAPABILITIES}:
             return self._items(asked[0])[0]
         return {"items": [item for one in asked for item in self._items(one)]}
 
@@ -231,6 +234,8 @@ class Look:
         """Return the things of one kind; named ones in the order of their names."""
         if one.place == LINEAGE:
             return [item for name in one.names or ("",) for item in self._lineage(one.namespace, name)]
+        if one.place == CAPABILITIES and one.names:
+            return [item for name in one.names for item in self._capabilities(one.namespace, name)]
         if one.names and self._at:
             return [self._client.get(*one.place.parts(one.namespace), name, **self._at) for name in one.names]
         if one.names:
@@ -251,6 +256,21 @@ class Look:
             *LINEAGE.parts(space), **({"agent": name.rpartition("/")[2]} if name else {}), **self._at
         )["items"]
         return items
+
+    def _capabilities(self, namespace: str, name: str) -> list[Json]:
+        """Return what is believed of an agent, before whose name `agent/` may stand, or of it in a domain: `ada.law`.
+
+        Raises:
+            NotFound: nothing is, in any cluster; the text names the closest.
+        """
+        items: list[Json] = self._client.get(*CAPABILITIES.parts(namespace), **self._at)["items"]
+        wanted = name.rpartition("/")[2]
+        found = [one for one in items if wanted in {one["spec"]["agent"], one["metadata"]["name"]}]
+        if not found:
+            known = sorted({one["spec"]["agent"] for one in items})
+            hint = did_you_mean(wanted, known, "there are") or "no agent is a member of a cluster"
+            raise NotFound(f"no capabilities of {wanted!r} in namespace {namespace}: {hint}")
+        return found
 
     def _tasks(self) -> list[Json]:
         """Return the newest tasks, and say when there are more."""

@@ -281,7 +281,11 @@ async def test_what_cannot_be_taken_over_is_told(folder: Path, capsys: Out, monk
         assert "is generated" in capsys.readouterr().err
         agents.write_text(plain.replace("letters: 0.5", "letters: &half 0.5").replace("{steps: 3}", "{cost: *half}"))
         assert await loomd("adopt") == 1
-        assert "cannot be edited in place" in capsys.readouterr().err
+        said = capsys.readouterr()
+        assert f"not adopted: {agents}: Agent/ada spec.domains.letters: cannot be edited in place" in said.err
+        assert "team/agents.yaml: Agent/bob spec.domains.bob: 0.7\n" in said.err, "the rest of the file is adopted"
+        assert "domains: {bob: 0.7}}" in said.out
+        assert "letters: 0.81" not in said.out
         agents.write_text(plain.replace("metadata: {name: ada,", "metadata: {name: eve,"))
         assert await loomd("adopt", "agent/ada") == 1
         assert "not declared there any more" in capsys.readouterr().err

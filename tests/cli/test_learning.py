@@ -110,6 +110,15 @@ async def test_capabilities_are_shown(folder: Path, capsys: Out) -> None:
         assert await loomd("get", "capabilities") == 0
         table = capsys.readouterr().out
         assert table.splitlines()[0].split()[:5] == ["AGENT", "DOMAIN", "SCORE", "+-", "TASKS"]
+        assert await loomd("get", "capabilities", "agent/bob", "--at", "0s") == 0
+        assert [one.split()[:2] for one in capsys.readouterr().out.splitlines()[1:]] == [
+            ["bob", "general"],
+            ["bob", "maths"],
+        ]
+        assert await loomd("get", "capabilities", "bob.maths", "-o", "name") == 0
+        assert capsys.readouterr().out.split() == ["Capability/bob.maths"]
+        assert await loomd("get", "capabilities", "bo") == 2
+        assert "no capabilities of 'bo' in namespace default: did you mean \"bob\"?" in capsys.readouterr().err
         assert await loomd("get", "capabilities", "-o", "json") == 0
         found = {one["metadata"]["name"]: one["status"] for one in json.loads(capsys.readouterr().out)["items"]}
         assert set(found) == {"ada.ada", "ada.general", "bob.general", "bob.maths"}
