@@ -7,7 +7,7 @@ agree.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -70,7 +70,7 @@ class Ageing:
     keep: float = 0.0
     half_life: float = 0.0
     now: Callable[[], float] = _never
-    known: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    known: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
     earlier: Earlier = all_of
 
     @cached_property
@@ -90,11 +90,9 @@ class Ageing:
         mean, count = prior + left * (score.mean - prior), round(score.count * left)
         return Score(mean, score.variance, count, score.updated)
 
-    def inherited(
-        self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()
-    ) -> list[Capability]:
+    def inherited(self, agent: str, spec: str, learned: Sequence[Capability]) -> list[Capability]:
         """Return what an agent takes over from how it behaved before, in domains in which it learned nothing since."""
-        others = {*self.known.get(agent, ()), *before} - {spec} if self.keep else set[str]()
+        others = set(self.known.get(agent, ())) - {spec} if self.keep else set[str]()
         before = set(self.earlier(agent, spec, others))
         own = {one.domain for one in learned if (one.agent, one.spec) == (agent, spec)}
         latest: dict[str, Capability] = {}
@@ -145,18 +143,17 @@ class Book:
         for agent, spec in members:
             self.admit(agent, spec, learned)
 
-    def admit(self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()) -> None:
+    def admit(self, agent: str, spec: str, learned: Sequence[Capability]) -> None:
         """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on.
 
         Args:
             agent: its name.
             spec: digest of how it behaves.
             learned: scores of it and others, of whatever behaviour.
-            before: digests of how it behaved lately, beside those that were known at first.
         """
         self._members.setdefault((agent, spec), _Learned())
         mine = [one for one in learned if (one.agent, one.spec) == (agent, spec)]
-        for c in [*self._ageing.inherited(agent, spec, learned, before), *mine]:
+        for c in [*self._ageing.inherited(agent, spec, learned), *mine]:
             self._put((c.agent, c.spec), c.domain, Score(c.score, c.variance, c.count, c.updated))
 
     def hear(self, event: Event) -> None:
