@@ -138,7 +138,7 @@ class Book:
         self, members: Iterable[tuple[str, str]], learned: Sequence[Capability], ageing: Ageing = _AGELESS
     ) -> None:
         """Take over what was learned of the members: names of agents with the digests of their behaviour."""
-        self._ageing = ageing
+        self.ageing = ageing
         self._members: dict[_Member, _Learned] = {}
         for agent, spec in members:
             self.admit(agent, spec, learned)
@@ -153,7 +153,7 @@ class Book:
         """
         self._members.setdefault((agent, spec), _Learned())
         mine = [one for one in learned if (one.agent, one.spec) == (agent, spec)]
-        for c in [*self._ageing.inherited(agent, spec, learned), *mine]:
+        for c in [*self.ageing.inherited(agent, spec, learned), *mine]:
             self._put((c.agent, c.spec), c.domain, Score(c.score, c.variance, c.count, c.updated))
 
     def hear(self, event: Event) -> None:
@@ -175,9 +175,9 @@ class Book:
         """
         agent, spec, domain = origin
         added = self.known(agent, spec).get(domain)
-        if added is None or not added.count or not self._ageing.keep:
+        if added is None or not added.count or not self.ageing.keep:
             return None
-        count = added.count * self._ageing.keep
+        count = added.count * self.ageing.keep
         whole, total = before.count + 1, before.count + 1 + count
         mean = (whole * before.mean + count * added.mean) / total
         spread = whole * (before.variance + before.mean**2) + count * (added.variance + added.mean**2)
@@ -201,7 +201,7 @@ class Book:
     def score(self, agent: str, spec: str, domain: str, prior: float) -> Score:
         """Return what is believed of an agent in a domain."""
         known = self.known(agent, spec).get(domain)
-        return Score(prior) if known is None else self._ageing.aged(known, prior)
+        return Score(prior) if known is None else self.ageing.aged(known, prior)
 
     def overall(self, agent: str, spec: str, prior: float, fixed: Callable[[str], bool] | None = None) -> Score:
         """Return what is believed of an agent over all domains, weighted by the number of tasks.
@@ -220,7 +220,7 @@ class Book:
             updated = max((one.updated for one in learned), default=0.0)
         if not count:
             return Score(prior)
-        return self._ageing.aged(Score(total / count, count=count, updated=updated), prior)
+        return self.ageing.aged(Score(total / count, count=count, updated=updated), prior)
 
     def believed(
         self, agent: str, spec: str, domains: Sequence[str], declared: Mapping[str, float], unknown: float
@@ -238,14 +238,14 @@ class Book:
             declared: what is believed of it before anything was learned, by domain.
             unknown: the same in a domain that is not declared.
         """
-        member, now = self._members.get((agent, spec), _NOTHING), self._ageing.now()
+        member, now = self._members.get((agent, spec), _NOTHING), self.ageing.now()
         asked = (domains, declared, unknown)
-        if (read := member.read) is not None and read[1] == asked and 0 <= now - read[0] <= self._ageing.moment:
+        if (read := member.read) is not None and read[1] == asked and 0 <= now - read[0] <= self.ageing.moment:
             return read[2]
         scores: dict[str, Score] = {}
         for domain in domains:
             prior, known = declared.get(domain, unknown), member.scores.get(domain)
-            scores[domain] = Score(prior) if known is None else self._ageing.aged(known, prior)
+            scores[domain] = Score(prior) if known is None else self.ageing.aged(known, prior)
         found = Believed(MappingProxyType(scores), self.overall(agent, spec, max(declared.values())))
         if member is not _NOTHING:
             member.read = now, asked, found

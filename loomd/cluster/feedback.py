@@ -196,11 +196,20 @@ async def _ready(services: Services, cluster: Cluster | None, result: Result) ->
     stays = _stays(cluster, sensed, executed, learned)
     past: dict[str, Score] | None = None
     if not stays and not _behaves(cluster, learned[0]):
-        found = await services.store.capabilities()
-        mine = [one for one in found if (one.agent, one.spec) == (learned[0].agent, learned[0].spec)]
-        past = {one.domain: Score(one.score, one.variance, one.count) for one in mine}
+        past = await _past(services, cluster, learned[0])
     proposals = await _proposals(services, cluster, result.task.id, learned)
     return _Ready(cluster, cluster.adapt, sensed, executed, evaluated, learned, proposals, past, stays)
+
+
+async def _past(services: Services, cluster: Cluster, move: ScoreMove) -> dict[str, Score]:
+    """Return what is believed now of an agent as it behaved when it was scored, by domain."""
+    agent, unknown, found = cluster.agents.get(move.agent), cluster.priors.unknown, dict[str, Score]()
+    for one in await services.store.capabilities():
+        if (one.agent, one.spec) == (move.agent, move.spec):
+            prior = unknown if agent is None else agent.domains.get(one.domain, unknown)
+            score = Score(one.score, one.variance, one.count, one.updated)
+            found[one.domain] = cluster.book.ageing.aged(score, prior)
+    return found
 
 
 async def _proposals(

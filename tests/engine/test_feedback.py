@@ -161,6 +161,22 @@ async def test_an_agent_that_was_edited_learns_as_it_was(world: World) -> None:
     assert found[new.spec] == new
 
 
+async def test_a_word_makes_no_old_score_new(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What time took of how an agent behaved before stays taken, and it goes on from there."""
+    async with world.open() as system:
+        results = [await done(system) for _ in range(5)]
+        before = await score(system)
+        skip(28 * 86_400, monkeypatch)  # two half-lives
+        world.edit("provider: script,", "provider: script, prompt: Be quick., ")
+        await system.reconciler.apply(world.delivery())
+        (move,) = (await say(system, results[0].task.id, 0.9)).moves
+        after = await score(system)
+    left = 0.3 + (before.score - 0.3) / 4
+    assert move.before == pytest.approx(left, abs=1e-3)
+    assert (move.after, move.count) == (after.score, 1)
+    assert after.score == pytest.approx(left, abs=0.1)
+
+
 async def test_a_word_that_can_move_nothing_is_kept(world: World) -> None:
     """Of a task that was cancelled, and of one whose cluster is gone; why is told."""
     world.write([{"when": "go", "text": "done", "delay": "30s"}, {"when": "come", "text": "done", "times": None}])
