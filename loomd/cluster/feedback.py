@@ -28,11 +28,19 @@ from loomd.topology import Services
 
 @dataclass(frozen=True)
 class Given:
-    """A word of a person: how good an answer is, who says it, why, and the how-many-th word on the task it is."""
+    """A word of a person.
+
+    Attributes:
+        said: how good an answer is, and who says it.
+        note: why.
+        number: the how-many-th word on the task it is.
+        rewarded: when the task was rewarded, in wall-clock seconds; 0 when it was not.
+    """
 
     said: Said
     note: str
     number: int
+    rewarded: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ async def correct(
     if isinstance(ready, str):
         of = Teaching(Ref("Cluster", task.cluster, task.namespace), task.id, services.clock.now(), 0.0)
     else:
-        of = ready.cluster.teaching(task.id)
+        of = msgspec.structs.replace(ready.cluster.teaching(task.id), rewarded=given.rewarded)
     await learn(services, moves, of, scope, key=word, averages=averages)
     return Correction(before, after, moves, why)
 

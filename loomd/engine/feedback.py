@@ -5,13 +5,14 @@ key `TASK#feedback/N`. What was not answered was not taken, and may be said agai
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import msgspec
 
 from loomd.amoeba.feedback import Said
 from loomd.amoeba.task import Result
 from loomd.cluster.feedback import Correction, Earlier, Given, correct
+from loomd.cluster.health import rewarded
 from loomd.engine.accept import cluster_of
 from loomd.errors import Conflict, NotFound
 from loomd.events.cluster import FeedbackGiven
@@ -55,7 +56,7 @@ class Feedback:
             )
         result = _result(record.result)
         async with self._lock, self._topology().lease() as topology:
-            before = [one async for one in self._before(task)]
+            before, at = await self._before(task)
             earlier = [
                 Earlier(Said(one.score, one.by), moved=not one.why)
                 for one in before
@@ -65,10 +66,15 @@ class Feedback:
                 cluster = cluster_of(topology, result.task)
             except NotFound:
                 cluster = None
-            return await correct(self._services, cluster, result, Given(said, note, len(before) + 1), earlier)
+            given = Given(said, note, len(before) + 1, at)
+            return await correct(self._services, cluster, result, given, earlier)
 
-    async def _before(self, task: str) -> AsyncIterator[FeedbackGiven]:
-        """Yield what was said of a task so far."""
+    async def _before(self, task: str) -> tuple[list[FeedbackGiven], float]:
+        """Return what was said of a task so far, and when it was rewarded, in wall-clock seconds; 0 for never."""
+        words, at = list[FeedbackGiven](), 0.0
         async for event in Journal(self._services.store).replay(task=task):
             if isinstance(event.data, FeedbackGiven):
-                yield event.data
+                words.append(event.data)
+            elif not at and rewarded(event) is not None:
+                at = event.ts
+        return words, at

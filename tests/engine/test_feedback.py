@@ -191,6 +191,26 @@ async def test_a_word_that_can_move_nothing_is_kept(world: World) -> None:
     assert (correction.why, correction.after) == ("the task ended before it was evaluated", None)
 
 
+async def test_a_word_leaves_a_reward_where_it_was_in_time(world: World) -> None:
+    """How an agent does goes by its last tasks, not by those of which somebody spoke last; after a restart, too."""
+    async with world.open() as system:
+        results = [await done(system) for _ in range(7)]
+        cluster = cluster_of(system.reconciler.topology, results[0].task)
+        for at in (0, 4):  # one that does not count any more, and one that does
+            await say(system, results[at].task.id, 0.0)
+        await done(system)
+        vitals = cluster.conditions.vitals(cluster.agents["ada"])
+        assert vitals.samples == 8
+        assert vitals.mean == pytest.approx(0.8, abs=0.01)
+        lessons = await system.store.learning.lessons("default", "ada", cluster.agents["ada"].digest)
+        assert [one.task for one in lessons[::-1]][:7] == [one.task.id for one in results]
+    async with world.open() as system:
+        cluster = cluster_of(system.reconciler.topology, results[0].task)
+        again = cluster.conditions.vitals(cluster.agents["ada"])
+    assert (again.samples, again.health) == (8, vitals.health)
+    assert again.mean == pytest.approx(vitals.mean)
+
+
 async def test_words_and_tasks_at_the_same_time_all_count(world: World) -> None:
     """Forty words on ten tasks, beside ten more tasks: each counts once."""
     async with world.open() as system:
