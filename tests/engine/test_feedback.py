@@ -378,6 +378,26 @@ async def test_a_word_after_people_agreed_proposes_the_difference(tmp_path: Path
             assert correction.after == 0.0
 
 
+async def test_a_word_goes_by_what_people_agreed_to(tmp_path: Path) -> None:
+    """What they denied of a word before it never moved the score, and what waits of it is asked once, as it is now."""
+    world = written(tmp_path, JUDGED.replace("MODE", "propose"), verdict(10, times=None))
+    async with world.open() as system:
+        result = await done(system)
+        await decided(system, "approved")
+        agreed = await score(system)
+        await say(system, result.task.id, 0.0)
+        await decided(system, "denied")
+        (move,) = (await say(system, result.task.id, 0.5)).moves
+        assert move.after < agreed.score
+        assert (await say(system, result.task.id, 0.2)).moves[0].after < move.after
+        waits = await open_proposal(system)  # one, though two words wait
+        await decided(system, "approved")
+        assert (await score(system)).score == pytest.approx(waits.after, abs=1e-6)
+    async with world.open() as system:
+        (back,) = (await say(system, result.task.id, 1.0)).moves
+        assert back.after == pytest.approx(agreed.score, abs=1e-6)
+
+
 async def test_a_word_on_what_is_remembered_no_more_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proposal rests on the latest tasks alone; a word on one before them moves nothing, and tells it."""
     monkeypatch.setattr(pending, "_MOST", 2)
