@@ -7,7 +7,7 @@ agree.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -70,7 +70,7 @@ class Ageing:
     keep: float = 0.0
     half_life: float = 0.0
     now: Callable[[], float] = _never
-    known: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    known: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
     earlier: Earlier = all_of
 
     @cached_property
@@ -90,11 +90,9 @@ class Ageing:
         mean, count = prior + left * (score.mean - prior), round(score.count * left)
         return Score(mean, score.variance, count, score.updated)
 
-    def inherited(
-        self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()
-    ) -> list[Capability]:
+    def inherited(self, agent: str, spec: str, learned: Sequence[Capability]) -> list[Capability]:
         """Return what an agent takes over from how it behaved before, in domains in which it learned nothing since."""
-        others = {*self.known.get(agent, ()), *before} - {spec} if self.keep else set[str]()
+        others = set(self.known.get(agent, ())) - {spec} if self.keep else set[str]()
         before = set(self.earlier(agent, spec, others))
         own = {one.domain for one in learned if (one.agent, one.spec) == (agent, spec)}
         latest: dict[str, Capability] = {}
@@ -140,23 +138,22 @@ class Book:
         self, members: Iterable[tuple[str, str]], learned: Sequence[Capability], ageing: Ageing = _AGELESS
     ) -> None:
         """Take over what was learned of the members: names of agents with the digests of their behaviour."""
-        self._ageing = ageing
+        self.ageing = ageing
         self._members: dict[_Member, _Learned] = {}
         for agent, spec in members:
             self.admit(agent, spec, learned)
 
-    def admit(self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()) -> None:
+    def admit(self, agent: str, spec: str, learned: Sequence[Capability]) -> None:
         """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on.
 
         Args:
             agent: its name.
             spec: digest of how it behaves.
             learned: scores of it and others, of whatever behaviour.
-            before: digests of how it behaved lately, beside those that were known at first.
         """
         self._members.setdefault((agent, spec), _Learned())
         mine = [one for one in learned if (one.agent, one.spec) == (agent, spec)]
-        for c in [*self._ageing.inherited(agent, spec, learned, before), *mine]:
+        for c in [*self.ageing.inherited(agent, spec, learned), *mine]:
             self._put((c.agent, c.spec), c.domain, Score(c.score, c.variance, c.count, c.updated))
 
     def hear(self, event: Event) -> None:
@@ -178,9 +175,9 @@ class Book:
         """
         agent, spec, domain = origin
         added = self.known(agent, spec).get(domain)
-        if added is None or not added.count or not self._ageing.keep:
+        if added is None or not added.count or not self.ageing.keep:
             return None
-        count = added.count * self._ageing.keep
+        count = added.count * self.ageing.keep
         whole, total = before.count + 1, before.count + 1 + count
         mean = (whole * before.mean + count * added.mean) / total
         spread = whole * (before.variance + before.mean**2) + count * (added.variance + added.mean**2)
@@ -204,7 +201,7 @@ class Book:
     def score(self, agent: str, spec: str, domain: str, prior: float) -> Score:
         """Return what is believed of an agent in a domain."""
         known = self.known(agent, spec).get(domain)
-        return Score(prior) if known is None else self._ageing.aged(known, prior)
+        return Score(prior) if known is None else self.ageing.aged(known, prior)
 
     def overall(self, agent: str, spec: str, prior: float, fixed: Callable[[str], bool] | None = None) -> Score:
         """Return what is believed of an agent over all domains, weighted by the number of tasks.
@@ -223,7 +220,7 @@ class Book:
             updated = max((one.updated for one in learned), default=0.0)
         if not count:
             return Score(prior)
-        return self._ageing.aged(Score(total / count, count=count, updated=updated), prior)
+        return self.ageing.aged(Score(total / count, count=count, updated=updated), prior)
 
     def believed(
         self, agent: str, spec: str, domains: Sequence[str], declared: Mapping[str, float], unknown: float
@@ -241,14 +238,14 @@ class Book:
             declared: what is believed of it before anything was learned, by domain.
             unknown: the same in a domain that is not declared.
         """
-        member, now = self._members.get((agent, spec), _NOTHING), self._ageing.now()
+        member, now = self._members.get((agent, spec), _NOTHING), self.ageing.now()
         asked = (domains, declared, unknown)
-        if (read := member.read) is not None and read[1] == asked and 0 <= now - read[0] <= self._ageing.moment:
+        if (read := member.read) is not None and read[1] == asked and 0 <= now - read[0] <= self.ageing.moment:
             return read[2]
         scores: dict[str, Score] = {}
         for domain in domains:
             prior, known = declared.get(domain, unknown), member.scores.get(domain)
-            scores[domain] = Score(prior) if known is None else self._ageing.aged(known, prior)
+            scores[domain] = Score(prior) if known is None else self.ageing.aged(known, prior)
         found = Believed(MappingProxyType(scores), self.overall(agent, spec, max(declared.values())))
         if member is not _NOTHING:
             member.read = now, asked, found

@@ -36,7 +36,7 @@ from loomd.cluster.stirring import Stirring, stirring
 from loomd.cluster.terms import Models, Terms
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
-from loomd.events.cluster import CapabilityUpdated, HistoryForgotten
+from loomd.events.cluster import CapabilityMerged, CapabilityUpdated, HistoryForgotten
 from loomd.events.event import Event, Fallback
 from loomd.manifest.object import Ref
 from loomd.messages import Message
@@ -47,8 +47,6 @@ from loomd.topology import Services
 
 _FREE = (0.0, 0.0)
 _NOTHING: frozenset[str] = frozenset()
-
-
 _OWN = Models()
 
 
@@ -83,7 +81,10 @@ class Cluster:
         members = {agent.name: agent for agent in self.blueprints.members()}
         self.roster = Roster(members.values(), embedder)
         self.past = TaskHistory(ref, services.store, terms.policies.learning, self.roster)
-        self._scores = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
+        ours = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
+        self._scores = {(one.agent, one.spec, one.domain): one for one in ours}
+        """What is stored, also of how members behaved before; what one takes over of that is in the book alone."""
+        self._ways = {name: set(digests) for name, digests in past.behaviours.items()}
         self._terms = terms
         self._rehearses = False
         self._services = services
@@ -100,7 +101,7 @@ class Cluster:
                 rules.keep,
                 rules.half_life if rules.reading_of("decay") == "auto" else 0.0,
                 services.clock.now,
-                past.behaviours,
+                self._ways,
                 Behaviours(ref.namespace, services).earlier,
             ),
         )
@@ -337,10 +338,13 @@ class Cluster:
         fact = event.data
         if isinstance(fact, CapabilityUpdated):  # by far the most: each task ends with one
             if fact.owner in self.roster.agents or self.blueprints.versions(fact.owner):
+                self._take(fact, event)
                 self.book.hear(event)
                 self.conditions.hear(event)
                 self.forge.departures.hear(event)
             return
+        if isinstance(fact, CapabilityMerged):
+            self._take(fact, event)
         self.book.hear(event)
         self.conditions.hear(event)
         self.forge.hear(event)
@@ -365,17 +369,20 @@ class Cluster:
             if before is not None:
                 self.roster.remove(name)
         elif before is None or now.digest != before.digest:
-            self.book.admit(name, now.digest, self._known(name), [] if before is None else [before.digest])
+            self.book.admit(name, now.digest, self._known(name))
             self.roster.add(now)
             self.conditions.admit(now, anew=anew)
 
+    def _take(self, fact: CapabilityUpdated | CapabilityMerged, event: Event) -> None:
+        """Take over what is stored of a score that moved."""
+        score = Capability(fact.owner, fact.spec, fact.domain, fact.after, fact.variance, fact.count, event.ts)
+        self._scores[fact.owner, fact.spec, fact.domain] = score
+        if event.namespace == self._ref.namespace:
+            self._ways.setdefault(fact.owner, set()).add(fact.spec)
+
     def _known(self, name: str) -> list[Capability]:
-        """Return what was learned of an agent, however it behaved: what was stored at first, and what came since."""
-        scores = {(one.spec, one.domain): one for one in self._scores if one.agent == name}
-        for (agent, spec, domain), one in self.book.table().items():
-            if agent == name:
-                scores[spec, domain] = Capability(name, spec, domain, one.mean, one.variance, one.count, one.updated)
-        return list(scores.values())
+        """Return what was learned of an agent, however it behaved."""
+        return [one for one in self._scores.values() if one.agent == name]
 
     def limit(self, budget: Budget) -> Budget:
         """Return a task's budget with the cluster's own limits where it names none; none is ever unlimited."""

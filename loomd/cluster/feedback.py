@@ -4,8 +4,8 @@ What is told and what is stored are in one transaction, under a key of their own
 the engine.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -28,19 +28,34 @@ from loomd.topology import Services
 
 @dataclass(frozen=True)
 class Given:
-    """A word of a person: how good an answer is, who says it, why, and the how-many-th word on the task it is."""
+    """A word of a person.
+
+    Attributes:
+        said: how good an answer is, and who says it.
+        note: why.
+        number: the how-many-th word on the task it is.
+        rewarded: when the task was rewarded, in wall-clock seconds; 0 when it was not.
+    """
 
     said: Said
     note: str
     number: int
+    rewarded: float = 0.0
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """A word before it that counts for the reward, and whether scores moved with it."""
+    """A word before it that counts for the reward.
+
+    Attributes:
+        said: how good the answer is, and who says it.
+        moved: whether scores moved with it, or would when people agree.
+        asked: what people were asked because of it, by domain: the id of the proposal, and what that is named after.
+    """
 
     said: Said
     moved: bool
+    asked: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ async def correct(
     task = result.task
     scope = Scope(services.bus, task.id, task.parent, task.namespace, task.revision)
     word = f"{task.id}#feedback/{given.number}"
-    ready = await _ready(services, cluster, result)
+    ready = await _ready(services, cluster, result, earlier)
     moves: list[ScoreMove] = []
     averages: list[Average] = []
     lost = ""
@@ -84,12 +99,8 @@ async def correct(
         before, after = corrected(ready.evaluated, known, weight).reward, now.reward
         averages = [] if _repeats(words) else _averages(ready.cluster, ready.evaluated.opinions, given.said.score)
         why = ready.stays or ("" if weight else "the cluster gives feedback the weight 0")
-        if not ready.stays:  # the scores stand where the words took them that moved them
-            believed, at = (
-                corrected(ready.evaluated, [one.said for one in earlier if one.moved], weight),
-                services.clock.now(),
-            )
-            moves, lost = ready.moves(believed, now, word, at)
+        if not ready.stays:
+            moves, lost = ready.moves(now, word, services.clock.now())
             lost = "" if moves or why else lost
             why = why or lost
     counts = not isinstance(ready, str) and bool(ready.stays or lost)
@@ -98,7 +109,7 @@ async def correct(
     if isinstance(ready, str):
         of = Teaching(Ref("Cluster", task.cluster, task.namespace), task.id, services.clock.now(), 0.0)
     else:
-        of = ready.cluster.teaching(task.id)
+        of = msgspec.structs.replace(ready.cluster.teaching(task.id), rewarded=given.rewarded)
     await learn(services, moves, of, scope, key=word, averages=averages)
     return Correction(before, after, moves, why)
 
@@ -109,47 +120,68 @@ class _Ready:
 
     Attributes:
         cluster: the task's cluster.
+        task: id of the task.
         adapt: how its scores move.
         sensed: what kind of task it was.
         executed: what came of it.
         evaluated: how good it was by its evaluators.
         learned: the scores that it moved, or would have moved.
-        proposals: what the task proposed of scores, or what it joined, by domain.
+        earlier: the words before, the oldest first.
+        proposals: what the task proposed of scores, or what it joined, and what words before proposed, by id.
         past: what is believed of an agent that behaves otherwise now, or None where the cluster knows.
         stays: why no score moves, or empty.
     """
 
     cluster: Cluster
+    task: str
     adapt: AdaptPolicy
     sensed: Sensed
     executed: Executed
     evaluated: Evaluated
     learned: Sequence[ScoreMove]
+    earlier: Sequence[Earlier]
     proposals: Mapping[str, ProposalRecord]
     past: dict[str, Score] | None
     stays: str
 
-    def moves(self, before: Evaluated, now: Evaluated, word: str, at: float) -> tuple[list[ScoreMove], str]:
+    def moves(self, now: Evaluated, word: str, at: float) -> tuple[list[ScoreMove], str]:
         """Return how scores move: at once those that the task moved, and what waits or was observed as that goes on.
 
-        A difference that is proposed is a proposal of its own, named after the word. With it comes why one does not
-        move that the task proposed, or nothing.
+        A difference that is proposed is a proposal of its own, named after the word, or after the first one that waits.
+        With it comes why one does not move that the task proposed, or nothing.
         """
-        done, lost = {one.domain: one for one in self.learned}, ""
-        found: list[ScoreMove] = []
-        for one in corrections(self.adapt, self.sensed, self.executed, (before, now), self.standing()):
-            learned = done.get(one.domain)
-            if learned is None:
+        found, lost = list[ScoreMove](), ""
+        for learned in self.learned:
+            before, since = self._stands(learned.domain, at)
+            pair = corrections(self.adapt, self.sensed, self.executed, (before, now), self.standing())
+            if (one := next((one for one in pair if one.domain == learned.domain), None)) is None:
                 continue
             if learned.done == "observed":
                 found.append(msgspec.structs.replace(one, done="observed"))
-            elif not learned.done or self._verdict(learned) == "approved":
-                found += _moves(within(self.cluster.learning, [msgspec.structs.replace(one, since=word)]))
+            elif not learned.done or self._verdict(self._id(learned)) == "approved":
+                found += _moves(within(self.cluster.learning, [msgspec.structs.replace(one, since=since or word)]))
             elif (waiting := self._waiting(learned, before, now, at)) is not None:
                 found.append(waiting)
             else:
                 lost = lost or self._lost(learned, at)
         return found, lost
+
+    def _stands(self, domain: str, at: float) -> tuple[Evaluated, str]:
+        """Return the reward by the words that took a score where it stands, and the first word that waits, if one does.
+
+        What people denied of a word, or did not decide in time, moved nothing.
+        """
+        words, waits = list[Said](), ""
+        for one in self.earlier:
+            if not one.moved:
+                continue
+            proposal, since = one.asked.get(domain, ("", ""))
+            record = self.proposals.get(proposal)
+            if not proposal or self._verdict(proposal) == "approved":
+                words.append(one.said)
+            elif record is not None and not record.decision and record.expires > at:
+                waits = waits or since
+        return corrected(self.evaluated, words, self.cluster.feedback), waits
 
     def _waiting(self, learned: ScoreMove, before: Evaluated, now: Evaluated, at: float) -> ScoreMove | None:
         """Return what waits of a score, with the reward after the word; None when nothing does that follows from it."""
@@ -157,18 +189,22 @@ class _Ready:
         wrong, right = (Seen(it.reward, weight, it.uncertainty) for it in (before, now))
         return self.cluster.pending.corrected(self.cluster, learned, wrong, right, at)
 
-    def _verdict(self, learned: ScoreMove) -> str:
-        """Return what people decided about what the task proposed of a score; empty when they did not."""
-        record = self.proposals.get(learned.domain)
+    def _id(self, learned: ScoreMove) -> str:
+        """Return the id of what the task proposed of a score."""
+        return proposal_of(learned, self.cluster.teaching(self.task)).id
+
+    def _verdict(self, proposal: str) -> str:
+        """Return what people decided about a proposal; empty when they did not."""
+        record = self.proposals.get(proposal)
         verdict = None if record is None else verdict_of(record)
         return "" if verdict is None else verdict.verdict
 
     def _lost(self, learned: ScoreMove, at: float) -> str:
         """Return why what the task proposed of a score comes to nothing."""
-        record = self.proposals.get(learned.domain)
+        record = self.proposals.get(self._id(learned))
         if record is None:
             return "what it proposed of scores is not kept any more"
-        if self._verdict(learned) == "denied":
+        if self._verdict(record.id) == "denied":
             return f"proposal/{record.id} was denied"
         if record.expires <= at:
             return f"proposal/{record.id} has expired: nobody decided in time"
@@ -185,7 +221,9 @@ class _Ready:
         return Standing(first.agent, first.spec, scores, Score(0.0), 0, frozenset(), fixed=fixed)
 
 
-async def _ready(services: Services, cluster: Cluster | None, result: Result) -> _Ready | str:
+async def _ready(
+    services: Services, cluster: Cluster | None, result: Result, earlier: Sequence[Earlier]
+) -> _Ready | str:
     """Return what a correction needs, or why there can be none."""
     sensed, executed, evaluated, adapted = result.sensed, result.executed, result.evaluated, result.adapted
     if sensed is None or executed is None or evaluated is None or adapted is None:
@@ -196,25 +234,35 @@ async def _ready(services: Services, cluster: Cluster | None, result: Result) ->
     stays = _stays(cluster, sensed, executed, learned)
     past: dict[str, Score] | None = None
     if not stays and not _behaves(cluster, learned[0]):
-        found = await services.store.capabilities()
-        mine = [one for one in found if (one.agent, one.spec) == (learned[0].agent, learned[0].spec)]
-        past = {one.domain: Score(one.score, one.variance, one.count) for one in mine}
-    proposals = await _proposals(services, cluster, result.task.id, learned)
-    return _Ready(cluster, cluster.adapt, sensed, executed, evaluated, learned, proposals, past, stays)
+        past = await _past(services, cluster, learned[0])
+    teaching = cluster.teaching(result.task.id)
+    wanted = {proposal_of(one, teaching).id for one in learned if one.done == "proposed"}
+    wanted |= {proposal for one in earlier for proposal, _ in one.asked.values()}
+    proposals = await _proposals(services, wanted)
+    return _Ready(
+        cluster, result.task.id, cluster.adapt, sensed, executed, evaluated, learned, earlier, proposals, past, stays
+    )
 
 
-async def _proposals(
-    services: Services, cluster: Cluster, task: str, learned: Sequence[ScoreMove]
-) -> dict[str, ProposalRecord]:
-    """Return what a task proposed of scores, or joined what waited of them with, by domain."""
+async def _past(services: Services, cluster: Cluster, move: ScoreMove) -> dict[str, Score]:
+    """Return what is believed now of an agent as it behaved when it was scored, by domain."""
+    agent, unknown, found = cluster.agents.get(move.agent), cluster.priors.unknown, dict[str, Score]()
+    for one in await services.store.capabilities():
+        if (one.agent, one.spec) == (move.agent, move.spec):
+            prior = unknown if agent is None else agent.domains.get(one.domain, unknown)
+            score = Score(one.score, one.variance, one.count, one.updated)
+            found[one.domain] = cluster.book.ageing.aged(score, prior)
+    return found
+
+
+async def _proposals(services: Services, wanted: Collection[str]) -> dict[str, ProposalRecord]:
+    """Return those of some proposals that are kept, by id."""
     found: dict[str, ProposalRecord] = {}
-    wanted = [one for one in learned if one.done == "proposed"]
     if wanted:
         await services.store.settled()  # what is decided just now counts
     for one in wanted:
-        record = await services.store.learning.proposal(proposal_of(one, cluster.teaching(task)).id)
-        if record is not None:
-            found[one.domain] = record
+        if (record := await services.store.learning.proposal(one)) is not None:
+            found[one] = record
     return found
 
 

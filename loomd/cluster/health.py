@@ -1,5 +1,6 @@
 """How well agents did lately, by the rewards of their last tasks. Pure but for what it hears."""
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ class _Chart:
 
 UNKNOWN = Vitals()
 """How an agent does of which nothing is known."""
+CORRECTED = r"learned/feedback/\d+/"
+"""How the keys begin of what is told of a score when people say how good an answer was, long ago maybe; a pattern."""
+_corrected = re.compile(CORRECTED).match
 _UNDONE = (ProposalMade, ChangeObserved)
 """The facts that tell a decision which is not carried out."""
 
@@ -104,7 +108,7 @@ class Watch:
         found = rewarded(event)
         if found is None or (member := found[:2]) not in self._charts:
             return None
-        self._note(member, event.task, found[2], event.ts)
+        self._note(member, event.task, found[2], event.ts, new=not _corrected(event.key))
         return member
 
     def vitals(self, agent: str, spec: str) -> Vitals:
@@ -123,19 +127,24 @@ class Watch:
         before = self.vitals(agent, spec)
         return judge(self._illness, [*rewards, reward], before.samples + 1, before.health)
 
-    def _note(self, member: Member, task: str, reward: float, at: float) -> None:
-        """Take over a reward; a task that gets another reward, by feedback or in another domain, counts once."""
+    def _note(self, member: Member, task: str, reward: float, at: float, *, new: bool = True) -> None:
+        """Take over a reward; a task that gets another reward, by feedback or in another domain, counts once.
+
+        One that is not new takes the place of an earlier one of its task, if that still counts.
+        """
         chart = self._charts[member]
         places = [at for at, (known, _) in enumerate(chart.rewards) if known == task] if task else []
         if places:
             chart.rewards[places[0]] = (task, reward)
-        else:
+        elif new:
             chart.rewards.append((task, reward))
             chart.samples += 1
+        else:
+            return
         before = self.known.get(member, UNKNOWN)
         now = judge(self._illness, [one for _, one in chart.rewards], chart.samples, before.health)
         since = before.since if now.health == before.health else at
-        self.known[member] = msgspec.structs.replace(now, since=since, last=at)
+        self.known[member] = msgspec.structs.replace(now, since=since, last=at if new else before.last)
         if now.health == "dying":
             self._dying.add(member)
         else:

@@ -26,6 +26,7 @@ from loomd.amoeba.decision import (
     said,
 )
 from loomd.cluster.descent import Happened
+from loomd.cluster.health import CORRECTED
 from loomd.cluster.retirement import Retired
 from loomd.errors import Temporary
 from loomd.events.bus import Scope
@@ -62,7 +63,7 @@ from loomd.store.records import (
 from loomd.topology import Services
 
 _log = logging.getLogger("loomd.cluster")
-_LATE = re.compile(r"learned/(feedback/\d+/|forge/\+)|proposal/")
+_LATE = re.compile(rf"{CORRECTED}|learned/forge/\+|proposal/")
 """How the keys begin of what was not learned in ADAPT: what people taught after the task, and who was made for it. A
 score of an agent that is called `feedback` or `forge` has the key `learned/feedback/DOMAIN`."""
 _SHAPED: dict[Turn, type[BlueprintForged | BlueprintPruned | SkillPromoted | SkillReverted]] = {
@@ -84,12 +85,14 @@ class Teaching(msgspec.Struct, frozen=True):
         task: id of the task that taught it.
         now: wall-clock seconds.
         patience: seconds until a proposal expires.
+        rewarded: when the task was rewarded first, in wall-clock seconds; 0 for now.
     """
 
     cluster: Ref
     task: str
     now: float
     patience: float
+    rewarded: float = 0.0
 
     @property
     def subject(self) -> str:
@@ -353,7 +356,7 @@ class _Change(msgspec.Struct):
 
 
 def _lesson(d: ScoreMove, of: Teaching) -> Lesson:
-    return Lesson(of.cluster.namespace, d.agent, d.spec, of.task, d.reward, of.now)
+    return Lesson(of.cluster.namespace, d.agent, d.spec, of.task, d.reward, of.rewarded or of.now)
 
 
 def _movement(d: ScoreMove | Merge, of: Teaching, reward: float) -> Movement:

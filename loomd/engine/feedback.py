@@ -5,16 +5,19 @@ key `TASK#feedback/N`. What was not answered was not taken, and may be said agai
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import msgspec
 
+from loomd.amoeba.decision import ScoreMove
 from loomd.amoeba.feedback import Said
 from loomd.amoeba.task import Result
 from loomd.cluster.feedback import Correction, Earlier, Given, correct
+from loomd.cluster.health import rewarded
+from loomd.cluster.learn import decision_of
 from loomd.engine.accept import cluster_of
 from loomd.errors import Conflict, NotFound
-from loomd.events.cluster import FeedbackGiven
+from loomd.events.cluster import FeedbackGiven, ProposalMade
 from loomd.events.journal import Journal
 from loomd.store.records import TaskRecord
 from loomd.topology import Services, Topology
@@ -55,20 +58,33 @@ class Feedback:
             )
         result = _result(record.result)
         async with self._lock, self._topology().lease() as topology:
-            before = [one async for one in self._before(task)]
+            before, at = await self._before(task)
             earlier = [
-                Earlier(Said(one.score, one.by), moved=not one.why)
-                for one in before
+                Earlier(Said(one.score, one.by), not one.why, asked)
+                for one, asked in before
                 if one.after is not None and (one.counts or not one.why)
             ]
             try:
                 cluster = cluster_of(topology, result.task)
             except NotFound:
                 cluster = None
-            return await correct(self._services, cluster, result, Given(said, note, len(before) + 1), earlier)
+            given = Given(said, note, len(before) + 1, at)
+            return await correct(self._services, cluster, result, given, earlier)
 
-    async def _before(self, task: str) -> AsyncIterator[FeedbackGiven]:
-        """Yield what was said of a task so far."""
+    async def _before(self, task: str) -> tuple[list[tuple[FeedbackGiven, dict[str, tuple[str, str]]]], float]:
+        """Return what was said of a task so far, each with what people were asked because of it; see `Earlier`.
+
+        With it comes when the task was rewarded, in wall-clock seconds; 0 for never.
+        """
+        words, at = list[tuple[FeedbackGiven, dict[str, tuple[str, str]]]](), 0.0
         async for event in Journal(self._services.store).replay(task=task):
-            if isinstance(event.data, FeedbackGiven):
-                yield event.data
+            fact = event.data
+            if isinstance(fact, FeedbackGiven):
+                words.append((fact, {}))
+            elif not at and rewarded(event) is not None:
+                at = event.ts
+            elif isinstance(fact, ProposalMade) and words:
+                move = decision_of(fact)
+                if isinstance(move, ScoreMove) and not move.seen:
+                    words[-1][1][move.domain] = fact.proposal, move.since
+        return words, at

@@ -1,5 +1,6 @@
 """How well agents do, by their last rewards: tables."""
 
+import msgspec
 import pytest
 
 from loomd.amoeba.learning import Illness
@@ -60,6 +61,25 @@ def test_what_is_stored_leads_to_the_same_health() -> None:
     assert again.vitals("ada", "s1") == live.vitals("ada", "s1")
     assert live.vitals("ada", "s1").health == "dying"
     assert live.vitals("ada", "s1").since == 6.0
+
+
+def test_a_word_on_a_task_of_long_ago_is_no_new_reward() -> None:
+    """It changes that reward where it still counts, and nothing where it does not any more."""
+    watch = Watch(Illness())
+    watch.admit("ada", "s1")
+    for at in range(8):
+        watch.hear(reward(0.9, float(at), f"t{at}"))
+    before = watch.vitals("ada", "s1")
+    word = msgspec.structs.replace(reward(0.0, 9.0, "t1"), key="learned/feedback/1/ada/maths")
+    watch.hear(word)
+    assert watch.vitals("ada", "s1") == before
+    watch.hear(msgspec.structs.replace(word, task="t4"))
+    after = watch.vitals("ada", "s1")
+    assert (after.samples, after.last) == (8, 7.0)
+    assert after.mean == pytest.approx(0.9 * 4 / 5)
+    watch.hear(reward(0.9, 10.0, "t8"))
+    watch.hear(reward(0.9, 11.0, "t9"))
+    assert watch.vitals("ada", "s1").mean == pytest.approx(0.9)
 
 
 def test_whether_anyone_is_dying_follows_the_last_reward() -> None:

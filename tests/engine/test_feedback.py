@@ -161,6 +161,22 @@ async def test_an_agent_that_was_edited_learns_as_it_was(world: World) -> None:
     assert found[new.spec] == new
 
 
+async def test_a_word_makes_no_old_score_new(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What time took of how an agent behaved before stays taken, and it goes on from there."""
+    async with world.open() as system:
+        results = [await done(system) for _ in range(5)]
+        before = await score(system)
+        skip(28 * 86_400, monkeypatch)  # two half-lives
+        world.edit("provider: script,", "provider: script, prompt: Be quick., ")
+        await system.reconciler.apply(world.delivery())
+        (move,) = (await say(system, results[0].task.id, 0.9)).moves
+        after = await score(system)
+    left = 0.3 + (before.score - 0.3) / 4
+    assert move.before == pytest.approx(left, abs=1e-3)
+    assert (move.after, move.count) == (after.score, 1)
+    assert after.score == pytest.approx(left, abs=0.1)
+
+
 async def test_a_word_that_can_move_nothing_is_kept(world: World) -> None:
     """Of a task that was cancelled, and of one whose cluster is gone; why is told."""
     world.write([{"when": "go", "text": "done", "delay": "30s"}, {"when": "come", "text": "done", "times": None}])
@@ -173,6 +189,26 @@ async def test_a_word_that_can_move_nothing_is_kept(world: World) -> None:
         await system.engine.cancel(task)
         correction = await say(system, task, 0.5)
     assert (correction.why, correction.after) == ("the task ended before it was evaluated", None)
+
+
+async def test_a_word_leaves_a_reward_where_it_was_in_time(world: World) -> None:
+    """How an agent does goes by its last tasks, not by those of which somebody spoke last; after a restart, too."""
+    async with world.open() as system:
+        results = [await done(system) for _ in range(7)]
+        cluster = cluster_of(system.reconciler.topology, results[0].task)
+        for at in (0, 4):  # one that does not count any more, and one that does
+            await say(system, results[at].task.id, 0.0)
+        await done(system)
+        vitals = cluster.conditions.vitals(cluster.agents["ada"])
+        assert vitals.samples == 8
+        assert vitals.mean == pytest.approx(0.8, abs=0.01)
+        lessons = await system.store.learning.lessons("default", "ada", cluster.agents["ada"].digest)
+        assert [one.task for one in lessons[::-1]][:7] == [one.task.id for one in results]
+    async with world.open() as system:
+        cluster = cluster_of(system.reconciler.topology, results[0].task)
+        again = cluster.conditions.vitals(cluster.agents["ada"])
+    assert (again.samples, again.health) == (8, vitals.health)
+    assert again.mean == pytest.approx(vitals.mean)
 
 
 async def test_words_and_tasks_at_the_same_time_all_count(world: World) -> None:
@@ -340,6 +376,26 @@ async def test_a_word_after_people_agreed_proposes_the_difference(tmp_path: Path
             assert correction.moves == []
             assert re.fullmatch(r"proposal/\S+ was denied", correction.why)
             assert correction.after == 0.0
+
+
+async def test_a_word_goes_by_what_people_agreed_to(tmp_path: Path) -> None:
+    """What they denied of a word before it never moved the score, and what waits of it is asked once, as it is now."""
+    world = written(tmp_path, JUDGED.replace("MODE", "propose"), verdict(10, times=None))
+    async with world.open() as system:
+        result = await done(system)
+        await decided(system, "approved")
+        agreed = await score(system)
+        await say(system, result.task.id, 0.0)
+        await decided(system, "denied")
+        (move,) = (await say(system, result.task.id, 0.5)).moves
+        assert move.after < agreed.score
+        assert (await say(system, result.task.id, 0.2)).moves[0].after < move.after
+        waits = await open_proposal(system)  # one, though two words wait
+        await decided(system, "approved")
+        assert (await score(system)).score == pytest.approx(waits.after, abs=1e-6)
+    async with world.open() as system:
+        (back,) = (await say(system, result.task.id, 1.0)).moves
+        assert back.after == pytest.approx(agreed.score, abs=1e-6)
 
 
 async def test_a_word_on_what_is_remembered_no_more_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,21 @@ async def test_instructions_that_are_taken_back_find_the_old_scores(world: World
         assert (await do(system)).phase == "Succeeded"
 
 
+async def test_what_is_taken_over_is_what_was_learned_also_without_a_restart(world: World) -> None:
+    """Of how it behaved when it learned it, and not of a way in between that did no task and took it over itself."""
+    async with world.open() as system:
+        await do(system, count=10)
+        cluster = team(system)
+        await shape(system, Shaping("ada", "promoted", LEARNED, "so", spec=cluster.agents["ada"].digest))
+        other = Blueprint("default", "ada", "Answer in two words.")
+        await shape(system, Shaping("ada", "promoted", other, "so", 2, 1, cluster.agents["ada"].digest), task="u")
+        live = cluster.standing("ada", ["general"]).scores["general"]
+    async with world.open() as system:
+        again = team(system).standing("ada", ["general"]).scores["general"]
+    assert (live.mean, live.count) == pytest.approx((again.mean, again.count))
+    assert live.count == 3
+
+
 async def test_who_is_declared_holds_against_a_specialist_of_that_name(world: World) -> None:
     """For its tasks, too: it answers, and learns."""
     async with world.open() as system:
