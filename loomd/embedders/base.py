@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
     Encode = Callable[[Sequence[str]], Vectors]
 
+STEP = 256
+"""Texts that most models of this machine take less than a second for."""
+
 
 class EmbedderSpec(Spec):
     """A model that turns text into vectors. Each type adds its field `type`."""
@@ -48,10 +51,14 @@ class Embedder:
         name: name of the object.
         dimension: length of every vector.
         fingerprint: type, model and version: equal fingerprints make equal vectors of equal texts.
+        step: texts that take less than a second; whoever has more asks for so many at once, and sees how far it is.
     """
 
-    def __init__(self, name: str, dimension: int, fingerprint: str, encode: "Encode", pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, name: str, dimension: int, fingerprint: str, encode: "Encode", pool: ThreadPoolExecutor, step: int = STEP
+    ) -> None:
         self.name = name
+        self.step = step
         self.dimension = dimension
         self.fingerprint = fingerprint
         self._encode = encode
@@ -72,17 +79,20 @@ class Embedder:
 
 
 @asynccontextmanager
-async def threaded(name: str, load: Callable[[], tuple[int, str, "Encode"]]) -> AsyncGenerator[Embedder, None]:
+async def threaded(
+    name: str, load: Callable[[], tuple[int, str, "Encode"]], step: int = STEP
+) -> AsyncGenerator[Embedder, None]:
     """Load a model in a thread of its own and yield the embedder around it.
 
     Args:
         name: name of the object.
         load: returns dimension, fingerprint and the blocking function; runs in the thread.
+        step: texts that take less than a second.
     """
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"embedder-{name}")
     try:
         dimension, fingerprint, encode = await asyncio.get_running_loop().run_in_executor(pool, load)
-        yield Embedder(name, dimension, fingerprint, encode, pool)
+        yield Embedder(name, dimension, fingerprint, encode, pool, step)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
 
 BATCH = 256
-"""Texts that an embedder of this machine is given at once, and at least so many are written in one transaction."""
+"""Passages that are written in one transaction, at least; texts that an embedder that does not say is given at once."""
 EVERY = 1.0
 """Seconds after which vectors are kept that were made on this machine."""
 _PLAIN = "text"
@@ -53,7 +53,9 @@ class Calls(NamedTuple):
     def of(cls, embedder: object) -> "Calls":
         """Return how an embedder is asked: a service says it, one of this machine does not."""
         batch = getattr(embedder, "batch", None)
-        return cls(BATCH) if batch is None else cls(batch, getattr(embedder, "calls", 1), 0.0)
+        if batch is None:
+            return cls(getattr(embedder, "step", BATCH))
+        return cls(batch, getattr(embedder, "calls", 1), 0.0)
 
 
 class Hands(NamedTuple):

@@ -6,10 +6,10 @@ so that all come to their end. Called by the reconciler; knows nothing of what i
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from loomd.errors import Temporary
 from loomd.store.finish import finish
@@ -17,7 +17,6 @@ from loomd.store.finish import finish
 PATIENCE = 2.0
 """Seconds for which an opening goes on though others wait; twice as many each time that it has given way."""
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -130,16 +129,14 @@ class _HasTurns(Protocol):
     turns: Turns
 
 
-S = TypeVar("S", bound=_HasTurns)
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 
-def in_turn(
-    act: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Let a method run once it is its turn; see `Turns.take`."""
+def in_turn(act: Method) -> Method:
+    """Let a method of what has turns run once it is its turn; see `Turns.take`."""
 
     @wraps(act)
-    async def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self: _HasTurns, /, *args: Any, **kwargs: Any) -> Any:
         return await self.turns.take(lambda: act(self, *args, **kwargs))
 
-    return run
+    return cast("Method", run)

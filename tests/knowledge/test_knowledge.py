@@ -27,6 +27,7 @@ from loomd.knowledge.survey import Recipe
 from loomd.knowledge.ways import Ways
 from loomd.topology import Health
 from loomd.vectors.faiss_index import load
+from tests.knowledge.conftest import Counting
 
 if TYPE_CHECKING:
     from loomd.knowledge.base import Vectors
@@ -133,6 +134,28 @@ async def test_progress_is_told(lab: "Lab") -> None:
     assert told[0] == IndexProgress("kb", 0, BATCH + 10)
     assert told[-1] == IndexProgress("kb", BATCH + 10, BATCH + 10)
     assert len(told) == 3
+
+
+async def test_progress_of_a_slow_model_is_told_about_every_second(lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for as much as takes it less than that; what came is kept, and counts, once a second has gone by."""
+    embed, loop, late = Counting.embed, asyncio.get_running_loop(), 0.0
+    time = loop.time
+
+    async def slow(counting: Any, texts: Any) -> Any:
+        nonlocal late
+        late += 0.6
+        return await embed(counting, texts)
+
+    monkeypatch.setattr(loop, "time", lambda: time() + late)
+    monkeypatch.setattr(Counting, "embed", slow)
+    monkeypatch.setattr(Counting, "step", 2, raising=False)
+    for at in range(10):
+        lab.write(f"{at}.md", f"Document {at}.")
+    async with lab.open():
+        assert lab.embedder.asked == 5
+    told = [event.data.done for event in lab.events if isinstance(event.data, IndexProgress)]
+    assert (told[0], told[-1], told) == (0, 10, sorted(told))
+    assert any(0 < done < 10 for done in told)
 
 
 @pytest.mark.parametrize(
