@@ -99,6 +99,8 @@ class Ageing:
         return list(latest.values())
 
 
+Follower = Callable[[str, str, str, Score], None]
+"""Takes over what an agent, with the digest of how it behaves, has learned in a domain."""
 _AGELESS = Ageing()
 _NONE = Score(0.0)
 
@@ -137,8 +139,18 @@ class Book:
         """Take over what was learned of the members: names of agents with the digests of their behaviour."""
         self._ageing = ageing
         self._members: dict[_Member, _Learned] = {}
+        self._follower: Follower | None = None
         for agent, spec in members:
             self.admit(agent, spec, learned)
+
+    @property
+    def ageing(self) -> Ageing:
+        """Return what becomes of scores by an edit, and by time."""
+        return self._ageing
+
+    def follow(self, follower: Follower) -> None:
+        """Call somebody, in the place of whom it was before, with every score that is taken over from now on."""
+        self._follower = follower
 
     def admit(self, agent: str, spec: str, learned: Sequence[Capability], before: Iterable[str] = ()) -> None:
         """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on.
@@ -191,6 +203,8 @@ class Book:
         member.moved = max(score.updated, member.moved)
         member.scores[domain] = score
         member.read = None
+        if self._follower is not None:
+            self._follower(*key, domain, score)
 
     def known(self, agent: str, spec: str) -> Mapping[str, Score]:
         """Return the learned scores of an agent by domain, without what time took of them."""
@@ -210,15 +224,24 @@ class Book:
             prior: what is believed when nothing was learned.
             fixed: returns whether what was learned in a domain is left out; None leaves nothing out.
         """
+        learned = self.learned(agent, spec, fixed)
+        return Score(prior) if learned is None else self._ageing.aged(learned, prior)
+
+    def learned(self, agent: str, spec: str, fixed: Callable[[str], bool] | None = None) -> Score | None:
+        """Return what an agent has learned over all domains, without what time took of it; None when it is nothing.
+
+        Args:
+            agent: its name.
+            spec: digest of how it behaves.
+            fixed: as in `overall`.
+        """
         member = self._members.get((agent, spec), _NOTHING)
         total, count, updated = member.total, member.count, member.moved
         if fixed is not None:
             learned = [one for domain, one in member.scores.items() if not fixed(domain)]
             total, count = sum(one.mean * one.count for one in learned), sum(one.count for one in learned)
             updated = max((one.updated for one in learned), default=0.0)
-        if not count:
-            return Score(prior)
-        return self._ageing.aged(Score(total / count, count=count, updated=updated), prior)
+        return Score(total / count, count=count, updated=updated) if count else None
 
     def believed(
         self, agent: str, spec: str, domains: Sequence[str], declared: Mapping[str, float], unknown: float

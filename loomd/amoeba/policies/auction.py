@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from loomd.amoeba.crowd import Crowd, Numbers, each, overall_of, running_of
 from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, normals, seen, used
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
@@ -57,39 +58,46 @@ class Auction(Choosing):
         """Return what each agent bids."""
         weights, known = self.weights, beliefs(sensed, agents, self.uncertainty)
         drawn = normals(draw, len(agents)) if self.exploration else []
-        needed = frozenset(sensed.tools)
-        tools = [_has(needed, agent) for agent in agents] if needed else [1.0] * len(agents)
-        costs = self.prices.factors(sensed.tokens, agents) if _priced(self.price, agents) else []
+        tools = _having(frozenset(sensed.tools), agents)
+        costs = self.prices.factors(sensed.tokens, agents) if _priced(self.price, agents) else None
         able, idle, past, fit = weights.capability, weights.availability, weights.history, weights.tools
-        totals = [
-            able * mean + idle / (1 + agent.running) + past * agent.overall.mean + fit * has
-            for agent, mean, has in zip(agents, known.means, tools, strict=True)
-        ]
+        totals: Numbers = each(
+            lambda mean, work, overall, has: able * mean + idle / (1 + work) + past * overall + fit * has,
+            *(known.means, running_of(agents), overall_of(agents), tools),
+        )
         if drawn:
             share = self.exploration
-            totals = [t + share * s * z for t, s, z in zip(totals, known.spreads, drawn, strict=True)]
-        if costs:
-            totals = [total - self.price * cost for total, cost in zip(totals, costs, strict=True)]
+            totals = each(lambda t, s, z: t + share * s * z, totals, known.spreads, drawn)
+        if costs is not None:
+            price = self.price
+            totals = each(lambda total, cost: total - price * cost, totals, costs)
         shares = {**vars(weights), **({"exploration": self.exploration} if drawn else {})}
-        shares |= {"price": -self.price} if costs else {}
+        shares |= {"price": -self.price} if costs is not None else {}
 
-        def bid(at: int) -> Bid:
-            agent = agents[at]
+        def bid(at: int, agent: Standing) -> Bid:
             factors = {
-                "capability": known.means[at],
+                "capability": float(known.means[at]),
                 "availability": 1 / (1 + agent.running),
                 "history": agent.overall.mean,
-                "tools": tools[at],
+                "tools": float(tools[at]),
             }
+            spread = float(known.spreads[at])
             if drawn:
-                factors["exploration"] = drawn[at] * known.spreads[at]
-            if costs:
-                factors["price"] = costs[at]
+                factors["exploration"] = drawn[at] * spread
+            if costs is not None:
+                factors["price"] = float(costs[at])
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
-            z, uses = drawn[at] if drawn else 0.0, used(agent) if costs else ()
-            return Bid(agent.agent, totals[at], factors, scores, seen(sensed, agent), z, known.spreads[at], uses)
+            z, uses = drawn[at] if drawn else 0.0, used(agent) if costs is not None else ()
+            return Bid(agent.agent, float(totals[at]), factors, scores, seen(sensed, agent), z, spread, uses)
 
         return Offers(totals, bid, shares, self.reserve)
+
+
+def _having(needed: frozenset[str], agents: Sequence[Standing]) -> Numbers:
+    """Return the share of some tools that each agent has and may call; 1 where none is needed."""
+    if isinstance(agents, Crowd):
+        return agents.having(needed) if needed else agents.ones
+    return [_has(needed, agent) for agent in agents] if needed else [1.0] * len(agents)
 
 
 def _has(needed: frozenset[str], agent: Standing) -> float:
@@ -100,4 +108,8 @@ def _has(needed: frozenset[str], agent: Standing) -> float:
 
 def _priced(share: float, agents: Sequence[Standing]) -> bool:
     """Return whether prices play a part: some model costs something."""
-    return share > 0 and any(agent.price != (0.0, 0.0) for agent in agents)
+    if share <= 0:
+        return False
+    if isinstance(agents, Crowd):
+        return agents.is_priced
+    return any(agent.price != (0.0, 0.0) for agent in agents)
