@@ -130,7 +130,8 @@ class Crowd(Sequence[Standing]):
         """Return the share of some tools that each has and may call."""
         import numpy as np  # noqa: PLC0415  # loaded with the first crowd
 
-        return np.sum([self.may_call(tool)[1] for tool in needed], axis=0) / len(needed)
+        shares: Floats = np.sum([self.may_call(tool)[1] for tool in needed], axis=0) / len(needed)
+        return shares
 
     def some(self, places: Sequence[int]) -> "Crowd":
         """Return the crowd of those at some places."""
@@ -200,7 +201,13 @@ def beside(agents: Sequence[Standing], leads: Sequence[str]) -> Sequence[Standin
     ]
 
 
-def each(formula: Callable[..., Any], *columns: "Numbers | Whole") -> Numbers:
-    """Return what a formula says of each agent: of lists a list, of the columns of a crowd another column."""
-    found: Numbers = list(map(formula, *columns)) if isinstance(columns[0], list) else formula(*columns)
+def each(formula: Callable[..., float], *columns: "Numbers | Whole") -> Numbers:
+    """Return what a formula says of each agent: of lists a list, of the columns of a crowd another column.
+
+    It adds, subtracts, multiplies and divides, and nothing else: so it says the same of numbers and of columns.
+    """
+    if isinstance(columns[0], list):
+        return list(map(formula, *columns))
+    whole: Callable[..., Any] = formula
+    found: Floats = whole(*columns)
     return found

@@ -100,9 +100,11 @@ class Auction(msgspec.Struct, frozen=True):
         if not leftover:
             return learned
         priors = [self.world.prior(name, GENERAL) for name in names_of(agents)]
-        means = means_of(agents, GENERAL)
-        served: Numbers = each(lambda one, prior, mean: one + leftover * (prior - mean), learned, priors, means)
-        return served
+
+        def served(one: float, prior: float, mean: float) -> float:
+            return one + leftover * (prior - mean)
+
+        return each(served, learned, priors, means_of(agents, GENERAL))
 
     async def _chosen(self, matched: Matched, policy: MatchPolicy, agents: Sequence[Standing]) -> Matched:
         """Return who takes the task, now that somebody does: only then is a model asked, and once."""

@@ -43,8 +43,8 @@ class Columns:
         for at, agent in enumerate(agents):
             declared = agent.domains or {agent.name: priors.described}
             highest.append(max(declared.values()))
-            for domain, score in declared.items():
-                self._declared.setdefault(domain, {})[at] = score
+            for domain, prior in declared.items():
+                self._declared.setdefault(domain, {})[at] = prior
             for domain in book.known(agent.name, agent.digest):
                 self._learned.setdefault(domain, set()).add(at)
         whole = [(at, score) for at, agent in enumerate(agents) if (score := self._all_of(agent)) is not None]

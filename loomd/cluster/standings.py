@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from loomd.agents.agent import Agent
 from loomd.agents.base import Tool
 from loomd.agents.toolbox import sets_of
-from loomd.amoeba.crowd import Column, Costs, Crowd
+from loomd.amoeba.crowd import Costs, Crowd
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.world import Score, Standing, Uses
 from loomd.cluster.capability import Believed, Book, Priors

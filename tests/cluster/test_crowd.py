@@ -106,11 +106,14 @@ class Company:
     def __init__(self, seed: int, size: int) -> None:
         self.draw = draw = Random(seed)
         self.hands = Hands()
-        self.services: Any = SimpleNamespace(
+        services: Any = SimpleNamespace(
             clock=self.hands, serving=self.hands.serving, loads=Loads(), accounts=Accounts(), averages=Averages()
         )
-        self.models = [Model("free"), Model("dear", 1e-6), Model("dearer", draw.random() * 1e-5)][: draw.randint(1, 3)]
-        self.tools = {name: Tool(name) for name in TOOLS}
+        self.services = services
+        self.models: list[Any] = [Model("free"), Model("dear", 1e-6), Model("dearer", draw.random() * 1e-5)][
+            : draw.randint(1, 3)
+        ]
+        self.tools: dict[str, Any] = {name: Tool(name) for name in TOOLS}
         self.set: Any = SimpleNamespace(tools=[Tool("mail"), Tool("post")])
         self.budgets: dict[str, Budget] = {}
         self.stack = ExitStack()
@@ -127,7 +130,7 @@ class Company:
         learning = Learning()
         self.conditions = Conditions(Ref("Cluster", "c", "default"), self.roster, learning)
         terms = (Priors(), learning)
-        self.standings = Standings("default", self.roster, self.book, self.conditions, self.services, terms)
+        self.standings = Standings("default", self.roster, self.book, self.conditions, services, terms)
 
     def agent(self) -> Agent:
         """Return an agent like no other."""
@@ -137,7 +140,7 @@ class Company:
         if draw.random() < 0.7:
             objects = {one: self.tools[one] for one in draw.sample(TOOLS[:2], draw.randint(0, 2))}
             objects |= {"set": self.set} if draw.random() < 0.5 else {}
-            tools = Toolbox(objects) if objects else {}  # type: ignore[arg-type]
+            tools = Toolbox(objects) if objects else {}
         locks = ["scores", "health", "domains.law", "domains.maths"]
         made = Agent(
             name=name,
@@ -145,7 +148,7 @@ class Company:
             digest=f"{name}-{draw.random()}",
             description=name,
             domains={one: draw.random() for one in draw.sample(DOMAINS, draw.randrange(3))},
-            model=draw.choice(self.models),  # type: ignore[arg-type]
+            model=draw.choice(self.models),
             prompt="",
             limits=Limits(),
             clock=self.hands,

@@ -61,16 +61,20 @@ class Auction(Choosing):
         tools = _having(frozenset(sensed.tools), agents)
         costs = self.prices.factors(sensed.tokens, agents) if _priced(self.price, agents) else None
         able, idle, past, fit = weights.capability, weights.availability, weights.history, weights.tools
-        totals: Numbers = each(
-            lambda mean, work, overall, has: able * mean + idle / (1 + work) + past * overall + fit * has,
-            *(known.means, running_of(agents), overall_of(agents), tools),
-        )
-        if drawn:
-            share = self.exploration
-            totals = each(lambda t, s, z: t + share * s * z, totals, known.spreads, drawn)
-        if costs is not None:
-            price = self.price
-            totals = each(lambda total, cost: total - price * cost, totals, costs)
+        share, price = self.exploration, self.price
+
+        def known_of(mean: float, work: float, overall: float, has: float) -> float:
+            return able * mean + idle / (1 + work) + past * overall + fit * has
+
+        def explored(total: float, spread: float, z: float) -> float:
+            return total + share * spread * z
+
+        def priced(total: float, cost: float) -> float:
+            return total - price * cost
+
+        totals = each(known_of, known.means, running_of(agents), overall_of(agents), tools)
+        totals = each(explored, totals, known.spreads, drawn) if drawn else totals
+        totals = each(priced, totals, costs) if costs is not None else totals
         shares = {**vars(weights), **({"exploration": self.exploration} if drawn else {})}
         shares |= {"price": -self.price} if costs is not None else {}
 

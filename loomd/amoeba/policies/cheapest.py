@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from loomd.amoeba.crowd import Numbers, each, names_of, running_of
+from loomd.amoeba.crowd import each, names_of, running_of
 from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, seen, used
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
@@ -46,10 +46,11 @@ class Cheapest(Choosing):
         del draw
         known = beliefs(sensed, agents, 0.0)
         costs = self.prices.costs(sensed.tokens, agents)
-        totals: Numbers = each(
-            lambda cost, work, mean: -cost - _LEAST * work - _LEAST * (1 - mean) / 2,
-            *(costs, running_of(agents), known.means),
-        )
+
+        def total(cost: float, work: float, mean: float) -> float:
+            return -cost - _LEAST * work - _LEAST * (1 - mean) / 2
+
+        totals = each(total, costs, running_of(agents), known.means)
 
         def bid(at: int, agent: Standing) -> Bid:
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}

@@ -110,7 +110,11 @@ class Prices(Spec):
     def factors(self, tokens: int, agents: Sequence[Standing]) -> Numbers:
         """Return the costs from 0 (nothing) to 1 (endlessly much)."""
         high = self.high
-        return each(lambda cost: cost / (cost + high), self.costs(tokens, agents))
+
+        def factor(cost: float) -> float:
+            return cost / (cost + high)
+
+        return each(factor, self.costs(tokens, agents))
 
 
 def _costs_of(tokens: int, crowd: Crowd, assumed: Uses) -> "Floats":

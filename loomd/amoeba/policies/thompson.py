@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
-from loomd.amoeba.crowd import Numbers, each
+from loomd.amoeba.crowd import each
 from loomd.amoeba.policies.choosing import Choosing, Offers, beliefs, normals, seen
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
@@ -24,7 +24,11 @@ class Thompson(Choosing):
     def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
         """Return what each agent is drawn as."""
         known, drawn = beliefs(sensed, agents, self.uncertainty), normals(draw, len(agents))
-        totals: Numbers = each(lambda mean, spread, z: mean + spread * z, known.means, known.spreads, drawn)
+
+        def total(mean: float, spread: float, z: float) -> float:
+            return mean + spread * z
+
+        totals = each(total, known.means, known.spreads, drawn)
 
         def bid(at: int, agent: Standing) -> Bid:
             mean, spread, z = float(known.means[at]), float(known.spreads[at]), drawn[at]
