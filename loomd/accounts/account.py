@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import is_
 from typing import NamedTuple
 
 import msgspec
@@ -126,7 +125,7 @@ class Accounts:
         self._bounds: dict[Owner, dict[object, Bound]] = {}
         self._left: dict[str, dict[str, float]] = {}
         """Shares of the day that were worked out, by namespace and agent."""
-        self._declared: tuple[object, ...] = ()
+        self._declared: tuple[object, object] = (None, None)
         self._moved = asyncio.Event()
 
     async def load(self, store: Store, clock: Clock) -> None:
@@ -308,7 +307,7 @@ class Accounts:
                 for measure, limit in bound().limits.items():
                     yield owner, measure, limit
 
-    def left(self, namespace: str, agents: Sequence[str], declared: Sequence[object] = ()) -> list[float]:
+    def left(self, namespace: str, agents: Sequence[str], declared: tuple[object, object] | None = None) -> list[float]:
         """Return which share (0 to 1) of its day each agent may still use for work, of the scarcest measure.
 
         What was worked out last of an agent is kept until it uses something, the day ends, or its limits change.
@@ -316,13 +315,15 @@ class Accounts:
         Args:
             namespace: where.
             agents: their names.
-            declared: the things from which the limits are read; with any other thing they may have changed.
+            declared: the two things from which the limits are read; with another one they may have changed, and without
+                them nothing is kept.
         """
         if not self.limited:
             return [1.0] * len(agents)
         self._turn()
-        if not declared or len(declared) != len(self._declared) or not all(map(is_, declared, self._declared)):
-            self._declared = tuple(declared)
+        before = self._declared
+        if declared is None or declared[0] is not before[0] or declared[1] is not before[1]:
+            self._declared = declared or (None, None)
             self._left.clear()
         known = self._left.setdefault(namespace, {})
         try:

@@ -7,7 +7,7 @@ is, bit for bit, what the same arithmetic says of one standing after another.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, final, overload
 
 import msgspec
 
@@ -62,9 +62,12 @@ class Costs(NamedTuple):
     written: "Floats"
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Crowd(Sequence[Standing]):
     """The standings of many agents; nothing of it is changed once it is made.
+
+    Functions tell it from a list by its very type: of a class that fits a protocol `isinstance` takes as long as a bid.
 
     Attributes:
         names: of the agents.
@@ -105,13 +108,6 @@ class Crowd(Sequence[Standing]):
         return iter(self.make(self, list(range(len(self)))))
 
     @property
-    def ones(self) -> "Floats":
-        """Return 1 for each."""
-        import numpy as np  # noqa: PLC0415  # loaded with the first crowd
-
-        return np.ones(len(self))
-
-    @property
     def is_priced(self) -> bool:
         """Return whether somebody's tokens cost something."""
         return self.costs is not None and bool(self.costs.input.any() or self.costs.output.any())
@@ -150,36 +146,45 @@ class Crowd(Sequence[Standing]):
         )
 
 
+def alike(agents: Sequence[Standing], value: float) -> Numbers:
+    """Return the same number for each of some agents."""
+    if type(agents) is Crowd:
+        import numpy as np  # noqa: PLC0415  # loaded with the first crowd
+
+        return np.full(len(agents), value)
+    return [value] * len(agents)
+
+
 def names_of(agents: Sequence[Standing]) -> Sequence[str]:
     """Return the names of some agents."""
-    return agents.names if isinstance(agents, Crowd) else [agent.agent for agent in agents]
+    return agents.names if type(agents) is Crowd else [agent.agent for agent in agents]
 
 
 def those_at(agents: Sequence[Standing], places: list[int]) -> list[Standing]:
     """Return the standings at some places."""
-    return agents.make(agents, places) if isinstance(agents, Crowd) else [agents[at] for at in places]
+    return agents.make(agents, places) if type(agents) is Crowd else [agents[at] for at in places]
 
 
 def running_of(agents: Sequence[Standing]) -> "list[float] | Whole":
     """Return how much work some agents have in hand."""
-    return agents.running if isinstance(agents, Crowd) else [agent.running for agent in agents]
+    return agents.running if type(agents) is Crowd else [agent.running for agent in agents]
 
 
 def overall_of(agents: Sequence[Standing]) -> Numbers:
     """Return what is believed of some agents over all domains."""
-    return agents.overall.mean if isinstance(agents, Crowd) else [agent.overall.mean for agent in agents]
+    return agents.overall.mean if type(agents) is Crowd else [agent.overall.mean for agent in agents]
 
 
 def means_of(agents: Sequence[Standing], domain: str) -> Numbers:
     """Return what is believed of some agents in a domain of the task."""
-    return agents.scores[domain].mean if isinstance(agents, Crowd) else [one.scores[domain].mean for one in agents]
+    return agents.scores[domain].mean if type(agents) is Crowd else [one.scores[domain].mean for one in agents]
 
 
 def without(agents: Sequence[Standing], out: Collection[str]) -> Sequence[Standing]:
     """Return those of some agents that are not among others, by name."""
     if not out:
         return agents
-    if isinstance(agents, Crowd):
+    if type(agents) is Crowd:
         return agents.some([at for at, name in enumerate(agents.names) if name not in out])
     return [agent for agent in agents if agent.agent not in out]
 
@@ -187,7 +192,7 @@ def without(agents: Sequence[Standing], out: Collection[str]) -> Sequence[Standi
 def beside(agents: Sequence[Standing], leads: Sequence[str]) -> Sequence[Standing]:
     """Return the standings of some agents without a piece of work in hand for each time that they are named."""
     less = Counter(leads)
-    if isinstance(agents, Crowd):
+    if type(agents) is Crowd:
         running = agents.running.copy()
         for at, name in enumerate(agents.names):
             if name in less:

@@ -74,11 +74,11 @@ async def match(
         def heard() -> Sequence[Standing]:
             agents = world.standings(domains)
             agents = beside(agents, task.leads) if task.leads else agents  # who leads a part waits for it
-            return without(agents, task.avoid) or agents
+            return (without(agents, task.avoid) or agents) if task.avoid else agents
 
         async def hold(by: MatchPolicy, agents: Sequence[Standing]) -> Matched:
             draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-            agents = agents if is_own(by) else list(agents)
+            agents = agents if type(agents) is list or is_own(by) else list(agents)
             choose = partial(by.choose, sensed, agents, draw, asking)
             return await asked("match", by, choose, lambda said: deciding.matched(said, set(names_of(agents))), asking)
 

@@ -117,6 +117,15 @@ class _Learned:
     read: "tuple[float, tuple[object, ...], Believed] | None" = None
     """When it was asked last what is believed of it, what was asked, and the answer; None once it learned more."""
 
+    def whole(self, fixed: Callable[[str], bool] | None = None) -> Score | None:
+        """Return what it has learned over all domains that are not left out; None when it is nothing."""
+        total, count, updated = self.total, self.count, self.moved
+        if fixed is not None:
+            learned = [one for domain, one in self.scores.items() if not fixed(domain)]
+            total, count = sum(one.mean * one.count for one in learned), sum(one.count for one in learned)
+            updated = max((one.updated for one in learned), default=0.0)
+        return Score(total / count, count=count, updated=updated) if count else None
+
 
 class Believed(NamedTuple):
     """What is believed of an agent in some domains, and over all of them.
@@ -235,13 +244,7 @@ class Book:
             spec: digest of how it behaves.
             fixed: as in `overall`.
         """
-        member = self._members.get((agent, spec), _NOTHING)
-        total, count, updated = member.total, member.count, member.moved
-        if fixed is not None:
-            learned = [one for domain, one in member.scores.items() if not fixed(domain)]
-            total, count = sum(one.mean * one.count for one in learned), sum(one.count for one in learned)
-            updated = max((one.updated for one in learned), default=0.0)
-        return Score(total / count, count=count, updated=updated) if count else None
+        return self._members.get((agent, spec), _NOTHING).whole(fixed)
 
     def believed(
         self, agent: str, spec: str, domains: Sequence[str], declared: Mapping[str, float], unknown: float
@@ -267,7 +270,9 @@ class Book:
         for domain in domains:
             prior, known = declared.get(domain, unknown), member.scores.get(domain)
             scores[domain] = Score(prior) if known is None else self._ageing.aged(known, prior)
-        found = Believed(MappingProxyType(scores), self.overall(agent, spec, max(declared.values())))
+        prior, learned = max(declared.values()), member.whole()
+        overall = Score(prior) if learned is None else self._ageing.aged(learned, prior)
+        found = Believed(MappingProxyType(scores), overall)
         if member is not _NOTHING:
             member.read = now, asked, found
         return found

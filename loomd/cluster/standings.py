@@ -5,7 +5,7 @@ columns, because every task asks for them.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress, count
 from operator import is_, is_not
 from typing import TYPE_CHECKING
@@ -73,9 +73,8 @@ class Standings:
 
     def of(self, agents: Sequence[Agent], domains: Sequence[str]) -> list[Standing]:
         """Return the standings of some members."""
-        running = self._services.loads.now(self._namespace)
         known = [self._believed(agent, domains) for agent in agents]
-        return self._made(agents, domains, known, [running.get(agent.name, 0) for agent in agents])
+        return self._made(agents, domains, known, self._services.loads.now(self._namespace))
 
     def _believed(self, agent: Agent, domains: Sequence[str]) -> Believed:
         name, digest, unknown, book = agent.name, agent.digest, self._priors.unknown, self._book
@@ -87,14 +86,14 @@ class Standings:
         return Believed({**known.scores, **fixed}, book.overall(name, digest, max(declared.values()), agent.keeps))
 
     def _made(
-        self, agents: Sequence[Agent], domains: Sequence[str], known: Iterable[Believed], running: Sequence[int]
+        self, agents: Sequence[Agent], domains: Sequence[str], known: Iterable[Believed], running: Mapping[str, int]
     ) -> list[Standing]:
-        """Return standings with what is believed of the members, and their work in hand."""
+        """Return standings with what is believed of the members, and the work in hand of those that have any."""
         services, price = self._services, self._prices.now()
         left = self._left([agent.account for agent in agents])
         healths = self._conditions.healths(agents, services.clock.now())
         found: list[Standing] = []
-        for agent, (scores, overall), work, share, health in zip(agents, known, running, left, healths, strict=True):
+        for agent, (scores, overall), share, health in zip(agents, known, left, healths, strict=True):
             name, digest, cost = agent.name, agent.digest, price(agent)
             tools = agent.tools or None
             found.append(
@@ -103,7 +102,7 @@ class Standings:
                     digest,
                     scores,
                     overall,
-                    work,
+                    running.get(name, 0),
                     _NOTHING if tools is None else frozenset(tools),
                     health,
                     share,
@@ -157,7 +156,8 @@ class Standings:
                 suspects[mine] = True
 
         def make(crowd: Crowd, ats: list[int]) -> list[Standing]:
-            who, work = [agents[at] for at in crowd.places[ats].tolist()], crowd.running[ats].tolist()
+            who = [agents[at] for at in crowd.places[ats].tolist()]
+            work = dict(zip([agent.name for agent in who], crowd.running[ats].tolist(), strict=True))
             columns = [column.scores(ats) for column in crowd.scores.values()]
             known = [dict(zip(crowd.scores, row, strict=True)) for row in zip(*columns, strict=True)] or [{}] * len(who)
             beliefs = map(Believed, known, crowd.overall.scores(ats))

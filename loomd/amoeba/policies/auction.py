@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from loomd.amoeba.crowd import Crowd, Numbers, each, overall_of, running_of
+from loomd.amoeba.crowd import Crowd, Numbers, alike, each, overall_of, running_of
 from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, normals, seen, used
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
@@ -57,41 +57,35 @@ class Auction(Choosing):
     def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
         """Return what each agent bids."""
         weights, known = self.weights, beliefs(sensed, agents, self.uncertainty)
-        drawn = normals(draw, len(agents)) if self.exploration else []
+        explores, is_priced = self.exploration > 0, _priced(self.price, agents)
+        drawn = normals(draw, len(agents)) if explores else alike(agents, 0.0)
+        costs = self.prices.factors(sensed.tokens, agents) if is_priced else alike(agents, 0.0)
         tools = _having(frozenset(sensed.tools), agents)
-        costs = self.prices.factors(sensed.tokens, agents) if _priced(self.price, agents) else None
         able, idle, past, fit = weights.capability, weights.availability, weights.history, weights.tools
         share, price = self.exploration, self.price
 
-        def known_of(mean: float, work: float, overall: float, has: float) -> float:
-            return able * mean + idle / (1 + work) + past * overall + fit * has
+        def total(mean: float, work: float, overall: float, has: float, spread: float, z: float, cost: float) -> float:
+            return able * mean + idle / (1 + work) + past * overall + fit * has + share * spread * z - price * cost
 
-        def explored(total: float, spread: float, z: float) -> float:
-            return total + share * spread * z
-
-        def priced(total: float, cost: float) -> float:
-            return total - price * cost
-
-        totals = each(known_of, known.means, running_of(agents), overall_of(agents), tools)
-        totals = each(explored, totals, known.spreads, drawn) if drawn else totals
-        totals = each(priced, totals, costs) if costs is not None else totals
-        shares = {**vars(weights), **({"exploration": self.exploration} if drawn else {})}
-        shares |= {"price": -self.price} if costs is not None else {}
+        means, spreads = known.means, known.spreads
+        totals = each(total, means, running_of(agents), overall_of(agents), tools, spreads, drawn, costs)
+        shares = {**vars(weights), **({"exploration": self.exploration} if explores else {})}
+        shares |= {"price": -self.price} if is_priced else {}
 
         def bid(at: int, agent: Standing) -> Bid:
+            spread, z = float(spreads[at]), float(drawn[at])
             factors = {
-                "capability": float(known.means[at]),
+                "capability": float(means[at]),
                 "availability": 1 / (1 + agent.running),
                 "history": agent.overall.mean,
                 "tools": float(tools[at]),
             }
-            spread = float(known.spreads[at])
-            if drawn:
-                factors["exploration"] = drawn[at] * spread
-            if costs is not None:
+            if explores:
+                factors["exploration"] = z * spread
+            if is_priced:
                 factors["price"] = float(costs[at])
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
-            z, uses = drawn[at] if drawn else 0.0, used(agent) if costs is not None else ()
+            uses = used(agent) if is_priced else ()
             return Bid(agent.agent, float(totals[at]), factors, scores, seen(sensed, agent), z, spread, uses)
 
         return Offers(totals, bid, shares, self.reserve)
@@ -99,9 +93,9 @@ class Auction(Choosing):
 
 def _having(needed: frozenset[str], agents: Sequence[Standing]) -> Numbers:
     """Return the share of some tools that each agent has and may call; 1 where none is needed."""
-    if isinstance(agents, Crowd):
-        return agents.having(needed) if needed else agents.ones
-    return [_has(needed, agent) for agent in agents] if needed else [1.0] * len(agents)
+    if not needed:
+        return alike(agents, 1.0)
+    return agents.having(needed) if type(agents) is Crowd else [_has(needed, agent) for agent in agents]
 
 
 def _has(needed: frozenset[str], agent: Standing) -> float:
@@ -114,6 +108,6 @@ def _priced(share: float, agents: Sequence[Standing]) -> bool:
     """Return whether prices play a part: some model costs something."""
     if share <= 0:
         return False
-    if isinstance(agents, Crowd):
+    if type(agents) is Crowd:
         return agents.is_priced
     return any(agent.price != (0.0, 0.0) for agent in agents)

@@ -41,13 +41,13 @@ class Filters(Spec):
         """Return which agents cannot do such a task, and why."""
         if not self.tools or not sensed.tools:
             return {}
-        if isinstance(agents, Crowd):
+        if type(agents) is Crowd:
             return _unfit_of(sensed.tools, agents)
         return {agent.agent: why for agent in agents if (why := _unfit(sensed.tools, agent))}
 
     def passing(self, agents: Sequence[Standing]) -> dict[str, str]:
         """Return which agents take no task for now, and why."""
-        field = agents.suspected if isinstance(agents, Crowd) else agents
+        field = agents.suspected if type(agents) is Crowd else agents
         suspects = [one for one in field if one.down or one.budget_left <= 0 or one.health == "dying"]
         return {agent.agent: why for agent in suspects if (why := self._away(agent))}
 
@@ -99,7 +99,7 @@ class Prices(Spec):
     def costs(self, tokens: int, agents: Sequence[Standing]) -> Numbers:
         """Return what a task of so many tokens is expected to cost with each agent, in USD."""
         assumed = Uses(1 - self.output, self.output)
-        if isinstance(agents, Crowd):
+        if type(agents) is Crowd:
             return _costs_of(tokens, agents, assumed)
         uses = [agent.uses or assumed for agent in agents]
         return [
@@ -224,9 +224,10 @@ def _why(refused: Mapping[str, str]) -> str:
 
 def _best(offers: Offers, agents: Sequence[Standing], most: int) -> tuple[Bid, ...]:
     """Return the best bids, highest first, of equal ones those whose agents come first by name."""
-    totals, names = offers.totals, names_of(agents)
-    places = list(range(len(names))) if len(names) <= most else _highest(totals, most)
+    totals = offers.totals
+    places = list(range(len(agents))) if len(agents) <= most else _highest(totals, most)
     if len(places) > 1:
+        names = names_of(agents)
         places.sort(key=lambda at: (-totals[at], names[at]))
     del places[most:]
     return tuple(map(offers.bid, places, those_at(agents, places)))
@@ -270,7 +271,7 @@ def beliefs(sensed: Sensed, agents: Sequence[Standing], unknown: float) -> Belie
     """
     domains = [(domain, share, share * share) for domain, share in sensed.domains.items()]
     prior, root = unknown * unknown, math.sqrt
-    if isinstance(agents, Crowd):
+    if type(agents) is Crowd:
         return _beliefs_of(domains, agents, prior)
     means: list[float] = []
     spreads: list[float] = []
