@@ -116,10 +116,12 @@ class _Kept:
         prior = float(self._prior[at])
         score = Score(prior) if learned is None else learned
         self._known[at] = learned is not None
-        self._learned = _with(self._learned, at, score)
+        self._learned.put(at, score)
         if self._read is not None:
             when, column = self._read
-            self._read = when, _with(column, at, score if learned is None else ageing.aged(score, prior))
+            column = column.copy()
+            column.put(at, score if learned is None else ageing.aged(score, prior))
+            self._read = when, column
 
     def now(self, ageing: Ageing) -> Column:
         """Return what is left of it; it is worked out anew when time may have taken something since."""
@@ -132,20 +134,12 @@ class _Kept:
         """Return what is left of the scores, as `Ageing.aged` says of each."""
         import numpy as np  # noqa: PLC0415  # as above
 
-        learned = self._learned
-        ages = now - learned.updated
+        left, prior = self._learned.copy(), self._prior
+        ages = now - left.updated
         old = ((ages > ageing.moment) & self._known).nonzero()[0]
-        if not len(old):
-            return learned
-        halves = (ages[old] / ageing.half_life).tolist()
-        left = np.fromiter(map(pow, repeat(0.5), halves), np.float64, len(old))  # that of numpy rounds otherwise
-        mean, count, prior = learned.mean.copy(), learned.count.copy(), self._prior[old]
-        mean[old] = prior + left * (mean[old] - prior)
-        count[old] = np.rint(count[old] * left)
-        return Column(mean, learned.variance, count, learned.updated)
-
-
-def _with(column: Column, at: int, score: Score) -> Column:
-    changed = column.copy()
-    changed.put(at, score)
-    return changed
+        if len(old):
+            halves = (ages[old] / ageing.half_life).tolist()
+            shares = np.fromiter(map(pow, repeat(0.5), halves), np.float64, len(old))  # that of numpy rounds otherwise
+            left.mean[old] = prior[old] + shares * (left.mean[old] - prior[old])
+            left.count[old] = np.rint(left.count[old] * shares)
+        return left
