@@ -63,7 +63,7 @@ FIGURES = (
     Figure("loop", "plain, one by one, cpu us", "a task alone: every step waits for its own commit", "us CPU"),
     Figure("loop", "unkept, 100 at once, cpu us", "a task of which nothing is kept (`durability: none`)", "us CPU"),
     Figure("loop", "unkept step, cpu us", "one step of it, beside the call itself", "us CPU", 10),
-    Figure("loop", "late over first", "CPU of a task after thousands of tasks, over the first ones", "x", 1.2),
+    Figure("loop", "late over first", "CPU of a task after thousands of tasks, over that in a new system", "x", 1.2),
     Figure("loop", "past, wall us", "what SENSE looks at with 10,000 past tasks", "us", 1000),
     Figure(
         "wire", "turn agent whole, cpu x raw", "an agent's turn over HTTP, CPU over the plain openai client", "x", 0.15

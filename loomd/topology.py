@@ -26,6 +26,7 @@ from loomd.store.base import Store
 
 _log = logging.getLogger("loomd.topology")
 T = TypeVar("T")
+Told = Callable[[Ref], object]
 
 CLOSING = 30.0
 """Seconds that a live thing gets to close; what takes longer is given up, and said to be."""
@@ -382,10 +383,10 @@ class Topology:
         self.retire()
         await self.closed.wait()
 
-    async def open(self, services: Services, previous: "Topology | None" = None) -> None:
+    async def open(self, services: Services, previous: "Topology | None" = None, told: Told = str) -> None:
         """Open everything that the snapshot declares, sharing what did not change with the previous topology.
 
-        What is pending stays closed.
+        What is pending stays closed; `told` is called with each object whose opening begins.
 
         Raises:
             LoomdError: a thing could not be opened; all that was opened for this snapshot is closed again, and the
@@ -404,6 +405,7 @@ class Topology:
                 if thing is None or not thing.fits(item, uses):
                     used = MappingProxyType({to: live[to] for _, to in item.refs})
                     parts = Parts(item, services, used, snapshot.behaviour(ref), self._made, thing is not None)
+                    told(ref)
                     thing = await _open(parts, uses)
                 thing.holders += 1
                 things[ref] = thing
@@ -456,10 +458,12 @@ class Topology:
         self.closed.set()
 
 
-async def open_topology(snapshot: Snapshot, services: Services, previous: Topology | None = None) -> Topology:
+async def open_topology(
+    snapshot: Snapshot, services: Services, previous: Topology | None = None, told: Told = str
+) -> Topology:
     """Return the topology of a snapshot, open; see `Topology.open`."""
     topology = Topology(snapshot)
-    await topology.open(services, previous)
+    await topology.open(services, previous, told)
     return topology
 
 

@@ -50,7 +50,7 @@ class Blueprint(msgspec.Struct, frozen=True, omit_defaults=True):
             if not self._adds(creator.prompt) or "instructions" in creator.locked:
                 return creator
             digest = self.digest(name, creator.digest, creator.prompt)
-            return replace(creator, instructions=self.instructions, digest=digest, conditions={})
+            return replace(creator, instructions=self.instructions, digest=digest)
         return replace(
             creator,
             name=name,

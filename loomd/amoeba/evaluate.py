@@ -93,7 +93,7 @@ def combined(opinions: Sequence[Opinion], weights: Sequence[float]) -> Evaluated
             one.reliability,
             one.evidence,
             one.weights,
-            uncertainty=one.uncertainty * _slope(one),
+            uncertainty=one.uncertainty * slope(one),
             refused=one.refused,
         )
     loud = [weight if not one.silent else 0.0 for one, weight in zip(opinions, weights, strict=True)]
@@ -102,7 +102,7 @@ def combined(opinions: Sequence[Opinion], weights: Sequence[float]) -> Evaluated
     reward, quality, efficiency, reliability = (
         sum(share * getattr(one, part) for share, one in zip(shares, opinions, strict=True)) for part in _PARTS
     )
-    spread = sum((share * one.uncertainty * _slope(one)) ** 2 for share, one in zip(shares, opinions, strict=True))
+    spread = sum((share * one.uncertainty * slope(one)) ** 2 for share, one in zip(shares, opinions, strict=True))
     told = tuple(_weighed(one, share) for one, share in zip(opinions, shares, strict=True))
     alike = all(one.weights == opinions[0].weights for one in opinions)
     return Evaluated(
@@ -117,8 +117,8 @@ def combined(opinions: Sequence[Opinion], weights: Sequence[float]) -> Evaluated
     )
 
 
-def _slope(one: Opinion) -> float:
-    """Return by how much what an evaluator rewards moves with the quality; a sum of some parts by the share of it."""
+def slope(one: Opinion | Evaluated) -> float:
+    """Return by how much a reward moves with the quality; of a sum of some parts the share of it."""
     if one.weights.keys() >= set(_PARTS[1:]):
         return slope_of(one.weights, one.efficiency, one.reliability)
     return one.weights.get("quality", 1.0)

@@ -56,7 +56,7 @@ async def execute(
         if waited:
             outcome = msgspec.structs.replace(outcome, waited=waited)
         return executed if outcome is executed.outcome else msgspec.structs.replace(executed, outcome=outcome)
-    started = world.agent(winner).clock.monotonic()
+    began = run.now("execute/began")
     split = Split(task, winner, scaled, world, run)
     try:
         executed, results = await _together(split, merge)
@@ -64,7 +64,7 @@ async def execute(
         run.leave(_so_far(before, [*split.done, *split.failed]))
         raise
     outcome = msgspec.structs.replace(_more(executed.outcome, before, [*results, *split.failed]), waited=run.waited())
-    seconds = world.agent(winner).clock.monotonic() - started
+    seconds = max(0.0, world.agent(winner).clock.now() - began)
     return msgspec.structs.replace(
         executed,
         outcome=msgspec.structs.replace(outcome, seconds=seconds),

@@ -11,12 +11,10 @@ import msgspec
 
 from loomd.amoeba.adapt import moved
 from loomd.amoeba.decision import ScoreMove
+from loomd.amoeba.evaluate import slope
 from loomd.amoeba.policies.base import AdaptPolicy
-from loomd.amoeba.policies.rules import reward_of
-from loomd.amoeba.task import Evaluated, Executed, Sensed
+from loomd.amoeba.task import Evaluated, Executed, Opinion, Sensed
 from loomd.amoeba.world import Standing
-
-_PARTS = ("quality", "efficiency", "reliability")
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -27,7 +25,7 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def corrected(evaluated: Evaluated, said: Sequence[Said], weight: float) -> Evaluated:
-    """Return how good a task was by evaluators and people.
+    """Return how good a task was by evaluators and people, whose word takes the place of each evaluator's quality.
 
     Args:
         evaluated: what the evaluators said.
@@ -38,23 +36,20 @@ def corrected(evaluated: Evaluated, said: Sequence[Said], weight: float) -> Eval
     if not last or not weight:
         return evaluated
     people = sum(last.values()) / len(last)
-    quality = (1 - weight) * evaluated.quality + weight * people
-    shares = evaluated.weights or _shares(evaluated)
-    reward = reward_of(shares, quality, evaluated.efficiency, evaluated.reliability)
-    uncertainty = (1 - weight) * evaluated.uncertainty
-    return msgspec.structs.replace(evaluated, reward=reward, quality=quality, uncertainty=uncertainty)
-
-
-def _shares(evaluated: Evaluated) -> dict[str, float]:
-    """Return the shares in the reward where several evaluators had different ones: their mean."""
-    opinions = evaluated.opinions
-    return {part: sum(one.weight * one.weights.get(part, 0.0) for one in opinions) for part in _PARTS}
+    said_by: Sequence[tuple[Opinion | Evaluated, float]] = [(one, one.weight) for one in evaluated.opinions]
+    shift = sum(share * slope(one) * weight * (people - one.quality) for one, share in said_by or [(evaluated, 1.0)])
+    return msgspec.structs.replace(
+        evaluated,
+        reward=min(1.0, max(0.0, evaluated.reward + shift)),
+        quality=(1 - weight) * evaluated.quality + weight * people,
+        uncertainty=(1 - weight) * evaluated.uncertainty,
+    )
 
 
 def corrections(
     policy: AdaptPolicy, sensed: Sensed, executed: Executed, rewards: tuple[Evaluated, Evaluated], standing: Standing
 ) -> list[ScoreMove]:
-    """Return how the scores of whoever did a task move.
+    """Return how the scores of whoever did a task move: as if the task were the last one that it was scored for.
 
     Args:
         policy: how scores move.
@@ -63,7 +58,12 @@ def corrections(
         rewards: how good it was taken for until now, and how good from now on.
         standing: what is believed now of the agent, as it behaved then, in the domains of the task.
     """
-    wrong, right = (moved(policy, sensed, executed, reward, standing) for reward in rewards)
+    scores = {
+        domain: msgspec.structs.replace(score, count=max(0, score.count - 1))
+        for domain, score in standing.scores.items()
+    }
+    before = msgspec.structs.replace(standing, scores=scores)
+    wrong, right = (moved(policy, sensed, executed, reward, before) for reward in rewards)
     learned = {one.domain: one.after for one in wrong}
     found: list[ScoreMove] = []
     for one in right:
@@ -72,8 +72,8 @@ def corrections(
         if not shift or one.domain in standing.fixed:
             continue
         after = min(1.0, max(0.0, score.mean + shift))
-        before, now = (evaluated.reward for evaluated in rewards)
-        why = f"feedback took the reward from {before:.3f} to {now:.3f}"
+        was, now = (evaluated.reward for evaluated in rewards)
+        why = f"feedback took the reward from {was:.3f} to {now:.3f}"
         correction = msgspec.structs.replace(
             one, before=score.mean, after=after, variance=score.variance, count=score.count, reason=why, seen=()
         )

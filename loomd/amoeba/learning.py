@@ -59,7 +59,7 @@ class Calibrate(Spec):
     """Share of tokens in what a task is said to have taken; the rest is the share of time."""
     reference_tokens: int = Field(default=16_000, ge=1)
     """Tokens, with those of all parts, at which a task has taken all that counts."""
-    reference_time: Duration = 120.0
+    reference_time: Duration = Field(default=120.0, gt=0)
     """Time, without waiting for people, at which a task has taken all that counts."""
 
     def observed(self, tokens: int, seconds: float) -> float:

@@ -82,7 +82,7 @@ async def match(
             choose = partial(by.choose, sensed, agents, draw, asking)
             return await asked("match", by, choose, lambda said: deciding.matched(said, set(names_of(agents))), asking)
 
-        matched = await Auction(task, sensed, world, run, asking, heard, hold).settle(policy)
+        matched = await Auction(task, sensed, world, run, asking, heard, hold, burden.lay_on).settle(policy)
         matched = billed(matched, asking.spent)
         if task.avoid and not set(names_of(heard())) <= set(task.avoid):
             matched = msgspec.structs.replace(

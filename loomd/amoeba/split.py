@@ -136,7 +136,11 @@ class Split:
         if failed.attempt > self.scaled.retries or not may_begin_anew(result, spent, share):
             return None
         avoid = (*failed.avoid, by)
-        if all(one.agent in avoid for one in self.world.standings([])):
+
+        def others() -> bool:
+            return any(one.agent not in avoid for one in self.world.standings([]))
+
+        if not self.record.draw(f"execute/again/{failed.id}", "again", others, bool):
             return None
         attempt = failed.attempt + 1
         name = f"{failed.id if attempt == 2 else failed.id.rpartition('-')[0]}-{attempt}"

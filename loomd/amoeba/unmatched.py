@@ -46,6 +46,7 @@ class Auction(msgspec.Struct, frozen=True):
         asking: asks models for MATCH.
         heard: returns who may take it now.
         hold: returns whom a policy chooses of some agents.
+        bear: counts the task as work of an agent from then on.
     """
 
     task: Task
@@ -55,6 +56,7 @@ class Auction(msgspec.Struct, frozen=True):
     asking: Asking
     heard: Callable[[], Sequence[Standing]]
     hold: Callable[[MatchPolicy, Sequence[Standing]], Awaitable[Matched]]
+    bear: Callable[[str], None]
 
     async def settle(self, policy: MatchPolicy) -> Matched:
         """Return who takes the task in the end; an empty winner means that it fails."""
@@ -217,10 +219,13 @@ class Auction(msgspec.Struct, frozen=True):
                         late = msgspec.structs.replace(matched, why=f"{matched.why}{_also(denied)}; it waited too long")
                         return await self._best(policy, late) if terms.then == "best_available" else _failed(late)
                     if least and (name := await self.world.forge.fitting(self.task, self._refused(policy))):
+                        self.bear(name)  # who has nothing to do might go before the task is its work
                         why = "it is a specialist for such tasks, which came while the task waited"
                         return self._given(matched, matched.nobody, Plan("award", name, why=why))
                     again = self.heard()
                     found = await self.hold(policy.bare, again)
+                if policy.bare is policy:
+                    self.bear(found.winner)  # others that wait are woken by the same, and hold their auctions next
         found = await self._chosen(found, policy, again)
         why = f"{found.why}; it waited, because {matched.nobody}{_also(denied)}"
         return msgspec.structs.replace(found, nobody=matched.nobody, path="queue", why=why)

@@ -13,6 +13,7 @@ from loomd.api.moment import Moment, moment_of, snapshot_of
 from loomd.api.path import PREFIX
 from loomd.api.versions import attempts, versions
 from loomd.api.view import Body
+from loomd.cluster.behaviours import Behaviours
 from loomd.cluster.capability import Key
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.past import Belief, Records, beliefs
@@ -119,7 +120,7 @@ class CapabilityRoutes:
             raise NotFound(
                 f"how scores moved is kept for {format_duration(age)} (retention.age of the daemon's settings)"
             )
-        snapshot, learning = await snapshot_of(system, moment.served), system.store.learning
+        snapshot, learning, services = await snapshot_of(system, moment.served), system.store.learning, system.services
         moved: list[Movement] = []
         while page := await learning.movements(after=moved[-1].seq if moved else 0):
             moved += page
@@ -128,7 +129,7 @@ class CapabilityRoutes:
             _told(item.ref, one)
             for item in sorted(snapshot.of_kind("Cluster"), key=lambda one: one.ref)
             if space in {None, item.ref.namespace}
-            for one in beliefs(item, snapshot, records, moment.at)
+            for one in beliefs(item, snapshot, records, moment.at, Behaviours(item.ref.namespace, services).before)
         ]
 
     def _clusters(self) -> Iterator[tuple[Ref, Cluster]]:
@@ -200,4 +201,6 @@ def _health(cluster: Cluster, agent: Agent) -> Body:
         found |= {"retired": record.times, "lastRetired": rfc3339(record.retired)}
     if until:
         found["until"] = rfc3339(until)
+    elif vitals.health == "dying" and (why := conditions.spared(agent, cluster.forge.departures.free())):
+        found["kept"] = why
     return found

@@ -22,8 +22,8 @@ from loomd.daemon import System
 from loomd.errors import Conflict, Permanent
 from loomd.settings import parse_address
 
-CLOSING = 1.0
-"""Seconds that open streams get when the server stops."""
+CLOSING = 5.0
+"""Seconds that open streams get when the server stops: only who does not read, or hears too late, is cut off."""
 LINGER = 1.0
 """Seconds that the rest of a refused body is still taken, so that the client reads why."""
 SPARE = 16

@@ -120,8 +120,9 @@ class _Reader:
                     async with asyncio.timeout(KEEPALIVE):
                         events = await live.batch()
                 except TimeoutError:
-                    await self._skip(live)
-                    await self._reassure(send)
+                    if live.idle:  # otherwise something came in that very moment
+                        await self._skip(live)
+                        await self._reassure(send)
                 else:
                     await self._pass_on(send, events)
 

@@ -92,7 +92,7 @@ class TopRoutes:
                     "load": float(standing.running),
                     "health": live.conditions.word(agent),
                     "score": standing.overall.mean,
-                    "tasks": standing.overall.count,
+                    "tasks": live.conditions.vitals(agent).samples,
                     "domains": {one.domain: one.score for one in scores.get((name, agent.digest), ())},
                     "today": {one: today["status"]["measures"][one]["used"] for one in ("tokens", "cost", "calls")},
                 }

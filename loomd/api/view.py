@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from loomd.accounts.account import Owner
-from loomd.agents.agent import Agent
 from loomd.amoeba.task import Result, Task
 from loomd.api.budgets import show_budget
 from loomd.cluster.cluster import Cluster
@@ -81,8 +80,8 @@ class Viewer:
             status["index"] = index
         if (owner := self._owner(item.ref)) is not None:
             status["budget"] = show_budget(self.system.services.accounts, owner)["status"]
-        if isinstance(live := self.system.reconciler.topology.live.get(item.ref), Agent):
-            status["health"] = health_of(live, self._clusters(item.ref.namespace))
+        if item.ref.kind == "Agent" and item.ref in self.system.reconciler.topology.live:
+            status["health"] = health_of(item.ref.name, self._clusters(item.ref.namespace))
         declared = {"manager": f"declared:{known.source}", "actor": known.manager, "fields": list(_declared(item))}
         return {
             "apiVersion": API_VERSION,
@@ -133,9 +132,13 @@ class Viewer:
         return {**msgspec.to_builtins(standing), "refreshed": _moment(standing.refreshed), "sources": sources}
 
     def _learned(self, ref: Ref) -> list[Capability]:
-        """Return what was learned of an object's present behaviour."""
+        """Return what was learned of an object as it behaves now, with instructions that its clusters gave it."""
         behaviour = self.system.reconciler.topology.snapshot.behaviour(ref)
-        return self.learned.get((ref.name, behaviour), []) if behaviour else []
+        if not behaviour:
+            return []
+        clusters = [one for one in self._clusters(ref.namespace) if ref.name in one.blueprints.declared]
+        behaviours = dict.fromkeys([one.agents[ref.name].digest for one in clusters] or [behaviour])
+        return [one for digest in behaviours for one in self.learned.get((ref.name, digest), [])]
 
 
 def _moment(at: float) -> str | None:
@@ -143,9 +146,9 @@ def _moment(at: float) -> str | None:
     return rfc3339(at) if at else None
 
 
-def health_of(agent: Agent, clusters: Iterable[Cluster]) -> str:
-    """Return how an agent does in the cluster in which it does worst, in one word."""
-    found = {one.conditions.word(agent) for one in clusters if one.agents.get(agent.name) is agent}
+def health_of(agent: str, clusters: Iterable[Cluster]) -> str:
+    """Return how a declared agent does in the cluster in which it does worst, in one word."""
+    found = {one.conditions.word(one.agents[agent]) for one in clusters if agent in one.blueprints.declared}
     return next((word for word in ("retired", "dying", "warning", "good") if word in found), "unknown")
 
 

@@ -62,6 +62,7 @@ def command(
     if write:
         refused += [f"{one.name} is in {one.source}: use --patch" for one in found.files if not one.local]
         found.files = [one for one in found.files if one.local]
+    _refuse_read(output, {Path(one.source) for one in found.files if one.local})
     base, names = base_of(found.files, Path.cwd())
     for one, name in zip(found.files, names, strict=True):
         for line in one.told:
@@ -83,6 +84,23 @@ def command(
     for line in [*(f"left out: {one}" for one in found.locked), *(f"not adopted: {one}" for one in refused)]:
         click.echo(line, err=True)
     return _FAILED if refused else 0
+
+
+def _refuse_read(output: Path | None, sources: Iterable[Path]) -> None:
+    """Refuse a folder that is read together with the files that it is to hold once more.
+
+    Raises:
+        UsageError: it is one.
+    """
+    place = None if output is None else output.resolve()
+    for one in sources:
+        if place is None or not one.is_dir() or not place.is_relative_to(one.resolve()):
+            continue
+        if not any(part.startswith(".") for part in place.relative_to(one.resolve()).parts):  # those are not read
+            raise click.UsageError(
+                f"{place} is in {one}, of which all manifests are read, so everything would be declared twice: "
+                "name a folder beside it, or --write"
+            )
 
 
 def _named(what: Iterable[str]) -> dict[str, list[str]]:

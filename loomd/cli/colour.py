@@ -25,8 +25,13 @@ def painter(stream: TextIO | None = None) -> Paint:
 
 
 def harmless(text: str, stream: TextIO) -> str:
-    """Return a text from outside as a terminal may show it, `inert`; what is no terminal gets it as it is."""
-    return inert(text) if stream.isatty() else text
+    """Return a text from outside as a terminal may show it, `inert`; what is no terminal gets it as it is.
+
+    Characters that the terminal does not have are spelled out, too.
+    """
+    if not stream.isatty():
+        return text
+    return inert(text).encode(stream.encoding, "backslashreplace").decode(stream.encoding)
 
 
 def is_coloured(stream: TextIO) -> bool:

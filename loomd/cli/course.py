@@ -69,7 +69,7 @@ class _Course:
 
     def started(self, node: Json, fact: Json, event: Json) -> None:
         """Note what is wanted; the first phase begins at once."""
-        node |= {"goal": fact["goal"], "cluster": fact["cluster"], "started": event["ts"]}
+        node |= {"goal": fact["goal"], "cluster": fact["cluster"], "started": event["ts"], "phase": "Running"}
         _begin(node, FIRST, event["ts"])
 
     def resumed(self, node: Json, fact: Json, event: Json) -> None:

@@ -49,6 +49,8 @@ def decide(client: Client, names: Sequence[str], namespace: str, verdict: str, r
 def _meant(client: Client, name: str, namespace: str) -> list[tuple[Place, str, str]]:
     """Return place, namespace and id of what a word names."""
     if "/" not in name:
+        if name.startswith("p-"):
+            raise click.UsageError(f"{name} is no approval, but a change that a cluster proposes: proposal/{name}")
         get_one(client, APPROVALS, namespace, name)
         return [(APPROVALS, namespace, name)]
     (one,) = wanted(client, [name], namespace)

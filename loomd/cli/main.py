@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 
 import click
 from click.shell_completion import CompletionItem
@@ -155,6 +156,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.environ.setdefault(_PLUGINS, "__all__")  # it would read what every package says to find that there are none
     if arguments and arguments[0] in FOLLOWING and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
         threading.Thread(target=_leave_with_reader, daemon=True).start()
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as on standard error: a character it lacks ends no verb
     code = run(arguments)
     code = _read(arguments, _guard(sys.stdout.flush)) or code
     with suppress(OSError):  # nobody is left to tell

@@ -108,7 +108,7 @@ def _judged(client: Client, found: Json) -> tuple[int, str]:
     waiting, objects = found["waiting"], found["objects"]
     if found["stale"]:
         return FAILED, f"{serves}; {_refused(client)}"
-    opening = sorted(found["opening"], key=lambda one: one["message"] == _OPENS)  # first what tells how far it is
+    opening = sorted(found["opening"], key=lambda one: not one["message"].startswith(_OPENS))
     coming = f"; beside it {_listed(opening)}" if opening else ""
     if not waiting:
         return LATE if opening else MET, f"{serves}: {objects} of {objects} objects are ready{coming}"

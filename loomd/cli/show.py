@@ -16,7 +16,7 @@ from loomd.agents.approval import Decision
 from loomd.amoeba.task import Result
 from loomd.cli.colour import harmless, is_coloured
 from loomd.cli.progress import indexing
-from loomd.cli.tree import Tree
+from loomd.cli.tree import BRANCHES, Tree
 from loomd.events import event as facts
 from loomd.events.cluster import AgentSplit, PartRetried
 from loomd.events.event import Event
@@ -34,7 +34,8 @@ class Show:
         self._quiet = quiet
         self._colour = is_coloured(sys.stderr)
         self._live = sys.stdout.isatty()
-        self._tree = Tree(coloured=self._colour) if sys.stderr.isatty() and not quiet else None
+        drawn = sys.stderr.isatty() and harmless(BRANCHES, sys.stderr) == BRANCHES and not quiet
+        self._tree = Tree(coloured=self._colour) if drawn else None
         self._root = ""
         self._open_line = False
         self._piece = ""

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import click
 
+from loomd.cli.cells import columns, cut, padded
 from loomd.manifest.source import printable
 
 
@@ -67,6 +68,11 @@ def until(moment: str, now: float) -> str:
     return f"in {age(_seconds(moment) - now)}" if moment else ""
 
 
+def passed(moment: str, now: float) -> bool:
+    """Return whether a moment in RFC 3339 is over."""
+    return _seconds(moment) <= now
+
+
 def _seconds(moment: str | float) -> float:
     return moment if isinstance(moment, int | float) else datetime.fromisoformat(moment).timestamp()
 
@@ -76,14 +82,14 @@ def _cells(row: Sequence[str]) -> list[str]:
 
 
 def _widths(table: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    return [max(map(columns, column)) for column in zip(*table, strict=True)]
 
 
 def _lines(table: Sequence[Sequence[str]], widths: Sequence[int] | None = None) -> list[str]:
     wide = _widths(table) if widths is None else widths
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip() for row in table]
+    return ["  ".join(padded(cell, width) for cell, width in zip(row, wide, strict=True)).rstrip() for row in table]
 
 
 def _cut(line: str) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    return line if not width or len(line) <= width else f"{line[: width - 3]}..."
+    return cut(line, width, "...") if width else line

@@ -17,6 +17,7 @@ from datetime import datetime
 import click
 
 from loomd.api.client import Client, Json
+from loomd.cli.cells import cut
 from loomd.cli.colour import BOLD, GREY, RED, YELLOW, harmless, painter
 from loomd.cli.number import NumberRange
 from loomd.cli.output import Form, output_option, writer
@@ -26,7 +27,9 @@ from loomd.errors import Unreachable
 
 _SHOW, _HIDE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 """Take a screen of its own without a cursor, and give both back."""
-_HOME, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
+_HOME, _LINE, _END_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+"""Go to the first place of the screen; clear the line before it is written, as behind a full one some terminals clear
+its last character; clear all below."""
 _HEALTH = {"dying": RED, "warning": YELLOW}
 
 
@@ -168,7 +171,7 @@ def _draw(shown: Sequence[str]) -> None:
     fitting = list(shown[: rows - 1])
     drawn: list[str] = []
     for at, line in enumerate([*fitting, "q leaves"]):
-        text = harmless(line, sys.stdout)[:columns]
+        text = cut(harmless(line, sys.stdout), columns)
         if at == 0 or text.startswith(("AGENT ", "NAMESPACE ", "TASK ")):
             text = paint(text, BOLD)
         elif at == len(fitting):
@@ -177,7 +180,7 @@ def _draw(shown: Sequence[str]) -> None:
             for word, colour in _HEALTH.items():
                 text = text.replace(f" {word} ", f" {paint(word, colour)} ", 1)
         drawn.append(text)
-    sys.stdout.write(_HOME + _END_LINE.join(drawn) + "\x1b[K" + _END_SCREEN)
+    sys.stdout.write(_HOME + "\r\n".join(_LINE + line for line in drawn) + _END_SCREEN)
     sys.stdout.flush()
 
 

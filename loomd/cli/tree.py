@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 
 import click
 
+from loomd.cli.cells import columns, cut
 from loomd.cli.colour import harmless
 from loomd.events.cluster import AgentSplit, AuctionAwarded, PartRetried
 from loomd.events.event import Event, ModelCalled, PhaseCompleted, PhaseStarted, TaskCompleted, TaskFailed, TaskStarted
 from loomd.events.phase import FIRST, phase_after
 
+BRANCHES = "├└─│"
+"""What trees are drawn with; a terminal without these characters is shown no tree."""
 _UP = "\x1b[{}A\r\x1b[J"
 """Go up some lines, and clear all below."""
 _STATES = {"waits": "bright_black", "done": "green", "failed": "red"}
@@ -82,8 +85,8 @@ class Tree:
     def clear(self) -> None:
         """Take the tree from the screen, so that something is printed where it stands."""
         if self._drawn:  # a terminal that became narrower since shows a line as several
-            columns = max(1, shutil.get_terminal_size().columns)
-            rows = sum(max(1, -(-width // columns)) for width in self._drawn)
+            wide = max(1, shutil.get_terminal_size().columns)
+            rows = sum(max(1, -(-width // wide)) for width in self._drawn)
             click.echo(_UP.format(rows), nl=False, err=True)
             self._drawn = []
 
@@ -120,7 +123,7 @@ class Tree:
         room = shutil.get_terminal_size().columns - len(head) - 10
         colour = _STATES.get(part.state, "cyan")
         state = click.style(f"{part.state:<8}", fg=colour) if self._coloured else f"{part.state:<8}"
-        return f"{head} {state}{harmless(after, sys.stderr)[: max(0, room)]}".rstrip()
+        return f"{head} {state}{cut(harmless(after, sys.stderr), room)}".rstrip()
 
     def _draw(self) -> None:
         self.clear()
@@ -130,4 +133,4 @@ class Tree:
             shown = [*shown[: most - 1], f"... {len(shown) - most + 1} more parts"]
         for line in shown:
             click.echo(line, err=True)
-        self._drawn = [len(click.unstyle(line)) for line in shown]
+        self._drawn = [columns(click.unstyle(line)) for line in shown]

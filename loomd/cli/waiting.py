@@ -135,26 +135,24 @@ def _verdicts(
     client: Client, place: Place, namespace: str, left: dict[str, str], goal: Goal, until: float | None
 ) -> Iterable[tuple[str, Verdict]]:
     """Yield what is found, until nothing is left or the time is over; `left` keeps what each lacks."""
-    if until is not None and until <= time.monotonic():
+    told = False
+    if until is None or until > time.monotonic():
+        only = {"name": next(iter(left))} if len(left) == 1 and place.spaced else {}
+        seen = _ended(client, namespace, left) if place == TASKS and not only else {}
+        with suppress(TimeoutError):
+            for event in client.watch(*place.parts(namespace), until=until, **only):
+                told = told or event["type"] == "BOOKMARK"
+                if event["type"] == "DELETED":
+                    seen.pop(event["object"]["metadata"]["name"], None)
+                elif event["type"] != "BOOKMARK":
+                    seen[event["object"]["metadata"]["name"]] = event["object"]
+                if told:
+                    yield from _looked(seen, left, goal)
+                if not left:
+                    return
+    if not told:  # whoever has no time to be told looks once
         items, _ = client.items(place.parts(namespace))
         yield from _looked({item["metadata"]["name"]: item for item in items}, left, goal)
-        return
-    told = False
-    only = {"name": next(iter(left))} if len(left) == 1 and place.spaced else {}
-    seen = _ended(client, namespace, left) if place == TASKS and not only else {}
-    try:
-        for event in client.watch(*place.parts(namespace), until=until, **only):
-            told = told or event["type"] == "BOOKMARK"
-            if event["type"] == "DELETED":
-                seen.pop(event["object"]["metadata"]["name"], None)
-            elif event["type"] != "BOOKMARK":
-                seen[event["object"]["metadata"]["name"]] = event["object"]
-            if told:
-                yield from _looked(seen, left, goal)
-            if not left:
-                return
-    except TimeoutError:
-        return
 
 
 def _ended(client: Client, namespace: str, names: Iterable[str]) -> dict[str, Json]:

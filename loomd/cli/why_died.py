@@ -5,7 +5,7 @@ import click
 from loomd.api.client import Client, Json
 from loomd.cli.output import Form, output_option, spelled, writer
 from loomd.cli.page import moment, section
-from loomd.cli.table import age_of, render
+from loomd.cli.table import age_of, passed, render
 from loomd.cli.target import namespace_option, socket_option, wanted
 from loomd.clock import SystemClock
 from loomd.manifest.wording import without_secrets
@@ -13,15 +13,13 @@ from loomd.manifest.wording import without_secrets
 _WORDS = {
     "pruned": "was pruned",
     "retired": "gets no new tasks",
-    "dying": "does so badly that it may be retired or let go",
+    "dying": "does badly enough to be retired or let go",
     "warning": "does badly",
     "good": "does well",
     "unknown": "was rewarded too seldom to say how it does",
 }
 
-_LOCKED = (
-    "does so badly that it would be dying, and gets tasks all the same, as `locked: [health]` of its manifest says,"
-)
+_LOCKED = "does so badly that it would be dying, and gets tasks all the same, as `locked` of it or of its cluster says,"
 
 
 @click.command("why-died")
@@ -104,14 +102,20 @@ def _state(version: Json) -> str:
 def _sentence(found: Json, where: Json) -> str:
     now = SystemClock().now()
     words = _LOCKED if where["health"] == "dying" and where.get("locked") else _WORDS[where["health"]]
+    if over := "until" in where and passed(where["until"], now):
+        words = "gets tasks again"
     text = f"{_name(found)} {words} in Cluster/{where['cluster']}: {where['reason']}."
-    if "until" in where:
+    if over:
+        text += f" It was retired until {moment(where['until'], now)}; the next task there puts it on probation."
+    elif "until" in where:
         text += (
             f" It was retired {age_of(where['lastRetired'], now)} ago and gets tasks again from {where['until']} on."
         )
         text += " An edit of it ends that at once."
     elif where.get("since"):
         text += f" That is so since {moment(where['since'], now)}."
+    if "kept" in where and not where.get("locked"):
+        text += f" It is not retired: {where['kept']}."
     return text
 
 

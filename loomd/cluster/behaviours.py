@@ -4,7 +4,7 @@ What an agent takes over from how it behaved before is worked out, and not store
 the first time: a way that did no task of its own takes over from those before it alone, whatever came later.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from loomd.store.records import Average
 from loomd.topology import Services
@@ -23,12 +23,22 @@ class Behaviours:
 
     def earlier(self, agent: str, spec: str, others: Iterable[str]) -> set[str]:
         """Return those of some ways in which an agent behaved before it behaved in this one, which is noted."""
-        subject = f"behaviour {self._namespace}/{agent}"
-        known = self._services.averages.of(subject)
-        if (own := known.get(spec)) is None:
+        known = self._known(agent)
+        if spec not in known:
             at = max([self._services.clock.now(), *(one.value + _LEAST for one in known.values())])
-            own = Average(subject, spec, at, 1, at)
+            own = Average(self._subject(agent), spec, at, 1, at)
             self._services.averages.take(own)
             self._services.store.average(own)
-        known = self._services.averages.of(subject)
-        return {one for one in others if one not in known or known[one].value < own.value}
+        return self.before(agent, spec, others)
+
+    def before(self, agent: str, spec: str, others: Iterable[str]) -> set[str]:
+        """Return the same, and note nothing: before a way of which nothing is known came all others."""
+        known = self._known(agent)
+        own = known.get(spec)
+        return {one for one in others if own is None or one not in known or known[one].value < own.value}
+
+    def _known(self, agent: str) -> Mapping[str, Average]:
+        return self._services.averages.of(self._subject(agent))
+
+    def _subject(self, agent: str) -> str:
+        return f"behaviour {self._namespace}/{agent}"

@@ -83,6 +83,16 @@ class Blueprints:
                 found[name] = versions[-1].blueprint.make(name, creator)
         return found
 
+    def earlier(self) -> list[Agent]:
+        """Return the members whose instructions changed as they were before, once for each other way to behave."""
+        found: dict[tuple[str, str], Agent] = {}
+        for name in self.made:
+            now = self.agent(name)
+            for agent in [self._declared.get(name), *(self.before(name, one) for one in self.versions(name))]:
+                if agent is not None and now is not None and agent.digest != now.digest:
+                    found[name, agent.digest] = agent
+        return list(found.values())
+
     def since(self, name: str) -> float:
         """Return when an agent became a member the last time, in wall-clock seconds; 0 for one that always was."""
         return max((one.at for one in self.versions(name) if one.how == "forged"), default=0.0)

@@ -45,7 +45,12 @@ def _never() -> float:
     return 0.0
 
 
-def _all(agent: str, spec: str, others: Iterable[str]) -> Iterable[str]:
+Earlier = Callable[[str, str, Iterable[str]], Iterable[str]]
+"""Returns those of some digests of an agent that came before a given one."""
+
+
+def all_of(agent: str, spec: str, others: Iterable[str]) -> Iterable[str]:
+    """Return all of them."""
     del agent, spec
     return others
 
@@ -66,7 +71,7 @@ class Ageing:
     half_life: float = 0.0
     now: Callable[[], float] = _never
     known: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    earlier: Callable[[str, str, Iterable[str]], Iterable[str]] = _all
+    earlier: Earlier = all_of
 
     @cached_property
     def moment(self) -> float:

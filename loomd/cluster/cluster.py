@@ -102,7 +102,7 @@ class Cluster:
         self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)
         known = (terms.priors, rules)
         self._standings = Standings(ref.namespace, self.roster, self.book, self.conditions, services, known)
-        for agent in self.blueprints.former().values():
+        for agent in (*self.blueprints.former().values(), *self.blueprints.earlier()):
             self.conditions.remember(agent, past.lessons)
         house = House(ref, self.blueprints, self.roster, self.conditions, self.teaching, embedder)
         self.forge = BlueprintForge(house, terms.forge, rules, services, past)
@@ -156,7 +156,7 @@ class Cluster:
         )
 
     def standings(self, domains: Sequence[str]) -> Sequence[Standing]:
-        """Return the standing in the given domains of every agent that takes new work."""
+        """Return the standing in the given domains of every agent that takes new work, or whose retirement is over."""
         return self._standings.now(domains)
 
     def standing(self, agent: str, domains: Sequence[str]) -> Standing:
@@ -310,10 +310,13 @@ class Cluster:
             shaping = decision_of(fact)
             if isinstance(shaping, Shaping):
                 self.blueprints.take(shaping, event.ts)
-                self._reshape(shaping.agent)
+                self._reshape(shaping.agent, anew=shaping.how == "forged")
 
-    def _reshape(self, name: str) -> None:
-        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with."""
+    def _reshape(self, name: str, *, anew: bool) -> None:
+        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with.
+
+        One that joins begins its health anew, one that behaves as it did before has that of then.
+        """
         before, now = self.roster.agents.get(name), self.blueprints.agent(name)
         if before is not None and (now is None or now.digest != before.digest):
             self.conditions.dismiss(before)
@@ -323,7 +326,7 @@ class Cluster:
         elif before is None or now.digest != before.digest:
             self.book.admit(name, now.digest, self._known(name), [] if before is None else [before.digest])
             self.roster.add(now)
-            self.conditions.admit(now)
+            self.conditions.admit(now, anew=anew)
 
     def _known(self, name: str) -> list[Capability]:
         """Return what was learned of an agent, however it behaved: what was stored at first, and what came since."""

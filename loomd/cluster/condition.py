@@ -102,19 +102,26 @@ class Conditions:
             mine = [one for one in past.lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
             self.admit(agent, mine)
 
-    def admit(self, agent: Agent, lessons: Sequence[Lesson] = ()) -> None:
-        """Watch an agent that is or becomes a member; its rewards come the newest first."""
+    def admit(self, agent: Agent, lessons: Sequence[Lesson] = (), *, anew: bool = True) -> None:
+        """Watch an agent that is or becomes a member.
+
+        Args:
+            agent: the agent.
+            lessons: its rewards, the newest first.
+            anew: whether nothing else counts; otherwise what is known of it from when it behaved so before does.
+        """
         record = self.record(agent)
         self._retired.admit(agent.name, agent.digest)
-        self._watch.admit(agent.name, agent.digest, lessons, record.revived)
+        if anew or not self._watch.knows(agent.name, agent.digest):
+            self._watch.admit(agent.name, agent.digest, lessons, record.revived)
         if record.active:
             self._roster.drain(agent.name)
         self._observe(agent)
 
     def remember(self, agent: Agent, lessons: Sequence[Lesson]) -> None:
-        """Take over how an agent did that is no member any more."""
+        """Take over how an agent did that is no member any more, or a member before it behaved as it does now."""
         mine = [one for one in lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
-        self._watch.admit(agent.name, agent.digest, mine)
+        self._watch.admit(agent.name, agent.digest, mine, self.record(agent).revived)
 
     def dismiss(self, agent: Agent) -> None:
         """Say nothing of an agent any more that is no member."""
@@ -140,9 +147,27 @@ class Conditions:
         record = self.record(agent)
         return record.until(self._learning.retire) if record.active else 0.0
 
+    def back(self, now: float) -> list[Agent]:
+        """Return the retired members whose time is over, at wall-clock seconds; the next task to end revives them."""
+        over = self._retired.over(self._learning.retire, now)
+        return [one for one in self._roster.agents.values() if (one.name, one.digest) in over] if over else []
+
     def word(self, agent: Agent) -> str:
         """Return in one word how a member does: its health, or that it is retired."""
         return "retired" if self.until(agent) else self.vitals(agent).health
+
+    def spared(self, agent: Agent, free: Collection[str] = ()) -> str:
+        """Return why a member is not retired however badly it does, or an empty string.
+
+        Args:
+            agent: the member.
+            free: names of those who are let go and not retired.
+        """
+        if self._learning.mode_of("retire") == "off":
+            return "`learning.modes.retire` is off"
+        wards = list(self._wards(free))
+        one = next(ward for ward in wards if ward.agent == agent.name)
+        return self._retired.kept(self._learning.retire, one, wards)
 
     def needed(self, agent: Agent) -> str:
         """Return why a member cannot be retired now although a person agrees, or an empty string."""

@@ -4,7 +4,7 @@ What is told and what is stored are in one transaction, under a key of their own
 the engine.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,7 +17,7 @@ from loomd.amoeba.policies.judge import Judge
 from loomd.amoeba.task import Evaluated, Executed, Opinion, Result, Sensed
 from loomd.amoeba.world import Score, Standing
 from loomd.cluster.cluster import Cluster
-from loomd.cluster.learn import Teaching, learn, proposed, verdict_of
+from loomd.cluster.learn import Teaching, learn, proposal_of, verdict_of
 from loomd.errors import NotFound
 from loomd.events.bus import Scope
 from loomd.events.cluster import FeedbackGiven
@@ -89,8 +89,8 @@ async def correct(
                 corrected(ready.evaluated, [one.said for one in earlier if one.moved], weight),
                 services.clock.now(),
             )
-            moves = ready.moves(believed, now, word, at)
-            lost = "" if moves or why else ready.lost(believed, at)
+            moves, lost = ready.moves(believed, now, word, at)
+            lost = "" if moves or why else lost
             why = why or lost
     counts = not isinstance(ready, str) and bool(ready.stays or lost)
     fact = FeedbackGiven(given.said.score, given.said.by, given.note, before, after, why, counts)
@@ -114,7 +114,7 @@ class _Ready:
         executed: what came of it.
         evaluated: how good it was by its evaluators.
         learned: the scores that it moved, or would have moved.
-        proposals: of scores, each with what is proposed.
+        proposals: what the task proposed of scores, or what it joined, by domain.
         past: what is believed of an agent that behaves otherwise now, or None where the cluster knows.
         stays: why no score moves, or empty.
     """
@@ -125,44 +125,54 @@ class _Ready:
     executed: Executed
     evaluated: Evaluated
     learned: Sequence[ScoreMove]
-    proposals: Sequence[tuple[ProposalRecord, ScoreMove]]
+    proposals: Mapping[str, ProposalRecord]
     past: dict[str, Score] | None
     stays: str
 
-    def moves(self, before: Evaluated, now: Evaluated, word: str, at: float) -> list[ScoreMove]:
+    def moves(self, before: Evaluated, now: Evaluated, word: str, at: float) -> tuple[list[ScoreMove], str]:
         """Return how scores move: at once those that the task moved, and what waits or was observed as that goes on.
 
-        A difference that is proposed is a proposal of its own, named after the word.
+        A difference that is proposed is a proposal of its own, named after the word. With it comes why one does not
+        move that the task proposed, or nothing.
         """
-        done, pending = {one.domain: one for one in self.learned}, self.cluster.pending
-        approved = [move for record, move in self.proposals if _verdict(record) == "approved"]
+        done, lost = {one.domain: one for one in self.learned}, ""
         found: list[ScoreMove] = []
         for one in corrections(self.adapt, self.sensed, self.executed, (before, now), self.standing()):
             learned = done.get(one.domain)
             if learned is None:
                 continue
-            weight = learned.seen[-1].weight if learned.seen else 0.0
-            wrong, right = (Seen(it.reward, weight, it.uncertainty) for it in (before, now))
             if learned.done == "observed":
                 found.append(msgspec.structs.replace(one, done="observed"))
-            elif not learned.done or any(_same(it, learned) and wrong in it.seen for it in approved):
+            elif not learned.done or self._verdict(learned) == "approved":
                 found += _moves(within(self.cluster.learning, [msgspec.structs.replace(one, since=word)]))
-            elif (waiting := pending.corrected(self.cluster, learned, wrong, right, at)) is not None:
+            elif (waiting := self._waiting(learned, before, now, at)) is not None:
                 found.append(waiting)
-        return found
+            else:
+                lost = lost or self._lost(learned, at)
+        return found, lost
 
-    def lost(self, before: Evaluated, at: float) -> str:
-        """Return why what the task proposed of scores comes to nothing, or nothing when it may come to something."""
-        for learned in self.learned:
-            wrong = Seen(before.reward, learned.seen[-1].weight if learned.seen else 0.0, before.uncertainty)
-            for record, move in self.proposals:
-                if learned.done != "proposed" or not _same(move, learned) or wrong not in move.seen:
-                    continue
-                if _verdict(record) == "denied":
-                    return f"proposal/{record.id} was denied"
-                if not record.decision and record.expires <= at:
-                    return f"proposal/{record.id} has expired: nobody decided in time"
-        return ""
+    def _waiting(self, learned: ScoreMove, before: Evaluated, now: Evaluated, at: float) -> ScoreMove | None:
+        """Return what waits of a score, with the reward after the word; None when nothing does that follows from it."""
+        weight = learned.seen[-1].weight if learned.seen else 0.0
+        wrong, right = (Seen(it.reward, weight, it.uncertainty) for it in (before, now))
+        return self.cluster.pending.corrected(self.cluster, learned, wrong, right, at)
+
+    def _verdict(self, learned: ScoreMove) -> str:
+        """Return what people decided about what the task proposed of a score; empty when they did not."""
+        record = self.proposals.get(learned.domain)
+        verdict = None if record is None else verdict_of(record)
+        return "" if verdict is None else verdict.verdict
+
+    def _lost(self, learned: ScoreMove, at: float) -> str:
+        """Return why what the task proposed of a score comes to nothing."""
+        record = self.proposals.get(learned.domain)
+        if record is None:
+            return "what it proposed of scores is not kept any more"
+        if self._verdict(learned) == "denied":
+            return f"proposal/{record.id} was denied"
+        if record.expires <= at:
+            return f"proposal/{record.id} has expired: nobody decided in time"
+        return f"proposal/{record.id} rests on later tasks alone by now"
 
     def standing(self) -> Standing:
         """Return what is believed now of whoever did the task, as it behaved then."""
@@ -189,29 +199,23 @@ async def _ready(services: Services, cluster: Cluster | None, result: Result) ->
         found = await services.store.capabilities()
         mine = [one for one in found if (one.agent, one.spec) == (learned[0].agent, learned[0].spec)]
         past = {one.domain: Score(one.score, one.variance, one.count) for one in mine}
-    proposals = await _proposals(services, cluster) if any(one.done == "proposed" for one in learned) else []
+    proposals = await _proposals(services, cluster, result.task.id, learned)
     return _Ready(cluster, cluster.adapt, sensed, executed, evaluated, learned, proposals, past, stays)
 
 
-async def _proposals(services: Services, cluster: Cluster) -> list[tuple[ProposalRecord, ScoreMove]]:
-    """Return the proposals of a cluster's scores, decided or not."""
-    found: list[tuple[ProposalRecord, ScoreMove]] = []
-    for record in await services.store.learning.proposals(cluster.ref.namespace):
-        _, _, move = proposed(record)
-        if record.cluster == cluster.ref.name and isinstance(move, ScoreMove):
-            found.append((record, move))
+async def _proposals(
+    services: Services, cluster: Cluster, task: str, learned: Sequence[ScoreMove]
+) -> dict[str, ProposalRecord]:
+    """Return what a task proposed of scores, or joined what waited of them with, by domain."""
+    found: dict[str, ProposalRecord] = {}
+    wanted = [one for one in learned if one.done == "proposed"]
+    if wanted:
+        await services.store.settled()  # what is decided just now counts
+    for one in wanted:
+        record = await services.store.learning.proposal(proposal_of(one, cluster.teaching(task)).id)
+        if record is not None:
+            found[one.domain] = record
     return found
-
-
-def _verdict(record: ProposalRecord) -> str:
-    """Return what people decided about a proposal, or nothing."""
-    verdict = verdict_of(record)
-    return verdict.verdict if verdict is not None else ""
-
-
-def _same(one: ScoreMove, other: ScoreMove) -> bool:
-    """Return whether two moves are about the same score."""
-    return (one.agent, one.spec, one.domain) == (other.agent, other.spec, other.domain)
 
 
 def _stays(cluster: Cluster, sensed: Sensed, executed: Executed, learned: Sequence[ScoreMove]) -> str:

@@ -236,7 +236,8 @@ class BlueprintForge:
         if (maker := blueprints.base(creator)) is None:
             return Plan("none", why="nobody may bid, so nobody can make a specialist")
         if (wait := failed.updated + terms.rest(failed.count) - now) > 0:
-            return Plan("none", why=f"the last {failed.count} designs failed; none is asked for for {wait:.0f} s")
+            last = "the last design" if failed.count == 1 else f"the last {failed.count} designs"
+            return Plan("none", why=f"{last} failed; none is asked for for {wait:.0f} s")
         if (wait := asked.updated + terms.every - now) > 0:
             return Plan("none", why=f"a design was asked for just now; none is for {wait:.0f} s (forge.every)")
         if count >= terms.daily:
@@ -272,7 +273,7 @@ class BlueprintForge:
             return "", "learning.modes.forge is off"
         last = self._last(wanted.agent) if way == "join" else None
         blueprint = wanted.blueprint if last is None else last.blueprint
-        name = wanted.agent if way == "join" else self._free(wanted.agent)
+        name = wanted.agent if way == "join" else self._free(wanted.agent, task)
         if way == "join" and name in self._house.roster.agents:
             return name, "it is a specialist for such tasks"
         if stored and mode == "auto":
@@ -349,11 +350,12 @@ class BlueprintForge:
             fits = likeness.by_words(goal)
         return {name: fit for name, fit in fits.items() if fit >= self._terms.likeness}
 
-    def _free(self, name: str) -> str:
-        """Return a name that nobody has or ever had: the one that is wanted, or that with a number."""
+    def _free(self, name: str, task: str) -> str:
+        """Return a name that nobody has, ever had or is wanted under for another task; if need be with a number."""
         namespace, serving = self._house.ref.namespace, self._services.serving.snapshot
         taken = {item.ref.name for item in serving.of_kind("Agent") if item.ref.namespace == namespace}
         taken |= {*self._house.blueprints.reserve, *self._house.roster.agents}
+        taken |= {one for one, wanted in self._wanted.items() if wanted.task != task}
         free, number = name, 1
         while free in taken or self._house.blueprints.next(free) > 1:
             number += 1

@@ -130,8 +130,16 @@ class ClusterSpec(Spec):
         return self
 
     def check(self, root: Path) -> Iterator[tuple[str, str, str]]:
-        """Yield paths in `locked` of what is not declared; whom a selector chooses is not known here."""
+        """Yield evaluators that are one, and paths in `locked` of what is not declared.
+
+        Whom a selector chooses is not known here.
+        """
         del root
+        names = [one.name for one in self.evaluators]
+        for at, name in enumerate(names):
+            if name and name in names[:at]:
+                text = "expected judges that differ in provider or rubric, got one twice: ask one with samples: 2"
+                yield f"/evaluate/{at}", text, "invalid-value"
         if self.agent_selector is None:
             yield from missing(self.locked, "agents.", self.agents, "a member")
         scores = {} if self.skill_nodes is None else self.skill_nodes.scores
@@ -251,7 +259,7 @@ async def _learned(parts: Parts, agents: Sequence[Agent], reserve: Sequence[Agen
         known = Blueprints(parts.name, agents, records, reserve)
         lessons = [
             one
-            for agent in (*known.members(), *known.former().values())
+            for agent in (*known.members(), *known.former().values(), *known.earlier())
             for one in await learning.lessons(namespace, agent.name, agent.digest)
             if one.at >= known.since(agent.name)
         ]

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -61,8 +62,9 @@ from loomd.store.records import (
 from loomd.topology import Services
 
 _log = logging.getLogger("loomd.cluster")
-_LATE = ("learned/feedback/", "learned/forge/", "proposal/")
-"""How the keys begin of what was not learned in ADAPT: what people taught after the task, and who was made for it."""
+_LATE = re.compile(r"learned/(feedback/\d+/|forge/\+)|proposal/")
+"""How the keys begin of what was not learned in ADAPT: what people taught after the task, and who was made for it. A
+score of an agent that is called `feedback` or `forge` has the key `learned/feedback/DOMAIN`."""
 _SHAPED: dict[Turn, type[BlueprintForged | BlueprintPruned | SkillPromoted | SkillReverted]] = {
     "forged": BlueprintForged,
     "pruned": BlueprintPruned,
@@ -212,8 +214,8 @@ def _move_of(f: CapabilityUpdated | CapabilityMerged) -> ScoreMove | Merge:
 def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
     """Return a decision as a proposal.
 
-    There is one for all that tasks teach of one score, or one estimate, until somebody decides; and one of an agent's
-    retirement for as long as it behaves alike.
+    There is one for all that tasks teach of one score, or one estimate, until somebody decides; one of an agent's
+    retirement in the time that people have to decide; and one of what is made or goes for each task that leads to it.
     """
     first = getattr(decision, "since", "") or of.task
     match decision:
@@ -228,7 +230,7 @@ def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
         case Retirement() | Revival() as d:
             about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{int(of.now // of.patience) if of.patience else 0}"
         case Shaping() as d:
-            about = f"{d.how}\0{d.agent}\0{d.spec}\0{d.parent}"
+            about = f"{d.how}\0{d.agent}\0{d.spec}\0{d.parent}\0{of.task}"
             if d.how == "promoted":  # each attempt is one of its own
                 about += f"\0{d.blueprint.instructions}"
     mechanism = mechanism_of(decision)
@@ -243,7 +245,7 @@ async def learned(store: Store, task: str) -> tuple[Decision, ...] | None:
     if not await store.learned_from(task):
         return None
     known = await Journal(store).checkpoints(task)
-    facts = [event.data for key, event in known.items() if not key.startswith(_LATE)]
+    facts = [event.data for key, event in known.items() if not _LATE.match(key)]
     return tuple(one for one in map(decision_of, facts) if one is not None)
 
 
@@ -294,13 +296,13 @@ async def learn(
     try:
         stored = await services.store.learn(key or of.task, change)
     except Temporary as error:
-        await _stored_later(services.store, error)
+        await stored_later(services.store, error)
     else:
         if not stored:  # what is live differs from what is on disk: two have the same key
             _log.error("%s: what was just told is not stored: %s is stored already", of.cluster, key or of.task)
 
 
-async def _stored_later(store: Store, error: Temporary) -> None:
+async def stored_later(store: Store, error: Temporary) -> None:
     """Wait until what is handed to the store can be stored, where it stays in its place."""
     wait: float | None = error.retry_after or _RETRY
     while wait is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from loomd.agents.agent import keeps
 from loomd.amoeba.blueprint import Blueprint, decode
 from loomd.amoeba.world import Score
-from loomd.cluster.capability import Ageing, Book
+from loomd.cluster.capability import Ageing, Book, Earlier, all_of
 from loomd.cluster.kind import ClusterSpec
 from loomd.cluster.retirement import Retired
 from loomd.manifest.object import Object, Snapshot
@@ -62,7 +62,9 @@ class _Member:
     locked: frozenset[str] = frozenset()
 
 
-def beliefs(item: Object, snapshot: Snapshot, records: Records, at: float) -> Iterator[Belief]:
+def beliefs(
+    item: Object, snapshot: Snapshot, records: Records, at: float, earlier: Earlier = all_of
+) -> Iterator[Belief]:
     """Yield what a cluster believed of its members, by agent and domain.
 
     Args:
@@ -70,6 +72,7 @@ def beliefs(item: Object, snapshot: Snapshot, records: Records, at: float) -> It
         snapshot: all that was declared.
         records: what is stored.
         at: the moment, in wall-clock seconds.
+        earlier: returns in which of some ways an agent behaved before a given one.
     """
     spec: ClusterSpec = item.spec
     past = records.until(at)
@@ -83,7 +86,9 @@ def beliefs(item: Object, snapshot: Snapshot, records: Records, at: float) -> It
     rules = spec.learning
     half_life = rules.half_life if rules.reading_of("decay") == "auto" else 0.0
     book = Book(
-        [(member.name, member.digest) for member in members], learned, Ageing(rules.keep, half_life, lambda: at, known)
+        [(member.name, member.digest) for member in members],
+        learned,
+        Ageing(rules.keep, half_life, lambda: at, known, earlier),
     )
     retired = Retired(item.ref.name, [one for one in past.lineage if one.namespace == item.ref.namespace])
     for member in members:

@@ -11,9 +11,9 @@ from loomd.agents.approval import Decision as Verdict
 from loomd.amoeba.decision import Calibration, Decision, Expense, Merge, Retirement, Revival, ScoreMove, Shaping, said
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.descent import Happened
-from loomd.cluster.learn import Teaching, change_of, proposed, tell, verdict_of
+from loomd.cluster.learn import Teaching, change_of, proposed, stored_later, tell, verdict_of
 from loomd.cluster.pending import anew
-from loomd.errors import Conflict
+from loomd.errors import Conflict, Temporary
 from loomd.events.bus import Scope
 from loomd.events.cluster import ProposalDecided
 from loomd.store.records import Descent, Learned, ProposalRecord
@@ -25,7 +25,8 @@ async def decide(
 ) -> ProposalRecord:
     """Keep what a person decided about a proposal, and carry out what was approved; return it as it is kept.
 
-    To say the same again changes nothing. The caller lets nobody else decide meanwhile.
+    To say the same again changes nothing. The caller lets nobody else decide meanwhile. As long as nothing can be
+    stored this waits: what is approved is live by then.
 
     Args:
         services: what the daemon lends.
@@ -67,7 +68,12 @@ async def decide(
         record.id, record.mechanism, record.cluster, verdict.verdict, verdict.by, verdict.reason, what
     )
     scope.emit(fact, key=f"decided/{record.id}")
-    stored = await services.store.learning.decide(record.id, msgspec.json.encode(verdict), change=change)
+    learning = services.store.learning
+    try:
+        stored = await learning.decide(record.id, msgspec.json.encode(verdict), change=change)
+    except Temporary as error:
+        await stored_later(services.store, error)
+        stored = await learning.proposal(record.id)
     return stored or record
 
 
@@ -97,7 +103,7 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
     """Return a proposed change as it is to be carried out now: scores and corrections have moved since.
 
     Raises:
-        Conflict: the agent is no member any more, behaves otherwise, or is needed.
+        Conflict: the agent is no member any more, behaves otherwise, does better by now, or is needed.
     """
     match decision:
         case ScoreMove() as d:
@@ -116,6 +122,8 @@ def renewed(cluster: Cluster, decision: Decision, of: Teaching) -> Decision:
             agent = _same(cluster, d.agent, d.spec, "it is not retired for what it was before")
             if why := cluster.conditions.needed(agent):
                 raise Conflict(f"Agent/{d.agent} is not retired: {why}")
+            if (vitals := cluster.conditions.vitals(agent)).health != "dying":
+                raise Conflict(f"Agent/{d.agent} is not retired: it does better by now: {vitals.reason}")
             return msgspec.structs.replace(d, until=cluster.conditions.ends(agent, of.now), done="")
         case Revival() as d:
             return msgspec.structs.replace(d, done="")

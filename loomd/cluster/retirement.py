@@ -4,7 +4,8 @@ What is decided here are proposals to ADAPT, which records and carries them out 
 belongs to how the agent behaved: an edit of that ends it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loomd.amoeba.decision import Decision, Retirement, Revival
@@ -27,7 +28,7 @@ class Ward:
         declared: whether a person declared it.
         domains: what it declares to be good at.
         vitals: how it does.
-        locked: whether a person locked its health.
+        locked: whether a person locked its health, there or in the cluster.
         free: whether it is let go, and not retired.
     """
 
@@ -83,21 +84,29 @@ class Retired:
         """Return whether an agent is retired."""
         return any(record.active for record in self._records.values())
 
+    def over(self, spec: Retire, now: float) -> Collection[Member]:
+        """Return whose retirement is over, at wall-clock seconds, and not ended yet."""
+        return {one for one, record in self._records.items() if record.active and record.until(spec) <= now}
+
     def of(self, agent: str, spec: str) -> Record:
         """Return what is known of an agent as it behaves."""
         return self._records.get((agent, spec), _NONE)
 
     def retire(self, agent: str, spec: str, at: float) -> None:
-        """Take over that an agent was retired, at wall-clock seconds; what is known already changes nothing."""
+        """Take over that an agent was retired, at wall-clock seconds; what is known already changes nothing.
+
+        What comes later is later, also when the clock was set back.
+        """
         before = self.of(agent, spec)
         if not before.active:
-            self._records[agent, spec] = Record(before.times + 1, at, before.revived)
+            since = max(at, math.nextafter(before.revived, math.inf))
+            self._records[agent, spec] = Record(before.times + 1, since, before.revived)
             self._last = max(self._last, at)
 
     def revive(self, agent: str, spec: str, at: float) -> None:
         """Take over that an agent gets tasks again."""
         before = self.of(agent, spec)
-        self._records[agent, spec] = Record(before.times, before.retired, at)
+        self._records[agent, spec] = Record(before.times, before.retired, max(at, before.retired))
 
     def kept(self, spec: Retire, one: Ward, wards: Sequence[Ward]) -> str:
         """Return why a member is not retired however badly it does, or an empty string."""
@@ -169,7 +178,7 @@ def cool_down(spec: Retire, times: int) -> float:
 def _kept(spec: Retire, one: Ward, open_: Sequence[Ward]) -> str:
     """Return why an agent is not retired however badly it does, or an empty string."""
     if one.locked:
-        return "`locked` of its manifest says so"
+        return "`locked` of it or of its cluster says so"
     if one.free:
         return "it is let go when it does badly"
     if one.declared and not spec.declared:

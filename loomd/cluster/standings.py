@@ -67,8 +67,9 @@ class Standings:
         self._members: _Members | None = None
 
     def now(self, domains: Sequence[str]) -> Sequence[Standing]:
-        """Return the standing in some domains of every member that takes new work."""
-        agents = self._roster.open
+        """Return the standing in some domains of every member that takes new work, or whose retirement is over."""
+        agents, back = self._roster.open, self._conditions.back(self._services.clock.now())
+        agents = (*agents, *back) if back else agents
         return self.of(agents, domains) if len(agents) < MANY else self._crowd(agents, domains)
 
     def of(self, agents: Sequence[Agent], domains: Sequence[str]) -> list[Standing]:
@@ -116,9 +117,14 @@ class Standings:
             )
         return found
 
-    def _left(self, accounts: Sequence[str]) -> list[float]:
+    @property
+    def _declared(self) -> tuple[object, object]:
+        """Return the things from which budgets, tools and permissions are read."""
         serving = self._services.serving
-        return self._services.accounts.left(self._namespace, accounts, (serving.snapshot, serving.withdrawn))
+        return serving.snapshot, serving.withdrawn
+
+    def _left(self, accounts: Sequence[str]) -> list[float]:
+        return self._services.accounts.left(self._namespace, accounts, self._declared)
 
     def uses(self, agent: str, spec: str) -> Uses:
         """Return what an agent needs for each token that SENSE expects, however few tasks say so."""
@@ -135,9 +141,8 @@ class Standings:
         """Return the standings of many members."""
         import numpy as np  # noqa: PLC0415  # 80 ms: only in large clusters
 
-        serving, members = self._services.serving, self._members
-        declared = (agents, serving.snapshot, serving.withdrawn)
-        if members is None or not all(map(is_, declared, members.declared)):
+        members, declared = self._members, self._declared
+        if members is None or not (_same(agents, members.agents) and _same(declared, members.declared)):
             columns = Columns(self._book, agents, self._priors)
             members = self._members = _Members(self._namespace, agents, declared, columns)
         places, suspects = members.places, np.zeros(len(agents), np.bool_)
@@ -195,15 +200,19 @@ class Standings:
         return Costs(*members.prices, *members.uses)
 
 
+def _same(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Return whether two sequences are one, or of the very same things."""
+    return some is others or (len(some) == len(others) and all(map(is_, some, others)))
+
+
 class _Members:
     """The members of a large cluster, and of them what changes with a revision, or now and then."""
 
-    def __init__(self, namespace: str, agents: Sequence[Agent], declared: tuple[object, ...], columns: Columns) -> None:
+    def __init__(self, namespace: str, agents: Sequence[Agent], declared: Sequence[object], columns: Columns) -> None:
         import numpy as np  # noqa: PLC0415  # as above
 
         self.agents = agents
         self.declared = declared
-        """What all of it follows from."""
         self.columns = columns
         self.names = [agent.name for agent in agents]
         self.places = {name: at for at, name in enumerate(self.names)}

@@ -167,6 +167,11 @@ class Stream:
             self._waiting.append(event)
         self.seen = event.seq or self.seen
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
     async def batch(self) -> list[Event]:
         """Wait until there are events and return all that wait.
 

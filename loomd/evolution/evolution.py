@@ -269,5 +269,7 @@ async def due(services: Services, cluster: Cluster, agent: Agent) -> str | None:
         for one in await learning.proposals(agent.namespace, pending=True)
         if (one.cluster, one.mechanism) == (cluster.ref.name, "evolve") and one.expires > now
     ]
-    asked = any(isinstance(one, Shaping) and one.agent == name for one in pending)
+    asked = any(
+        isinstance(one, Shaping) and one.agent == name and not cluster.blueprints.outdated(one) for one in pending
+    )
     return None if asked else lessons[0].task

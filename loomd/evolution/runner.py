@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from loomd.amoeba.adapt import within
 from loomd.amoeba.decision import Shaping
 from loomd.cluster.cluster import Cluster
+from loomd.cluster.health import rewarded
 from loomd.cluster.versions import revert, revert_key, reverted, worse
 from loomd.errors import Conflict, LoomdError, NotFound, Temporary
-from loomd.events.cluster import CapabilityUpdated
+from loomd.events.cluster import CapabilityUpdated, ChangeObserved, ProposalMade
 from loomd.events.event import Event
 from loomd.evolution.evolution import Evolution, Scant, due
 from loomd.manifest.object import Ref
@@ -55,7 +56,7 @@ class Evolutions:
         Args:
             takes_work: says whether the daemon takes work now.
         """
-        unsubscribe = self._services.bus.subscribe(self._hear, CapabilityUpdated)
+        unsubscribe = self._services.bus.subscribe(self._hear, CapabilityUpdated, ProposalMade, ChangeObserved)
         try:
             with self._services.serving.listening(self._moved.set):
                 async with asyncio.TaskGroup() as group:
@@ -97,12 +98,11 @@ class Evolutions:
         return [ref for ref, names in self._rewarded.items() if names and ref not in self._busy]
 
     def _hear(self, event: Event) -> None:
-        """Note who was rewarded."""
-        fact = event.data
-        if isinstance(fact, CapabilityUpdated):
+        """Note who was rewarded, whether that moves a score at once or not."""
+        if (found := rewarded(event)) is not None:
             for ref, cluster in self._known.items():
-                if ref.namespace == event.namespace and fact.owner in cluster.agents:
-                    self._rewarded.setdefault(ref, {})[fact.owner] = event.task
+                if ref.namespace == event.namespace and found[0] in cluster.agents:
+                    self._rewarded.setdefault(ref, {})[found[0]] = event.task
                     self._moved.set()
 
     async def _attend(self, ref: Ref) -> None:

@@ -213,7 +213,9 @@ class Candidates:
             if not followed and (delivery.force or _inside(delivery.source, owner) or _inside(owner, delivery.source)):
                 taken.setdefault(owner, set()).add(one.ref)
             else:
-                act = f"suspend it first (loomd suspend {owner})" if followed else "take it over with --force"
+                act = "take it over with `loomd apply --force`"
+                if followed:
+                    act = f"suspend it first (loomd suspend {owner})"
                 told.append(f"{one.document.position}: {one.ref} is declared by {owner}: change it there, or {act}")
         if told:
             more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []

@@ -69,7 +69,9 @@ def _scores(learned: Sequence[Capability], ref: Ref, digest: str) -> str:
     mine = [one for one in learned if digest and (one.agent, one.spec) == (ref.name, digest)]
     if not mine:
         return ""
-    shown = ", ".join(f"{one.domain} {one.score:.2f} ({one.count} tasks)" for one in mine[:_LISTED])
+    shown = ", ".join(
+        f"{one.domain} {one.score:.2f} ({one.count} task{'' if one.count == 1 else 's'})" for one in mine[:_LISTED]
+    )
     return shown if len(mine) <= _LISTED else f"{shown} and {len(mine) - _LISTED} more"
 
 

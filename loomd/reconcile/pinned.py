@@ -15,6 +15,7 @@ from loomd.manifest.problem import Position, Problem
 from loomd.manifest.source import SourceFile
 from loomd.reconcile.stage import Stage
 from loomd.reconcile.state import SourceState
+from loomd.reconcile.turns import Turns
 from loomd.store.base import Store
 from loomd.store.records import RevisionRecord
 from loomd.topology import Topology
@@ -29,16 +30,16 @@ class Pinned:
     Args:
         store: where they are.
         stage: what serves, and what is open beside it.
-        lock: held by whoever changes what serves.
+        turns: whose turn it is to change what serves.
         sources: returns what is known of the sources.
     """
 
     def __init__(
-        self, store: Store, stage: Stage, lock: asyncio.Lock, sources: Callable[[], Mapping[str, SourceState]]
+        self, store: Store, stage: Stage, turns: Turns, sources: Callable[[], Mapping[str, SourceState]]
     ) -> None:
         self._store = store
         self._stage = stage
-        self._lock = lock
+        self._turns = turns
         self._sources = sources
 
     async def open(self, revision: str) -> Topology:
@@ -53,7 +54,7 @@ class Pinned:
             LoomdError: it cannot be opened any more.
         """
         while True:
-            async with self._lock:
+            async with self._turns.turn():
                 if (found := self._stage.find(revision)) is not None:
                     return found
                 if self._stage.live <= self._stage.most:

@@ -16,14 +16,15 @@ from loomd.manifest.delivery import Delivery, SourceType
 from loomd.manifest.lines import with_lines
 from loomd.manifest.object import Ref
 from loomd.manifest.problem import Problems
-from loomd.manifest.raised import words_of
 from loomd.manifest.source import SourceFile
+from loomd.reconcile.act import Act, Bounds, lines_of, named_by
 from loomd.reconcile.candidate import Candidate
 from loomd.reconcile.pinned import Pinned, differs, find, stored
 from loomd.reconcile.plan import Plan
-from loomd.reconcile.stage import LAST_GOOD, Act, Bounds, Move, Stage
+from loomd.reconcile.stage import LAST_GOOD, Move, Stage
 from loomd.reconcile.state import Outcome, SourceBook, SourceState, default_revision
 from loomd.reconcile.status import ObjectStatus, failure_of
+from loomd.reconcile.turns import GaveWay, Turns, in_turn
 from loomd.store.records import RevisionRecord
 from loomd.topology import Services, Topology
 
@@ -36,14 +37,17 @@ class Reconciler:
     """Holds the topology that serves and the files that it was made from.
 
     Attributes:
+        turns: whose turn it is to change what serves.
         rejected: what was refused last, by source, as long as it was not mended.
     """
 
     def __init__(self, services: Services, bounds: Bounds | None = None, move: Move | None = None) -> None:
         self._services = services
-        self._stage = Stage(services, bounds or Bounds(), move)
-        self._lock = asyncio.Lock()
-        self.pinned = Pinned(services.store, self._stage, self._lock, self._known).open
+        self.turns = Turns()
+        self._stage = Stage(services, bounds or Bounds(), move, self.turns.open)
+        self.pinned = Pinned(services.store, self._stage, self.turns, self._known).open
+        self._latest: dict[str, int] = {}
+        """The newest act on each source, by its number."""
         self._unread: LoomdError | None = None
         self.rejected: dict[str, tuple[str, ...]] = {}
 
@@ -151,7 +155,7 @@ class Reconciler:
     async def load(self) -> None:
         """Take over what the store knows: nothing serves yet, but the next change is one of what served last."""
         store, stage = self._services.store, self._stage
-        async with self._lock:
+        async with self.turns.turn():
             self._book.load(await store.sources())
             stage.statuses.load(await store.objects())
             records = await store.revisions()
@@ -176,7 +180,7 @@ class Reconciler:
 
     async def restore(self) -> None:
         """Open what served last; when that fails, report it and serve nothing yet."""
-        async with self._lock:
+        async with self.turns.turn():
             error: Exception | None = self._unread
             if error is None:
                 try:
@@ -193,11 +197,12 @@ class Reconciler:
             Problems: the manifests are not valid.
             LoomdError: the deliveries would be refused.
         """
-        async with self._lock:
+        async with self.turns.look():
             self._admit(deliveries, check_suspended=False)
             candidate = await self._candidate(deliveries)
-            return await self._stage.plan(candidate, _named(deliveries))
+            return await self._stage.plan(candidate, named_by(deliveries))
 
+    @in_turn
     async def apply(self, delivery: Delivery, dry_run: bool = False, others: Sequence[Delivery] = ()) -> Plan:
         """Make the files of a source what serves, together with those of all other sources.
 
@@ -213,16 +218,18 @@ class Reconciler:
             LoomdError: something could not be opened or stored; the old revision serves on.
         """
         deliveries = (delivery, *others)
-        async with self._lock:
-            self._admit(deliveries, check_suspended=True)
-            try:
-                return await self._deliver(deliveries, dry_run)
-            except Exception as error:
-                for one in () if dry_run else deliveries:
-                    if one.type != "apply" or isinstance(error, Problems):
-                        self.reject(one.source, error, default_revision(one), one.files if one.type == "git" else ())
-                raise
+        self._admit(deliveries, check_suspended=True)
+        try:
+            return await self._deliver(deliveries, dry_run)
+        except GaveWay:
+            raise
+        except Exception as error:
+            for one in () if dry_run else deliveries:
+                if one.type != "apply" or isinstance(error, Problems):
+                    self.reject(one.source, error, default_revision(one), one.files if one.type == "git" else ())
+            raise
 
+    @in_turn
     async def delete(
         self, refs: Sequence[Ref], versions: Mapping[Ref, str] | None = None, dry_run: bool = False
     ) -> Plan:
@@ -238,11 +245,11 @@ class Reconciler:
             Conflict: one of them changed since, or a source that is followed declares it.
             Problems: something refers to one of them.
         """
-        async with self._lock:
-            self._same(versions or {})
-            candidate = await asyncio.to_thread(self._stage.candidates.delete, refs, self._known())
-            return await self._carry_out(candidate, self._act("delete", candidate, dry_run))
+        self._same(versions or {})
+        candidate = await asyncio.to_thread(self._stage.candidates.delete, refs, self._known())
+        return await self._carry_out(candidate, self._act("delete", candidate, dry_run))
 
+    @in_turn
     async def replace(
         self, file: SourceFile, versions: Mapping[Ref, str] | None = None, manager: str = "", dry_run: bool = False
     ) -> Plan:
@@ -259,11 +266,11 @@ class Reconciler:
             Conflict: one of them changed since, or a source that is followed declares it.
             Problems: the manifest is not valid.
         """
-        async with self._lock:
-            self._same(versions or {})
-            candidate = await asyncio.to_thread(self._stage.candidates.replace, file, self._known())
-            return await self._carry_out(candidate, self._act("edit", candidate, dry_run, manager))
+        self._same(versions or {})
+        candidate = await asyncio.to_thread(self._stage.candidates.replace, file, self._known())
+        return await self._carry_out(candidate, self._act("edit", candidate, dry_run, manager))
 
+    @in_turn
     async def undo(self, to: int | None = None, dry_run: bool = False) -> Plan:
         """Go back to a stored revision; sources that are followed and would undo that are suspended.
 
@@ -276,33 +283,33 @@ class Reconciler:
             Damaged: it cannot be read any more.
             LoomdError: it cannot serve any more; what serves serves on.
         """
-        async with self._lock:
-            target = find(await self.history(), to, self.number)
-            files = await stored(self._services.store, target.number)
-            candidate = await self._stage.recall(target.number, files, self._known())
-            reason = f"rolled back to revision {target.number}"
-            followed = self._undone(candidate)
+        self.turns.keep()  # later the revision before the one that serves may be another
+        target = find(await self.history(), to, self.number)
+        files = await stored(self._services.store, target.number)
+        candidate = await self._stage.recall(target.number, files, self._known())
+        reason = f"rolled back to revision {target.number}"
+        followed = self._undone(candidate)
 
-            def note(book: SourceBook, plan: Plan) -> None:
-                del plan
-                for name, until in followed.items():
-                    if not book.find(name).followed:
-                        book.announce(name, "git")
-                    book.rolled_back(name)
-                    book.suspend(name, reason, until)
+        def note(book: SourceBook, plan: Plan) -> None:
+            del plan
+            for name, until in followed.items():
+                if not book.find(name).followed:
+                    book.announce(name, "git")
+                book.rolled_back(name)
+                book.suspend(name, reason, until)
 
-            def done() -> None:
-                self._mended(LAST_GOOD, *candidate.changed)
-                for name in followed:
-                    self._services.bus.emit(SourceSuspended(name, reason))
-                self._services.bus.emit(ConfigRolledBack(target.number, self.number, self.revision))
+        def done() -> None:
+            self._mended(LAST_GOOD, *candidate.changed)
+            for name in followed:
+                self._services.bus.emit(SourceSuspended(name, reason))
+            self._services.bus.emit(ConfigRolledBack(target.number, self.number, self.revision))
 
-            act = Act("undo", f"revision {target.number}", "", dry_run, note, done)
-            plan = replace(await self._carry_out(candidate, act), suspends=tuple(followed))
-            if candidate.snapshot.revision != target.revision:
-                warning = await asyncio.to_thread(differs, target, candidate.snapshot)
-                plan = replace(plan, warnings=(*plan.warnings, warning))
-            return plan
+        act = Act("undo", f"revision {target.number}", "", dry_run, note, done)
+        plan = replace(await self._carry_out(candidate, act), suspends=tuple(followed))
+        if candidate.snapshot.revision != target.revision:
+            warning = await asyncio.to_thread(differs, target, candidate.snapshot)
+            plan = replace(plan, warnings=(*plan.warnings, warning))
+        return plan
 
     async def suspend(self, name: str, reason: str = "") -> None:
         """Ignore the deliveries of a source from now on.
@@ -310,7 +317,7 @@ class Reconciler:
         Raises:
             NotFound: there is none of that name.
         """
-        async with self._lock:
+        async with self.turns.turn():
             await self._stage.note(lambda book: book.suspend(name, reason))
             self._services.bus.emit(SourceSuspended(name, reason))
 
@@ -320,7 +327,7 @@ class Reconciler:
         Raises:
             NotFound: there is none of that name.
         """
-        async with self._lock:
+        async with self.turns.turn():
             await self._stage.note(lambda book: book.resume(name))
             self._services.bus.emit(SourceResumed(name))
 
@@ -336,25 +343,25 @@ class Reconciler:
         """Note that a look of a source begins, and return whether it was asked for since the one before began."""
         return self._book.look(source)
 
+    @in_turn
     async def forget(self, source: str, prune: bool) -> None:
         """Let go of a source that is gone: delete what it declared, or leave that as if it had been applied by hand."""
-        async with self._lock:
-            self.rejected.pop(source, None)
-            self._book.release(source)
-            if not prune:
-                await self._save()
-                return
-            delivery = Delivery(source, (), allow_empty=True)
-            act = Act("delete", source, note=lambda book, _: book.drop(source), done=lambda: self._mended(LAST_GOOD))
-            try:
-                candidate = await asyncio.to_thread(self._stage.candidates.deliver, [delivery], self._known())
-                await self._carry_out(candidate, act)
-            except LoomdError as error:
-                self.reject(source, error)
+        self.rejected.pop(source, None)
+        self._book.release(source)
+        if not prune:
+            await self._save()
+            return
+        delivery = Delivery(source, (), allow_empty=True)
+        act = Act("delete", source, note=lambda book, _: book.drop(source), done=lambda: self._mended(LAST_GOOD))
+        try:
+            candidate = await asyncio.to_thread(self._stage.candidates.deliver, [delivery], self._known())
+            await self._carry_out(candidate, act)
+        except LoomdError as error:
+            self.reject(source, error)
 
     def reject(self, source: str, error: Exception, revision: str = "", files: Sequence[SourceFile] = ()) -> None:
         """Report a candidate that cannot serve, with the lines of files that nobody else has."""
-        lines = _lines(error)
+        lines = lines_of(error)
         state = self._book.find(source)
         if state.followed or source == LAST_GOOD:
             self.rejected[source] = lines
@@ -368,7 +375,8 @@ class Reconciler:
 
     async def close(self) -> None:
         """Stop serving; what is leased closes after its last lease."""
-        async with self._lock:
+        async with self.turns.turn():
+            self.turns.close()
             await self._save()
             await self._stage.close()
 
@@ -383,19 +391,24 @@ class Reconciler:
 
         Raises:
             Stale: another revision serves than the one that is expected.
-            Conflict: one is of a source that is suspended.
+            Conflict: one is of a source that is suspended, or that changed since this one came.
         """
         for one in deliveries:
             if one.expected is not None and one.expected != self.number:
                 raise Stale(f"expected revision {one.expected}, revision {self.number} serves: look at it again")
             if check_suspended and one.type != "apply" and self.suspended(one.source, default_revision(one)):
                 raise Conflict(f"{one.source} is suspended: loomd resume {one.source}")
+            overtaken = self._latest.get(one.source, 0) > self.turns.number
+            if check_suspended and overtaken and one.files != self.files(one.source):
+                raise Conflict(f"{one.source} was changed by somebody who came later: this earlier change is dropped")
 
     def _act(self, cause: str, candidate: Candidate, dry_run: bool, manager: str = "") -> Act:
         source = ", ".join(sorted(candidate.changed))
         return Act(cause, source, manager, dry_run, done=lambda: self._mended(LAST_GOOD))
 
     async def _deliver(self, deliveries: Sequence[Delivery], dry_run: bool) -> Plan:
+        if any(one.expected is not None for one in deliveries):
+            self.turns.keep()  # it would be stale afterwards
         followed = [one for one in deliveries if one.type != "apply"]
         for one in () if dry_run else followed:
             self._book.announce(one.source, one.type)
@@ -414,8 +427,9 @@ class Reconciler:
             for source in resumed:
                 self._services.bus.emit(SourceResumed(source))
 
-        act = Act("sync" if followed else "apply", _named(deliveries), deliveries[0].manager, dry_run, note, done)
-        return await self._carry_out(await self._candidate(deliveries), act)
+        act = Act("sync" if followed else "apply", named_by(deliveries), deliveries[0].manager, dry_run, note, done)
+        candidate = await self._candidate(deliveries)
+        return await self._carry_out(candidate, act, *(one.source for one in deliveries))
 
     async def _candidate(self, deliveries: Sequence[Delivery]) -> Candidate:
         """Return what deliveries would make of what serves.
@@ -434,8 +448,10 @@ class Reconciler:
                 )
         return candidate
 
-    async def _carry_out(self, candidate: Candidate, act: Act) -> Plan:
+    async def _carry_out(self, candidate: Candidate, act: Act, *delivered: str) -> Plan:
         """Carry a candidate out, and let the sources that it is about say so meanwhile."""
+        for source in () if act.dry_run else {*candidate.changed, *delivered}:
+            self._latest[source] = max(self.turns.number, self._latest.get(source, 0))
         try:
             for source in candidate.changed:
                 self._book.apply(source, applying=True)
@@ -479,15 +495,3 @@ class Reconciler:
             await self._stage.save()
         except LoomdError as error:
             _log.warning("what is known of the sources could not be stored: %s", error)
-
-
-def _named(deliveries: Sequence[Delivery]) -> str:
-    return ", ".join(one.source for one in deliveries)
-
-
-def _lines(error: Exception) -> tuple[str, ...]:
-    if isinstance(error, Problems):
-        return tuple(str(problem) for problem in error.problems)
-    if isinstance(error, LoomdError):
-        return (str(error),)
-    return (words_of(error),)

@@ -6,7 +6,7 @@ Whatever fails before the swap closes what was opened and changes nothing. One a
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from loomd.errors import LoomdError, Permanent, Temporary
 from loomd.events.event import ConfigLoaded
 from loomd.manifest.object import EMPTY, Ref
 from loomd.manifest.wording import listed
+from loomd.reconcile.act import Act, Bounds
 from loomd.reconcile.candidate import Candidate, Candidates, Files
 from loomd.reconcile.copies import Key, named, stored_copies, sweep, take
 from loomd.reconcile.ledger import advance
@@ -38,55 +39,16 @@ Move = Callable[[Topology], Awaitable[object]]
 """Takes running tasks off a topology that was given up; the engine's `move` fits."""
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """How much is kept.
+Wait = Callable[[Awaitable[None]], Awaitable[None]]
+"""Waits for an opening, and may end it with an exception; what it opened is closed then."""
 
-    Attributes:
-        history: revisions in the store.
-        live: topologies that were given up and that tasks still hold.
-        drain: seconds that the oldest of those gets when there are too many, before its tasks are moved.
-    """
 
-    history: int = 100
-    live: int = 8
-    drain: float = 30.0
+async def _wait(opening: Awaitable[None]) -> None:
+    await opening
 
 
 _Files = tuple[list[StoredFile], list[Key]]
 """Files that are new or differ, and those that are gone."""
-
-Note = Callable[[SourceBook, Plan], None]
-"""Notes in the book of sources what was carried out; it is called on a copy before, and on the book itself after."""
-
-
-def _note_nothing(book: SourceBook, plan: Plan) -> None:
-    del book, plan
-
-
-def _do_nothing() -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Act:
-    """Who wants a change, and why.
-
-    Attributes:
-        cause: `apply`, `sync`, `delete`, `edit`, `undo`.
-        source: the source that changes.
-        manager: who acts; by default the cause.
-        dry_run: change nothing.
-        note: what it means for the sources.
-        done: called once it serves.
-    """
-
-    cause: str
-    source: str
-    manager: str = ""
-    dry_run: bool = False
-    note: Note = _note_nothing
-    done: Callable[[], None] = _do_nothing
 
 
 class Stage:
@@ -101,8 +63,9 @@ class Stage:
         opening: the objects of which a version is being opened, and how far that is.
     """
 
-    def __init__(self, services: Services, bounds: Bounds, move: Move | None) -> None:
+    def __init__(self, services: Services, bounds: Bounds, move: Move | None, wait: Wait = _wait) -> None:
         self._services = services
+        self._wait = wait
         self._bounds = bounds
         self._move = move
         self._others: list[Topology] = []
@@ -116,7 +79,7 @@ class Stage:
         self.candidates = Candidates()
         self.statuses = Statuses()
         self.book = SourceBook(services.clock)
-        self.opening = Opening(services.bus)
+        self.opening = Opening(services.bus, services.clock)
 
     @property
     def live(self) -> int:
@@ -183,7 +146,7 @@ class Stage:
             LoomdError: something cannot be opened.
         """
         with self.opening.of(self.topology.snapshot.objects.keys()):
-            self.topology = await open_topology(self.topology.snapshot, self._services)
+            self.topology = await open_topology(self.topology.snapshot, self._services, told=self.opening.begin)
         self._services.serving.live = self.topology.live
         try:
             await finish(self._store_drift())
@@ -208,7 +171,7 @@ class Stage:
         self._others.append(fresh)
         try:
             with self.opening.of(opened(self.topology.snapshot, candidate.snapshot, plan)):
-                await fresh.open(self._services, self.topology)
+                await self._wait(fresh.open(self._services, self.topology, self.opening.begin))
                 return await finish(self._finish(candidate, plan, act, fresh))
         finally:
             if self.topology is not fresh:

@@ -77,6 +77,7 @@ class DirectorySource:
         self._watch = Watch(self.path)
         self._whole = 0.0
         self._done: tuple[str, str] | None = None
+        self._coming: Reading | None = None
         self._served: tuple[SourceFile, ...] = ()
         self._reported = ""
         self._left_out: tuple[str, ...] = ()
@@ -88,20 +89,38 @@ class DirectorySource:
         self._watch.tell()
 
     async def run(self) -> None:
-        """Deliver now and on every change, until cancelled."""
+        """Deliver now and on every change, until cancelled; a state takes the place of one that is still opened."""
         async with asyncio.TaskGroup() as group:
             self._watch.start(group)
             while True:
                 await self._watch.listen()
                 await self._settle()
-                await self.scan()
+                reading = await self._find()
+                if reading is not None:
+                    group.create_task(self._deliver(reading))
                 often = self._watch.deaf or self._unread
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pace.poll if often else self._pace.every):
                         await self._watch.hint.wait()
 
     async def scan(self) -> None:
-        """Read the folder, and deliver its files when they are others than the last ones."""
+        """Read the folder, and deliver its files when they are others than the last ones.
+
+        While they are opened it is read again: what it holds by then takes their place.
+        """
+        async with asyncio.TaskGroup() as group:
+            opening = set[asyncio.Task[None]]()
+            while True:
+                reading = await self._find()
+                if reading is not None:
+                    opening.add(group.create_task(self._deliver(reading)))
+                if opening:
+                    _, opening = await asyncio.wait(opening, timeout=self._pace.poll)
+                if not opening:
+                    return
+
+    async def _find(self) -> Reading | None:
+        """Read the folder, and return what is to be delivered; what is wrong is reported."""
         revision = ""
         try:
             reading = await self._read()
@@ -113,19 +132,20 @@ class DirectorySource:
                 raise Problems(reading.problems)
             revision = reading.revision
             served = self._target.files(self.name)
-            if self._done == (revision, reading.others) and self._served == served:
-                return
+            is_coming = self._coming is not None and _state(self._coming) == _state(reading)
+            if is_coming or (self._done == _state(reading) and self._served == served):
+                return None
             if self._target.suspended(self.name, revision):
                 self._done = None  # once it is resumed it delivers what it holds then
-                return
+                return None
             refuse_vanished(self.path, served, reading.files, self._allow_empty)
         except LoomdError as error:
             self._done = None
             self._unread = True
             if self._say(error):
                 self._target.reject(self.name, error, revision)
-        else:
-            await self._deliver(reading)
+            return None
+        return reading
 
     async def _deliver(self, reading: Reading) -> None:
         """Hand a reading over; whatever goes wrong is reported by the target."""
@@ -133,20 +153,26 @@ class DirectorySource:
         delivery = Delivery(self.name, files, "directory", revision, allow_empty=empty)
         self._unread = False
         self._done = None
+        self._coming = reading
+        error: Exception | None = None
         try:
             await self._target.apply(delivery)
-        except Temporary as error:
+        except Exception as failed:
+            error = failed
+        finally:
+            newest = self._coming is reading
+            self._coming = None if newest else self._coming
+        if not newest:  # what the folder holds by now was delivered meanwhile
+            return
+        if isinstance(error, Temporary):
             _log.warning("%s: %s", self.name, error)
-            return
-        except Problems as error:  # the same bytes would fail again
+        elif error is not None:
             self._say(error)
-        except Exception as error:  # a key, a model or a file may come, so it is tried again
-            self._say(error)
-            return
         else:
             self._reported = ""
-        self._done = (revision, reading.others)
-        self._served = self._target.files(self.name)
+        if error is None or isinstance(error, Problems):  # any other may pass with a key, a model or a file that comes
+            self._done = _state(reading)
+            self._served = self._target.files(self.name)
 
     async def _read(self) -> Reading:
         """Return what the folder holds, once nothing moved while it was read.
@@ -224,3 +250,8 @@ class DirectorySource:
         again = self._pace.poll if self._unread else self._pace.every
         _log.error("%s: refused, %s; it is read again every %g s:\n%s", self.name, serves, again, error)
         return True
+
+
+def _state(reading: Reading) -> tuple[str, str]:
+    """Return what changes with anything of a reading."""
+    return reading.revision, reading.others

@@ -67,6 +67,11 @@ class GitSource:
         self._trees = Trees(self._owner, place, spec.limits)
         self._wake = asyncio.Event()
         self._done = ""
+        self._coming = ""
+        self._roots: list[Path] = []
+        """Those of revisions that are to be delivered."""
+        self._tidy = asyncio.Lock()
+        """Held while roots are written, or removed."""
         self._served: tuple[SourceFile, ...] = ()
         self._failures = 0
         self._reported = ""
@@ -79,20 +84,42 @@ class GitSource:
     async def run(self) -> None:
         """Deliver now and whenever the remote has something new, until cancelled."""
         while True:
-            self._wake.clear()
             await self.scan()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._wait()):
                     await self._wake.wait()
 
     async def scan(self) -> None:
-        """Look at the remote, and deliver what it holds when that is something else than what was delivered last."""
+        """Look at the remote, and deliver what it holds when that is something else than what was delivered last.
+
+        While it is opened the remote is looked at again: what it holds by then takes its place.
+        """
+        async with asyncio.TaskGroup() as group:
+            opening = set[asyncio.Task[None]]()
+            while True:
+                self._wake.clear()
+                found = await self._find()
+                if found is not None:
+                    opening.add(group.create_task(self._deliver(*found)))
+                if opening:
+                    wake = group.create_task(self._wake.wait())
+                    await asyncio.wait({wake, *opening}, timeout=self._wait(), return_when=asyncio.FIRST_COMPLETED)
+                    wake.cancel()
+                    opening = {one for one in opening if not one.done()}
+                if not opening:
+                    return
+
+    async def _find(self) -> tuple[str, Path, tuple[SourceFile, ...]] | None:
+        """Look at the remote, and return revision, root and manifests of what is to be delivered.
+
+        What is wrong is reported.
+        """
         if self._target.look(self.name):
             self._done = ""
             self._reported = ""
         if self.spec.suspend or self._target.suspended(self.name, _NEWER):
             self._done = ""
-            return
+            return None
         revision = ""
         try:
             found = await self._fetch()
@@ -100,12 +127,15 @@ class GitSource:
             served = self._target.files(self.name)
             if self._done == revision and self._served == served:
                 self._failures = 0
-                return
+                return None
+            if revision == self._coming:
+                return None
             if self._target.suspended(self.name, revision):
                 self._done = ""
-                return
-            async with asyncio.timeout(LONGEST):
+                return None
+            async with asyncio.timeout(LONGEST), self._tidy:
                 root, files = await self._read(found)
+                self._roots.append(root)
         except TimeoutError:
             self._fail(Unreachable(f"{self._owner}: {revision} could not be read within {LONGEST:g} s"), revision)
         except LoomdError as error:
@@ -113,8 +143,8 @@ class GitSource:
                 await self._mirror.discard()
             self._fail(error, revision)
         else:
-            await self._deliver(revision, files)
-            await self._collect(root)
+            return revision, root, files
+        return None
 
     async def _fetch(self) -> Revision:
         """Return the commit that is to be followed, once it is in the mirror.
@@ -173,34 +203,46 @@ class GitSource:
             self._bus.emit(SourceForced(self.name, pointer.ref, before, pointer.target))
         await self._mirror.follow(found)
 
-    async def _deliver(self, revision: str, files: tuple[SourceFile, ...]) -> None:
-        """Hand a revision over; whatever goes wrong is reported by the target."""
+    async def _deliver(self, revision: str, root: Path, files: tuple[SourceFile, ...]) -> None:
+        """Hand a revision over, and let go of its root; whatever goes wrong is reported by the target."""
         spec = self.spec
         delivery = Delivery(self.name, files, "git", revision, prune=spec.prune, allow_empty=spec.allow_empty)
         self._done = ""
+        self._coming = revision
+        error: Exception | None = None
         try:
-            await self._target.apply(delivery)
-        except Problems as error:  # the same commit would fail again
-            self._failures = 0
-            self._say(error)
-        except Exception as error:  # a key, a model or an object of another source may come, so it is tried again
-            self._failures += 1
-            self._say(error)
-            return
-        else:
-            self._failures = 0
-            self._reported = ""
-        self._done = revision
-        self._served = self._target.files(self.name)
+            try:
+                await self._target.apply(delivery)
+            except Exception as failed:
+                error = failed
+            if self._coming == revision:  # nothing that the remote holds by now was delivered meanwhile
+                self._note(revision, error)
+            await self._collect()
+        finally:
+            self._roots.remove(root)
+            self._coming = "" if self._coming == revision else self._coming
 
-    async def _collect(self, root: Path) -> None:
+    def _note(self, revision: str, error: Exception | None) -> None:
+        """Note what became of a delivery."""
+        passing = error is not None and not isinstance(error, Problems)
+        self._failures = self._failures + 1 if passing else 0
+        if error is None:
+            self._reported = ""
+        else:
+            self._say(error)
+        if not passing:  # a key, a model or an object of another source may come, so it is tried again
+            self._done = revision
+            self._served = self._target.files(self.name)
+
+    async def _collect(self) -> None:
         """Remove what was delivered before and nothing uses any more."""
         try:
             used = await self._target.roots()
         except Temporary as error:
             _log.warning("%s: old files stay for now: %s", self.name, error)
             return
-        await asyncio.to_thread(self._place.collect, {root, *used})
+        async with self._tidy:
+            await asyncio.to_thread(self._place.collect, {*self._roots, *used})
 
     def _fail(self, error: LoomdError, revision: str) -> None:
         self._done = ""

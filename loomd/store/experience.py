@@ -2,12 +2,13 @@
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from loomd.store import seal
 from loomd.store.accounts import keep
+from loomd.store.batch import run_each
 from loomd.store.records import (
     BlueprintRecord,
     Capability,
@@ -18,6 +19,7 @@ from loomd.store.records import (
     Movement,
     ProposalRecord,
 )
+from loomd.store.writer import Writer
 
 _EXPERIENCE = (
     "task, namespace, cluster, tenant, user, goal, embedder, vector, domains, complexity, tokens, seconds, steps, "
@@ -44,14 +46,6 @@ _plain = msgspec.structs.astuple
 T = TypeVar("T")
 
 
-class Write(Protocol):
-    """Runs an operation on the writer's thread and returns its value once it is on disk."""
-
-    def __call__(self, operation: Callable[[], T], /) -> Awaitable[T]:
-        """Run it."""
-        ...
-
-
 class Read(Protocol):
     """Runs a query on a reader's thread."""
 
@@ -63,10 +57,11 @@ class Read(Protocol):
 class SqliteLearning:
     """What was learned beside the scores; fits `loomd.store.learning.Learning`, where its methods are explained."""
 
-    def __init__(self, db: sqlite3.Connection, write: Write, read: Read) -> None:
-        """Take the writer's connection, and what runs transactions and queries."""
+    def __init__(self, db: sqlite3.Connection, writer: Writer[Any], read: Read) -> None:
+        """Take the writer with its connection, and what runs queries."""
         self._db = db
-        self._write = write
+        self._writer = writer
+        self._write = writer.write
         self._read = read
 
     async def change(self, change: Learned) -> None:
@@ -123,7 +118,7 @@ class SqliteLearning:
         self, name: str, decision: bytes, now: Callable[[], float] | None = None, change: Learned | None = None
     ) -> ProposalRecord | None:
         """Store a decision unless there is one, with what it changes; return the proposal as it is stored."""
-        return await self._write(lambda: decide(self._db, name, decision, now, change))
+        return await self._writer.insist(run_each, lambda: decide(self._db, name, decision, now, change))
 
     async def behaviours(self, namespace: str) -> dict[str, list[str]]:
         """Return how each agent behaved of which a reward is kept, the latest first."""

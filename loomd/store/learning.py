@@ -93,7 +93,8 @@ class Learning(Protocol):
         """Store a decision unless there is one; return the proposal as it is stored, None when there is none.
 
         By a clock `now` one that has expired when the decision is stored is left as it is. What the decision changes is
-        stored with it, in one transaction, so that it is carried out once.
+        stored with it, in one transaction, so that it is carried out once. When a commit fails it stays queued for the
+        next one: what is decided is told by then.
         """
         ...
 

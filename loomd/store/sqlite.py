@@ -102,7 +102,7 @@ class SqliteStore:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._closed = False
-        self._learning = SqliteLearning(db, self._writer.write, self._query)
+        self._learning = SqliteLearning(db, self._writer, self._query)
 
     @property
     def directory(self) -> Path:

@@ -236,6 +236,7 @@ def test_ema_moves_toward_the_reward() -> None:
     assert decisions[0].after == pytest.approx(0.5 + 1 / 5 * 0.95 * 0.5)
     assert decisions[0].count == 4
     assert decisions[0].variance > 0
+    assert decisions[0].reason == "reward 1.000 in python (weight 0.95, step 0.20)", "by which it can be worked out"
 
 
 @pytest.mark.parametrize(

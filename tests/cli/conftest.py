@@ -19,6 +19,12 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Generator[Daemon, None, 
     made.kill()
 
 
+@pytest.fixture(autouse=True)
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let verbs that run in the process of a test not say that they are at work, however long a busy machine takes."""
+    monkeypatch.setattr("loomd.cli.progress.PATIENCE", 3600.0)
+
+
 @pytest.fixture
 def folder(daemon: Daemon, tmp_path: Path, request: pytest.FixtureRequest) -> Folder:
     """Return a folder with the manifests of a team, in a namespace of its own."""

@@ -56,6 +56,19 @@ spec: {provider: script, description: helps}
 Ran = subprocess.CompletedProcess[str]
 
 
+class TerminalStream(io.TextIOWrapper):
+    """A stream that says that it is a terminal; what was written is in its `buffer`."""
+
+    buffer: io.BytesIO
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__(io.BytesIO(), encoding)
+
+    def isatty(self) -> bool:
+        """Return that it is."""
+        return True
+
+
 class Folder:
     """A folder of manifests in a namespace of a daemon.
 

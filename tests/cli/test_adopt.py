@@ -229,6 +229,11 @@ async def test_only_what_is_named_and_sure(folder: Path, capsys: Out) -> None:
         assert "letters: 0.8  " in (folder / "out" / "team" / "agents.yaml").read_text()
         assert "letters: 0.5  " in agents.read_text()
         capsys.readouterr()
+        assert await loomd("adopt", "agent/ada", "--tasks", "4", "--output", "team/out") == 2
+        assert "declared twice" in capsys.readouterr().err, "what is below a folder is read with it"
+        assert not (folder / "team" / "out").exists()
+        assert await loomd("adopt", "agent/ada", "--tasks", "4", "--output", "team/.out") == 0
+        capsys.readouterr()
         assert await loomd("adopt", "blueprints/ada-law", "--write") == 0
         assert capsys.readouterr().out.splitlines() == [
             "team/agents.yaml: Cluster/default spec.agents: with ada-law",

@@ -17,6 +17,7 @@ from loomd.events.bus import Scope
 from loomd.events.cluster import CapabilityUpdated, TaskQueued
 from loomd.manifest.object import Ref
 from tests.cli.test_people import loomd
+from tests.clocks import skip
 from tests.engine.world import until
 
 TEAM = """
@@ -165,18 +166,21 @@ async def test_a_task_waits_until_its_specialist_is_approved(folder: Path, capsy
         assert "which came while the task waited" in await said(capsys, "explain", f"task/{task}")
 
 
-async def test_a_denied_specialist_is_told_to_those_that_wanted_it(folder: Path, capsys: Out) -> None:
+async def test_a_denied_specialist_is_told_to_those_that_wanted_it(
+    folder: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever waits says so and goes on waiting, later tasks say it, also after a restart, and so does the lineage."""
     why = f"was denied by {getpwuid(os.getuid()).pw_name}: we have a lawyer"
     async with serving(folder, "forge", "propose, health: off") as system:
         path = folder / "team.yaml"
         first = await do(system)
         (one,) = await system.store.learning.proposals()
-        path.write_text(path.read_text().replace("forge: {e", "queue: {longest: 2s}\n  forge: {fallback: queue, e"))
+        path.write_text(path.read_text().replace("forge: {e", "queue: {longest: 1m}\n  forge: {fallback: queue, e"))
         assert await loomd("apply", "-f", "team.yaml") == 0
         task = await system.engine.submit(new_task(GOAL, system.clock))
         await until(system, lambda event: isinstance(event.data, TaskQueued), task)
         assert await loomd("deny", f"proposal/{one.id}", "--reason", "we have a lawyer") == 0
+        skip(60, monkeypatch)
         result = await system.engine.result(task)
         assert result.matched is not None
         assert result.matched.why.endswith(f"proposal/{one.id} {why}; it waited too long")

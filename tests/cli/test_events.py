@@ -125,7 +125,7 @@ def test_following_goes_on_after_a_restart(own: Daemon) -> None:
 
 def test_submit_waits_over_a_restart(own: Daemon) -> None:
     """Whoever waits for an answer gets it, though the daemon was killed while the task ran."""
-    own.write(TEAM.replace("DELAY", "3s"))
+    own.write(TEAM.replace("DELAY", "5s"))
     own.start()
     with subprocess.Popen(
         [sys.executable, "-m", "loomd", "submit", "something slow", "--wait", "-q"],

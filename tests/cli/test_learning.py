@@ -1,5 +1,6 @@
 """What people see of what is learned, and decide about it: on a real daemon in this process, over a restart."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from loomd.amoeba.blueprint import Blueprint
-from loomd.amoeba.decision import Shaping
+from loomd.amoeba.decision import ScoreMove, Shaping
 from loomd.amoeba.trial import Pair, Trial
 from loomd.api.server import open_server
 from loomd.cluster.cluster import Cluster
@@ -143,6 +144,24 @@ async def test_corrections_are_shown(folder: Path, capsys: Out) -> None:
             assert -0.3 < float(correction) < 0  # a word is taken for more than it is
 
 
+@pytest.mark.parametrize(
+    ("learning", "why"),
+    [
+        ("{}", "a person declared it"),
+        ("{retire: {declared: true}}", "3 tasks say too little"),
+        ("{retire: {declared: true, samples: 3, minAgents: 2}}", "the cluster keeps 2 agents"),
+        ("{modes: {retire: 'off'}}", "`learning.modes.retire` is off"),
+    ],
+)
+async def test_who_does_badly_and_stays_is_told_why(folder: Path, capsys: Out, learning: str, why: str) -> None:
+    """What keeps it from being retired stands beside how it does."""
+    async with serving(folder, learning) as system:
+        await do(system, "ada", 3)
+        capsys.readouterr()
+        assert await loomd("why-died", "ada") == 0
+        assert f"It is not retired: {why}." in capsys.readouterr().out
+
+
 async def test_why_died(folder: Path, capsys: Out) -> None:
     """In a sentence, with the rewards that led to it; what is no agent is refused."""
     async with serving(folder, "{retire: {declared: true, samples: 3, every: 0s}}") as system:
@@ -160,11 +179,40 @@ async def test_why_died(folder: Path, capsys: Out) -> None:
         assert await loomd("why-died", "cluster/team") == 2
 
 
-async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys: Out) -> None:
+async def test_who_was_retired_gets_tasks_as_soon_as_that_is_over(folder: Path, capsys: Out) -> None:
+    """Also when no other task ends in the meantime that would tell of it, and where health is looked at no more."""
+    rules = "{retire: {declared: true, samples: 3, every: 0s, coolDown: 100ms}MORE}"
+    async with serving(folder, rules.replace("MORE", "")) as system:
+        await do(system, "ada", 3)
+        await do(system, "bob")
+        await asyncio.sleep(0.1)
+        capsys.readouterr()
+        assert await loomd("why-died", "ada") == 0
+        assert "Agent/ada gets tasks again in Cluster/team" in capsys.readouterr().out
+    async with serving(folder, rules.replace("MORE", ", modes: {health: off}")) as system:
+        await do(system, "ada")
+        hows = [one.how for one in await system.store.learning.lineage("default", "ada")]
+        assert hows == ["retired from team"]
+        assert await loomd("get", "tasks", "-o", "jsonpath={.items[0].status.agent}") == 0
+        assert "ada" in capsys.readouterr().out
+    async with serving(folder, rules.replace("MORE", "")) as system:
+        await do(system, "ada")
+        hows = [one.how for one in await system.store.learning.lineage("default", "ada")]
+        assert hows == ["retired from team", "revived in team"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{provider: broken,", "{provider: broken, locked: [health],"),
+        ("agents: [ada, bob]", "agents: [ada, bob]\n  locked: [agents.ada]"),
+    ],
+)
+async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys: Out, old: str, new: str) -> None:
     """It is dying and bids all the same, and why-died names the lock; a lock that there is not is refused."""
     async with serving(folder) as system:
         text = (folder / "team.yaml").read_text()
-        (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, locked: [health],"))
+        (folder / "team.yaml").write_text(text.replace(old, new))
         assert await loomd("apply", "-f", "team.yaml") == 0
         await do(system, "ada", 4)
         cluster = system.reconciler.topology.live[HERE]
@@ -173,7 +221,7 @@ async def test_a_locked_health_is_told_and_keeps_its_agent(folder: Path, capsys:
         assert {one.agent: one.health for one in cluster.standings(["general"])}["ada"] == "warning"
         capsys.readouterr()
         assert await loomd("why-died", "ada") == 0
-        assert "as `locked: [health]` of its manifest says" in capsys.readouterr().out
+        assert "as `locked` of it or of its cluster says" in capsys.readouterr().out
         (folder / "team.yaml").write_text(text.replace("{provider: broken,", "{provider: broken, locked: [tools],"))
         assert await loomd("apply", "-f", "team.yaml") == 1
         error = capsys.readouterr().err
@@ -242,6 +290,8 @@ async def test_people_decide_on_scores(folder: Path, capsys: Out) -> None:
         assert "Approved" in page
         assert "fair" in page
         assert await loomd("approve", "proposal/p-none") == 2
+        assert await loomd("approve", "p-none") == 2
+        assert "that a cluster proposes: proposal/p-none" in capsys.readouterr().err, "as it stands in the table"
     async with serving(folder, "{mode: propose}") as system:
         assert [one.count for one in await system.store.capabilities()] == [2], "a restart carries nothing out again"
         third = next(one for one in await proposals(capsys) if one["status"]["phase"] == "Pending")
@@ -278,6 +328,24 @@ async def test_a_person_decides_once_on_all_that_came(folder: Path, capsys: Out)
         assert count == 4
         await do(system, "ada", 4)
         assert "ada is retired" in [one["spec"]["what"] for one in await proposals(capsys)]
+
+
+async def test_a_retirement_is_not_approved_of_who_does_better_by_now(folder: Path, capsys: Out) -> None:
+    """What led to the proposal does not hold any more, however long it has been waiting."""
+    rules = "{modes: {retire: propose}, retire: {declared: true, samples: 3, every: 0s}}"
+    async with serving(folder, rules) as system:
+        await do(system, "ada", 3)
+        await do(system, "bob")
+        (one,) = await proposals(capsys)
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        for number in range(3):
+            task = f"t{number}"
+            move = ScoreMove("ada", cluster.agents["ada"].digest, "general", 0.1, 0.9, 0.1, 9, "it learned", 1.0)
+            await learn(system.services, [move], cluster.teaching(task), Scope(system.bus, task))
+        assert await loomd("approve", f"proposal/{one['metadata']['name']}") == 1
+        assert "it does better by now: mean reward" in capsys.readouterr().err
+        assert not cluster.conditions.until(cluster.agents["ada"])
 
 
 async def test_people_decide_on_a_retirement(folder: Path, capsys: Out) -> None:
@@ -362,6 +430,32 @@ async def test_an_explanation_tells_observed_from_done(folder: Path, capsys: Out
         text = " ".join(capsys.readouterr().out.split())
         assert "(only observed: spec.learning.mode)" in text
         assert re.search(r"complexity in general is estimated 0\.\d+ too (low|high), before 0\.\d+ too", text)
+
+
+@pytest.mark.parametrize("lock", ["", "locked: [agents.ada]"])
+async def test_an_agent_is_shown_as_it_behaves_now(folder: Path, capsys: Out, lock: str) -> None:
+    """With the health, the condition and the scores that it has with what its cluster gave it, or locks of it."""
+    async with serving(folder, f"{{}}\n  {lock}") as system:
+        await do(system, "ada")
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        shape = Blueprint("team", "ada", "Answer in one word.")
+        learned = Shaping("ada", "promoted", shape, "x", spec=cluster.agents["ada"].digest)
+        await learn(system.services, [learned], cluster.teaching("t9"), Scope(system.bus, ""), "ada#1")
+        await do(system, "ada", 3)
+        capsys.readouterr()
+        assert await loomd("get", "agent/ada", "-o", "json") == 0
+        status = json.loads(capsys.readouterr().out)["status"]
+        assert status["health"] == "dying"
+        assert [one["count"] for one in status["capabilities"]] == [3]
+        assert await loomd("wait", "agent/ada", "--for", "condition=Degraded", "--timeout", "1s") == 0
+        assert await loomd("revert", "agent/ada") == 0
+        capsys.readouterr()
+        assert await loomd("get", "agent/ada", "-o", "json") == 0
+        status = json.loads(capsys.readouterr().out)["status"]
+        assert status["health"] == "unknown"
+        assert [one["count"] for one in status["capabilities"]] == [1]
+        assert {one["type"]: one["status"] for one in status["conditions"]}.get("Degraded", "False") == "False"
 
 
 async def test_versions_are_shown_and_taken_back(folder: Path, capsys: Out) -> None:

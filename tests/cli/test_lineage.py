@@ -206,3 +206,21 @@ async def scores_of_then(system: System, capsys: Out) -> None:
     assert now["status"]["score"] == 0.7
     assert await loomd("get", "capabilities", "--at", "40d ago") == 2
     assert "how scores moved is kept for 30d" in capsys.readouterr().err
+
+
+async def test_scores_of_then_are_those_that_the_cluster_went_by(folder: Path, capsys: Out) -> None:
+    """An agent that comes back to how it behaved first begins anew, though it had learned in another way meanwhile."""
+
+    async def scores(*at: str) -> dict[str, float]:
+        items = await got(capsys, "capabilities", *at)
+        return {one["metadata"]["name"]: float(one["status"]["score"]) for one in items}
+
+    async with serving(folder) as system:
+        await apply(folder, "Answers., prompt: Be kind.")
+        await apply(folder, "Answers., prompt: Be brief.")
+        for _ in range(5):
+            await system.engine.result(await system.engine.submit(new_task("letters", system.clock)))
+        assert (await scores())["ada.letters"] > 0.6
+        assert await scores("--at", "0s") == await scores()
+        await apply(folder, "Answers., prompt: Be kind.")
+        assert await scores("--at", "0s") == await scores() == {"ada.letters": 0.5}

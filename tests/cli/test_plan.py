@@ -262,7 +262,7 @@ def test_another_place_takes_over_by_force_only(folder: Folder) -> None:
     text = (folder.path / "team.yaml").read_text().replace("answers everything", "answers all")
     ran = folder.loomd("apply", "-f", "-", stdin=text)
     assert ran.returncode == 1
-    assert f"is declared by {folder.path}: change it there, or take it over with --force" in ran.stderr
+    assert f"is declared by {folder.path}: change it there, or take it over with `loomd apply --force`" in ran.stderr
     assert folder.loomd("plan", "-f", "-", stdin=text).returncode == 2
     assert "changed: spec.description" in folder.said("apply", "-f", "-", "--force", stdin=text)
 

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 from tests.cli.terminal import Folder, Terminal
 from tests.daemon.process import PATIENCE
@@ -68,7 +69,10 @@ def test_elsewhere_it_is_a_plain_line(folder: Folder) -> None:
 
 def test_what_is_quick_says_nothing(folder: Folder) -> None:
     """Within a second nothing is said."""
-    assert folder.process("apply", "-f", "manifests").stderr == ""
+    began = time.monotonic()
+    ran = folder.process("apply", "-f", "manifests")
+    assert ran.returncode == 0
+    assert ran.stderr == "" or time.monotonic() - began > 1
 
 
 def test_an_interrupt_does_not_stop_the_daemon(folder: Folder) -> None:

@@ -8,9 +8,11 @@ from loomd.agents.work import Citation, Outcome
 from loomd.amoeba.task import Executed, Result, Task
 from loomd.cli.show import Show
 from loomd.events.bus import Bus, Scope
+from loomd.events.cluster import AgentSplit
 from loomd.events.event import ModelCalled, ModelDelta, TaskStarted, ToolCompleted
 from loomd.messages import Usage
 from loomd.testing import VirtualClock
+from tests.cli.terminal import TerminalStream
 
 CALLED = ModelCalled("m", Usage(), 0.0, 0.0)
 
@@ -65,3 +67,19 @@ def test_a_failure_is_said_beside_the_output(capsys: pytest.CaptureFixture[str])
     assert Show().finish(Result(Task("t1", "g"), "Failed", error="no model")) == 1
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "error: no model\n")
+
+
+@pytest.mark.parametrize(("encoding", "drawn"), [("utf-8", True), ("latin-1", False)])
+def test_a_tree_is_drawn_where_there_are_characters_for_it(
+    encoding: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere parts are told in lines, as in a pipe: escapes in the place of branches would take many columns."""
+    terminal = TerminalStream(encoding)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bus = Bus(VirtualClock())
+    bus.subscribe(Show().hear)
+    Scope(bus, "t1").emit(TaskStarted("g", "team"))
+    Scope(bus, "t1").emit(AgentSplit(("t1.1", "t1.2"), ("look left", "look right")))
+    terminal.flush()
+    shown = terminal.buffer.getvalue().decode(encoding)
+    assert ("└─ 2" in shown, "2. look right" in shown) == (drawn, not drawn)

@@ -235,6 +235,7 @@ def test_why_the_lead_of_a_split_learned_nothing_is_told() -> None:
     move = {"type": "expense", "agent": "ada", "before": [0, 0], "after": [1, 1], "count": 1, "reason": "it took that"}
     course = {"phases": [{"decision": {"children": ["t.1"], "own": 0.25, "outcome": {}}}]}
     text = " ".join(" ".join(adapted({"decisions": [move]}, 7, course)).split())
+    assert "because it took that; 1 task says so now" in text
     assert text.endswith("- no score moved: 75% of the work was done by parts, each learned from itself")
 
 
@@ -434,6 +435,29 @@ def test_phases_follow_each_other(events: list[dict[str, Any]], phases: list[tup
     assert [(one["phase"], one["began"], len(one["steps"])) for one in node["phases"]] == phases
     again = [len(one["resumed"]) for one in node["phases"] if "resumed" in one]
     assert again == [1] * len(node["resumed"])
+
+
+PARTS = [("t1.1", "left"), ("t1.2", "right")]
+
+
+def test_how_far_each_part_is_is_told() -> None:
+    """A part that waits for others has no phase yet, one that runs says how far it is, one that ended why."""
+    course = trace(
+        "t1",
+        [
+            happened("task.started", goal="look around", cluster="c"),
+            happened("agent.split", children=["t1.1", "t1.2", "t1.3"], goals=["left", "right", "up"]),
+            *(happened("task.started", goal=goal, cluster="c") | {"task": task} for task, goal in PARTS),
+            happened("task.failed", stop_reason="error", error="no light") | {"task": "t1.2"},
+        ],
+    )
+    assert [one["phase"] for one in course["children"]] == ["Running", "Failed", "Pending"]
+    item = {"metadata": {"name": "t1"}, "spec": {"goal": "look around"}, "status": {"phase": "Running"}}
+    assert [line for line in tell(item, course) if line.startswith("The part")] == [
+        'The part "left" goes on: `loomd explain task/t1.1` says how far it is.',
+        'The part "right" ended Failed, no light: `loomd explain task/t1.2` says why.',
+        'The part "up" has not begun.',
+    ]
 
 
 THOUGHT = [

@@ -47,6 +47,30 @@ def test_once_it_is_a_table_or_data(folder: Folder) -> None:
     assert folder.space in folder.said("top", "-A")
 
 
+TRADES = """\
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: dora, namespace: SPACE}
+spec: {provider: script, domains: {soup: 0.5, cake: 0.5}}
+---
+apiVersion: loomd.dev/v1
+kind: Cluster
+metadata: {name: kitchen, namespace: SPACE}
+spec: {agents: [dora]}
+"""
+
+
+def test_a_task_of_several_domains_is_one_task(folder: Folder) -> None:
+    """However many scores it moved."""
+    folder.write("trades.yaml", TRADES)
+    folder.apply()
+    folder.said("submit", "-n", folder.space, "--cluster", "kitchen", "--wait", "--quiet", "soup and cake")
+    (dora,) = [
+        one for one in json.loads(folder.said("top", "-n", folder.space, "-o", "json"))["agents"] if one["domains"]
+    ]
+    assert (set(dora["domains"]), dora["tasks"]) == ({"soup", "cake"}, 1)
+
+
 def test_on_a_terminal_it_follows(folder: Folder, screen: Screen) -> None:
     """A task appears with its phase and its parts, ends and moves below; a key leaves, and the screen is as before."""
     folder.write("pair.yaml", PARTS)
@@ -56,8 +80,8 @@ def test_on_a_terminal_it_follows(folder: Folder, screen: Screen) -> None:
     task = folder.said("submit", "-n", folder.space, "--cluster", "pair", "look around").splitlines()[0]
     shown = screen.until(".1")
     shown = screen.until("look right")
-    (root,) = [line for line in shown.splitlines() if line.startswith(task)]
-    assert root.split()[1:3] == ["Running", "execute"]
+    while [line.split()[1:3] for line in shown.splitlines() if line.startswith(task)] != [["Running", "execute"]]:
+        shown = screen.until("look right")
     screen.until("at work 2")
     folder.said("cancel", "-n", folder.space, f"task/{task}")
     screen.until("Cancelled")

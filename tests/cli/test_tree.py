@@ -6,6 +6,7 @@ import sys
 import click
 import pytest
 
+from loomd.cli.cells import columns
 from loomd.cli.tree import Tree
 from loomd.events.cluster import AgentSplit, AuctionAwarded
 from loomd.events.event import Event, PhaseCompleted, PhaseStarted, TaskStarted
@@ -19,7 +20,7 @@ spec:
   type: scripted
   replies:
     - {system: You split, json: {parts: [{goal: look left, needs: []}, {goal: look right, needs: [1]}]}, times: null}
-    - {when: "own part:*left", delay: 300ms, text: L, times: null}
+    - {when: "own part:*left", delay: 2s, text: L, times: null}
     - {when: "own part:*right", delay: 300ms, text: R, times: null}
     - {when: "Results so far", text: Both were seen., times: null}
 ---
@@ -117,3 +118,14 @@ def test_elsewhere_lines_are_appended(folder: Folder) -> None:
     heads = [line.split()[:2] for line in done.stderr.splitlines()]
     assert ["1", "PART"] in heads
     assert ["2", "EXECUTE"] in heads
+
+
+def test_wide_characters_take_two_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line is cut to what the terminal has room for, so that it stays one line and is drawn over; none is halved."""
+    monkeypatch.setenv("COLUMNS", "61")
+    tree = Tree(coloured=False)
+    tree.hear(Event(AgentSplit(("t.1", "t.2"), ("看看左边的房间", "e\u0301e\u0301 left")), 1.0, "t"))
+    wide, narrow = tree.lines()
+    assert wide.endswith(" 看看左边的")
+    assert narrow.endswith(" e\u0301e\u0301 left")
+    assert columns(wide) == 60

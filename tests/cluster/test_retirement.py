@@ -55,6 +55,21 @@ def test_guards(wards: list[Ward], spec: Retire, retired: list[str]) -> None:
     assert all(one.reason for one in found)
 
 
+def test_a_clock_that_is_set_back_turns_nothing_round() -> None:
+    """Who was retired last is retired, and who was revived last is not, whatever the clock says."""
+    known = Retired("team")
+    known.retire("sick", "s1", 1000.0)
+    known.revive("sick", "s1", 900.0)
+    assert not known.of("sick", "s1").active
+    known.retire("sick", "s1", 800.0)
+    assert known.of("sick", "s1").active
+    (back,) = known.due(Retire(), [MADE, OTHER], 10_000.0)
+    assert isinstance(back, Revival)
+    known.revive("sick", "s1", 10_000.0)
+    known.retire("sick", "s1", 9_000.0)
+    assert known.of("sick", "s1").active
+
+
 def test_at_most_one_in_a_while() -> None:
     """The next one waits."""
     known = Retired("team")

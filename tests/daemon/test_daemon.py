@@ -18,7 +18,7 @@ kind: Tool
 metadata: {name: nothing}
 spec: {type: python, file: tool.py, function: nothing, description: Does nothing.}
 """
-SLOW = TEAM.replace("DELAY", "2s")
+SLOW = TEAM.replace("DELAY", "5s")
 """Manifests with an answer that takes longer than to kill a daemon."""
 
 

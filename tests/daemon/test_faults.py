@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from loomd.errors import Temporary
-from tests.daemon.process import TEAM, Daemon
+from tests.daemon.process import PATIENCE, TEAM, Daemon
 from tests.daemon.test_reload import free_port
 from tests.nursery import Process
 
@@ -112,7 +112,7 @@ def test_a_removed_state_directory_is_noticed(daemon: Daemon) -> None:
     assert refused.returncode == 2
     assert "was removed or replaced" in refused.stderr
     daemon.tell(signal.SIGTERM)
-    assert daemon.process.wait(timeout=20) in {0, 1}
+    assert daemon.process.wait(timeout=PATIENCE) in {0, 1}
     daemon.start()
     assert daemon.description() == "answers everything"
 

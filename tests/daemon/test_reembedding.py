@@ -28,7 +28,7 @@ spec:
   sources: [{path: docs}]
 """
 DOCUMENTS = 6
-WITHIN = 50.0
+WITHIN = 120.0
 """Seconds in which all must have come about."""
 
 

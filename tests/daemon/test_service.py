@@ -123,7 +123,7 @@ def error_of(task: dict[str, Any]) -> str:
 
 def test_one_probe_decides_whether_a_service_is_called_again(daemon: Daemon, service: Service) -> None:
     """After two failures nothing reaches it; after the cool-down one call does, and its answer lets all pass."""
-    daemon.write(MANIFESTS.replace("PORT", str(service.port)).replace("MORE", "breaker: {failures: 2, cooldown: 3s}"))
+    daemon.write(MANIFESTS.replace("PORT", str(service.port)).replace("MORE", "breaker: {failures: 2, cooldown: 8s}"))
     service.status = 503
     daemon.start()
     assert [error_of(ended(daemon, submit(daemon))) for _ in range(2)] == [
@@ -135,10 +135,10 @@ def test_one_probe_decides_whether_a_service_is_called_again(daemon: Daemon, ser
     )
     assert service.calls == 2
     told = " ".join(condition(daemon).split())
-    assert "HTTP 503: out of order; after 2 failures in a row no call is made for 3 s, then one" in told
+    assert "HTTP 503: out of order; after 2 failures in a row no call is made for 8 s, then one" in told
     service.status = 200
     service.go.clear()
-    over = time.monotonic() + 3
+    over = time.monotonic() + 8
     daemon.until(lambda: time.monotonic() > over)
     probe = submit(daemon)
     daemon.until(lambda: service.calls == 3)
@@ -158,7 +158,7 @@ def test_one_probe_decides_whether_a_service_is_called_again(daemon: Daemon, ser
 
 def test_tokens_a_minute_are_those_that_the_service_reports(daemon: Daemon, service: Service) -> None:
     """A small answer gives back what was set aside for it; a large one lets the next call wait, and fail in time."""
-    more = "deadline: 2s\n  rate: {tokens: 3000}"
+    more = "deadline: 8s\n  rate: {tokens: 3000}"
     daemon.write(MANIFESTS.replace("PORT", str(service.port)).replace("MORE", more))
     daemon.start()
     service.tokens = 10

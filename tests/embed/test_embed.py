@@ -95,7 +95,7 @@ async def test_who_stops_reading_cancels(folder: Path, tmp_path: Path) -> None:
     async with loomd.open(folder, state=tmp_path / "state") as system:
         async with aclosing(system.stream("hang")) as events:
             task = (await anext(events)).task
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert (await system.result(task)).phase == "Cancelled"
 
 

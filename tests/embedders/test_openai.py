@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from loomd.embedders.kind import KIND
 from loomd.embedders.openai import OpenAiSpec, ServiceEmbedder
 from loomd.errors import BadReply, LoomdError, Permanent, Temporary, Unauthorized
+from tests.clocks import skip
 
 Open = Callable[..., AbstractAsyncContextManager[ServiceEmbedder]]
 
@@ -120,7 +121,7 @@ async def test_what_is_busy_is_asked_again(opened: Open, service: Service) -> No
         assert (await embedder.embed(["a"])).shape == (1, 3)
         assert len(service.asked) == 3
     service.answers = [web.Response(status=429, headers={"Retry-After": "60"}, text="later")]
-    async with opened(spec(service, deadline="2s")) as embedder:
+    async with opened(spec(service, deadline="30s")) as embedder:
         with pytest.raises(Temporary, match="HTTP 429: later"):
             await embedder.embed(["a"])
 
@@ -160,18 +161,25 @@ async def test_what_cannot_be_used_is_refused(
             await embedder.embed(["a"])
 
 
-async def test_a_deadline_tells_what_the_attempt_before_it_said(opened: Open, service: Service) -> None:
+async def test_a_deadline_tells_what_the_attempt_before_it_said(
+    opened: Open, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Why it was asked again at all is the better hint."""
     service.answers = [web.Response(status=503, text="loading the model")]
-    service.delay = 60.0  # of what is not put in front
-    async with opened(spec(service, deadline="2s")) as embedder:
-        with pytest.raises(Temporary, match=r"no answer within 2 s.*: .*HTTP 503: loading the model"):
-            await embedder.embed(["a"])
+    service.delay = 3600.0  # of what is not put in front
+    async with opened(spec(service, deadline="60s")) as embedder:
+        asking = asyncio.ensure_future(embedder.embed(["a"]))
+        while len(service.asked) < 2:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
+        skip(60, monkeypatch)
+        with pytest.raises(Temporary, match=r"no answer within 60 s.*: .*HTTP 503: loading the model"):
+            await asking
 
 
-async def test_nobody_there(opened: Open) -> None:
+async def test_nobody_there(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that cannot be reached is no reason not to open; the first text says so."""
-    raw = {"type": "openai", "model": "m", "dimension": 3, "baseUrl": "http://127.0.0.1:9/v1", "deadline": "2s"}
+    monkeypatch.setattr("loomd.web.service._BACKOFF", 3600.0)  # the next attempt would come after the deadline
+    raw = {"type": "openai", "model": "m", "dimension": 3, "baseUrl": "http://127.0.0.1:9/v1"}
     async with opened(raw) as embedder:
         with pytest.raises(Temporary, match=r"127\.0\.0\.1:9 cannot be reached"):
             await embedder.embed(["a"])

@@ -28,7 +28,7 @@ from tests.simulation.system import Outside, Process, WallClock
 class LocalBench:
     """A folder. Killed is a process whose folder was copied at that moment, and that is then forgotten."""
 
-    moment = 2.0
+    moment = 6.0
 
     def __init__(self, home: Path) -> None:
         self._home = home / "home"
@@ -43,7 +43,7 @@ class LocalBench:
         """Run a scenario."""
 
         async def within() -> None:
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(60):
                 await scenario()
 
         asyncio.run(within())

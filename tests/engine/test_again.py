@@ -9,10 +9,12 @@ import pytest
 
 from loomd.amoeba.execute import explain
 from loomd.amoeba.task import Budget, Result, Task
+from loomd.cluster.cluster import Cluster
 from loomd.daemon import System
-from loomd.events.cluster import PartRetried
+from loomd.events.cluster import AgentRetired, PartRetried
 from loomd.events.event import TaskFailed
 from loomd.events.journal import Journal
+from loomd.manifest.object import Ref
 from tests.engine.world import World, task_of
 
 BROKEN = """---
@@ -122,6 +124,31 @@ async def test_a_failed_part_goes_to_another(tmp_path: Path) -> None:
     assert set(executed.children) >= {one.task for one in executed.again}
     assert "R" in result.output
     assert "L" in result.output
+
+
+async def test_a_part_that_was_given_to_another_stays_with_it(tmp_path: Path) -> None:
+    """Killed once it was, and nobody else is there when the task goes on: what was begun in its place is not lost."""
+    plan = [{"goal": "part left", "needs": []}, {"goal": "part right", "needs": []}]
+    replies: list[dict[str, Any]] = [
+        {"system": "You split a request", "json": {"parts": plan}},
+        {"when": "own part:*left", "text": "L"},
+        {"when": "own part:*right", "text": "R"},
+    ]
+    split = SPLIT.replace("RETRIES", "retries: 1")
+    world = team(tmp_path, replies, f"{split}, match: {{type: auction, exploration: 0}}")
+    world.kill_at("part.retried", GOAL)
+    async with world.open(apply=False) as system:
+        cluster = system.reconciler.topology.live[Ref("Cluster", "default")]
+        assert isinstance(cluster, Cluster)
+        (name,) = await system.engine.resume()
+        retired = AgentRetired("ada", cluster.agents["ada"].digest, "default", system.clock.now() + 1000, "so it is")
+        system.bus.emit(retired)
+        result = await system.engine.result(name)
+        told = [event.data async for event in Journal(system.store).replay(task=name)]
+    assert result.executed is not None
+    retried = [fact.child for fact in told if isinstance(fact, PartRetried)]
+    assert [one.task for one in result.executed.again] == retried
+    assert set(retried) <= set(result.executed.children)
 
 
 async def test_without_retries_a_failed_part_is_missing(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ async def test_an_interrupted_phase_asks_nothing_twice(world: World, monkeypatch
     monkeypatch.setattr(Rules, "evaluate", evaluate_and_stay)
     async with world.open() as system:
         task = await system.engine.submit(task_of(system))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asked.wait()
     monkeypatch.setattr(Rules, "evaluate", evaluate)
     async with world.open() as system:

@@ -11,6 +11,7 @@ from loomd.agents.approval import Decision
 from loomd.daemon import System
 from loomd.events.event import CallChecked, Event, ToolErred
 from loomd.events.journal import Journal
+from tests.clocks import hold
 from tests.engine.world import World, outcome, task_of, until
 
 HOOK = '''
@@ -150,7 +151,7 @@ async def test_people_are_asked_about_a_call(
     assert world.marks == ["xb"]
     async with world.open() as system:
         assert await system.engine.resume() == [task]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (asked := await system.store.list_approvals(pending=True)):  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.01)
         (question,) = asked
@@ -171,16 +172,18 @@ async def test_people_are_asked_about_a_call(
     ],
 )
 async def test_what_is_tightened_holds_for_running_tasks(
-    world: World, before: str, after: str, marks: list[str]
+    world: World, before: str, after: str, marks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rule that is added refuses the next call of a running task; one that is removed stays for those that run."""
-    slow = {**mark("b"), "delay": "400ms"}
+    go = hold(monkeypatch)
+    slow = {**mark("b"), "delay": "1s"}
     world.write([mark("a"), slow, {"when": "go", "text": "done", "times": None}], agent=before)
     async with world.open() as system:
         task = await system.engine.submit(task_of(system))
         await until(system, lambda event: event.key == "step/execute/tool/0/0", task)
         world.edit(before, after)
         await system.reconciler.apply(world.delivery())
+        go.set()
         assert outcome(await system.engine.result(task)) == ("Succeeded", "completed", "done")
         checked = await facts(system, task, CallChecked)
         assert [one.by for one in checked] == ["permissions"] * (2 - len(marks))

@@ -42,7 +42,7 @@ async def die(system: System, task: str, step: str, times: int) -> None:
 
 async def marked(world: World, marks: int) -> None:
     """Wait until the tool was called so often."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(world.marks) < marks:  # noqa: ASYNC110  # a file tells nobody
             await asyncio.sleep(0.01)
 
@@ -173,7 +173,7 @@ async def test_a_hook_that_came_back_is_not_named(tmp_path: Path, end: str) -> N
         await system.engine.drain(0)
     async with world.open() as system:
         await system.engine.resume()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(rows := await facts(system, task, TaskAttempted)) < 3:  # noqa: ASYNC110  # nothing tells of it
                 await asyncio.sleep(0.01)
         names = [event.data.step for event in rows if isinstance(event.data, TaskAttempted)]

@@ -17,6 +17,7 @@ from loomd.events.event import (
     ApprovalRequested,
     Event,
     ModelCalled,
+    PhaseStarted,
     StepCompleted,
     ToolCompleted,
     ToolErred,
@@ -27,7 +28,7 @@ from loomd.events.room import BudgetExceeded
 from loomd.messages import Usage
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
-from tests.clocks import skip
+from tests.clocks import hold, skip
 from tests.engine.world import TOOL, World, outcome, task_of, until
 
 TEAM = """
@@ -283,11 +284,14 @@ async def test_tool_calls_side_by_side_are_counted_together(team: Team) -> None:
     assert len(team.marks) == 2
 
 
-async def test_the_time_of_the_caller_holds(team: Team) -> None:
+async def test_the_time_of_the_caller_holds(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it is over, the other one is ended at once."""
-    team.declare([says("boss", "I delegate.", ASKS), says("worker", "late", delay="1m")], boss="limits: {time: 200ms}")
-    async with asyncio.timeout(10):
-        result, _ = await run(team)
+    team.declare([says("boss", "I delegate.", ASKS), says("worker", "late", delay="1h")], boss="limits: {time: 2m}")
+    async with asyncio.timeout(200), team.open() as system:
+        task = await system.engine.submit(task_of(system))
+        await until(system, lambda event: isinstance(event.data, ToolStarted), task)
+        skip(120, monkeypatch)
+        result = await system.engine.result(task)
     assert outcome(result) == ("Succeeded", "budget_time", "I delegate.")
 
 
@@ -295,7 +299,7 @@ async def test_the_time_of_a_call(team: Team) -> None:
     """The tool says how long one call may take; the caller goes on after it."""
     replies = [says("boss", "", ASKS), says("boss", "Without."), says("worker", "late", delay="1m")]
     team.declare(replies, ask="timeout: 200ms")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         result, events = await run(team)
     assert outcome(result) == ("Succeeded", "completed", "Without.")
     (erred,) = [event.data.error for event in events if isinstance(event.data, ToolErred)]
@@ -305,7 +309,7 @@ async def test_the_time_of_a_call(team: Team) -> None:
 async def test_cancelling_reaches_whoever_works(team: Team) -> None:
     """The task ends at once, with what there is."""
     team.declare([says("boss", "I delegate.", ASKS), says("worker", "late", delay="1m")])
-    async with asyncio.timeout(10), team.open() as system:
+    async with asyncio.timeout(60), team.open() as system:
         task = await system.engine.submit(task_of(system))
         await until(system, lambda event: isinstance(event.data, ToolStarted), task)
         await asyncio.sleep(0.05)
@@ -417,11 +421,12 @@ async def test_no_tool_that_acts_by_way_of_a_third(team: Team) -> None:
     assert erred == 'there is no tool "mark"; available: look-up'
 
 
-async def test_a_tool_that_is_taken_from_the_caller_meanwhile(team: Team) -> None:
+async def test_a_tool_that_is_taken_from_the_caller_meanwhile(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a newer revision takes from the caller, nobody it asks from then on gets."""
+    go = hold(monkeypatch)
     team.declare(
         [
-            says("boss", "", ("ask-worker", {"goal": "first"}), delay="500ms"),
+            says("boss", "", ("ask-worker", {"goal": "first"}), delay="1s"),
             says("boss", "Done."),
             says("worker", "", ("mark", {})),
             says("worker", "Could not."),
@@ -429,9 +434,10 @@ async def test_a_tool_that_is_taken_from_the_caller_meanwhile(team: Team) -> Non
     )
     async with team.open() as system:
         task = await system.engine.submit(task_of(system))
-        await asyncio.sleep(0.1)
+        await until(system, lambda event: isinstance(event.data, PhaseStarted) and event.data.phase == "execute", task)
         team.edit("tools: [ask-worker, mark]", "tools: [ask-worker]")
         await system.reconciler.apply(team.delivery())
+        go.set()
         result = await system.engine.result(task)
     assert outcome(result) == ("Succeeded", "completed", "Done.")
     assert team.marks == []
@@ -513,9 +519,9 @@ async def test_interrupted_side_by_side(team: Team) -> None:
             says("boss", "", ("ask-worker", {"goal": "first"}), ("ask-worker", {"goal": "second"})),
             says("boss", "Both."),
             says("worker", "", ("mark", {"word": "1"}), when="first"),
-            says("worker", "One.", when="first", delay="600ms"),  # the other has made its mark by then
+            says("worker", "One.", when="first", delay="2s"),  # the other has made its mark by then
             says("worker", "", ("mark", {"word": "2"}), when="second"),
-            says("worker", "Two.", when="second", delay="1500ms"),
+            says("worker", "Two.", when="second", delay="5s"),
         ]
     )
     team.kill_at("step.completed tool:ask-worker")

@@ -13,9 +13,12 @@ from msgspec.structs import replace
 
 from loomd.agents.approval import Decision
 from loomd.amoeba.decision import ScoreMove
+from loomd.amoeba.evaluate import combined
 from loomd.amoeba.expect import Expect
 from loomd.amoeba.feedback import Said, corrected
+from loomd.amoeba.policies.rules import RewardWeights, opinion
 from loomd.amoeba.task import Evaluated, Opinion, Result
+from loomd.cluster import pending
 from loomd.cluster.feedback import Correction
 from loomd.cluster.learn import proposed
 from loomd.cluster.proposals import decide
@@ -95,6 +98,18 @@ async def test_a_score_goes_where_it_would_be(world: World) -> None:
     (given,) = [fact for fact in told if isinstance(fact, FeedbackGiven)]
     assert (given.score, given.by, given.note, given.after) == (0.0, "ann", "so it is", 0.0)
     assert "feedback took the reward from" in [one.reason for one in told if isinstance(one, CapabilityUpdated)][-1]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_score_is_where_it_would_be(world: World, count: int) -> None:
+    """The mean of the first rewards is that of the words, whenever they come: to the digit, as they are certain."""
+    async with world.open() as system:
+        results = [await done(system) for _ in range(count)]
+        words = [at / 10 for at in range(count)]
+        corrections = [await say(system, one.task.id, word) for one, word in zip(results, words, strict=True)]
+        rewards = [one.after for one in corrections if one.after is not None]
+        found = await score(system)
+    assert found.score == pytest.approx((0.3 + sum(rewards)) / (count + 1), abs=1e-6)
 
 
 async def test_the_last_word_of_a_person_counts(world: World) -> None:
@@ -312,7 +327,12 @@ async def test_a_word_after_people_agreed_proposes_the_difference(tmp_path: Path
         assert move.done == "proposed"
         assert await score(system) == agreed
         await decided(system, "approved")
-        assert (await score(system)).score < agreed.score
+        lower = await score(system)
+        assert lower.score < agreed.score
+        (back,) = (await say(system, first.task.id, 0.5)).moves
+        await decided(system, "approved")
+        assert back.done == "proposed"
+        assert (await score(system)).score == pytest.approx(agreed.score, abs=1e-6)
         second = await done(system)
         await decided(system, "denied")
         for _ in range(2):
@@ -320,6 +340,19 @@ async def test_a_word_after_people_agreed_proposes_the_difference(tmp_path: Path
             assert correction.moves == []
             assert re.fullmatch(r"proposal/\S+ was denied", correction.why)
             assert correction.after == 0.0
+
+
+async def test_a_word_on_what_is_remembered_no_more_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proposal rests on the latest tasks alone; a word on one before them moves nothing, and tells it."""
+    monkeypatch.setattr(pending, "_MOST", 2)
+    world = written(tmp_path, JUDGED.replace("MODE", "propose"), verdict(10, times=None))
+    async with world.open() as system:
+        results = [await done(system) for _ in range(3)]
+        kept = await open_proposal(system)
+        correction = await say(system, results[0].task.id, 0.0)
+        assert (correction.after, correction.moves) == (0.0, [])
+        assert re.fullmatch(r"proposal/\S+ rests on later tasks alone by now", correction.why)
+        assert await open_proposal(system) == kept
 
 
 async def test_a_word_opens_nothing_again_that_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,3 +436,15 @@ def test_rewards_of_evaluators_with_different_weights() -> None:
     assert after.quality == pytest.approx(0.5)
     assert after.reward == pytest.approx(0.5 * (0.8 + 1.0) / 2)
     assert after.uncertainty == pytest.approx(0.1)
+
+
+def test_an_evaluator_that_names_no_shares_is_corrected_by_the_whole_difference() -> None:
+    """Its reward is no sum of parts: with the word of people it moves as far as the quality, alone or among others."""
+    mine = Opinion("mine", 0.7, 0.8, 1.0, 1.0)
+    alone = combined([mine], [1.0])
+    assert corrected(alone, [Said(1.0)], 1.0).reward == pytest.approx(0.9)
+    assert corrected(alone, [Said(0.0)], 1.0).reward == 0.0
+    rules = opinion("rules", 0.4, 0.5, 1.0, [], RewardWeights())
+    both = combined([mine, rules], [1.0, 3.0])
+    assert corrected(both, [Said(0.0)], 1e-9).reward == pytest.approx(both.reward)
+    assert corrected(both, [Said(1.0)], 1.0).reward == pytest.approx(0.25 * 0.9 + 0.75 * (0.5 + 0.15 + 0.2))

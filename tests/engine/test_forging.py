@@ -8,21 +8,25 @@ from typing import Any
 import msgspec
 import pytest
 
+from loomd.agents.approval import Decision
 from loomd.amoeba.decision import Merge, Retirement, ScoreMove, Shaping
-from loomd.amoeba.task import Matched, Result
+from loomd.amoeba.task import Matched, Result, Task
 from loomd.cluster import forge
+from loomd.cluster.learn import proposed
 from loomd.cluster.likeness import Likeness
+from loomd.cluster.proposals import decide
 from loomd.daemon import System
 from loomd.engine.intake import new_task
+from loomd.engine.ledger import Ledger
 from loomd.events.bus import Scope
-from loomd.events.cluster import BlueprintForged, BlueprintPruned, CapabilityUpdated
+from loomd.events.cluster import BlueprintForged, BlueprintPruned, CapabilityUpdated, TaskQueued
 from loomd.events.event import Event, Fallback, ModelCalled
 from loomd.events.journal import Journal
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
 from tests.clocks import skip
 from tests.engine.test_learning import do, team
-from tests.engine.world import World
+from tests.engine.world import World, until
 
 GOAL = "go and check the tenancy clause of a lease"
 DESIGN: dict[str, Any] = {
@@ -154,6 +158,67 @@ async def test_how_far_the_cluster_may_go(world: World, mode: str) -> None:
         assert len(proposals) == (1 if mode == "propose" else 0)
 
 
+PROPOSE = ", learning: {proposals: 1h, modes: {forge: propose, score: off}}"
+
+
+async def _asked(system: System) -> list[tuple[str, str]]:
+    """Return the specialists that people are asked about, with what they say of themselves."""
+    records = await system.store.learning.proposals(pending=True)
+    wanted = [decision for one in records if isinstance(decision := proposed(one)[2], Shaping)]
+    return sorted((one.agent, one.blueprint.description) for one in wanted)
+
+
+async def test_people_are_asked_about_each_of_two_that_have_one_name(world: World) -> None:
+    """The second design does not take the place of the first, and both can join."""
+    one = {**DESIGN, "name": "helper"}
+    other = {**one, "description": "Repairs watches.", "domains": [{"name": "watches", "score": 1}]}
+    replies = [{**DESIGNS, "when": "tenancy", "json": one}, {**DESIGNS, "when": "watches", "json": other}]
+    write(world, *replies, more=PROPOSE)
+    async with world.open() as system:
+        await do(system, GOAL)
+        await do(system, "go and repair watches")
+        assert await _asked(system) == [("helper", DESIGN["description"]), ("helper-2", "Repairs watches.")]
+        for record in await system.store.learning.proposals(pending=True):
+            await decide(system.services, team(system), record, Decision("approved", "ann"))
+        assert sorted(specialists(system)) == ["helper", "helper-2"]
+
+
+async def test_a_specialist_whom_a_task_waited_for_is_busy_with_it_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is awaited, so that it does not go meanwhile, as one without work might."""
+    write(world, {**DESIGNS, "json": DESIGN}, forge="every: 0s, fallback: queue", more=PROPOSE)
+    async with world.open() as system:
+        loads: list[int] = []
+        put = Ledger.put
+
+        async def noted(ledger: Ledger, task: Task, phase: str, result: bytes = b"") -> None:
+            if phase == "Running":
+                loads.append(system.services.loads.of("default", "lease-lawyer"))
+            await put(ledger, task, phase, result)
+
+        monkeypatch.setattr(Ledger, "put", noted)
+        task = await system.engine.submit(new_task(GOAL, system.clock))
+        await until(system, lambda event: isinstance(event.data, TaskQueued), task)
+        (record,) = await system.store.learning.proposals(pending=True)
+        await decide(system.services, team(system), record, Decision("approved", "ann"))
+        assert matched(await system.engine.result(task)).winner == "lease-lawyer"
+        assert loads == [1]
+
+
+async def test_people_who_denied_one_are_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once what they said is as old as a proposal gets, and the same is designed for another task."""
+    write(world, {**DESIGNS, "json": DESIGN}, more=PROPOSE)
+    async with world.open() as system:
+        await do(system, GOAL)
+        (record,) = await system.store.learning.proposals(pending=True)
+        await decide(system.services, team(system), record, Decision("denied", "ann"))
+        assert "was denied by ann" in matched(await do(system, GOAL)).why
+        skip(3601, monkeypatch)
+        assert "people are asked whether it may join" in matched(await do(system, GOAL)).why
+        assert [name for name, _ in await _asked(system)] == ["lease-lawyer"]
+
+
 BAD: dict[str, Any] = {
     "nonsense": {"text": "I would rather not."},
     "empty": {"json": {}},
@@ -249,10 +314,10 @@ async def test_a_forge_that_always_fails_rests(world: World) -> None:
     write(world, {**DESIGNS, "text": "no"}, forge="every: 0s, coolDown: 1h", more=STILL)
     async with world.open() as system:
         assert matched(await do(system, GOAL)).calls == 2
-        assert "the last 1 designs failed" in matched(await do(system, GOAL)).why
+        assert "the last design failed" in matched(await do(system, GOAL)).why
     async with world.open() as system:
         said = matched(await do(system, GOAL))
-        assert (said.calls, "the last 1 designs failed" in said.why) == (0, True)
+        assert (said.calls, "the last design failed" in said.why) == (0, True)
         world.edit("coolDown: 1h", "coolDown: 2h")
         await system.reconciler.apply(world.delivery())
         assert matched(await do(system, GOAL)).calls == 2, "what a person changed is tried at once"

@@ -109,6 +109,20 @@ async def test_a_correction_counts_once(world: World) -> None:
         assert average.count == 1
 
 
+@pytest.mark.parametrize("name", ["feedback", "forge"])
+async def test_a_score_is_recorded_whatever_its_agent_is_called(world: World, name: str) -> None:
+    """Killed after it was learned: what ADAPT decided is in the result, also of an agent that is called so."""
+    answer(world, "scale: {type: never}")
+    world.edit("name: ada", f"name: {name}")
+    world.edit("[ada]", f"[{name}]")
+    world.kill_at("capability.updated")
+    async with world.open() as system:
+        (task,) = await system.engine.resume()
+        result = await system.engine.result(task)
+        assert result.adapted is not None
+        assert [one.agent for one in result.adapted.moves] == [name]
+
+
 @pytest.mark.parametrize("mode", ["off", "observe"])
 async def test_what_is_only_observed_changes_nothing(world: World, mode: str) -> None:
     """Scores and corrections stay; with `observe` events and the result say what would have been done."""

@@ -279,7 +279,7 @@ async def test_a_part_is_not_cancelled_alone(tmp_path: Path) -> None:
     )
     async with world.open() as system:
         task = await system.engine.submit(task_of(system, "split it: first the left and then the right one"))
-        async with asyncio.timeout(20):  # nobody tells
+        async with asyncio.timeout(60):  # nobody tells
             while not (parts := [one for one in await system.store.list_tasks(tree=task) if one.id != task]):
                 await until(system, lambda event: event.type == "agent.split", task)
         with pytest.raises(Conflict, match=f"is a part of Task/{task}, which runs"):

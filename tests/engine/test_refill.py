@@ -120,7 +120,7 @@ async def test_nothing_is_forgotten_while_the_journal_cannot_be_read(
         refilled = asyncio.Event()
         end = system.bus.subscribe(lambda _: refilled.set(), MemoryRefilled)
         monkeypatch.setattr(refill.MemoryJournal, "read", reading)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await refilled.wait()
         end()
         assert [one.text for one in await kept(system)] == [SAID[0]]

@@ -18,6 +18,7 @@ from loomd.messages import Request
 from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
 from loomd.store.records import SessionKey
+from tests.clocks import hold
 from tests.engine.world import World, outcome
 
 TALK = """
@@ -212,9 +213,10 @@ async def test_a_turn_of_which_nothing_is_kept_is_refused(talk: Talk) -> None:
         assert outcome(await say(system, "Two?", durability="task"))[2] == "Answer 2."
 
 
-async def test_an_interrupted_turn_goes_on_with_what_it_was_told(talk: Talk) -> None:
+async def test_an_interrupted_turn_goes_on_with_what_it_was_told(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns that others add meanwhile change nothing, and it becomes one turn itself."""
-    talk.declare([{"when": "slow", "text": "Slow.", "delay": "500ms", "times": None}, *ECHO])
+    go = hold(monkeypatch)
+    talk.declare([{"when": "slow", "text": "Slow.", "delay": "1s", "times": None}, *ECHO])
     async with talk.open() as system:
         await say(system, "One?")
         task = new_task("slow?", system.clock, cluster="default", session="s1")
@@ -222,6 +224,7 @@ async def test_an_interrupted_turn_goes_on_with_what_it_was_told(talk: Talk) -> 
         await asyncio.sleep(0.1)
         await say(system, "Between?")
         await system.engine.drain(0)
+    go.set()
     async with talk.open() as system:
         assert await system.engine.resume() == [task.id]
         result = await system.engine.result(task.id)

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from loomd.agents.approval import Decision as Verdict
 from loomd.amoeba.blueprint import Blueprint
-from loomd.amoeba.decision import Shaping
+from loomd.amoeba.decision import ScoreMove, Shaping
 from loomd.cluster import learn as learning
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.descent import happened
-from loomd.cluster.learn import learn
+from loomd.cluster.learn import learn, proposed
+from loomd.cluster.proposals import decide
 from loomd.cluster.versions import revert, reverted
 from loomd.daemon import System
 from loomd.engine.intake import new_task
-from loomd.errors import NotFound
+from loomd.errors import NotFound, Temporary
 from loomd.events.bus import Scope
 from loomd.events.event import ToolStarted
 from loomd.manifest.object import Ref
@@ -48,32 +51,59 @@ async def shape(system: System, *shapings: Shaping, task: str = "t") -> Cluster:
     return cluster
 
 
+def fill(system: System, patch: pytest.MonkeyPatch) -> list[int]:
+    """Let the disk be full for three commits; return how often one was tried, and what waited in its place at most."""
+    assert isinstance(system.store, SqliteStore)
+    writer, tries = system.store._writer, [0, 0]
+
+    def full(commit: Callable[..., None], work: Sequence[Any], values: list[object]) -> None:
+        tries[0] += 1
+        tries[1] = max(tries[1], sum(part.caller is None and not part.records for part in work))
+        if tries[0] < 4:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        commit(work, values)
+
+    patch.setattr(learning, "_RETRY", 0.01)
+    patch.setattr("loomd.store.writer._RETRY", 0.01)
+    patch.setattr(writer, "_commit", partial(full, writer._commit))
+    return tries
+
+
 async def test_what_is_learned_while_the_disk_is_full_is_stored_once_there_is_space(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It waits in its place, whoever asks how often; nobody says that it is not stored."""
     async with world.open() as system:
-        assert isinstance(system.store, SqliteStore)
-        writer, tries = system.store._writer, [0, 0]
-
-        def full(commit: Callable[..., None], work: Sequence[Any], values: list[object]) -> None:
-            tries[0] += 1
-            tries[1] = max(tries[1], sum(part.caller is None and not part.records for part in work))
-            if tries[0] < 4:
-                error = sqlite3.OperationalError("database or disk is full")
-                error.sqlite_errorcode = sqlite3.SQLITE_FULL
-                raise error
-            commit(work, values)
-
-        monkeypatch.setattr(learning, "_RETRY", 0.01)
-        monkeypatch.setattr("loomd.store.writer._RETRY", 0.01)
-        monkeypatch.setattr(writer, "_commit", partial(full, writer._commit))
+        tries = fill(system, monkeypatch)
         caplog.clear()
         await shape(system, Shaping("ada-law", "forged", LAW, "nobody knows the law"))
         assert tries[0] >= 4
         assert tries[1] == 1
         assert len(await system.store.learning.lineage(agent="ada-law")) == 1
         assert "is not stored" not in caplog.text
+
+
+async def test_what_people_approve_while_the_disk_is_full_is_carried_out_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is live and what is on disk agree, however often they say it."""
+    world.edit("scale: {type: never}", "scale: {type: never}, learning: {modes: {score: propose}}")
+    async with world.open() as system:
+        await do(system)
+        (record,) = [one for one in await system.store.learning.proposals() if one.mechanism == "score"]
+        _, _, move = proposed(record)
+        assert isinstance(move, ScoreMove)
+        tries = fill(system, monkeypatch)
+        for _ in range(4):
+            with suppress(Temporary):
+                record = await decide(system.services, team(system), record, Verdict("approved", "ann"))
+        assert tries[0] >= 4
+        live = team(system).book.known("ada", move.spec)["general"]
+        (stored,) = await system.store.capabilities()
+    assert (live.mean, live.count) == (move.after, move.count)
+    assert (stored.score, stored.count) == (live.mean, live.count)
 
 
 async def test_a_specialist_is_a_member_and_comes_back(world: World) -> None:

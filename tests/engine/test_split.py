@@ -1,7 +1,8 @@
-"""A split takes as long as its longest path, and ends: by depth, by the number of descendants, by the budget."""
+"""A split works side by side, and ends: by depth, by the number of descendants, by the budget."""
 
-import time
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,12 +17,6 @@ from loomd.replay.export import Serving, export
 from loomd.replay.player import replay
 from tests.engine.world import World, task_of
 
-MODEL = 0.05
-"""Seconds that the model takes for an answer."""
-PATH = 3 * MODEL
-"""The critical path of a split whose parts need nothing of each other: plan, part, merge."""
-MOST = 1.15
-TRIES = 100
 GOAL = "split it: first the left and then the right one, and one more"
 FOUR: list[dict[str, Any]] = [{"goal": f"part {name}", "needs": []} for name in ("north", "east", "south", "west")]
 FIVE: list[dict[str, Any]] = [*FOUR, {"goal": "part middle", "needs": [1, 4]}]
@@ -51,23 +46,20 @@ async def tree(system: System, task: Task) -> tuple[Result, list[tuple[Task, Sca
     return result, found
 
 
-async def test_siblings_run_side_by_side(tmp_path: Path) -> None:
-    """Four parts of a model that takes 50 ms take 1.15x of plan, part and merge at most, journal on."""
+async def test_siblings_run_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four parts are all asked before one of them is answered; `make bench-quick` measures what that takes."""
+    together = asyncio.Barrier(4)
+    monkeypatch.setattr("loomd.providers.scripted.asyncio", SimpleNamespace(sleep=lambda _: together.wait()))
     world = World(tmp_path)
-    world.write(
-        planner(FOUR, delay=f"{MODEL * 1000:.0f}ms"), cluster="scale: {type: threshold, complexity: 0, maxDepth: 1}"
-    )
-    best = float("inf")
-    async with world.open() as system:
-        for _ in range(TRIES):  # other programs may take the processor meanwhile
-            began = time.perf_counter()
-            result = await system.engine.result(await system.engine.submit(task_of(system, GOAL)))
-            best = min(best, time.perf_counter() - began)
-            assert result.executed is not None
-            assert len(result.executed.children) == 4
-            if best <= MOST * PATH:
-                break
-    assert best <= MOST * PATH
+    merged = {"when": "Results so far", "text": "all of it", "times": None}
+    plan, part = planner(FOUR)[1:]
+    cluster = "scale: {type: threshold, complexity: 0, maxDepth: 1}"
+    world.write([merged, plan, {**part, "delay": "1s"}], cluster=cluster)
+    async with world.open() as system, asyncio.timeout(60):
+        result = await system.engine.result(await system.engine.submit(task_of(system, GOAL)))
+    assert result.executed is not None
+    assert len(result.executed.children) == 4
+    assert result.output == "all of it"
 
 
 @pytest.mark.parametrize(
@@ -191,3 +183,16 @@ async def test_results_that_nobody_puts_together_are_not_lost(
     (told,) = [fact for fact in facts if isinstance(fact, Fallback)]
     assert (told.phase, told.fallback) == ("execute", "they are put under each other")
     assert told.reason.startswith("the results could not be put together: ")
+
+
+async def test_a_split_that_was_interrupted_took_as_long_as_its_parts(tmp_path: Path) -> None:
+    """Also what it took before it was killed: by that efficiency and the correction of complexity go."""
+    world = World(tmp_path)
+    slow = planner([{"goal": "part north", "needs": []}, {"goal": "part east", "needs": [1]}], delay="300ms")
+    world.write(slow, cluster="scale: {type: threshold, complexity: 0, maxDepth: 1}, merge: join")
+    world.kill_at("task.completed", GOAL)
+    async with world.open(apply=False) as system:
+        (name,) = await system.engine.resume()
+        result = await system.engine.result(name)
+    assert result.executed is not None
+    assert result.executed.outcome.seconds > 0.6

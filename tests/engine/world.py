@@ -153,7 +153,7 @@ async def until(system: System, fits: Callable[[Event], bool], task: str) -> Eve
         async for event in Journal(system.store).replay(task=task):
             if fits(event):
                 return event
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await found.get()
     finally:
         unsubscribe()

@@ -323,6 +323,37 @@ async def test_modes(world: World, mode: str) -> None:
         assert bool(team(system).agents["ada"].instructions) == (mode == "propose")
 
 
+@pytest.mark.parametrize("mode", ["observe", "propose"])
+async def test_an_agent_is_looked_at_though_its_scores_do_not_move(world: World, mode: str) -> None:
+    """Where people decide on scores, or only look at them, rewards say all the same that an agent does badly."""
+    written(world, learning=f"modes: {{score: {mode}}},")
+    async with world.open() as system:
+        running = asyncio.create_task(system.evolutions.run(lambda: True))  # noqa: TID251  # awaited
+        await work(system)
+        await until(system, lambda event: isinstance(event.data, SkillPromoted), "")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+async def test_a_proposal_that_an_edit_outdates_keeps_nobody_from_getting_instructions(world: World) -> None:
+    """It cannot be approved any more, so it is no reason not to ask again."""
+    written(world, learning="modes: {evolve: propose},")
+    async with world.open() as system:
+        await work(system)
+        await system.evolutions.tick()
+        assert len(await system.store.learning.proposals()) == 1
+    written(world, learning="modes: {evolve: propose},", agent="maxTokens: 900")
+    async with world.open() as system:
+        await work(system, begin=10)
+        await system.evolutions.tick()
+        first, second = sorted(await system.store.learning.proposals(), key=lambda one: one.created)
+        with pytest.raises(Conflict, match="another one now"):
+            await decide(system.services, team(system), first, Verdict("approved", "ada", ""))
+        await decide(system.services, team(system), second, Verdict("approved", "ada", ""))
+        assert team(system).agents["ada"].instructions == GOOD
+
+
 async def test_what_is_locked_or_not_agreed_to_stays(world: World) -> None:
     """Without `declared` a declared agent learns nothing, nor one that is locked; a lock takes back what it learned."""
     written(world, EVOLVE.replace("declared: true, ", ""))
@@ -384,6 +415,32 @@ async def test_what_does_worse_is_taken_back(world: World) -> None:
         assert cluster.blueprints.versions("ada")[-1].number == 3
     async with world.open() as system:
         assert team(system).agents["ada"].instructions == GAME
+
+
+async def test_the_health_of_then_comes_back_with_old_instructions(world: World) -> None:
+    """A daemon that was restarted in between, or afterwards, says the same of it as one that was not."""
+    written(world, "declared: false", agent="maxTokens: 900")
+
+    def health(system: System) -> tuple[str, int]:
+        vitals = team(system).conditions.vitals(team(system).agents["ada"])
+        return vitals.health, vitals.samples
+
+    async with world.open() as system:
+        await work(system, 4)
+        assert health(system) == ("dying", 4)
+        await shape(system, Shaping("ada", "promoted", _learned(GOOD), "x", spec=team(system).agents["ada"].digest))
+        assert health(system) == ("unknown", 0)
+        await work(system, 1, begin=4)
+        await shape(system, reverted(team(system), "ada", 0, "by hand"), task="back")
+        assert health(system) == ("dying", 4)
+        await shape(system, reverted(team(system), "ada", 1, "by hand"), task="forth")
+        assert health(system) == ("unknown", 1)
+    async with world.open() as system:
+        assert health(system) == ("unknown", 1)
+        await shape(system, reverted(team(system), "ada", 0, "by hand"), task="again")
+        assert health(system) == ("dying", 4)
+    async with world.open() as system:
+        assert health(system) == ("dying", 4)
 
 
 async def test_what_is_interrupted_begins_anew(world: World) -> None:
@@ -552,7 +609,7 @@ async def _bad(system: System, agent: str, count: int, begin: int = 0) -> None:
 
 async def _paid(system: System, calls: int) -> None:
     """Wait until the agent has made so many model calls."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             used = {one.agent: one.calls for one in await system.store.usage(_day(system))}
             if used.get("ada", 0) >= calls:

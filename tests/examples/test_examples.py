@@ -174,6 +174,9 @@ async def test_an_agent_improves(tmp_path: Path) -> None:
             task = new_task(f"What does a {what} cost?", system.clock, expect=Expect(contains=("euros",)))
             answers.append((await system.engine.result(await system.engine.submit(task))).output)
         assert answers == [*["It costs 2."] * 6, "It costs 2 euros."]
+        lineage = await system.store.learning.lineage("default", "clerk")
+        (tried,) = (one.how.partition(": ")[2] for one in lineage if one.how.startswith("tried"))
+        assert f"`{tried}`" in (folder / "README.md").read_text()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,3 +54,13 @@ def test_tests_mirror_the_package() -> None:
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     spanning = {"chaos", "e2e", "examples", "house", "faults", "manifests", "simulation"}
     assert folders - packages - modules - spanning == set()
+
+
+def test_the_floors_are_drawn_as_they_are() -> None:
+    """The picture in the page about the architecture has all floors of the plan, in its order."""
+    plan = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    floors = next(contract["layers"] for contract in plan if contract["type"] == "layers")
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    drawn = page.partition("## The floors")[2].partition("```text\n")[2].partition("```")[0].splitlines()
+    words = [re.split(r" {2,}", line)[0] for line in drawn if not line.startswith(" ")]
+    assert [sorted(floor.split(" | ")) for floor in words] == [sorted(floor.split(" | ")) for floor in floors]

@@ -85,7 +85,7 @@ async def test_what_it_started_ends_with_it(interceptor: Any, context: Any, tmp_
         looking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await looking
-        async with asyncio.timeout(5):  # a killed process closes its files, which is waited for, before it has ended
+        async with asyncio.timeout(60):  # a killed process closes its files, which is waited for, before it has ended
             while _runs(child):  # noqa: ASYNC110  # a process of somebody else has no event
                 await asyncio.sleep(0.01)
 

@@ -104,7 +104,7 @@ async def test_it_may_be_given_up_at_any_moment(interceptor: Any, context: Any, 
             looking = asyncio.ensure_future(look)
             await asyncio.sleep(0)
             looking.cancel()
-            await asyncio.wait([looking], timeout=5)
+            await asyncio.wait([looking], timeout=60)
             assert looking.done()
         assert await live.before_run("hello", context) == "hello"
 

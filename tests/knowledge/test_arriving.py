@@ -101,7 +101,7 @@ async def test_a_call_that_takes_long_holds_up_no_other(lab: "Lab", monkeypatch:
         lab.write(f"{at:04}.md", f"Number{at} is here.\n")
     with vector_service() as service:
         opening = lab.open(service_spec(service, batch=8, calls=2))
-        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             entered = group.create_task(opening.__aenter__())
             while len(texts) < 288:  # noqa: ASYNC110  # more than are written together
                 await asyncio.sleep(0.01)

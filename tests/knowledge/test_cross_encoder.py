@@ -165,7 +165,7 @@ async def test_what_is_busy_is_asked_again(tmp_path: Path, service: Service) -> 
         assert len((await base.look("cats", asker=Payer())).passages) == 3
     assert len(service.asked) == 3
     service.put(status=429, headers={"Retry-After": "60"}, text="later")
-    async with opened(tmp_path, service, timeout="2s") as base:
+    async with opened(tmp_path, service, timeout="30s") as base:
         with pytest.raises(Temporary, match="HTTP 429: later"):
             await base.look("cats", asker=Payer())
 

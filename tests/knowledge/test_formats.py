@@ -484,4 +484,4 @@ async def test_markdown_is_read_at_once(lab: "Lab", text: str) -> None:
     began = time.perf_counter()
     async with lab.open(retrieval={"mode": "keyword"}) as base:
         assert (await base.search("cats"))[0].source == "docs/other.md:1-1"
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < 40

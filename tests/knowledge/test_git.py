@@ -99,7 +99,7 @@ async def test_it_is_asked_at_its_interval(lab: "Lab", repository: Repository) -
                 followed.set()
 
         repository.publish({"docs/cats.md": b"Cats hiss.\n"})
-        async with base._library.following(index, base.not_fetched, "kb"), asyncio.timeout(20):
+        async with base._library.following(index, base.not_fetched, "kb"), asyncio.timeout(60):
             await followed.wait()
 
 

@@ -520,7 +520,7 @@ async def test_a_large_store_is_looked_through_while_it_serves(large: "Lab", cap
     lost = harm(store, "SELECT text FROM chunk WHERE id = 290").decode()
     async with large.open(retrieval={"mode": "keyword"}) as base:
         assert (await base.search("number212"))[0].text == "Number212 is here."
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while degraded(base).reason != "IndexDamaged":  # noqa: ASYNC110  # a thread looks
                 await asyncio.sleep(0.01)
         told = degraded(base)

@@ -79,7 +79,7 @@ async def test_it_opens_with_what_is_stored(lab: "Lab", gate: Gate) -> None:
     (lab.root / "docs" / "owls.md").unlink()
     gate.open.clear()
     lab.events.clear()
-    async with asyncio.timeout(20), lab.open(wait=False, retrieval=WORDS) as base:
+    async with asyncio.timeout(60), lab.open(wait=False, retrieval=WORDS) as base:
         assert (told(base, "IndexReady").status, told(base, "IndexReady").reason) == ("Unknown", "Indexing")
         assert not told(base, "IndexReady").is_ill
         assert base.standing().passages == 2
@@ -106,7 +106,7 @@ async def test_closing_does_not_wait_for_the_embedder(lab: "Lab", gate: Gate) ->
         pass
     lab.write("dogs.md", "Dogs bark.")
     gate.open.clear()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with lab.open(wait=False) as base:
             waiting = asyncio.ensure_future(base.settled())
             await until(lambda: len(gate.texts) == 2)
@@ -195,7 +195,7 @@ async def test_one_that_serves_no_longer_leaves_the_rest(
     for at in range(6):
         lab.write(f"{at}.md", f"Number{at} is here.")
     gate.open.clear()
-    async with asyncio.timeout(20), lab.open(wait=False) as first:
+    async with asyncio.timeout(60), lab.open(wait=False) as first:
         earlier, asked = lab.embedder, len(gate.texts)
         await until(lambda: len(gate.texts) > asked)
         lab.digest = "another"
@@ -220,7 +220,7 @@ async def test_words_are_found_while_much_is_written(lab: "Lab", gate: Gate, mon
         lab.write(f"{at:03}.md", f"Number{at} is here.")
     gate.word = f"Number{BATCH} "
     gate.open.clear()
-    async with asyncio.timeout(20), lab.open(wait=False, retrieval=WORDS) as base:
+    async with asyncio.timeout(60), lab.open(wait=False, retrieval=WORDS) as base:
         while await found(base, "number7") == [0]:  # noqa: ASYNC110  # it is written, and then committed
             await asyncio.sleep(0.01)
         assert await found(base, "purr", f"number{BATCH}") == [1, 0]
@@ -242,7 +242,7 @@ async def test_an_index_that_could_not_be_written_is_made_up_for(lab: "Lab", mon
             raise ValueError("disk full")
         commit(words, mark)
 
-    async with asyncio.timeout(20), lab.open(retrieval=WORDS) as base:
+    async with asyncio.timeout(60), lab.open(retrieval=WORDS) as base:
         monkeypatch.setattr(WordIndex, "commit", full)
         with pytest.raises(Temporary, match="the index of words cannot be written: disk full"):
             await base.rebuild()

@@ -16,7 +16,7 @@ from loomd.manifest.problem import Position, Problem, Problems
 from loomd.manifest.source import MAX_BYTES, SourceFile
 from tests.manifest.corpus import ROOT
 
-SECONDS = 1.0
+SECONDS = 3.0
 """Most CPU that a file may cost."""
 TRIES = 3
 """Readings of which the fastest counts: a busy machine makes any of them slow."""

@@ -90,8 +90,9 @@ def test_a_type_of_a_package_decides(tone: Path, tmp_path: Path) -> None:
         tone, tmp_path, "loomd", "explain", "cluster.spec.evaluate.tone"
     )
     told = loomd(tone, tmp_path, "loomd", "run", "--state", "state", "manifests.yaml", "thank you")
-    assert "You are welcome." in told
-    assert "reward 0.90" in told
+    lines = (ROOT / "docs" / "howto" / "write-a-policy.md").read_text(encoding="utf-8").splitlines()
+    shown = lines[lines.index('$ loomd run team.yaml "Thank you!"') + 1 :]
+    assert set(shown[:2]) <= set(told.splitlines())
 
 
 def test_a_provider_of_a_package_answers(tmp_path: Path) -> None:

@@ -77,12 +77,12 @@ async def test_words_are_enough_until_it_answers_again(memory: Any, monkeypatch:
         found = await live.report()
         assert (found.error, found.error_at, found.vectors) == ("the embedder is away", 1_000_000.0, 1)
         embedder.away, embedder.empty = False, True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "nothing but zeros" not in (await live.report()).error:  # noqa: ASYNC110  # asks as any caller would
                 await asyncio.sleep(0.01)
         assert live.lacks
         embedder.empty = False
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while live.lacks or (await live.report()).vectors < 2:  # noqa: ASYNC110  # asks as any caller would
                 await asyncio.sleep(0.01)
         assert await live.recall(ADA, "esuohthgil") == ["lighthouse"]

@@ -90,7 +90,7 @@ async def test_what_is_too_old_leaves_by_itself(memory: Any, tmp_path: Path, mon
             await live.remember(ADA, turn(f"f{number}", f"filler {number}", clock.now() + 100))
         await live.remember(ADA, turn("1", "the xylophone password is quixotic", clock.now()))
         clock.advance(1.0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while any(word in data for data in _bytes(tmp_path) for word in _BURIED):  # noqa: ASYNC110  # files tell nobody
                 await asyncio.sleep(0.01)
         assert (await live.report()).items == {"long": 20}

@@ -329,7 +329,7 @@ async def test_nobody_waits_while_a_file_is_filled_in(tmp_path: Path) -> None:
         assert await recall.add(SECOND, turn("later", 99.0), [Draft("l", "later")])
         assert embedder.embedded == [fact.answer]
         embedder.go.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await recall.report()).vectors < 22:  # noqa: ASYNC110  # asks as any caller would
                 await asyncio.sleep(0.01)
         assert len(embedder.embedded) == 22

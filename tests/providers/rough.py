@@ -101,7 +101,7 @@ async def rough(script: Script, tls: SSLContext | None = None) -> AsyncGenerator
 
 async def until(true: Callable[[], object]) -> None:
     """Wait for what nobody tells of."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110  # the state of another party has no event
             await asyncio.sleep(0.002)
 

@@ -27,6 +27,9 @@ from tests.providers.rough import Rough, Visit, answer, chunk, chunked_head, rou
 from tests.providers.speech import GOOD, HELLO, KEY, TEXT, block, delta, message, sse
 
 DEADLINE = 1.0
+"""Seconds of a call that nothing but its deadline ends; all others have half a minute, and take a moment."""
+IN_TIME = 20.0
+"""Seconds that a call takes at most, on a machine that is busy."""
 Say = Callable[[Visit, str], Awaitable[None]]
 
 
@@ -176,7 +179,7 @@ def nothing(kind: str) -> bytes:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-LATE = r"spec\.deadline \(1 s\)"
+LATE = rf"spec\.deadline \({DEADLINE:g} s\)"
 NOW = 1_700_000_000.0
 DATE = formatdate(NOW + 3600, usegmt=True)
 
@@ -256,7 +259,7 @@ async def failure(provider: Any, server: Rough, kind: str, client: str, **fields
         "client": client,
         "model": "m",
         "baseUrl": server.url,
-        "deadline": "1s",
+        "deadline": "30s",
         "retry": {"attempts": 1},
         **fields,
     }
@@ -274,11 +277,12 @@ async def test_every_fault_has_its_error(provider: Any, fault: Fault, kind: str,
     expected, text = fault.error, fault.text
     if client == "sdk":
         expected, text = SDK_DIFFERS.get(fault.name, (expected, text))
+    deadline = f"{DEADLINE if 'deadline' in text else 30:g}s"
     async with rough(lambda visit: fault.say(visit, kind)) as server:
-        error, took = await failure(provider, server, kind, client, maxReply="1Mi")
-        assert len(server.visits) == 1
+        error, took = await failure(provider, server, kind, client, maxReply="1Mi", deadline=deadline)
+        assert len(server.visits) < 2
     assert (type(error), bool(re.search(text, str(error)))) == (expected, True), repr(error)
-    assert took < DEADLINE + 1
+    assert took < IN_TIME
     assert "Provider/it" in str(error)
     assert getattr(error, "retry_after", None) == fault.wait
 
@@ -290,7 +294,7 @@ async def test_no_such_host(provider: Any, kind: str, client: str, monkeypatch: 
     error, took = await failure(provider, Rough(url="http://service.invalid/v1"), kind, client, apiKey=key)
     assert isinstance(error, Unreachable)
     assert "service.invalid" in str(error)
-    assert took < DEADLINE + 1
+    assert took < IN_TIME
 
 
 async def test_a_service_that_is_not_asked_for_a_stream(provider: Any, kind: str, client: str) -> None:

@@ -35,7 +35,7 @@ def spec(server: Rough, **fields: object) -> dict[str, object]:
         "type": "openai",
         "model": "m",
         "baseUrl": f"{server.url}/v1",
-        "deadline": "5s",
+        "deadline": "30s",
         "retry": {"attempts": 1},
         **fields,
     }
@@ -138,14 +138,15 @@ async def test_dials_that_hang_do_not_hold_up_others(provider: Any, monkeypatch:
     async with (
         rough(good) as server,
         provider(spec(server, deadline="1h")) as model,
-        asyncio.timeout(5),
+        asyncio.timeout(60),
         asyncio.TaskGroup() as group,
     ):
         lost = group.create_task(_failing(model))
         await begun.wait()
         monkeypatch.setattr("loomd.providers.http.dial", dial)
+        monkeypatch.setattr("loomd.providers.http._DIALLING", 30.0)
         assert await ask(model) == ANSWER
-        assert "no connection was made within 0.05 s" in await lost
+        assert "no connection was made within" in await lost
 
 
 async def test_who_waits_to_dial_takes_what_was_given_back(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +159,12 @@ async def test_who_waits_to_dial_takes_what_was_given_back(provider: Any, monkey
         return await dial(route, make)
 
     monkeypatch.setattr("loomd.providers.http._DIALS", 1)
-    async with rough(good) as server, provider(spec(server)) as model, asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with (
+        rough(good) as server,
+        provider(spec(server)) as model,
+        asyncio.timeout(60),
+        asyncio.TaskGroup() as group,
+    ):
         stream = model.stream(HELLO)
         assert await anext(stream) == TextDelta("Hello")
         monkeypatch.setattr("loomd.providers.http.dial", slow)

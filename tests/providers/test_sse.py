@@ -1,8 +1,8 @@
 """The reader of server-sent events."""
 
 import itertools
+import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,16 +39,18 @@ def test_byte_by_byte() -> None:
     assert read(STREAM[:3], *(STREAM[n : n + 1] for n in range(3, len(STREAM)))) == EVENTS
 
 
-@pytest.mark.timeout(10)
 def test_a_long_event_is_not_copied_again_and_again() -> None:
     """One event of 16 MB in small pieces is read in no time."""
+    began = time.process_time()
     assert len(read(b"data: ", *[b"x" * 1024] * 16384, b"\n\n")[0]) == 16 << 20
+    assert time.process_time() - began < 10
 
 
-@pytest.mark.timeout(10)
 def test_an_event_of_many_lines_is_not_looked_at_again_and_again() -> None:
     """One event of 16 MB in lines that come one by one is read in no time: a service cannot hold up all others."""
+    began = time.process_time()
     assert len(read(*[b"data: " + b"x" * 1017 + b"\n"] * 16384, b"\n")[0]) == 16384 * 1018 - 1
+    assert time.process_time() - began < 10
 
 
 def test_llama_cpp_says_error() -> None:

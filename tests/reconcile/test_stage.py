@@ -18,8 +18,9 @@ from loomd.manifest.object import Metadata, Object, Ref, Snapshot
 from loomd.manifest.problem import Position
 from loomd.manifest.source import SourceFile
 from loomd.memory.item import Turn, Whose
+from loomd.reconcile.act import Act, Bounds
 from loomd.reconcile.candidate import Candidate
-from loomd.reconcile.stage import Act, Bounds, Stage
+from loomd.reconcile.stage import Stage
 from loomd.store.sqlite import open_store
 from loomd.topology import Health, Parts, Services, Topology
 from tests.reconcile.conftest import Make, Open

@@ -12,7 +12,7 @@ LIVE = 3
 async def test_reloads_under_load(tmp_path: Path) -> None:
     """Tasks end well, no more earlier revisions than allowed are open, and in the end only the one that serves."""
     settings = Settings(tmp_path / "state", tmp_path / "models", tmp_path / "s", live_snapshots=LIVE, history=10)
-    async with asyncio.timeout(60), open_system(settings) as system:
+    async with asyncio.timeout(150), open_system(settings) as system:
         seen = await storm(system, tmp_path, reloads=120, lanes=8, delay="30ms")
         assert seen.failures == []
         assert seen.tasks > 20

@@ -65,7 +65,7 @@ def test_by_the_command_line(daemon: Daemon) -> None:
     assert "holidays" in page
     assert "Next run:         none" in page
     assert f"Task/{schedule(daemon)['status']['lastTask']}" in page
-    assert daemon.loomd("wait", "schedule/tick", "--for=condition=Suspended=True", "--timeout=5s").returncode == 0
+    assert daemon.loomd("wait", "schedule/tick", "--for=condition=Suspended=True", "--timeout=30s").returncode == 0
     assert daemon.loomd("resume", "Schedule/tick").stdout == "Schedule/tick resumed\n"
     assert not schedule(daemon)["status"]["suspended"]
     kinds = [event["data"]["type"] for event in daemon.client.events() if event["data"]["type"].startswith("sched")]

@@ -90,7 +90,7 @@ class Recording:
 
         self._waking = asyncio.ensure_future(notify())
 
-    async def until(self, expected: Callable[["Recording"], bool], seconds: float = 20) -> None:
+    async def until(self, expected: Callable[["Recording"], bool], seconds: float = 60) -> None:
         """Wait until something is true."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: expected(self))

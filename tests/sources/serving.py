@@ -57,7 +57,7 @@ class Serving:
         files = tuple(SourceFile(root, f"{at}.yaml", text.encode()) for at, text in enumerate(manifests))
         return await self.reconciler.apply(Delivery(source, files))
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 20) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something holds; it is looked at again at every event, and from time to time."""
         async with asyncio.timeout(seconds):
             while not holds():

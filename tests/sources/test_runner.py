@@ -14,6 +14,8 @@ from loomd.sources.directory import DirectorySource
 from loomd.sources.git import GitSource
 from loomd.sources.runner import Sources
 from loomd.topology import Services
+from tests.clocks import skip
+from tests.reconcile.gate import gated
 from tests.sources.remotes import Repository
 from tests.sources.serving import Serving, git_source, provider, serving
 
@@ -383,7 +385,7 @@ async def test_a_poke_names_what_there_is(url: str, state: Path, tmp_path: Path)
 async def test_a_look_answers_what_was_asked_before_it_began(
     url: str, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """One that goes on already when it is asked says nothing of now: another follows, though nothing has changed."""
+    """One that began before it is asked says nothing of now: another follows, also while what it found is opened."""
     folder = tmp_path / "manifests"
     folder.mkdir()
     (folder / "here.yaml").write_text(provider("here"))
@@ -402,11 +404,61 @@ async def test_a_look_answers_what_was_asked_before_it_began(
         now.sources.poke(name)
         await begun.wait()
         now.sources.poke(name)
-        begun.clear()
+        assert (now.reconciler.source(name).asked, now.reconciler.source(name).answered) == (2, 0)
         go_on.set()
-        await begun.wait()
-        assert (now.reconciler.source(name).asked, now.reconciler.source(name).answered) == (2, 1)
         await now.until(lambda: now.reconciler.source(name).answered == 2)
+
+
+@pytest.mark.parametrize("what", ["folder", "repository"])
+async def test_what_a_source_holds_by_now_takes_the_place_of_what_is_still_opened(
+    repository: Repository, url: str, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A mistake that takes long to open is mended at once; nothing is told of it as refused."""
+    gate = gated(monkeypatch)
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    async with asyncio.timeout(40), serving(state, [folder]) as now:
+        await now.apply(git_source("team", url))
+        await now.serves("GitSource/team", "Provider/one")
+        if what == "folder":
+            (folder / "slow.yaml").write_text(provider("slow"))
+            await gate.reached.wait()
+            (folder / "slow.yaml").write_text(provider("quick"))
+        else:
+            repository.publish({"slow.yaml": provider("slow").encode()})
+            await gate.reached.wait()
+            repository.publish({"slow.yaml": provider("quick").encode()})
+        await now.serves("GitSource/team", "Provider/one", "Provider/quick")
+        name = str(folder) if what == "folder" else "git/default/team"
+        await now.until(lambda: now.reconciler.source(name).attempts[0].outcome == "applied")
+        assert {one.outcome for one in now.reconciler.source(name).attempts} <= {"applied", "unchanged"}
+        assert (gate.times, now.reconciler.rejected) == (1, {})
+
+
+@pytest.mark.parametrize("mended", [False, True])
+async def test_a_start_looks_again_while_something_is_opened(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mended: bool
+) -> None:
+    """What takes long at a start can be mended without another start; it goes on when it stays as it was."""
+    gate = gated(monkeypatch)
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(provider("slow"))
+
+    async def mend() -> None:
+        await gate.reached.wait()
+        if mended:
+            (folder / "a.yaml").write_text(provider("quick"))
+        skip(5.0, monkeypatch)
+        if not mended:
+            await asyncio.sleep(0.1)
+            gate.open.set()
+
+    mending = asyncio.ensure_future(mend())
+    async with asyncio.timeout(40), serving(state, [folder]) as now:
+        await mending
+        assert now.names == ["Provider/quick" if mended else "Provider/slow"]
+        assert gate.times == 1
 
 
 async def test_a_source_that_fails_is_begun_again(

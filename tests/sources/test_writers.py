@@ -4,7 +4,9 @@ import asyncio
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tests.sources.remotes import run
 BEFORE, AFTER = b"a: 1\n", b"a: 2\nb: 3\n"
 PATIENT = Pace(quiet=0.3, every=60, poll=0.1, doubt=0.2, patience=20)
 """The quiet window that a daemon has by default."""
+CALM = Pace(quiet=1.0, every=60, poll=0.1, doubt=0.2, patience=20)
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ async def test_whatever_way_it_is_saved_a_file_is_delivered_once(folder: Path, s
     async with following(folder) as kept:
         await kept.serves({"a.yaml": BEFORE})
         for number in (2, 4):
-            await asyncio.to_thread(save, folder / "a.yaml")
+            save(folder / "a.yaml")  # the source looks when it is done, however long a busy machine takes for it
             await kept.serves({"a.yaml": AFTER})
             assert len(kept.deliveries) == number
             (folder / "a.yaml").write_bytes(BEFORE)
@@ -302,7 +305,7 @@ async def test_ten_thousand_files_are_followed(tmp_path: Path) -> None:
         (place / f"{number}.yaml").write_text(f"a: {number}\n")
     os.utime(tmp_path / "0" / "0.yaml", (0, 0))
     async with following(tmp_path, PATIENT) as kept:
-        await kept.until(lambda kept: len(kept.served) == 10_000, seconds=50)
+        await kept.until(lambda kept: len(kept.served) == 10_000, seconds=120)
         (tmp_path / "42" / "42.yaml").write_bytes(AFTER)
         await kept.until(lambda kept: kept.contents["42/42.yaml"] == AFTER)
         same = sum(one is other for one, other in zip(kept.deliveries[0].files, kept.served, strict=True))
@@ -312,11 +315,16 @@ async def test_ten_thousand_files_are_followed(tmp_path: Path) -> None:
 
 async def test_the_pace_of_the_tests_is_brisk(folder: Path) -> None:
     """Many saves within one quiet window are one delivery, of the last."""
-    async with following(folder, PATIENT) as kept:
+    assert BRISK.quiet < PATIENT.quiet < CALM.quiet
+    async with following(folder, CALM) as kept:
         await kept.serves({"a.yaml": BEFORE})
-        for number in range(20):
-            (folder / "a.yaml").write_text(f"a: {number}\n")
-            await asyncio.sleep(0.05)
-        await kept.serves({"a.yaml": b"a: 19\n"})
-    assert len(kept.deliveries) == 2
-    assert BRISK.quiet < PATIENT.quiet
+        for attempt in range(20):
+            before, moments = len(kept.deliveries), [time.monotonic()]
+            for number in range(20):
+                (folder / "a.yaml").write_text(f"a: {attempt}.{number}\n")
+                await asyncio.sleep(0.05)
+                moments.append(time.monotonic())
+            await kept.serves({"a.yaml": f"a: {attempt}.19\n".encode()})
+            if max(later - sooner for sooner, later in pairwise(moments)) < CALM.quiet / 2:
+                break  # otherwise the machine was so busy that a window ended between two saves
+    assert len(kept.deliveries) == before + 1

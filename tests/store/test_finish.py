@@ -35,7 +35,7 @@ async def reads_between(store: SqliteStore, done: list[str]) -> str:
     done.append("a")
     assert await store.get_task("a") is not None
     await asyncio.sleep(0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await store.create_task(record("b"))
         await asyncio.sleep(0.01)
     done.append("b")
@@ -218,7 +218,7 @@ async def test_who_writes_while_it_closes_is_told(tmp_path: Path, turns: int) ->
         late = asyncio.ensure_future(_creating(store, "b"))
         await closing
         after = asyncio.ensure_future(_creating(store, "c"))
-        done, _ = await asyncio.wait([late, after], timeout=10)
+        done, _ = await asyncio.wait([late, after], timeout=60)
         assert done == {late, after}
         with pytest.raises(Conflict, match="is closed: nothing is written any more"):
             after.result()

@@ -129,7 +129,7 @@ class Sign:
         loop, there = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._reader, there.set)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await there.wait()
         finally:
             loop.remove_reader(self._reader)

@@ -35,7 +35,7 @@ def hostile(folder: Path, mode: str = "plain", file: str = "", **more: object) -
         "command": sys.executable,
         "args": [str(HOSTILE), mode, file],
         "timeout": "20s",
-        "startTimeout": "10s",
+        "startTimeout": "30s",
         "stopTimeout": "300ms",
         "retry": "10ms",
         "maxRetry": "50ms",
@@ -54,14 +54,14 @@ def reference(name: str, *args: str) -> dict[str, object]:
 
 async def until(live: McpTools, status: str) -> None:
     """Wait until the health of a server has a status."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while live.health()[0].status != status:  # noqa: ASYNC110  # what is asked is a state, no event
             await asyncio.sleep(0.01)
 
 
 async def state(live: McpTools, tool: str, wanted: str) -> None:
     """Wait until a tool has a state."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while {row.tool: row.state for row in live.listed()}.get(tool) != wanted:  # noqa: ASYNC110  # see above
             await asyncio.sleep(0.01)
 
@@ -139,7 +139,7 @@ async def test_a_server_that_is_not_there(tmp_path: Path, spec: dict[str, Any], 
     async with hostile(tmp_path, **spec) as live:
         (health,) = live.health()
         assert (health.condition, health.status, health.reason) == ("Degraded", "True", "Unreachable")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not re.search(message, live.health()[0].message):  # noqa: ASYNC110  # see above
                 await asyncio.sleep(0.01)
         assert live.tools == ()
@@ -178,7 +178,7 @@ async def test_last_words_hold_no_secret(tmp_path: Path, monkeypatch: pytest.Mon
     env = {"TOKEN": {"valueFrom": {"env": "CANARY"}}}
     words = "import os, sys; sys.exit('\\x1b[2J no use: ' + os.environ['TOKEN'])"
     async with hostile(tmp_path, args=["-c", words], env=env) as live:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "no use" not in live.health()[0].message:  # noqa: ASYNC110  # what is asked is a state, no event
                 await asyncio.sleep(0.01)
         message = live.health()[0].message
@@ -212,7 +212,7 @@ async def test_all_that_was_started_ends(tmp_path: Path) -> None:
     async with hostile(tmp_path, "children", str(tmp_path / "child")):
         pass
     child = int((tmp_path / "child.pid").read_text(encoding="ascii"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while _runs(child):  # noqa: ASYNC110  # a process of somebody else has no event
             await asyncio.sleep(0.01)
     async with hostile(tmp_path, "stubborn", str(tmp_path / "server")) as live:
@@ -479,7 +479,7 @@ async def _listening(spec: dict[str, Any], port: int) -> asyncio.subprocess.Proc
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -96,7 +96,7 @@ gate = threading.Event()
 
 def hang() -> None:
     """Hang."""
-    gate.wait(5)
+    gate.wait(60)
 
 async def sleep() -> None:
     """Sleep."""

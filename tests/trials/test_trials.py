@@ -93,7 +93,7 @@ async def test_nobody_is_asked(tmp_path: Path, agent: str, others: str) -> None:
     team = TEAM.replace("interceptors: [private]", agent)
     goal = f"  goal: {LATE}\n  expect: {{output: {{contains: ['2.40']}}, most: {{toolCalls: 2}}}}\n"
     snapshot = load([SourceFile(tmp_path, "team.yaml", (team + others + HEAD + goal).encode())])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         verdict = await run_test(snapshot, snapshot.of_kind("Test")[0], models_dir())
     assert verdict.passed, told(verdict)
 

@@ -112,6 +112,11 @@ class EvaluatePolicy(Spec):
     """Share in the evaluation where several evaluators are listed: each counts by its weight among those that had
     something to say."""
 
+    @property
+    def name(self) -> str:
+        """Return what tells it from other evaluators in the record of a task; empty when it records nothing."""
+        return ""
+
     @abstractmethod
     async def evaluate(self, case: Case, asking: "Asking") -> Opinion:
         """Return reward, quality, efficiency and reliability with the evidence."""

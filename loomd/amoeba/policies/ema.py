@@ -26,7 +26,7 @@ class Ema(AdaptPolicy):
     """How far one reward moves a score at least: new = old + step x weight of the domain x own share x (reward - old),
     where the step after n tasks is 1 / (n + 2), and never below this. A larger one follows agents that change sooner; a
     smaller one tells agents apart that differ little."""
-    noise: float = Field(default=0.1, gt=0, le=1)
+    noise: float = Field(default=0.1, ge=0.001, le=1)
     """Standard deviation of a reward whose uncertainty is not known. A reward that is less certain, such as that of a
     judge who errs, moves a score less: the step is divided by 1 + (1 - step) x (uncertainty / noise) squared."""
     min_weight: Share = 0.1
@@ -46,7 +46,7 @@ class Ema(AdaptPolicy):
             if weight < self.min_weight:
                 continue
             score, seen = winner.scores[domain], Seen(evaluated.reward, weight, evaluated.uncertainty)
-            now, step = self.moved(score, seen), self.step(score.count, seen.uncertainty) * weight
+            now, step = self.moved(score, seen), self.step(score.count, seen.uncertainty)
             decisions.append(
                 ScoreMove(
                     agent=winner.agent,

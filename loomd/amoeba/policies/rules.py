@@ -100,7 +100,7 @@ class Rules(EvaluatePolicy):
     """Share of them below which the citation is worth nothing; between the two its worth grows evenly."""
     reference_tokens: int = Field(default=16_000, ge=1)
     """Tokens at which the token half of efficiency reaches 0."""
-    reference_time: Duration = 120.0
+    reference_time: Duration = Field(default=120.0, gt=0)
     """Time at which the time half of efficiency reaches 0."""
 
     async def evaluate(self, case: Case, asking: "Asking") -> Opinion:

@@ -48,23 +48,28 @@ def _off(error: float) -> str:
     return f"{abs(error):.3f} too {'low' if error >= 0 else 'high'}"
 
 
+def _sayers(count: int) -> str:
+    """Return how many tasks say so."""
+    return "1 task says so now" if count == 1 else f"{count} tasks say so now"
+
+
 def _said(one: Json) -> str:
     match one.get("type", "score"):
         case "calibration":
             return (
                 f"complexity in {one['domain']} is estimated {_off(one['after'])}, before {_off(one['before'])}, "
-                f"because it was {one['reason']}; {one['count']} tasks say so now"
+                f"because it was {one['reason']}; {_sayers(one['count'])}"
             )
         case "expense":
             (read, written), was = one["after"], sum(one["before"])
             return (
                 f"{one['agent']} reads {read:.2f} and writes {written:.2f} tokens for each one expected, before "
-                f"{was:.2f} together, because {one['reason']}; {one['count']} tasks say so now"
+                f"{was:.2f} together, because {one['reason']}; {_sayers(one['count'])}"
             )
         case "merge":
             return (
                 f"{one['agent']} in {one['domain']}: from {one['before']:.3f} to {one['after']:.3f}, because "
-                f"{one['reason']}; {one['count']} tasks say so now"
+                f"{one['reason']}; {_sayers(one['count'])}"
             )
         case "retirement":
             return f"{one['agent']} gets no new tasks until {clock(one['until'])}, because of its {one['reason']}"
@@ -75,5 +80,5 @@ def _said(one: Json) -> str:
         case _:
             return (
                 f"{one['agent']} in {one['domain']}: from {one['before']:.3f} to {one['after']:.3f}, because of "
-                f"{one['reason']}; {one['count']} tasks say so now"
+                f"{one['reason']}; {_sayers(one['count'])}"
             )

@@ -54,7 +54,7 @@ def _bid(bid: Json, weights: Json) -> str:
 
 def _because(name: str, value: float, bid: Json) -> str:
     """Return what a factor rests on."""
-    seen = f"{bid.get('seen', 0.0):g} tasks seen"
+    seen = "1 task seen" if bid.get("seen") == 1 else f"{bid.get('seen', 0.0):g} tasks seen"
     if name == "capability" and bid.get("scores"):
         return f" (believed {', '.join(f'{one} {score:.2f}' for one, score in bid['scores'].items())}; {seen})"
     if name == "availability" and value > 0:

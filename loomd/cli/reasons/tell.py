@@ -37,9 +37,17 @@ def tell(item: Json, course: Json) -> Iterator[str]:
     yield from _end(item, course)
     for child in course["children"]:
         yield ""
-        failed = f", {short(child['error'])}" if child.get("error") else ""
-        text = f'The part "{short(child.get("goal", ""))}" ended {child["phase"]}{failed}: `loomd explain'
-        yield filled(f"{text} task/{child['task']}` says why.")
+        yield filled(f'The part "{short(child.get("goal", ""))}" {_stands(child)}')
+
+
+def _stands(child: Json) -> str:
+    """Return the rest of a sentence that says how far a part is."""
+    if child["phase"] == "Pending":
+        return "has not begun."
+    if child["phase"] == "Running":
+        return f"goes on: `loomd explain task/{child['task']}` says how far it is."
+    failed = f", {short(child['error'])}" if child.get("error") else ""
+    return f"ended {child['phase']}{failed}: `loomd explain task/{child['task']}` says why."
 
 
 def _phase(phase: Json, seed: int, course: Json, ended: str) -> Iterator[str]:
