@@ -1,4 +1,4 @@
-"""Whether a cluster learns who is good at what, without a model: `regret.py`; and what an auction takes: `bids.py`.
+"""Whether a cluster learns who is good at what, without a model: `regret.py`; and what MATCH takes: `match.py`.
 
 And how soon it has a specialist for a domain that nobody serves: `forge.py`.
 
@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.adaptivity import bids, forge, regret  # noqa: E402  # found by the line above
+from benchmarks.adaptivity import forge, match, regret  # noqa: E402  # found by the line above
+from loomd.garbage import collect_seldom  # noqa: E402  # the same
 
 
 def main() -> None:
@@ -25,8 +26,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peer", default=str(ROOT / ".venvs" / "perf_loom_agent" / "bin" / "python"))
     given = parser.parse_args()
+    collect_seldom()  # as the daemon does
     peer = given.peer if Path(given.peer).exists() else ""
-    found = {**bids.measure(50 if given.quick else 400), **regret.measure(4 if given.quick else 40, peer)}
+    found = {**match.measure(100 if given.quick else 400), **regret.measure(4 if given.quick else 40, peer)}
     found |= forge.measure(1 if given.quick else 4)
     for key, value in found.items():
         if " at " not in key:

@@ -123,6 +123,9 @@ class Accounts:
         self._began = -_DAY
         self._accounts: dict[Owner, _Account] = {}
         self._bounds: dict[Owner, dict[object, Bound]] = {}
+        self._left: dict[str, dict[str, float]] = {}
+        """Shares of the day that were worked out, by namespace and agent."""
+        self._declared: tuple[object, object] = (None, None)
         self._moved = asyncio.Event()
 
     async def load(self, store: Store, clock: Clock) -> None:
@@ -148,10 +151,12 @@ class Accounts:
         """
         key, bounds = object(), self._bounds.setdefault((namespace, agent), {})
         bounds[key] = bound
+        self._left.pop(namespace, None)
         try:
             yield
         finally:
             del bounds[key]
+            self._left.pop(namespace, None)
 
     @contextmanager
     def hold_tool(self, namespace: str, agent: str) -> Generator[Hold]:
@@ -302,29 +307,39 @@ class Accounts:
                 for measure, limit in bound().limits.items():
                     yield owner, measure, limit
 
-    def left(self, namespace: str, agents: Sequence[str]) -> list[float]:
-        """Return which share (0 to 1) of its day each agent may still use for work, of the scarcest measure."""
+    def left(self, namespace: str, agents: Sequence[str], declared: tuple[object, object] | None = None) -> list[float]:
+        """Return which share (0 to 1) of its day each agent may still use for work, of the scarcest measure.
+
+        What was worked out last of an agent is kept until it uses something, the day ends, or its limits change.
+
+        Args:
+            namespace: where.
+            agents: their names.
+            declared: the two things from which the limits are read; with another one they may have changed, and without
+                them nothing is kept.
+        """
         if not self.limited:
             return [1.0] * len(agents)
-        bounds, shared, found = self._bounds.get, 1.0, list[float]()
-        if bounds((namespace, "")):
-            shared = self._share((namespace, ""), shared)
-        for agent in agents:
-            least = shared
-            for bound in bounds((namespace, agent), _NO_BOUNDS).values():
-                if bound().limits:
-                    least = self._share((namespace, agent), shared)
-                    break
-            found.append(least)
-        return found
+        self._turn()
+        before = self._declared
+        if declared is None or declared[0] is not before[0] or declared[1] is not before[1]:
+            self._declared = declared or (None, None)
+            self._left.clear()
+        known = self._left.setdefault(namespace, {})
+        try:
+            found = list(map(known.__getitem__, agents))
+        except KeyError:
+            known |= {agent: self._share((namespace, agent)) for agent in agents if agent not in known}
+            found = list(map(known.__getitem__, agents))
+        shared = self._share((namespace, ""))
+        return found if shared >= 1.0 else [min(shared, one) for one in found]
 
-    def _share(self, owner: Owner, most: float) -> float:
-        """Return which share of its day an owner has left, at most so much; without tool calls it can work all day."""
-        least = most
+    def _share(self, owner: Owner) -> float:
+        """Return which share of its day an owner has left; without tool calls it can work all day."""
+        least = 1.0
         for bound in self._bounds.get(owner, _NO_BOUNDS).values():
             for measure, limit in bound().limits.items():
                 if measure != "tool_calls":
-                    self._turn()
                     used = self._account(owner).used[measure]
                     least = min(least, max(0.0, 1.0 - used / limit) if limit else 0.0)
         return least
@@ -357,6 +372,7 @@ class Accounts:
         return Spent(named(owner), measure, limit, self._account(owner).used[measure], self.opens)
 
     def _book(self, owner: Owner, amounts: Amounts) -> None:
+        self._left.get(owner[0], {}).pop(owner[1], None)
         used = self._account(owner).used
         for measure, amount in amounts.items():
             used[measure] += amount
@@ -377,6 +393,7 @@ class Accounts:
         for account in self._accounts.values():
             account.used = dict.fromkeys(MEASURES, 0.0)
             account.looked.clear()
+        self._left.clear()
 
     def _now(self) -> float:
         return 0.0 if self._clock is None else self._clock.now()

@@ -4,13 +4,13 @@ Who moves one does so within a recorded step, so that a task that is run again m
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from loomd.clock import Clock
 from loomd.store.base import Store
 from loomd.store.records import Average
 
-_NOTHING: Mapping[str, Average] = {}
+_NOTHING: dict[str, Average] = {}
 
 
 class Averages:
@@ -43,6 +43,11 @@ class Averages:
     def of(self, subject: str) -> Mapping[str, Average]:
         """Return what was learned of a subject, by name."""
         return self._known.get(subject, _NOTHING)
+
+    def each(self, subjects: Iterable[str], names: Iterable[str]) -> list[Average | None]:
+        """Return one average of each of many subjects, each under its own name; None where nothing was learned yet."""
+        known = self._known.get
+        return [known(subject, _NOTHING).get(name) for subject, name in zip(subjects, names, strict=True)]
 
     def take(self, average: Average) -> None:
         """Take over an average that the caller stores."""

@@ -95,3 +95,8 @@ class Toolbox(Mapping[str, Tool]):
         for owner in self._order:
             for tool in self._single.get(owner) or self._sets[owner].tools:
                 yield owner, tool
+
+
+def sets_of(tools: Mapping[str, Tool]) -> Collection[ToolSet]:
+    """Return the sets that some of an agent's tools come from, which may offer others later."""
+    return tools._sets.values() if isinstance(tools, Toolbox) else ()  # noqa: SLF001  # a function of this class

@@ -60,7 +60,7 @@ async def asked(
         RecordFailed: what it asked a model could not be written.
         Diverged: it asked a model something else than is recorded.
     """
-    if _is_own(policy):
+    if is_own(policy):
         return await do()
     try:
         return _held(phase, policy, await clock.in_time(do), check)
@@ -86,7 +86,7 @@ def decided(phase: Phase, policy: Spec, do: Callable[[], T], check: Callable[[T]
     Raises:
         PolicyFailed: it raised, or said what cannot be.
     """
-    if _is_own(policy):
+    if is_own(policy):
         return do()
     try:
         return _held(phase, policy, do(), check)
@@ -96,7 +96,8 @@ def decided(phase: Phase, policy: Spec, do: Callable[[], T], check: Callable[[T]
         raise _raised(phase, policy, error) from error
 
 
-def _is_own(policy: Spec) -> bool:
+def is_own(policy: Spec) -> bool:
+    """Return whether a policy is one of loomd's own."""
     return type(policy).__module__.partition(".")[0] == _OWN
 
 

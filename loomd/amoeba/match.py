@@ -11,7 +11,8 @@ import msgspec
 from loomd.amoeba import deciding
 from loomd.amoeba.account import billed
 from loomd.amoeba.asking import Asking
-from loomd.amoeba.deciding import asked
+from loomd.amoeba.crowd import beside, names_of, without
+from loomd.amoeba.deciding import asked, is_own
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed, Task
 from loomd.amoeba.unmatched import Auction
@@ -60,7 +61,7 @@ async def match(
             apart (secrets, customers) is not known here.
     """
     if task.agent:
-        named = any(standing.agent == task.agent for standing in world.standings(list(sensed.domains)))
+        named = task.agent in names_of(world.standings(list(sensed.domains)))
         why = (
             "named by the task"
             if named
@@ -72,18 +73,18 @@ async def match(
 
         def heard() -> Sequence[Standing]:
             agents = world.standings(domains)
-            agents = [_beside(task, agent) for agent in agents] if task.leads else agents
-            return [agent for agent in agents if agent.agent not in task.avoid] or agents if task.avoid else agents
+            agents = beside(agents, task.leads) if task.leads else agents  # who leads a part waits for it
+            return (without(agents, task.avoid) or agents) if task.avoid else agents
 
         async def hold(by: MatchPolicy, agents: Sequence[Standing]) -> Matched:
             draw = Random(f"{task.seed}/match")  # noqa: S311  # a repeatable draw, not a secret
-            who = {agent.agent for agent in agents}
+            agents = agents if type(agents) is list or is_own(by) else list(agents)
             choose = partial(by.choose, sensed, agents, draw, asking)
-            return await asked("match", by, choose, lambda said: deciding.matched(said, who), asking)
+            return await asked("match", by, choose, lambda said: deciding.matched(said, set(names_of(agents))), asking)
 
         matched = await Auction(task, sensed, world, run, asking, heard, hold, burden.lay_on).settle(policy)
         matched = billed(matched, asking.spent)
-        if task.avoid and any(agent.agent not in task.avoid for agent in heard()):
+        if task.avoid and not set(names_of(heard())) <= set(task.avoid):
             matched = msgspec.structs.replace(
                 matched, why=f"{matched.why}; without {', '.join(task.avoid)}, who failed"
             )
@@ -103,13 +104,6 @@ def placed(matched: Matched, sensed: Sensed) -> Matched:
     domains = matched.domains or sensed.domains
     why = f"{matched.why}; it fits {', '.join(sensed.domains)}, which it did not before an interruption"
     return msgspec.structs.replace(matched, domains=domains, why=why)
-
-
-def _beside(task: Task, agent: Standing) -> Standing:
-    """Return the standing of an agent without the tasks that a part belongs to: it waits for the part in these."""
-    if agent.agent not in task.leads:
-        return agent
-    return msgspec.structs.replace(agent, running=max(0, agent.running - task.leads.count(agent.agent)))
 
 
 def explain(matched: Matched) -> str:

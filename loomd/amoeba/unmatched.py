@@ -13,11 +13,13 @@ from loomd.agents.interception import leave
 from loomd.amoeba import deciding
 from loomd.amoeba.asking import Answer, Asking
 from loomd.amoeba.blueprint import Blueprint
-from loomd.amoeba.deciding import decided
+from loomd.amoeba.crowd import Numbers, each, means_of, names_of
+from loomd.amoeba.deciding import decided, is_own
 from loomd.amoeba.decision import Shaping
 from loomd.amoeba.design import Designed, fault, question
 from loomd.amoeba.forging import NoWinner, Plan
 from loomd.amoeba.policies.base import MatchPolicy
+from loomd.amoeba.policies.choosing import beliefs
 from loomd.amoeba.task import GENERAL, Matched, Sensed, Task
 from loomd.amoeba.world import Run, Standing, World
 from loomd.errors import Refused
@@ -83,23 +85,28 @@ class Auction(msgspec.Struct, frozen=True):
     def _nobody(self, matched: Matched, agents: Sequence[Standing], least: float) -> str:
         """Return why nobody takes the task, or an empty string when somebody does."""
         if least:
-            best = max((self._served(one), one.agent) for one in agents) if agents else (0.0, "")
+            best = max(zip(self._served(agents), names_of(agents), strict=True), default=(0.0, ""))
             if best[0] < least:
                 domains = ", ".join(self.sensed.domains)
                 text = f"nobody is believed to be {least:g} good in {domains}"
                 return f"{text}: {best[1]} {best[0]:.2f}" if best[1] else text
         return "" if matched.winner else matched.why
 
-    def _served(self, one: Standing) -> float:
-        """Return how good an agent is believed to be at such tasks.
+    def _served(self, agents: Sequence[Standing]) -> Numbers:
+        """Return how good each agent is believed to be at such tasks.
 
         Whatever fits no domain counts as `general`, so that somebody did well there says nothing of other such tasks:
         of it counts what was believed at first.
         """
-        learned, leftover = _belief(self.sensed, one), self.sensed.domains.get(GENERAL, 0.0)
+        learned, leftover = beliefs(self.sensed, agents, 0.0).means, self.sensed.domains.get(GENERAL, 0.0)
         if not leftover:
             return learned
-        return learned + leftover * (self.world.prior(one.agent, GENERAL) - one.scores[GENERAL].mean)
+        priors = [self.world.prior(name, GENERAL) for name in names_of(agents)]
+
+        def served(one: float, prior: float, mean: float) -> float:
+            return one + leftover * (prior - mean)
+
+        return each(served, learned, priors, means_of(agents, GENERAL))
 
     async def _chosen(self, matched: Matched, policy: MatchPolicy, agents: Sequence[Standing]) -> Matched:
         """Return who takes the task, now that somebody does: only then is a model asked, and once."""
@@ -125,7 +132,9 @@ class Auction(msgspec.Struct, frozen=True):
 
     def _refused(self, policy: MatchPolicy) -> Mapping[str, str]:
         """Return whom the policy does not let take the task now, and why."""
-        return decided("match", policy, lambda: policy.refused(self.sensed, self.heard()), deciding.refused)
+        heard = self.heard()
+        agents = heard if is_own(policy) else list(heard)
+        return decided("match", policy, lambda: policy.refused(self.sensed, agents), deciding.refused)
 
     async def _forge(self, matched: Matched, agents: Sequence[Standing], policy: MatchPolicy) -> Plan:
         """Return which specialist takes the task, or why there is none; the policy must let it take the task."""

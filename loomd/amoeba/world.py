@@ -257,7 +257,7 @@ class World(Protocol):
         """Return what SENSE may look at."""
         ...
 
-    def standings(self, domains: Sequence[str]) -> list[Standing]:
+    def standings(self, domains: Sequence[str]) -> Sequence[Standing]:
         """Return every agent's standing in the given domains, in the order of the manifest."""
         ...
 

@@ -142,8 +142,8 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
 
 
 def _possible(
-    file: SourceFile, changes: Mapping[Ref, Sequence[Change]], found: Adoption
-) -> Mapping[Ref, Sequence[Change]]:
+    file: SourceFile, changes: dict[Ref, list[Change]], found: Adoption
+) -> dict[Ref, list[Change]]:
     """Return the changes that can be made in a file; each other one is refused, and keeps none of the others back.
 
     Raises:

@@ -102,6 +102,8 @@ class Ageing:
         return list(latest.values())
 
 
+Follower = Callable[[str, str, str, Score], None]
+"""Takes over what an agent, with the digest of how it behaves, has learned in a domain."""
 _AGELESS = Ageing()
 _NONE = Score(0.0)
 
@@ -117,6 +119,15 @@ class _Learned:
     moved: float = 0.0
     read: "tuple[float, tuple[object, ...], Believed] | None" = None
     """When it was asked last what is believed of it, what was asked, and the answer; None once it learned more."""
+
+    def whole(self, fixed: Callable[[str], bool] | None = None) -> Score | None:
+        """Return what it has learned over all domains that are not left out; None when it is nothing."""
+        total, count, updated = self.total, self.count, self.moved
+        if fixed is not None:
+            learned = [one for domain, one in self.scores.items() if not fixed(domain)]
+            total, count = sum(one.mean * one.count for one in learned), sum(one.count for one in learned)
+            updated = max((one.updated for one in learned), default=0.0)
+        return Score(total / count, count=count, updated=updated) if count else None
 
 
 class Believed(NamedTuple):
@@ -140,8 +151,13 @@ class Book:
         """Take over what was learned of the members: names of agents with the digests of their behaviour."""
         self.ageing = ageing
         self._members: dict[_Member, _Learned] = {}
+        self._follower: Follower | None = None
         for agent, spec in members:
             self.admit(agent, spec, learned)
+
+    def follow(self, follower: Follower) -> None:
+        """Call somebody, in the place of whom it was before, with every score that is taken over from now on."""
+        self._follower = follower
 
     def admit(self, agent: str, spec: str, learned: Sequence[Capability]) -> None:
         """Take over what was learned of an agent that becomes a member, or behaves otherwise from now on.
@@ -193,6 +209,8 @@ class Book:
         member.moved = max(score.updated, member.moved)
         member.scores[domain] = score
         member.read = None
+        if self._follower is not None:
+            self._follower(*key, domain, score)
 
     def known(self, agent: str, spec: str) -> Mapping[str, Score]:
         """Return the learned scores of an agent by domain, without what time took of them."""
@@ -212,15 +230,18 @@ class Book:
             prior: what is believed when nothing was learned.
             fixed: returns whether what was learned in a domain is left out; None leaves nothing out.
         """
-        member = self._members.get((agent, spec), _NOTHING)
-        total, count, updated = member.total, member.count, member.moved
-        if fixed is not None:
-            learned = [one for domain, one in member.scores.items() if not fixed(domain)]
-            total, count = sum(one.mean * one.count for one in learned), sum(one.count for one in learned)
-            updated = max((one.updated for one in learned), default=0.0)
-        if not count:
-            return Score(prior)
-        return self.ageing.aged(Score(total / count, count=count, updated=updated), prior)
+        learned = self.learned(agent, spec, fixed)
+        return Score(prior) if learned is None else self.ageing.aged(learned, prior)
+
+    def learned(self, agent: str, spec: str, fixed: Callable[[str], bool] | None = None) -> Score | None:
+        """Return what an agent has learned over all domains, without what time took of it; None when it is nothing.
+
+        Args:
+            agent: its name.
+            spec: digest of how it behaves.
+            fixed: as in `overall`.
+        """
+        return self._members.get((agent, spec), _NOTHING).whole(fixed)
 
     def believed(
         self, agent: str, spec: str, domains: Sequence[str], declared: Mapping[str, float], unknown: float
@@ -246,7 +267,9 @@ class Book:
         for domain in domains:
             prior, known = declared.get(domain, unknown), member.scores.get(domain)
             scores[domain] = Score(prior) if known is None else self.ageing.aged(known, prior)
-        found = Believed(MappingProxyType(scores), self.overall(agent, spec, max(declared.values())))
+        prior, learned = max(declared.values()), member.whole()
+        overall = Score(prior) if learned is None else self.ageing.aged(learned, prior)
+        found = Believed(MappingProxyType(scores), overall)
         if member is not _NOTHING:
             member.read = now, asked, found
         return found

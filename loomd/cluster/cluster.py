@@ -17,7 +17,7 @@ from loomd.amoeba.learning import Learning
 from loomd.amoeba.loop import run_task
 from loomd.amoeba.policies.base import AdaptPolicy, EvaluatePolicy
 from loomd.amoeba.task import GENERAL, Budget, Durability, Grant, Result, Task
-from loomd.amoeba.world import Lived, Neighbour, Run, Score, Signals, Standing, Uses
+from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing, Uses
 from loomd.cluster.behaviours import Behaviours
 from loomd.cluster.blueprints import Blueprints
 from loomd.cluster.capability import Ageing, Book, Priors
@@ -26,12 +26,12 @@ from loomd.cluster.forge import BlueprintForge
 from loomd.cluster.history import TaskHistory
 from loomd.cluster.house import House
 from loomd.cluster.judges import Judges
-from loomd.cluster.learn import Teaching, decision_of, expenses_of, learn, learned, subject_of
+from loomd.cluster.learn import Teaching, decision_of, learn, learned, subject_of
 from loomd.cluster.likeness import Embedder
 from loomd.cluster.merging import merges_of
 from loomd.cluster.pending import Pending
-from loomd.cluster.prices import Prices
 from loomd.cluster.roster import Roster
+from loomd.cluster.standings import Standings
 from loomd.cluster.stirring import Stirring, stirring
 from loomd.cluster.terms import Models, Terms
 from loomd.errors import LoomdError, NotFound
@@ -45,8 +45,6 @@ from loomd.tools.check import Check, Checked
 from loomd.tools.python_check import Checker
 from loomd.topology import Services
 
-_FREE = (0.0, 0.0)
-_NOTHING: frozenset[str] = frozenset()
 _OWN = Models()
 
 
@@ -92,7 +90,6 @@ class Cluster:
         self.judges = Judges(ref, services)
         self.pending = Pending(ref, past.proposals)
         self._checker = Checker(services.store.directory)
-        self._prices = Prices(services.clock)
         rules = terms.policies.learning
         self.book = Book(
             ((agent.name, agent.digest) for agent in members.values()),
@@ -106,6 +103,8 @@ class Cluster:
             ),
         )
         self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)
+        known = (terms.priors, rules)
+        self._standings = Standings(ref.namespace, self.roster, self.book, self.conditions, services, known)
         for agent in (*self.blueprints.former().values(), *self.blueprints.earlier()):
             self.conditions.remember(agent, past.lessons)
         house = House(ref, self.blueprints, self.roster, self.conditions, self.teaching, embedder)
@@ -159,52 +158,14 @@ class Cluster:
             rules.reading_of("history") == "auto",
         )
 
-    def standings(self, domains: Sequence[str]) -> list[Standing]:
+    def standings(self, domains: Sequence[str]) -> Sequence[Standing]:
         """Return the standing in the given domains of every agent that takes new work, or whose retirement is over."""
-        back = self.conditions.back(self._services.clock.now())
-        return self._standings([*self.roster.open, *back] if back else self.roster.open, domains)
+        return self._standings.now(domains)
 
     def standing(self, agent: str, domains: Sequence[str]) -> Standing:
         """Return one agent's standing in the given domains."""
-        (standing,) = self._standings([self.agent(agent)], domains)
+        (standing,) = self._standings.of([self.agent(agent)], domains)
         return standing
-
-    def _standings(self, agents: Sequence[Agent], domains: Sequence[str]) -> list[Standing]:
-        """Return standings; of a hundred agents in a fifth of a millisecond, because every task asks for them."""
-        namespace, book, priors = self._ref.namespace, self.book, self._terms.priors
-        running, price, unknown = self._services.loads.now(namespace), self._prices.now(), priors.unknown
-        left = self._services.accounts.left(namespace, [agent.account for agent in agents])
-        healths = self.conditions.healths(agents, self._services.clock.now())
-        found: list[Standing] = []
-        for agent, share, health in zip(agents, left, healths, strict=True):
-            name, digest, cost = agent.name, agent.digest, price(agent)
-            tools = agent.tools or None
-            declared = agent.domains or {name: priors.described}
-            scores, overall = book.believed(name, digest, domains, declared, unknown)
-            fixed = _NOTHING
-            if agent.locked:
-                fixed = frozenset(filter(agent.keeps, domains))
-                scores = {**scores, **{domain: Score(declared.get(domain, unknown)) for domain in fixed}}
-                overall = book.overall(name, digest, max(declared.values()), agent.keeps)
-            found.append(
-                Standing(
-                    name,
-                    digest,
-                    scores,
-                    overall,
-                    running.get(name, 0),
-                    _NOTHING if tools is None else frozenset(tools),
-                    health,
-                    share,
-                    None if tools is None else frozenset([tool.schema.name for tool in agent.offered()]),
-                    cost,
-                    getattr(agent.model, "down", ""),
-                    agent.description,
-                    self._known_uses(name, digest) if cost != _FREE else None,
-                    fixed,
-                )
-            )
-        return found
 
     def prior(self, agent: str, domain: str) -> float:
         """Return what is believed of an agent in a domain before anything is learned."""
@@ -443,14 +404,7 @@ class Cluster:
 
     def uses(self, agent: str, spec: str) -> Uses:
         """Return what an agent needs for each token that SENSE expects, however few tasks say so."""
-        subject, averages = expenses_of(self._ref.namespace, agent), self._services.averages
-        read, written = averages.get(subject, f"{spec}/read"), averages.get(subject, f"{spec}/written")
-        return Uses() if read is None or written is None else Uses(read.value, written.value, read.count)
-
-    def _known_uses(self, agent: str, spec: str) -> Uses | None:
-        """Return the same once enough tasks say so."""
-        uses = self.uses(agent, spec)
-        return uses if uses.seen >= self.learning.price.first else None
+        return self._standings.uses(agent, spec)
 
     async def check(self, check: Check, given: Mapping[str, str]) -> Checked:
         """Return what a check says of an answer."""

@@ -10,7 +10,7 @@ from loomd.agents.agent import Agent
 from loomd.amoeba.decision import Decision, Retirement
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.world import Health
-from loomd.cluster.health import UNKNOWN, Vitals, Watch
+from loomd.cluster.health import UNKNOWN, Member, Vitals, Watch
 from loomd.cluster.learn import decision_of, proposed
 from loomd.cluster.retirement import Record, Retired, Ward, cool_down
 from loomd.cluster.roster import Roster
@@ -149,8 +149,8 @@ class Conditions:
 
     def back(self, now: float) -> list[Agent]:
         """Return the retired members whose time is over, at wall-clock seconds; the next task to end revives them."""
-        agents = self._roster.agents.values() if self._retired.anyone else ()
-        return [agent for agent in agents if 0 < self.until(agent) <= now]
+        over = self._retired.over(self._learning.retire, now)
+        return [one for one in self._roster.agents.values() if (one.name, one.digest) in over] if over else []
 
     def word(self, agent: Agent) -> str:
         """Return in one word how a member does: its health, or that it is retired."""
@@ -192,7 +192,7 @@ class Conditions:
             return ["unknown"] * len(agents)
         vitals = self._watch.known.get
         known = [vitals((agent.name, agent.digest), UNKNOWN) for agent in agents]
-        if not self._watch.anyone_dying:
+        if not self._watch.dying:
             return [one.health for one in known]
         rest = now - self._learning.retire.cool_down
         return [
@@ -201,9 +201,14 @@ class Conditions:
         ]
 
     @property
+    def dying(self) -> Collection[Member]:
+        """Return who is dying, as far as MATCH hears of it; some of them may bid all the same."""
+        return self._watch.dying if self._reading == "auto" else ()
+
+    @property
     def anyone(self) -> bool:
         """Return whether somebody may be to be retired, or to get tasks again."""
-        return self._reading != "off" and (self._watch.anyone_dying or self._retired.anyone)
+        return self._reading != "off" and (bool(self._watch.dying) or self._retired.anyone)
 
     def upkeep(self, now: float, free: Collection[str] = (), *, serves: bool = True) -> list[Decision]:
         """Return who is to be retired, and who gets tasks again.

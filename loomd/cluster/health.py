@@ -73,6 +73,7 @@ class Watch:
 
     Attributes:
         known: how each of them does; nothing of one of which no task was rewarded.
+        dying: those that are dying.
     """
 
     def __init__(self, illness: Illness) -> None:
@@ -80,7 +81,7 @@ class Watch:
         self._illness = illness
         self.known: dict[Member, Vitals] = {}
         self._charts: dict[Member, _Chart] = {}
-        self._dying: set[Member] = set()
+        self.dying: set[Member] = set()
 
     def admit(self, agent: str, spec: str, lessons: Sequence[Lesson] = (), since: float = 0.0) -> None:
         """Watch an agent from now on.
@@ -94,7 +95,7 @@ class Watch:
         illness = self._illness
         self._charts[agent, spec] = _Chart(deque(maxlen=max(illness.window, illness.failures)))
         self.known.pop((agent, spec), None)
-        self._dying.discard((agent, spec))
+        self.dying.discard((agent, spec))
         for one in reversed(lessons):
             if one.at > since:
                 self._note((agent, spec), one.task, one.reward, one.at)
@@ -114,11 +115,6 @@ class Watch:
     def vitals(self, agent: str, spec: str) -> Vitals:
         """Return how an agent does."""
         return self.known.get((agent, spec), UNKNOWN)
-
-    @property
-    def anyone_dying(self) -> bool:
-        """Return whether an agent is dying."""
-        return bool(self._dying)
 
     def foretold(self, agent: str, spec: str, reward: float) -> Vitals:
         """Return how an agent will do once it gets one more reward."""
@@ -146,9 +142,9 @@ class Watch:
         since = before.since if now.health == before.health else at
         self.known[member] = msgspec.structs.replace(now, since=since, last=at if new else before.last)
         if now.health == "dying":
-            self._dying.add(member)
+            self.dying.add(member)
         else:
-            self._dying.discard(member)
+            self.dying.discard(member)
 
 
 def judge(illness: Illness, rewards: Sequence[float], samples: int, before: Health = "unknown") -> Vitals:

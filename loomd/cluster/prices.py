@@ -19,12 +19,13 @@ class Prices:
         """Know none."""
         self._clock = clock
         self._known: dict[str, tuple[float, float]] = {}
-        self._until = 0.0
+        self.until = 0.0
+        """Until when the prices hold that were told last, on the monotonic clock."""
 
     def now(self) -> Callable[[Agent], tuple[float, float]]:
         """Return what tells the USD of an input token and of an output token; 0 of a model whose price is not known."""
-        if (now := self._clock.monotonic()) >= self._until:
-            self._known, self._until = {}, now + _AGE
+        if (now := self._clock.monotonic()) >= self.until:
+            self._known, self.until = {}, now + _AGE
         return self._of
 
     def _of(self, agent: Agent) -> tuple[float, float]:

@@ -5,7 +5,7 @@ belongs to how the agent behaved: an edit of that ends it.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loomd.amoeba.decision import Decision, Retirement, Revival
@@ -83,6 +83,10 @@ class Retired:
     def anyone(self) -> bool:
         """Return whether an agent is retired."""
         return any(record.active for record in self._records.values())
+
+    def over(self, spec: Retire, now: float) -> Collection[Member]:
+        """Return whose retirement is over, at wall-clock seconds, and not ended yet."""
+        return {one for one, record in self._records.items() if record.active and record.until(spec) <= now}
 
     def of(self, agent: str, spec: str) -> Record:
         """Return what is known of an agent as it behaves."""

@@ -29,9 +29,9 @@ class Roster:
         return self._agents
 
     @property
-    def open(self) -> list[Agent]:
-        """Return the members that take new work."""
-        return [agent for name, agent in self._agents.items() if name not in self._draining]
+    def open(self) -> Sequence[Agent]:
+        """Return the members that take new work: the same sequence as long as nobody comes, goes or is replaced."""
+        return self._open
 
     def agent(self, name: str) -> Agent:
         """Return a member.
@@ -97,7 +97,7 @@ class Roster:
 
     def _describe(self) -> None:
         """Take over what the members say of themselves now."""
-        agents = self.open
+        agents = self._open = tuple(agent for name, agent in self._agents.items() if name not in self._draining)
         interceptors = {one.name: one for agent in self._agents.values() for one in agent.interceptors}
         self._redactors = [one for one in interceptors.values() if isinstance(one, Redactor)]
         domains, tools = _domain_texts(agents), _tool_texts(agents)

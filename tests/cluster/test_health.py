@@ -86,13 +86,13 @@ def test_whether_anyone_is_dying_follows_the_last_reward() -> None:
     """Until it does better, or begins anew."""
     watch = Watch(Illness())
     watch.admit("ada", "s1")
-    said = [watch.anyone_dying]
+    said = [bool(watch.dying)]
     for first, value in ((0, 0.0), (5, 0.9), (10, 0.0)):
         for at in range(first, first + 5):
             watch.hear(reward(value, float(at), f"t{at}"))
-        said.append(watch.anyone_dying)
+        said.append(bool(watch.dying))
     watch.admit("ada", "s1")
-    assert [*said, watch.anyone_dying] == [False, True, False, True, False]
+    assert [*said, bool(watch.dying)] == [False, True, False, True, False]
 
 
 def test_an_edited_agent_is_unknown() -> None:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from loomd.amoeba.crowd import Crowd, Numbers, alike, each, overall_of, running_of
 from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, normals, seen, used
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
@@ -56,40 +57,45 @@ class Auction(Choosing):
     def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
         """Return what each agent bids."""
         weights, known = self.weights, beliefs(sensed, agents, self.uncertainty)
-        drawn = normals(draw, len(agents)) if self.exploration else []
-        needed = frozenset(sensed.tools)
-        tools = [_has(needed, agent) for agent in agents] if needed else [1.0] * len(agents)
-        costs = self.prices.factors(sensed.tokens, agents) if _priced(self.price, agents) else []
+        explores, is_priced = self.exploration > 0, _priced(self.price, agents)
+        drawn = normals(draw, len(agents)) if explores else alike(agents, 0.0)
+        costs = self.prices.factors(sensed.tokens, agents) if is_priced else alike(agents, 0.0)
+        tools = _having(frozenset(sensed.tools), agents)
         able, idle, past, fit = weights.capability, weights.availability, weights.history, weights.tools
-        totals = [
-            able * mean + idle / (1 + agent.running) + past * agent.overall.mean + fit * has
-            for agent, mean, has in zip(agents, known.means, tools, strict=True)
-        ]
-        if drawn:
-            share = self.exploration
-            totals = [t + share * s * z for t, s, z in zip(totals, known.spreads, drawn, strict=True)]
-        if costs:
-            totals = [total - self.price * cost for total, cost in zip(totals, costs, strict=True)]
-        shares = {**vars(weights), **({"exploration": self.exploration} if drawn else {})}
-        shares |= {"price": -self.price} if costs else {}
+        share, price = self.exploration, self.price
 
-        def bid(at: int) -> Bid:
-            agent = agents[at]
+        def total(mean: float, work: float, overall: float, has: float, spread: float, z: float, cost: float) -> float:
+            return able * mean + idle / (1 + work) + past * overall + fit * has + share * spread * z - price * cost
+
+        means, spreads = known.means, known.spreads
+        totals = each(total, means, running_of(agents), overall_of(agents), tools, spreads, drawn, costs)
+        shares = {**vars(weights), **({"exploration": self.exploration} if explores else {})}
+        shares |= {"price": -self.price} if is_priced else {}
+
+        def bid(at: int, agent: Standing) -> Bid:
+            spread, z = float(spreads[at]), float(drawn[at])
             factors = {
-                "capability": known.means[at],
+                "capability": float(means[at]),
                 "availability": 1 / (1 + agent.running),
                 "history": agent.overall.mean,
-                "tools": tools[at],
+                "tools": float(tools[at]),
             }
-            if drawn:
-                factors["exploration"] = drawn[at] * known.spreads[at]
-            if costs:
-                factors["price"] = costs[at]
+            if explores:
+                factors["exploration"] = z * spread
+            if is_priced:
+                factors["price"] = float(costs[at])
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
-            z, uses = drawn[at] if drawn else 0.0, used(agent) if costs else ()
-            return Bid(agent.agent, totals[at], factors, scores, seen(sensed, agent), z, known.spreads[at], uses)
+            uses = used(agent) if is_priced else ()
+            return Bid(agent.agent, float(totals[at]), factors, scores, seen(sensed, agent), z, spread, uses)
 
         return Offers(totals, bid, shares, self.reserve)
+
+
+def _having(needed: frozenset[str], agents: Sequence[Standing]) -> Numbers:
+    """Return the share of some tools that each agent has and may call; 1 where none is needed."""
+    if not needed:
+        return alike(agents, 1.0)
+    return agents.having(needed) if type(agents) is Crowd else [_has(needed, agent) for agent in agents]
 
 
 def _has(needed: frozenset[str], agent: Standing) -> float:
@@ -100,4 +106,8 @@ def _has(needed: frozenset[str], agent: Standing) -> float:
 
 def _priced(share: float, agents: Sequence[Standing]) -> bool:
     """Return whether prices play a part: some model costs something."""
-    return share > 0 and any(agent.price != (0.0, 0.0) for agent in agents)
+    if share <= 0:
+        return False
+    if type(agents) is Crowd:
+        return agents.is_priced
+    return any(agent.price != (0.0, 0.0) for agent in agents)

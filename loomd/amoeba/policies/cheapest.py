@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from loomd.amoeba.crowd import each, names_of, running_of
 from loomd.amoeba.policies.choosing import Choosing, Offers, Prices, beliefs, seen, used
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
@@ -28,8 +29,8 @@ class Cheapest(Choosing):
         """Return which agents take no such task for now, because they are not good enough or of something else."""
         means = beliefs(sensed, agents, 0.0).means
         poor = {
-            agent.agent: f"it is believed {mean:.2f} good, and {self.capability:g} is the least"
-            for agent, mean in zip(agents, means, strict=True)
+            name: f"it is believed {mean:.2f} good, and {self.capability:g} is the least"
+            for name, mean in zip(names_of(agents), means, strict=True)
             if mean < self.capability
         }
         return {**poor, **self.filters.passing(agents)}
@@ -45,15 +46,15 @@ class Cheapest(Choosing):
         del draw
         known = beliefs(sensed, agents, 0.0)
         costs = self.prices.costs(sensed.tokens, agents)
-        totals = [
-            -cost - _LEAST * agent.running - _LEAST * (1 - mean) / 2
-            for cost, agent, mean in zip(costs, agents, known.means, strict=True)
-        ]
 
-        def bid(at: int) -> Bid:
-            agent = agents[at]
+        def total(cost: float, work: float, mean: float) -> float:
+            return -cost - _LEAST * work - _LEAST * (1 - mean) / 2
+
+        totals = each(total, costs, running_of(agents), known.means)
+
+        def bid(at: int, agent: Standing) -> Bid:
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
-            factors = {"cost": costs[at], "capability": known.means[at]}
-            return Bid(agent.agent, totals[at], factors, scores, seen(sensed, agent), uses=used(agent))
+            factors = {"cost": float(costs[at]), "capability": float(known.means[at])}
+            return Bid(agent.agent, float(totals[at]), factors, scores, seen(sensed, agent), uses=used(agent))
 
         return Offers(totals, bid, {"cost": -1.0})

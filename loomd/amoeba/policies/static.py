@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from loomd.amoeba.crowd import names_of
 from loomd.amoeba.policies.base import MatchPolicy
 from loomd.amoeba.task import Matched, Sensed
 from loomd.amoeba.world import Standing
@@ -25,6 +26,6 @@ class Static(MatchPolicy):
     async def choose(self, sensed: Sensed, agents: Sequence[Standing], draw: Random, asking: "Asking") -> Matched:
         """Return the named agent, or no winner when it is not a member."""
         del sensed, draw, asking
-        if any(standing.agent == self.agent for standing in agents):
+        if self.agent in names_of(agents):
             return Matched(self.agent, why="named by the policy")
         return Matched("", why=f'agent "{self.agent}" is not a member of the cluster')

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
+from loomd.amoeba.crowd import each
 from loomd.amoeba.policies.choosing import Choosing, Offers, beliefs, normals, seen
 from loomd.amoeba.task import Bid, Sensed
 from loomd.amoeba.world import Standing
@@ -23,12 +24,16 @@ class Thompson(Choosing):
     def offers(self, sensed: Sensed, agents: Sequence[Standing], draw: Random) -> Offers:
         """Return what each agent is drawn as."""
         known, drawn = beliefs(sensed, agents, self.uncertainty), normals(draw, len(agents))
-        totals = [m + s * z for m, s, z in zip(known.means, known.spreads, drawn, strict=True)]
 
-        def bid(at: int) -> Bid:
-            agent = agents[at]
-            factors = {"capability": known.means[at], "exploration": drawn[at] * known.spreads[at]}
+        def total(mean: float, spread: float, z: float) -> float:
+            return mean + spread * z
+
+        totals = each(total, known.means, known.spreads, drawn)
+
+        def bid(at: int, agent: Standing) -> Bid:
+            mean, spread, z = float(known.means[at]), float(known.spreads[at]), drawn[at]
+            factors = {"capability": mean, "exploration": z * spread}
             scores = {domain: agent.scores[domain].mean for domain in sensed.domains}
-            return Bid(agent.agent, totals[at], factors, scores, seen(sensed, agent), drawn[at], known.spreads[at])
+            return Bid(agent.agent, float(totals[at]), factors, scores, seen(sensed, agent), z, spread)
 
         return Offers(totals, bid, {"capability": 1.0, "exploration": 1.0})
