@@ -141,9 +141,7 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
     return Adopted(name, first["source"], file.data, after, local, tuple(lines))
 
 
-def _possible(
-    file: SourceFile, changes: dict[Ref, list[Change]], found: Adoption
-) -> dict[Ref, list[Change]]:
+def _possible(file: SourceFile, changes: dict[Ref, list[Change]], found: Adoption) -> dict[Ref, list[Change]]:
     """Return the changes that can be made in a file; each other one is refused, and keeps none of the others back.
 
     Raises:
