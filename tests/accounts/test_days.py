@@ -23,6 +23,7 @@ from loomd.manifest.source import SourceFile
 from loomd.replay.export import export
 from loomd.replay.player import replay
 from loomd.testing import VirtualClock
+from tests.clocks import be_late
 from tests.engine.world import until
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
@@ -254,8 +255,8 @@ async def test_an_end_by_budget_is_replayed_alike(house: House) -> None:
     [
         ("{}", Budget(tokens=60), "budget_tokens", "the task's budget of tokens is used up (0 of 60 used, too little"),
         ("{tokens: 60}", Budget(), "budget_tokens", "limits.tokens of Agent/ada is used up (0 of 60 used, too little"),
-        ("{}", Budget(seconds=0.05), "budget_time", "the task's budget of time is used up (0.05 s are over): raise"),
-        ("{time: 50ms}", Budget(), "budget_time", "limits.time of Agent/ada is used up (0.05 s are over): raise spec"),
+        ("{}", Budget(seconds=120), "budget_time", "the task's budget of time is used up (120 s are over): raise"),
+        ("{time: 2m}", Budget(), "budget_time", "limits.time of Agent/ada is used up (120 s are over): raise spec"),
         ("{}", Budget(seconds=0), "budget_time", "the task's budget of time is used up (0 s are over): raise what it"),
         ("{time: 0s}", Budget(), "budget_time", "limits.time of Agent/ada is used up (0 s are over): raise spec."),
         ("{steps: 0}", Budget(), "max_steps", ""),
@@ -276,12 +277,15 @@ async def test_an_end_by_budget_is_replayed_alike(house: House) -> None:
         ("{toolCalls: 1}", Budget(), "max_tool_calls", ""),
     ],
 )
-async def test_whose_limit_it_was(house: House, limits: str, budget: Budget, ends: str, told: str) -> None:
+async def test_whose_limit_it_was(
+    house: House, limits: str, budget: Budget, ends: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is named with what to raise; of a limit that was not the agent's nothing is learned, in a replay too."""
+    be_late(120, monkeypatch)
     text = MANIFESTS.replace("budgets: {daily: ADA}", f"limits: {limits}")
     async with house.open() as system:
         both = {"toolCalls": [{"name": "mark", "arguments": {"at": at}} for at in (1, 2)]}
-        slow = {**SAYS, "delay": "30s"} if "time" in ends else SAYS
+        slow = {**SAYS, "delay": "1h"} if "time" in ends else SAYS
         await house.apply(system, replies=[both, slow], text=text)
         task = new_task("go " * (60 if "tokens" in ends else 1), system.clock, cluster="a", budget=budget)
         result = await system.engine.result(await system.engine.submit(task))

@@ -20,7 +20,7 @@ spec:
   type: scripted
   replies:
     - {system: You split, json: {parts: [{goal: look left, needs: []}, {goal: look right, needs: [1]}]}, times: null}
-    - {when: "own part:*left", delay: 2s, text: L, times: null}
+    - {when: "own part:*left", delay: 300ms, text: L, times: null}
     - {when: "own part:*right", delay: 300ms, text: R, times: null}
     - {when: "Results so far", text: Both were seen., times: null}
 ---
@@ -38,7 +38,7 @@ spec: {agents: [ada], scale: {type: threshold, complexity: 0.01, maxDepth: 1}}
 
 def test_on_a_terminal_each_part_has_one_line(folder: Folder, screen: Screen) -> None:
     """It goes from waiting to done where it stands; the phases of the whole stand above, the answer below."""
-    folder.write("team.yaml", SPLIT)
+    folder.write("team.yaml", SPLIT.replace("delay: 300ms", "delay: 2s"))
     screen.start(folder, "run", "manifests", "look around", "--state", "state")
     waiting = screen.until("waits")
     assert "look right" in waiting

@@ -372,6 +372,7 @@ class Conformance:
 
         bench.run(scenario)
 
+    @pytest.mark.timeout(600)
     @pytest.mark.parametrize("goal", ["mark", "fixed", "split"])
     def test_killed_at_every_step(self, bench: Bench, goal: str) -> None:
         """Wherever the process dies, the next one ends the task: nothing recorded is done again, no write twice."""
