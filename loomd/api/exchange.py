@@ -8,6 +8,7 @@ from aiohttp import web
 from loomd.api.problem import BadRequest
 from loomd.daemon import System
 from loomd.errors import Overloaded
+from loomd.reconcile.stage import LAST_GOOD
 
 T = TypeVar("T")
 
@@ -78,7 +79,9 @@ def require_ready(system: System) -> None:
 def _unready(system: System) -> str:
     if system.serves:
         return "the daemon is starting or draining and takes no work: try again later"
-    refused = ", ".join(sorted(system.reconciler.rejected))
-    return (
-        f"nothing serves yet, so no work is taken: refused is {refused}; `loomd describe sources` and the log say why"
-    )
+    rejected = system.reconciler.rejected
+    if rejected.keys() == {LAST_GOOD}:
+        why = f"what served last cannot be opened: {rejected[LAST_GOOD][0]}; the log has all of it"
+    else:
+        why = f"refused is {', '.join(sorted(rejected))}; `loomd describe sources` and the log say why"
+    return f"nothing serves yet, so no work is taken: {why}"

@@ -2,10 +2,11 @@
 
 import asyncio
 import getpass
+import logging
 import secrets
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -53,7 +54,32 @@ def run(
     if not declared:
         asked.task(namespace, SystemClock())  # what is wrong with it is said before anything is opened
     show = Show(quiet=quiet or output == "json")
-    return show.finish(asyncio.run(_run(path, namespace, task_of, state, show)), output)
+    with logged(show):
+        result = asyncio.run(_run(path, namespace, task_of, state, show))
+    return show.finish(result, output)
+
+
+@contextmanager
+def logged(show: Show) -> Generator[None]:
+    """Let what is logged be said beside what is shown: in the midst of a tree, the next drawing would erase it."""
+    handler = _Beside(show)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+class _Beside(logging.Handler):
+    """Hands over what is logged, as lines without a time."""
+
+    def __init__(self, show: Show) -> None:
+        super().__init__(logging.WARNING)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one record."""
+        self._show.note(self.format(record))
 
 
 async def _run(path: Path, namespace: str, task_of: Callable[[System], Task], state: Path | None, show: Show) -> Result:

@@ -142,7 +142,7 @@ class Tree:
             return
         self.clear()
         shown = self.lines()
-        most = shutil.get_terminal_size().lines - 2
+        most = max(1, shutil.get_terminal_size().lines - 2)
         if len(shown) > most:  # what scrolled away cannot be drawn anew
             shown = [*shown[: most - 1], f"... {len(shown) - most + 1} more parts"]
         for line in shown:

@@ -73,6 +73,32 @@ def sample(name: str, schema: JsonSchema, root: JsonSchema) -> str:
     return text if len(text) <= _LONGEST else name
 
 
+def within(name: str, value: str, schema: JsonSchema, root: JsonSchema) -> str:
+    """Return a field as it was meant where a word of one of its own fields stands in its place, `scale: {type: never}`.
+
+    Args:
+        name: name of the field, or number of an item, which is not written.
+        value: what stands there.
+        schema: what is said of the field.
+        root: the whole schema, which holds the definitions.
+
+    Returns:
+        Nothing when no field, or more than one, takes that word.
+    """
+    schema = resolve(schema, root)
+    arms = [schema, *(resolve(one, root) for one in schema.get("anyOf", ()))]
+    fields = {
+        key
+        for arm in arms
+        for key, field in arm.get("properties", {}).items()
+        if value in field.get("enum", [field.get("const")])
+    }
+    if len(fields) != 1:
+        return ""
+    inside = f"{{{fields.pop()}: {_flow(value)}}}"
+    return inside if name.isdigit() else f"{name}: {inside}"
+
+
 def _flow(value: Any) -> str:
     """Return a value in YAML's flow style."""
     if isinstance(value, dict):

@@ -156,7 +156,7 @@ def _plain_type(schema: JsonSchema, root: JsonSchema) -> str:
         return f"{_UNITS[schema[UNIT]]} such as {schema['examples'][0]}"
     if kind == "string" and schema.get("examples") and len(str(schema["examples"][0])) <= _SHORT:
         return f"text such as {schema['examples'][0]}"
-    low, high = schema.get("minimum"), schema.get("maximum")
-    limits = f" from {low}" if low is not None else ""
+    low, above, high = schema.get("minimum"), schema.get("exclusiveMinimum"), schema.get("maximum")
+    limits = f" above {above}" if above is not None else f" from {low}" if low is not None else ""
     limits += f" to {high}" if high is not None else ""
     return _TYPES.get(kind, str(kind)) + limits

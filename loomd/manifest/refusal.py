@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from loomd.manifest.expectation import sample, types_of, words_for
+from loomd.manifest.expectation import sample, types_of, within, words_for
 from loomd.manifest.quantity import UNIT
 from loomd.manifest.rule import MESSAGE, PATTERN_MESSAGE
 from loomd.manifest.schema import JsonSchema
@@ -153,6 +153,8 @@ def _expected(schema: JsonSchema, value: Any, pointer: str, root: JsonSchema) ->
         hint = "remove the quotes" if _is_plain(value) else ""
         if "boolean" in names and value.lower() in _SWITCHES:
             hint = f"write {_SWITCHES[value.lower()]}"
+    elif isinstance(value, str) and (meant := within(pointer.rpartition("/")[2], value, schema, root)):
+        hint = f"write {meant}"
     elif "array" in names and not isinstance(value, list):
         hint = "write it as a list: one line per item, each beginning with -"
     elif "object" in names and isinstance(value, str):

@@ -189,6 +189,10 @@ class Reconciler:
                     error = found
             if error is not None:
                 self.reject(LAST_GOOD, error)
+                lines = "\n".join(self.rejected[LAST_GOOD])
+                _log.error(
+                    "revision %d, which served last, cannot be opened, and nothing serves:\n%s", self.number, lines
+                )
 
     async def plan(self, *deliveries: Delivery) -> Plan:
         """Return what deliveries would change together and what that means; nothing is opened or kept.

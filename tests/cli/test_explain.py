@@ -62,6 +62,7 @@ def test_explain_a_field(capsys: pytest.CaptureFixture[str]) -> None:
         pytest.param("provider.spec.openai.model", ["field:    spec.openai.model (required)"], id="of-a-type"),
         pytest.param("provider.spec.model", ["field:    spec.model"], id="of-any-type"),
         pytest.param("cluster.spec.match.auction.weights.history", ["number from 0 to 1"], id="deep"),
+        pytest.param("cluster.spec.adapt.alpha", ["type:     number above 0 to 1\n"], id="without-its-bound"),
         pytest.param(
             "provider.spec.type", ['"local"', "  local\n", "Chooses the type.\n", ".spec.<type>"], id="the-type"
         ),

@@ -1,11 +1,13 @@
 """A task on a terminal and in a pipe: standard output holds the answer, once."""
 
+import logging
 import sys
 
 import pytest
 
 from loomd.agents.work import Citation, Outcome
 from loomd.amoeba.task import Executed, Result, Task
+from loomd.cli.once import logged
 from loomd.cli.show import Show
 from loomd.events.bus import Bus, Scope
 from loomd.events.cluster import AgentSplit
@@ -83,6 +85,21 @@ def test_a_tree_is_drawn_where_there_are_characters_for_it(
     terminal.flush()
     shown = terminal.buffer.getvalue().decode(encoding)
     assert ("└─ 2" in shown, "2. look right" in shown) == (drawn, not drawn)
+
+
+def test_what_is_logged_stands_above_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it: drawn anew, the tree would take away the lines below it."""
+    terminal = TerminalStream()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bus, show = Bus(VirtualClock()), Show()
+    bus.subscribe(show.hear)
+    Scope(bus, "t1").emit(TaskStarted("g", "team"))
+    Scope(bus, "t1").emit(AgentSplit(("t1.1", "t1.2"), ("look left", "look right")))
+    with logged(show):
+        logging.getLogger("loomd.test").warning("careful\nnow")
+    terminal.flush()
+    _, _, after = terminal.buffer.getvalue().decode().rpartition("\x1b[2A\r\x1b[J")
+    assert [line.split()[0] for line in after.splitlines()] == ["careful", "now", "├─", "└─"]
 
 
 def test_a_goal_of_several_lines_takes_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,6 +144,18 @@ def test_a_tree_stands_still_while_somebody_is_asked(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.split()[:3] == ["└─", "1", "sense"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "shown"), [(24, "├─ 1|├─ 2|├─ 3|└─ 4"), (5, "├─ 1|├─ 2|... "), (3, "... "), (2, "... "), (1, "... ")]
+)
+def test_a_small_terminal_is_not_scrolled(
+    rows: int, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What does not fit is counted."""
+    monkeypatch.setenv("LINES", str(rows))
+    Tree(coloured=False).hear(Event(AgentSplit(("t.1", "t.2", "t.3", "t.4"), ("a", "b", "c", "d")), 1.0, "t"))
+    assert [line[:4] for line in capsys.readouterr().err.splitlines()] == shown.split("|")
+
+
 def test_a_terminal_that_became_narrower_is_cleared(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

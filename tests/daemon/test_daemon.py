@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,37 @@ def test_it_is_said_that_nothing_serves_yet(daemon: Daemon) -> None:
     status = daemon.loomd("rollout", "status")
     assert status.returncode == 4
     assert status.stdout.startswith(f"nothing serves yet; refused is the newest state of {daemon.folder}: ")
+
+
+KEYED = """\
+apiVersion: loomd.dev/v1
+kind: Provider
+metadata: {name: far}
+spec: {type: openai, model: m, apiKey: {valueFrom: {file: KEY}}}
+---
+apiVersion: loomd.dev/v1
+kind: Agent
+metadata: {name: ada}
+spec: {provider: far, description: answers}
+"""
+
+
+def test_it_is_said_what_cannot_be_opened_again(daemon: Daemon, tmp_path: Path) -> None:
+    """What was applied has no source that tells of it: the log does, and so does whoever wants work to be done."""
+    key, manifest = tmp_path / "key", tmp_path / "keyed.yaml"
+    key.write_text("secret")
+    manifest.write_text(KEYED.replace("KEY", str(key)))
+    daemon.start("--config", daemon.configure(watch=[]))
+    applied = daemon.loomd("apply", "-f", str(manifest))
+    assert applied.returncode == 0, applied.stderr
+    daemon.stop()
+    key.unlink()
+    daemon.launch("--config", daemon.configure(watch=[]))
+    daemon.until_logged("revision 1, which served last, cannot be opened, and nothing serves:")
+    assert str(key) in daemon.log
+    said = daemon.loomd("submit", "hello").stderr
+    assert said.startswith("error: nothing serves yet, so no work is taken: what served last cannot be opened: ")
+    assert str(key) in said
 
 
 def test_a_second_daemon_is_refused(daemon: Daemon) -> None:

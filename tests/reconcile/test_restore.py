@@ -79,8 +79,10 @@ async def test_a_change_of_one_source_keeps_the_others(opened: Open, provider: M
         assert set(seen.reconciler.topology.live) == {ONE, TWO}
 
 
-async def test_what_could_not_open_opens_later(opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that was missing at the start may come: then the same files serve, as the same revision."""
+async def test_what_could_not_open_opens_later(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that was missing at the start, which the log tells, may come: then the same files serve, as before."""
     text = (
         b"apiVersion: loomd.dev/v1\nkind: Provider\nmetadata: {name: one}\n"
         b"spec: {type: openai, model: m, apiKey: {valueFrom: {env: LOOMD_TEST_LATE_KEY}}}\n"
@@ -94,6 +96,8 @@ async def test_what_could_not_open_opens_later(opened: Open, tmp_path: Path, mon
     async with opened() as seen:
         await seen.reconciler.restore()
         assert "LOOMD_TEST_LATE_KEY" in seen.reconciler.rejected[LAST_GOOD][0]
+        (logged,) = [one.getMessage() for one in caplog.records if one.name == "loomd.reconcile"]
+        assert logged.splitlines()[1:] == list(seen.reconciler.rejected[LAST_GOOD])
         ready = next(one for one in seen.reconciler.status(ONE).conditions if one.type == "Ready")
         assert (ready.status, ready.reason) == ("False", "NotOpen")
         monkeypatch.setenv("LOOMD_TEST_LATE_KEY", "k")
