@@ -467,6 +467,34 @@ async def test_an_agent_is_shown_as_it_behaves_now(folder: Path, capsys: Out, lo
         assert {one["type"]: one["status"] for one in status["conditions"]}.get("Degraded", "False") == "False"
 
 
+async def test_a_plan_knows_what_was_learned_with_instructions(folder: Path, capsys: Out) -> None:
+    """The scores that it tells of are those that go on, or that come back, with what the cluster gave the agent."""
+    async with serving(folder) as system:
+        await do(system, "bob", 2)
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        shape = Blueprint("team", "bob", "Answer in one word.")
+        learned = Shaping("bob", "promoted", shape, "x", spec=cluster.agents["bob"].digest)
+        await learn(system.services, [learned], cluster.teaching("t9"), Scope(system.bus, ""), "bob#1")
+        await do(system, "bob", 4)
+        count = cluster.standing("bob", ["general"]).scores["general"].count
+        assert count == 4
+        text = (folder / "team.yaml").read_text()
+        (folder / "team.yaml").write_text(
+            text.replace("{provider: fine,", "{provider: fine, prompt: Answer in one word.,")
+        )
+        capsys.readouterr()
+        assert await loomd("plan", "-f", "team.yaml") == 1
+        assert re.search(
+            rf"goes on from what it had learned, .*: general 0\.\d\d \({count} tasks\)", capsys.readouterr().out
+        )
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        (folder / "team.yaml").write_text(text)
+        capsys.readouterr()
+        assert await loomd("plan", "-f", "team.yaml") == 1
+        assert f"({count} tasks)" in capsys.readouterr().out, "and not those of what the manifest alone says"
+
+
 async def test_versions_are_shown_and_taken_back(folder: Path, capsys: Out) -> None:
     """What was learned and tried stands with the agent; `loomd revert` goes back, and says what cannot be."""
     async with serving(folder) as system:
