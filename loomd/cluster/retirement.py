@@ -92,6 +92,7 @@ class Retired:
         before = self.of(agent, spec)
         if not before.active:
             self._records[agent, spec] = Record(before.times + 1, at, before.revived)
+            self._silent.pop((agent, spec), None)
             self._last = max(self._last, at)
 
     def revive(self, agent: str, spec: str, at: float) -> None:
