@@ -297,6 +297,16 @@ async def test_too_few_past_tasks_are_said(world: World) -> None:
         assert len(shown) == 1, "three tasks of the same words are one"
 
 
+async def test_that_nothing_is_left_to_ask_with_is_said_in_words(world: World) -> None:
+    """And not by the name of a stop reason."""
+    written(world, f"{EVOLVE}, tokens: 20")
+    async with world.open() as system:
+        await work(system)
+        await system.evolutions.tick()
+        (text,) = await tries(system)
+        assert "what is left of the budget of tokens is too little for this call" in text
+
+
 @pytest.mark.parametrize("mode", ["off", "observe", "propose"])
 async def test_modes(world: World, mode: str) -> None:
     """Nothing is tried; it is told and not done; people decide, and the trial stands in the proposal."""
