@@ -96,7 +96,10 @@ class Asking:
             raise
         except TimeoutError:
             answer = Answer[T](None, "the time is over")
-        except (LoomdError, Exhausted) as error:
+        except Exhausted as error:
+            left = f"what is left of the budget of {error.reason.removeprefix('budget_')} is too little for this call"
+            answer = Answer[T](None, error.note or left)
+        except LoomdError as error:
             answer = Answer[T](None, str(error))
         return answer
 

@@ -129,14 +129,14 @@ def _file(group: Sequence[Json], found: Adoption) -> Adopted | None:
         if one["metadata"]["name"] in unsure
     ]
     added = [one for one in added if one["metadata"]["name"] not in unsure]
-    changes = _possible(file, changes, found)
-    after = amend(file.data, file.name, changes, [to_yaml(one) for one in added])
+    possible = _possible(file, changes, found)
+    after = amend(file.data, file.name, possible, [to_yaml(one) for one in added])
     if after == file.data:
         return None
     load([SourceFile(file.root, file.path, after, file.base)], pending=True)
     local = first["type"] != "git"
     name = os.path.realpath(file.root / file.path) if local else "/".join(filter(None, (first["folder"], file.path)))
-    lines = [line for ref, change, line in told if change in changes.get(ref, ())]
+    lines = [line for ref, change, line in told if change in possible.get(ref, ())]
     lines += [f"{claimed(one)}: declared" for one in added]
     return Adopted(name, first["source"], file.data, after, local, tuple(lines))
 

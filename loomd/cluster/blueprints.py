@@ -3,7 +3,7 @@
 Kept up to date by events, so that all revisions of a cluster that are open agree. Called by `cluster`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -143,6 +143,18 @@ class Blueprints:
                 found.add(old.blueprint.instructions)
             found.discard(new.blueprint.instructions)
         return found
+
+    def taught(self, agent: str, digest: str, prompt: str, locked: Collection[str]) -> str:
+        """Return the digest of how a declared member behaves with its instructions, given that of its manifest.
+
+        Args:
+            agent: its name.
+            digest: of how it behaves without any.
+            prompt: its prompt; instructions that stand in it are not said twice.
+            locked: what the manifest locks.
+        """
+        version = self.current(agent) if agent in self._declared and "instructions" not in locked else None
+        return digest if version is None else version.blueprint.digest(agent, digest, prompt)
 
     def before(self, name: str, version: Version) -> Agent | None:
         """Return the agent as it was before a version; None when there was none, or it cannot be made."""

@@ -1,6 +1,6 @@
 """A live cluster: its agents, what is believed of them, and the policies by which they share work."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from loomd.accounts.averages import Averages
@@ -178,6 +178,10 @@ class Cluster:
             NotFound: there is no such member, or no longer.
         """
         return self._bound.get(name) or self.roster.agent(name)
+
+    def taught(self, agent: str, digest: str, prompt: str, locked: Collection[str]) -> str:
+        """Return the digest of how an agent behaves with what it learned here, given that of its manifest."""
+        return self.blueprints.taught(agent, digest, prompt, locked)
 
     def made(self, agent: str) -> Blueprint | None:
         """Return from what an agent is made now; None of one that is as a person declared it."""

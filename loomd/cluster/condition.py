@@ -11,7 +11,7 @@ from loomd.amoeba.decision import Decision, Retirement
 from loomd.amoeba.learning import Learning
 from loomd.amoeba.world import Health
 from loomd.cluster.health import UNKNOWN, Member, Vitals, Watch
-from loomd.cluster.learn import decision_of, proposed
+from loomd.cluster.learn import decision_of, holds_back, proposed
 from loomd.cluster.retirement import Record, Retired, Ward, cool_down
 from loomd.cluster.roster import Roster
 from loomd.events.cluster import (
@@ -97,7 +97,8 @@ class Conditions:
         self._retired = Retired(ref.name, past.lineage)
         self._declared = frozenset(declared)
         for one in past.proposals:
-            self._silence(one)
+            if holds_back(one, learning.mode_of("retire")):
+                self._silence(one)
         for agent in list(roster.agents.values()):
             mine = [one for one in past.lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
             self.admit(agent, mine)

@@ -48,6 +48,7 @@ class Departures:
             self._used[reward[0]] = max(event.ts, self._used.get(reward[0], 0.0))
         elif isinstance(fact, SHAPED) and event.namespace == house.namespace and fact.cluster == house.name:
             self._leaving.discard(fact.owner)
+            self._silent = {member: until for member, until in self._silent.items() if member[0] != fact.owner}
 
     def hush(self, agent: str, spec: str, until: float) -> None:
         """Let an agent stay until then: people are asked, or it was recorded and not done."""

@@ -22,7 +22,7 @@ from loomd.cluster.blueprints import Version
 from loomd.cluster.condition import Past
 from loomd.cluster.departures import Departures
 from loomd.cluster.house import House
-from loomd.cluster.learn import decision_of, learn, proposed, verdict_of
+from loomd.cluster.learn import decision_of, holds_back, learn, proposed, verdict_of
 from loomd.cluster.likeness import Likeness
 from loomd.cluster.rest import failures, mark_of
 from loomd.errors import LoomdError
@@ -87,7 +87,7 @@ class BlueprintForge:
         """Which specialists go and went."""
         for one in past.proposals:
             task, _, decision = proposed(one)
-            if one.cluster == house.ref.name and isinstance(decision, Shaping):
+            if one.cluster == house.ref.name and isinstance(decision, Shaping) and holds_back(one, self.mode):
                 verdict = verdict_of(one)
                 denied = (
                     "" if verdict is None or verdict.verdict != "denied" else f"proposal/{one.id} was {verdict.said()}"
@@ -127,6 +127,8 @@ class BlueprintForge:
                 self._hush(decision, fact.expires, event.task, fact.proposal)
             elif isinstance(fact, ChangeObserved):
                 self._hush(decision, event.ts + self._learning.proposals, event.task)
+            elif decision.how == "forged":
+                self._wanted.pop(decision.agent, None)
 
     def _heed(self, fact: ProposalDecided) -> None:
         """Take over that a person denied a specialist."""

@@ -25,6 +25,7 @@ from loomd.amoeba.decision import (
     mechanism_of,
     said,
 )
+from loomd.amoeba.learning import Mode
 from loomd.cluster.descent import Happened
 from loomd.cluster.health import CORRECTED
 from loomd.cluster.retirement import Retired
@@ -217,8 +218,8 @@ def _move_of(f: CapabilityUpdated | CapabilityMerged) -> ScoreMove | Merge:
 def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
     """Return a decision as a proposal.
 
-    There is one for all that tasks teach of one score, or one estimate, until somebody decides; one of an agent's
-    retirement in the time that people have to decide; and one of what is made or goes for each task that leads to it.
+    There is one for all that tasks teach of one score, or one estimate, until somebody decides; of anything else there
+    is one for each task that leads to it.
     """
     first = getattr(decision, "since", "") or of.task
     match decision:
@@ -231,7 +232,7 @@ def proposal_of(decision: Decision, of: Teaching) -> ProposalRecord:
         case Expense() as d:
             about = f"{first}\0{d.agent}"
         case Retirement() | Revival() as d:
-            about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{int(of.now // of.patience) if of.patience else 0}"
+            about = f"{type(d).__name__}\0{d.agent}\0{d.spec}\0{of.task}"
         case Shaping() as d:
             about = f"{d.how}\0{d.agent}\0{d.spec}\0{d.parent}\0{of.task}"
             if d.how == "promoted":  # each attempt is one of its own
@@ -404,6 +405,16 @@ class _Body(msgspec.Struct, frozen=True):
 def verdict_of(record: ProposalRecord) -> Verdict | None:
     """Return what was decided about a proposal, or None when nothing was."""
     return msgspec.json.decode(record.decision, type=Verdict) if record.decision else None
+
+
+def holds_back(record: ProposalRecord, mode: Mode) -> bool:
+    """Return whether a proposal keeps a cluster from deciding the same again.
+
+    What somebody denied does until it would have expired. What nobody decided does as long as people are to decide, and
+    what was approved is done.
+    """
+    verdict = verdict_of(record)
+    return mode == "propose" if verdict is None else verdict.verdict == "denied"
 
 
 def proposed(record: ProposalRecord) -> tuple[str, str, Decision]:

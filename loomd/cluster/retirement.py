@@ -101,6 +101,7 @@ class Retired:
         if not before.active:
             since = max(at, math.nextafter(before.revived, math.inf))
             self._records[agent, spec] = Record(before.times + 1, since, before.revived)
+            self._silent.pop((agent, spec), None)
             self._last = max(self._last, at)
 
     def revive(self, agent: str, spec: str, at: float) -> None:

@@ -25,7 +25,7 @@ from loomd.amoeba.evolving import Evolve
 from loomd.amoeba.task import Task
 from loomd.amoeba.trial import Trial
 from loomd.cluster.cluster import Cluster
-from loomd.cluster.learn import learn, proposed, tried, tried_in
+from loomd.cluster.learn import learn, proposed, tried, tried_in, verdict_of
 from loomd.errors import LoomdError, Permanent, Temporary
 from loomd.events.bus import Scope
 from loomd.events.cluster import SkillAbandoned, SkillProposed
@@ -191,7 +191,10 @@ class Evolution:
         run = Rehearsal(f"evolve/{self.task}", agent.namespace, agent.clock, account)
         goal = material(self.agent, shown)
         task = Task(run.scope.task, goal, agent.namespace, self.cluster.ref.name, deadline=self.deadline)
-        asked = question(self.agent, spec, self.cluster.blueprints.taken_back(agent.name))
+        denied = await _asked(self.services.store.learning, self.cluster, agent.name, "denied")
+        unwanted = self.cluster.blueprints.taken_back(agent.name)
+        unwanted |= {one.blueprint.instructions for one, _ in denied if one.how == "promoted"}
+        asked = question(self.agent, spec, unwanted)
         answer = await Asking("adapt", task, world, run, agent.name).ask(asked)
         if answer.value is None:
             raise Permanent(f"no usable instructions came: {answer.why}")
@@ -264,12 +267,19 @@ async def due(services: Services, cluster: Cluster, agent: Agent) -> str | None:
         return None
     if before and now < max(one.at for one in before) + spec.waits(len(alike)):
         return None
-    pending = [
-        proposed(one)[2]
-        for one in await learning.proposals(agent.namespace, pending=True)
-        if (one.cluster, one.mechanism) == (cluster.ref.name, "evolve") and one.expires > now
+    if cluster.learning.mode_of("evolve") == "propose":
+        wanted = await _asked(learning, cluster, name, "")
+        if any(not cluster.blueprints.outdated(one) for one, expires in wanted if expires > now):
+            return None
+    return lessons[0].task
+
+
+async def _asked(learning: Learning, cluster: Cluster, agent: str, verdict: str) -> list[tuple[Shaping, float]]:
+    """Return the instructions of an agent about which people decided so, or nothing yet, and when that expires."""
+    found = [
+        (proposed(one)[2], one.expires)
+        for one in await learning.proposals(cluster.ref.namespace)
+        if (one.cluster, one.mechanism) == (cluster.ref.name, "evolve")
+        and (said.verdict if (said := verdict_of(one)) else "") == verdict
     ]
-    asked = any(
-        isinstance(one, Shaping) and one.agent == name and not cluster.blueprints.outdated(one) for one in pending
-    )
-    return None if asked else lessons[0].task
+    return [(one, expires) for one, expires in found if isinstance(one, Shaping) and one.agent == agent]

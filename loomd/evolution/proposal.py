@@ -67,7 +67,7 @@ def question(agent: Agent, spec: Evolve, taken_back: Collection[str] = ()) -> Qu
     Args:
         agent: whose instructions are to be better.
         spec: how they are written.
-        taken_back: instructions that it had and that are not wanted again.
+        taken_back: instructions that are not wanted: it had them, or somebody denied them.
     """
     schema: JsonObject = {
         "type": "object",
@@ -120,7 +120,7 @@ def _read(text: str, most: int, known: str, taken_back: Collection[str]) -> str:
     if written == known.strip():
         raise ValueError("expected other instructions, got those that it has")
     if written in {one.strip() for one in taken_back}:
-        raise ValueError("expected other instructions, got some that it had and that were taken back")
+        raise ValueError("expected other instructions, got some that were taken back or denied")
     return written
 
 

@@ -3,7 +3,8 @@
 Called by the reconciler once it has a plan, with what the store knows of scores and tasks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeGuard
 
 from loomd.manifest.object import Ref, Snapshot
 from loomd.reconcile.plan import Change, Consequence, Plan
@@ -13,7 +14,12 @@ _LISTED = 5
 
 
 def consequences(
-    old: Snapshot, new: Snapshot, plan: Plan, learned: Sequence[Capability], running: Sequence[TaskRecord]
+    old: Snapshot,
+    new: Snapshot,
+    plan: Plan,
+    learned: Sequence[Capability],
+    running: Sequence[TaskRecord],
+    live: Iterable[object] = (),
 ) -> tuple[Consequence, ...]:
     """Return what a plan leads to.
 
@@ -23,11 +29,12 @@ def consequences(
         plan: what changes between them.
         learned: all learned scores.
         running: the tasks that have not ended.
+        live: what is alive of what serves; a cluster has given agents instructions, which it will give them again.
     """
     changed = {change.ref: change for change in plan.effective}
     reopened = {} if plan.empty else _reopened(old, new, changed)
     found = [
-        *_behaviours(old, new, reopened.keys() | changed.keys(), learned),
+        *_behaviours(old, new, reopened.keys() | changed.keys(), learned, [one for one in live if _teaches(one)]),
         *(Consequence("reopened", str(ref), f"is opened anew, because {cause}") for ref, cause in reopened.items()),
         *_indexes(plan),
         *_pending(old, new),
@@ -42,7 +49,36 @@ def opened(old: Snapshot, new: Snapshot, plan: Plan) -> list[Ref]:
     return [*changed, *_reopened(old, new, changed)]
 
 
-def _behaviours(old: Snapshot, new: Snapshot, refs: set[Ref], learned: Sequence[Capability]) -> Iterator[Consequence]:
+class _Teacher(Protocol):
+    """What gives agents of a namespace something beside their manifests: a live cluster."""
+
+    @property
+    def ref(self) -> Ref:
+        """Return which one it is."""
+        ...
+
+    def taught(self, agent: str, digest: str, prompt: str, locked: Collection[str]) -> str:
+        """Return the digest of how an agent behaves with that, whose manifest alone says `digest`."""
+        ...
+
+
+def _teaches(live: object) -> TypeGuard[_Teacher]:
+    return hasattr(live, "taught")
+
+
+def _as_taught(snapshot: Snapshot, ref: Ref, digest: str, teachers: Sequence[_Teacher]) -> str:
+    """Return the digest of how an object behaves with what it was given; what two clusters gave it is not mixed."""
+    if not digest or ref.kind != "Agent":
+        return digest
+    spec = snapshot.objects[ref].spec
+    prompt, locked = getattr(spec, "prompt", ""), getattr(spec, "keeps", ())
+    mine = [one.taught(ref.name, digest, prompt, locked) for one in teachers if one.ref.namespace == ref.namespace]
+    return next((one for one in mine if one != digest), digest)
+
+
+def _behaviours(
+    old: Snapshot, new: Snapshot, refs: set[Ref], learned: Sequence[Capability], teachers: Sequence[_Teacher]
+) -> Iterator[Consequence]:
     """Yield the objects that behave differently from now on, and what becomes of their scores."""
     for ref in sorted(refs):
         before = old.behaviour(ref) if ref in old.objects else ""
@@ -51,7 +87,10 @@ def _behaviours(old: Snapshot, new: Snapshot, refs: set[Ref], learned: Sequence[
             continue
         if before and after:
             yield Consequence("behaviour", str(ref), "behaves differently for tasks that start from now on")
-        lost, found = (_scores(learned, ref, digest) for digest in (before, after))
+        lost, found = (
+            _scores(learned, ref, _as_taught(snapshot, ref, digest, teachers))
+            for snapshot, digest in ((old, before), (new, after))
+        )
         if found:
             yield Consequence("scores", str(ref), f"takes up what it had learned before: {found}")
         elif lost and after:

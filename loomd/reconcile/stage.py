@@ -103,7 +103,7 @@ class Stage:
             return plan
         store = self._services.store
         learned, running = await store.capabilities(), await store.list_tasks(unfinished=True)
-        return replace(plan, consequences=consequences(old, new, plan, learned, running))
+        return replace(plan, consequences=consequences(old, new, plan, learned, running, self.topology.live.values()))
 
     async def adopt_files(self, record: RevisionRecord, files: Files, lost: Collection[str]) -> None:
         """Take over the present revision and its files, but for those of sources that are damaged."""

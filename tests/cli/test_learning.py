@@ -339,6 +339,44 @@ async def test_a_person_decides_once_on_all_that_came(folder: Path, capsys: Out)
         assert "ada is retired" in [one["spec"]["what"] for one in await proposals(capsys)]
 
 
+async def test_who_was_asked_about_is_retired_once_the_cluster_may(folder: Path, capsys: Out) -> None:
+    """A proposal that nobody decided holds nothing back where nobody is asked any more; one that was denied does."""
+    rules = "{modes: {retire: propose}, retire: {declared: true, samples: 3, every: 0s}}"
+    for denied in (False, True):
+        async with serving(folder, rules) as system:
+            text = (folder / "team.yaml").read_text()
+            edited = text.replace("{provider: broken,", f"{{provider: broken, prompt: Try {denied}.,")
+            (folder / "team.yaml").write_text(edited)
+            assert await loomd("apply", "-f", "team.yaml") == 0
+            await do(system, "ada", 3)
+            await do(system, "bob")
+            one = (await proposals(capsys))[0]
+            assert one["status"]["phase"] == "Pending"
+            assert not denied or await loomd("deny", f"proposal/{one['metadata']['name']}") == 0
+            (folder / "team.yaml").write_text(edited.replace("modes: {retire: propose}, ", ""))
+            assert await loomd("apply", "-f", "team.yaml") == 0
+            await do(system, "bob")
+            cluster = system.reconciler.topology.live[HERE]
+            assert isinstance(cluster, Cluster)
+            assert cluster.conditions.record(cluster.agents["ada"]).active is not denied
+
+
+async def test_people_are_asked_again_about_who_flaps(folder: Path, capsys: Out) -> None:
+    """What they agreed to is done; when the agent does badly on probation, too, there is another proposal."""
+    rules = "{modes: {retire: propose}, retire: {declared: true, samples: 3, every: 0s, coolDown: 100ms}}"
+    async with serving(folder, rules) as system:
+        for count in (1, 2):
+            await do(system, "ada", 3)
+            await do(system, "bob")
+            waits = [one for one in await proposals(capsys) if one["status"]["phase"] == "Pending"]
+            assert [one["spec"]["what"] for one in waits] == ["ada is retired"], f"the {count}. time"
+            assert await loomd("approve", f"proposal/{waits[0]['metadata']['name']}") == 0
+            await asyncio.sleep(0.2 * count)
+            await do(system, "bob")
+        hows = [one.how for one in await system.store.learning.lineage("default", "ada")]
+        assert hows == ["retired from team", "revived in team"] * 2
+
+
 async def test_a_retirement_is_not_approved_of_who_does_better_by_now(folder: Path, capsys: Out) -> None:
     """What led to the proposal does not hold any more, however long it has been waiting."""
     rules = "{modes: {retire: propose}, retire: {declared: true, samples: 3, every: 0s}}"
@@ -465,6 +503,34 @@ async def test_an_agent_is_shown_as_it_behaves_now(folder: Path, capsys: Out, lo
         assert status["health"] == "unknown"
         assert [one["count"] for one in status["capabilities"]] == [1]
         assert {one["type"]: one["status"] for one in status["conditions"]}.get("Degraded", "False") == "False"
+
+
+async def test_a_plan_knows_what_was_learned_with_instructions(folder: Path, capsys: Out) -> None:
+    """The scores that it tells of are those that go on, or that come back, with what the cluster gave the agent."""
+    async with serving(folder) as system:
+        await do(system, "bob", 2)
+        cluster = system.reconciler.topology.live[HERE]
+        assert isinstance(cluster, Cluster)
+        shape = Blueprint("team", "bob", "Answer in one word.")
+        learned = Shaping("bob", "promoted", shape, "x", spec=cluster.agents["bob"].digest)
+        await learn(system.services, [learned], cluster.teaching("t9"), Scope(system.bus, ""), "bob#1")
+        await do(system, "bob", 4)
+        count = cluster.standing("bob", ["general"]).scores["general"].count
+        assert count == 4
+        text = (folder / "team.yaml").read_text()
+        (folder / "team.yaml").write_text(
+            text.replace("{provider: fine,", "{provider: fine, prompt: Answer in one word.,")
+        )
+        capsys.readouterr()
+        assert await loomd("plan", "-f", "team.yaml") == 1
+        assert re.search(
+            rf"goes on from what it had learned, .*: general 0\.\d\d \({count} tasks\)", capsys.readouterr().out
+        )
+        assert await loomd("apply", "-f", "team.yaml") == 0
+        (folder / "team.yaml").write_text(text)
+        capsys.readouterr()
+        assert await loomd("plan", "-f", "team.yaml") == 1
+        assert f"({count} tasks)" in capsys.readouterr().out, "and not those of what the manifest alone says"
 
 
 async def test_versions_are_shown_and_taken_back(folder: Path, capsys: Out) -> None:

@@ -156,6 +156,10 @@ async def test_how_far_the_cluster_may_go(world: World, mode: str) -> None:
         assert specialists(system) == []
         proposals = [one for one in await system.store.learning.proposals() if one.mechanism == "forge"]
         assert len(proposals) == (1 if mode == "propose" else 0)
+    write(world, {**DESIGNS, "json": DESIGN})
+    async with world.open() as system:
+        said = matched(await do(system, GOAL))
+        assert said.winner == "lease-lawyer", "once it may, what waits for people holds nothing back"
 
 
 PROPOSE = ", learning: {proposals: 1h, modes: {forge: propose, score: off}}"

@@ -297,6 +297,16 @@ async def test_too_few_past_tasks_are_said(world: World) -> None:
         assert len(shown) == 1, "three tasks of the same words are one"
 
 
+async def test_that_nothing_is_left_to_ask_with_is_said_in_words(world: World) -> None:
+    """And not by the name of a stop reason."""
+    written(world, f"{EVOLVE}, tokens: 20")
+    async with world.open() as system:
+        await work(system)
+        await system.evolutions.tick()
+        (text,) = await tries(system)
+        assert "what is left of the budget of tokens is too little for this call" in text
+
+
 @pytest.mark.parametrize("mode", ["off", "observe", "propose"])
 async def test_modes(world: World, mode: str) -> None:
     """Nothing is tried; it is told and not done; people decide, and the trial stands in the proposal."""
@@ -334,6 +344,35 @@ async def test_an_agent_is_looked_at_though_its_scores_do_not_move(world: World,
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+async def test_what_waits_holds_nothing_back_where_nobody_is_asked_any_more(world: World) -> None:
+    """Once the cluster may, it gives the instructions, tried anew."""
+    written(world, learning="modes: {evolve: propose},")
+    async with world.open() as system:
+        await work(system)
+        await system.evolutions.tick()
+    written(world)
+    async with world.open() as system:
+        await work(system, 1, begin=10)
+        await system.evolutions.tick()
+        assert team(system).agents["ada"].instructions == GOOD
+
+
+async def test_what_people_denied_is_not_tried_again(world: World) -> None:
+    """Other instructions may be proposed; the same ones are no usable answer, so that no trial of them is paid."""
+    coach = [{**one, "times": None} for one in says(GOOD)]
+    written(world, coach=coach, learning="modes: {evolve: propose},")
+    async with world.open() as system:
+        await work(system)
+        await system.evolutions.tick()
+        (record,) = await system.store.learning.proposals()
+        await decide(system.services, team(system), record, Verdict("denied", "ada", ""))
+        heard = hearing(system)
+        await work(system, 1, begin=10)
+        await system.evolutions.tick()
+        assert kinds(heard) == [SkillAbandoned]
+        assert "denied" in getattr(heard[0].data, "reason", "")
 
 
 async def test_a_proposal_that_an_edit_outdates_keeps_nobody_from_getting_instructions(world: World) -> None:
