@@ -20,7 +20,7 @@ from loomd.amoeba.task import GENERAL, Budget, Durability, Grant, Result, Task
 from loomd.amoeba.world import Lived, Neighbour, Run, Score, Signals, Standing, Uses
 from loomd.cluster.behaviours import Behaviours
 from loomd.cluster.blueprints import Blueprints
-from loomd.cluster.capability import Ageing, Book, Priors
+from loomd.cluster.capability import Ageing, Book, Priors, Stored
 from loomd.cluster.condition import SHAPED, Conditions, Past
 from loomd.cluster.forge import BlueprintForge
 from loomd.cluster.history import TaskHistory
@@ -36,11 +36,11 @@ from loomd.cluster.stirring import Stirring, stirring
 from loomd.cluster.terms import Models, Terms
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
-from loomd.events.cluster import CapabilityMerged, CapabilityUpdated, HistoryForgotten
+from loomd.events.cluster import CapabilityUpdated, HistoryForgotten
 from loomd.events.event import Event, Fallback
 from loomd.manifest.object import Ref
 from loomd.messages import Message
-from loomd.store.records import Capability, Experience, SessionKey, Turn
+from loomd.store.records import Experience, SessionKey, Turn
 from loomd.tools.check import Check, Checked
 from loomd.tools.python_check import Checker
 from loomd.topology import Services
@@ -82,9 +82,7 @@ class Cluster:
         self.roster = Roster(members.values(), embedder)
         self.past = TaskHistory(ref, services.store, terms.policies.learning, self.roster)
         ours = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
-        self._scores = {(one.agent, one.spec, one.domain): one for one in ours}
-        """What is stored, also of how members behaved before; what one takes over of that is in the book alone."""
-        self._ways = {name: set(digests) for name, digests in past.behaviours.items()}
+        self._stored = Stored(ref.namespace, ours, past.behaviours)
         self._terms = terms
         self._rehearses = False
         self._services = services
@@ -101,12 +99,12 @@ class Cluster:
                 rules.keep,
                 rules.half_life if rules.reading_of("decay") == "auto" else 0.0,
                 services.clock.now,
-                self._ways,
+                self._stored.ways,
                 Behaviours(ref.namespace, services).earlier,
             ),
         )
         self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)
-        for agent in self.blueprints.former().values():
+        for agent in self.blueprints.gone():
             self.conditions.remember(agent, past.lessons)
         house = House(ref, self.blueprints, self.roster, self.conditions, self.teaching, embedder)
         self.forge = BlueprintForge(house, terms.forge, rules, services, past)
@@ -232,7 +230,7 @@ class Cluster:
             return self._holding(now)
         if before is None:
             return self
-        self.book.admit(agent, before.digest, self._known(agent))
+        self.book.admit(agent, before.digest, self._stored.of(agent))
         return self._holding(before)
 
     def rehearsal(self, agent: Agent) -> "Cluster":
@@ -337,13 +335,15 @@ class Cluster:
         fact = event.data
         if isinstance(fact, CapabilityUpdated):  # by far the most: each task ends with one
             if fact.owner in self.roster.agents or self.blueprints.versions(fact.owner):
-                self._take(fact, event)
+                self._stored.hear(event)
                 self.book.hear(event)
                 self.conditions.hear(event)
                 self.forge.departures.hear(event)
+                now = self.roster.agents.get(fact.owner)
+                if now is not None and now.digest != fact.spec:  # it takes over from how it behaved
+                    self.book.admit(now.name, now.digest, self._stored.of(now.name))
             return
-        if isinstance(fact, CapabilityMerged):
-            self._take(fact, event)
+        self._stored.hear(event)
         self.book.hear(event)
         self.conditions.hear(event)
         self.forge.hear(event)
@@ -354,10 +354,13 @@ class Cluster:
             shaping = decision_of(fact)
             if isinstance(shaping, Shaping):
                 self.blueprints.take(shaping, event.ts)
-                self._reshape(shaping.agent)
+                self._reshape(shaping.agent, anew=shaping.how == "forged")
 
-    def _reshape(self, name: str) -> None:
-        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with."""
+    def _reshape(self, name: str, *, anew: bool) -> None:
+        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with.
+
+        How it did counts no more when it comes `anew`.
+        """
         before, now = self.roster.agents.get(name), self.blueprints.agent(name)
         if before is not None and (now is None or now.digest != before.digest):
             self.conditions.dismiss(before)
@@ -365,20 +368,9 @@ class Cluster:
             if before is not None:
                 self.roster.remove(name)
         elif before is None or now.digest != before.digest:
-            self.book.admit(name, now.digest, self._known(name))
+            self.book.admit(name, now.digest, self._stored.of(name))
             self.roster.add(now)
-            self.conditions.admit(now)
-
-    def _take(self, fact: CapabilityUpdated | CapabilityMerged, event: Event) -> None:
-        """Take over what is stored of a score that moved."""
-        score = Capability(fact.owner, fact.spec, fact.domain, fact.after, fact.variance, fact.count, event.ts)
-        self._scores[fact.owner, fact.spec, fact.domain] = score
-        if event.namespace == self._ref.namespace:
-            self._ways.setdefault(fact.owner, set()).add(fact.spec)
-
-    def _known(self, name: str) -> list[Capability]:
-        """Return what was learned of an agent, however it behaved."""
-        return [one for one in self._scores.values() if one.agent == name]
+            self.conditions.admit(now, anew=anew)
 
     def limit(self, budget: Budget) -> Budget:
         """Return a task's budget with the cluster's own limits where it names none; none is ever unlimited."""
