@@ -83,13 +83,6 @@ class Blueprints:
                 found[name] = versions[-1].blueprint.make(name, creator)
         return found
 
-    def gone(self) -> list[Agent]:
-        """Return those who went, as they were last, and members as they were before each of their versions."""
-        members = [name for name in self._versions if self.current(name) is not None]
-        before = [self.before(name, version) for name in members for version in self._versions[name]]
-        found = [*self.former().values(), *(one for one in before if one is not None)]
-        return list({(one.name, one.digest): one for one in found}.values())
-
     def since(self, name: str) -> float:
         """Return when an agent became a member the last time, in wall-clock seconds; 0 for one that always was."""
         return max((one.at for one in self.versions(name) if one.how == "forged"), default=0.0)

@@ -104,7 +104,7 @@ class Cluster:
             ),
         )
         self.conditions = Conditions(ref, self.roster, rules, past, self.blueprints.declared)
-        for agent in self.blueprints.gone():
+        for agent in self.blueprints.former().values():
             self.conditions.remember(agent, past.lessons)
         house = House(ref, self.blueprints, self.roster, self.conditions, self.teaching, embedder)
         self.forge = BlueprintForge(house, terms.forge, rules, services, past)
@@ -354,13 +354,10 @@ class Cluster:
             shaping = decision_of(fact)
             if isinstance(shaping, Shaping):
                 self.blueprints.take(shaping, event.ts)
-                self._reshape(shaping.agent, anew=shaping.how == "forged")
+                self._reshape(shaping.agent)
 
-    def _reshape(self, name: str, *, anew: bool) -> None:
-        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with.
-
-        How it did counts no more when it comes `anew`.
-        """
+    def _reshape(self, name: str) -> None:
+        """Let a member be as its blueprint says now; work that has begun goes on with the agent that it began with."""
         before, now = self.roster.agents.get(name), self.blueprints.agent(name)
         if before is not None and (now is None or now.digest != before.digest):
             self.conditions.dismiss(before)
@@ -370,7 +367,7 @@ class Cluster:
         elif before is None or now.digest != before.digest:
             self.book.admit(name, now.digest, self._stored.of(name))
             self.roster.add(now)
-            self.conditions.admit(now, anew=anew)
+            self.conditions.admit(now)
 
     def limit(self, budget: Budget) -> Budget:
         """Return a task's budget with the cluster's own limits where it names none; none is ever unlimited."""

@@ -102,24 +102,19 @@ class Conditions:
             mine = [one for one in past.lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
             self.admit(agent, mine)
 
-    def admit(self, agent: Agent, lessons: Sequence[Lesson] = (), *, anew: bool = True) -> None:
-        """Watch an agent that is or becomes a member; its rewards come the newest first.
-
-        One that behaves as it did once, and does not come `anew`, does as it did then.
-        """
+    def admit(self, agent: Agent, lessons: Sequence[Lesson] = ()) -> None:
+        """Watch an agent that is or becomes a member; its rewards come the newest first."""
         record = self.record(agent)
         self._retired.admit(agent.name, agent.digest)
-        if anew or not self._watch.watches(agent.name, agent.digest):
-            self._watch.admit(agent.name, agent.digest, lessons, record.revived)
+        self._watch.admit(agent.name, agent.digest, lessons, record.revived)
         if record.active:
             self._roster.drain(agent.name)
         self._observe(agent)
 
     def remember(self, agent: Agent, lessons: Sequence[Lesson]) -> None:
-        """Take over how an agent did that is no member any more, or behaves otherwise now."""
-        if not self._watch.watches(agent.name, agent.digest):
-            mine = [one for one in lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
-            self._watch.admit(agent.name, agent.digest, mine)
+        """Take over how an agent did that is no member any more."""
+        mine = [one for one in lessons if (one.agent, one.spec) == (agent.name, agent.digest)]
+        self._watch.admit(agent.name, agent.digest, mine)
 
     def dismiss(self, agent: Agent) -> None:
         """Say nothing of an agent any more that is no member."""

@@ -99,10 +99,6 @@ class Watch:
             if one.at > since:
                 self._note((agent, spec), one.task, one.reward, one.at)
 
-    def watches(self, agent: str, spec: str) -> bool:
-        """Return whether an agent is or was watched as it behaves."""
-        return (agent, spec) in self._charts
-
     def hear(self, event: Event) -> Member | None:
         """Take over a reward; return whose it was, or None when it concerns nobody here."""
         found = rewarded(event)

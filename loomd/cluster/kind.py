@@ -259,7 +259,7 @@ async def _learned(parts: Parts, agents: Sequence[Agent], reserve: Sequence[Agen
         known = Blueprints(parts.name, agents, records, reserve)
         lessons = [
             one
-            for agent in {(one.name, one.digest): one for one in (*known.gone(), *known.members())}.values()
+            for agent in (*known.members(), *known.former().values())
             for one in await learning.lessons(namespace, agent.name, agent.digest)
             if one.at >= known.since(agent.name)
         ]

@@ -60,6 +60,7 @@ def believed(system: System) -> dict[str, object]:
             name: (round(vitals.mean, 9), vitals.samples)
             for name, agent in cluster.agents.items()
             for vitals in [cluster.conditions.vitals(agent)]
+            if len(cluster.blueprints.versions(name)) < 2  # it always behaved as it does now
         },
         "retired": {name: cluster.conditions.record(agent).times for name, agent in cluster.agents.items()},
         "averages": {name: (one.value, one.count) for name, one in averages.items()},

@@ -169,26 +169,6 @@ async def test_what_is_taken_over_is_what_was_learned_also_without_a_restart(wor
     assert live.count == 3
 
 
-async def test_who_gets_its_instructions_back_does_as_it_did(world: World) -> None:
-    """Its rewards of then count, in the process in which it did those tasks, and in another one."""
-    async with world.open() as system:
-        await do(system, count=5)
-        cluster = team(system)
-        declared = cluster.agents["ada"]
-        vitals = cluster.conditions.vitals(declared)
-        await shape(system, Shaping("ada", "promoted", LEARNED, "so", spec=declared.digest))
-        assert cluster.conditions.vitals(cluster.agents["ada"]).samples == 0
-        none = Blueprint("default", "ada")
-        await shape(system, Shaping("ada", "reverted", none, "so", 2, 0, cluster.agents["ada"].digest), task="u")
-        assert cluster.conditions.vitals(cluster.agents["ada"]) == vitals
-        await shape(system, Shaping("ada", "promoted", LEARNED, "so", 3, 2, declared.digest), task="v")
-    async with world.open() as system:
-        cluster = team(system)
-        await shape(system, Shaping("ada", "reverted", none, "so", 4, 2, cluster.agents["ada"].digest), task="w")
-        again = cluster.conditions.vitals(cluster.agents["ada"])
-    assert (again.samples, again.health) == (5, vitals.health)
-
-
 async def test_what_is_said_of_how_it_behaved_before_is_taken_over(world: World) -> None:
     """As long as it learned nothing of its own: at once, as after a restart."""
     async with world.open() as system:
