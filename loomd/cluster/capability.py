@@ -142,6 +142,35 @@ class Believed(NamedTuple):
     overall: Score
 
 
+class Stored:
+    """The scores of some agents however they behaved, as they are stored, and in which ways they behaved.
+
+    Attributes:
+        ways: digests of how each agent behaved in the namespace.
+    """
+
+    def __init__(
+        self, namespace: str, learned: Iterable[Capability], behaviours: Mapping[str, Collection[str]]
+    ) -> None:
+        """Take over what is stored."""
+        self.ways = {name: set(digests) for name, digests in behaviours.items()}
+        self._namespace = namespace
+        self._scores = {(one.agent, one.spec, one.domain): one for one in learned}
+
+    def hear(self, event: Event) -> None:
+        """Take over an update that was carried out; a handler for the bus."""
+        fact = event.data
+        if isinstance(fact, _MOVED):
+            score = Capability(fact.owner, fact.spec, fact.domain, fact.after, fact.variance, fact.count, event.ts)
+            self._scores[fact.owner, fact.spec, fact.domain] = score
+            if event.namespace == self._namespace:
+                self.ways.setdefault(fact.owner, set()).add(fact.spec)
+
+    def of(self, agent: str) -> list[Capability]:
+        """Return the scores of an agent."""
+        return [one for one in self._scores.values() if one.agent == agent]
+
+
 class Book:
     """The scores of some agents as they behave now, in memory; the store keeps those of all."""
 

@@ -20,7 +20,7 @@ from loomd.amoeba.task import GENERAL, Budget, Durability, Grant, Result, Task
 from loomd.amoeba.world import Lived, Neighbour, Run, Signals, Standing, Uses
 from loomd.cluster.behaviours import Behaviours
 from loomd.cluster.blueprints import Blueprints
-from loomd.cluster.capability import Ageing, Book, Priors
+from loomd.cluster.capability import Ageing, Book, Priors, Stored
 from loomd.cluster.condition import SHAPED, Conditions, Past
 from loomd.cluster.forge import BlueprintForge
 from loomd.cluster.history import TaskHistory
@@ -36,11 +36,11 @@ from loomd.cluster.stirring import Stirring, stirring
 from loomd.cluster.terms import Models, Terms
 from loomd.errors import LoomdError, NotFound
 from loomd.events.bus import Scope
-from loomd.events.cluster import CapabilityMerged, CapabilityUpdated, HistoryForgotten
+from loomd.events.cluster import CapabilityUpdated, HistoryForgotten
 from loomd.events.event import Event, Fallback
 from loomd.manifest.object import Ref
 from loomd.messages import Message
-from loomd.store.records import Capability, Experience, SessionKey, Turn
+from loomd.store.records import Experience, SessionKey, Turn
 from loomd.tools.check import Check, Checked
 from loomd.tools.python_check import Checker
 from loomd.topology import Services
@@ -80,9 +80,7 @@ class Cluster:
         self.roster = Roster(members.values(), embedder)
         self.past = TaskHistory(ref, services.store, terms.policies.learning, self.roster)
         ours = [one for one in past.scores if one.agent in members or self.blueprints.versions(one.agent)]
-        self._scores = {(one.agent, one.spec, one.domain): one for one in ours}
-        """What is stored, also of how members behaved before; what one takes over of that is in the book alone."""
-        self._ways = {name: set(digests) for name, digests in past.behaviours.items()}
+        self._stored = Stored(ref.namespace, ours, past.behaviours)
         self._terms = terms
         self._rehearses = False
         self._services = services
@@ -98,7 +96,7 @@ class Cluster:
                 rules.keep,
                 rules.half_life if rules.reading_of("decay") == "auto" else 0.0,
                 services.clock.now,
-                self._ways,
+                self._stored.ways,
                 Behaviours(ref.namespace, services).earlier,
             ),
         )
@@ -198,7 +196,7 @@ class Cluster:
             return self._holding(now)
         if before is None:
             return self
-        self.book.admit(agent, before.digest, self._known(agent))
+        self.book.admit(agent, before.digest, self._stored.of(agent))
         return self._holding(before)
 
     def rehearsal(self, agent: Agent) -> "Cluster":
@@ -303,13 +301,15 @@ class Cluster:
         fact = event.data
         if isinstance(fact, CapabilityUpdated):  # by far the most: each task ends with one
             if fact.owner in self.roster.agents or self.blueprints.versions(fact.owner):
-                self._take(fact, event)
+                self._stored.hear(event)
                 self.book.hear(event)
                 self.conditions.hear(event)
                 self.forge.departures.hear(event)
+                now = self.roster.agents.get(fact.owner)
+                if now is not None and now.digest != fact.spec:  # it takes over from how it behaved
+                    self.book.admit(now.name, now.digest, self._stored.of(now.name))
             return
-        if isinstance(fact, CapabilityMerged):
-            self._take(fact, event)
+        self._stored.hear(event)
         self.book.hear(event)
         self.conditions.hear(event)
         self.forge.hear(event)
@@ -334,20 +334,9 @@ class Cluster:
             if before is not None:
                 self.roster.remove(name)
         elif before is None or now.digest != before.digest:
-            self.book.admit(name, now.digest, self._known(name))
+            self.book.admit(name, now.digest, self._stored.of(name))
             self.roster.add(now)
             self.conditions.admit(now, anew=anew)
-
-    def _take(self, fact: CapabilityUpdated | CapabilityMerged, event: Event) -> None:
-        """Take over what is stored of a score that moved."""
-        score = Capability(fact.owner, fact.spec, fact.domain, fact.after, fact.variance, fact.count, event.ts)
-        self._scores[fact.owner, fact.spec, fact.domain] = score
-        if event.namespace == self._ref.namespace:
-            self._ways.setdefault(fact.owner, set()).add(fact.spec)
-
-    def _known(self, name: str) -> list[Capability]:
-        """Return what was learned of an agent, however it behaved."""
-        return [one for one in self._scores.values() if one.agent == name]
 
     def limit(self, budget: Budget) -> Budget:
         """Return a task's budget with the cluster's own limits where it names none; none is ever unlimited."""

@@ -232,13 +232,13 @@ async def _ready(
         return "its cluster does not serve"
     learned = _moves(adapted.decisions)
     stays = _stays(cluster, sensed, executed, learned)
-    past: dict[str, Score] | None = None
-    if not stays and not _behaves(cluster, learned[0]):
-        past = await _past(services, cluster, learned[0])
     teaching = cluster.teaching(result.task.id)
     wanted = {proposal_of(one, teaching).id for one in learned if one.done == "proposed"}
     wanted |= {proposal for one in earlier for proposal, _ in one.asked.values()}
     proposals = await _proposals(services, wanted)
+    past: dict[str, Score] | None = None
+    if not stays and not _behaves(cluster, learned[0]):
+        past = await _past(services, cluster, learned[0])
     return _Ready(
         cluster, result.task.id, cluster.adapt, sensed, executed, evaluated, learned, earlier, proposals, past, stays
     )

@@ -58,7 +58,7 @@ async def decide(
         of = cluster.teaching(task)
         present = renewed(cluster, decision, of)
         change = change_of([present], of)
-        if isinstance(present, ScoreMove) and present.seen:  # each reward was noted when its task ended
+        if isinstance(present, ScoreMove):  # each reward was noted when its task ended, or when somebody said it
             change = msgspec.structs.replace(change, lessons=())
         tell(services, [present], of, scope, f"proposal/{record.id}")
     elif isinstance(decision, Retirement | Revival | Shaping):

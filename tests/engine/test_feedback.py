@@ -28,7 +28,8 @@ from loomd.errors import Conflict
 from loomd.events.cluster import CapabilityUpdated, FeedbackGiven
 from loomd.events.event import Event
 from loomd.events.journal import Journal
-from loomd.store.records import Capability
+from loomd.store.experience import SqliteLearning
+from loomd.store.records import Capability, ProposalRecord
 from tests import nursery
 from tests.clocks import skip
 from tests.engine.test_judging import evaluated, ran, verdict
@@ -209,6 +210,22 @@ async def test_a_word_leaves_a_reward_where_it_was_in_time(world: World) -> None
         again = cluster.conditions.vitals(cluster.agents["ada"])
     assert (again.samples, again.health) == (8, vitals.health)
     assert again.mean == pytest.approx(vitals.mean)
+
+
+async def test_what_people_agree_to_is_no_new_reward(tmp_path: Path) -> None:
+    """That was noted when the word was said; to agree to what it corrects says nothing of how the agent does now."""
+    world = written(tmp_path, JUDGED.replace("MODE", "propose"), verdict(10, times=None))
+    async with world.open() as system:
+        result = await done(system)
+        await decided(system, "approved")
+        for _ in range(3):
+            await done(system)
+        await decided(system, "denied")
+        await say(system, result.task.id, 0.0)
+        await decided(system, "approved")
+        cluster = cluster_of(system.reconciler.topology, result.task)
+        lessons = await system.store.learning.lessons("default", "ada", cluster.agents["ada"].digest)
+    assert (len(lessons), lessons[-1].task, lessons[-1].reward) == (4, result.task.id, 0.0)
 
 
 async def test_words_and_tasks_at_the_same_time_all_count(world: World) -> None:
@@ -409,6 +426,22 @@ async def test_a_word_on_what_is_remembered_no_more_says_so(tmp_path: Path, monk
         assert (correction.after, correction.moves) == (0.0, [])
         assert re.fullmatch(r"proposal/\S+ rests on later tasks alone by now", correction.why)
         assert await open_proposal(system) == kept
+
+
+async def test_a_word_is_taken_though_its_agent_goes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a specialist may while it is looked up what people decided."""
+    world = written(tmp_path, JUDGED.replace("MODE", "propose"), verdict(10, times=None))
+    async with world.open() as system:
+        result = await done(system)
+        cluster, asked = cluster_of(system.reconciler.topology, result.task), SqliteLearning.proposal
+
+        async def goes(store: SqliteLearning, name: str) -> ProposalRecord | None:
+            if "ada" in cluster.agents:
+                cluster.roster.remove("ada")
+            return await asked(store, name)
+
+        monkeypatch.setattr(SqliteLearning, "proposal", goes)
+        assert (await say(system, result.task.id, 0.0)).after == 0.0
 
 
 async def test_a_word_opens_nothing_again_that_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 from loomd.agents.approval import Decision as Verdict
 from loomd.amoeba.blueprint import Blueprint
 from loomd.amoeba.decision import ScoreMove, Shaping
+from loomd.amoeba.feedback import Said
 from loomd.cluster import learn as learning
 from loomd.cluster.cluster import Cluster
 from loomd.cluster.descent import happened
@@ -166,6 +167,23 @@ async def test_what_is_taken_over_is_what_was_learned_also_without_a_restart(wor
         again = team(system).standing("ada", ["general"]).scores["general"]
     assert (live.mean, live.count) == pytest.approx((again.mean, again.count))
     assert live.count == 3
+
+
+async def test_what_is_said_of_how_it_behaved_before_is_taken_over(world: World) -> None:
+    """As long as it learned nothing of its own: at once, as after a restart."""
+    async with world.open() as system:
+        first = await do(system, count=5)
+        cluster = team(system)
+        await shape(system, Shaping("ada", "promoted", LEARNED, "so", spec=cluster.agents["ada"].digest))
+        before = cluster.standing("ada", ["general"]).scores["general"]
+        record = await system.engine.get(first.task.id)
+        assert record is not None
+        await system.feedback.give(record, Said(0.0, "ann"), "no")
+        live = cluster.standing("ada", ["general"]).scores["general"]
+    async with world.open() as system:
+        again = team(system).standing("ada", ["general"]).scores["general"]
+    assert live.mean < before.mean
+    assert (live.mean, live.count) == pytest.approx((again.mean, again.count), abs=1e-6)
 
 
 async def test_who_is_declared_holds_against_a_specialist_of_that_name(world: World) -> None:
