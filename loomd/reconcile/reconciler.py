@@ -377,8 +377,8 @@ class Reconciler:
 
     async def close(self) -> None:
         """Stop serving; what is leased closes after its last lease."""
+        self.turns.close()
         async with self.turns.turn():
-            self.turns.close()
             await self._save()
             await self._stage.close()
 

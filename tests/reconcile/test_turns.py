@@ -1,6 +1,7 @@
 """An opening that takes long holds nobody up: it gives way to whoever comes, and begins anew afterwards."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -25,6 +26,7 @@ class Act:
     def __init__(self, turns: Turns, name: str, log: list[str]) -> None:
         self.begun = asyncio.Event()
         self.may_end = asyncio.Event()
+        self.before: Callable[[], None] = lambda: None
         self._turns = turns
         self._name = name
         self._log = log
@@ -36,6 +38,7 @@ class Act:
     async def __call__(self) -> str:
         """Do it."""
         self._log.append(f"{self._name} {self._turns.number}")
+        self.before()
         await self._turns.open(self._open())
         self._log.append(f"{self._name} done")
         return self._name
@@ -149,15 +152,18 @@ async def test_an_opening_that_is_cancelled_leaves_the_turn_to_the_next(*, again
         assert await second.start() == "second"
 
 
-async def test_nobody_acts_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What gave way to the end does not begin anew."""
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_nobody_acts_after_the_end(*, keeps: bool) -> None:
+    """An opening is ended at once, also one that gives way to nobody, and does not begin anew."""
     turns, log = Turns(), list[str]()
     slow = Act(turns, "slow", log)
+    if keeps:
+        slow.before = turns.keep
     running = slow.start()
     await slow.begun.wait()
-    skip(PATIENCE, monkeypatch)
-    async with turns.turn():
-        turns.close()
+    turns.close()
+    async with asyncio.timeout(5), turns.turn():
+        pass
     with pytest.raises(Temporary, match="the daemon ends"):
         await running
     assert log == ["slow 1"]
