@@ -33,8 +33,8 @@ SETTINGS = "settings"
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 HASTE = 10.0
-"""Seconds after a start in which what folders hold should serve; with what takes longer to open, work is taken by what
-served last."""
+"""Seconds after a start or a reload in which what folders hold should serve; with what takes longer to open, work is
+taken by what served last."""
 _LOOK = 1.0
 """Seconds between looks whether a set serves, while none does, and whether the state directory is still there."""
 _SWEEP = 600.0
@@ -273,8 +273,9 @@ class Life:
         system = self._system
         watch, quiet = system.settings.watch, system.settings.quiet_window
         system.sources = Sources(system.reconciler, system.services, watch, quiet)
-        await system.sources.start()
-        self._following = group.create_task(system.sources.run())
+        looked = asyncio.Event()
+        self._following = group.create_task(_follow(system.sources, looked))
+        await self._until_looked(looked)
 
     def _read(self) -> tuple[Settings, bytes]:
         fresh = self._reread()

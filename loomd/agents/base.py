@@ -1,7 +1,7 @@
 """What an agent expects of its parts. The consumer owns the protocol: a part fits by shape and knows no agent."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 from loomd.agents.approval import Approval, Ask, Decision
 from loomd.agents.budget import Spent
@@ -11,9 +11,11 @@ from loomd.interceptors.context import InterceptorContext, Moment
 from loomd.knowledge.asking import Asker
 from loomd.knowledge.standing import Found
 from loomd.memory.item import Item, ScopeOf, Turn, Whose
-from loomd.memory.summary import Condensation
 from loomd.messages import Chunk, JsonObject, Message, Passage, Reply, Request, ToolCall, ToolSchema
 from loomd.tools.context import ToolContext
+
+if TYPE_CHECKING:
+    from loomd.memory.summary import Condensation
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Fact)
@@ -190,7 +192,7 @@ class Memory(Protocol):
         """Return the working facts of a conversation that are too many."""
         ...
 
-    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> Condensation:
+    async def condense(self, whose: Whose, turn: Turn, facts: Sequence[Item]) -> "Condensation":
         """Keep the lines of an answer in place of facts that they say, and return which, and what is left out."""
         ...
 

@@ -18,7 +18,6 @@ import msgspec
 from loomd.clock import Clock
 from loomd.errors import LoomdError, Temporary
 from loomd.knowledge.formats.base import BadDocument, Content, Limits
-from loomd.knowledge.formats.isolated import Reader
 from loomd.knowledge.upkeep import SELDOM, SOON
 from loomd.manifest.raised import words_of
 
@@ -139,6 +138,8 @@ class Library:
         self.readings: Mapping[int, Reading] = {}
         self._asked: dict[Source, float] = {}
         """When each source answered last."""
+        from loomd.knowledge.formats.isolated import Reader  # noqa: PLC0415  # not needed to validate
+
         self._reader = Reader()
         self._refused: dict[str, tuple[tuple[str, str], str]] = {}
         """Digests and formats of documents that could not be read, by path, and why."""

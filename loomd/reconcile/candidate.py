@@ -5,7 +5,7 @@ stored, so a candidate that is refused leaves no trace. Runs in a thread; called
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,12 +37,14 @@ class Candidate:
         changed: the sources whose files differ from what serves.
         snapshot: what they make.
         owners: the source that declares each object.
+        about: the objects that whoever wants it declares or deletes.
     """
 
     files: Files
     changed: frozenset[str]
     snapshot: Snapshot
     owners: Mapping[Ref, str]
+    about: frozenset[Ref] = frozenset()
 
     def inventory(self) -> dict[str, list[str]]:
         """Return the objects of every source, as `Kind/namespace/name`."""
@@ -97,7 +99,7 @@ class Candidates:
                 raise Stale(f"expected that revision {one.planned} comes of it, it would be {got}: plan it again")
             if one.admits is not None:
                 one.admits(candidate.snapshot)
-        return candidate
+        return replace(candidate, about=frozenset(one.ref for one in declared if one.ref is not None))
 
     def delete(self, refs: Sequence[Ref], sources: Mapping[str, SourceState]) -> Candidate:
         """Return what serves without some objects.
@@ -111,7 +113,7 @@ class Candidates:
         changed: dict[str, tuple[SourceFile, ...]] = {}
         for source in {self._owner(ref, owners, sources) for ref in refs}:
             changed[source] = tuple(self._without(source, refs))
-        return self._load(changed, sources, refs)
+        return replace(self._load(changed, sources, refs), about=frozenset(refs))
 
     def replace(self, file: SourceFile, sources: Mapping[str, SourceState]) -> Candidate:
         """Return what serves with the objects of one file in place of those of the same names.
@@ -127,7 +129,8 @@ class Candidates:
         if len(found) > 1:
             raise Conflict(f"these objects are declared by several sources ({', '.join(sorted(found))}): edit one")
         for source in found:
-            return self._load({source: (*self._without(source, refs), file)}, sources)
+            candidate = self._load({source: (*self._without(source, refs), file)}, sources)
+            return replace(candidate, about=frozenset(refs))
         return self._load({file.path: (file,)}, sources)  # nothing in it has a name: validation says why
 
     def restore(

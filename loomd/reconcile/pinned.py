@@ -10,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from loomd.errors import Conflict, NotFound, Permanent
-from loomd.manifest.object import Snapshot
+from loomd.manifest.object import Object, Ref, Snapshot
 from loomd.manifest.problem import Position, Problem
 from loomd.manifest.source import SourceFile
+from loomd.reconcile.candidate import Candidate
 from loomd.reconcile.stage import Stage
-from loomd.reconcile.state import SourceState
+from loomd.reconcile.state import SourceBook, SourceState
 from loomd.reconcile.turns import Turns
 from loomd.store.base import Store
 from loomd.store.records import RevisionRecord
@@ -54,6 +55,8 @@ class Pinned:
             LoomdError: it cannot be opened any more.
         """
         while True:
+            if (found := self._stage.find(revision)) is not None:
+                return found
             async with self._turns.turn():
                 if (found := self._stage.find(revision)) is not None:
                     return found
@@ -116,3 +119,17 @@ def find(records: Sequence[RevisionRecord], wanted: int | None, serving: int) ->
     kept = f"kept are {records[-1].number} to {records[0].number}" if records else "nothing was applied yet"
     what = "no earlier revision" if wanted is None else f"no revision {wanted}"
     raise NotFound(f"{what}: {kept}; loomd rollout history lists them")
+
+
+def undone(candidate: Candidate, book: SourceBook, serving: Mapping[Ref, Object]) -> dict[str, str]:
+    """Return the sources that would bring back what a rollback takes away, each with the revision that it undoes.
+
+    One that comes back with the rollback, or follows something else then, has none: it waits to be resumed.
+    """
+    states = {name: book.find(name) for name in sorted(candidate.changed)}
+    found = {name: state.last_attempted_revision for name, state in states.items() if state.followed}
+    for item in candidate.snapshot.of_kind("GitSource"):
+        name, old = f"git/{item.ref.namespace}/{item.ref.name}", serving.get(item.ref)
+        if old is None or (name in found and old.digest != item.digest):
+            found[name] = ""
+    return found

@@ -6,7 +6,7 @@ it comes to serve is `stage`. It never reads a folder or a socket itself; the en
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from loomd.manifest.problem import Problems
 from loomd.manifest.source import SourceFile
 from loomd.reconcile.act import Act, Bounds, lines_of, named_by
 from loomd.reconcile.candidate import Candidate
-from loomd.reconcile.pinned import Pinned, differs, find, stored
+from loomd.reconcile.latest import Latest
+from loomd.reconcile.pinned import Pinned, differs, find, stored, undone
 from loomd.reconcile.plan import Plan
 from loomd.reconcile.stage import LAST_GOOD, Move, Stage
 from loomd.reconcile.state import Outcome, SourceBook, SourceState, default_revision
@@ -31,6 +32,8 @@ from loomd.topology import Services, Topology
 __all__ = ["Bounds", "Reconciler"]
 
 _log = logging.getLogger("loomd.reconcile")
+
+_OVERTAKEN = "{} was changed by somebody who came later: this earlier change is dropped"
 
 
 class Reconciler:
@@ -46,8 +49,7 @@ class Reconciler:
         self.turns = Turns()
         self._stage = Stage(services, bounds or Bounds(), move, self.turns.open)
         self.pinned = Pinned(services.store, self._stage, self.turns, self._known).open
-        self._latest: dict[str, int] = {}
-        """The newest act on each source, by its number."""
+        self._latest = Latest()
         self._unread: LoomdError | None = None
         self.rejected: dict[str, tuple[str, ...]] = {}
 
@@ -292,7 +294,7 @@ class Reconciler:
         files = await stored(self._services.store, target.number)
         candidate = await self._stage.recall(target.number, files, self._known())
         reason = f"rolled back to revision {target.number}"
-        followed = self._undone(candidate)
+        followed = undone(candidate, self._book, self.topology.snapshot.objects)
 
         def note(book: SourceBook, plan: Plan) -> None:
             del plan
@@ -309,7 +311,7 @@ class Reconciler:
             self._services.bus.emit(ConfigRolledBack(target.number, self.number, self.revision))
 
         act = Act("undo", f"revision {target.number}", "", dry_run, note, done)
-        plan = replace(await self._carry_out(candidate, act), suspends=tuple(followed))
+        plan = replace(await self._carry_out(candidate, act, wholes=candidate.changed), suspends=tuple(followed))
         if candidate.snapshot.revision != target.revision:
             warning = await asyncio.to_thread(differs, target, candidate.snapshot)
             plan = replace(plan, warnings=(*plan.warnings, warning))
@@ -359,7 +361,7 @@ class Reconciler:
         act = Act("delete", source, note=lambda book, _: book.drop(source), done=lambda: self._mended(LAST_GOOD))
         try:
             candidate = await asyncio.to_thread(self._stage.candidates.deliver, [delivery], self._known())
-            await self._carry_out(candidate, act)
+            await self._carry_out(candidate, act, [delivery])
         except LoomdError as error:
             self.reject(source, error)
 
@@ -379,8 +381,8 @@ class Reconciler:
 
     async def close(self) -> None:
         """Stop serving; what is leased closes after its last lease."""
+        self.turns.close()
         async with self.turns.turn():
-            self.turns.close()
             await self._save()
             await self._stage.close()
 
@@ -402,9 +404,9 @@ class Reconciler:
                 raise Stale(f"expected revision {one.expected}, revision {self.number} serves: look at it again")
             if check_suspended and one.type != "apply" and self.suspended(one.source, default_revision(one)):
                 raise Conflict(f"{one.source} is suspended: loomd resume {one.source}")
-            overtaken = self._latest.get(one.source, 0) > self.turns.number
-            if check_suspended and overtaken and one.files != self.files(one.source):
-                raise Conflict(f"{one.source} was changed by somebody who came later: this earlier change is dropped")
+            overtaken = check_suspended and self._latest.overtook(self.turns.number, one)
+            if overtaken and one.files != self.files(one.source):
+                raise Conflict(_OVERTAKEN.format(one.source))
 
     def _act(self, cause: str, candidate: Candidate, dry_run: bool, manager: str = "") -> Act:
         source = ", ".join(sorted(candidate.changed))
@@ -433,7 +435,7 @@ class Reconciler:
 
         act = Act("sync" if followed else "apply", named_by(deliveries), deliveries[0].manager, dry_run, note, done)
         candidate = await self._candidate(deliveries)
-        return await self._carry_out(candidate, act, *(one.source for one in deliveries))
+        return await self._carry_out(candidate, act, deliveries)
 
     async def _candidate(self, deliveries: Sequence[Delivery]) -> Candidate:
         """Return what deliveries would make of what serves.
@@ -452,10 +454,19 @@ class Reconciler:
                 )
         return candidate
 
-    async def _carry_out(self, candidate: Candidate, act: Act, *delivered: str) -> Plan:
-        """Carry a candidate out, and let the sources that it is about say so meanwhile."""
-        for source in () if act.dry_run else {*candidate.changed, *delivered}:
-            self._latest[source] = max(self.turns.number, self._latest.get(source, 0))
+    async def _carry_out(
+        self, candidate: Candidate, act: Act, deliveries: Sequence[Delivery] = (), wholes: Collection[str] = ()
+    ) -> Plan:
+        """Carry a candidate out, and let the sources that it is about say so meanwhile.
+
+        Raises:
+            Conflict: somebody who came later has changed what it is about.
+        """
+        number = self.turns.number
+        if candidate.changed and self._latest.touched(number, candidate.about):
+            raise Conflict(_OVERTAKEN.format(act.source))
+        if not act.dry_run:
+            self._latest.note(number, candidate.about, deliveries, wholes)
         try:
             for source in candidate.changed:
                 self._book.apply(source, applying=True)
@@ -463,20 +474,6 @@ class Reconciler:
         finally:
             for source in candidate.changed:
                 self._book.apply(source, applying=False)
-
-    def _undone(self, candidate: Candidate) -> dict[str, str]:
-        """Return the sources that would bring back what a rollback takes away, each with the revision that it undoes.
-
-        One that comes back with the rollback, or follows something else then, has none: it waits to be resumed.
-        """
-        states = {name: self._book.find(name) for name in sorted(candidate.changed)}
-        found = {name: state.last_attempted_revision for name, state in states.items() if state.followed}
-        serving = self.topology.snapshot.objects
-        for item in candidate.snapshot.of_kind("GitSource"):
-            name, old = f"git/{item.ref.namespace}/{item.ref.name}", serving.get(item.ref)
-            if old is None or (name in found and old.digest != item.digest):
-                found[name] = ""
-        return found
 
     def _mended(self, *sources: str) -> None:
         for source in sources:

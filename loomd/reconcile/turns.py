@@ -80,7 +80,7 @@ class Turns:
         self._still.release()
         try:
             async with asyncio.timeout(None) as self._opening:
-                self._until = asyncio.get_running_loop().time() + self._patience
+                self._until = 0.0 if self._closed else asyncio.get_running_loop().time() + self._patience
                 self._hurry()
                 await work
         except TimeoutError:
@@ -96,8 +96,10 @@ class Turns:
         self._patience = math.inf
 
     def close(self) -> None:
-        """Let nobody act any more who waits for a turn, or gave way."""
+        """Let nobody act any more who waits for a turn, or gave way; an opening ends as soon as somebody waits."""
         self._closed = True
+        self._until = 0.0
+        self._hurry()
 
     @asynccontextmanager
     async def _entered(self, number: int, patience: float, *, newcomer: bool) -> AsyncGenerator[None, None]:

@@ -17,6 +17,8 @@ from loomd.manifest.source import SourceFile
 from loomd.notify import Notifier
 from loomd.settings import Settings
 from tests.knowledge.vectors_service import VectorService, vector_service
+from tests.reconcile.gate import gated
+from tests.sources.serving import provider
 
 EMBEDDER = "apiVersion: loomd.dev/v1\nkind: Embedder\nmetadata: {name: e}\nspec: %s\n"
 BASE = """
@@ -33,12 +35,16 @@ WITHIN = 120.0
 
 
 @asynccontextmanager
-async def daemon(home: Path) -> AsyncGenerator[System, None]:
-    """Run a daemon in this process from its start to its end."""
+async def daemon(
+    home: Path, notifier: Notifier | None = None, told: list[Signals] | None = None
+) -> AsyncGenerator[System, None]:
+    """Run a daemon in this process from its start to its end; what it may be told is added to a list."""
     settings = Settings(home / "state", home / "models", home / "s.sock", watch=(home / "manifests",))
     signals = Signals()
+    if told is not None:
+        told.append(signals)
     async with open_system(settings) as system:
-        life = asyncio.ensure_future(Life(system, lambda: settings, Notifier(), signals).run())
+        life = asyncio.ensure_future(Life(system, lambda: settings, notifier or Notifier(), signals).run())
         try:
             yield system
         finally:
@@ -154,3 +160,34 @@ async def test_a_set_that_is_refused_changes_no_answer(tmp_path: Path) -> None:
             assert await found() == ["docs/cats.md:1-1"]
             await apply("owls")
             assert await found() == ["docs/owls.md:1-1"]
+
+
+class Listening(Notifier):
+    """Remembers when it was said that the daemon is ready."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readies: asyncio.Queue[str] = asyncio.Queue()
+
+    def ready(self, status: str) -> None:
+        """Remember it."""
+        self.readies.put_nowait(status)
+
+
+async def test_a_reload_does_not_wait_for_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is over with what serves until then, and the next one is heard."""
+    monkeypatch.setattr("loomd.lifecycle.HASTE", 0.1)
+    gate, told, notifier = gated(monkeypatch), list[Signals](), Listening()
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "a.yaml").write_text(provider("quick"))
+    async with asyncio.timeout(WITHIN), daemon(tmp_path, notifier, told) as system:
+        assert (await notifier.readies.get()).startswith("revision 1 serves")
+        (tmp_path / "manifests" / "b.yaml").write_text(provider("slow"))
+        await gate.reached.wait()
+        for _ in range(2):
+            told[0].reload.set()
+            assert (await notifier.readies.get()).startswith("revision 1 serves")
+            await gate.reached.wait()
+        gate.open.set()
+        while system.reconciler.number < 2:  # noqa: ASYNC110  # what others do is looked at
+            await asyncio.sleep(0.01)

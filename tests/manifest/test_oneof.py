@@ -44,7 +44,8 @@ def test_what_no_manifest_names_is_not_imported() -> None:
     loaded = set(done.stdout.split())
     assert {"loomd.providers.scripted", "loomd.agents.kind", "loomd.amoeba.policies.auction"} <= loaded
     others = {"providers.openai", "providers.gemini", "knowledge.spec", "memory.base", "tools.base", "trials.spec"}
-    assert not {f"loomd.{one}" for one in (*others, "amoeba.policies.judge", "agents.strategies.react")} & loaded
+    parts = ("amoeba.policies.judge", "agents.strategies.react", "memory.summary")
+    assert not {f"loomd.{one}" for one in (*others, *parts)} & loaded
 
 
 def test_a_type_is_the_same_however_it_is_found() -> None:

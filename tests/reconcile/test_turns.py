@@ -1,6 +1,7 @@
 """An opening that takes long holds nobody up: it gives way to whoever comes, and begins anew afterwards."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -25,6 +26,7 @@ class Act:
     def __init__(self, turns: Turns, name: str, log: list[str]) -> None:
         self.begun = asyncio.Event()
         self.may_end = asyncio.Event()
+        self.before: Callable[[], None] = lambda: None
         self._turns = turns
         self._name = name
         self._log = log
@@ -36,6 +38,7 @@ class Act:
     async def __call__(self) -> str:
         """Do it."""
         self._log.append(f"{self._name} {self._turns.number}")
+        self.before()
         await self._turns.open(self._open())
         self._log.append(f"{self._name} done")
         return self._name
@@ -149,15 +152,18 @@ async def test_an_opening_that_is_cancelled_leaves_the_turn_to_the_next(*, again
         assert await second.start() == "second"
 
 
-async def test_nobody_acts_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What gave way to the end does not begin anew."""
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_nobody_acts_after_the_end(*, keeps: bool) -> None:
+    """An opening is ended at once, also one that gives way to nobody, and does not begin anew."""
     turns, log = Turns(), list[str]()
     slow = Act(turns, "slow", log)
+    if keeps:
+        slow.before = turns.keep
     running = slow.start()
     await slow.begun.wait()
-    skip(PATIENCE, monkeypatch)
-    async with turns.turn():
-        turns.close()
+    turns.close()
+    async with asyncio.timeout(5), turns.turn():
+        pass
     with pytest.raises(Temporary, match="the daemon ends"):
         await running
     assert log == ["slow 1"]
@@ -206,6 +212,48 @@ async def test_a_later_state_of_a_source_takes_the_place_of_one_that_is_opened(
             await slow
         assert set(seen.reconciler.topology.live) == {QUICK}
         assert (seen.reconciler.number, gate.times, seen.reconciler.rejected) == (1, 1, {})
+
+
+async def test_what_is_only_added_takes_no_place(opened: Open, provider: Make, gate: Gate) -> None:
+    """Without pruning, an apply from the same place counts against an earlier one by its objects alone."""
+    async with asyncio.timeout(20), opened() as seen:
+        slow = asyncio.ensure_future(seen.apply("-", [provider("slow"), provider("quick", "no")], prune=False))
+        other = asyncio.ensure_future(seen.apply("-", [provider("slow", "no")], prune=False))
+        await gate.reached.wait()
+        await seen.apply("-", [provider("more")], prune=False)
+        assert [slow.done(), other.done()] == [False, False]
+        await seen.apply("-", [provider("quick")], prune=False)
+        with pytest.raises(Conflict, match="- was changed by somebody who came later: this earlier change is dropped"):
+            await slow
+        await gate.reached.wait()
+        gate.open.set()
+        await other
+        assert {ref.name for ref in seen.reconciler.topology.live} == {"more", "quick", "slow"}
+
+
+async def test_what_was_deleted_since_does_not_come_back(opened: Open, provider: Make, gate: Gate) -> None:
+    """A deletion comes after the earlier change of the same object, though that takes longer."""
+    async with asyncio.timeout(20), opened() as seen:
+        await seen.apply("-", [provider("quick")])
+        both = [provider("slow"), provider("quick", "no")]
+        slow = asyncio.ensure_future(seen.apply("-", both, prune=False))
+        await gate.reached.wait()
+        await seen.reconciler.delete([QUICK])
+        with pytest.raises(Conflict, match="somebody who came later"):
+            await slow
+        assert set(seen.reconciler.topology.live) == set()
+
+
+async def test_a_task_finds_its_revision_while_another_is_opened(opened: Open, provider: Make, gate: Gate) -> None:
+    """What is open already is not waited for."""
+    async with asyncio.timeout(20), opened() as seen:
+        await seen.apply("a", [provider("quick")])
+        slow = asyncio.ensure_future(seen.apply("b", [provider("slow")]))
+        await gate.reached.wait()
+        assert await seen.reconciler.pinned(seen.reconciler.revision) is seen.reconciler.topology
+        assert gate.times == 1
+        gate.open.set()
+        await slow
 
 
 async def test_the_same_state_twice_is_no_conflict(opened: Open, provider: Make, gate: Gate) -> None:
