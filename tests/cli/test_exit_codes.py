@@ -212,9 +212,12 @@ def test_what_nobody_reads_is_not_said_to_be_well(arguments: list[str], team: Fo
     ids=" ".join,
 )
 def test_looking_is_quick(arguments: list[str], folder: Folder) -> None:
-    """The best of a few runs takes less processor time than people notice."""
+    """One of a few runs takes less processor time than people notice."""
     folder.apply()
-    assert min(cpu(folder, *arguments) for _ in range(5)) < BUDGET
+    taken: list[float] = []
+    while not taken or min(taken) >= BUDGET:
+        assert len(taken) < 5, taken
+        taken.append(cpu(folder, *arguments))
 
 
 @pytest.mark.parametrize(

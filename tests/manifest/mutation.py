@@ -9,7 +9,6 @@ from typing import Any
 
 from loomd.manifest.convert import accepts
 from loomd.manifest.kind import API_VERSION, Kind
-from loomd.manifest.wording import escape
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 1.0, 2.5, -0.0, 2**63 - 1, 1e300, "", "x", "X y", "a\n", "é", "0", "0s", "0.0ms", "5",
@@ -59,22 +58,26 @@ def _document(kind: Kind, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": kind.name, "metadata": {"name": "x"}, "spec": deepcopy(spec)}
 
 
-def mutations(document: dict[str, Any], bounds: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what was done and the outcome: each value dropped, replaced by each odd one, and an unknown field added.
+def mutations(document: dict[str, Any], bounds: list[Any]) -> Iterator[dict[str, Any]]:
+    """Yield a document with each value dropped, replaced by each odd one, and with an unknown field added.
+
+    One that has more metadata than its name changes there, any other in its spec: neither half knows of the other.
 
     Args:
         document: a document that is valid.
-        bounds: more values to put in the place of each.
+        bounds: more values to put in the place of each in the spec.
     """
+    if len(document["metadata"]) > 1:
+        for name in document["metadata"]:
+            for value in ODD:
+                yield replaced(document, ("metadata", name), value)
+        return
     for path in paths(document["spec"], ("spec",)):
-        yield f"drop {_pointer(path)}", replaced(document, path, drop=True)
+        yield replaced(document, path, drop=True)
         for value in [*ODD, *bounds]:
-            yield f"{_pointer(path)} = {value!r}", replaced(document, path, value)
+            yield replaced(document, path, value)
         if isinstance(_at(document, path), dict):
-            yield f"add to {_pointer(path)}", replaced(document, (*path, "unknownField"), 1)
-    for name in document["metadata"]:
-        for value in ODD:
-            yield f"/metadata/{name} = {value!r}", replaced(document, ("metadata", name), value)
+            yield replaced(document, (*path, "unknownField"), 1)
 
 
 def bounds_of(schema: Any) -> list[Any]:
@@ -134,9 +137,5 @@ def replaced(
     if drop:
         del holder[path[-1]]
     else:
-        holder[path[-1]] = deepcopy(value)
+        holder[path[-1]] = deepcopy(value) if isinstance(value, dict | list) else value
     return made
-
-
-def _pointer(path: tuple[str | int, ...]) -> str:
-    return "".join(f"/{escape(str(part))}" for part in path)
