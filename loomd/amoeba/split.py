@@ -16,6 +16,7 @@ from loomd.agents.permissions import Permissions
 from loomd.agents.remembering import absorb, seed
 from loomd.agents.work import Citation, StopReason
 from loomd.amoeba.account import account_of, less, used
+from loomd.amoeba.crowd import names_of
 from loomd.amoeba.scale import child_id
 from loomd.amoeba.task import Again, Budget, Finding, Place, Result, Scaled, Task
 from loomd.amoeba.world import Run, World
@@ -138,7 +139,7 @@ class Split:
         avoid = (*failed.avoid, by)
 
         def others() -> bool:
-            return any(one.agent not in avoid for one in self.world.standings([]))
+            return not set(names_of(self.world.standings([]))) <= set(avoid)
 
         if not self.record.draw(f"execute/again/{failed.id}", "again", others, bool):
             return None

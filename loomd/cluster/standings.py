@@ -233,7 +233,7 @@ class _Members:
         self.uses: Table = np.full((2, len(agents)), math.nan)
         """Tokens that are read and written for each one expected; not a number where they are not known."""
         self._sets = list({id(one): one for agent in agents for one in sets_of(agent.tools)}.values())
-        self._offered: tuple[Sequence[Tool], ...] = ()
+        self._offered: tuple[Sequence[Tool], ...] | None = None
         self._having: dict[str, tuple[list[int], dict[int, Tool]]] = {}
         """By name of a tool places of who has it, and the live tools that they have."""
         self._tools: dict[str, tuple[tuple[str, ...], Flags, Flags]] = {}
@@ -243,7 +243,7 @@ class _Members:
         import numpy as np  # noqa: PLC0415  # as above
 
         offered = tuple(one.tools for one in self._sets)
-        if not self._having or not all(map(is_, offered, self._offered)):
+        if self._offered is None or not all(map(is_, offered, self._offered)):
             self._offered, self._having, self._tools = offered, {}, {}
             for at, agent in enumerate(self.agents):
                 for tool, live in agent.tools.items():

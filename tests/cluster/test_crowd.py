@@ -245,10 +245,14 @@ class Company:
         self.hands.serving.snapshot = object()
 
 
-def as_few(company: Company, domains: Sequence[str]) -> tuple[Crowd, list[Standing]]:
+def as_few(company: Company, domains: Sequence[str]) -> tuple[Crowd, Sequence[Standing]]:
     """Return how the members stand in columns, and one after another."""
-    agents = company.roster.open
-    return company.standings._crowd(agents, domains), company.standings.of(agents, domains)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standings, "MANY", 0)
+        many = company.standings.now(domains)
+        assert isinstance(many, Crowd)
+        patch.setattr(standings, "MANY", 10_000)
+        return many, company.standings.now(domains)
 
 
 async def both(policy: MatchPolicy, sensed: Sensed, many: Sequence[Standing], few: Sequence[Standing]) -> Matched:

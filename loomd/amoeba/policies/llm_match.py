@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import msgspec
 from pydantic import Field
 
+from loomd.amoeba.crowd import names_of, those_at
 from loomd.amoeba.forging import NoWinner
 from loomd.amoeba.policies.auction import Auction
 from loomd.amoeba.policies.base import MatchPolicy
@@ -70,7 +71,8 @@ class LlmMatch(MatchPolicy):
         if not matched.winner or len(matched.bids) < 2:
             return matched
         names = [bid.agent for bid in matched.bids]
-        texts = {agent.agent: agent.description for agent in agents}
+        places = [at for at, name in enumerate(names_of(agents)) if name in names]
+        texts = {agent.agent: agent.description for agent in those_at(agents, places)}
         answer = await asking.ask(
             Question(
                 system=_SYSTEM,
