@@ -6,7 +6,7 @@ changes nothing of them, and opens the object anew for tasks that start later.
 
 import dataclasses
 from collections.abc import AsyncGenerator, Generator, Iterable
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,8 @@ PARTS: dict[str, dict[str, Any]] = {
 def together(some: Iterable[Field]) -> list[list[Field]]:
     """Return fields by type, ten at a time: two thousand tests, one for each, would cost more than what they do."""
     types = groupby(some, key=lambda field: (field.kind.name, field.presets[:1]))
-    return [list(ten) for _, found in types for ten in iter(lambda found=found: tuple(islice(found, 10)), ())]
+    alike = [list(found) for _, found in types]
+    return [found[at : at + 10] for found in alike for at in range(0, len(found), 10)]
 
 
 def of_type(some: list[Field]) -> str:
