@@ -83,7 +83,7 @@ def test_a_tree_is_drawn_where_there_are_characters_for_it(
     Scope(bus, "t1").emit(TaskStarted("g", "team"))
     Scope(bus, "t1").emit(AgentSplit(("t1.1", "t1.2"), ("look left", "look right")))
     terminal.flush()
-    shown = terminal.buffer.getvalue().decode(encoding)
+    shown = terminal.written.getvalue().decode(encoding)
     assert ("└─ 2" in shown, "2. look right" in shown) == (drawn, not drawn)
 
 
@@ -98,7 +98,7 @@ def test_what_is_logged_stands_above_the_tree(monkeypatch: pytest.MonkeyPatch) -
     with logged(show):
         logging.getLogger("loomd.test").warning("careful\nnow")
     terminal.flush()
-    _, _, after = terminal.buffer.getvalue().decode().rpartition("\x1b[2A\r\x1b[J")
+    _, _, after = terminal.written.getvalue().decode().rpartition("\x1b[2A\r\x1b[J")
     assert [line.split()[0] for line in after.splitlines()] == ["careful", "now", "├─", "└─"]
 
 
