@@ -80,6 +80,8 @@ class Show:
         tree.clear()
         self._hear(event)
         tree.draw()
+        if not self._root:  # another attempt has parts of its own
+            tree.leave()
 
     def _hear(self, event: Event) -> None:
         fact = event.data

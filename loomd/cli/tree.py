@@ -145,6 +145,6 @@ class Tree:
         most = max(1, shutil.get_terminal_size().lines - 2)
         if len(shown) > most:  # what scrolled away cannot be drawn anew
             shown = [*shown[: most - 1], f"... {len(shown) - most + 1} more parts"]
-        for line in shown:
-            click.echo(line, err=True)
+        if shown:
+            click.echo("\n".join(shown), err=True)
         self._drawn = [columns(click.unstyle(line)) for line in shown]

@@ -57,12 +57,11 @@ Ran = subprocess.CompletedProcess[str]
 
 
 class TerminalStream(io.TextIOWrapper):
-    """A stream that says that it is a terminal; what was written is in its `buffer`."""
-
-    buffer: io.BytesIO
+    """A stream that says that it is a terminal; what was written and flushed is in `written`."""
 
     def __init__(self, encoding: str = "utf-8") -> None:
-        super().__init__(io.BytesIO(), encoding)
+        self.written = io.BytesIO()
+        super().__init__(self.written, encoding)
 
     def isatty(self) -> bool:
         """Return that it is."""

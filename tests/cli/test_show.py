@@ -11,7 +11,7 @@ from loomd.cli.once import logged
 from loomd.cli.show import Show
 from loomd.events.bus import Bus, Scope
 from loomd.events.cluster import AgentSplit
-from loomd.events.event import ModelCalled, ModelDelta, TaskStarted, ToolCompleted
+from loomd.events.event import ModelCalled, ModelDelta, TaskFailed, TaskStarted, ToolCompleted
 from loomd.messages import Usage
 from loomd.testing import VirtualClock
 from tests.cli.terminal import TerminalStream
@@ -83,8 +83,24 @@ def test_a_tree_is_drawn_where_there_are_characters_for_it(
     Scope(bus, "t1").emit(TaskStarted("g", "team"))
     Scope(bus, "t1").emit(AgentSplit(("t1.1", "t1.2"), ("look left", "look right")))
     terminal.flush()
-    shown = terminal.buffer.getvalue().decode(encoding)
+    shown = terminal.written.getvalue().decode(encoding)
     assert ("└─ 2" in shown, "2. look right" in shown) == (drawn, not drawn)
+
+
+def test_each_attempt_has_a_tree_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tree of the first stays as it stands when the next one begins."""
+    terminal = TerminalStream()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bus = Bus(VirtualClock())
+    bus.subscribe(Show().hear)
+    for task, after in (("t1", "t1-2"), ("t1-2", "")):
+        Scope(bus, task).emit(TaskStarted("g", "team"))
+        Scope(bus, task).emit(AgentSplit((f"{task}.1", f"{task}.2"), ("look left", "look right")))
+        Scope(bus, task).emit(TaskFailed("error", "no light", retried=after))
+    terminal.flush()
+    first, _, second = terminal.written.getvalue().decode().rpartition("TASK")
+    assert [text.rpartition("FAILED")[2].count("look ") for text in (first, second)] == [2, 2]
+    assert "\x1b[4A" not in second
 
 
 def test_what_is_logged_stands_above_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +114,7 @@ def test_what_is_logged_stands_above_the_tree(monkeypatch: pytest.MonkeyPatch) -
     with logged(show):
         logging.getLogger("loomd.test").warning("careful\nnow")
     terminal.flush()
-    _, _, after = terminal.buffer.getvalue().decode().rpartition("\x1b[2A\r\x1b[J")
+    _, _, after = terminal.written.getvalue().decode().rpartition("\x1b[2A\r\x1b[J")
     assert [line.split()[0] for line in after.splitlines()] == ["careful", "now", "├─", "└─"]
 
 
