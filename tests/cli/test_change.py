@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from inline_snapshot import snapshot
 
 from loomd.cli.change import describe, line, summary, unified
 
@@ -47,7 +46,9 @@ def test_a_plan_says_what_changes_and_what_it_means(capsys: pytest.CaptureFixtur
             ),
         )
     )
-    assert capsys.readouterr().out == snapshot("""\
+    assert (
+        capsys.readouterr().out
+        == """\
   + Agent/bob created
   ~ Agent/ada changed
       spec.steps      8 -> 4  (at once)
@@ -67,7 +68,8 @@ What it means
   Agent/ada behaves differently
   KnowledgeBase/docs the index is rebuilt
   tasks: 2 running end on revision 1
-""")
+"""
+    )
 
 
 @pytest.mark.parametrize(

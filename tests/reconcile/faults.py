@@ -69,13 +69,11 @@ class Injector:
 
     @contextmanager
     def installed(self) -> Generator["Injector"]:
-        """Watch this thread and those that start from now on."""
+        """Watch the threads that start from now on."""
         threading.setprofile(self._heed)
-        sys.setprofile(self._heed)
         try:
             yield self
         finally:
-            sys.setprofile(None)
             threading.setprofile(None)
 
     @contextmanager
@@ -90,6 +88,7 @@ class Injector:
             yield
         finally:
             self._armed = False
+            sys.setprofile(None)  # what is not counted is as fast as ever
             self._entered.clear()
             self._known.clear()
 
