@@ -271,6 +271,34 @@ async def test_of_several_the_lowest_holds(accounts: Accounts) -> None:
     assert accounts.budget("default", "") == Budget()
 
 
+async def test_what_is_left_of_a_day_follows_what_is_used_and_declared(accounts: Accounts, clock: VirtualClock) -> None:
+    """However often it is asked: after a call, of the namespace too, in the morning, and once other limits hold."""
+    tokens, revision = {"ada": 100, "": 1000}, (object(), object())
+    agents = ["ada", "bob", "ada"]
+
+    def left() -> list[float]:
+        return accounts.left("default", agents, revision)
+
+    with accounts.bounded("default", "ada", lambda: Budget(tokens=tokens["ada"], tool_calls=0)):
+        assert left() == left() == [1, 1, 1]
+        await call(accounts, want(), 25)
+        assert left() == left() == [0.75, 1, 0.75]
+        with accounts.bounded("default", "", lambda: Budget(tokens=tokens[""])):
+            await call(accounts, want(), 475, "bob")
+            assert left() == left() == [0.5, 0.5, 0.5]
+        assert left() == [0.75, 1, 0.75]
+        with accounts.bounded("default", "bob", lambda: Budget(tokens=500)):
+            assert left() == [0.75, pytest.approx(0.05), 0.75]
+        tokens["ada"] = 50
+        revision = (revision[0], object())
+        assert left() == [0.5, 1, 0.5]
+        tokens["ada"] = 25
+        assert accounts.left("default", agents) == left() == [0, 1, 0]
+        clock.advance(12 * HOURS)
+        assert left() == [1, 1, 1]
+    assert Accounts(limited=False).left("default", agents) == [1, 1, 1]
+
+
 @pytest.mark.parametrize("measure", ["tokens", "cost", "calls"])
 def test_what_is_not_limited_has_room_for_the_longest_answer(measure: str) -> None:
     """Also where tokens cost something: nothing is divided by a price."""

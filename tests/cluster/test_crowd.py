@@ -90,7 +90,7 @@ class Tool:
 class Hands:
     """A clock whose hands are turned, and what serves."""
 
-    at: float = 1_000_000.0
+    at: float = 100.0
     serving: Any = field(default_factory=lambda: SimpleNamespace(snapshot=object(), withdrawn=frozenset(), live={}))
 
     def now(self) -> float:
@@ -103,7 +103,7 @@ class Hands:
 class Company:
     """Members of whom everything differs, and may change."""
 
-    def __init__(self, seed: int, size: int) -> None:
+    def __init__(self, seed: int, size: int, half_life: float = 0.0) -> None:
         self.draw = draw = Random(seed)
         self.hands = Hands()
         services: Any = SimpleNamespace(
@@ -121,12 +121,12 @@ class Company:
         agents = [self.agent() for _ in range(size)]
         self.roster = Roster(agents, None)
         known = [
-            Capability(one.name, one.digest, domain, draw.random(), draw.random() / 9, draw.randrange(9), self.hands.at)
+            Capability(one.name, one.digest, domain, draw.random(), draw.random() / 9, draw.randrange(9), draw.random())
             for one in agents
             for domain in draw.sample(DOMAINS, draw.randrange(3))
         ]
         members = [(one.name, one.digest) for one in agents]
-        self.book = Book(members, known, Ageing(0.3, draw.choice([0.0, 1000.0]), self.hands.now))
+        self.book = Book(members, known, Ageing(0.3, half_life, self.hands.now))
         learning = Learning()
         self.conditions = Conditions(Ref("Cluster", "c", "default"), self.roster, learning)
         terms = (Priors(), learning)
@@ -198,7 +198,7 @@ class Company:
     def wait(self, one: Agent) -> None:
         """Time goes by."""
         del one
-        self.hands.at += self.draw.choice([70.0, 5000.0, 90_000.0])
+        self.hands.at += self.draw.choice([70.0, 5000.0, 90_000.0]) * (1 + self.draw.random())
 
     def expect(self, one: Agent) -> None:
         """It is learned how much an agent writes."""
@@ -264,10 +264,10 @@ async def both(policy: MatchPolicy, sensed: Sensed, many: Sequence[Standing], fe
 
 
 @settings(max_examples=12, deadline=None)
-@given(seed=st.integers(0, 2**32), size=st.integers(1, 12))
-async def test_many_are_chosen_as_few_are(seed: int, size: int) -> None:
+@given(seed=st.integers(0, 2**32), size=st.integers(1, 12), half_life=st.sampled_from([0.0, 50.0, 10_000.0]))
+async def test_many_are_chosen_as_few_are(seed: int, size: int, half_life: float) -> None:
     """After each of many changes: the same standings, winners, bids and reasons, to the last bit."""
-    company = Company(seed, size)
+    company = Company(seed, size, half_life)
     draw = company.draw
     with company.stack:
         for _ in range(25):
@@ -292,7 +292,7 @@ async def test_many_are_chosen_as_few_are(seed: int, size: int) -> None:
 
 async def test_a_thousand_are_chosen_as_few_are() -> None:
     """And what was handed out stays as it was, whatever changes later."""
-    company = Company(1, 1000)
+    company = Company(1, 1000, half_life=500.0)
     sensed = Sensed(0.3, {"law": 0.5, "maths": 0.3, "poetry": 0.2}, tools=("search",), tokens=3000)
     with company.stack:
         for _ in range(20):
