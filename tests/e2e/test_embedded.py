@@ -9,13 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.embedded, pytest.mark.timeout(900)]
 
 
 def loomd(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     command = [sys.executable, "-m", "loomd", "run", *arguments, "--state", str(state), "-o", "json"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)  # noqa: S603  # our own words
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=420)  # noqa: S603  # our own words
 
 
 QUESTIONS = [
