@@ -172,20 +172,20 @@ async def measured(rounds: int) -> dict[str, float]:
         async with open_system(Settings(folder / "state", folder / "models", folder / "socket")) as system:
             await system.reconciler.apply(Delivery("bench", tuple(files)))
             for size in SIZES:
-                bench = Bench(system, f"plain-{size}")
-                took, moved = least(bench, Auction(), rounds)
+                took, moved = least(Bench(system, f"plain-{size}"), Auction(), rounds)
+                equipped, _ = least(Bench(system, f"equipped-{size}"), Auction(), rounds)
                 found[f"match, {size} agents, cpu ms"] = took * 1e3
                 found[f"score, {size} agents, cpu us"] = moved * 1e6
-                found[f"match, {size} agents, equipped, cpu ms"] = (
-                    least(Bench(system, f"equipped-{size}"), Auction(), rounds)[0] * 1e3
-                )
+                found[f"match, {size} agents, equipped, cpu ms"] = equipped * 1e3
+            most = SIZES[-1]
+            bench = Bench(system, f"plain-{most}")
             for policy in (Thompson(), Cheapest()):
-                found[f"match, {size} agents, {policy.type}, cpu ms"] = least(bench, policy, rounds)[0] * 1e3
+                found[f"match, {most} agents, {policy.type}, cpu ms"] = least(bench, policy, rounds)[0] * 1e3
             late: list[float] = []
             for _ in range(max(3, rounds // 20)):
                 await asyncio.sleep(SECONDS)
                 late.append(bench.match(Auction())[0])
-            found[f"match, {size} agents, later, cpu ms"] = min(late) * 1e3
+            found[f"match, {most} agents, later, cpu ms"] = min(late) * 1e3
     return found
 
 
