@@ -316,6 +316,7 @@ async def test_ten_thousand_files_are_followed(tmp_path: Path) -> None:
 async def test_the_pace_of_the_tests_is_brisk(folder: Path) -> None:
     """Many saves within one quiet window are one delivery, of the last."""
     assert BRISK.quiet < PATIENT.quiet < CALM.quiet
+    before = 0
     async with following(folder, CALM) as kept:
         await kept.serves({"a.yaml": BEFORE})
         for attempt in range(20):
