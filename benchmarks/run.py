@@ -6,7 +6,8 @@
 A benchmark is a folder with a `run.py` that takes `--quick` and `--json FILE` and writes its figures there. A full run
 keeps them in `benchmarks/results/<name>.json`, a quick one in `benchmarks/results/local-<name>.json`, which is not
 committed. `--check` ends with 1 when a figure is beyond its gate times `SLACK`. `--readme` puts the stored figures into
-README.md, between its two marks. `peers` has a runner of its own, because it needs an environment per peer.
+the README.md of this folder, and the first of them into that of the project, between two marks. `peers` has a runner of
+its own, because it needs an environment per peer.
 """
 
 import argparse
@@ -37,7 +38,7 @@ class Figure:
     """A figure worth telling: where it is, what it says, in which unit, and what it must not exceed.
 
     `of_disk` says that it depends on how fast the disk flushes as well, so that no check fails for it; `of_peer` that
-    it is there only where the peer is installed.
+    it is there only where the peer is installed; `first` that it is among the few that the project's README shows.
     """
 
     bench: str
@@ -47,26 +48,46 @@ class Figure:
     gate: float | None = None
     of_disk: bool = False
     of_peer: bool = False
+    first: bool = False
 
 
 FIGURES = (
     Figure("startup", "loomd version ms", "`loomd version`", "ms CPU", 250),
     Figure("startup", "loomd --help ms", "`loomd --help`", "ms CPU", 250),
-    Figure("startup", "loomd validate ms", "`loomd validate examples/01-quickstart`", "ms CPU", 250),
+    Figure("startup", "loomd validate ms", "`loomd validate examples/01-quickstart`", "ms CPU", 250, first=True),
     Figure("startup", "import loomd ms", "`import loomd`", "ms CPU"),
     Figure("startup", "import all kinds ms", "import of all kinds and phases: no SDK, no command line", "ms CPU", 150),
     Figure("startup", "import for validate ms", "the same with all types and the command line", "ms CPU"),
-    Figure("loop", "plain, 100 at once, cpu us", "a task through six phases, journaled, 100 at once", "us CPU", 1000),
-    Figure("loop", "10 agents, 100 at once, cpu us", "the same in a cluster of 10 agents", "us CPU", 1000),
+    Figure(
+        "loop",
+        "plain, 100 at once, cpu us",
+        "a task through six phases, journaled, 100 at once",
+        "us CPU",
+        1000,
+        first=True,
+    ),
+    Figure("loop", "10 agents, 100 at once, cpu us", "the same in a cluster of 10 agents", "us CPU", 1000, first=True),
     Figure("loop", "100 agents, 100 at once, cpu us", "the same in a cluster of 100 agents", "us CPU"),
     Figure("loop", "tool, 100 at once, cpu us", "the same with a tool call", "us CPU"),
     Figure("loop", "plain, one by one, cpu us", "a task alone: every step waits for its own commit", "us CPU"),
     Figure("loop", "unkept, 100 at once, cpu us", "a task of which nothing is kept (`durability: none`)", "us CPU"),
     Figure("loop", "unkept step, cpu us", "one step of it, beside the call itself", "us CPU", 10),
-    Figure("loop", "late over first", "CPU of a task after thousands of tasks, over that in a new system", "x", 1.2),
+    Figure(
+        "loop",
+        "late over first",
+        "CPU of a task after thousands of tasks, over that in a new system",
+        "x",
+        1.2,
+        first=True,
+    ),
     Figure("loop", "past, wall us", "what SENSE looks at with 10,000 past tasks", "us", 1000),
     Figure(
-        "wire", "turn agent whole, cpu x raw", "an agent's turn over HTTP, CPU over the plain openai client", "x", 0.15
+        "wire",
+        "turn agent whole, cpu x raw",
+        "an agent's turn over HTTP, CPU over the plain openai client",
+        "x",
+        0.15,
+        first=True,
     ),
     Figure("wire", "turn agent, cpu x raw streamed", "the same, both streamed", "x", 0.15),
     Figure("wire", "turn agent, cpu x raw", "the same, only loomd's streamed", "x"),
@@ -78,24 +99,36 @@ FIGURES = (
         "an agent's turn among 100 at once, time over the plain client",
         "x",
         0.125,
+        first=True,
     ),
     Figure("wire", "lanes agent, time x raw streamed", "the same, both streamed", "x", 0.125),
     Figure("wire", "stream agent, time x raw", "a piece of a streamed answer, time over the plain client", "x", 0.167),
     Figure("wire", "first agent, time x raw", "time to the first piece, over the plain client", "x", 0.3),
     Figure("wire", "burst agent whole, cpu x raw", "1,000 agents at once, CPU over the plain client", "x", 0.12),
     Figure("wire", "burst agent, wall s", "1,000 agents at once, streamed, against a model that takes 1 s", "s", 1.6),
-    Figure("wire", "burst agent whole, KiB per run", "memory of each of them", "KiB", 12),
-    Figure("manifests", "1,000 files, cold, cpu ms", "1,000 manifests: read, checked, resolved", "ms CPU", 1000),
+    Figure("wire", "burst agent whole, KiB per run", "memory of each of 1,000 agents at once", "KiB", 12, first=True),
+    Figure(
+        "manifests", "1,000 files, cold, cpu ms", "1,000 manifests: read, checked, resolved", "ms CPU", 1000, first=True
+    ),
     Figure("manifests", "no change, cpu ms", "looking at them again", "ms CPU", 40),
     Figure("manifests", "one changed, planned, cpu ms", "the same and a plan after one file changed", "ms CPU", 50),
-    Figure("reload", "tasks that failed", "tasks that failed in 1,000 reloads, 20 running at a time", "", 0),
+    Figure(
+        "reload", "tasks that failed", "tasks that failed in 1,000 reloads, 20 running at a time", "", 0, first=True
+    ),
     Figure("reload", "reload, p95 ms", "a reload meanwhile, 95th percentile", "ms"),
     Figure("reload", "most revisions open", "most revisions open at a time", "", 9),
     Figure("reload", "growth, MiB", "growth of memory from the 100th reload to the last", "MiB", 8),
     Figure(
-        "sources", "1,000 files, saved to serves, p95 ms", "from a saved file to serving, 95th percentile", "ms", 150
+        "sources",
+        "1,000 files, saved to serves, p95 ms",
+        "from a saved file to serving, 95th percentile",
+        "ms",
+        150,
+        first=True,
     ),
-    Figure("journal", "journal, concurrency 100, cpu us", "a durable step, 100 tasks at once", "us CPU", 100),
+    Figure(
+        "journal", "journal, concurrency 100, cpu us", "a durable step, 100 tasks at once", "us CPU", 100, first=True
+    ),
     Figure("journal", "journal, concurrency 100, wall us", "the same, time", "us", 50, of_disk=True),
     Figure("journal", "journal, concurrency 100, steps/s", "that is, durable steps", "steps/s"),
     Figure(
@@ -106,7 +139,7 @@ FIGURES = (
         1.3,
         of_disk=True,
     ),
-    Figure("events", "0 subscribers, cpu ns", "an event that nobody hears", "ns CPU", 1000),
+    Figure("events", "0 subscribers, cpu ns", "an event that nobody hears", "ns CPU", 1000, first=True),
     Figure("events", "10 subscribers, cpu ns", "an event that ten subscribers hear", "ns CPU", 2000),
     Figure("events", "10 subscribers, cpu x seed", "the same over the bus of loom-agent", "x", 2, of_peer=True),
     Figure("events", "typed, cpu ns", "ten subscribers by type, of which one hears it", "ns CPU", 1000),
@@ -125,6 +158,7 @@ FIGURES = (
         "x",
         0.01,
         of_peer=True,
+        first=True,
     ),
     Figure(
         "retrieval",
@@ -140,7 +174,14 @@ FIGURES = (
     Figure("memory", "loomd, missed", "share of facts of 500 turns that a question does not recall", "", 0.1),
     Figure("adaptivity", "match, 10 agents, cpu ms", "MATCH among 10 agents, after a score moved", "ms CPU"),
     Figure("adaptivity", "match, 100 agents, cpu ms", "the same among 100", "ms CPU"),
-    Figure("adaptivity", "match, 1000 agents, cpu ms", "the same among 1,000", "ms CPU", 1),
+    Figure(
+        "adaptivity",
+        "match, 1000 agents, cpu ms",
+        "MATCH among 1,000 agents, after a score moved",
+        "ms CPU",
+        1,
+        first=True,
+    ),
     Figure(
         "adaptivity",
         "match, 1000 agents, equipped, cpu ms",
@@ -150,8 +191,17 @@ FIGURES = (
     ),
     Figure(
         "adaptivity",
+        "regret, loomd over loom-agent",
+        "lost by asking the wrong of 10 agents in 2,000 tasks, over loom-agent 0.6.5",
+        "x",
+        0.5,
+        of_peer=True,
+        first=True,
+    ),
+    Figure(
+        "adaptivity",
         "regret, loomd over greedy EMA",
-        "lost by asking the wrong of 10 agents in 2,000 tasks, over a greedy auction",
+        "the same over a greedy auction",
         "x",
         0.5,
     ),
@@ -164,7 +214,6 @@ FIGURES = (
         10,
     ),
     Figure("adaptivity", "forge, tasks until a bad one is gone", "tasks until a badly designed one is gone", "", 20),
-    Figure("adaptivity", "regret, loomd over loom-agent", "the same over loom-agent 0.6.5", "x", 0.5, of_peer=True),
     Figure(
         "split",
         "1 to 4, time x path",
@@ -172,6 +221,7 @@ FIGURES = (
         "x",
         1.15,
         of_disk=True,
+        first=True,
     ),
     Figure("split", "long.budgets exceeded", "40 tasks of five parts with failures: budgets exceeded", "", 0),
     Figure("split", "long.results lost", "results of parts that are not in the answer", "", 0),
@@ -188,7 +238,13 @@ FIGURES = (
     Figure("split", "estimate, without past tasks.last over first", "the same without past tasks", "x"),
     Figure("peers", "loomd.single, cpu x raw", "a whole journaled task of one turn", "x"),
     Figure("peers", "loomd.tool10, cpu x raw", "a whole journaled task with ten tool calls", "x"),
-    Figure("peers", "loomd.tool1 at 100, runs/s x raw", "journaled tasks per second, one tool call, 100 at once", "x"),
+    Figure(
+        "peers",
+        "loomd.tool1 at 100, runs/s x raw",
+        "journaled tasks per second, one tool call, 100 at once, over the plain client",
+        "x",
+        first=True,
+    ),
 )
 
 
@@ -254,10 +310,10 @@ def report(found: dict[str, dict[str, float]]) -> list[str]:
     return failed
 
 
-def readme() -> None:
-    """Write the stored figures into README.md."""
-    lines = ["| what | measured | gate |", "|---|---:|---:|"]
-    seen: dict[str, dict[str, object]] = {}
+def tables() -> None:
+    """Write the stored figures into the pages: all into that of the benchmarks, the first ones into the project's."""
+    seen: list[dict[str, object]] = []
+    rows: list[tuple[Figure, str]] = []
     for figure in FIGURES:
         path = RESULTS / f"{figure.bench}.json"
         if not path.is_file():
@@ -265,23 +321,27 @@ def readme() -> None:
         stored = json.loads(path.read_text("utf-8"))
         value = flat(stored["figures"]).get(figure.key)
         if value is not None:
-            seen[figure.bench] = stored
+            seen.append(stored)
             gate = f"{show(figure.gate)}" if figure.gate is not None else ""
-            lines.append(f"| {figure.text} | {f'{show(value)} {figure.unit}'.strip()} | {gate} |")
+            rows.append((figure, f"| {figure.text} | {f'{show(value)} {figure.unit}'.strip()} | {gate} |"))
     if not seen:
         sys.exit("no stored figures: run make bench first")
-    last = max(seen.values(), key=lambda stored: str(stored["when"]))
+    last = max(seen, key=lambda stored: str(stored["when"]))
     where = f"{last['cpus']} shared {last['machine']} cores, Python {last['python']}"
-    lines += [
-        "",
-        f"Measured on {where}, {last['when']}: `make bench`. What each means: [benchmarks](benchmarks/README.md).",
-    ]
-    text = README.read_text("utf-8")
+    measured = f"Measured on {where}, the last of them {last['when']}: `make bench`."
+    more = f"{measured} All {len(rows)}, and what each means: [benchmarks](benchmarks/README.md#figures)."
+    put(README, [row for figure, row in rows if figure.first], more)
+    put(HERE / "README.md", [row for _, row in rows], measured)
+
+
+def put(page: Path, rows: list[str], below: str) -> None:
+    """Write a table of figures between the two marks of a page."""
+    text = page.read_text("utf-8")
     if any(mark not in text for mark in MARKS):
-        sys.exit(f"README.md: put the lines {MARKS[0]} and {MARKS[1]} where the figures belong")
+        sys.exit(f"{page.name}: put the lines {MARKS[0]} and {MARKS[1]} where the figures belong")
     head, rest = text.split(MARKS[0], 1)
-    tail = rest.split(MARKS[1], 1)[1]
-    README.write_text(head + MARKS[0] + "\n" + "\n".join(lines) + "\n" + MARKS[1] + tail, "utf-8")
+    table = "\n".join([MARKS[0], "| what | measured | gate |", "|---|---:|---:|", *rows, "", below, MARKS[1]])
+    page.write_text(head + table + rest.split(MARKS[1], 1)[1], "utf-8")
 
 
 def main() -> None:
@@ -289,10 +349,10 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(NAMES), help=f"some of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="shorter, for a glance and for CI")
     parser.add_argument("--check", action="store_true", help="fail when a figure is far beyond its gate")
-    parser.add_argument("--readme", action="store_true", help="only write the stored figures into README.md")
+    parser.add_argument("--readme", action="store_true", help="only write the stored figures into the pages")
     given = parser.parse_args()
     if given.readme:
-        readme()
+        tables()
         return
     names = given.only.split(",")
     if unknown := set(names) - set(NAMES):
