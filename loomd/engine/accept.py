@@ -60,7 +60,11 @@ def _home(topology: Topology, task: Task) -> str:
     if not homes and task.agent not in agents:
         hint = did_you_mean(task.agent, sorted(agents), "there are:") or "it has none"
         raise NotFound(f'there is no agent {quoted(task.agent)} in namespace "{task.namespace}": {hint}')
-    found = f"is in several clusters ({', '.join(sorted(homes))}): say which with --cluster" if homes else "is in no cluster"
+    found = (
+        f"is in several clusters ({', '.join(sorted(homes))}): say which with --cluster"
+        if homes
+        else "is in no cluster"
+    )
     raise NotFound(f'Agent/{task.agent} of namespace "{task.namespace}" {found}')
 
 
