@@ -50,11 +50,7 @@ async def tree(system: System, task: Task) -> tuple[Result, list[tuple[Task, Sca
 async def test_siblings_run_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four parts are all asked before one of them is answered; `benchmarks/split` measures what that takes."""
     together = asyncio.Barrier(4)
-
-    async def wait(_: float) -> None:
-        await together.wait()
-
-    monkeypatch.setattr("loomd.providers.scripted.asyncio", SimpleNamespace(sleep=wait))
+    monkeypatch.setattr("loomd.providers.scripted.asyncio", SimpleNamespace(sleep=lambda _: together.wait()))
     world = World(tmp_path)
     merged = {"when": "Results so far", "text": "all of it", "times": None}
     plan, part = planner(FOUR)[1:]
