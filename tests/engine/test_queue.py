@@ -82,8 +82,9 @@ async def test_a_task_waits_until_somebody_takes_it(world: World) -> None:
         assert "it waited, because" in said.why
 
 
-async def test_tasks_that_are_woken_together_spread_over_equals(world: World) -> None:
+async def test_tasks_that_are_woken_together_spread_over_equals(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever takes one is busy with it before the next auction is held."""
+    go = hold(monkeypatch)
     terms = QUEUE.replace("0.95", "0.7")
     cluster = f"{terms}, queue: {{every: 1h, longest: 1h}}"
     world.write([{"times": None, "text": "done", "delay": "1s"}], agent="domains: {general: 0.3}", cluster=cluster)
@@ -95,6 +96,11 @@ async def test_tasks_that_are_woken_together_spread_over_equals(world: World) ->
         for name in ("ada", "bob"):
             digest = team(system).agents[name].digest
             system.bus.emit(CapabilityUpdated(name, digest, "general", 0.3, 1.0, 0.0, 10_000, "good", 1.0))
+        for task in tasks:
+            await until(
+                system, lambda event: isinstance(event.data, PhaseCompleted) and event.data.phase == "match", task
+            )
+        go.set()
         results = await asyncio.gather(*map(system.engine.result, tasks))
         assert sorted(matched(one).winner for one in results) == ["ada", "ada", "bob", "bob"]
 
