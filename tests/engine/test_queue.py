@@ -1,6 +1,7 @@
 """Tasks that nobody takes wait: until somebody does, they are cancelled, or it takes too long; over restarts."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ def good(system: System, domain: str = "general") -> None:
     system.bus.emit(CapabilityUpdated("ada", digest, domain, 0.3, 1.0, 0.0, 10_000, "good", 1.0))
 
 
+def has_matched(task: str, event: Event) -> bool:
+    """Return whether an event says that MATCH of a task is over."""
+    return event.task == task and isinstance(event.data, PhaseCompleted) and event.data.phase == "match"
+
+
 def matched(result: Result) -> Matched:
     """Return what MATCH said."""
     assert result.matched is not None, result
@@ -97,9 +103,7 @@ async def test_tasks_that_are_woken_together_spread_over_equals(world: World, mo
             digest = team(system).agents[name].digest
             system.bus.emit(CapabilityUpdated(name, digest, "general", 0.3, 1.0, 0.0, 10_000, "good", 1.0))
         for task in tasks:
-            await until(
-                system, lambda event: isinstance(event.data, PhaseCompleted) and event.data.phase == "match", task
-            )
+            await until(system, partial(has_matched, task), task)
         go.set()
         results = await asyncio.gather(*map(system.engine.result, tasks))
         assert sorted(matched(one).winner for one in results) == ["ada", "ada", "bob", "bob"]
