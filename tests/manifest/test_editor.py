@@ -57,6 +57,7 @@ DIFFERENT = {
     "knowledge-sources": "what belongs to an address is checked behind the schema",
     "key-in-brackets": "it does not look at a key without a value",
     "nested-union": "it looks at an empty document, which loomd passes over",
+    "judge-twice": "a JSON Schema cannot compare the items of a list",
     "old-version-fields": "an editor knows today's form only",
     "rule-over-two-fields": "a JSON Schema cannot compare two fields",
     "too-deep": "an editor has no limits",
