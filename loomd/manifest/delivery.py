@@ -25,6 +25,7 @@ class Delivery:
         manager: who acts, for the managed fields; by default the source.
         expected: number of the revision that the caller has seen; when another one serves, nothing is done.
         planned: digest of the revision that was planned; when another one would come of it, nothing is done.
+        look: how often the source had been asked to look when it began to; None where nobody asks.
         admits: is called with what would serve, before anything of it is opened; what it raises refuses it.
     """
 
@@ -38,4 +39,5 @@ class Delivery:
     manager: str = ""
     expected: int | None = None
     planned: str = ""
+    look: int | None = None
     admits: Callable[[Snapshot], object] | None = None

@@ -232,7 +232,7 @@ class Reconciler:
         except Exception as error:
             for one in () if dry_run else deliveries:
                 if one.type != "apply" or isinstance(error, Problems):
-                    self.reject(one.source, error, default_revision(one), one.files if one.type == "git" else ())
+                    self.reject(one.source, error, default_revision(one), one)
             raise
 
     @in_turn
@@ -345,8 +345,8 @@ class Reconciler:
         """Note that a source is asked to look at once."""
         self._book.ask(source)
 
-    def look(self, source: str) -> bool:
-        """Note that a look of a source begins, and return whether it was asked for since the one before began."""
+    def look(self, source: str) -> int:
+        """Note that a look of a source begins, and return how often it has been asked to."""
         return self._book.look(source)
 
     @in_turn
@@ -365,16 +365,18 @@ class Reconciler:
         except LoomdError as error:
             self.reject(source, error)
 
-    def reject(self, source: str, error: Exception, revision: str = "", files: Sequence[SourceFile] = ()) -> None:
+    def reject(self, source: str, error: Exception, revision: str = "", delivery: Delivery | None = None) -> None:
         """Report a candidate that cannot serve, with the lines of files that nobody else has."""
         lines = lines_of(error)
         state = self._book.find(source)
         if state.followed or source == LAST_GOOD:
             self.rejected[source] = lines
         if state.followed or state.inventory:
-            problems = with_lines(error.problems, files) if isinstance(error, Problems) else []
+            files = delivery.files if delivery is not None and delivery.type == "git" else ()
+            found = with_lines(error.problems, files) if isinstance(error, Problems) else []
+            told, look = [one.to_json() for one in found], delivery.look if delivery is not None else None
             outcome: Outcome = "refused" if isinstance(error, Permanent) else "failed"
-            self._book.attempted(source, revision, outcome, "\n".join(lines), [one.to_json() for one in problems])
+            self._book.attempted(source, revision, outcome, "\n".join(lines), told, look)
         self._services.bus.emit(ConfigRejected(source, lines))
         if not isinstance(error, LoomdError):
             _log.error("%s: refused because of a fault", source, exc_info=error)
@@ -426,7 +428,8 @@ class Reconciler:
                 if one.source in resumed:
                     book.resume(one.source)
                 if one.type != "apply" or not book.find(one.source).followed or book.find(one.source).suspended:
-                    book.attempted(one.source, default_revision(one), "unchanged" if plan.empty else "applied")
+                    ended: Outcome = "unchanged" if plan.empty else "applied"
+                    book.attempted(one.source, default_revision(one), ended, look=one.look)
 
         def done() -> None:
             self._mended(LAST_GOOD, *(one.source for one in deliveries))
@@ -434,8 +437,7 @@ class Reconciler:
                 self._services.bus.emit(SourceResumed(source))
 
         act = Act("sync" if followed else "apply", named_by(deliveries), deliveries[0].manager, dry_run, note, done)
-        candidate = await self._candidate(deliveries)
-        return await self._carry_out(candidate, act, deliveries)
+        return await self._carry_out(await self._candidate(deliveries), act, deliveries)
 
     async def _candidate(self, deliveries: Sequence[Delivery]) -> Candidate:
         """Return what deliveries would make of what serves.

@@ -183,10 +183,10 @@ class SourceBook:
         if name in self._states:
             self._set(self._states[name], asked=self._states[name].asked + 1)
 
-    def look(self, name: str) -> bool:
-        """Note that a look of a source begins, and return whether it was asked for since the one before began."""
-        before, self._looks[name] = self._looks.get(name, 0), self.find(name).asked
-        return self._looks[name] > before
+    def look(self, name: str) -> int:
+        """Note that a look of a source begins, and return how often it has been asked to."""
+        self._looks[name] = self.find(name).asked
+        return self._looks[name]
 
     def attempted(
         self,
@@ -195,8 +195,18 @@ class SourceBook:
         outcome: Outcome,
         message: str = "",
         problems: Iterable[Mapping[str, Any]] = (),
+        look: int | None = None,
     ) -> None:
-        """Note how an attempt ended; one that did not get as far as to know a revision has none."""
+        """Note how an attempt ended; one that did not get as far as to know a revision has none.
+
+        Args:
+            name: the source.
+            revision: what it calls what it delivered.
+            outcome: how it ended.
+            message: why.
+            problems: the same by places.
+            look: what `look` said when it found that; by default the newest one did.
+        """
         state = self.find(name)
         at = rfc3339(self._clock.now())
         attempt = Attempt(revision, at, outcome, message, tuple(dict(one) for one in problems))
@@ -207,7 +217,7 @@ class SourceBook:
             attempts=(attempt, *others)[:ATTEMPTS],
             last_attempted_revision=revision or state.last_attempted_revision,
             last_attempt_at=at,
-            answered=self._looks.get(name, state.answered),
+            answered=self._looks.get(name, state.answered) if look is None else look,
             last_applied_revision=revision if good else state.last_applied_revision,
         )
 

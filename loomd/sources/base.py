@@ -44,8 +44,8 @@ class Target(Protocol):
         """Take note that a source is asked to look at once."""
         ...
 
-    def look(self, source: str) -> bool:
-        """Take note that a look of a source begins; return whether it was asked for since the one before began."""
+    def look(self, source: str) -> int:
+        """Take note that a look of a source begins; return how often it has been asked to."""
         ...
 
     def suspended(self, source: str, revision: str = "") -> bool:

@@ -78,6 +78,8 @@ class DirectorySource:
         self._whole = 0.0
         self._done: tuple[str, str] | None = None
         self._coming: Reading | None = None
+        self._asked = 0
+        """How often it had been asked to look when it did last."""
         self._served: tuple[SourceFile, ...] = ()
         self._reported = ""
         self._left_out: tuple[str, ...] = ()
@@ -150,7 +152,7 @@ class DirectorySource:
     async def _deliver(self, reading: Reading) -> None:
         """Hand a reading over; whatever goes wrong is reported by the target."""
         files, revision, empty = reading.files, reading.revision, self._allow_empty
-        delivery = Delivery(self.name, files, "directory", revision, allow_empty=empty)
+        delivery = Delivery(self.name, files, "directory", revision, allow_empty=empty, look=self._asked)
         self._unread = False
         self._done = None
         self._coming = reading
@@ -173,6 +175,9 @@ class DirectorySource:
         if error is None or isinstance(error, Problems):  # any other may pass with a key, a model or a file that comes
             self._done = _state(reading)
             self._served = self._target.files(self.name)
+        if self._asked != delivery.look:  # while it was opened: that is answered with a delivery of its own
+            self._done = None
+            self._watch.tell()
 
     async def _read(self) -> Reading:
         """Return what the folder holds, once nothing moved while it was read.
@@ -186,7 +191,8 @@ class DirectorySource:
         while True:
             late = loop.time() >= until
             self._watch.hint.clear()
-            if self._target.look(self.name):
+            if (asked := self._target.look(self.name)) > self._asked:
+                self._asked = asked
                 self._done = None
                 self._reported = ""
                 self._whole = 0.0

@@ -68,6 +68,8 @@ class GitSource:
         self._wake = asyncio.Event()
         self._done = ""
         self._coming = ""
+        self._asked = 0
+        """How often it had been asked to look when it did last."""
         self._roots: list[Path] = []
         """Those of revisions that are to be delivered."""
         self._tidy = asyncio.Lock()
@@ -114,7 +116,8 @@ class GitSource:
 
         What is wrong is reported.
         """
-        if self._target.look(self.name):
+        if (asked := self._target.look(self.name)) > self._asked:
+            self._asked = asked
             self._done = ""
             self._reported = ""
         if self.spec.suspend or self._target.suspended(self.name, _NEWER):
@@ -206,7 +209,8 @@ class GitSource:
     async def _deliver(self, revision: str, root: Path, files: tuple[SourceFile, ...]) -> None:
         """Hand a revision over, and let go of its root; whatever goes wrong is reported by the target."""
         spec = self.spec
-        delivery = Delivery(self.name, files, "git", revision, prune=spec.prune, allow_empty=spec.allow_empty)
+        prune, empty, asked = spec.prune, spec.allow_empty, self._asked
+        delivery = Delivery(self.name, files, "git", revision, prune=prune, allow_empty=empty, look=asked)
         self._done = ""
         self._coming = revision
         error: Exception | None = None
@@ -217,6 +221,9 @@ class GitSource:
                 error = failed
             if self._coming == revision:  # nothing that the remote holds by now was delivered meanwhile
                 self._note(revision, error)
+                if self._asked != delivery.look:  # while it was opened: that is answered with a delivery of its own
+                    self._done = ""
+                    self._wake.set()
             await self._collect()
         finally:
             self._roots.remove(root)

@@ -23,7 +23,7 @@ class Recording:
         self.rejected: list[str] = []
         self.stopped_until: str | None = None
         self.looks = 0
-        self.asked = False
+        self.asked = 0
         self._changed = asyncio.Condition()
 
     def files(self, source: str) -> tuple[SourceFile, ...]:
@@ -51,13 +51,12 @@ class Recording:
     def ask(self, source: str) -> None:
         """Note that somebody asks for a look."""
         del source
-        self.asked = True
+        self.asked += 1
 
-    def look(self, source: str) -> bool:
-        """Return whether somebody asked for the look that begins."""
+    def look(self, source: str) -> int:
+        """Return how often somebody asked for a look."""
         del source
-        asked, self.asked = self.asked, False
-        return asked
+        return self.asked
 
     def suspended(self, source: str, revision: str = "") -> bool:
         """Return whether the source is stopped; another revision than the one that was undone ends that."""

@@ -1,11 +1,13 @@
 """Following a repository at a real `git daemon`: what is delivered when, and what keeps the last good one."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from loomd.events.event import SourceForced
+from loomd.manifest.delivery import Delivery
 from tests.ports import free_port
 from tests.sources.conftest import Follow
 from tests.sources.remotes import Repository, git_daemon
@@ -257,6 +259,29 @@ async def test_a_poke_looks_at_once(repository: Repository, remote: str, follow:
         await kept.serves({"a.yaml": b"a: 2\n"})
         team.source.poke()
         await kept.until(lambda kept: len(kept.deliveries) == 3)
+
+
+async def test_a_poke_during_an_opening_is_answered_by_a_delivery_of_its_own(
+    repository: Repository, remote: str, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The opening began before it: what comes of that says nothing to whoever poked."""
+    del repository
+    team = follow(remote, interval="1h")
+    go, serve = asyncio.Event(), team.kept.apply
+
+    async def apply(delivery: Delivery) -> None:
+        await serve(delivery)
+        await go.wait()
+
+    monkeypatch.setattr(team.kept, "apply", apply)
+    async with team.running() as kept:
+        await kept.until(lambda kept: len(kept.deliveries) == 1)
+        looks = kept.looks
+        team.source.poke()
+        await kept.until(lambda kept: kept.looks > looks)
+        go.set()
+        await kept.until(lambda kept: len(kept.deliveries) == 2)
+    assert [one.look for one in kept.deliveries] == [0, 1]
 
 
 @pytest.mark.parametrize("by", ["spec", "person"])
